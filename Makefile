@@ -1,0 +1,47 @@
+# make say    speak TEXT into OUT (sets up .venv on the first call)
+# make test   all tests       make lint   style       make clean   remove what the other targets made
+PYTHON ?= python3
+VENV   ?= .venv
+OUT    ?= hello.wav
+TEXT   ?= Hello! This voice runs on your own machine.
+
+BIN  := $(VENV)/bin
+BASE := $(VENV)/.installed
+DEV  := $(VENV)/.installed-dev
+
+export TEXT
+
+.PHONY: say test lint format wheel clean
+
+say: $(BASE)
+	@"$(BIN)/mamtra" say "$$TEXT" -o "$(OUT)"
+
+test: $(DEV)
+	OMP_WAIT_POLICY=PASSIVE "$(BIN)/python" -m pytest $(ARGS)
+
+lint: $(DEV)
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+
+format: $(DEV)
+	"$(BIN)/ruff" check --fix .
+	"$(BIN)/ruff" format .
+
+wheel: $(DEV)
+	"$(BIN)/python" -m pip wheel -q --no-deps -w dist .
+
+$(BIN)/python:
+	@echo "Setting up $(VENV); this takes a few minutes, once."
+	@$(PYTHON) -m venv "$(VENV)"
+
+$(BASE): pyproject.toml constraints.txt | $(BIN)/python
+	@"$(BIN)/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e .
+	@touch "$@"
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@"$(BIN)/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch "$(BASE)" "$@"
+
+clean:
+	rm -rf "$(VENV)" dist build hello.wav speech.wav .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

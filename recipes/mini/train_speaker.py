@@ -1,0 +1,107 @@
+"""The speaker encoder: a narrow CAM++ that learns the embedding space of the published one, then embeds every utterance.
+
+    python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.npz --out speaker.safetensors --embeddings embeddings.npz
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from corpus import TOKEN_16, Corpus, crop
+from torch import Tensor
+from training import Captured, Optimiser, Run, resume, section
+
+from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.audio.features import kaldi_fbank_80
+
+
+def embed(model: CAMPPlus, wave: Tensor) -> Tensor:
+    """wave (B, T) at 16 kHz -> unit-length embeddings (B, 192)."""
+    bank = kaldi_fbank_80(wave)
+    return F.normalize(model(bank - bank.mean(1, keepdim=True)).float(), dim=-1)
+
+
+@torch.inference_mode()
+def embed_corpus(model: CAMPPlus, corpus: Corpus, device: str, seconds: float = 6.0) -> np.ndarray:
+    """One embedding a row, of its first seconds; (rows, 192) float16. Rows of like length go together."""
+    model.eval()
+    limit = int(seconds * 25)
+    sizes = np.array([min(r.tokens, limit) for r in corpus.rows])
+    found = np.zeros((len(sizes), 192), np.float16)
+    for size in np.unique(sizes):
+        for rows in np.array_split(np.flatnonzero(sizes == size), max(1, int((sizes == size).sum() * size / 20_000))):
+            starts = torch.tensor([corpus.rows[i].start * TOKEN_16 for i in rows], device=device)
+            wave = crop(corpus.audio16, starts, int(size) * TOKEN_16).float() / 32768
+            found[rows] = embed(model, wave).cpu().numpy()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True)
+    parser.add_argument("--targets", type=Path, required=True, help="speaker_targets.py's file")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--embeddings", type=Path, required=True, help="where the embeddings of every row go")
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("changes", nargs="*")
+    args = parser.parse_args()
+    config, device = section(args.config, "speaker", args.changes), args.device
+    torch.manual_seed(config["seed"])
+    corpus = Corpus(args.corpus, device, ("audio16",))
+    found = np.load(args.targets)
+    by_id = dict(zip(found["ids"].tolist(), found["embeddings"].astype(np.float32), strict=True))
+    known = np.array([i for i, r in enumerate(corpus.rows) if r.id in by_id and r.tokens >= 40])
+    targets = torch.from_numpy(np.stack([by_id[corpus.rows[i].id] for i in known])).to(device)
+    lengths, begin = (np.array([getattr(corpus.rows[i], name) for i in known]) for name in ("tokens", "start"))
+    speakers = [corpus.rows[i].speaker for i in known]
+    held_speakers = set(sorted(set(speakers))[::12])
+    held = np.array([s in held_speakers for s in speakers])
+    count = {s: speakers.count(s) for s in set(speakers)}
+    mass = np.array([count[s] ** -0.5 for s in speakers]) * ~held  # rare speakers are the ones that teach
+    mass /= mass.sum()
+    model = CAMPPlus(CAMPPlusConfig(**config["model"])).to(device)
+    resume(model, args.resume)
+    optimiser = Optimiser(model, config["lr"], average=config["average"])
+
+    def step_of(samples: int):
+        def step(starts: Tensor, row: Tensor) -> dict[str, Tensor]:
+            wave = crop(corpus.audio16, starts, samples).float() / 32768
+            with torch.autocast(wave.device.type, torch.bfloat16, enabled=wave.is_cuda, cache_enabled=False):
+                guess = embed(model, wave)
+            loss = (1 - (guess * targets[row]).sum(-1)).mean()
+            return {"distance": loss.detach(), "norm": optimiser.step(loss)}
+
+        return Captured(step, device)
+
+    steps = [(int(s * 16000), step_of(int(s * 16000))) for s in config["seconds"]]
+    rng = np.random.default_rng(config["seed"])
+    run = Run(args.out, config["steps"], config["minutes"])
+    model.train()
+    for number in run:
+        samples, step = steps[number % len(steps)]
+        picked = rng.choice(len(known), size=config["batch"], p=mass)
+        room = np.maximum(lengths[picked] * TOKEN_16 - samples, 0)
+        starts = begin[picked] * TOKEN_16 + (rng.random(len(picked)) * room).astype(np.int64)
+        optimiser.schedule(run.progress)
+        run.report(200, **step(starts=torch.from_numpy(starts), row=torch.from_numpy(picked)))
+    model.load_state_dict(optimiser.averaged_state())
+    embeddings = embed_corpus(model, corpus, device)
+    np.savez_compressed(args.embeddings, embeddings=embeddings)
+    likeness = (torch.from_numpy(embeddings[known].astype(np.float32)) * targets.cpu()).sum(-1).numpy()
+    measured = {
+        "cosine_to_teacher_seen_speakers": round(float(likeness[~held].mean()), 4),
+        "cosine_to_teacher_new_speakers": round(float(likeness[held].mean()), 4),
+    }
+    print("measured:", measured, flush=True)
+    state = {n: v.cpu().contiguous() for n, v in model.state_dict().items()}
+    run.save(state, config=model.config.model_dump(), measured=measured)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""The speech tokenizer: 25 Hz FSQ codes that spell the phonemes (CTC) and, given the speaker, the spectrum (regression).
+
+    python train_tokenizer.py --config mini.yaml --corpus DIR ... --speakers targets.npz --out tokenizer.safetensors [key=value ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from corpus import TOKEN_16, TOKEN_24, Corpus, Row, crop
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from training import CapturedAround, Optimiser, Run, resume, section
+
+from mamtra.audio.features import mel_24k, whisper_log_mel_128
+from mamtra.audio.speech_tokenizer import MARGIN, ConvNeXtBlock, SpeechTokenizer, SpeechTokenizerConfig
+
+BUCKETS = (50, 75, 100, 130, 170, 220, 300)  # tokens
+NOT_SPOKEN = frozenset(" ˈˌː;:,.!?—…\"()“”")
+
+
+def phones(phonemes: str) -> str:
+    """What CTC has to spell: sounds without stress, spaces and punctuation."""
+    return "".join(c for c in phonemes if c not in NOT_SPOKEN)
+
+
+class Heads(nn.Module):
+    """What the codes must tell: phones at 50 Hz, and the 80-bin mel at 50 Hz when the speaker is known. Dropped afterwards."""
+
+    def __init__(self, dims: int, phones: int, width: int = 256) -> None:
+        super().__init__()
+        self.read = nn.Linear(dims, width)
+        self.spell = nn.Sequential(*[ConvNeXtBlock(width, 5, 3) for _ in range(3)])
+        self.phones = nn.Linear(width, 2 * (phones + 1))
+        self.speaker = nn.Linear(192, width)
+        self.spread = nn.Linear(width, 2 * width)
+        self.paint = nn.Sequential(*[ConvNeXtBlock(width, 7, 3) for _ in range(4)])
+        self.mel = nn.Linear(width, 80)
+
+    def forward(self, values: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
+        """values (B, N, dims), speaker (B, 192) -> phone log-probabilities (B, 2N, phones + 1), mel (B, 2N, 80)."""
+        batch, tokens, _ = values.shape
+        hidden = self.read(values)
+        spelled = self.spell(hidden.transpose(1, 2)).transpose(1, 2)
+        log_probs = self.phones(spelled).float().view(batch, 2 * tokens, -1).log_softmax(-1)
+        spread = self.spread(hidden + self.speaker(speaker)[:, None]).reshape(batch, 2 * tokens, -1)
+        painted = self.paint(spread.transpose(1, 2)).transpose(1, 2)
+        return log_probs, self.mel(painted)
+
+
+def disguise(log_mel: Tensor, strength: Tensor) -> Tensor:
+    """Another speaker in another room: frequency axis warped by up to 15%, spectral tilt, level, masked bands and moments, noise.
+
+    Recordings are few, and the codes are to tell what is said and how, not by whom. log_mel (B, 128, T); strength () in [0, 1].
+    """
+    batch, mels, frames = log_mel.shape
+    device = log_mel.device
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, device=device) * 2 - 1
+
+    bins = torch.arange(mels, device=device)
+    place = (bins * (1 + 0.15 * strength * uniform(batch, 1))).clamp(0, mels - 1)
+    below = place.floor().long().clamp(max=mels - 2)
+    share = (place - below)[..., None]
+    take = below[..., None].expand(-1, -1, frames)
+    warped = log_mel.gather(1, take) * (1 - share) + log_mel.gather(1, take + 1) * share
+    axis = torch.linspace(-1, 1, mels, device=device)[:, None]
+    colour = 0.2 * uniform(batch, 1, 1) * axis + 0.15 * uniform(batch, 1, 1) * torch.cos(3.1 * axis) + 0.15 * uniform(batch, 1, 1)
+    noise = 0.05 * torch.rand(batch, 1, 1, device=device) * torch.randn_like(log_mel)
+    masked = torch.zeros_like(warped, dtype=torch.bool)
+    for _ in range(2):
+        first, width = torch.rand(batch, 1, 1, device=device) * mels, 20 * torch.rand(batch, 1, 1, device=device) * strength
+        masked = masked | ((bins[:, None] >= first) & (bins[:, None] < first + width))
+    moments = torch.arange(frames, device=device)
+    for _ in range(3):
+        first, width = torch.rand(batch, 1, 1, device=device) * frames, 10 * torch.rand(batch, 1, 1, device=device) * strength
+        masked = masked | ((moments >= first) & (moments < first + width))
+    changed = warped + strength * (colour + noise)
+    return torch.where(masked, changed.mean((1, 2), keepdim=True), changed)
+
+
+class Trainee(nn.Module):
+    """Everything from sample positions to the two outputs, so that it can be captured as one graph."""
+
+    def __init__(self, corpus: Corpus, tokenizer: SpeechTokenizer, heads: Heads, tokens: int) -> None:
+        super().__init__()
+        self.tokenizer, self.heads, self.tokens = tokenizer, heads, tokens
+        self.audio = (corpus.audio16, corpus.audio24)
+
+    def forward(self, starts: Tensor, lengths: Tensor, speaker: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
+        """starts, lengths (B,) in tokens, strength () of the disguise -> phone log-probabilities (B, 2N, V) and the mel loss."""
+        with torch.no_grad():
+            wave16 = cut(self.audio[0], starts, lengths, self.tokens, TOKEN_16)
+            log_mel = disguise(whisper_log_mel_128(wave16), strength)
+            mel = mel_24k(cut(self.audio[1], starts, lengths, self.tokens, TOKEN_24)).transpose(1, 2)
+            frames = torch.arange(mel.shape[1], device=mel.device)
+            inside = (frames >= 2 * MARGIN) & (frames < 2 * (MARGIN + lengths[:, None]))
+        with torch.autocast(wave16.device.type, torch.bfloat16, enabled=wave16.is_cuda, cache_enabled=False):
+            values, _ = self.tokenizer.quantise(log_mel)
+            log_probs, guess = self.heads(values, speaker)
+        error = (guess.float() - mel).abs().mean(-1)
+        return log_probs, (error * inside).sum() / inside.sum()
+
+
+def cut(flat: Tensor, starts: Tensor, lengths: Tensor, tokens: int, size: int) -> Tensor:
+    """Utterances with MARGIN tokens of silence in front and silence behind: (B, (tokens + 2 MARGIN) * size) float."""
+    wave = crop(flat, (starts - MARGIN).clamp(min=0) * size, (tokens + 2 * MARGIN) * size)
+    shift = (MARGIN - starts).clamp(min=0) * size  # the first utterance of the corpus has nothing in front
+    place = torch.arange(wave.shape[1], device=wave.device) - MARGIN * size
+    keep = (place >= 0) & (place < lengths[:, None] * size) & (shift[:, None] == 0)
+    return wave.float() / 32768 * keep
+
+
+def batches(rows: list[Row], weights: np.ndarray, per_batch: int, rng: np.random.Generator):
+    """Endless (bucket, row numbers): utterances of similar length, drawn by weight."""
+    pools = {}
+    edges = (0, *BUCKETS)
+    for low, high in zip(edges, BUCKETS, strict=False):
+        members = np.array([i for i, r in enumerate(rows) if low < r.tokens <= high])
+        if len(members):
+            pools[high] = (members, weights[members] / weights[members].sum())
+    mass = np.array([weights[m].sum() * high for high, (m, _) in pools.items()])  # a batch of long ones holds fewer of them
+    highs = list(pools)
+    while True:
+        high = highs[rng.choice(len(highs), p=mass / mass.sum())]
+        members, p = pools[high]
+        yield high, rng.choice(members, size=max(1, per_batch // high), p=p)
+
+
+def error_rate(log_probs: Tensor, lengths: Tensor, targets: list[list[int]]) -> tuple[int, int]:
+    """Greedy CTC: (edit errors, phones)."""
+    errors = total = 0
+    for row, length, target in zip(log_probs.argmax(-1).tolist(), lengths.tolist(), targets, strict=True):
+        best = row[2 * MARGIN : 2 * (MARGIN + length)]
+        spelled = [p for i, p in enumerate(best) if p and (i == 0 or p != best[i - 1])]
+        previous = list(range(len(target) + 1))
+        for i, p in enumerate(spelled, 1):
+            current = [i]
+            for j, q in enumerate(target, 1):
+                current.append(min(previous[j] + 1, current[-1] + 1, previous[j - 1] + (p != q)))
+            previous = current
+        errors, total = errors + previous[-1], total + len(target)
+    return errors, total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True)
+    parser.add_argument("--speakers", type=Path, required=True, help="speaker_targets.py's file")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--eager", action="store_true", help="capture no graphs")
+    parser.add_argument("changes", nargs="*")
+    args = parser.parse_args()
+    config, device = section(args.config, "tokenizer", args.changes), args.device
+    torch.manual_seed(config["seed"])
+    rng = np.random.default_rng(config["seed"])
+    corpus = Corpus(args.corpus, device, ("audio16", "audio24"))
+    rows = corpus.rows
+    print(f"{len(rows)} utterances, {corpus.hours():.1f} h", flush=True)
+
+    found = np.load(args.speakers)
+    by_id = dict(zip(found["ids"].tolist(), found["embeddings"].astype(np.float32), strict=True))
+    by_speaker: dict[str, list] = {}
+    for row in rows:
+        if row.id in by_id:
+            by_speaker.setdefault(row.speaker, []).append(by_id[row.id])
+    mean = {s: np.mean(e, 0) / np.linalg.norm(np.mean(e, 0)) for s, e in by_speaker.items()}
+    speaker = torch.from_numpy(np.stack([by_id.get(r.id, mean[r.speaker]) for r in rows])).to(device)
+    starts = torch.tensor([r.start for r in rows], device=device)
+    lengths = torch.tensor([r.tokens for r in rows], device=device)
+    alphabet = sorted({c for r in rows for c in phones(r.phonemes)})
+    number = {c: i + 1 for i, c in enumerate(alphabet)}
+    spelling = [[number[c] for c in phones(r.phonemes)] for r in rows]
+
+    group = [r.source if r.source in config["shares"] else "bulk" for r in rows]
+    seconds = {g: sum(r.tokens for r, h in zip(rows, group, strict=True) if h == g) for g in set(group)}
+    share = {**config["shares"], "bulk": 1 - sum(config["shares"].values())}
+    held = np.array([i % 50 == 0 for i in range(len(rows))])
+    fits = np.array([r.tokens <= BUCKETS[-1] and 0 < len(s) <= 2 * r.tokens - 4 for r, s in zip(rows, spelling, strict=True)])
+    weights = np.array([share[g] / seconds[g] for g in group]) * fits
+    train_weights = weights * ~held
+
+    tokenizer = SpeechTokenizer(SpeechTokenizerConfig(**config["model"])).to(device)
+    resume(tokenizer, args.resume)
+    heads = Heads(tokenizer.config.dims, len(alphabet)).to(device)
+    optimiser = Optimiser(nn.ModuleList([tokenizer, heads]), config["lr"], average=config["average"])
+    draw = batches(rows, train_weights, config["tokens_per_batch"], rng)
+    run = Run(args.out, config["steps"], config["minutes"])
+
+    def gradient(log_probs: Tensor, frames: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+        """d CTC / d log-probabilities, each utterance weighted by its phones."""
+        with torch.enable_grad():
+            scores = log_probs.requires_grad_()
+            each = F.ctc_loss(scores.transpose(0, 1), targets, frames, counts, reduction="none", zero_infinity=True)
+            seen["ctc"] = each.sum() / counts.sum()
+            slope = torch.autograd.grad(seen["ctc"], scores)[0]
+        return torch.nan_to_num(slope, 0.0, 0.0, 0.0)
+
+    def backward(mel_loss: Tensor, log_probs: Tensor, slope: Tensor) -> dict[str, Tensor]:
+        optimiser.adam.zero_grad(set_to_none=True)
+        torch.autograd.backward((log_probs, mel_loss), (slope, torch.full_like(mel_loss, config["mel_weight"])))
+        return {"mel": mel_loss.detach(), "norm": optimiser.update(), "log_probs": log_probs.detach()}
+
+    seen: dict[str, Tensor] = {}
+    strength, plain = torch.tensor(float(config["disguise"]), device=device), torch.zeros((), device=device)
+    steps = {
+        high: CapturedAround(Trainee(corpus, tokenizer, heads, high), gradient, backward, device, args.eager) for high in BUCKETS
+    }
+    for step in run:
+        high, picked = next(draw)
+        index = torch.from_numpy(picked).to(device)
+        targets = [spelling[i] for i in picked]
+        flat = torch.tensor([p for t in targets for p in t], device=device)
+        counts = torch.tensor([len(t) for t in targets], device=device)
+        frames = 2 * (lengths[index] + 2 * MARGIN)
+        optimiser.schedule(run.progress)
+        tensors = {"starts": starts[index], "lengths": lengths[index], "speaker": speaker[index], "strength": strength}
+        result = steps[high]((frames, flat, counts), **tensors)
+        if step % 100 == 0:
+            errors, total = error_rate(result["log_probs"], lengths[index], targets)
+            run.report(1, **seen, **{n: v for n, v in result.items() if n != "log_probs"}, per=errors / total)
+
+    tokenizer.load_state_dict({n.removeprefix("0."): v for n, v in optimiser.averaged_state().items() if n.startswith("0.")})
+    heads.load_state_dict({n.removeprefix("1."): v for n, v in optimiser.averaged_state().items() if n.startswith("1.")})
+    tokenizer.eval(), heads.eval()
+    measured, used = {}, torch.zeros(tokenizer.config.codes, device=device)
+    with torch.no_grad():
+        for name in sorted(set(group)):
+            members = np.array([i for i in range(len(rows)) if held[i] and fits[i] and group[i] == name])[:400]
+            errors = total = 0
+            for i in range(0, len(members), 16):
+                picked = members[i : i + 16]
+                index = torch.from_numpy(picked).to(device)
+                high = int(lengths[index].max())
+                log_probs, _ = Trainee(corpus, tokenizer, heads, high)(starts[index], lengths[index], speaker[index], plain)
+                e, t = error_rate(log_probs, lengths[index], [spelling[i] for i in picked])
+                errors, total = errors + e, total + t
+                codes = tokenizer(whisper_log_mel_128(cut(corpus.audio16, starts[index], lengths[index], high, TOKEN_16)))
+                inside = torch.arange(codes.shape[1], device=device)[None] - MARGIN
+                used += torch.bincount(codes[(inside >= 0) & (inside < lengths[index, None])], minlength=len(used))
+            measured[f"held_out_phone_errors_percent_{name}"] = round(100 * errors / max(1, total), 2)
+    p = used / used.sum()
+    measured["codes_used"] = int((used > 0).sum())
+    measured["bits_per_token"] = round(float(-(p * p.clamp(min=1e-12).log2()).sum()), 2)
+    print("held out:", measured, flush=True)
+    about = {"config": config["model"], "measured": measured, "hours": round(corpus.hours(), 2)}
+    run.save({n: v.cpu().contiguous() for n, v in tokenizer.state_dict().items()}, **about)
+    save_file(
+        {n: v.cpu().contiguous() for n, v in heads.state_dict().items()},
+        args.out.with_suffix(".heads"), metadata={"alphabet": json.dumps(alphabet)},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""What every training of the recipe shares: configuration, captured steps, schedule, averaging, checkpoints, a log."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def section(path: Path, name: str, changes: Iterable[str] = ()) -> dict:
+    """One section of the YAML configuration; `changes` are key=value overrides. Unknown keys are refused."""
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))[name]
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key not in config:
+            raise SystemExit(f"{name} has no setting {key}; it has {', '.join(config)}")
+        config[key] = yaml.safe_load(value)
+    return config
+
+
+class Captured:
+    """Runs `step(**tensors) -> dict of tensors`, on CUDA as a graph captured once for every set of shapes.
+
+    An eager step of these thin networks costs the host far more than the device; a captured one costs a single launch.
+    Inputs are copied into the graph's own buffers; results are the graph's own and hold until the next call.
+    """
+
+    def __init__(self, step: Callable[..., dict[str, Tensor]], device: str) -> None:
+        self.step, self.device, self.pool, self.graphs = step, device, None, {}
+
+    def __call__(self, **inputs: Tensor) -> dict[str, Tensor]:
+        if self.device == "cpu":
+            return self.step(**inputs)
+        key = tuple((name, tuple(value.shape)) for name, value in sorted(inputs.items()))
+        if key not in self.graphs:
+            self.graphs[key] = self.capture(inputs)
+        graph, buffers, outputs = self.graphs[key]
+        for name, value in inputs.items():
+            buffers[name].copy_(value, non_blocking=True)
+        graph.replay()
+        return outputs
+
+    def capture(self, inputs: dict[str, Tensor]) -> tuple:
+        buffers = {name: value.to(self.device).clone() for name, value in inputs.items()}
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                self.step(**buffers)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool):
+            outputs = self.step(**buffers)
+        self.pool = self.pool or graph.pool()
+        return graph, buffers, outputs
+
+
+class CapturedAround:
+    """A captured step with one eager part in its middle, for a loss that no graph can hold (CTC reads lengths on the host).
+
+    `forward(**tensors) -> (scores, others)` and `backward(others, scores, gradient) -> dict of tensors` are captured, the second
+    continuing the autograd graph of the first; `gradient(scores, *args)` between them runs eagerly and gives d loss / d scores.
+    """
+
+    def __init__(self, forward: Callable, gradient: Callable, backward: Callable, device: str, eager: bool) -> None:
+        self.forward, self.gradient, self.backward, self.device = forward, gradient, backward, device
+        self.eager = eager or device == "cpu"
+        self.pool, self.graphs = None, {}
+
+    def __call__(self, args: tuple, **inputs: Tensor) -> dict[str, Tensor]:
+        if self.eager:
+            scores, others = self.forward(**inputs)
+            return self.backward(others, scores, self.gradient(scores.detach(), *args))
+        key = tuple((name, tuple(value.shape)) for name, value in sorted(inputs.items()))
+        if key not in self.graphs:
+            self.graphs[key] = self.capture(inputs)
+        first, second, buffers, scores, slope, outputs = self.graphs[key]
+        for name, value in inputs.items():
+            buffers[name].copy_(value, non_blocking=True)
+        first.replay()
+        slope.copy_(self.gradient(scores.detach(), *args))
+        second.replay()
+        return outputs
+
+    def capture(self, inputs: dict[str, Tensor]) -> tuple:
+        buffers = {name: value.to(self.device).clone() for name, value in inputs.items()}
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                scores, others = self.forward(**buffers)
+                self.backward(others, scores, torch.zeros_like(scores))
+        torch.cuda.current_stream().wait_stream(side)
+        slope = torch.zeros_like(scores)
+        del scores, others
+        first, second = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(first, pool=self.pool):
+            scores, others = self.forward(**buffers)
+        self.pool = self.pool or first.pool()
+        with torch.cuda.graph(second, pool=self.pool):
+            outputs = self.backward(others, scores, slope)
+        return first, second, buffers, scores, slope, outputs
+
+
+class Optimiser:
+    """AdamW with a learning rate on the device, gradient clipping and a running average of the weights, all capturable."""
+
+    def __init__(self, module: nn.Module, lr: float, betas=(0.9, 0.98), decay: float = 0.01, clip: float = 1.0, average: float = 0.999) -> None:
+        self.module, self.clip = module, clip
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        device = self.parameters[0].device
+        cuda = device.type == "cuda"
+        self.lr, self.peak = torch.tensor(lr, device=device), lr
+        groups = [
+            {"params": [p for p in self.parameters if p.ndim > 1], "weight_decay": decay},
+            {"params": [p for p in self.parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.adam = torch.optim.AdamW(groups, lr=self.lr if cuda else lr, betas=betas, fused=cuda, capturable=cuda)
+        self.average, self.count = average, torch.zeros((), device=device)
+        self.averaged = [p.detach().clone() for p in self.parameters]
+
+    def schedule(self, progress: float, warm: float = 0.03, floor: float = 0.02) -> None:
+        """Linear warm-up, then a cosine down to `floor` of the peak; progress in [0, 1]."""
+        scale = min(1.0, progress / warm) if progress < warm else floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        if self.lr.device.type == "cuda":
+            self.lr.fill_(self.peak * scale)
+        else:
+            for group in self.adam.param_groups:
+                group["lr"] = self.peak * scale
+
+    def step(self, loss: Tensor) -> Tensor:
+        """Backward and update; returns the gradient norm. Gradients must be None or stale: they are dropped first."""
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()
+        return self.update()
+
+    def update(self) -> Tensor:
+        """The update alone, for gradients that are already there."""
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        if norm.is_cuda:  # the fused update skips a step whose gradient is not finite
+            self.adam.found_inf = (~torch.isfinite(norm)).float().reshape(1)
+        self.adam.step()
+        self.count += 1
+        keep = torch.minimum(torch.full_like(self.count, self.average), (1 + self.count) / (10 + self.count))
+        with torch.no_grad():
+            change = torch._foreach_sub([p.detach() for p in self.parameters], self.averaged)
+            torch._foreach_mul_(change, 1 - keep)
+            torch._foreach_add_(self.averaged, change)
+        return norm
+
+    def averaged_state(self) -> dict[str, Tensor]:
+        """The module's state dict with averaged weights."""
+        state = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
+        names = [name for name, p in self.module.named_parameters() if p.requires_grad]
+        state.update({name: mean.clone() for name, mean in zip(names, self.averaged, strict=True)})
+        return {name: value.cpu().contiguous() for name, value in state.items()}
+
+
+class Run:
+    """The clock and the log of one training: how far it is, what it measured, where its weights go."""
+
+    def __init__(self, out: Path, steps: int, minutes: float | None) -> None:
+        self.out, self.steps, self.minutes, self.number = out, steps, minutes, 0
+        out.parent.mkdir(parents=True, exist_ok=True)
+        self.log = out.with_suffix(".log.jsonl").open("a", encoding="utf-8")
+        self.begin = self.last = time.time()
+
+    @property
+    def progress(self) -> float:
+        by_time = (time.time() - self.begin) / (60 * self.minutes) if self.minutes else 0.0
+        return max(self.number / self.steps, by_time)
+
+    def __iter__(self):
+        while self.progress < 1:
+            yield self.number
+            self.number += 1
+
+    def report(self, every: int, **values: Tensor | float) -> None:
+        if self.number % every:
+            return
+        numbers = {name: round(float(value.detach() if isinstance(value, Tensor) else value), 5) for name, value in values.items()}
+        wall = time.time() - self.begin
+        line = {"step": self.number, "minutes": round(wall / 60, 3), **numbers}
+        if not all(math.isfinite(value) for value in numbers.values()):
+            raise SystemExit(f"{self.out.stem}: training has diverged: {json.dumps(line)}")
+        self.log.write(json.dumps(line) + "\n")
+        self.log.flush()
+        print(f"{self.out.stem} {100 * self.progress:.0f}% " + json.dumps(line), flush=True)
+
+    def save(self, state: dict[str, Tensor], **about: object) -> None:
+        meta = {name: json.dumps(value) for name, value in about.items()}
+        meta["steps"] = str(self.number)
+        meta["minutes"] = f"{(time.time() - self.begin) / 60:.2f}"
+        partial = self.out.with_suffix(".partial")
+        save_file(state, partial, metadata=meta)
+        partial.replace(self.out)
+
+
+def resume(module: nn.Module, path: Path | None) -> None:
+    """Starts from the weights of an earlier run, where one is given."""
+    if path is not None:
+        module.load_state_dict(load_file(path))

@@ -1,0 +1,44 @@
+"""MamTra: hybrid Mamba-Transformer text to speech.
+
+    import mamtra
+
+    tts = mamtra.load()
+    tts.say("Hello").save("hello.mp3")
+
+Names are imported when first used, so that `import mamtra` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mamtra.errors import MamTraError
+    from mamtra.models.plan import LayerPlan
+    from mamtra.tts import TTS, Audio, load
+    from mamtra.voices import Voice
+
+__version__ = "0.1.0"
+__all__ = ["TTS", "Audio", "LayerPlan", "MamTraError", "Voice", "__version__", "load"]
+
+_HOME = {
+    "TTS": "mamtra.tts",
+    "Audio": "mamtra.tts",
+    "load": "mamtra.tts",
+    "Voice": "mamtra.voices",
+    "LayerPlan": "mamtra.models.plan",
+    "MamTraError": "mamtra.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mamtra' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

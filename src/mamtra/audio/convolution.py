@@ -1,0 +1,61 @@
+"""1-D convolutions that are fast on CPUs too.
+
+oneDNN's 1-D kernels keep time innermost, which suits the few channels of a vocoder badly. The same sums as a 2-D
+convolution of height 1 in channels-last memory are up to four times faster there (32 channels; less for more), and what
+comes out is (B, C, T) in shape but time-major in memory, as the next convolution or Transformer block wants it. Other
+devices take the ordinary path.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+
+def _tall(x: Tensor) -> Tensor:
+    """(B, C, T) to (B, C, 1, T) in channels-last memory, without a copy where it is laid out so already."""
+    return x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+
+
+class Conv1d(nn.Conv1d):
+    """`torch.nn.Conv1d` with zero padding and one group."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, T) to (B, outputs, T')."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        if self.kernel_size[0] == 1 and self.stride[0] == 1:
+            return F.linear(x.transpose(1, 2), self.weight.squeeze(2), self.bias).transpose(1, 2)
+        stride, padding, dilation = (1, self.stride[0]), (0, self.padding[0]), (1, self.dilation[0])
+        return F.conv2d(_tall(x), _tall(self.weight), self.bias, stride, padding, dilation).squeeze(2)
+
+
+class ConvTranspose1d(nn.ConvTranspose1d):
+    """`torch.nn.ConvTranspose1d` with one group and neither output padding nor dilation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, T) to (B, outputs, T')."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        stride, padding = (1, self.stride[0]), (0, self.padding[0])
+        return F.conv_transpose2d(_tall(x), _tall(self.weight), self.bias, stride, padding).squeeze(2)
+
+
+def order_for_cpu(model: nn.Module) -> nn.Module:
+    """Lay the weights of all convolutions here out as the CPU path wants them, which saves a copy at every call.
+
+    Values and shapes stay. The weights are no longer contiguous, so call it after loading and not before saving, and
+    after folding weight norm (weight-normalised convolutions are left alone, since their weight is made anew).
+
+    Args:
+        model: any module; changed in place.
+
+    Returns:
+        The same module.
+    """
+    for module in model.modules():
+        if isinstance(module, Conv1d | ConvTranspose1d) and not parametrize.is_parametrized(module, "weight"):
+            module.weight.data = module.weight.data.transpose(1, 2).contiguous().transpose(1, 2)
+    return model

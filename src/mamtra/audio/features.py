@@ -1,0 +1,146 @@
+"""The three spectral features of CosyVoice 2: flow mel, Whisper log-mel and Kaldi filter bank.
+
+Plain torch on any device. Filter banks and windows are made once for each device, outside inference mode, so that
+tables first made while speaking still serve training.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_FLOAT32_EPSILON = 1.1920928955078125e-07
+
+
+def _slaney_mel(hz: Tensor) -> Tensor:
+    """Slaney's mel scale: linear to 1 kHz, logarithmic above."""
+    return torch.where(hz < 1000, hz * (3 / 200), 15 + torch.log(hz.clamp(min=1000) / 1000) * (27 / math.log(6.4)))
+
+
+def _slaney_hz(mel: Tensor) -> Tensor:
+    """Inverse of `_slaney_mel`."""
+    return torch.where(mel < 15, mel * (200 / 3), 1000 * torch.exp((mel.clamp(min=15) - 15) * (math.log(6.4) / 27)))
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def slaney_filterbank(rate: int, n_fft: int, mels: int, high: float, device: torch.device) -> Tensor:
+    """Triangular filters of equal area on Slaney's mel scale from 0 Hz, librosa's definition.
+
+    Args:
+        rate: sampling rate in Hz.
+        n_fft: FFT size.
+        mels: number of filters.
+        high: upper edge of the last filter in Hz.
+        device: where the result lies.
+
+    Returns:
+        (mels, n_fft // 2 + 1) float32.
+    """
+    top = float(_slaney_mel(torch.tensor(high, dtype=torch.float64)))
+    edges = _slaney_hz(torch.linspace(0, top, mels + 2, dtype=torch.float64))
+    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (rate / n_fft)
+    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    triangle = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
+    return (triangle * (2 / (right - left))).float().to(device)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def kaldi_filterbank(rate: int, n_fft: int, mels: int, low: float, high: float, device: torch.device) -> Tensor:
+    """Kaldi's filters: triangles on the scale 1127 ln(1 + f/700), without area normalisation.
+
+    Args:
+        rate: sampling rate in Hz.
+        n_fft: FFT size.
+        mels: number of filters.
+        low: lower edge of the first filter in Hz.
+        high: upper edge of the last filter in Hz.
+        device: where the result lies.
+
+    Returns:
+        (mels, n_fft // 2 + 1) float32; the last column is zero.
+    """
+
+    def scale(hz: Tensor) -> Tensor:
+        return 1127 * torch.log1p(hz / 700)
+
+    first, last = (float(scale(torch.tensor(hz, dtype=torch.float64))) for hz in (low, high))
+    edges = torch.linspace(first, last, mels + 2, dtype=torch.float64)
+    bins = scale(torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (rate / n_fft))
+    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    triangle = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
+    triangle[:, -1] = 0
+    return triangle.float().to(device)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _hann(size: int, periodic: bool, device: torch.device) -> Tensor:
+    return torch.hann_window(size, periodic=periodic, dtype=torch.float64).float().to(device)
+
+
+def _power(wave: Tensor, n_fft: int, hop: int, center: bool) -> Tensor:
+    """|STFT|^2 (B, bins, frames) with a periodic Hann window."""
+    window = _hann(n_fft, True, wave.device)
+    spectrum = torch.stft(
+        wave, n_fft, hop, window=window, center=center, pad_mode="reflect", onesided=True, return_complex=True
+    )
+    return spectrum.real.square() + spectrum.imag.square()
+
+
+def mel_24k(wave: Tensor) -> Tensor:
+    """Log mel of the flow and the vocoder: 80 bins to 8 kHz, 50 frames a second (HiFi-GAN's definition).
+
+    Args:
+        wave: (B, T) at 24 kHz in [-1, 1]; more than 720 samples.
+
+    Returns:
+        (B, 80, T // 480) float32, natural logarithm with floor 1e-5.
+    """
+    with torch.autocast(wave.device.type, enabled=False):
+        padded = F.pad(wave.float()[:, None], (720, 720), mode="reflect")[:, 0]
+        magnitude = torch.sqrt(_power(padded, 1920, 480, center=False) + 1e-9)
+        mel = torch.matmul(slaney_filterbank(24000, 1920, 80, 8000.0, wave.device), magnitude)
+        return mel.clamp(min=1e-5).log()
+
+
+def whisper_log_mel_128(wave: Tensor) -> Tensor:
+    """Whisper's log-mel with 128 bins, 100 frames a second, without padding to 30 s (Radford et al. 2022).
+
+    Args:
+        wave: (B, T) at 16 kHz in [-1, 1]; more than 200 samples.
+
+    Returns:
+        (B, 128, T // 160) float32; each row is clamped to 8 decades below its own maximum, then (x + 4) / 4.
+    """
+    with torch.autocast(wave.device.type, enabled=False):
+        power = _power(wave.float(), 400, 160, center=True)[..., :-1]
+        mel = torch.matmul(slaney_filterbank(16000, 400, 128, 8000.0, wave.device), power).clamp(min=1e-10).log10()
+        return (torch.maximum(mel, mel.amax((-2, -1), keepdim=True) - 8) + 4) / 4
+
+
+def kaldi_fbank_80(wave: Tensor) -> Tensor:
+    """Kaldi's log filter bank for the speaker encoder: 80 bins, 25 ms frames every 10 ms, no dither.
+
+    Subtract the mean over frames before the speaker encoder sees it.
+
+    Args:
+        wave: (..., T) at 16 kHz in [-1, 1], not scaled to 16 bits; at least 400 samples.
+
+    Returns:
+        (..., 1 + (T - 400) // 160, 80) float32, natural logarithm with floor 2^-23.
+    """
+    with torch.autocast(wave.device.type, enabled=False):
+        frames = wave.float().unfold(-1, 400, 160)
+        frames = frames - frames.mean(-1, keepdim=True)
+        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
+        povey = _hann(400, False, wave.device) ** 0.85
+        spectrum = torch.fft.rfft((frames - 0.97 * before) * povey, n=512)
+        power = spectrum.real.square() + spectrum.imag.square()
+        filters = kaldi_filterbank(16000, 512, 80, 20.0, 8000.0, wave.device)
+        return torch.matmul(power, filters.T).clamp(min=_FLOAT32_EPSILON).log()

@@ -1,0 +1,87 @@
+"""Harmonic-plus-noise excitation: sines at the multiples of F0, noise where there is no voice.
+
+Neural source-filter excitation (Wang et al. 2019) in the form CosyVoice 2 runs it: phases are accumulated at frame rate
+and interpolated linearly between frame centres.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def harmonic_sines(f0: Tensor, harmonics: int, hop: int, rate: int) -> Tensor:
+    """Sines at F0 and its multiples, with linearly interpolated phase.
+
+    The phase is held for half a frame at both ends. Whole turns are dropped before the running sum, so float32 stays
+    exact to 1e-4 of a turn however long the signal is.
+
+    Args:
+        f0: (B, T) Hz, float32.
+        harmonics: number of multiples, the fundamental included.
+        hop: samples for each frame.
+        rate: sampling rate in Hz.
+
+    Returns:
+        (B, harmonics, hop*T) in [-1, 1].
+    """
+    multiple = torch.arange(1, harmonics + 1, device=f0.device, dtype=f0.dtype)[:, None]
+    turns = (f0[:, None] * multiple / rate).remainder(1) * hop
+    phase = turns.remainder(1).cumsum(-1)
+    start = torch.cat([phase[..., :1], phase], dim=-1).remainder(1)
+    step = F.pad(turns[..., 1:], (1, 1))
+    weight = (torch.arange(hop, device=f0.device, dtype=f0.dtype) + 0.5) / hop
+    angle = torch.addcmul(start[..., None], step[..., None], weight).flatten(-2)
+    edge = hop // 2
+    return torch.sin(angle[..., edge : edge + hop * f0.shape[1]] * (2 * math.pi))
+
+
+class SineSource(nn.Module):
+    """Mix of harmonics and noise into one excitation signal.
+
+    Args:
+        harmonics: overtones above the fundamental.
+        hop: samples for each frame.
+        rate: sampling rate in Hz.
+        amplitude: of each sine; a third of it is the noise level of unvoiced frames.
+        noise_level: standard deviation of the noise in voiced frames.
+        voiced_threshold: F0 in Hz above which a frame counts as voiced.
+    """
+
+    def __init__(
+        self, harmonics: int, hop: int, rate: int, amplitude: float, noise_level: float, voiced_threshold: float
+    ) -> None:
+        super().__init__()
+        self.harmonics, self.hop, self.rate = harmonics + 1, hop, rate
+        self.amplitude, self.noise_level, self.voiced_threshold = amplitude, noise_level, voiced_threshold
+        self.l_linear = nn.Linear(self.harmonics, 1)
+
+    def forward(self, f0: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Make the excitation; gradients reach the mixing weights, not `f0`.
+
+        Args:
+            f0: (B, T) Hz.
+            noise: standard normal, (B, hop*T, harmonics) for each sine its own as in the original, or (B, hop*T, 1),
+                which has the same distribution after mixing and costs a ninth; None draws the latter.
+            generator: source of randomness when `noise` is None, on the device of `f0`.
+
+        Returns:
+            (B, 1, hop*T) float32 in (-1, 1).
+        """
+        with torch.autocast(f0.device.type, enabled=False):
+            f0 = f0.detach().float()
+            weight, bias = self.l_linear.weight.float(), self.l_linear.bias.float()
+            if noise is None:
+                noise = torch.randn(f0.shape[0], f0.shape[1] * self.hop, 1, device=f0.device, generator=generator)
+            noise = noise.float()
+            # A sum of independent normals is a normal of the summed variance.
+            mixed_noise = noise @ weight.T if noise.shape[2] > 1 else noise * weight.norm()
+            sines = harmonic_sines(f0, self.harmonics, self.hop, self.rate) * self.amplitude
+            voiced = (f0 > self.voiced_threshold).to(f0.dtype)
+            level = voiced * self.noise_level + (1 - voiced) * (self.amplitude / 3)
+            voiced, level = (value.repeat_interleave(self.hop, dim=1)[:, None] for value in (voiced, level))
+            mix = torch.matmul(weight, sines) * voiced + mixed_noise.transpose(1, 2) * level + bias
+            return torch.tanh(mix)

@@ -1,0 +1,105 @@
+"""Speech to discrete tokens at 25 Hz: a convolutional encoder with finite scalar quantisation (FSQ), 3^8 = 6561 codes.
+
+The place of CosyVoice 2's supervised semantic tokenizer in the embedded voice. It is trained so that its codes spell the
+phonemes (CTC) and, given the speaker, the spectrum; see Mentzer et al., "Finite Scalar Quantization" (2023), for the quantiser.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from mamtra.audio.features import whisper_log_mel_128
+
+SAMPLES_PER_TOKEN = 640  # 40 ms at 16 kHz
+MARGIN = 8  # tokens of silence laid on both sides, in training as in use, so that the edges look alike
+
+
+class SpeechTokenizerConfig(BaseModel):
+    """Sizes of the encoder. `dims` digits of `levels` values make `levels ** dims` codes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_mels: int = 128
+    width: int = 256
+    fine_blocks: int = 3
+    coarse_blocks: int = 6
+    kernel: int = 7
+    expansion: int = 3
+    levels: int = 3
+    dims: int = 8
+
+    @property
+    def codes(self) -> int:
+        return self.levels**self.dims
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise convolution, LayerNorm, two pointwise layers, scaled residual (Liu et al. 2022), over (B, C, T)."""
+
+    def __init__(self, width: int, kernel: int, expansion: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, expansion * width)
+        self.down = nn.Linear(expansion * width, width)
+        self.scale = nn.Parameter(torch.full((width,), 0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.depthwise(x).transpose(1, 2))
+        return x + (self.down(F.gelu(self.up(y))) * self.scale).transpose(1, 2)
+
+
+class SpeechTokenizer(nn.Module):
+    """Whisper-style log-mel at 100 Hz to codes at 25 Hz.
+
+    The field of view is about a second, so codes do not depend on how long the utterance is.
+    """
+
+    def __init__(self, config: SpeechTokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+
+        def blocks(count: int) -> list[nn.Module]:
+            return [ConvNeXtBlock(config.width, config.kernel, config.expansion) for _ in range(count)]
+
+        self.encoder = nn.Sequential(
+            nn.Conv1d(config.num_mels, config.width, 4, stride=2, padding=1),
+            *blocks(config.fine_blocks),
+            nn.Conv1d(config.width, config.width, 2, stride=2),
+            *blocks(config.coarse_blocks),
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.digits = nn.Linear(config.width, config.dims)
+        self.register_buffer("powers", config.levels ** torch.arange(config.dims), persistent=False)
+
+    def latents(self, log_mel: Tensor) -> Tensor:
+        """log_mel (B, 128, 4N) -> bounded latents before rounding (B, N, dims), in (-1, 1) times half the level range."""
+        half = (self.config.levels - 1) / 2
+        hidden = self.norm(self.encoder(log_mel).transpose(1, 2))
+        return torch.tanh(self.digits(hidden).float()) * half
+
+    def quantise(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """For training: rounded latents (B, N, dims) whose gradient passes straight through, and the latents themselves."""
+        latents = self.latents(log_mel)
+        return latents + (latents.round() - latents).detach(), latents
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """log_mel (B, 128, 4N) -> codes (B, N) int64 in [0, codes)."""
+        half = (self.config.levels - 1) // 2
+        return ((self.latents(log_mel).round().long() + half) * self.powers).sum(-1)
+
+    def values(self, codes: Tensor) -> Tensor:
+        """Codes (...) int64 -> the rounded latents (..., dims) that they stand for."""
+        half = (self.config.levels - 1) // 2
+        return ((codes[..., None] // self.powers) % self.config.levels - half).float()
+
+    @torch.inference_mode()
+    def tokenize(self, wave: Tensor) -> Tensor:
+        """One utterance, 16 kHz (T,) float in [-1, 1] -> codes (ceil(T / 640),) int64."""
+        tokens = -(-wave.numel() // SAMPLES_PER_TOKEN)
+        margin = MARGIN * SAMPLES_PER_TOKEN
+        padded = F.pad(wave, (margin, margin + tokens * SAMPLES_PER_TOKEN - wave.numel()))
+        return self(whisper_log_mel_128(padded[None]))[0, MARGIN : MARGIN + tokens]

@@ -1,0 +1,80 @@
+"""Building a module for weights that are about to be loaded: no time is spent on drawing numbers that nobody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
+
+from mamtra.errors import MamTraError
+
+_DRAWS = {
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    init.normal_,
+    init.uniform_,
+    init.trunc_normal_,
+    init.kaiming_normal_,
+    init.kaiming_uniform_,
+    init.xavier_normal_,
+    init.xavier_uniform_,
+}
+
+
+class _SkipDraws(TorchFunctionMode):
+    """Leaves tensors as they are where an initialiser would fill them at random. Computed buffers are made as usual."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def build_blank(factory: Callable[[], nn.Module]) -> nn.Module:
+    """Call `factory` with random initialisation switched off. The global random state is not touched."""
+    state = torch.get_rng_state()
+    try:
+        with _SkipDraws():
+            return factory()
+    finally:
+        torch.set_rng_state(state)
+
+
+def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], where: str) -> nn.Module:
+    """Put `tensors` into `module` (no copy is made), which goes to eval mode with gradients off.
+
+    Args:
+        where: name of the file, for the message.
+
+    Raises:
+        MamTraError: names or shapes differ; the message lists the first of each kind.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    difference = describe_difference(wanted, found)
+    if difference:
+        raise MamTraError(f"{where} does not fit its config.json: {difference}.")
+    module.load_state_dict(dict(tensors), strict=True, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def describe_difference(wanted: Mapping[str, tuple], found: Mapping[str, tuple], most: int = 3) -> str:
+    """What differs between two name-to-shape tables, in words; empty where they agree."""
+    missing = sorted(wanted.keys() - found.keys())
+    unknown = sorted(found.keys() - wanted.keys())
+    shapes = [
+        f"{name} is {found[name]} and should be {wanted[name]}"
+        for name in sorted(wanted.keys() & found.keys())
+        if wanted[name] != found[name]
+    ]
+
+    def line(title: str, names: list[str]) -> list[str]:
+        more = ", ..." if len(names) > most else ""
+        return [f"{len(names)} {title} ({', '.join(names[:most])}{more})"] if names else []
+
+    return "; ".join(line("missing", missing) + line("unknown", unknown) + line("of another shape", shapes))

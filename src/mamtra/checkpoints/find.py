@@ -1,0 +1,52 @@
+"""From the name of a model to its directory."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from mamtra.errors import MamTraError
+
+BUILT_IN = "mini"
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def built_in_models() -> dict[str, Path]:
+    """Models that came with the package, by name."""
+    return {path.parent.name: path.parent for path in sorted(ASSETS.glob("*/config.json"))}
+
+
+def find_model(name: str | os.PathLike | None = None) -> Path:
+    """Directory of a model.
+
+    Args:
+        name: a directory, the name of a built-in model, or `owner/name` on the Hugging Face hub; `None` is "mini".
+
+    Raises:
+        MamTraError: there is no such model.
+    """
+    models = built_in_models()
+    text = BUILT_IN if name is None else os.fspath(name)
+    if text in models:
+        return models[text]
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path
+    if _HUB_NAME.fullmatch(text) and not path.exists() and not text.startswith("."):
+        return _from_hub(text)
+    have = ", ".join(models) or "none in this installation"
+    raise MamTraError(f"There is no model {text!r}; give a model directory or a built-in name ({have}).")
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "voices/*.safetensors", "*.xz", "README.md"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:
+        raise MamTraError(
+            f"The model {name!r} is neither a directory nor to be had from the Hugging Face hub."
+        ) from error

@@ -1,0 +1,230 @@
+"""MamTra's model directory: safetensors and JSON, nothing executable.
+
+config.json                sizes of every part, sample rate, voice space
+generation_config.json     sampling defaults
+model.safetensors          the speech LM; flow, vocoder, speech_tokenizer, speaker_encoder beside it
+tokenizer.json             the text tokenizer; other text files of the front end beside it
+voices/NAME.safetensors    voices
+provenance.json            where the weights come from
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from mamtra.checkpoints.blank import load_strictly
+from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.storage import pack, unpack
+from mamtra.errors import MamTraError
+
+FORMAT = 1
+CONFIG = "config.json"
+GENERATION = "generation_config.json"
+PROVENANCE = "provenance.json"
+
+
+class GenerationConfig(BaseModel):
+    """Sampling defaults of a model (generation_config.json).
+
+    Repetition-aware sampling after VALL-E 2 (arXiv 2406.05370) with CosyVoice 2's settings.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    top_p: float = 0.8
+    top_k: int = 25
+    win_size: int = 10
+    tau_r: float = 0.1
+    min_ratio: float = 2.0
+    max_ratio: float = 20.0
+    flow_steps: int = 10
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        MamTraError: the file is missing or is not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MamTraError(f"{path.parent} is not a model directory: it has no {path.name}.") from error
+    except (OSError, ValueError) as error:
+        raise MamTraError(f"{path} is damaged and cannot be read as JSON; get the model again.") from error
+    if not isinstance(value, dict):
+        raise MamTraError(f"{path} should hold a JSON object; get the model again.")
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys, so that equal content gives equal files."""
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_config(directory: str | os.PathLike) -> dict[str, Any]:
+    """config.json of a model directory.
+
+    Raises:
+        MamTraError: no such directory, no config, or a format of a later version.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise MamTraError(f"There is no model directory {directory}.")
+    config = read_json(directory / CONFIG)
+    if config.get("format") != FORMAT:
+        found = config.get("format")
+        raise MamTraError(f"{directory / CONFIG} has format {found!r}, this version reads {FORMAT}; update mamtra.")
+    return config
+
+
+def read_generation(directory: str | os.PathLike) -> GenerationConfig:
+    """generation_config.json of a model directory, or the defaults where it has none."""
+    path = Path(directory) / GENERATION
+    if not path.exists():
+        return GenerationConfig()
+    try:
+        return GenerationConfig.model_validate(read_json(path))
+    except ValidationError as error:
+        raise MamTraError(f"{path}: {_first_problem(error)}.") from error
+
+
+def read_tensors(path: Path, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file, dequantised to `dtype`.
+
+    Raises:
+        MamTraError: missing or damaged file.
+    """
+    if not path.is_file():
+        raise MamTraError(f"{path} is missing; get the model again or check the path.")
+    try:
+        return unpack(load_file(path), dtype)
+    except (SafetensorError, OSError) as error:
+        raise MamTraError(f"{path} is damaged and cannot be read; get the model again.") from error
+
+
+def load_part(directory: str | os.PathLike, section: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Load one part of a model, on the CPU, in eval mode.
+
+    Args:
+        section: a key of `PARTS`, such as "lm".
+        dtype: type of its floating-point weights.
+
+    Raises:
+        MamTraError: the model lacks the part, a file is missing or damaged, or names and shapes do not fit.
+    """
+    directory, part = Path(directory), PARTS[section]
+    config = read_config(directory)
+    if section not in config:
+        name = section.replace("_", " ")
+        raise MamTraError(f"The model {directory} has no {name}, which {part.purpose}; use a complete model.")
+    try:
+        module = part.build(part.parse(config[section]))
+    except ValidationError as error:
+        raise MamTraError(f"{directory / CONFIG}, section {section!r}: {_first_problem(error)}.") from error
+    return load_strictly(module, read_tensors(directory / part.file, dtype), str(directory / part.file))
+
+
+def save_model(
+    directory: str | os.PathLike,
+    parts: Mapping[str, nn.Module],
+    *,
+    storage: str | Mapping[str, str] = "float32",
+    sample_rate: int = 24000,
+    generation: GenerationConfig | None = None,
+    text_files: Mapping[str, str | os.PathLike] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a model directory. Parts that are not given are left as the directory has them.
+
+    Args:
+        directory: made where it does not exist.
+        parts: networks by section ("lm", "flow", "vocoder", "speech_tokenizer", "speaker_encoder"); each has `.config`.
+            Weight norm is folded into the weights of what is written; the networks themselves are not changed.
+        storage: "float32", "bfloat16", "float16" or "int8", for all or by section.
+        sample_rate: of the sound, Hz.
+        text_files: files of the text front end to copy, by their name in the directory, e.g. {"tokenizer.json": path}.
+        provenance: content of provenance.json; the hashes of the weights are added.
+
+    Raises:
+        MamTraError: unknown section or storage, or weights that are not numbers.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    config = read_json(directory / CONFIG) if (directory / CONFIG).exists() else {}
+    for section, module in parts.items():
+        if section not in PARTS:
+            raise MamTraError(f"A model has no part {section!r}; the parts are {', '.join(PARTS)}.")
+        kind = storage if isinstance(storage, str) else storage.get(section, "float32")
+        packed = pack(_plain_state(section, module), kind)
+        save_file(packed, directory / PARTS[section].file, metadata={"format": "pt", "storage": kind})
+        config[section] = module.config.model_dump(mode="json")
+    for name, source in (text_files or {}).items():
+        shutil.copyfile(source, directory / name)
+    config |= {"format": FORMAT, "sample_rate": sample_rate, "voice_space": voice_space(directory)}
+    write_json(directory / CONFIG, config)
+    if generation is not None or not (directory / GENERATION).exists():
+        write_json(directory / GENERATION, (generation or GenerationConfig()).model_dump(mode="json"))
+    if provenance is not None:
+        write_json(directory / PROVENANCE, {**provenance, "sha256": hash_model(directory)})
+    return directory
+
+
+def hash_file(path: str | os.PathLike) -> str:
+    """SHA-256 of the tensors of a safetensors file (names, types, shapes, bytes), whatever their order and metadata."""
+    digest = hashlib.sha256()
+    with safe_open(path, framework="pt") as file:
+        for name in sorted(file.keys()):
+            tensor = file.get_tensor(name).contiguous()
+            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def hash_model(directory: str | os.PathLike) -> dict[str, str]:
+    """SHA-256 of every part that lies in a model directory, by section."""
+    directory = Path(directory)
+    return {s: hash_file(directory / p.file) for s, p in PARTS.items() if (directory / p.file).is_file()}
+
+
+def voice_space(directory: str | os.PathLike) -> str:
+    """Name of the space in which a model's voices live: models with the same speech tokenizer can share voices.
+
+    Empty where the directory has no speech tokenizer.
+    """
+    path = Path(directory) / PARTS["speech_tokenizer"].file
+    return hash_file(path)[:16] if path.is_file() else ""
+
+
+def _plain_state(section: str, module: nn.Module) -> dict[str, torch.Tensor]:
+    """State dict with weight norm folded in, under the names that the stored form of the part has."""
+    state = module.state_dict()
+    if not PARTS[section].weight_norm:
+        return dict(state)
+    plain: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        owner, found, slot = name.partition(".parametrizations.")
+        if not found:
+            plain[name] = tensor
+            continue
+        weight = slot.split(".", 1)[0]
+        plain[f"{owner}.{weight}"] = getattr(module.get_submodule(owner), weight)
+    return plain
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(step) for step in problem["loc"]) or "content"
+    return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

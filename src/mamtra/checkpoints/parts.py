@@ -1,0 +1,80 @@
+"""The parts of a model and where their classes live. Classes are imported when a part is first needed."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from mamtra.checkpoints.blank import build_blank
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network of a model: its section in config.json, its file, its classes, and what it is for."""
+
+    section: str
+    file: str
+    network: str
+    config: str
+    purpose: str
+    weight_norm: bool = False
+
+    def parse(self, section: dict[str, Any]) -> Any:
+        """Config object of this part from its section of config.json."""
+        return _locate(self.config).model_validate(section)
+
+    def build(self, config: Any) -> nn.Module:
+        """The network with its weights unset, in the form in which it is stored."""
+        module = build_blank(lambda: _locate(self.network)(config))
+        return module.remove_weight_norm() if self.weight_norm else module
+
+
+PARTS = {
+    part.section: part
+    for part in (
+        Part(
+            "lm",
+            "model.safetensors",
+            "mamtra.models.speech_lm:SpeechLM",
+            "mamtra.models.config:SpeechLMConfig",
+            "turns text into speech tokens",
+        ),
+        Part(
+            "flow",
+            "flow.safetensors",
+            "mamtra.audio.flow:Flow",
+            "mamtra.audio.flow:FlowConfig",
+            "turns speech tokens into a spectrogram",
+        ),
+        Part(
+            "vocoder",
+            "vocoder.safetensors",
+            "mamtra.audio.hift:HiFT",
+            "mamtra.audio.hift:HiFTConfig",
+            "turns a spectrogram into sound",
+            weight_norm=True,
+        ),
+        Part(
+            "speech_tokenizer",
+            "speech_tokenizer.safetensors",
+            "mamtra.audio.speech_tokenizer:SpeechTokenizer",
+            "mamtra.audio.speech_tokenizer:SpeechTokenizerConfig",
+            "turns sound into speech tokens",
+        ),
+        Part(
+            "speaker_encoder",
+            "speaker_encoder.safetensors",
+            "mamtra.audio.campplus:CAMPPlus",
+            "mamtra.audio.campplus:CAMPPlusConfig",
+            "describes a voice by a vector",
+        ),
+    )
+}
+
+
+def _locate(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

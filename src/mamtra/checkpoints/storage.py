@@ -1,0 +1,88 @@
+"""Compact storage of weights: bfloat16, float16, or int8 with one float scale per output row.
+
+A row-quantised tensor is two entries in a safetensors file: `NAME` (int8) and `NAME.scale` (float32, one per row of the
+first dimension). With q = round(w / s) and s = max|row| / 127 the error of a weight is at most s / 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from mamtra.errors import MamTraError
+
+STORAGES = ("float32", "bfloat16", "float16", "int8")
+SCALE = ".scale"
+SMALL = 4096
+
+
+def choose_storage(tensor: torch.Tensor, storage: str) -> str:
+    """How a tensor is stored when a model is saved as `storage`.
+
+    Matrices and kernels of more than `SMALL` elements follow `storage`; vectors (biases, norms, decay rates) and small
+    matrices are few bytes and sensitive, and stay float32. Integers stay what they are ("as is").
+    """
+    if storage not in STORAGES:
+        raise MamTraError(f"Storage {storage!r} is unknown; choose one of {', '.join(STORAGES)}.")
+    if not tensor.is_floating_point():
+        return "as is"
+    return storage if tensor.dim() >= 2 and tensor.numel() > SMALL else "float32"
+
+
+def quantise_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Round to int8 row by row.
+
+    Args:
+        weight: (rows, ...) float.
+
+    Returns:
+        int8 values (rows, ...) in [-127, 127] and float32 scales (rows,). A row of zeros has scale 1.
+    """
+    flat = weight.detach().float().flatten(1)
+    scale = flat.abs().amax(dim=1) / 127.0
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    values = torch.round(flat / scale[:, None]).clamp_(-127, 127).to(torch.int8)
+    return values.view(weight.shape), scale
+
+
+def dequantise_rows(values: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Inverse of `quantise_rows`: (rows, ...) of `dtype`."""
+    return (values.float() * scale.float().view(-1, *[1] * (values.dim() - 1))).to(dtype)
+
+
+def pack(tensors: Mapping[str, torch.Tensor], storage: str) -> dict[str, torch.Tensor]:
+    """Tensors as they are written to a file. See `choose_storage` for which tensor gets which type.
+
+    Raises:
+        MamTraError: unknown `storage`, or a weight that is NaN or infinite.
+    """
+    packed: dict[str, torch.Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu()
+        kind = choose_storage(tensor, storage)
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise MamTraError(f"The weight {name} is not finite (NaN or infinity) in places; it was not saved.")
+        if kind == "int8":
+            packed[name], packed[name + SCALE] = quantise_rows(tensor)
+        else:
+            packed[name] = tensor if kind == "as is" else tensor.to(getattr(torch, kind))
+    # safetensors refuses memory shared between entries, as tied weights have it
+    return {name: tensor.contiguous().clone() for name, tensor in packed.items()}
+
+
+def unpack(stored: Mapping[str, torch.Tensor], dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """Inverse of `pack`: every floating-point or quantised tensor as `dtype`, integers as they are."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in stored.items():
+        if name.endswith(SCALE) and _is_quantised(stored, name[: -len(SCALE)]):
+            continue
+        if _is_quantised(stored, name):
+            tensors[name] = dequantise_rows(tensor, stored[name + SCALE], dtype)
+        else:
+            tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return tensors
+
+
+def _is_quantised(stored: Mapping[str, torch.Tensor], name: str) -> bool:
+    return name in stored and stored[name].dtype == torch.int8 and name + SCALE in stored

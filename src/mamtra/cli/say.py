@@ -1,0 +1,159 @@
+"""`mamtra say`: text to a sound file, to standard output, or to the speakers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from mamtra.errors import MamTraError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mamtra.tts import TTS, Audio
+
+DEFAULT_TEXT = "Hello! This voice runs on your own machine."
+DEFAULT_FILE = "speech.wav"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("say", epilog="Example: mamtra say 'Good morning.' -o morning.mp3 --voice NAME --seed 7")(say)
+
+
+def say(
+    text: str | None = typer.Argument(
+        None, metavar="[TEXT|-]", help="What to say; - reads standard input.", show_default=False
+    ),
+    output: str | None = typer.Option(
+        None,
+        "-o",
+        "--output",
+        metavar="FILE|-",
+        help="wav, flac, opus, mp3, aac or pcm by suffix; - is stdout.",
+    ),
+    voice: str | None = typer.Option(
+        None, "--voice", metavar="NAME|FILE.wav", help="A voice by name, or a recording to clone."
+    ),
+    voice_text: str | None = typer.Option(None, "--voice-text", metavar="T", help="What is said in the recording."),
+    model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
+    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same sound."),
+    stream: bool = typer.Option(False, "--stream", help="With -o -: give sound out sentence by sentence."),
+    speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast)."),
+    play: bool = typer.Option(False, "--play", help="Play the sound; without -o nothing is written."),
+    fmt: str | None = typer.Option(None, "--format", metavar="F", help="Format, where the suffix does not tell."),
+    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
+    as_json: bool = typer.Option(False, "--json", help="Print facts about the sound as JSON."),
+    quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but errors."),
+) -> None:
+    """Speak TEXT. With no arguments at all, a greeting goes to speech.wav."""
+    from mamtra.audio.io import check_destination, format_of
+
+    words = read_text(text)
+    target = (None if play else DEFAULT_FILE) if output is None else output
+    chosen = format_of(target or "-", fmt)
+    if target is not None:
+        check_destination(target)
+
+    from mamtra.tts import load
+
+    tts = load(model, device=device)
+    chunks = _spoken(tts, words, voice, voice_text, seed, speed, quiet or as_json)
+    if stream and target == "-":
+        audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
+    else:
+        audio = _join(list(chunks))
+        if target is not None:
+            audio.save(target, chosen)
+    if play:
+        from mamtra.cli.player import play_audio
+
+        play_audio(audio)
+    _tell(audio, target, tts.model.name, as_json, quiet)
+
+
+def read_text(text: str | None) -> str:
+    """The text to speak: the argument, standard input for `-` or where something is piped in, else a greeting.
+
+    Raises:
+        MamTraError: the text is empty, or standard input is not UTF-8.
+    """
+    if text is None and (sys.stdin is None or sys.stdin.isatty()):
+        return DEFAULT_TEXT
+    if text is None or text == "-":
+        try:
+            piped = sys.stdin.read()
+        except UnicodeDecodeError as error:
+            raise MamTraError("Standard input is not UTF-8 text; convert it first.") from error
+        if text is None and not piped:
+            return DEFAULT_TEXT
+        text = piped
+    if not text.strip():
+        raise MamTraError("There is no text to speak; write it after `say`, or pipe it in with `say -`.")
+    return text
+
+
+def _spoken(
+    tts: TTS, text: str, voice: str | None, voice_text: str | None, seed: int, speed: float, quiet: bool
+) -> Iterator[Audio]:
+    """Chunks of the stream, with a progress bar on standard error where someone watches."""
+    chunks = tts.stream(text, voice, voice_text=voice_text, seed=seed, speed=speed)
+    if quiet or not sys.stderr.isatty():
+        yield from chunks
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Speaking", total=len(text))
+        for chunk in chunks:
+            progress.advance(task, len(chunk.text))
+            yield chunk
+
+
+def _join(chunks: list[Audio]) -> Audio:
+    from mamtra.tts import Audio
+
+    return Audio.joined(chunks)
+
+
+def _write_while_speaking(chunks: Iterable[Audio], fmt: str, sample_rate: int) -> Audio:
+    """Put each chunk on standard output as it comes. (To a file only the finished whole is ever written.)"""
+    from mamtra.audio.encode import StreamEncoder
+    from mamtra.audio.io import write_bytes
+
+    encoder = StreamEncoder(sample_rate, fmt)
+    kept = []
+    for chunk in chunks:
+        kept.append(chunk)
+        write_bytes("-", encoder.write(chunk.samples))
+    write_bytes("-", encoder.close())
+    return _join(kept)
+
+
+def _tell(audio: Audio, target: str | None, model: str, as_json: bool, quiet: bool) -> None:
+    facts = {
+        "file": None if target in (None, "-") else str(Path(target)),
+        "seconds": round(audio.seconds, 3),
+        "rtf": round(audio.rtf, 4),
+        "ttfa_ms": round(audio.ttfa_ms, 1),
+        "tokens": audio.tokens,
+        "seed": audio.seed,
+        "model": model,
+        "voice": audio.voice,
+        "finish_reason": audio.finish_reason,
+    }
+    if as_json:
+        # standard output may carry the sound itself
+        print(json.dumps(facts), file=sys.stderr if target == "-" else sys.stdout)
+        return
+    if not quiet:
+        place = {None: "played", "-": "standard output"}.get(target, target)
+        line = f"{place}: {audio.seconds:.1f} s, voice {audio.voice}, seed {audio.seed}, {audio.rtf:.2f} x real time"
+        print(line, file=sys.stderr)
+    if audio.finish_reason == "length" and not quiet:
+        print("mamtra: A sentence was cut off at the length limit; try another seed.", file=sys.stderr)

@@ -1,0 +1,122 @@
+"""`mamtra voices`: list, show, add and remove voices."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import typer
+
+_MODEL = typer.Option(None, "--model", metavar="M", help="Model directory or name.")
+_JSON = typer.Option(False, "--json", help="Print JSON.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    group = typer.Typer(no_args_is_help=True, help="List, show, add and remove voices.")
+    group.command("list", epilog="Example: mamtra voices list --json")(list_voices)
+    group.command("show", epilog="Example: mamtra voices show NAME")(show_voice)
+    group.command(
+        "add", epilog="Example: mamtra voices add me me.wav --text 'What I say in it.' --consent 'It is my voice.'"
+    )(add_voice)
+    group.command("remove", epilog="Example: mamtra voices remove me")(remove_voice)
+    app.add_typer(group, name="voices")
+
+
+def _shelf(model: str | None):
+    from mamtra.checkpoints.find import find_model
+    from mamtra.voices import VoiceShelf
+
+    return VoiceShelf(find_model(model))
+
+
+def list_voices(model: str | None = _MODEL, as_json: bool = _JSON) -> None:
+    """List the voices of a model and your own."""
+    from mamtra.voices import read_info
+
+    shelf = _shelf(model)
+    rows = []
+    for name, path in shelf.paths().items():
+        info = read_info(path).model_dump(include={"name", "language", "gender", "description", "licence"})
+        rows.append({**info, "origin": "user" if shelf.is_users(name) else "model"})
+    if as_json:
+        print(json.dumps(rows))
+        return
+    if not rows:
+        print("There are no voices; add one with `mamtra voices add NAME ref.wav`.", file=sys.stderr)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*("Name", "Language", "Gender", "From", "Description"), box=None)
+    for row in rows:
+        table.add_row(row["name"], row["language"], row["gender"], row["origin"], row["description"])
+    Console().print(table)
+
+
+def show_voice(
+    name: str = typer.Argument(help="Name of a voice."), model: str | None = _MODEL, as_json: bool = _JSON
+) -> None:
+    """Show what is known about a voice."""
+    from mamtra.voices import Voice
+
+    path = _shelf(model).path(name)
+    voice = Voice.load(path)
+    facts = voice.info.model_dump() | {
+        "seconds": round(voice.seconds, 2),
+        "transcript": bool(voice.prompt_text.numel()),
+        "file": str(path),
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        print(f"{key.replace('_', ' '):<12} {value}")
+
+
+def add_voice(
+    name: str = typer.Argument(help="Name for the voice."),
+    recording: str = typer.Argument(metavar="REF.wav", help="1 to 30 s of one person speaking, 16 kHz or more."),
+    text: str | None = typer.Option(None, "--text", metavar="T", help="What is said in it, word for word."),
+    language: str = typer.Option("en", "--language", help="Language of the voice."),
+    gender: str = typer.Option("", "--gender", help="For lists."),
+    description: str = typer.Option("", "--description", help="For lists."),
+    licence: str = typer.Option("", "--licence", help="Licence of the recording."),
+    consent: str = typer.Option("", "--consent", help="How the speaker agreed; kept in the voice."),
+    replace: bool = typer.Option(False, "--replace", help="Replace a voice of yours with this name."),
+    model: str | None = _MODEL,
+    as_json: bool = _JSON,
+) -> None:
+    """Add a voice made from a recording. Only clone a voice whose owner agrees."""
+    from mamtra.tts import load
+    from mamtra.voices import check_name
+
+    check_name(name)
+    tts = load(model)
+    facts = {
+        "name": name,
+        "language": language,
+        "gender": gender,
+        "description": description,
+        "licence": licence,
+        "consent": consent,
+    }
+    voice = tts.clone(recording, text, **facts)
+    path = tts.shelf.add(voice, replace=replace)
+    for sentence in voice.advice:
+        print(f"Advice: {sentence}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"name": name, "file": str(path), "seconds": round(voice.seconds, 2), "advice": voice.advice}))
+    else:
+        print(f"{path}: {voice.seconds:.1f} s; try it with `mamtra say --voice {name} 'Hello'`", file=sys.stderr)
+
+
+def remove_voice(
+    name: str = typer.Argument(help="Name of a voice of yours."), model: str | None = _MODEL, as_json: bool = _JSON
+) -> None:
+    """Remove a voice that you added."""
+    path = _shelf(model).remove(name)
+    if as_json:
+        print(json.dumps({"removed": name, "file": str(path)}))
+    else:
+        print(f"Removed {name}.", file=sys.stderr)

@@ -1,0 +1,96 @@
+"""Choosing the next speech id: repetition-aware sampling (VALL-E 2, arXiv 2406.05370) as in CosyVoice 2, and greedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+
+class RASConfig(BaseModel):
+    """Settings of repetition-aware sampling.
+
+    Attributes:
+        top_p: candidates are taken until their probabilities sum to this.
+        top_k: at most so many candidates.
+        win_size: ids at the end of the history that are searched for the drawn one.
+        tau_r: share of the window from which on a draw counts as a repetition.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    top_p: float = Field(0.8, gt=0, le=1)
+    top_k: int = Field(25, ge=1)
+    win_size: int = Field(10, ge=0)
+    tau_r: float = Field(0.1, ge=0)
+
+
+DEFAULT_RAS = RASConfig()
+
+
+def nucleus(logits: Tensor, top_p: float, top_k: int) -> tuple[Tensor, Tensor]:
+    """The candidates, most probable first: taken while those before sum to less than ``top_p`` and are below ``top_k``.
+
+    Args:
+        logits: (V,); -inf excludes an id.
+        top_p: see above.
+        top_k: see above.
+
+    Returns:
+        Their probabilities among all ids (not renormalised), float32, and their ids; at least one.
+    """
+    # Ties must fall as in a stable descending sort, for which a lower id wins; topk alone does not promise it, so the
+    # few ids that can matter are put in order afterwards.
+    probabilities = torch.softmax(logits.float(), -1)
+    count = min(top_k, probabilities.shape[0])
+    least = probabilities.topk(count).values[-1]
+    able = (probabilities >= least).nonzero().flatten()
+    kept, order = probabilities[able].sort(descending=True, stable=True)
+    kept, ids = kept[:count], able[order[:count]]
+    running = 0.0
+    size = 0
+    for p in kept.tolist():
+        if size and running >= top_p:
+            break
+        running += p
+        size += 1
+    return kept[:size], ids[:size]
+
+
+def ras_sample(
+    logits: Tensor,
+    history: Sequence[int],
+    generator: torch.Generator | None = None,
+    *,
+    config: RASConfig = DEFAULT_RAS,
+) -> int:
+    """Draw from the nucleus; draw again from all other ids where the result is among the latest ones.
+
+    The random draws come in the order of CosyVoice 2, so that equal seeds give equal ids: one `torch.multinomial` over
+    the candidates, then, after a repetition, one over the softmax of the whole vocabulary without the rejected id.
+
+    Args:
+        logits: (V,), or any shift of them such as log-probabilities; -inf excludes an id.
+        history: ids so far, the latest last.
+        generator: CPU generator of the draws; torch's default one when absent.
+        config: settings.
+
+    Returns:
+        The id.
+    """
+    logits = logits.float().cpu()
+    probabilities, ids = nucleus(logits, config.top_p, config.top_k)
+    token = int(ids[torch.multinomial(probabilities, 1, replacement=True, generator=generator)])
+    window = history[-config.win_size :] if config.win_size else ()
+    if sum(t == token for t in window) >= max(1, config.win_size * config.tau_r):
+        rest = logits.clone()
+        rest[token] = float("-inf")
+        token = int(torch.multinomial(torch.softmax(rest, -1), 1, replacement=True, generator=generator))
+    return token
+
+
+def greedy(logits: Tensor, history: Sequence[int], generator: torch.Generator | None = None) -> int:
+    """The most probable id; the other arguments are there to have one shape of sampler."""
+    return int(logits.argmax())

@@ -1,0 +1,98 @@
+"""Causal grouped-query attention of Qwen2: biases on q, k, v, none on o, rotary positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.state import AttentionState, DecodeState
+from mamtra.ops.rope import apply_rope, rope_table
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where the positions of one forward pass lie; made once and read by all layers.
+
+    Attributes:
+        cos: broadcastable to (B, heads, L, head_dim), cosine of the positions.
+        sin: the same, signed sine.
+        start: positions in the state before this pass.
+        lengths: (B,) valid inputs of right-padded rows, or None.
+        positions: (B, L) int64 where rows differ, else None.
+        mask: (B or 1, 1, L, start + L) bool, True where a query may look; None for plain causal attention without a
+            past.
+    """
+
+    cos: Tensor
+    sin: Tensor
+    start: int = 0
+    lengths: Tensor | None = None
+    positions: Tensor | None = None
+    mask: Tensor | None = None
+
+    @classmethod
+    def without_state(cls, length: int, config: SpeechLMConfig, device: torch.device) -> Span:
+        """Positions 0 .. length - 1 of sequences that are seen whole."""
+        return cls(*rope_table(length, config.head_dim, config.rope_theta, device))
+
+    @classmethod
+    def of(cls, state: DecodeState, length: int, lengths: Tensor | None) -> Span:
+        """The next ``length`` positions after a state."""
+        start, end = state.length, state.length + length
+        if state.positions is None:
+            cos, sin = state.cos[start:end], state.sin[start:end]
+            mask = None
+            if start:
+                mask = torch.ones(length, end, dtype=torch.bool, device=cos.device).tril(start)[None, None]
+            return cls(cos, sin, start, lengths, None, mask)
+        positions = state.positions[:, None] + torch.arange(length, device=state.cos.device)
+        mask = torch.arange(end, device=state.cos.device) <= positions[:, None, :, None]
+        return cls(
+            state.cos[positions].unsqueeze(1), state.sin[positions].unsqueeze(1), start, lengths, positions, mask
+        )
+
+
+class Attention(nn.Module):
+    """Token mixer of kind ``"full_attention"``; parameters ``{q,k,v,o}_proj`` as in Qwen2."""
+
+    def __init__(self, config: SpeechLMConfig) -> None:
+        super().__init__()
+        self.head_dim = config.head_dim
+        self.groups = config.num_key_value_heads
+        self.repeats = config.num_attention_heads // config.num_key_value_heads
+        self.q_proj = nn.Linear(config.hidden_size, config.query_size, bias=True)
+        self.k_proj = nn.Linear(config.hidden_size, config.key_value_size, bias=True)
+        self.v_proj = nn.Linear(config.hidden_size, config.key_value_size, bias=True)
+        self.o_proj = nn.Linear(config.query_size, config.hidden_size, bias=False)
+
+    def forward(self, hidden: Tensor, span: Span, state: AttentionState | None = None) -> Tensor:
+        """Mix (B, L, hidden_size) along L; keys and values are written to ``state`` where there is one."""
+        q, k, v = (self._heads(proj(hidden)) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        q, k = apply_rope(q, span.cos, span.sin), apply_rope(k, span.cos, span.sin)
+        if state is not None:
+            _write(state, torch.stack((k, v), 1), span)
+            if span.mask is not None:
+                k, v = state.kv[:, :, :, : span.mask.shape[-1]].unbind(1)
+        k, v = self._repeat(k), self._repeat(v)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=span.mask, is_causal=span.mask is None)
+        return self.o_proj(y.transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+    def _repeat(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(2).expand(-1, -1, self.repeats, -1, -1).flatten(1, 2)
+
+
+def _write(state: AttentionState, kv: Tensor, span: Span) -> None:
+    """Put (B, 2, kv_heads, L, head_dim) at the positions of the span."""
+    if span.positions is None:
+        state.kv[:, :, :, span.start : span.start + kv.shape[3]] = kv
+        return
+    row = torch.arange(kv.shape[0], device=kv.device)[:, None]
+    # Indices on both sides of two slices: the indexed axes (B, L) come first.
+    state.kv[row, :, :, span.positions] = kv.permute(0, 3, 1, 2, 4).to(state.kv.dtype)

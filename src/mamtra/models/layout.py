@@ -1,0 +1,119 @@
+"""How text and speech lie in one sequence: the unistream layout of CosyVoice 2 (arXiv 2412.10117).
+
+    input    [sos] text_1 .. text_T [task] s_1 .. s_M
+    target    -1     -1  ..    -1    s_1   s_2 .. eos
+
+Every input is a pair (kind, id), id being the row in the table of that kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+PAD, SOS, TASK, TEXT, SPEECH = -1, 0, 1, 2, 3
+IGNORE = -1
+
+
+class Batch(NamedTuple):
+    """A right-padded batch of sequences.
+
+    Attributes:
+        kind: (B, L) int64, one of PAD, SOS, TASK, TEXT, SPEECH.
+        ids: (B, L) int64, rows in the kind's table; -1 at padding.
+        targets: (B, L) int64, the speech id each position predicts; IGNORE where it predicts none.
+        lengths: (B,) int64, valid positions.
+    """
+
+    kind: Tensor
+    ids: Tensor
+    targets: Tensor
+    lengths: Tensor
+
+
+def unistream(
+    text_ids: Sequence[Sequence[int] | Tensor], speech_ids: Sequence[Sequence[int] | Tensor], *, eos_id: int = 6561
+) -> Batch:
+    """Lay out utterances for training, padded to the longest of them.
+
+    Args:
+        text_ids: text ids of each utterance.
+        speech_ids: speech codes of each utterance.
+        eos_id: target of the last position.
+    """
+    text, text_lengths = _pad(text_ids)
+    speech, speech_lengths = _pad(speech_ids)
+    length = int((text_lengths + speech_lengths).max()) + 2
+    return unistream_padded(text, text_lengths, speech, speech_lengths, eos_id=eos_id, length=length)
+
+
+def unistream_padded(
+    text: Tensor,
+    text_lengths: Tensor,
+    speech: Tensor,
+    speech_lengths: Tensor,
+    *,
+    eos_id: int = 6561,
+    length: int | None = None,
+) -> Batch:
+    """`unistream` for padded tensors on any device; no shape depends on values, so a CUDA graph can capture it.
+
+    Args:
+        text: (B, T) integer text ids; what lies behind the lengths is never used.
+        text_lengths: (B,).
+        speech: (B, M) integer speech codes.
+        speech_lengths: (B,).
+        eos_id: target of the last position.
+        length: positions L of the result; T + M + 2 by default.
+    """
+    text, speech = text.long(), speech.long()
+    length = text.shape[1] + speech.shape[1] + 2 if length is None else length
+    position = torch.arange(length, device=text.device).expand(text.shape[0], -1)
+    n_text, n_speech = text_lengths.long()[:, None], speech_lengths.long()[:, None]
+    task = n_text + 1
+    code = position - task - 1  # index of the speech code at this position
+
+    kind = torch.full_like(position, TEXT)
+    kind = kind.masked_fill(position == 0, SOS).masked_fill(position == task, TASK)
+    kind = kind.masked_fill(code >= 0, SPEECH).masked_fill(code >= n_speech, PAD)
+
+    ids = torch.where(kind == TEXT, _take(text, position - 1), _take(speech, code))
+    # The rows of the special table are numbered like their kinds, and padding's id is its kind too.
+    ids = torch.where((kind == TEXT) | (kind == SPEECH), ids, kind)
+
+    targets = _take(speech, code + 1).masked_fill(code + 1 == n_speech, eos_id)
+    targets = targets.masked_fill((code + 1 < 0) | (code + 1 > n_speech), IGNORE)
+    return Batch(kind, ids, targets, task[:, 0] + 1 + n_speech[:, 0])
+
+
+def prompt(text_ids: Sequence[int] | Tensor, speech_ids: Sequence[int] | Tensor = ()) -> tuple[Tensor, Tensor]:
+    """One sequence up to where generation starts, ``[sos] text [task] prompt speech``.
+
+    Args:
+        text_ids: prompt text and text together.
+        speech_ids: speech codes of the prompt.
+
+    Returns:
+        kind and ids, each (1, L) int64.
+    """
+    text, speech = (torch.as_tensor(ids, dtype=torch.int64).flatten() for ids in (text_ids, speech_ids))
+    special = torch.tensor([SOS, TASK])
+    ids = torch.cat((special[:1], text, special[1:], speech))
+    kind = torch.cat((special[:1], torch.full_like(text, TEXT), special[1:], torch.full_like(speech, SPEECH)))
+    return kind[None], ids[None]
+
+
+def _take(table: Tensor, index: Tensor) -> Tensor:
+    """``table[b, index[b, l]]``, with some valid entry where the index lies outside; zeros from an empty table."""
+    if table.shape[1] == 0:
+        return torch.zeros_like(index)
+    return table.gather(1, index.clamp(0, table.shape[1] - 1))
+
+
+def _pad(rows: Sequence[Sequence[int] | Tensor]) -> tuple[Tensor, Tensor]:
+    tensors = [torch.as_tensor(row, dtype=torch.int64) for row in rows]
+    return pad_sequence(tensors, batch_first=True), torch.tensor([len(row) for row in tensors])

@@ -1,0 +1,106 @@
+"""Mamba-2 in the shape of grouped-query attention, which it replaces (MambaInLlama, arXiv 2408.15237)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamtra.models.attention import Span
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.state import MambaState
+from mamtra.ops.conv import causal_conv1d
+from mamtra.ops.norms import gated_rms_norm
+from mamtra.ops.ssd import ssd
+
+
+class GatedRMSNorm(nn.Module):
+    """Holds the weight (d_inner,) of the per-head gated norm."""
+
+    def __init__(self, size: int, head_dim: int, eps: float) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, y: Tensor, z: Tensor) -> Tensor:
+        """See `mamtra.ops.norms.gated_rms_norm`."""
+        return gated_rms_norm(y, z, self.weight, self.eps, self.head_dim)
+
+
+class MambaMixer(nn.Module):
+    """Token mixer of kind ``"linear_attention"``.
+
+    ``in_proj`` has the rows ``[z | x | B | C | dt]``: the gate z and C as wide as the queries, x and B as wide as
+    values and keys, dt one per head. A causal convolution with SiLU runs over x, B, C; then x and B are repeated to all
+    heads, as keys and values are in grouped-query attention. There are no rotary positions and no 1/sqrt(d): the norm
+    of each head cancels scale.
+    """
+
+    def __init__(self, config: SpeechLMConfig) -> None:
+        super().__init__()
+        heads, inner, shared = config.num_attention_heads, config.query_size, config.key_value_size
+        self.head_dim = config.head_dim
+        self.repeats = heads // config.num_key_value_heads
+        self.chunk_size = config.mamba_chunk_size
+        self.in_sizes = (inner, inner + 2 * shared, heads)
+        self.conv_sizes = (shared, shared, inner)
+        channels = config.mamba_conv_size
+        self.in_proj = nn.Linear(config.hidden_size, sum(self.in_sizes), bias=config.mamba_qkv_bias)
+        self.conv1d = nn.Conv1d(channels, channels, config.mamba_conv_kernel, groups=channels)
+        self.dt_bias = nn.Parameter(torch.zeros(heads))
+        self.A_log = nn.Parameter(torch.zeros(heads))
+        self.D = nn.Parameter(torch.ones(heads))
+        self.norm = GatedRMSNorm(inner, config.head_dim, config.mamba_norm_eps)
+        self.out_proj = nn.Linear(inner, config.hidden_size, bias=False)
+
+    def forward(self, hidden: Tensor, span: Span, state: MambaState | None = None) -> Tensor:
+        """Mix (B, L, hidden_size) along L; ``state`` is read and moved on where there is one."""
+        z, xbc, dt = self.in_proj(hidden).split(self.in_sizes, -1)
+        past = None if state is None else state.conv
+        conv, conv_state = causal_conv1d(xbc, self.conv1d.weight.squeeze(1), self.conv1d.bias, past, span.lengths)
+        x, B, C = F.silu(conv).to(z.dtype).split(self.conv_sizes, -1)
+        y, ssm_state = ssd(
+            self._repeat(self._heads(x)),
+            F.softplus(dt.float() + self.dt_bias.float()),
+            # In half precision exp(A_log) would lose most of its digits.
+            -torch.exp(self.A_log.float()),
+            self._repeat(self._heads(B)),
+            self._heads(C),
+            self.D,
+            None if state is None else state.ssm,
+            lengths=span.lengths,
+            chunk_size=self.chunk_size,
+        )
+        if state is not None:
+            state.conv.copy_(conv_state)
+            state.ssm.copy_(ssm_state)
+        return self.out_proj(self.norm(y.flatten(2), z))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_dim))
+
+    def _repeat(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(3).expand(-1, -1, -1, self.repeats, -1).flatten(2, 3)
+
+
+def draw_dynamics(heads: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    """The parameters that have no counterpart in attention, drawn as Mamba-2 does (arXiv 2405.21060).
+
+    Args:
+        heads: heads of the mixer.
+        generator: source of the draws.
+
+    Returns:
+        float32 tensors (heads,) by parameter name: ``dt_bias`` with softplus(dt_bias) log-uniform in [0.001, 0.1],
+        ``A_log`` uniform in [0, log 16], ``D`` ones.
+    """
+    low, high = math.log(0.001), math.log(0.1)
+    dt = torch.exp(low + (high - low) * torch.rand(heads, generator=generator))
+    return {
+        "dt_bias": dt + torch.log(-torch.expm1(-dt)),  # inverse of softplus
+        "A_log": torch.rand(heads, generator=generator) * math.log(16.0),
+        "D": torch.ones(heads),
+    }

@@ -1,0 +1,163 @@
+"""The state-space dual of Mamba-2 (Dao and Gu 2024, arXiv 2405.21060): loop, chunks, one step, and one entry point.
+
+All forms compute, for every head on its own,
+
+    h_t = exp(dt_t * A) * h_{t-1} + dt_t * x_t B_t^T          y_t = h_t C_t + D * x_t
+
+With dt = 1, A = 0 and D = 0 this is the linear attention of MamTra's Eq. 4 (arXiv 2603.12342) with C = Q, B = K, x = V.
+A step with dt = 0 leaves the state as it was: right padding needs no other care.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def ssd(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    initial_state: Tensor | None = None,
+    *,
+    lengths: Tensor | None = None,
+    chunk_size: int = 64,
+) -> tuple[Tensor, Tensor]:
+    """Run the recurrence, by the single step for one input and in chunks for more.
+
+    Args:
+        x: (batch, length, heads, P).
+        dt: (batch, length, heads), after its softplus, not negative.
+        A: (heads,), negative.
+        B: (batch, length, heads, N).
+        C: (batch, length, heads, N).
+        D: (heads,).
+        initial_state: (batch, heads, P, N); zeros when absent.
+        lengths: (batch,) int64, valid inputs of each right-padded row. Outputs behind them mean nothing.
+        chunk_size: inputs that are handled as one matrix product.
+
+    Returns:
+        ``y`` of the shape and dtype of ``x``, and the state after the last valid input (batch, heads, P, N), float32
+        (float64 for float64 inputs).
+    """
+    if lengths is not None:
+        valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        dt = dt * valid[..., None]
+    if x.shape[1] > 1:
+        return ssd_chunked(x, dt, A, B, C, D, initial_state, chunk_size=chunk_size)
+    if initial_state is None:
+        initial_state = x.new_zeros(x.shape[0], *x.shape[2:], B.shape[-1], dtype=_decay_dtype(x))
+    y, state = ssd_step(x[:, 0], dt[:, 0], A, B[:, 0], C[:, 0], D, initial_state)
+    return y.unsqueeze(1), state
+
+
+def ssd_naive(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, initial_state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The definition as a loop over time, the reference for the other forms. Arguments and results as in `ssd`."""
+    state = initial_state
+    if state is None:
+        state = x.new_zeros(x.shape[0], *x.shape[2:], B.shape[-1], dtype=_decay_dtype(x))
+    outputs = []
+    for t in range(x.shape[1]):
+        y, state = ssd_step(x[:, t], dt[:, t], A, B[:, t], C[:, t], D, state)
+        outputs.append(y)
+    return torch.stack(outputs, 1), state
+
+
+def ssd_step(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """One input of the recurrence.
+
+    Args:
+        x: (batch, heads, P).
+        dt: (batch, heads).
+        A: (heads,).
+        B: (batch, heads, N).
+        C: (batch, heads, N).
+        D: (heads,).
+        state: (batch, heads, P, N).
+
+    Returns:
+        ``y`` (batch, heads, P) in the dtype of ``x``, and the new state.
+    """
+    kind = state.dtype
+    dt = dt.to(kind)
+    decay = torch.exp(dt * A.to(kind))
+    update = (dt[..., None] * x)[..., None] * B[..., None, :]
+    state = state * decay[..., None, None] + update.to(kind)
+    y = (state * C[..., None, :]).sum(-1) + D[:, None] * x
+    return y.to(x.dtype), state
+
+
+def ssd_chunked(
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    initial_state: Tensor | None = None,
+    *,
+    chunk_size: int = 64,
+) -> tuple[Tensor, Tensor]:
+    """Matrix products inside chunks, and one small matrix product that hands the states from chunk to chunk.
+
+    There is no loop over time and nothing depends on values, so it can be compiled, differentiated and captured in a
+    CUDA graph. Decays are float32 even where products run in bfloat16. Arguments and results as in `ssd`.
+    """
+    batch, length, heads, size = x.shape
+    chunk = min(chunk_size, length)
+    padding = -length % chunk
+    if padding:
+        x, B, C = (F.pad(t, (0, 0, 0, 0, 0, padding)) for t in (x, B, C))
+        dt = F.pad(dt, (0, 0, 0, padding))
+    kind, wide = x.dtype, _decay_dtype(x)
+
+    def by_chunk(t: Tensor) -> Tensor:
+        return t.unflatten(1, (-1, chunk)).transpose(2, 3)  # (batch, chunks, heads, chunk, ...)
+
+    dt = by_chunk(dt.to(wide))
+    Bc, Cc = by_chunk(B), by_chunk(C)
+    xdt = (by_chunk(x) * dt[..., None]).to(kind)
+    log_decay = torch.cumsum(dt * A.to(wide)[:, None], -1)  # (batch, chunks, heads, chunk)
+
+    # Inside a chunk: the masked "attention matrix" C_i B_j^T exp(sum of log decays in (j, i]).
+    weights = (Cc @ Bc.transpose(-1, -2)) * _decay_matrix(log_decay)
+    y = weights.to(kind) @ xdt
+
+    # What each chunk adds to the state at its end.
+    to_end = torch.exp(log_decay[..., -1:] - log_decay)
+    added = (xdt * to_end[..., None]).to(kind).transpose(-1, -2) @ Bc  # (batch, chunks, heads, P, N)
+
+    # State at the start of every chunk and after the last one; float32, since its errors would live on through all
+    # chunks.
+    if initial_state is None:
+        initial_state = x.new_zeros(batch, heads, size, B.shape[-1], dtype=wide)
+    sources = torch.cat((initial_state.to(wide).unsqueeze(1), added.to(wide)), 1).transpose(1, 2).flatten(3)
+    total = F.pad(log_decay[..., -1].transpose(1, 2), (1, 0)).cumsum(-1)
+    with torch.autocast(x.device.type, enabled=False):
+        carried = (_decay_matrix(total) @ sources).unflatten(3, (size, -1))  # (batch, heads, chunks + 1, P, N)
+    before = carried[:, :, :-1].transpose(1, 2).to(kind)
+
+    y = y + (Cc @ before.transpose(-1, -2)) * torch.exp(log_decay)[..., None]
+    y = y.transpose(2, 3).flatten(1, 2) + D[:, None] * x
+    return y[:, :length].to(kind), carried[:, :, -1]
+
+
+def _decay_matrix(log_decay: Tensor) -> Tensor:
+    """``exp(s_i - s_j)`` for j <= i and 0 above the diagonal; (..., T) -> (..., T, T).
+
+    The mask comes before the exponential: above the diagonal the difference is positive and might overflow to infinity,
+    whose gradient times zero is not a number.
+    """
+    steps = log_decay.shape[-1]
+    above = torch.ones(steps, steps, dtype=torch.bool, device=log_decay.device).triu(1)
+    return (log_decay[..., :, None] - log_decay[..., None, :]).masked_fill(above, float("-inf")).exp()
+
+
+def _decay_dtype(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)

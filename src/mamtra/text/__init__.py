@@ -1,0 +1,1 @@
+"""Text as written -> spoken words -> phonemes -> ids: normalise, split, read out, tokenise."""

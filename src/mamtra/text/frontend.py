@@ -1,0 +1,127 @@
+"""The text front end of a model directory: text as written -> segments -> phonemes -> ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mamtra.errors import MamTraError
+from mamtra.text.g2p import G2P
+from mamtra.text.lexicon import Lexicon
+from mamtra.text.normalize import normalize
+from mamtra.text.split import Segment, split_text
+from mamtra.text.tokenizer import PhonemeTokenizer
+
+if TYPE_CHECKING:
+    from mamtra.text.letter_to_sound import LetterToSound
+
+LEXICON_FILE = "lexicon.txt.xz"
+LETTER_TO_SOUND_FILE = "letter_to_sound.safetensors"
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "text.json"
+
+
+class TextConfig(BaseModel):
+    """Contents of `text.json`.
+
+    Attributes:
+        kind: the text units that the model reads.
+        language: BCP 47 tag.
+        lexicon_source: where the lexicon's readings come from.
+        longest_segment: greatest number of phoneme characters in a segment.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["phonemes"] = "phonemes"
+    language: Literal["en-US"] = "en-US"
+    lexicon_source: str = ""
+    longest_segment: int = 250
+
+
+class TextFrontend:
+    """Turns text into what the speech language model reads.
+
+    Args:
+        config: options.
+        lexicon: known words.
+        tokenizer: phoneme string -> ids.
+        letter_to_sound: file of the network for unknown words, read when the first one comes.
+    """
+
+    def __init__(
+        self, config: TextConfig, lexicon: Lexicon, tokenizer: PhonemeTokenizer, letter_to_sound: Path
+    ) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        self._lexicon = lexicon
+        self._network_file = letter_to_sound
+        self._network: LetterToSound | None = None
+        self._g2p = G2P(lexicon, self._read_unknown)
+
+    @classmethod
+    def load(cls, directory: Path | str) -> TextFrontend:
+        """Open the text files of a model directory.
+
+        Raises:
+            MamTraError: a file is missing, damaged or of another kind.
+        """
+        directory = Path(directory)
+        path = directory / CONFIG_FILE
+        try:
+            config = TextConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise MamTraError(f"{path} is missing: the model is incomplete, fetch it again.") from error
+        except (json.JSONDecodeError, ValidationError) as error:
+            raise MamTraError(f"{path} does not describe a text front end that this version knows: {error}.") from error
+        lexicon = Lexicon.load(directory / LEXICON_FILE)
+        tokenizer = PhonemeTokenizer.load(directory / TOKENIZER_FILE)
+        return cls(config, lexicon, tokenizer, directory / LETTER_TO_SOUND_FILE)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of text ids, padding included."""
+        return self.tokenizer.vocab_size
+
+    def normalize(self, text: str) -> str:
+        """Spoken words of a sentence as written.
+
+        Raises:
+            MamTraError: nothing in it can be spoken.
+        """
+        return normalize(text, self._lexicon.__contains__)
+
+    def segments(self, text: str) -> list[Segment]:
+        """Segments of a text, normalised, none longer than `longest_segment` phoneme characters.
+
+        Raises:
+            MamTraError: nothing in the text can be spoken, or a `[pause:...]` mark is malformed.
+        """
+        limit = self.config.longest_segment
+        return split_text(text, self.normalize, limit, lambda piece: len(self._g2p(piece)))
+
+    def phonemes(self, text: str) -> str:
+        """Phoneme string of a segment, or of a sentence as written.
+
+        Raises:
+            MamTraError: nothing in it can be spoken.
+        """
+        return self._g2p(self.normalize(text))
+
+    def encode(self, text: str) -> list[int]:
+        """Text ids of a segment, or of a sentence as written.
+
+        Raises:
+            MamTraError: nothing in it can be spoken.
+        """
+        return self.tokenizer.encode(self.phonemes(text))
+
+    def _read_unknown(self, word: str) -> str:
+        if self._network is None:
+            from mamtra.text.letter_to_sound import LetterToSound
+
+            self._network = LetterToSound.load(self._network_file)
+        return self._network(word)

@@ -1,0 +1,297 @@
+"""The public face: load a model, say something, stream it, clone a voice."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mamtra.audio.encode import encode
+from mamtra.audio.io import SUFFIXES, write_audio
+from mamtra.audio.join import prepare_piece
+from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.model import Model
+from mamtra.device import pick_device
+from mamtra.errors import MamTraError
+from mamtra.incoming import complete_sentences
+from mamtra.synthesis import check_speed, speak_segment
+from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment
+from mamtra.voices import Voice, VoiceShelf
+
+MAX_CHARACTERS = 100_000
+_BLOCK = 2000
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Spoken sound and how it came about.
+
+    Attributes:
+        samples: float32 (T,) in [-1, 1].
+        sample_rate: Hz.
+        text: what was spoken.
+        seed: the seed used.
+        voice: name of the voice.
+        tokens: speech tokens made.
+        finish_reason: "eos", or "length" where a sentence was cut off at the length limit in every attempt.
+        rtf: computing time over duration; under 1 is faster than real time.
+        ttfa_ms: milliseconds from the call to the first sound.
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+    text: str
+    seed: int
+    voice: str
+    tokens: int
+    finish_reason: str
+    rtf: float
+    ttfa_ms: float
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.samples) / self.sample_rate
+
+    def save(self, path: str | os.PathLike, fmt: str | None = None) -> Path:
+        """Write the sound as wav, flac, opus, mp3, aac or pcm, by suffix or `fmt`. The file is whole or not there.
+
+        Raises:
+            MamTraError: unknown format, or a place that cannot be written.
+        """
+        write_audio(path, self.samples, self.sample_rate, fmt)
+        return Path(path)
+
+    def to_bytes(self, fmt: str = "wav") -> bytes:
+        """The sound as the bytes of a file of format `fmt`."""
+        return encode(self.samples, self.sample_rate, fmt)
+
+    @classmethod
+    def joined(cls, chunks: Sequence[Audio]) -> Audio:
+        """Chunks of one stream as one sound.
+
+        Raises:
+            MamTraError: there are no chunks.
+        """
+        if not chunks:
+            raise MamTraError("There is nothing to join: the text held no words.")
+        first = chunks[0]
+        samples = np.concatenate([chunk.samples for chunk in chunks])
+        spent = sum(chunk.rtf * chunk.seconds for chunk in chunks)
+        return cls(
+            samples=samples,
+            sample_rate=first.sample_rate,
+            text=" ".join(chunk.text.strip() for chunk in chunks),
+            seed=first.seed,
+            voice=first.voice,
+            tokens=sum(chunk.tokens for chunk in chunks),
+            finish_reason="length" if any(chunk.finish_reason == "length" for chunk in chunks) else first.finish_reason,
+            rtf=spent * first.sample_rate / max(1, len(samples)),
+            ttfa_ms=first.ttfa_ms,
+        )
+
+
+class TTS:
+    """Text to speech with one model.
+
+    The object holds no state of a request: it may be used from several threads.
+
+    Args:
+        model: a loaded model.
+        shelf: where voices are; those of the model and the user by default.
+    """
+
+    def __init__(self, model: Model, shelf: VoiceShelf | None = None) -> None:
+        self.model = model
+        self.shelf = shelf or VoiceShelf(model.directory)
+        self._voices: dict[tuple[str, int], Voice] = {}
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike | None = None,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> TTS:
+        """Load a model by directory, built-in name or hub name; without a name the one that came with the package.
+
+        Weights are read when first needed. `dtype` is that of the LM.
+
+        Raises:
+            MamTraError: no such model or device.
+        """
+        return cls(Model(find_model(model), pick_device(device), dtype))
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the sound, Hz."""
+        return self.model.sample_rate
+
+    @property
+    def voices(self) -> list[str]:
+        """Names of the voices at hand."""
+        return list(self.shelf.paths())
+
+    def segments(self, text: str) -> list[str]:
+        """The sentences that `text` is spoken in.
+
+        Raises:
+            MamTraError: nothing to say, or too much.
+        """
+        return [segment.text for segment in self._segments(text)]
+
+    def say(
+        self,
+        text: str,
+        voice: str | os.PathLike | Voice | None = None,
+        *,
+        voice_text: str | None = None,
+        seed: int = 0,
+        speed: float = 1.0,
+    ) -> Audio:
+        """Speak a text of any length up to 100,000 characters.
+
+        Args:
+            text: what to say; it is spoken sentence by sentence.
+            voice: a name, a `Voice`, a voice file, or a recording to clone from; the model's own by default.
+            voice_text: what is said in the recording, where `voice` is one.
+            seed: the same seed gives the same sound.
+            speed: 0.5 (slow) to 2 (fast).
+
+        Raises:
+            MamTraError: for anything a user can mend, in one sentence.
+        """
+        return Audio.joined(list(self.stream(text, voice, voice_text=voice_text, seed=seed, speed=speed)))
+
+    def stream(
+        self,
+        text: str | Iterable[str],
+        voice: str | os.PathLike | Voice | None = None,
+        *,
+        voice_text: str | None = None,
+        seed: int = 0,
+        speed: float = 1.0,
+    ) -> Iterator[Audio]:
+        """Speak a text, or text that is still arriving, and give each sentence as soon as it is spoken.
+
+        The chunks in their order are the sound of `say`. Arguments and errors are those of `say`; they are checked
+        before the first chunk is asked for.
+        """
+        began = time.perf_counter()
+        check_speed(speed)
+        chosen = self.voice(voice, voice_text)
+        if not isinstance(text, str):
+            arriving: Iterable[list[Segment]] = self._arriving(text)
+        elif len(check_text(text)) <= _BLOCK:
+            arriving = [self._segments(text)]
+        else:  # reading a whole book before its first word is spoken would take seconds
+            arriving = self._arriving(text[i : i + _BLOCK] for i in range(0, len(text), _BLOCK))
+        return self._chunks(arriving, chosen, seed, speed, began)
+
+    def _chunks(
+        self, arriving: Iterable[list[Segment]], voice: Voice, seed: int, speed: float, began: float
+    ) -> Iterator[Audio]:
+        ttfa = None
+        index = 0
+        for segments in arriving:
+            for segment in segments:
+                started = time.perf_counter()
+                ids = self.model.text.encode(segment.text)
+                piece = speak_segment(self.model, voice, ids, seed=seed, index=index, speed=speed)
+                samples = prepare_piece(piece.samples, self.sample_rate, segment.pause_before / speed)
+                now = time.perf_counter()
+                ttfa = (now - began) * 1000 if ttfa is None else ttfa
+                index += 1
+                yield Audio(
+                    samples=samples,
+                    sample_rate=self.sample_rate,
+                    text=segment.text,
+                    seed=seed,
+                    voice=voice.name,
+                    tokens=piece.tokens,
+                    finish_reason=piece.finish_reason,
+                    rtf=(now - started) * self.sample_rate / max(1, len(samples)),
+                    ttfa_ms=ttfa,
+                )
+        if index == 0:
+            raise MamTraError("There is no text to speak.")
+
+    def _arriving(self, parts: Iterable[str]) -> Iterator[list[Segment]]:
+        """Segments of each sentence that is complete, with the pauses that the text as a whole would have."""
+        pause = 0.0
+        for sentence in complete_sentences(parts):
+            if not any(c.isalnum() for c in sentence):
+                continue
+            first, *rest = self._segments(sentence)
+            yield [replace(first, pause_before=first.pause_before or pause), *rest]
+            pause = PARAGRAPH_PAUSE if "\n\n" in sentence[-4:] else SENTENCE_PAUSE
+
+    def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
+        """Make a voice of a recording of 1 to 30 s.
+
+        Args:
+            wav: a sound file of 16 kHz or more with one person speaking.
+            text: what is said in it; without it only the sound of the voice is taken over.
+            **info: name, language, gender, description, licence, source, consent.
+
+        Raises:
+            MamTraError: the recording does not serve, with the reason.
+        """
+        return Voice.from_audio(wav, self.model, text, **info)
+
+    def voice(self, voice: str | os.PathLike | Voice | None = None, text: str | None = None) -> Voice:
+        """The voice meant by a name, a voice file, a recording, or nothing.
+
+        Raises:
+            MamTraError: there is no such voice, or it belongs to another model.
+        """
+        found = voice if isinstance(voice, Voice) else self._find_voice(voice, text)
+        theirs, ours = found.info.voice_space, self.model.voice_space
+        if theirs and ours and theirs != ours:
+            raise MamTraError(f"The voice {found.name!r} was made for another model; make it again from its recording.")
+        return found
+
+    def _find_voice(self, voice: str | os.PathLike | None, text: str | None) -> Voice:
+        name = self.shelf.default() if voice is None else os.fspath(voice)
+        path = Path(name).expanduser()
+        if name in self.shelf.paths():
+            path = self.shelf.path(name)
+        elif path.suffix != ".safetensors":
+            if path.is_file() or path.suffix.lower() in SUFFIXES:
+                return self.clone(path, text)
+            path = self.shelf.path(name)
+        if text is not None:
+            raise MamTraError("A transcript goes with a recording; a stored voice has its own.")
+        if not path.is_file():
+            raise MamTraError(f"There is no voice file {path}.")
+        key = (str(path), path.stat().st_mtime_ns)
+        if key not in self._voices:
+            self._voices[key] = Voice.load(path)
+        return self._voices[key]
+
+    def _segments(self, text: str) -> list[Segment]:
+        return self.model.text.segments(check_text(text))
+
+
+def check_text(text: str) -> str:
+    """Refuse text that is empty or over the limit.
+
+    Raises:
+        MamTraError: it is.
+    """
+    if not text.strip():
+        raise MamTraError("There is no text to speak.")
+    if len(text) > MAX_CHARACTERS:
+        raise MamTraError(f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} fit, so split it.")
+    return text
+
+
+def load(model: str | os.PathLike | None = None, **options: object) -> TTS:
+    """Shorthand for `TTS.load`."""
+    return TTS.load(model, **options)  # type: ignore[arg-type]

@@ -1,0 +1,158 @@
+import io
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from mamtra.audio.encode import FORMATS, StreamEncoder, available_formats, encode
+from mamtra.audio.io import SUFFIXES, format_of, read_audio, resample, write_audio, write_bytes
+from mamtra.errors import MamTraError
+
+
+def tone(seconds: float = 1.0, rate: int = 24000, hz: float = 440.0) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def loudest_hz(samples: np.ndarray, rate: int) -> float:
+    return float(np.abs(np.fft.rfft(samples)).argmax() * rate / len(samples))
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".opus", ".ogg", ".mp3"])
+def test_written_files_read_back_as_the_same_sound(tmp_path, suffix):
+    path = tmp_path / f"tone{suffix}"
+    write_audio(path, tone(), 24000)
+    samples, rate = read_audio(path, 24000)
+    assert rate == 24000
+    assert abs(len(samples) - 24000) <= 2400
+    assert abs(loudest_hz(samples, rate) - 440) < 5
+    assert 0.3 < np.sqrt(np.mean(samples[4000:20000] ** 2)) < 0.4
+
+
+def test_lossless_formats_keep_sixteen_bits(tmp_path):
+    for name in ("a.wav", "a.flac"):
+        write_audio(tmp_path / name, tone(), 24000)
+        assert np.abs(read_audio(tmp_path / name)[0] - tone()).max() < 1 / 32767
+
+
+def test_pcm_is_little_endian_sixteen_bit():
+    assert encode(np.array([0.0, 1.0, -1.0, 2.0]), 24000, "pcm") == b"\x00\x00\xff\x7f\x01\x80\xff\x7f"
+
+
+def test_aac_is_written_with_pyav_and_refused_without(tmp_path):
+    if available_formats()["aac"]:
+        write_audio(tmp_path / "tone.aac", tone(), 24000)
+        import av
+
+        with av.open(str(tmp_path / "tone.aac")) as container:
+            samples = sum(frame.samples for frame in container.decode(audio=0))
+        assert abs(samples - 24000) < 4000
+    else:
+        with pytest.raises(MamTraError, match="pip install av"):
+            encode(tone(), 24000, "aac")
+
+
+@pytest.mark.parametrize("fmt", [f for f in FORMATS if f != "aac"])
+def test_stream_of_chunks_is_playable_before_its_end(fmt):
+    encoder = StreamEncoder(24000, fmt)
+    parts = [encoder.write(chunk) for chunk in np.array_split(tone(4.0), 8)]
+    assert sum(map(len, parts[:6])) > 0
+    stream = b"".join([*parts, encoder.close()])
+    if fmt == "pcm":
+        assert len(stream) == 2 * 4 * 24000
+        return
+    if fmt == "flac":  # libsndfile itself does not read a flac of unknown length; only the length in the header differs
+        assert stream[42:] == encoder.whole()[42:]
+        stream = encoder.whole()
+    with soundfile.SoundFile(io.BytesIO(stream)) as file:
+        rate, samples = file.samplerate, file.read(5 * file.samplerate)
+    assert abs(loudest_hz(samples[: 2 * rate], rate) - 440) < 5
+    assert 3.5 < len(samples) / rate < 4.5
+
+
+def test_resampling_keeps_pitch_and_length():
+    out = resample(tone(), 24000, 16000)
+    assert len(out) == 16000 and out.dtype == np.float32
+    assert abs(loudest_hz(out, 16000) - 440) < 2
+
+
+def test_channels_are_averaged(tmp_path):
+    soundfile.write(tmp_path / "two.wav", np.stack([tone(), -tone()], axis=1), 24000)
+    assert np.abs(read_audio(tmp_path / "two.wav")[0]).max() < 1 / 32767
+
+
+def test_unreadable_sources_are_one_sentence(tmp_path):
+    (tmp_path / "text.wav").write_text("this is no sound")
+    (tmp_path / "empty.wav").write_bytes(encode(np.zeros(0), 24000, "wav"))
+    soundfile.write(tmp_path / "nan.wav", np.array([0.1, np.nan], np.float32), 16000, subtype="FLOAT")
+    for name, words in [
+        ("text.wav", "cannot be read"),
+        ("empty.wav", "holds no sound"),
+        ("nan.wav", "not numbers"),
+        ("gone.wav", "no sound file"),
+        (".", "is a folder"),
+    ]:
+        with pytest.raises(MamTraError, match=words):
+            read_audio(tmp_path / name)
+
+
+def test_samples_that_are_not_numbers_are_refused_and_nothing_is_left(tmp_path):
+    with pytest.raises(MamTraError, match="not numbers"):
+        write_audio(tmp_path / "a.wav", np.array([np.nan]), 24000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(MamTraError, match="no space left"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_impossible_destinations(tmp_path):
+    for path, words in [
+        (tmp_path, "is a folder|names no sound format"),
+        (tmp_path / "gone" / "a.wav", "does not exist"),
+        (tmp_path / "a.xyz", "names no sound format"),
+        (tmp_path / "plain", "has no suffix"),
+    ]:
+        with pytest.raises(MamTraError, match=words):
+            write_audio(path, tone(), 24000)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_pipes_and_devices_are_written_into_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_bytes(pipe, b"sound")
+    assert os.read(reader, 100) == b"sound"
+    os.close(reader)
+    assert not pipe.is_file() and [p.name for p in tmp_path.iterdir()] == ["pipe.wav"]
+
+
+def test_links_keep_pointing(tmp_path):
+    (tmp_path / "real.wav").write_bytes(b"old")
+    (tmp_path / "link.wav").symlink_to("real.wav")
+    write_bytes(tmp_path / "link.wav", b"new")
+    assert (tmp_path / "real.wav").read_bytes() == b"new" and (tmp_path / "link.wav").is_symlink()
+
+
+def test_read_only_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(MamTraError, match="read-only"):
+        write_audio(tmp_path / "a.wav", tone(), 24000)
+
+
+def test_format_by_suffix_and_by_name():
+    assert {format_of("x" + suffix.upper()) for suffix in SUFFIXES} == set(FORMATS)
+    assert format_of("-") == "wav" and format_of("-", "MP3") == "mp3" and format_of("x.wav", ".flac") == "flac"
+    with pytest.raises(MamTraError, match="unknown"):
+        format_of("x.wav", "midi")

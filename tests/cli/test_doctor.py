@@ -1,0 +1,29 @@
+import json
+from pathlib import Path
+
+from mamtra.cli import main
+
+
+def test_facts_as_json(model, capsys):
+    assert main(["doctor", "--model", model, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["packages"]["torch"] and facts["formats"]["wav"] is True
+    assert any(device.startswith("cpu") for device in facts["devices"])
+    assert facts["model"]["voices"] == ["tiny"] and all(facts["model"]["parts"].values())
+
+
+def test_lines_for_people(model, capsys):
+    assert main(["doctor", "--model", model]) == 0
+    out = capsys.readouterr().out
+    assert "formats" in out and "voices    tiny" in out
+
+
+def test_a_missing_part_and_a_missing_model_are_reported_not_raised(model, capsys):
+    import shutil
+
+    shutil.copytree(model, "half")
+    Path("half/speaker_encoder.safetensors").unlink()
+    assert main(["doctor", "--model", "half", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"]["parts"]["speaker_encoder"] is False
+    assert main(["doctor", "--model", "nothing"]) == 0
+    assert "no model 'nothing'" in capsys.readouterr().out

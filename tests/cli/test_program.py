@@ -1,0 +1,62 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mamtra import __version__
+from mamtra.cli import main
+
+
+def test_version_and_help(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"mamtra {__version__}"
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(verb in out for verb in ("say", "voices", "doctor"))
+
+
+@pytest.mark.parametrize(
+    "verb", [["say"], ["doctor"], ["voices", "list"], ["voices", "show"], ["voices", "add"], ["voices", "remove"]]
+)
+def test_each_verb_has_help_with_an_example_and_json(capsys, verb):
+    assert main([*verb, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Example: mamtra" in out and "--json" in out
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, mamtra.cli as c; c.main(['--help']); print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+    assert time.perf_counter() - began < 10
+
+
+@pytest.mark.parametrize("words", [["sing"], ["say", "--loud"], ["say", "Hi", "--seed", "x"], ["voices", "show"]])
+def test_wrong_words_are_one_sentence_and_status_two(capsys, words):
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("mamtra: ") and captured.err.count("\n") == 1
+
+
+def test_internal_errors_are_one_sentence_and_status_one(capsys, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.delenv("MAMTRA_DEBUG", raising=False)
+    monkeypatch.setattr("mamtra.cli.doctor.examine", fail)
+    assert main(["doctor"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "Internal error (RuntimeError: first line second line)" in err
+    monkeypatch.setenv("MAMTRA_DEBUG", "1")
+    assert main(["doctor"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interrupts(capsys, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mamtra.cli.doctor.examine", stop)
+    assert main(["doctor"]) == 130

@@ -1,0 +1,184 @@
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mamtra.cli import main
+from mamtra.cli.say import DEFAULT_TEXT, read_text
+from tests.factories import reference
+
+FACTS = {"file", "seconds", "rtf", "ttfa_ms", "tokens", "seed", "model", "voice", "finish_reason"}
+
+
+def test_a_file_and_its_facts(model, capsys):
+    assert main(["say", "Hello.", "-o", "a.wav", "--model", model, "--seed", "7", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert set(facts) == FACTS
+    assert facts["file"] == "a.wav" and facts["seed"] == 7 and facts["voice"] == "tiny" and facts["model"] == "tiny"
+    info = soundfile.info("a.wav")
+    assert info.samplerate == 24000 and abs(info.duration - facts["seconds"]) < 0.01
+
+
+def test_the_seed_is_told_on_standard_error(model, capsys):
+    assert main(["say", "Hello.", "--model", model, "--seed", "5"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and "seed 5" in captured.err
+    assert Path("speech.wav").is_file()
+
+
+def test_quiet(model, capsys):
+    assert main(["say", "Hello.", "--model", model, "-q"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and "seed" not in captured.err
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.opus", "a.mp3", "a.pcm"])
+def test_formats_by_suffix(model, name):
+    assert main(["say", "Hello.", "-o", name, "--model", model]) == 0
+    assert Path(name).stat().st_size > 100
+
+
+def test_format_by_name(model):
+    assert main(["say", "Hello.", "-o", "plain", "--format", "flac", "--model", model]) == 0
+    assert soundfile.info("plain").format == "FLAC"
+
+
+def test_same_seed_same_bytes(model):
+    for name, seed in (("a.wav", "1"), ("b.wav", "1"), ("c.wav", "2")):
+        assert main(["say", "Hello.", "-o", name, "--model", model, "--seed", seed]) == 0
+    assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes() != Path("c.wav").read_bytes()
+
+
+def run(*words, text=None):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    return subprocess.run(
+        [sys.executable, "-m", "mamtra", *words], input=text, capture_output=True, env=env, check=False
+    )
+
+
+@pytest.mark.parametrize("extra", [[], ["--stream"]])
+def test_pipes(model, extra):
+    done = run(
+        "say",
+        "-",
+        "-o",
+        "-",
+        "--format",
+        "pcm",
+        "--model",
+        model,
+        "--json",
+        *extra,
+        text=b"Good morning. Hello.",
+    )
+    assert done.returncode == 0
+    facts = json.loads(done.stderr)
+    assert facts["file"] is None
+    assert len(done.stdout) == 2 * round(facts["seconds"] * 24000)
+    assert list(Path().glob("*.wav")) == []
+
+
+def test_streamed_wav_on_standard_output_is_playable(model):
+    done = run("say", "Good morning. Hello.", "-o", "-", "--stream", "--model", model)
+    samples, rate = soundfile.read(io.BytesIO(done.stdout))
+    assert rate == 24000 and len(samples) > 2400
+
+
+def test_streaming_to_a_file_gives_the_same_file(model):
+    for name, extra in (("a.wav", []), ("b.wav", ["--stream"])):
+        assert main(["say", "Good morning. Hello.", "-o", name, "--model", model, *extra]) == 0
+    assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
+
+
+def test_text_from_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("piped words"))
+    assert read_text("-") == "piped words"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("piped words"))
+    assert read_text(None) == "piped words"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert read_text(None) == DEFAULT_TEXT
+    monkeypatch.setattr(sys, "stdin", None)
+    assert read_text(None) == DEFAULT_TEXT
+
+
+def test_a_recording_as_voice(model, capsys):
+    reference(Path("me.wav"), 1.5)
+    assert main(["say", "Hello.", "--voice", "me.wav", "--voice-text", "Hi there.", "--model", model, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["voice"] == "me"
+
+
+def test_playing(model, monkeypatch, capsys):
+    monkeypatch.setattr("mamtra.cli.player.PLAYERS", (("no-such-player",),))
+    assert main(["say", "Hello.", "--play", "--model", model]) == 2
+    assert "No player was found" in capsys.readouterr().err
+    script = Path("player.py")
+    script.write_text("import shutil, sys; shutil.copy(sys.argv[1], 'played.wav')")
+    monkeypatch.setattr("mamtra.cli.player.PLAYERS", ((sys.executable, str(script)),))
+    assert main(["say", "Hello.", "--play", "--model", model]) == 0
+    assert soundfile.info("played.wav").frames > 100
+    assert not Path("speech.wav").exists()
+
+
+def bad_inputs():
+    """Words of a command, and a part of the sentence it must answer with."""
+    return {
+        "empty": (["say", ""], "no text"),
+        "signs": (["say", "?!"], "nothing to say"),
+        "too much": (["say", "word " * 30_000], "at most 100,000"),
+        "voice": (["say", "Hi", "--voice", "nobody"], "no voice 'nobody'"),
+        "model": (["say", "Hi", "--model", "nothing"], "no model 'nothing'"),
+        "suffix": (["say", "Hi", "-o", "a.xyz"], "names no sound format"),
+        "format": (["say", "Hi", "--format", "midi"], "'midi' is unknown"),
+        "folder": (["say", "Hi", "-o", "folder.wav"], "is a folder"),
+        "no folder": (["say", "Hi", "-o", "gone/a.wav"], "does not exist"),
+        "speed": (["say", "Hi", "--speed", "9"], "Speed 9 is out of range"),
+        "device": (["say", "Hi", "--device", "abacus"], "no device 'abacus'"),
+        "no reference": (["say", "Hi", "--voice", "gone.wav"], "no sound file"),
+        "text as sound": (["say", "Hi", "--voice", "text.wav"], "cannot be read"),
+        "silent": (["say", "Hi", "--voice", "silent.wav"], "is silent"),
+        "short": (["say", "Hi", "--voice", "short.wav"], "0.1 s long"),
+        "long": (["say", "Hi", "--voice", "long.wav"], "600 s long"),
+        "nan": (["say", "Hi", "--voice", "nan.wav"], "not numbers"),
+        "transcript": (["say", "Hi", "--voice", "tiny", "--voice-text", "words"], "goes with a recording"),
+    }
+
+
+@pytest.fixture
+def bad_files():
+    Path("folder.wav").mkdir()
+    Path("text.wav").write_text("no sound")
+    soundfile.write("silent.wav", np.zeros(32000), 16000)
+    reference(Path("short.wav"), 0.1)
+    soundfile.write("long.wav", np.zeros(600 * 16000, np.int16), 16000)
+    soundfile.write("nan.wav", np.full(32000, np.nan, np.float32), 16000, subtype="FLOAT")
+
+
+@pytest.mark.parametrize("case", bad_inputs())
+def test_bad_input_is_one_sentence_and_leaves_nothing(case, model, bad_files, capsys):
+    words, expected = bad_inputs()[case]
+    before = sorted(os.listdir())
+    assert main(words if "--model" in words else [*words, "--model", model]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("mamtra: ") and captured.err.count("\n") == 1
+    assert expected in captured.err
+    assert sorted(os.listdir()) == before
+
+
+def test_missing_weights(model, capsys):
+    shutil.copytree(model, "half")
+    Path("half/flow.safetensors").unlink()
+    assert main(["say", "Hi", "--model", "half"]) == 2
+    assert "flow.safetensors is missing" in capsys.readouterr().err
+
+
+def test_read_only_folder(model, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    assert main(["say", "Hi", "-o", "a.wav", "--model", model]) == 2
+    assert "read-only" in capsys.readouterr().err

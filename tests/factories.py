@@ -1,0 +1,132 @@
+"""Tiny models with random weights, made in a second, for tests of everything around the weights."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.audio.flow import Flow, FlowConfig
+from mamtra.audio.hift import HiFT, HiFTConfig
+from mamtra.audio.io import write_audio
+from mamtra.audio.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
+from mamtra.checkpoints.native import GenerationConfig, save_model, voice_space
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.speech_lm import SpeechLM
+from mamtra.text.tokenizer import build_phoneme_tokenizer
+from mamtra.voices import Voice, VoiceInfo
+
+EMBEDDING = 16
+WORDS = {
+    "a": "A",
+    "are": "ɑɹ",
+    "good": "ɡˈʊd",
+    "hello": "həlˈO",
+    "hi": "hˈI",
+    "how": "hˌW",
+    "is": "ɪz",
+    "morning": "mˈɔɹnɪŋ",
+    "of": "ʌv",
+    "sentence": "sˈɛntᵊns",
+    "seven": "sˈɛvən",
+    "there": "ðɛɹ",
+    "this": "ðɪs",
+    "word": "wˈɜɹd",
+    "words": "wˈɜɹdz",
+    "you": "ju",
+}
+
+
+def tiny_parts(seed: int = 0) -> dict[str, nn.Module]:
+    """All five networks, a few thousand weights each; the LM is a hybrid of two layers."""
+    torch.manual_seed(seed)
+    lm = SpeechLMConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        text_vocab_size=256,
+        layer_types=("full_attention", "linear_attention"),
+    )
+    flow = FlowConfig(
+        input_size=16,
+        spk_embed_dim=EMBEDDING,
+        encoder_heads=2,
+        encoder_ffn=32,
+        encoder_blocks=1,
+        encoder_up_blocks=1,
+        estimator_channels=16,
+        estimator_heads=2,
+        estimator_head_dim=8,
+        estimator_n_blocks=1,
+        estimator_mid_blocks=1,
+    )
+    vocoder = HiFTConfig(base_channels=16, f0_channels=8, nb_harmonics=2)
+    tokenizer = SpeechTokenizerConfig(width=16, fine_blocks=1, coarse_blocks=1, expansion=2)
+    speaker = CAMPPlusConfig(
+        embedding_size=EMBEDDING,
+        head_channels=4,
+        head_blocks=(1, 1),
+        init_channels=8,
+        growth_rate=4,
+        block_layers=(1, 1, 1),
+    )
+    return {
+        "lm": SpeechLM(lm),
+        "flow": Flow(flow),
+        "vocoder": HiFT(vocoder),
+        "speech_tokenizer": SpeechTokenizer(tokenizer),
+        "speaker_encoder": CAMPPlus(speaker).eval(),
+    }
+
+
+def tiny_model(directory: Path, storage: str = "float32", seed: int = 0) -> Path:
+    """A complete model directory with one voice, "tiny"; it says at most three speech tokens a text id."""
+    directory.mkdir(parents=True, exist_ok=True)
+    tiny_text(directory)
+    generation = GenerationConfig(max_ratio=3.0, flow_steps=2)
+    save_model(directory, tiny_parts(seed), storage=storage, generation=generation)
+    (directory / "voices").mkdir(exist_ok=True)
+    tiny_voice(space=voice_space(directory)).save(directory / "voices" / "tiny.safetensors")
+    return directory
+
+
+def tiny_text(directory: Path) -> None:
+    """Files of a text front end that knows the words of `WORDS` and no others."""
+    build_phoneme_tokenizer().save(str(directory / "tokenizer.json"))
+    lines = sorted(f"{word}\t{phonemes}\n".encode() for word, phonemes in WORDS.items())
+    (directory / "lexicon.txt.xz").write_bytes(lzma.compress(b"".join(lines)))
+    (directory / "text.json").write_text("{}")
+
+
+def tiny_voice(name: str = "tiny", tokens: int = 10, space: str = "") -> Voice:
+    """A voice of random numbers."""
+    generator = torch.Generator().manual_seed(1)
+    return Voice(
+        VoiceInfo(name=name, description="random", licence="CC0-1.0", voice_space=space),
+        prompt_text=torch.randint(1, 100, (5,), generator=generator),
+        prompt_speech=torch.randint(0, 6561, (tokens,), generator=generator),
+        prompt_mel=torch.randn(2 * tokens, 80, generator=generator) - 5,
+        embedding=torch.randn(EMBEDDING, generator=generator),
+    )
+
+
+def speech_like(seconds: float, rate: int = 16000, level: float = 0.3) -> np.ndarray:
+    """Harmonics of 120 Hz that come and go four times a second over faint noise: (T,) float32."""
+    time = np.arange(round(seconds * rate)) / rate
+    tone = sum(np.sin(2 * np.pi * 120 * k * time) / k for k in range(1, 8))
+    envelope = np.clip(np.sin(2 * np.pi * 2 * time), 0, 1)
+    noise = np.random.default_rng(0).normal(0, 1e-3, len(time))
+    return (level * envelope * tone / 2 + noise).astype(np.float32)
+
+
+def reference(path: Path, seconds: float = 3.0, rate: int = 16000, level: float = 0.3) -> Path:
+    """A sound file to clone from."""
+    write_audio(path, speech_like(seconds, rate, level), rate)
+    return path

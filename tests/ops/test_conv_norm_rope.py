@@ -1,0 +1,89 @@
+"""Convolution, norms and rotation against independent definitions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mamtra.ops.conv import causal_conv1d, causal_conv1d_step, identity_conv_weight
+from mamtra.ops.norms import gated_rms_norm, rms_floor, rms_norm, rms_rows
+from mamtra.ops.rope import apply_rope, rope_table
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 12), st.integers(1, 5), st.integers(1, 5))
+def test_conv_is_torchs(batch, length, channels, taps):
+    x, w, b, past = (
+        randn(batch, length, channels),
+        randn(channels, taps),
+        randn(channels),
+        randn(batch, taps - 1, channels),
+    )
+    y, state = causal_conv1d(x, w, b, past)
+    padded = torch.cat((past, x), 1)
+    expected = F.conv1d(padded.transpose(1, 2), w[:, None], b, groups=channels).transpose(1, 2)
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(state, padded[:, length:])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 8), st.integers(2, 5), st.data())
+def test_conv_state_of_padded_rows(length, taps, data):
+    lengths = torch.tensor([data.draw(st.integers(0, length)) for _ in range(3)])
+    x, w, past = randn(3, length, 2), randn(2, taps), randn(3, taps - 1, 2)
+    _, state = causal_conv1d(x, w, None, past, lengths)
+    for row, n in enumerate(lengths.tolist()):
+        _, expected = causal_conv1d(x[row : row + 1, :n], w, None, past[row : row + 1])
+        torch.testing.assert_close(state[row : row + 1], expected)
+
+
+def test_conv_steps():
+    x, w, b = randn(2, 9, 3), randn(3, 4), randn(3)
+    whole, last = causal_conv1d(x, w, b)
+    state = torch.zeros(2, 3, 3)
+    steps = torch.stack([causal_conv1d_step(x[:, t], state, w, b) for t in range(9)], 1)
+    torch.testing.assert_close(steps, whole)
+    torch.testing.assert_close(state, last)
+
+
+def test_identity_conv():
+    x = randn(1, 7, 3)
+    assert torch.equal(causal_conv1d(x, identity_conv_weight(3, 4))[0], x)
+
+
+def test_rms_norm():
+    x, w = randn(4, 6) * 1e-3, randn(6, seed=1)
+    expected = x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * w
+    torch.testing.assert_close(rms_norm(x, w, 1e-6), expected)
+    torch.testing.assert_close(rms_rows(x, rms_floor(6, 1e-6, x)) * 6**0.5 * w, expected)
+
+
+def test_gated_norm_gates_first_and_keeps_heads_apart():
+    y, z, w = randn(5, 6), randn(5, 6, seed=1), randn(6, seed=2)
+    gated = (y * z * torch.sigmoid(z)).view(5, 2, 3)
+    expected = (gated / torch.sqrt(gated.pow(2).mean(-1, keepdim=True) + 1e-5)).view(5, 6) * w
+    torch.testing.assert_close(gated_rms_norm(y, z, w, 1e-5, 3), expected)
+
+
+def test_rope_turns_pairs():
+    cos, sin = rope_table(20, 8, 1e4)
+    x = randn(20, 8)
+    turned = apply_rope(x, cos, sin)
+    for t in (0, 7, 19):
+        for i in range(4):
+            phase = torch.polar(torch.tensor(1.0), torch.tensor(t * 1e4 ** (-2 * i / 8)))
+            expected = torch.complex(x[t, i], x[t, i + 4]) * phase
+            torch.testing.assert_close(torch.stack((turned[t, i], turned[t, i + 4])), torch.view_as_real(expected))
+
+
+def test_rope_scores_depend_on_distance_only():
+    cos, sin = rope_table(50, 8, 1e6)
+    q, k = randn(8), randn(8, seed=1)
+    scores = [apply_rope(q, cos[t + 5], sin[t + 5]) @ apply_rope(k, cos[t], sin[t]) for t in (0, 13, 40)]
+    torch.testing.assert_close(scores[0].expand(3), torch.stack(scores), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,191 @@
+import numpy as np
+import pytest
+import torch
+
+import mamtra
+from mamtra import synthesis
+from mamtra.errors import MamTraError
+from mamtra.tts import TTS, Audio, load
+from mamtra.voices import VoiceShelf
+from tests.factories import reference, tiny_model, tiny_voice
+
+TWO = "Good morning. How are you?"
+
+
+@pytest.fixture(scope="module")
+def tts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    made = load(tiny_model(folder / "tiny"))
+    made.shelf = VoiceShelf(made.model.directory, folder / "home")
+    return made
+
+
+def test_saying_something(tts, tmp_path):
+    audio = tts.say("Good morning.")
+    assert audio.sample_rate == 24000 and audio.samples.dtype == np.float32
+    assert audio.voice == "tiny" and audio.seed == 0 and audio.tokens > 0
+    assert 0 < audio.seconds <= audio.tokens / 25 + 0.01
+    assert np.isfinite(audio.samples).all() and np.abs(audio.samples).max() <= 1
+    assert audio.finish_reason in ("eos", "length") and audio.rtf > 0 and audio.ttfa_ms > 0
+    assert audio.save(tmp_path / "a.flac").stat().st_size > 100
+    assert audio.to_bytes("wav")[:4] == b"RIFF"
+
+
+def test_a_stored_voice_needs_no_speech_tokenizer_or_speaker_encoder(tts):
+    fresh = load(tts.model.directory)
+    fresh.say("Hello.")
+    assert set(fresh.model.loaded) == {"lm", "flow", "vocoder"}
+
+
+def test_the_seed_fixes_the_sound(tts):
+    one, two, other = tts.say("Hello.", seed=3), tts.say("Hello.", seed=3), tts.say("Hello.", seed=4)
+    assert np.array_equal(one.samples, two.samples)
+    assert not np.array_equal(one.samples, other.samples)
+
+
+def test_the_sound_does_not_depend_on_the_global_random_state(tts):
+    torch.manual_seed(1)
+    one = tts.say("Hello.")
+    torch.manual_seed(2)
+    assert np.array_equal(one.samples, tts.say("Hello.").samples)
+
+
+def test_stream_is_say_in_pieces(tts):
+    chunks = list(tts.stream(TWO))
+    assert len(chunks) == 2
+    assert np.array_equal(Audio.joined(chunks).samples, tts.say(TWO).samples)
+    assert sum(chunk.tokens for chunk in chunks) == tts.say(TWO).tokens
+
+
+def test_text_that_is_still_arriving(tts):
+    words = [word + " " for word in TWO.split()]
+    assert np.array_equal(Audio.joined(list(tts.stream(iter(words)))).samples, tts.say(TWO).samples)
+
+
+def test_the_first_chunk_comes_before_the_text_is_complete(tts):
+    taken = []
+
+    def arriving():
+        for word in ["Good ", "morning. ", "How ", "are ", "you?"]:
+            taken.append(word)
+            yield word
+
+    next(iter(tts.stream(arriving())))
+    assert taken == ["Good ", "morning. "]
+
+
+def test_speed_changes_the_length(tts):
+    def spoken(speed):
+        voice = tts.voice()
+        return len(synthesis.codes_to_samples(tts.model, voice, list(range(50)), seed=0, speed=speed))
+
+    assert spoken(1.0) == 50 * 960
+    assert spoken(2.0) == 25 * 960 and spoken(0.5) == 100 * 960
+    for speed in (0.4, 2.1, float("nan")):
+        with pytest.raises(MamTraError, match="out of range"):
+            tts.say("Hello.", speed=speed)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("", "no text"), (" \n", "no text"), ("?!... --", "nothing to say"), ("a" * 100_001, "100,001")]
+)
+def test_text_that_cannot_be_spoken(tts, text, words):
+    with pytest.raises(MamTraError, match=words):
+        tts.say(text)
+
+
+def test_streams_of_nothing(tts):
+    with pytest.raises(MamTraError, match="no text"):
+        list(tts.stream(iter(["", " "])))
+
+
+def test_ten_thousand_words_are_cut_into_sentences(tts):
+    text = "This is a sentence of seven words. " * 1430
+    chunks = tts.stream(text)
+    first, second = next(chunks), next(chunks)
+    assert first.text == second.text == "This is a sentence of seven words."
+    assert len(next(tts._arriving([text]))) == 1430
+
+
+def test_long_texts_keep_their_sentences_and_pauses(tts, monkeypatch):
+    text = "Good morning. " * 40 + "Hello\nthere.\n\nHi. " + "Good morning. " * 40
+    whole = tts.model.text.segments(text)
+    monkeypatch.setattr("mamtra.tts._BLOCK", 100)
+    monkeypatch.setattr(synthesis, "draw_codes", lambda *_: ([1] * 10, "eos"))
+    seen = []
+    monkeypatch.setattr("mamtra.tts.prepare_piece", lambda samples, _, pause: seen.append(pause) or samples)
+    assert [chunk.text for chunk in tts.stream(text)] == [segment.text for segment in whole]
+    assert seen == [segment.pause_before for segment in whole]
+
+
+def test_voices_by_name_file_and_object(tts, tmp_path):
+    path = tiny_voice("other", tokens=8).save(tmp_path / "other.safetensors")
+    assert tts.voices == ["tiny"]
+    assert tts.voice("tiny").name == tts.voice().name == "tiny"
+    assert tts.voice(path).name == "other"
+    assert tts.voice(tts.voice("tiny")) is tts.voice("tiny")
+    for voice, words in [
+        ("nobody", "no voice 'nobody'; voices here: tiny"),
+        (tmp_path / "gone.wav", "no sound file"),
+        (tmp_path / "gone.safetensors", "no voice file"),
+    ]:
+        with pytest.raises(MamTraError, match=words):
+            tts.voice(voice)
+    with pytest.raises(MamTraError, match="transcript goes with a recording"):
+        tts.voice("tiny", "words")
+
+
+def test_voices_of_other_models_are_refused(tts):
+    with pytest.raises(MamTraError, match="made for another model"):
+        tts.say("Hello.", tiny_voice(space="elsewhere"))
+
+
+def test_cloned_voices_speak(tts, tmp_path):
+    path = reference(tmp_path / "me.wav", 1.5)
+    voice = tts.clone(path, "Hello there.")
+    assert tts.say("Hello.", voice).voice == "me"
+    assert np.array_equal(tts.say("Hello.", path, voice_text="Hello there.").samples, tts.say("Hello.", voice).samples)
+
+
+def test_a_run_without_end_is_tried_again_and_then_reported(tts, monkeypatch):
+    seeds = []
+
+    def endless(model, voice, ids, generator):
+        seeds.append(generator.initial_seed())
+        return [1, 2, 3] * 5, "length"
+
+    monkeypatch.setattr(synthesis, "draw_codes", endless)
+    assert tts.say("Hello.").finish_reason == "length"
+    assert len(set(seeds)) == synthesis.ATTEMPTS
+
+
+def test_the_first_run_that_ends_is_taken(tts, monkeypatch):
+    runs = iter([([1] * 30, "length"), ([], "eos"), ([2] * 20, "eos")])
+    monkeypatch.setattr(synthesis, "draw_codes", lambda *_: next(runs))
+    audio = tts.say("Hello.")
+    assert audio.finish_reason == "eos" and audio.tokens == 20
+
+
+def test_no_speech_at_all_is_an_error(tts, monkeypatch):
+    monkeypatch.setattr(synthesis, "draw_codes", lambda *_: ([], "eos"))
+    with pytest.raises(MamTraError, match="no speech"):
+        tts.say("Hello.")
+
+
+def test_sound_that_is_not_a_number_is_an_error(tts, monkeypatch):
+    monkeypatch.setattr(synthesis, "codes_to_samples", lambda *_, **__: np.array([np.nan], np.float32))
+    with pytest.raises(MamTraError, match="not a number"):
+        tts.say("Hello.")
+
+
+def test_unknown_models_and_devices(tts):
+    with pytest.raises(MamTraError, match="no model 'nothing'"):
+        mamtra.load("nothing")
+    with pytest.raises(MamTraError, match="no device"):
+        TTS.load(tts.model.directory, device="abacus")
+
+
+def test_the_package_offers_its_names_lazily():
+    assert mamtra.TTS is TTS and "load" in dir(mamtra)
+    with pytest.raises(AttributeError):
+        _ = mamtra.nonsense

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import mamtra
+from mamtra.errors import MamTraError
+from mamtra.text.frontend import TextFrontend
+from mamtra.text.letter_to_sound import (
+    LetterToSound,
+    LetterToSoundNetwork,
+    best_path,
+    letter_ids,
+    save_letter_to_sound,
+    split_sounds,
+)
+from mamtra.text.phonemes import ALPHABET, phoneme_ids
+from mamtra.text.tokenizer import PhonemeTokenizer, build_phoneme_tokenizer
+
+ASSETS = Path(mamtra.__path__[0]) / "assets" / "mini"
+SHAPE = {"width": 16, "layers": 1, "heads": 2, "kernel": 3}
+SOUNDS = ["k", "ə", "ˈæ", "t"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    for name in ("lexicon.txt.xz", "tokenizer.json", "text.json"):
+        shutil.copy(ASSETS / name, tmp_path / name)
+    torch.manual_seed(3)
+    network = LetterToSoundNetwork(len(SOUNDS), **SHAPE)
+    save_letter_to_sound(tmp_path / "letter_to_sound.safetensors", network, SOUNDS, SHAPE)
+    return tmp_path
+
+
+def test_alphabet_is_fixed() -> None:
+    """Models are trained with these ids; a change of order would make them speak nonsense."""
+    assert len(ALPHABET) == len(set(ALPHABET)) == 114
+    ids = phoneme_ids()
+    assert (ids[";"], ids[" "], ids["A"], ids["ə"], ids["ˈ"], ids["ᵻ"]) == (1, 14, 22, 67, 105, 114)
+
+
+def test_tokenizer_round_trip(tmp_path: Path) -> None:
+    build_phoneme_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    tokenizer = PhonemeTokenizer.load(tmp_path / "tokenizer.json")
+    ids = tokenizer.encode(ALPHABET)
+    assert ids == list(range(1, 115)) and tokenizer.vocab_size == 115
+    assert tokenizer.decode([0, *ids, 0]) == ALPHABET
+    assert tokenizer.encode("a\n日b") == tokenizer.encode("ab")
+
+
+def test_packaged_tokenizer_has_the_alphabet() -> None:
+    assert PhonemeTokenizer.load(ASSETS / "tokenizer.json").encode(ALPHABET) == list(range(1, 115))
+
+
+def test_front_end(model: Path) -> None:
+    front = TextFrontend.load(model)
+    segments = front.segments("It costs $5. Wait! [pause:2s] Done.")
+    assert [s.text for s in segments] == ["It costs five dollars.", "Wait!", "Done."]
+    assert front.phonemes(segments[0].text) == "ˌɪt kˈɔsts fˈIv dˈɑləɹz."
+    assert front.encode("Wait!") == [phoneme_ids()[c] for c in front.phonemes("Wait!")]
+    assert front.vocab_size == 115
+
+
+def test_long_text_keeps_within_the_limit(model: Path) -> None:
+    front = TextFrontend.load(model)
+    text = "the small brown dog ran over the green hill and " * 20
+    segments = front.segments(text)
+    assert len(segments) > 2
+    assert all(len(front.phonemes(s.text)) <= front.config.longest_segment for s in segments)
+    assert " ".join(s.text for s in segments).split() == text.split()
+
+
+def test_unknown_words_go_to_the_network(model: Path) -> None:
+    front = TextFrontend.load(model)
+    assert set(front.phonemes("Zorvikal")) <= set(ALPHABET)
+    (model / "letter_to_sound.safetensors").unlink()
+    assert TextFrontend.load(model).phonemes("cat") == "kˈæt"
+    with pytest.raises(MamTraError, match="letter_to_sound"):
+        TextFrontend.load(model).phonemes("zorvikal")
+
+
+@pytest.mark.parametrize("name", ["lexicon.txt.xz", "tokenizer.json", "text.json"])
+def test_damaged_and_missing_files(model: Path, name: str) -> None:
+    (model / name).write_text("{")
+    with pytest.raises(MamTraError, match=name):
+        TextFrontend.load(model)
+    (model / name).unlink()
+    with pytest.raises(MamTraError, match="missing"):
+        TextFrontend.load(model)
+
+
+def test_unknown_options_are_refused(model: Path) -> None:
+    (model / "text.json").write_text('{"kind": "phonemes", "colour": 1}')
+    with pytest.raises(MamTraError, match="colour"):
+        TextFrontend.load(model)
+
+
+def test_sounds_and_paths() -> None:
+    assert split_sounds("həlˈO") == ["h", "ə", "l", "ˈO"]
+    assert letter_ids("Ab-z") == [1, 2, 26]
+    assert best_path([1, 1, 0, 3, 3, 4], SOUNDS) == "kˈæt"
+    assert best_path([1, 0, 1, 2], SOUNDS) == "kkˈə"
+    assert best_path([3, 0, 3], SOUNDS) == "ˈæˌæ"
+    assert best_path([0, 0], SOUNDS) == ""
+
+
+def test_network_ignores_padding() -> None:
+    torch.manual_seed(0)
+    network = LetterToSoundNetwork(5, **SHAPE).eval()
+    alone = network(torch.tensor([letter_ids("tone")]))
+    padded = network(torch.tensor([[*letter_ids("tone"), 0, 0, 0], letter_ids("stonily")]))
+    assert alone.shape == (1, 8, 6)
+    torch.testing.assert_close(padded[0, :8], alone[0])
+    assert alone.exp().sum(-1).allclose(torch.ones(1, 8))
+
+
+def test_network_survives_saving(tmp_path: Path) -> None:
+    network = LetterToSoundNetwork(len(SOUNDS), **SHAPE).half().float().eval()
+    path = tmp_path / "letter_to_sound.safetensors"
+    save_letter_to_sound(path, network, SOUNDS, SHAPE)
+    expected = best_path(network(torch.tensor([letter_ids("kat")]))[0].argmax(-1).tolist(), SOUNDS)
+    assert LetterToSound.load(path)("kat") == expected
+
+
+def test_network_learns_a_word() -> None:
+    torch.manual_seed(0)
+    network = LetterToSoundNetwork(len(SOUNDS), **SHAPE)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
+    letters = torch.tensor([letter_ids("cat")])
+    target = torch.tensor([[1, 3, 4]])
+    for _ in range(30):
+        log_probs = network(letters).transpose(0, 1)
+        loss = torch.nn.functional.ctc_loss(log_probs, target, torch.tensor([6]), torch.tensor([3]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert LetterToSound(network.eval(), SOUNDS)("cat") == "kˈæt"
