@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import soundfile
@@ -82,6 +84,15 @@ def test_shelf(tmp_path):
     shelf.remove("anna")
     with pytest.raises(MamTraError, match="no voice 'anna'; voices here: berta"):
         shelf.path("anna")
+
+
+def test_a_model_chooses_its_default_voice(tmp_path):
+    for name in ("anna", "berta"):
+        (tmp_path / "voices").mkdir(exist_ok=True)
+        tiny_voice(name).save(tmp_path / "voices" / f"{name}.safetensors")
+    for wanted, got in (("berta", "berta"), (None, "anna"), ("gone", "anna")):
+        (tmp_path / "generation_config.json").write_text(json.dumps({"voice": wanted}))
+        assert VoiceShelf(tmp_path, home=tmp_path / "home").default() == got
 
 
 def test_home_can_be_moved(monkeypatch, tmp_path):

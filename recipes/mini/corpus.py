@@ -92,14 +92,20 @@ class Corpus:
     Attributes: rows, audio24, audio16 (int16), f0 (float16).
     """
 
-    def __init__(self, folders: Sequence[Path], device: str, parts: Sequence[str] = ("audio24", "audio16", "f0")) -> None:
+    def __init__(
+        self, folders: Sequence[Path], device: str, parts: Sequence[str] = ("audio24", "audio16", "f0")
+    ) -> None:
         import torch
 
         shards = finished(folders)
         if not shards:
             raise SystemExit(f"no finished corpus shards under {', '.join(map(str, folders))}")
         self.rows = read_index(shards)
-        for name, suffix, dtype in (("audio24", "i16", np.int16), ("audio16", "i16", np.int16), ("f0", "f16", np.float16)):
+        for name, suffix, dtype in (
+            ("audio24", "i16", np.int16),
+            ("audio16", "i16", np.int16),
+            ("f0", "f16", np.float16),
+        ):
             if name in parts:
                 flat = [torch.from_numpy(np.fromfile(s / f"{name}.{suffix}", dtype)).to(device) for s in shards]
                 setattr(self, name, torch.cat(flat))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,9 +23,7 @@ class PeriodDiscriminator(nn.Module):
         super().__init__()
         self.period = period
         sizes = (1, *widths)
-        self.convs = nn.ModuleList(
-            conv(a, b, (5, 1), (3, 1), padding=(2, 0)) for a, b in zip(sizes, sizes[1:], strict=False)
-        )
+        self.convs = nn.ModuleList(conv(a, b, (5, 1), (3, 1), padding=(2, 0)) for a, b in pairwise(sizes))
         self.last = conv(widths[-1], 1, (3, 1), padding=(1, 0))
 
     def forward(self, wave: Tensor) -> Judgement:
@@ -64,7 +64,9 @@ class SpectrumDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    def __init__(self, periods=(2, 3, 5, 7, 11), widths=(32, 64, 128, 256), sizes=(2048, 1024, 512), width: int = 24) -> None:
+    def __init__(
+        self, periods=(2, 3, 5, 7, 11), widths=(32, 64, 128, 256), sizes=(2048, 1024, 512), width: int = 24
+    ) -> None:
         super().__init__()
         self.judges = nn.ModuleList(
             [PeriodDiscriminator(p, tuple(widths)) for p in periods] + [SpectrumDiscriminator(n, width) for n in sizes]

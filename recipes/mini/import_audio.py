@@ -1,9 +1,9 @@
 """Recorded and many-voice speech into corpus shards: the Kokoro voices and the real speakers.
 
-    python import_audio.py --metadata FILE.tsv --out DIR [--workers N]
+    python import_audio.py --metadata FILE.tsv --out DIR [--model src/mamtra/assets/mini] [--workers N]
 
 `metadata.tsv` has a header with at least path, text and voice or speaker; a `phonemes` column is taken as it is, otherwise
-hibari's front end reads the text. Pitch by Praat (`praat-parselmouth`). Levels are brought to -23 dBFS RMS of the speech.
+the text front end of `--model` reads the text. Pitch by Praat (`praat-parselmouth`). Speech is brought to -23 dBFS RMS.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from corpus import ShardWriter, edges
+
+from mamtra.text.frontend import TextFrontend
 
 SHARD, LEVEL = 200, -23.0
 
@@ -63,17 +65,16 @@ def import_shard(job: tuple[Path, Path, list[dict]]) -> tuple[int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metadata", type=Path, required=True)
+    parser.add_argument("--model", type=Path, help="model directory whose text front end reads texts without phonemes")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     args = parser.parse_args()
     with args.metadata.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     if "phonemes" not in rows[0]:
-        from hibari import Hibari
-
-        voice = Hibari()
+        front = TextFrontend.load(args.model)
         for row in rows:
-            row["phonemes"] = " ".join(voice.phonemize(row.get("text_punctuated") or row["text"]))
+            row["phonemes"] = front.phonemes(row.get("text_punctuated") or row["text"])
     rows.sort(key=lambda row: zlib.crc32(row["path"].encode()))  # a fixed shuffle: every shard holds many voices
     root = args.metadata.parent
     jobs = [(args.out / f"{i // SHARD:05d}", root, rows[i : i + SHARD]) for i in range(0, len(rows), SHARD)]

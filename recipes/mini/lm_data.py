@@ -44,11 +44,15 @@ def sequences(data: TokenSet, rows: np.ndarray, join: float, rng: np.random.Gene
     return out + [[row] for row in waiting.values()]
 
 
-def epoch(data: TokenSet, rows: np.ndarray, join: float, per_batch: int, eos: int, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-    """Shuffled batches of kind, ids, targets (B, L) int64; B * L is about `per_batch`, sequences beyond the longest shape are left out."""
+def epoch(
+    data: TokenSet, rows: np.ndarray, join: float, per_batch: int, eos: int, rng: np.random.Generator
+) -> Iterator[dict[str, Tensor]]:
+    """Shuffled batches of kind, ids, targets (B, L) int64 with B * L about `per_batch`; too long sequences are left out."""
     groups: dict[int, list] = {}
     for picked in sequences(data, rows, join, rng):
-        size = 2 + sum(int(data.speech_at[r + 1] - data.speech_at[r] + data.text_at[r + 1] - data.text_at[r]) for r in picked)
+        size = 2 + sum(
+            int(data.speech_at[r + 1] - data.speech_at[r] + data.text_at[r + 1] - data.text_at[r]) for r in picked
+        )
         shape = next((s for s in SHAPES if size <= s), None)
         if shape:
             groups.setdefault(shape, []).append(picked)
@@ -66,6 +70,8 @@ def epoch(data: TokenSet, rows: np.ndarray, join: float, per_batch: int, eos: in
         yield {name: torch.from_numpy(value) for name, value in (("kind", kind), ("ids", ids), ("target", target))}
 
 
-def endless(data: TokenSet, rows: np.ndarray, join: float, per_batch: int, eos: int, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
+def endless(
+    data: TokenSet, rows: np.ndarray, join: float, per_batch: int, eos: int, rng: np.random.Generator
+) -> Iterator[dict[str, Tensor]]:
     while True:
         yield from epoch(data, rows, join, per_batch, eos, rng)

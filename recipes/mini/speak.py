@@ -1,6 +1,6 @@
 """Bulk speech of one voice: hibari-tts (Apache-2.0) reads every line of a list, several processes side by side.
 
-    python speak.py --texts texts.tsv --out DIR [--workers N] [--limit N]
+    python speak.py --texts texts.tsv --out DIR [--workers N] [--skip N] [--limit N]
 
 About 100 times real time a core. Finished shards are kept when it is interrupted; run again to go on.
 """
@@ -47,10 +47,11 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, required=True, help="source<TAB>phonemes lines, from texts.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
-    parser.add_argument("--limit", type=int, help="only the first N lines")
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first N lines")
+    parser.add_argument("--limit", type=int, help="stop after line N")
     args = parser.parse_args()
-    lines = [line.split("\t") for line in args.texts.read_text(encoding="utf-8").splitlines()][: args.limit]
-    rows = [(i, source, phonemes) for i, (source, phonemes) in enumerate(lines)]
+    lines = [line.split("\t") for line in args.texts.read_text(encoding="utf-8").splitlines()]
+    rows = [(i, source, phonemes) for i, (source, phonemes) in enumerate(lines)][args.skip : args.limit]
     jobs = [(args.out / f"{i // SHARD:05d}", rows[i : i + SHARD]) for i in range(0, len(rows), SHARD)]
     jobs = [job for job in jobs if not (job[0] / "index.tsv").exists()]
     begin, total = time.time(), 0.0
@@ -58,7 +59,9 @@ def main() -> None:
         for done, seconds in enumerate(pool.imap_unordered(speak_shard, jobs), 1):
             total += seconds
             wall = time.time() - begin
-            print(f"{done}/{len(jobs)} shards, {total / 3600:.2f} h of speech, {total / wall:.0f}x real time", flush=True)
+            print(
+                f"{done}/{len(jobs)} shards, {total / 3600:.2f} h of speech, {total / wall:.0f}x real time", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Which sentences the source voice reads: books, short phrases, figures and rare words, as phoneme strings.
 
-    python texts.py --text DIR --out texts.tsv [--seed 0]
+    python texts.py --text DIR --model src/mamtra/assets/mini --out texts.tsv [--seed 0]
 
-DIR holds `libritts_train_clean_100.txt` and `ljspeech.txt` (one utterance a line). Needs `hibari-tts` (Apache-2.0), whose
-front end turns each sentence into the phonemes that its voice will speak. Writes `source<TAB>phonemes` lines, shuffled.
+DIR holds `libritts_train_clean_100.txt` and `ljspeech.txt` (one utterance a line); the model directory lends its text front
+end, so that training reads exactly the phonemes that speaking will. Writes `source<TAB>phonemes` lines, shuffled.
 """
 
 from __future__ import annotations
@@ -13,14 +13,41 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from hibari import Hibari
+from mamtra.errors import MamTraError
+from mamtra.text.frontend import LEXICON_FILE, TextFrontend
+from mamtra.text.lexicon import Lexicon
 
 MAX_PHONEMES = 330  # about 20 s of speech
-MONTHS = (
-    "January February March April May June July August September October November December".split()
-)
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-UNITS = "miles pounds gallons degrees percent kilometers inches ounces seconds watts people pages".split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
+UNITS = [
+    "miles",
+    "pounds",
+    "gallons",
+    "degrees",
+    "percent",
+    "kilometers",
+    "inches",
+    "ounces",
+    "seconds",
+    "watts",
+    "people",
+    "pages",
+]
 SHORT = (
     "Hello.", "Hello there.", "Good morning.", "Thank you.", "Thank you very much.", "Yes.", "No.", "Maybe.", "Why?",
     "How are you?", "What time is it?", "I don't know.", "See you soon.", "Of course.", "Never mind.", "Come in!",
@@ -56,11 +83,12 @@ def figures(rng: random.Random) -> str:
         f"Room {rng.randint(100, 999)} is on floor {rng.randint(1, 40)}, gate {rng.choice('ABCDEFGH')}{rng.randint(1, 40)}.",
         f"The {letters} was founded in {year}.",
         f"Please spell it: {', '.join(letters)}.",
-        f"Write to {name} at {site} dot {top}.",
-        f"Visit w w w dot {site} dot {top} slash {name}.",
+        f"Write to {name}_{site}@example.{top}.",
+        f"Write to {name}@{site}.{top}, please.",
+        f"Visit www.{site}.{top}/{name} today.",
         f"That is {rng.randint(1, 99)} plus {rng.randint(1, 99)}, which makes {n}.",
         f"Chapter {rng.randint(1, 60)}, page {rng.randint(1, 900)}, line {rng.randint(1, 60)}.",
-        f"The score was {rng.randint(0, 120)} to {rng.randint(0, 120)} in the {rng.choice(('first', 'second', 'third', 'fourth', 'ninth', 'tenth'))} round.",
+        f"The score was {rng.randint(0, 120)} to {rng.randint(0, 120)} in the {rng.choice(ORDINALS)} round.",
         f"Add {rng.randint(1, 9)} {rng.choice(('cups', 'spoons', 'pounds', 'slices'))} and wait {rng.randint(2, 59)} minutes.",
         f"Flight {rng.randint(10, 9999)} to {rng.choice(('Chicago', 'Boston', 'London', 'Madrid', 'Tokyo', 'Berlin'))} is delayed.",
         f"The zip code is {rng.randint(10_000, 99_999)}, the code is {' '.join(digits)}.",
@@ -68,40 +96,50 @@ def figures(rng: random.Random) -> str:
     ))  # fmt: skip
 
 
-def sentences(folder: Path, voice: Hibari, seed: int) -> Iterator[tuple[str, str]]:
+def spoken(text: str, front: TextFrontend) -> list[str]:
+    """Phonemes of each segment; nothing where nothing can be said."""
+    try:
+        return [front.phonemes(segment.text) for segment in front.segments(text)]
+    except MamTraError:
+        return []
+
+
+def sentences(folder: Path, front: TextFrontend, words: list[str], seed: int) -> Iterator[tuple[str, str]]:
     """Yields (source, phonemes)."""
     rng = random.Random(seed)
     for name in ("libritts_train_clean_100", "ljspeech"):
         for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines():
-            parts = voice.phonemize(line)
-            yield from ((name, p) for p in parts)
+            parts = spoken(line, front)
+            yield from ((name, part) for part in parts)
             if len(parts) > 1 and rng.random() < 0.25:
                 yield name, " ".join(parts)
-            words = line.strip("\"' ").split()
-            if len(words) > 8 and rng.random() < 0.12:  # short phrases are rare in books and common in use
-                start = rng.randrange(len(words) - 5)
-                phrase = " ".join(words[start : start + rng.randint(1, 4)]).strip(",;:.-\"'()?!")
+            tokens = line.strip("\"' ").split()
+            if len(tokens) > 8 and rng.random() < 0.12:  # short phrases are rare in books and common in use
+                start = rng.randrange(len(tokens) - 5)
+                phrase = " ".join(tokens[start : start + rng.randint(1, 4)]).strip(",;:.-\"'()?!")
                 if phrase:
                     ending = rng.choice(".....!?")
-                    yield "phrases", " ".join(voice.phonemize(phrase[0].upper() + phrase[1:] + ending))
+                    yield "phrases", " ".join(spoken(phrase[0].upper() + phrase[1:] + ending, front))
     for text in SHORT * 6:
-        yield "phrases", " ".join(voice.phonemize(text))
-    for _ in range(5000):
-        yield "figures", " ".join(voice.phonemize(figures(rng)))
-    lexicon = sorted(w for w in voice.g2p.lexicon.golds.d if w.isalpha() and len(w) > 3)
-    for _ in range(7000):
+        yield "phrases", " ".join(spoken(text, front))
+    for _ in range(6000):
+        yield "figures", " ".join(spoken(figures(rng), front))
+    for _ in range(9000):
         frame = rng.choice(FRAMES)
-        text = frame.format(*rng.sample(lexicon, frame.count("{}")))
-        yield "rare_words", " ".join(voice.phonemize(text[0].upper() + text[1:]))
+        text = frame.format(*rng.sample(words, frame.count("{}")))
+        yield "rare_words", " ".join(spoken(text[0].upper() + text[1:], front))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", type=Path, required=True, help="folder of the text files")
+    parser.add_argument("--model", type=Path, required=True, help="model directory whose text front end reads them")
     parser.add_argument("--out", type=Path, required=True, help="TSV to write")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    rows = [row for row in sentences(args.text, Hibari(), args.seed) if 2 < len(row[1]) <= MAX_PHONEMES]
+    front = TextFrontend.load(args.model)
+    words = [word for word, _ in Lexicon.load(args.model / LEXICON_FILE).words() if word.isalpha() and len(word) > 3]
+    rows = [row for row in sentences(args.text, front, words, args.seed) if 2 < len(row[1]) <= MAX_PHONEMES]
     rows = list(dict.fromkeys(rows)) + [row for row in rows if row[0] == "phrases"][:180]
     random.Random(args.seed).shuffle(rows)
     args.out.write_text("".join(f"{source}\t{phonemes}\n" for source, phonemes in rows), encoding="utf-8")

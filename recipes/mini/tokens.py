@@ -40,7 +40,10 @@ class TokenSet:
     @classmethod
     def load(cls, path: Path) -> TokenSet:
         with np.load(path) as found:
-            ends = {name: np.concatenate([[0], np.cumsum(found[f"{name}_len"], dtype=np.int64)]) for name in ("speech", "text")}
+            ends = {
+                name: np.concatenate([[0], np.cumsum(found[f"{name}_len"], dtype=np.int64)])
+                for name in ("speech", "text")
+            }
             return cls(
                 found["speech"].astype(np.int64), ends["speech"], found["text"].astype(np.int64), ends["text"],
                 found["speaker"], found["speakers"].tolist(), found["source"], found["sources"].tolist(),
@@ -105,7 +108,9 @@ def main() -> None:
         speaker=np.array([speakers.index(r.speaker) for r in corpus.rows], np.uint16), speakers=np.array(speakers),
         source=np.array([sources.index(r.source) for r in corpus.rows], np.uint8), sources=np.array(sources),
     )  # fmt: skip
-    print(f"{len(codes)} utterances, {sum(map(len, codes))} speech tokens, {sum(map(len, text))} text ids -> {args.out}")
+    print(
+        f"{len(codes)} utterances, {sum(map(len, codes))} speech tokens, {sum(map(len, text))} text ids -> {args.out}"
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--tokens", type=Path, required=True)
-    parser.add_argument("--speakers", type=Path, required=True, help="our encoder's embeddings, one a row of the corpus")
+    parser.add_argument(
+        "--speakers", type=Path, required=True, help="our encoder's embeddings, one a row of the corpus"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--device", default="cuda")

@@ -1,6 +1,6 @@
 """The teacher: 24 thin Qwen2-style attention layers that turn phonemes into speech tokens.
 
-    python train_lm.py --config mini.yaml --tokens tokens.npz --out teacher.safetensors [key=value ...]
+python train_lm.py --config mini.yaml --tokens tokens.npz --out teacher.safetensors [key=value ...]
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def main() -> None:
 
     captured = Captured(step, device)
     rows = np.flatnonzero(~held_out(data))
-    feed = endless(data, rows, config["join"], config["tokens_per_batch"], lm.config.eos_id, np.random.default_rng(config["seed"]))
+    feed = endless(
+        data, rows, config["join"], config["tokens_per_batch"], lm.config.eos_id, np.random.default_rng(config["seed"])
+    )
     run = Run(args.out, config["steps"], config["minutes"])
     saved = 0.0
     for _ in run:

@@ -1,6 +1,6 @@
 """The speaker encoder: a narrow CAM++ that learns the embedding space of the published one, then embeds every utterance.
 
-    python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.npz --out speaker.safetensors --embeddings embeddings.npz
+python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.npz --out speaker.safetensors --embeddings rows.npz
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The MamTra student: the teacher converted by weight transfer, then distilled (cross-entropy + skew KL + embedding MSE).
 
-    python train_student.py --config mini.yaml --tokens tokens.npz --teacher teacher.safetensors --out student.safetensors [key=value ...]
+python train_student.py --config mini.yaml --tokens tokens.npz --teacher teacher.safetensors --out student.safetensors [k=v ...]
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     data = TokenSet.load(args.tokens)
     teacher = load_lm(args.teacher)
     plan = LayerPlan.from_ratio(teacher.config.num_hidden_layers, config["ratio"], config["strategy"])
-    student, provenance = convert_attention_to_mamba(teacher, plan, generator=torch.Generator().manual_seed(config["seed"]))
+    student, _ = convert_attention_to_mamba(teacher, plan, generator=torch.Generator().manual_seed(config["seed"]))
     resume(student, args.resume)
     teacher.to(device).eval().requires_grad_(False)
     student.to(device)
@@ -86,7 +86,9 @@ def main() -> None:
     }
     print("held out, nats a token:", measured, flush=True)
     about = {"plan": {"ratio": config["ratio"], "strategy": config["strategy"]}, "losses": config["losses"]}
-    run.save(optimiser.averaged_state(), config=student.config.model_dump(), measured=measured, utterances=len(rows), **about)
+    run.save(
+        optimiser.averaged_state(), config=student.config.model_dump(), measured=measured, utterances=len(rows), **about
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The speech tokenizer: 25 Hz FSQ codes that spell the phonemes (CTC) and, given the speaker, the spectrum (regression).
 
-    python train_tokenizer.py --config mini.yaml --corpus DIR ... --speakers targets.npz --out tokenizer.safetensors [key=value ...]
+python train_tokenizer.py --config mini.yaml --corpus DIR ... --speakers targets.npz --out tokenizer.safetensors [key=value ...]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mamtra.audio.features import mel_24k, whisper_log_mel_128
 from mamtra.audio.speech_tokenizer import MARGIN, ConvNeXtBlock, SpeechTokenizer, SpeechTokenizerConfig
 
 BUCKETS = (50, 75, 100, 130, 170, 220, 300)  # tokens
-NOT_SPOKEN = frozenset(" ˈˌː;:,.!?—…\"()“”")
+NOT_SPOKEN = frozenset(' ˈˌː;:,.!?—…"()“”')
 
 
 def phones(phonemes: str) -> str:
@@ -71,15 +71,25 @@ def disguise(log_mel: Tensor, strength: Tensor) -> Tensor:
     take = below[..., None].expand(-1, -1, frames)
     warped = log_mel.gather(1, take) * (1 - share) + log_mel.gather(1, take + 1) * share
     axis = torch.linspace(-1, 1, mels, device=device)[:, None]
-    colour = 0.2 * uniform(batch, 1, 1) * axis + 0.15 * uniform(batch, 1, 1) * torch.cos(3.1 * axis) + 0.15 * uniform(batch, 1, 1)
+    colour = (
+        0.2 * uniform(batch, 1, 1) * axis
+        + 0.15 * uniform(batch, 1, 1) * torch.cos(3.1 * axis)
+        + 0.15 * uniform(batch, 1, 1)
+    )
     noise = 0.05 * torch.rand(batch, 1, 1, device=device) * torch.randn_like(log_mel)
     masked = torch.zeros_like(warped, dtype=torch.bool)
     for _ in range(2):
-        first, width = torch.rand(batch, 1, 1, device=device) * mels, 20 * torch.rand(batch, 1, 1, device=device) * strength
+        first, width = (
+            torch.rand(batch, 1, 1, device=device) * mels,
+            20 * torch.rand(batch, 1, 1, device=device) * strength,
+        )
         masked = masked | ((bins[:, None] >= first) & (bins[:, None] < first + width))
     moments = torch.arange(frames, device=device)
     for _ in range(3):
-        first, width = torch.rand(batch, 1, 1, device=device) * frames, 10 * torch.rand(batch, 1, 1, device=device) * strength
+        first, width = (
+            torch.rand(batch, 1, 1, device=device) * frames,
+            10 * torch.rand(batch, 1, 1, device=device) * strength,
+        )
         masked = masked | ((moments >= first) & (moments < first + width))
     changed = warped + strength * (colour + noise)
     return torch.where(masked, changed.mean((1, 2), keepdim=True), changed)
@@ -125,7 +135,9 @@ def batches(rows: list[Row], weights: np.ndarray, per_batch: int, rng: np.random
         members = np.array([i for i, r in enumerate(rows) if low < r.tokens <= high])
         if len(members):
             pools[high] = (members, weights[members] / weights[members].sum())
-    mass = np.array([weights[m].sum() * high for high, (m, _) in pools.items()])  # a batch of long ones holds fewer of them
+    mass = np.array(
+        [weights[m].sum() * high for high, (m, _) in pools.items()]
+    )  # a batch of long ones holds fewer of them
     highs = list(pools)
     while True:
         high = highs[rng.choice(len(highs), p=mass / mass.sum())]
@@ -185,7 +197,9 @@ def main() -> None:
     seconds = {g: sum(r.tokens for r, h in zip(rows, group, strict=True) if h == g) for g in set(group)}
     share = {**config["shares"], "bulk": 1 - sum(config["shares"].values())}
     held = np.array([i % 50 == 0 for i in range(len(rows))])
-    fits = np.array([r.tokens <= BUCKETS[-1] and 0 < len(s) <= 2 * r.tokens - 4 for r, s in zip(rows, spelling, strict=True)])
+    fits = np.array(
+        [r.tokens <= BUCKETS[-1] and 0 < len(s) <= 2 * r.tokens - 4 for r, s in zip(rows, spelling, strict=True)]
+    )
     weights = np.array([share[g] / seconds[g] for g in group]) * fits
     train_weights = weights * ~held
 
@@ -213,7 +227,8 @@ def main() -> None:
     seen: dict[str, Tensor] = {}
     strength, plain = torch.tensor(float(config["disguise"]), device=device), torch.zeros((), device=device)
     steps = {
-        high: CapturedAround(Trainee(corpus, tokenizer, heads, high), gradient, backward, device, args.eager) for high in BUCKETS
+        high: CapturedAround(Trainee(corpus, tokenizer, heads, high), gradient, backward, device, args.eager)
+        for high in BUCKETS
     }
     for step in run:
         high, picked = next(draw)
@@ -229,8 +244,12 @@ def main() -> None:
             errors, total = error_rate(result["log_probs"], lengths[index], targets)
             run.report(1, **seen, **{n: v for n, v in result.items() if n != "log_probs"}, per=errors / total)
 
-    tokenizer.load_state_dict({n.removeprefix("0."): v for n, v in optimiser.averaged_state().items() if n.startswith("0.")})
-    heads.load_state_dict({n.removeprefix("1."): v for n, v in optimiser.averaged_state().items() if n.startswith("1.")})
+    tokenizer.load_state_dict(
+        {n.removeprefix("0."): v for n, v in optimiser.averaged_state().items() if n.startswith("0.")}
+    )
+    heads.load_state_dict(
+        {n.removeprefix("1."): v for n, v in optimiser.averaged_state().items() if n.startswith("1.")}
+    )
     tokenizer.eval(), heads.eval()
     measured, used = {}, torch.zeros(tokenizer.config.codes, device=device)
     with torch.no_grad():
@@ -241,10 +260,14 @@ def main() -> None:
                 picked = members[i : i + 16]
                 index = torch.from_numpy(picked).to(device)
                 high = int(lengths[index].max())
-                log_probs, _ = Trainee(corpus, tokenizer, heads, high)(starts[index], lengths[index], speaker[index], plain)
+                log_probs, _ = Trainee(corpus, tokenizer, heads, high)(
+                    starts[index], lengths[index], speaker[index], plain
+                )
                 e, t = error_rate(log_probs, lengths[index], [spelling[i] for i in picked])
                 errors, total = errors + e, total + t
-                codes = tokenizer(whisper_log_mel_128(cut(corpus.audio16, starts[index], lengths[index], high, TOKEN_16)))
+                codes = tokenizer(
+                    whisper_log_mel_128(cut(corpus.audio16, starts[index], lengths[index], high, TOKEN_16))
+                )
                 inside = torch.arange(codes.shape[1], device=device)[None] - MARGIN
                 used += torch.bincount(codes[(inside >= 0) & (inside < lengths[index, None])], minlength=len(used))
             measured[f"held_out_phone_errors_percent_{name}"] = round(100 * errors / max(1, total), 2)

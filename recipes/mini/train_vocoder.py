@@ -1,6 +1,6 @@
 """The vocoder: 80-bin mel to 24 kHz, HiFT trained against discriminators; its pitch predictor learns from measured pitch.
 
-    python train_vocoder.py --config mini.yaml --corpus DIR ... --out vocoder.safetensors [--resume earlier.safetensors] [key=value ...]
+python train_vocoder.py --config mini.yaml --corpus DIR ... --out vocoder.safetensors [--resume earlier.safetensors] [key=value ...]
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from corpus import TOKEN_24, Corpus, crop
 from discriminators import Discriminators, adversarial_loss, discriminator_loss, feature_loss
 from torch import Tensor
@@ -43,7 +42,9 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--resume", type=Path, help="generator weights; FILE.judges beside it, if there, are the discriminators")
+    parser.add_argument(
+        "--resume", type=Path, help="generator weights; FILE.judges beside it, if there, are the discriminators"
+    )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("changes", nargs="*")
     args = parser.parse_args()
@@ -62,40 +63,59 @@ def main() -> None:
     other = Optimiser(judges, config["lr"], betas=(0.8, 0.99), clip=10.0)
     frames = config["frames"]
 
-    def step(starts: Tensor, adversarial: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
-        """starts (B,) in tokens; the two switches are 0 or 1: whether the opponents count, whose pitch drives the source."""
+    def hear(starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """starts (B,) in tokens -> mel (B, 80, frames), samples (B, 480 frames), measured pitch (B, frames)."""
         with torch.no_grad():
             wave = crop(corpus.audio24, starts * TOKEN_24, (frames + 2 * EDGE) * 480).float() / 32768
             mel = mel_24k(wave)[:, :, EDGE : EDGE + frames]
-            real = wave[:, EDGE * 480 : (EDGE + frames) * 480]
             pitch = crop(corpus.f0, starts * 2, frames + 2 * EDGE).float()[:, EDGE : EDGE + frames]
-        with torch.autocast(mel.device.type, torch.bfloat16, enabled=mel.is_cuda, cache_enabled=False):
-            found = generator.predict_f0(mel)
-            driving = torch.where(use_measured > 0, pitch, found.detach())
-            fake = generator.decode(mel, generator.source(driving))
-            judged = judges(torch.cat([real, fake.detach()]))
-            half = len(real)
-            versus = discriminator_loss(
-                [(s[:half], [f[:half] for f in fs]) for s, fs in judged], [(s[half:], [f[half:] for f in fs]) for s, fs in judged]
-            )
-        other.step(versus * adversarial)
-        with torch.autocast(mel.device.type, torch.bfloat16, enabled=mel.is_cuda, cache_enabled=False):
-            for parameter in other.parameters:
-                parameter.requires_grad_(False)
-            false = judges(fake)
-            with torch.no_grad():
-                true = judges(real)
-            opposed = adversarial_loss(false) + config["feature_weight"] * feature_loss(true, false)
-            for parameter in other.parameters:
-                parameter.requires_grad_(True)
-        distance = spectral_distance(fake, real)
-        voiced = (pitch > 0).float()
-        # Octaves matter more than hertz, but an unvoiced frame must still go to zero.
-        pitch_error = F.l1_loss(found.float(), pitch) / 100 + (voiced * (found.float().clamp(min=1).log2() - pitch.clamp(min=1).log2()).abs()).mean()
-        norm = own.step(config["mel_weight"] * distance + adversarial * opposed + config["pitch_weight"] * pitch_error)
-        return {"mel": distance.detach(), "opposed": opposed.detach(), "versus": versus.detach(), "pitch": pitch_error.detach(), "norm": norm}
+            return mel, wave[:, EDGE * 480 : (EDGE + frames) * 480], pitch
 
-    captured = Captured(step, device)
+    def speak(mel: Tensor, pitch: Tensor, use_measured: Tensor) -> tuple[Tensor, Tensor]:
+        """The generated samples and the loss of the pitch predictor."""
+        found = generator.predict_f0(mel).float()
+        driving = torch.where(use_measured > 0, pitch, found.detach())
+        # Octaves matter more than hertz, but an unvoiced frame must still go to zero.
+        octaves = (found.clamp(min=1).log2() - pitch.clamp(min=1).log2()).abs() * (pitch > 0)
+        return generator.decode(mel, generator.source(driving)), (found - pitch).abs().mean() / 100 + octaves.mean()
+
+    def mixed() -> torch.autocast:
+        return torch.autocast(device, torch.bfloat16, enabled=device != "cpu", cache_enabled=False)
+
+    def step_alone(starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
+        """Spectrum and pitch only: the first, cheap part of the way."""
+        mel, real, pitch = hear(starts)
+        with mixed():
+            fake, pitch_error = speak(mel, pitch, use_measured)
+        distance = spectral_distance(fake, real)
+        norm = own.step(config["mel_weight"] * distance + config["pitch_weight"] * pitch_error)
+        return {"mel": distance.detach(), "pitch": pitch_error.detach(), "norm": norm}
+
+    def step_opposed(starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
+        """The discriminators learn, then the generator learns against them."""
+        mel, real, pitch = hear(starts)
+        with mixed():
+            fake, pitch_error = speak(mel, pitch, use_measured)
+            judged, half = judges(torch.cat([real, fake.detach()])), len(real)
+            true = [(score[:half], [f[:half] for f in features]) for score, features in judged]
+            false = [(score[half:], [f[half:] for f in features]) for score, features in judged]
+            versus = discriminator_loss(true, false)
+        other.step(versus)
+        for parameter in other.parameters:
+            parameter.requires_grad_(False)
+        with mixed():
+            judged = judges(fake)
+            opposed = adversarial_loss(judged) + config["feature_weight"] * feature_loss(true, judged)
+        for parameter in other.parameters:
+            parameter.requires_grad_(True)
+        distance = spectral_distance(fake, real)
+        norm = own.step(config["mel_weight"] * distance + opposed + config["pitch_weight"] * pitch_error)
+        return {
+            "mel": distance.detach(), "opposed": opposed.detach(), "versus": versus.detach(),
+            "pitch": pitch_error.detach(), "norm": norm,
+        }  # fmt: skip
+
+    alone, opposed = Captured(step_alone, device), Captured(step_opposed, device)
     tokens = np.array([r.tokens for r in corpus.rows])
     begin = np.array([r.start for r in corpus.rows])
     room = tokens - (frames + 2 * EDGE) // 2 - 1
@@ -122,9 +142,9 @@ def main() -> None:
         starts = begin[picked] + (rng.random(len(picked)) * room[picked]).astype(np.int64)
         own.schedule(run.progress)
         other.schedule(run.progress)
-        switch = float(step_number >= config["alone"] or args.resume is not None)
-        measured = float(run.progress < config["measured_pitch_until"])
-        run.report(200, **captured(starts=torch.from_numpy(starts), adversarial=torch.tensor(switch), use_measured=torch.tensor(measured)))
+        measured = torch.tensor(float(run.progress < config["measured_pitch_until"]))
+        step = alone if step_number < config["alone"] and args.resume is None else opposed
+        run.report(200, **step(starts=torch.from_numpy(starts), use_measured=measured))
         if run.progress - saved > 0.2:
             saved = run.progress
             save(progress=run.progress)

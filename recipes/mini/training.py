@@ -112,7 +112,15 @@ class CapturedAround:
 class Optimiser:
     """AdamW with a learning rate on the device, gradient clipping and a running average of the weights, all capturable."""
 
-    def __init__(self, module: nn.Module, lr: float, betas=(0.9, 0.98), decay: float = 0.01, clip: float = 1.0, average: float = 0.999) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        lr: float,
+        betas=(0.9, 0.98),
+        decay: float = 0.01,
+        clip: float = 1.0,
+        average: float = 0.999,
+    ) -> None:
         self.module, self.clip = module, clip
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         device = self.parameters[0].device
@@ -128,7 +136,11 @@ class Optimiser:
 
     def schedule(self, progress: float, warm: float = 0.03, floor: float = 0.02) -> None:
         """Linear warm-up, then a cosine down to `floor` of the peak; progress in [0, 1]."""
-        scale = min(1.0, progress / warm) if progress < warm else floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        scale = (
+            min(1.0, progress / warm)
+            if progress < warm
+            else floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        )
         if self.lr.device.type == "cuda":
             self.lr.fill_(self.peak * scale)
         else:
@@ -145,7 +157,7 @@ class Optimiser:
         """The update alone, for gradients that are already there."""
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
         if norm.is_cuda:  # the fused update skips a step whose gradient is not finite
-            self.adam.found_inf = (~torch.isfinite(norm)).float().reshape(1)
+            self.adam.found_inf = (~torch.isfinite(norm)).float()
         self.adam.step()
         self.count += 1
         keep = torch.minimum(torch.full_like(self.count, self.average), (1 + self.count) / (10 + self.count))
@@ -185,7 +197,10 @@ class Run:
     def report(self, every: int, **values: Tensor | float) -> None:
         if self.number % every:
             return
-        numbers = {name: round(float(value.detach() if isinstance(value, Tensor) else value), 5) for name, value in values.items()}
+        numbers = {
+            name: round(float(value.detach() if isinstance(value, Tensor) else value), 5)
+            for name, value in values.items()
+        }
         wall = time.time() - self.begin
         line = {"step": self.number, "minutes": round(wall / 60, 3), **numbers}
         if not all(math.isfinite(value) for value in numbers.values()):

@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from mamtra.audio.io import write_bytes
 from mamtra.checkpoints.model import Model
+from mamtra.checkpoints.native import find_beside, read_generation
 from mamtra.errors import MamTraError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -185,7 +186,8 @@ class VoiceShelf:
     """
 
     def __init__(self, model_directory: str | os.PathLike, home: Path | None = None) -> None:
-        self.of_model = Path(model_directory) / "voices"
+        self.of_model = find_beside(model_directory, "voices")
+        self._default = read_generation(model_directory).voice
         self.of_user = (home or user_home()) / "voices"
 
     def paths(self) -> dict[str, Path]:
@@ -208,7 +210,7 @@ class VoiceShelf:
         return found[name]
 
     def default(self) -> str:
-        """Name of the voice to use where none is named: the model's first one, else the user's first one.
+        """Name of the voice to use where none is named: the model's own choice, else its first, else the user's first.
 
         Raises:
             MamTraError: there are no voices.
@@ -217,7 +219,7 @@ class VoiceShelf:
         names = of_model or list(self.paths())
         if not names:
             raise MamTraError("This model has no voices; give a recording with --voice FILE.wav.")
-        return names[0]
+        return self._default if self._default in names else names[0]
 
     def is_users(self, name: str) -> bool:
         """Whether the user added the voice."""

@@ -19,6 +19,8 @@ from mamtra.checkpoints.native import (
     voice_space,
 )
 from mamtra.errors import MamTraError
+from mamtra.tts import load
+from mamtra.voices import VoiceShelf
 from tests.factories import tiny_model, tiny_parts
 
 
@@ -173,3 +175,38 @@ def test_find_model(saved, tmp_path):
     for name in ("no-such-model", "../nowhere/model", str(tmp_path / "nowhere")):
         with pytest.raises(MamTraError, match="no model"):
             find_model(name)
+
+
+@pytest.fixture
+def variant(saved, tmp_path):
+    """A model of an LM alone, completed by `saved`."""
+    base = shutil.copytree(saved, tmp_path / "base")
+    save_model(tmp_path / "variant", {"lm": tiny_parts(seed=5)["lm"]}, base="../base")
+    return tmp_path / "variant", base
+
+
+def test_a_model_is_completed_by_its_base(variant):
+    model, base = variant
+    assert {path.name for path in model.iterdir()} == {"config.json", "generation_config.json", "model.safetensors"}
+    assert torch.equal(load_part(model, "lm").llm_decoder.weight, tiny_parts(seed=5)["lm"].llm_decoder.weight)
+    assert torch.equal(load_part(model, "flow").input_embedding.weight, load_part(base, "flow").input_embedding.weight)
+    assert Model(model).voice_space == Model(base).voice_space != ""
+    assert Model(model).text.encode("Hello.") == Model(base).text.encode("Hello.")
+    assert list(VoiceShelf(model, home=model / "none").paths()) == ["tiny"]
+    assert load(model).say("Hello.").voice == "tiny"
+
+
+def test_own_weights_are_never_replaced_by_those_of_the_base(variant):
+    (variant[0] / "model.safetensors").unlink()
+    with pytest.raises(MamTraError, match=r"variant/model\.safetensors is missing"):
+        load_part(variant[0], "lm")
+
+
+def test_a_base_must_be_there_and_complete(variant, tmp_path):
+    model, base = variant
+    save_model(tmp_path / "third", {}, base="../variant")
+    with pytest.raises(MamTraError, match="has a base itself"):
+        load_part(tmp_path / "third", "lm")
+    shutil.rmtree(base)
+    with pytest.raises(MamTraError, match="get it as well"):
+        Model(model)

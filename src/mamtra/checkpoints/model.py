@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from mamtra.checkpoints.native import GenerationConfig, load_part, read_config, read_generation
+from mamtra.checkpoints.native import GenerationConfig, find_beside, load_part, read_config, read_generation
 from mamtra.models.packed import PackedDecoder
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Model:
         """
         with self._lock:
             if self._text is None:
-                from mamtra.text.frontend import TextFrontend
+                from mamtra.text.frontend import CONFIG_FILE, TextFrontend
 
-                self._text = TextFrontend.load(self.directory)
+                self._text = TextFrontend.load(find_beside(self.directory, CONFIG_FILE).parent)
             return self._text

@@ -6,6 +6,9 @@ model.safetensors          the speech LM; flow, vocoder, speech_tokenizer, speak
 tokenizer.json             the text tokenizer; other text files of the front end beside it
 voices/NAME.safetensors    voices
 provenance.json            where the weights come from
+
+A model that differs from another only in some parts holds those parts alone and names the other as `base` in config.json
+(a directory relative to its own); parts, text files and voices that it lacks are the base's.
 """
 
 from __future__ import annotations
@@ -38,7 +41,8 @@ PROVENANCE = "provenance.json"
 class GenerationConfig(BaseModel):
     """Sampling defaults of a model (generation_config.json).
 
-    Repetition-aware sampling after VALL-E 2 (arXiv 2406.05370) with CosyVoice 2's settings.
+    Repetition-aware sampling after VALL-E 2 (arXiv 2406.05370) with CosyVoice 2's settings. `voice` is the one to speak
+    with where none is named; without it the first in the alphabet.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +54,7 @@ class GenerationConfig(BaseModel):
     min_ratio: float = 2.0
     max_ratio: float = 20.0
     flow_steps: int = 10
+    voice: str | None = None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -75,11 +80,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_config(directory: str | os.PathLike) -> dict[str, Any]:
-    """config.json of a model directory.
+    """config.json of a model directory, completed by that of its base where it names one.
 
     Raises:
-        MamTraError: no such directory, no config, or a format of a later version.
+        MamTraError: no such directory, no config, a format of a later version, or a base that is not there.
     """
+    config, base = _read_own_config(directory), base_of(directory)
+    return config if base is None else {**_read_own_config(base), **config}
+
+
+def _read_own_config(directory: str | os.PathLike) -> dict[str, Any]:
     directory = Path(directory)
     if not directory.is_dir():
         raise MamTraError(f"There is no model directory {directory}.")
@@ -88,6 +98,35 @@ def read_config(directory: str | os.PathLike) -> dict[str, Any]:
         found = config.get("format")
         raise MamTraError(f"{directory / CONFIG} has format {found!r}, this version reads {FORMAT}; update mamtra.")
     return config
+
+
+def base_of(directory: str | os.PathLike) -> Path | None:
+    """Directory of the model that this one completes itself from; None where it stands alone.
+
+    Raises:
+        MamTraError: the base is not there, or names a base of its own.
+    """
+    directory = Path(directory)
+    if not (directory / CONFIG).is_file():
+        return None
+    name = read_json(directory / CONFIG).get("base")
+    if name is None:
+        return None
+    base = directory / str(name)
+    if not (base / CONFIG).is_file():
+        raise MamTraError(
+            f"The model {directory} is completed by the model {base}, which is not there; get it as well."
+        )
+    if "base" in read_json(base / CONFIG):
+        raise MamTraError(f"The base of {directory} has a base itself; name a complete model in its config.json.")
+    return base.resolve()
+
+
+def find_beside(directory: str | os.PathLike, name: str) -> Path:
+    """A file or folder of a model: its own, else that of its base. Nothing need be there."""
+    own = Path(directory) / name
+    base = None if own.exists() else base_of(directory)
+    return own if base is None else base / name
 
 
 def read_generation(directory: str | os.PathLike) -> GenerationConfig:
@@ -126,7 +165,9 @@ def load_part(directory: str | os.PathLike, section: str, dtype: torch.dtype = t
         MamTraError: the model lacks the part, a file is missing or damaged, or names and shapes do not fit.
     """
     directory, part = Path(directory), PARTS[section]
-    config = read_config(directory)
+    config, base = read_config(directory), base_of(directory)
+    if base is not None and section not in _read_own_config(directory):
+        directory = base
     if section not in config:
         name = section.replace("_", " ")
         raise MamTraError(f"The model {directory} has no {name}, which {part.purpose}; use a complete model.")
@@ -146,6 +187,7 @@ def save_model(
     generation: GenerationConfig | None = None,
     text_files: Mapping[str, str | os.PathLike] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    base: str | None = None,
 ) -> Path:
     """Write a model directory. Parts that are not given are left as the directory has them.
 
@@ -157,6 +199,7 @@ def save_model(
         sample_rate: of the sound, Hz.
         text_files: files of the text front end to copy, by their name in the directory, e.g. {"tokenizer.json": path}.
         provenance: content of provenance.json; the hashes of the weights are added.
+        base: directory, relative to this one, of the model that has the parts which this one lacks.
 
     Raises:
         MamTraError: unknown section or storage, or weights that are not numbers.
@@ -173,7 +216,12 @@ def save_model(
         config[section] = module.config.model_dump(mode="json")
     for name, source in (text_files or {}).items():
         shutil.copyfile(source, directory / name)
-    config |= {"format": FORMAT, "sample_rate": sample_rate, "voice_space": voice_space(directory)}
+    config |= {"format": FORMAT, "sample_rate": sample_rate}
+    if base is not None:
+        config["base"] = base
+    space = voice_space(directory)
+    if space or "base" not in config:  # without a tokenizer of its own a model shares its base's voices
+        config["voice_space"] = space
     write_json(directory / CONFIG, config)
     if generation is not None or not (directory / GENERATION).exists():
         write_json(directory / GENERATION, (generation or GenerationConfig()).model_dump(mode="json"))

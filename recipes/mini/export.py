@@ -1,0 +1,224 @@
+"""The trained networks as a model directory: packed weights, sampling limits, provenance, model card.
+
+    python export.py --teacher T --student S --flow F --vocoder V --tokenizer K --speaker P --text DIR --out src/mamtra/assets/mini
+        [--teacher-out models/mini-teacher] [--tokens tokens.npz] [--storage int8 vocoder=float16 ...] [--config mini.yaml]
+
+Every file is one of train_*.py's: weights, with `config` and what was measured in its metadata, and NAME.log.jsonl beside it.
+The teacher's directory holds its LM alone and takes all else from the student's. Voices are made afterwards, by make_voices.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from model_card import write_card
+from safetensors import safe_open
+from safetensors.torch import load_file
+from tokens import TokenSet
+from torch import nn
+
+import mamtra
+from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.audio.flow import Flow, FlowConfig
+from mamtra.audio.hift import HiFT, HiFTConfig
+from mamtra.audio.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
+from mamtra.checkpoints.blank import build_blank, load_strictly
+from mamtra.checkpoints.native import GenerationConfig, hash_file, read_generation, save_model
+from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.storage import STORAGES
+from mamtra.convert.transfer import convert_attention_to_mamba
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.plan import LayerPlan
+from mamtra.models.speech_lm import SpeechLM
+from mamtra.text.frontend import CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE
+
+NETWORKS: dict[str, tuple[type[nn.Module], type]] = {
+    "lm": (SpeechLM, SpeechLMConfig),
+    "flow": (Flow, FlowConfig),
+    "vocoder": (HiFT, HiFTConfig),
+    "speech_tokenizer": (SpeechTokenizer, SpeechTokenizerConfig),
+    "speaker_encoder": (CAMPPlus, CAMPPlusConfig),
+}
+STORAGE = {"lm": "int8", "flow": "int8", "vocoder": "float16", "speech_tokenizer": "int8", "speaker_encoder": "int8"}
+TEXT_FILES = (CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE)
+RATIOS = {"min_ratio": 0.5, "max_ratio": 8.0}  # speech codes a phoneme symbol, where no token set is at hand to measure
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a training wrote about itself, parsed."""
+    with safe_open(path, "pt") as file:
+        return {name: _parsed(text) for name, text in sorted((file.metadata() or {}).items())}
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def load_network(path: Path, section: str) -> nn.Module:
+    """The network of a training's file, in the form that it was trained in."""
+    network, config = NETWORKS[section]
+    settings = config(**read_metadata(path)["config"])
+    return load_strictly(build_blank(lambda: network(settings)), load_file(path), str(path))
+
+
+def parse_storage(choices: Iterable[str]) -> dict[str, str]:
+    """Storage by section from KIND (all sections) and SECTION=KIND, later ones winning."""
+    storage = dict(STORAGE)
+    for choice in choices:
+        section, _, kind = choice.rpartition("=")
+        if kind not in STORAGES or (section and section not in storage):
+            raise SystemExit(
+                f"--storage {choice}: write KIND or SECTION=KIND; {', '.join(STORAGES)}; {', '.join(storage)}"
+            )
+        storage.update({section: kind} if section else dict.fromkeys(storage, kind))
+    return storage
+
+
+def measure_ratios(tokens: TokenSet) -> dict[str, float]:
+    """Limits for the speech codes a text id: half of what the fastest percent has, 1.6 times what one in a thousand exceeds."""
+    ratios = np.diff(tokens.speech_at) / np.maximum(1, np.diff(tokens.text_at))
+    low, high = np.percentile(ratios, [1, 99.9])
+    return {"min_ratio": round(0.5 * float(low), 3), "max_ratio": round(1.6 * float(high), 3)}
+
+
+def describe_data(tokens: TokenSet) -> dict[str, dict[str, float]]:
+    """Utterances and hours of each source of the token set."""
+    length = np.diff(tokens.speech_at)
+    return {
+        name: {
+            "utterances": int((tokens.source == number).sum()),
+            "hours": round(float(length[tokens.source == number].sum()) * 0.04 / 3600, 2),
+        }
+        for number, name in enumerate(tokens.sources)
+    }
+
+
+def describe_stage(path: Path) -> dict[str, Any]:
+    """A training in figures: its metadata without the sizes, the last line of its log, and the hash of its weights."""
+    about = {name: value for name, value in read_metadata(path).items() if name != "config"}
+    log = path.with_suffix(".log.jsonl")
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    return {**about, **({"last_log_line": json.loads(lines[-1])} if lines else {}), "sha256": hash_file(path)}
+
+
+def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, Any]:
+    """Where each tensor of the student began, and how far training has moved it from there.
+
+    The conversion is drawn again with the seed of the training, so `moved` (norm of the change over norm of the start) is
+    measured against the true start.
+    """
+    plan = LayerPlan(layer_types=student.config.layer_types)
+    start, origins = convert_attention_to_mamba(teacher, plan, generator=torch.Generator().manual_seed(seed))
+    began, ended = start.state_dict(), student.state_dict()
+    if began.keys() != ended.keys():
+        raise SystemExit("the student is no conversion of this teacher: their tensors differ in name")
+    moved = {
+        name: round(float((ended[name] - value).norm() / value.norm().clamp(min=1e-12)), 4)
+        for name, value in began.items()
+    }
+    records = [{name: value for name, value in asdict(origin).items() if value not in (None, "")} for origin in origins]
+    return {
+        "note": "origin of the tensor at the start of distillation, which then trained all of them; moved: relative change",
+        "tensors": [{**record, "moved": moved[record["tensor"]]} for record in records],
+    }
+
+
+def part_sizes(directory: Path) -> dict[str, tuple[int, int]]:
+    """Bytes of every file of a folder, as they are and deflated as in a wheel."""
+    found = {}
+    for path in sorted(p for p in directory.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        data = path.read_bytes()
+        found[path.relative_to(directory).as_posix()] = (len(data), len(zlib.compress(data, 6)))
+    return found
+
+
+def size_table(directory: Path) -> str:
+    """MiB by part, and what a wheel with the package's code comes to."""
+    sizes = part_sizes(directory)
+    package = Path(mamtra.__file__).parent
+    code = [v[1] for name, v in part_sizes(package).items() if not name.startswith("assets/")]
+    rows = [(name, *size) for name, size in sizes.items()]
+    rows.append(("together", sum(r[1] for r in rows), sum(r[2] for r in rows)))
+    rows.append(("wheel with the code", 0, rows[-1][2] + sum(code)))
+    lines = [f"{name:32} {f'{raw / 2**20:8.3f}' if raw else '':8} {packed / 2**20:8.3f}" for name, raw, packed in rows]
+    return "\n".join([f"{'':32} {'MiB':>8} {'deflated':>8}", *lines])
+
+
+def export(args: argparse.Namespace) -> Path:
+    """Writes the directories that `args` names."""
+    settings = yaml.safe_load(args.config.read_text(encoding="utf-8"))
+    files = {
+        "lm": args.student,
+        "flow": args.flow,
+        "vocoder": args.vocoder,
+        "speech_tokenizer": args.tokenizer,
+        "speaker_encoder": args.speaker,
+    }
+    missing = [name for name in TEXT_FILES if not (args.text / name).is_file()]
+    if missing:
+        raise SystemExit(f"{args.text} has no {', '.join(missing)}")
+    storage = parse_storage(args.storage)
+    networks = {section: load_network(path, section) for section, path in files.items()}
+    teacher = load_network(args.teacher, "lm")
+    tokens = TokenSet.load(args.tokens) if args.tokens else None
+    stages = {"teacher": args.teacher, "student": args.student, **{s: files[s] for s in files if s != "lm"}}
+    provenance = {
+        "teacher": {"sha256": hash_file(args.teacher), "name": args.teacher_out.name if args.teacher_out else None},
+        "plan": {**read_metadata(args.student).get("plan", {}), "layer_types": networks["lm"].config.layer_types},
+        "student": trace_student(teacher, networks["lm"], settings["student"]["seed"]),
+        "data": describe_data(tokens) if tokens else {},
+        "seeds": {name: section["seed"] for name, section in settings.items() if "seed" in section},
+        "stages": {name: describe_stage(path) for name, path in stages.items()},
+        "storage": storage,
+    }
+    ratios = measure_ratios(tokens) if tokens else RATIOS
+    voice = args.voice or read_generation(args.out).voice
+    generation = GenerationConfig(**ratios, flow_steps=args.flow_steps, voice=voice)
+    copies = {n: args.text / n for n in TEXT_FILES if not _same(args.text / n, args.out / n)}
+    save_model(args.out, networks, storage=storage, generation=generation, text_files=copies, provenance=provenance)
+    write_card(args.out, provenance)
+    if args.teacher_out:
+        base = os.path.relpath(args.out.resolve(), args.teacher_out.resolve())
+        lm = {"lm": teacher}
+        save_model(args.teacher_out, lm, storage=storage, generation=generation, base=Path(base).as_posix())
+    return args.out
+
+
+def _same(one: Path, two: Path) -> bool:
+    return two.exists() and one.samefile(two)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("teacher", "student", "flow", "vocoder", "tokenizer", "speaker"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help=f"{name}.safetensors")
+    parser.add_argument("--text", type=Path, required=True, help="folder with the files of the text front end")
+    parser.add_argument("--out", type=Path, required=True, help="model directory to write")
+    parser.add_argument("--teacher-out", type=Path, help="directory for the teacher, completed by --out")
+    parser.add_argument("--tokens", type=Path, help="tokens.npz, to measure lengths and name the data")
+    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("mini.yaml"))
+    parser.add_argument("--storage", nargs="*", default=[], metavar="[SECTION=]KIND", help=f"default {STORAGE}")
+    parser.add_argument("--flow-steps", type=int, default=GenerationConfig().flow_steps)
+    parser.add_argument("--voice", help="the default voice; that of the directory where it has one")
+    args = parser.parse_args(argv)
+    print(size_table(export(args)))
+    if args.teacher_out:
+        path = args.teacher_out / PARTS["lm"].file
+        print(f"{path}: {path.stat().st_size / 2**20:.3f} MiB")
+
+
+if __name__ == "__main__":
+    main()

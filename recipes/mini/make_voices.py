@@ -1,0 +1,194 @@
+"""The voices that come with the model: each a short prompt of one synthetic speaker, cloned with its known phonemes.
+
+    python make_voices.py --suggest SPEAKER --corpus DIR ... [--texts metadata.tsv] [--count 10]
+    python make_voices.py --model src/mamtra/assets/mini --corpus DIR ... [--list voices.yaml] [--only NAME ...]
+
+The corpus is that of the trainings (corpus.py). voices.yaml names for each voice its speaker, the utterance and its phonemes; they
+are compared with the corpus, so that a voice never gets words that its sound does not say. --suggest ranks utterances.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+import yaml
+from corpus import TOKEN_24, Row, finished, read_index
+from pydantic import BaseModel, ConfigDict
+
+from mamtra.audio.join import trim_edges
+from mamtra.checkpoints.model import Model
+from mamtra.voices import Voice
+
+RATE = 24000
+SHORTEST, LONGEST = 3.0, 5.0  # seconds
+CONSENT = "synthetic voice, no real person"
+
+
+class Wanted(BaseModel):
+    """One entry of voices.yaml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    speaker: str
+    utterance: str
+    phonemes: str
+    gender: str
+    language: str = "en-US"
+    description: str
+    source: str
+    licence: str = "Apache-2.0"
+    consent: str = CONSENT
+
+
+def read_list(path: Path) -> list[Wanted]:
+    wanted = [Wanted(**entry) for entry in yaml.safe_load(path.read_text(encoding="utf-8"))]
+    names = [w.name for w in wanted]
+    if len(set(names)) < len(names):
+        raise SystemExit(f"{path} names a voice twice")
+    return wanted
+
+
+def utterances(folders: Sequence[Path], speakers: set[str]) -> Iterator[tuple[Path, Row]]:
+    """Shard and row of everything that the speakers say; `row.start` counts from the beginning of the shard."""
+    shards = finished(folders)
+    if not shards:
+        raise SystemExit(f"no finished corpus shards under {', '.join(map(str, folders))}")
+    for shard in shards:
+        yield from ((shard, row) for row in read_index([shard]) if row.speaker in speakers)
+
+
+def sound(shard: Path, row: Row) -> np.ndarray:
+    """float32 (T,) at 24 kHz."""
+    flat = np.memmap(shard / "audio24.i16", "<i2", "r")
+    return flat[row.start * TOKEN_24 : (row.start + row.tokens) * TOKEN_24].astype(np.float32) / 32767
+
+
+def pitch(shard: Path, row: Row) -> np.ndarray:
+    """Voiced pitch values in Hz."""
+    flat = np.memmap(shard / "f0.f16", "<f2", "r")
+    values = flat[row.start * 2 : (row.start + row.tokens) * 2].astype(np.float32)
+    return values[values > 0]
+
+
+def find(wanted: Wanted, folders: Sequence[Path]) -> np.ndarray:
+    """The sound of a voice's utterance, refused where the corpus says something else than the list."""
+    for shard, row in utterances(folders, {wanted.speaker}):
+        if row.id == wanted.utterance:
+            if row.phonemes != wanted.phonemes:
+                raise SystemExit(f"{wanted.name}: {row.id} says {row.phonemes}, the list {wanted.phonemes}")
+            return sound(shard, row)
+    raise SystemExit(f"{wanted.name}: the corpus has no utterance {wanted.utterance} of {wanted.speaker}")
+
+
+def make_voice(model: Model, wanted: Wanted, wave: np.ndarray) -> Voice:
+    """Clone from the sound (T,) at 24 kHz; the text ids are those of the phonemes that were spoken, not of a transcript."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "prompt.wav"
+        soundfile.write(path, wave, RATE, subtype="PCM_16")
+        about = wanted.model_dump(exclude={"speaker", "utterance", "phonemes"})
+        voice = Voice.from_audio(path, model, None, **about)
+    ids = model.text.tokenizer.encode(wanted.phonemes)
+    return dataclasses.replace(voice, prompt_text=torch.tensor(ids, dtype=torch.int64), advice=())
+
+
+def flaws(row: Row, wave: np.ndarray, hertz: np.ndarray, usual_rate: float, usual_pitch: float) -> float:
+    """How far an utterance is from a good prompt; 0 is best. Each term is about 1 where it begins to be heard.
+
+    Good is: the speaker's usual speed and pitch, no long pause inside, silent gaps, no clipping, about four seconds.
+    """
+    hop = RATE // 100
+    body = trim_edges(wave, RATE, keep=0.0)
+    power = np.square(body[: len(body) // hop * hop].reshape(-1, hop)).mean(1) + 1e-10
+    quiet = power < power.max() * 10 ** (-35 / 10)
+    longest = max((len(run) for run in "".join("q" if q else " " for q in quiet).split()), default=0)
+    snr = 10 * np.log10(np.percentile(power, 95) / np.percentile(power, 2))
+    rate = len(row.phonemes) / (len(body) / RATE)
+    tone = np.median(hertz) if len(hertz) else usual_pitch
+    return float(
+        abs(np.log(rate / usual_rate)) / 0.15
+        + abs(np.log2(tone / usual_pitch)) / 0.1
+        + max(0.0, longest / 100 - 0.15) / 0.1
+        + max(0.0, 40 - snr) / 10
+        + 5 * (np.abs(wave).max() > 0.985)
+        + abs(row.tokens / 25 - 4.0) / 1.0
+    )
+
+
+def complete(row: Row, text: str | None) -> bool:
+    """Whether an utterance is a plain whole statement: its phonemes, and its text where it is known, say so."""
+    if not row.phonemes.endswith(".") or set(row.phonemes) & set('“”"()—…;:!?'):
+        return False
+    if text is None:
+        return True
+    letters = text.replace("'", "").replace(",", "").replace(" ", "").removesuffix(".")
+    return text[:1].isupper() and not text.isupper() and text.endswith(".") and letters.isalpha()
+
+
+def suggest(
+    folders: Sequence[Path], speaker: str, texts: dict[tuple[str, str], str], count: int
+) -> list[tuple[float, Row, str]]:
+    """The best prompts of a speaker: (flaws, row, text where known), best first."""
+    rows = list(utterances(folders, {speaker}))
+    if not rows:
+        raise SystemExit(f"the corpus has no speaker {speaker}")
+    usual_rate = float(np.median([len(row.phonemes) / (row.tokens / 25) for _, row in rows]))
+    usual_pitch = float(np.median(np.concatenate([pitch(*found) for found in rows[:200]] or [[150.0]])))
+    ranked = []
+    for shard, row in rows:
+        text = texts.get((speaker, row.id))
+        if SHORTEST <= row.tokens / 25 <= LONGEST and complete(row, text):
+            score = flaws(row, sound(shard, row), pitch(shard, row), usual_rate, usual_pitch)
+            ranked.append((score, row, text or ""))
+    return sorted(ranked, key=lambda found: (found[0], found[1].id))[:count]
+
+
+def read_texts(path: Path | None) -> dict[tuple[str, str], str]:
+    """Text by speaker and utterance, from a metadata.tsv like import_audio.py's."""
+    if path is None:
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return {(row.get("voice") or row["speaker"], Path(row["path"]).stem): row["text"] for row in rows}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True)
+    parser.add_argument("--model", type=Path, help="model directory; the voices go to its folder voices/")
+    parser.add_argument("--list", type=Path, default=Path(__file__).with_name("voices.yaml"))
+    parser.add_argument("--only", nargs="*", default=[], help="names of voices; all where left out")
+    parser.add_argument("--suggest", metavar="SPEAKER", help="rank utterances of a speaker instead")
+    parser.add_argument("--texts", type=Path, help="metadata.tsv with the texts, for --suggest")
+    parser.add_argument("--count", type=int, default=10)
+    args = parser.parse_args(argv)
+    if args.suggest:
+        for score, row, text in suggest(args.corpus, args.suggest, read_texts(args.texts), args.count):
+            print(f"{score:6.2f}  {row.id}  {row.tokens / 25:.2f} s  {row.phonemes}  {text}")
+        return
+    if args.model is None:
+        parser.error("give --model, or --suggest SPEAKER")
+    wanted = [w for w in read_list(args.list) if not args.only or w.name in args.only]
+    if not wanted:
+        raise SystemExit(f"{args.list} has none of the voices {', '.join(args.only)}")
+    model = Model(args.model)
+    folder = args.model / "voices"
+    folder.mkdir(exist_ok=True)
+    for one in wanted:
+        voice = make_voice(model, one, find(one, args.corpus))
+        path = voice.save(folder / f"{one.name}.safetensors")
+        print(
+            f"{path.name}: {one.gender}, {voice.seconds:.2f} s, {path.stat().st_size / 1024:.0f} KiB, {one.description}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""README.md of a model directory: what it is, what it learnt from, under which licences, and what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mamtra.checkpoints.parts import PARTS
+
+HEAD = """---
+license: apache-2.0
+language: en
+library_name: mamtra
+pipeline_tag: text-to-speech
+---
+
+# {name}
+
+The embedded voice of MamTra: American English text to speech, small enough to come with the package and fast on two CPU cores.
+A speech language model reads phonemes and writes speech tokens (25 a second); a flow turns these into a spectrogram in the
+sound of a voice, a vocoder turns that into sound at 24 kHz. The language model is a hybrid of attention and Mamba layers,
+converted from an all-attention teacher and distilled from it (MamTra, arXiv 2603.12342).
+
+    import mamtra
+    mamtra.load().say("Hello").save("hello.mp3")
+
+Speech made with it is synthetic: say so where it matters, and clone only voices whose owner agrees. It reads English alone,
+one speaker at a time, and was not made to tell truth from error in what it is given to read.
+"""
+
+SOURCES = (
+    ("hibari-tts", "the bulk of the speech: one synthetic voice, distilled from Kokoro af_heart", "Apache-2.0"),
+    ("Kokoro-82M v1.0 (hexgrad)", "18 synthetic voices", "Apache-2.0"),
+    ("LibriSpeech train-clean-100: V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015",
+     "about 250 people reading, cut at the ends", "CC BY 4.0"),
+    ("The LJ Speech Dataset 1.1: K. Ito, L. Johnson, 2017", "one person reading; also sentences", "public domain"),
+    ("rhasspy cathy", "one person reading", "CC0 1.0"),
+    ("LibriTTS train-clean-100: H. Zen et al., Interspeech 2019", "sentences without their sound, a selection", "CC BY 4.0"),
+    ("CAM++ of 3D-Speaker", "teacher of the speaker encoder", "Apache-2.0"),
+    ("American English dictionaries of misaki (hexgrad)", "readings of words", "Apache-2.0"),
+)  # fmt: skip
+
+
+def table(header: tuple[str, ...], rows: list[tuple]) -> str:
+    """A Markdown table."""
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def figures(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    """Numbers of a nested record with the way to them."""
+    if isinstance(value, dict):
+        return [row for name, inner in value.items() for row in figures(inner, f"{path} {name}".strip())]
+    return [(path, value)] if isinstance(value, (int, float)) else []
+
+
+def write_card(directory: Path, provenance: dict[str, Any]) -> Path:
+    """Writes README.md into a model directory that is complete but for it."""
+    plan, stages = provenance["plan"], provenance["stages"]
+    ratio = f", {plan['ratio']} {plan['strategy']}" if "ratio" in plan else ""
+    layers = plan["layer_types"]
+    parts = [
+        (
+            part.file,
+            part.purpose,
+            provenance["storage"][part.section],
+            f"{(directory / part.file).stat().st_size / 2**20:.2f}",
+        )
+        for part in PARTS.values()
+    ]
+    data = [(name, row["utterances"], row["hours"]) for name, row in provenance["data"].items()]
+    measured = [
+        (stage, name, value)
+        for stage, record in stages.items()
+        for name, value in figures(
+            {key: record[key] for key in ("steps", "minutes", "hours", "measured") if key in record}
+        )
+    ]
+    sections = [
+        HEAD.format(name=directory.resolve().name),
+        "## Parts\n",
+        f"{len(layers)} layers, {layers.count('full_attention')} of them attention and "
+        f"{layers.count('linear_attention')} Mamba-2{ratio}.\n",
+        table(("file", "what it does", "storage", "MiB"), parts),
+        "\n## Learnt from\n",
+        table(("source", "what of it", "licence"), list(SOURCES)),
+    ]
+    if data:
+        sections += [
+            "\nTokens of the language model, by where their text comes from:\n",
+            table(("source", "utterances", "hours"), data),
+        ]
+    sections += [
+        "\n## Measured in training\n",
+        "On material kept aside where the name says so. The quality of the speech is measured by `benchmarks/voice_quality.py`.\n",
+        table(("stage", "figure", "value"), measured),
+        "\nprovenance.json holds hashes, seeds, and where every tensor of the language model began.\n",
+        "## Licence\n",
+        "Apache-2.0. Whoever passes the model on passes on the names of the sources above.\n",
+    ]
+    path = directory / "README.md"
+    path.write_text("\n".join(sections), encoding="utf-8")
+    return path
