@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
+import torch.nn.functional as F
 from tokens import TokenSet
 from torch import Tensor
 
+from mamtra.models.layout import unistream
+
+NOTHING = np.zeros(0, np.int64)
 SHAPES = (64, 96, 128, 160, 200, 250, 310, 390, 500, 640)  # positions
-SOS, TASK, TEXT, SPEECH = 0, 1, 2, 3
-
-
-def lay_out(data: TokenSet, rows: list[int], length: int, eos: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One sequence of one or several utterances, texts first, then speech: kind, id, target (length,), -1 where padded."""
-    text = np.concatenate([data.ids(r) for r in rows])
-    speech = np.concatenate([data.codes(r) for r in rows])
-    kind, ids, target = (np.full(length, -1, np.int64) for _ in range(3))
-    t, m = len(text), len(speech)
-    kind[: t + m + 2] = [SOS, *[TEXT] * t, TASK, *[SPEECH] * m]
-    ids[: t + m + 2] = [0, *text, 1, *speech]
-    target[t + 1 : t + m + 2] = [*speech, eos]
-    return kind, ids, target
 
 
 def held_out(data: TokenSet, every: int = 100) -> np.ndarray:
@@ -63,11 +53,14 @@ def epoch(
     ]
     for at in rng.permutation(len(plan)).tolist():
         shape, members = plan[at]
-        count = per_batch // shape
-        kind, ids, target = (np.full((count, shape), -1, np.int64) for _ in range(3))
-        for i, picked in enumerate(members):
-            kind[i], ids[i], target[i] = lay_out(data, picked, shape, eos)
-        yield {name: torch.from_numpy(value) for name, value in (("kind", kind), ("ids", ids), ("target", target))}
+        members = members + [members[0][:0]] * (per_batch // shape - len(members))  # empty rows keep the shape fixed
+        texts = [np.concatenate([NOTHING, *(data.ids(r) for r in picked)]) for picked in members]
+        speeches = [np.concatenate([NOTHING, *(data.codes(r) for r in picked)]) for picked in members]
+        batch = unistream(texts, speeches, eos_id=eos)
+        extra = (0, shape - batch.kind.shape[1])
+        kind, ids, target = (F.pad(t, extra, value=-1) for t in (batch.kind, batch.ids, batch.targets))
+        target[[not picked for picked in members]] = -1
+        yield {"kind": kind, "ids": ids, "target": target}
 
 
 def endless(

@@ -3,8 +3,8 @@
     python make_voices.py --suggest SPEAKER --corpus DIR ... [--texts metadata.tsv] [--count 10]
     python make_voices.py --model src/mamtra/assets/mini --corpus DIR ... [--list voices.yaml] [--only NAME ...]
 
-The corpus is that of the trainings (corpus.py). voices.yaml names for each voice its speaker, the utterance and its phonemes; they
-are compared with the corpus, so that a voice never gets words that its sound does not say. --suggest ranks utterances.
+The corpus is that of the trainings (corpus.py). voices.yaml names for each voice its speaker, its phonemes and the utterance's
+id (the bulk voice's ids change with its texts, so it has none); a voice never gets words that its sound does not say. --suggest ranks utterances.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from mamtra.voices import Voice
 RATE = 24000
 SHORTEST, LONGEST = 3.0, 5.0  # seconds
 CONSENT = "synthetic voice, no real person"
+DRILLS = {"figures", "phrases", "rare_words"}  # sources whose sentences are no natural speech
 
 
 class Wanted(BaseModel):
-    """One entry of voices.yaml."""
+    """One entry of voices.yaml. The prompt is the speaker's utterance with these phonemes, and with this id where one is given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     speaker: str
-    utterance: str
+    utterance: str | None = None
     phonemes: str
     gender: str
     language: str = "en-US"
@@ -80,13 +81,17 @@ def pitch(shard: Path, row: Row) -> np.ndarray:
 
 
 def find(wanted: Wanted, folders: Sequence[Path]) -> np.ndarray:
-    """The sound of a voice's utterance, refused where the corpus says something else than the list."""
+    """The sound of a voice's prompt, refused where the corpus says something else than the list."""
     for shard, row in utterances(folders, {wanted.speaker}):
-        if row.id == wanted.utterance:
-            if row.phonemes != wanted.phonemes:
-                raise SystemExit(f"{wanted.name}: {row.id} says {row.phonemes}, the list {wanted.phonemes}")
+        if wanted.utterance not in (None, row.id):
+            continue
+        if row.phonemes == wanted.phonemes:
             return sound(shard, row)
-    raise SystemExit(f"{wanted.name}: the corpus has no utterance {wanted.utterance} of {wanted.speaker}")
+        if wanted.utterance:
+            raise SystemExit(f"{wanted.name}: {row.id} says {row.phonemes}, the list {wanted.phonemes}")
+    raise SystemExit(
+        f"{wanted.name}: {wanted.speaker} says nowhere in the corpus {wanted.utterance or wanted.phonemes}"
+    )
 
 
 def make_voice(model: Model, wanted: Wanted, wave: np.ndarray) -> Voice:
@@ -145,7 +150,7 @@ def suggest(
     ranked = []
     for shard, row in rows:
         text = texts.get((speaker, row.id))
-        if SHORTEST <= row.tokens / 25 <= LONGEST and complete(row, text):
+        if SHORTEST <= row.tokens / 25 <= LONGEST and row.source not in DRILLS and complete(row, text):
             score = flaws(row, sound(shard, row), pitch(shard, row), usual_rate, usual_pitch)
             ranked.append((score, row, text or ""))
     return sorted(ranked, key=lambda found: (found[0], found[1].id))[:count]

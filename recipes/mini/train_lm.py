@@ -13,7 +13,7 @@ import torch
 from lm_data import endless, epoch, held_out
 from tokens import TokenSet
 from torch import Tensor
-from training import Captured, Optimiser, Run, resume, section
+from training import Captured, Optimiser, Run, ahead, resume, section
 
 from mamtra.distill.losses import cross_entropy
 from mamtra.models.config import SpeechLMConfig
@@ -72,6 +72,7 @@ def main() -> None:
     feed = endless(
         data, rows, config["join"], config["tokens_per_batch"], lm.config.eos_id, np.random.default_rng(config["seed"])
     )
+    feed = ahead(feed)
     run = Run(args.out, config["steps"], config["minutes"])
     saved = 0.0
     for _ in run:

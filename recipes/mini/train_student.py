@@ -16,7 +16,7 @@ from safetensors import safe_open
 from tokens import TokenSet
 from torch import Tensor
 from train_lm import held_out_loss
-from training import Captured, Optimiser, Run, resume, section
+from training import Captured, Optimiser, Run, ahead, resume, section
 
 from mamtra.convert.transfer import convert_attention_to_mamba
 from mamtra.distill.losses import DistillLossConfig, distill_loss
@@ -72,6 +72,7 @@ def main() -> None:
     rows = np.flatnonzero(~held_out(data))
     eos = student.config.eos_id
     feed = endless(data, rows, config["join"], config["tokens_per_batch"], eos, np.random.default_rng(config["seed"]))
+    feed = ahead(feed)
     run, saved = Run(args.out, config["steps"], config["minutes"]), 0.0
     for _ in run:
         optimiser.schedule(run.progress)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import queue
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from mamtra.checkpoints.storage import unpack
 
 
 def section(path: Path, name: str, changes: Iterable[str] = ()) -> dict:
@@ -218,7 +222,20 @@ class Run:
         partial.replace(self.out)
 
 
+def ahead(feed: Iterator, depth: int = 4) -> Iterator:
+    """The same items in the same order, made by a thread up to `depth` items early, so that the device need not wait."""
+    waiting: queue.Queue = queue.Queue(depth)
+
+    def fill() -> None:
+        for item in feed:
+            waiting.put(item)
+
+    threading.Thread(target=fill, daemon=True).start()
+    while True:
+        yield waiting.get()
+
+
 def resume(module: nn.Module, path: Path | None) -> None:
-    """Starts from the weights of an earlier run, where one is given."""
+    """Starts from the weights of an earlier run or of a model directory (packed ones too), where a file is given."""
     if path is not None:
-        module.load_state_dict(load_file(path))
+        module.load_state_dict(unpack(load_file(path)))

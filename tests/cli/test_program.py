@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -27,10 +26,8 @@ def test_each_verb_has_help_with_an_example_and_json(capsys, verb):
 
 def test_help_imports_nothing_heavy():
     code = "import sys, mamtra.cli as c; c.main(['--help']); print(sorted({'torch', 'numpy'} & set(sys.modules)))"
-    began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
-    assert time.perf_counter() - began < 10
 
 
 @pytest.mark.parametrize("words", [["sing"], ["say", "--loud"], ["say", "Hi", "--seed", "x"], ["voices", "show"]])

@@ -24,8 +24,8 @@ CORE = (
 )
 EXTRAS = {
     "serve": ("fastapi", "uvicorn", "websockets", "av"),
-    "train": ("tensorboard",),
-    "eval": ("onnxruntime", "scipy"),
+    "train": ("hibari", "parselmouth"),
+    "eval": ("matplotlib",),
     "hf": ("transformers",),
     "cosyvoice": ("onnxruntime",),
     "ray": ("ray",),

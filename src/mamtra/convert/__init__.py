@@ -1,1 +1,1 @@
-"""."""
+"""Attention to Mamba: weight transfer with provenance."""

@@ -1,1 +1,1 @@
-"""."""
+"""Distillation: the losses that bring a converted student back to its teacher."""

@@ -1,1 +1,1 @@
-"""."""
+"""Decoding: sampling and the loop that turns text ids into speech codes. Knows neither text nor sound."""
