@@ -37,7 +37,9 @@ def silence_share(samples: np.ndarray, rate: int) -> float:
     return float(np.mean(power <= power.max() * 10 ** (FLOOR_DB / 10)))
 
 
-def guard(item: dict[str, Any], spoken: str, samples: np.ndarray | None, rate: int, finish_reason: str | None) -> dict[str, Any]:
+def guard(
+    item: dict[str, Any], spoken: str, samples: np.ndarray | None, rate: int, finish_reason: str | None
+) -> dict[str, Any]:
     """Verdicts on one utterance.
 
     Args:
@@ -52,7 +54,7 @@ def guard(item: dict[str, Any], spoken: str, samples: np.ndarray | None, rate: i
     return {
         "empty": not hypothesis,
         "looping": loops(hypothesis, reference),
-        "truncated": bool(hypothesis) and is_truncated(hypothesis, reference, finish_reason),
+        "truncated": is_truncated(hypothesis or reference, reference, finish_reason),  # empty is a failure of its own
         "silence_share": silent,
         "words_per_second": len(spoken.split()) / seconds if seconds else 0.0,
     }

@@ -36,8 +36,9 @@ TEXTS = {
 COLD_TEXT = "Hello! This voice runs on your own machine."
 # run in the fresh process itself: a figure read from outside would count what the parent held when it forked
 PEAK = (
-    "import json, resource, sys; from mamtra import load; audio = load(sys.argv[1] or None).say(sys.argv[3], sys.argv[2] or None); "
-    "print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)))"
+    "import resource, sys\nfrom mamtra import load\nmodel, voice, text = sys.argv[1:]\n"
+    "load(model or None, device='cpu').say(text, voice or None)\n"
+    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))"
 )
 
 
@@ -126,12 +127,14 @@ def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> 
     flow, vocoder = Timed(tts.model.flow), Timed(tts.model.vocoder)
     model = Model(tts.model.directory, parts={"lm": tts.model.lm, "flow": flow, "vocoder": vocoder})
     chosen = tts.voice(voice)
-    rows: dict[str, list[float]] = {name: [] for name in ("text_ms", "lm_ms", "lm_ms_per_token", "flow_ms", "vocoder_ms")}
+    rows: dict[str, list[float]] = {
+        name: [] for name in ("text_ms", "lm_ms", "lm_ms_per_token", "flow_ms", "vocoder_ms")
+    }
     tokens = []
     for run in range(-1, runs):  # the first one prepares the model's step and does not count
         flow.seconds = vocoder.seconds = 0.0
         began = time.perf_counter()
-        ids = [tts.model.text.encode(segment) for segment in tts.segments(TEXTS["medium"])][0]
+        ids = tts.model.text.encode(tts.segments(TEXTS["medium"])[0])
         read = time.perf_counter()
         codes, _ = draw_codes(model, chosen, ids, torch.Generator().manual_seed(max(0, run)))
         drawn = time.perf_counter()
@@ -151,7 +154,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The whole benchmark as a record. Fresh processes come first, while this one is still small."""
     begun = circumstances([sys.argv[0], *sys.argv[1:]], args.threads)
     cold = cold_start(args.model, args.voice, args.threads, args.runs)
-    peak = {name: peak_memory(args.model, args.voice, args.threads, TEXTS[name]) for name in ("short", "long")}
+    peak = peak_memory(args.model, args.voice, args.threads, TEXTS["long"])
 
     import torch
 
@@ -172,7 +175,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "benchmark": "latency",
         **begun,
         "seeds": [0, args.runs - 1],
-        "model": {"name": tts.model.name, "voice": tts.voice(args.voice).name, "flow_steps": tts.model.generation.flow_steps},
+        "model": {
+            "name": tts.model.name,
+            "voice": tts.voice(args.voice).name,
+            "flow_steps": tts.model.generation.flow_steps,
+        },
         "cold_seconds": cold,
         "peak_bytes": peak,
         "warm": by_text,
@@ -186,7 +193,7 @@ def shown(values: dict[str, Any], digits: int) -> str:
 
 def render(results: dict[str, Any]) -> str:
     """The page, from the record alone."""
-    model, peak, stage = results["model"], results["peak_bytes"], results["stages"]
+    model, stage = results["model"], results["stages"]
     texts = [
         (
             name, row["characters"], row["sentences"], f"{row['seconds_of_sound']:.1f}",
@@ -200,12 +207,11 @@ def render(results: dict[str, Any]) -> str:
     }  # fmt: skip
     parts = [
         "# Speed on a CPU\n",
-        f"Model {model['name']}, voice {model['voice']}, {model['flow_steps']} flow steps, {results['hardware']['threads']} threads. "
-        "Median (least to greatest) of "
-        f"{results['cold_seconds']['runs']} runs.\n",
+        f"Model {model['name']}, voice {model['voice']}, {model['flow_steps']} flow steps,",
+        f"{results['hardware']['threads']} threads. Median (least to greatest) of {results['cold_seconds']['runs']} runs.\n",
         table(("", "value"), [
             ("fresh process to sound file, s", shown(results["cold_seconds"], 2)),
-            *((f"peak memory, {name} text, MiB", f"{size / 2**20:.0f}") for name, size in peak.items()),
+            ("peak memory of a fresh process, long text, MiB", f"{results['peak_bytes'] / 2**20:.0f}"),
         ]),
         "\n## Warm\n",
         table(("text", "characters", "sentences", "s of sound", "real-time factor", "first sound, ms"), texts),

@@ -79,7 +79,8 @@ def guards(
     speed = np.array([v["words_per_second"] for v in verdicts if v["words_per_second"]] or [0.0])
     return {
         **{
-            kind: [s.id for s, v in zip(sentences, verdicts, strict=True) if v[kind]] for kind in ("empty", "looping", "truncated")
+            kind: [s.id for s, v in zip(sentences, verdicts, strict=True) if v[kind]]
+            for kind in ("empty", "looping", "truncated")
         },
         "silence_share_mean": float(silence.mean()),
         "silence_share_max": float(silence.max()),
@@ -131,17 +132,24 @@ def render(results: dict[str, Any]) -> str:
             f"{g['words_per_second_median']:.2f} ({g['words_per_second_p5']:.2f} to {g['words_per_second_p95']:.2f})",
         ))  # fmt: skip
     names = list(systems[0]["categories"])
-    categories = [(n, systems[0]["categories"][n]["utterances"], *(f"{r['categories'][n]['wer']:.2f}" for r in systems)) for n in names]
+    categories = [
+        (
+            name,
+            systems[0]["categories"][name]["utterances"],
+            *(f"{row['categories'][name]['wer']:.2f}" for row in systems),
+        )
+        for name in names
+    ]
     rated = judge.get("mos") or f"left out: {judge.get('mos_missing', 'unknown')}"
     parts = [
         "# Quality of the voice\n",
-        f"{results['set']['utterances']} sentences of {results['set']['name']}, seed {results['seed']}. In brackets: 95% bootstrap "
-        "intervals over utterances.",
-        f"Error rates are over the whole list, in percent, lower is better; \"against\" is the difference to {first}, paired by sentence.\n",
+        f"{results['set']['utterances']} sentences of {results['set']['name']}, seed {results['seed']}.",
+        "In brackets: 95% bootstrap intervals over utterances. Error rates are over the whole list, in percent, lower is better;",
+        f"the third column is the difference to {first}, paired by sentence.\n",
         table(("", "WER %", f"against {first}", "CER %", "DistilMOS", "s of sound", "real-time factor"), main),
         "\n## Guards\n",
-        "Utterances without sound, with no word heard, with four words heard three times or more, and cut off (at the length limit, or "
-        "less than half of the words heard);",
+        "Utterances without sound, with no word heard, with four words in a row heard three times or more, and cut off",
+        "(at the length limit, or less than half of the words heard);",
         "share of silence in percent, mean (greatest); words a second outside silence, median (5th to 95th percentile).\n",
         table(("", "missing", "empty", "looping", "cut off", "silence %", "words/s"), failures),
         "\n## WER % by category\n",

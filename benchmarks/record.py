@@ -92,7 +92,8 @@ def footnotes(results: dict[str, Any]) -> str:
     machine, versions = results["hardware"], results["versions"]
     return "\n".join([
         f"Made by `{results['command']}`",
-        f"at {results['commit'] or 'an unknown commit'} on {machine['cpu']} ({machine['cores']} cores, {machine['threads']} threads used);",
+        f"at {results['commit'] or 'an unknown commit'}",
+        f"on {machine['cpu']} ({machine['cores']} cores, {machine['threads']} threads used);",
         ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
     ])  # fmt: skip
 

@@ -4,7 +4,7 @@
 
 LIST.tsv: id, sound file, reference text, one utterance a line. It runs as a process of its own, in whatever Python has
 faster-whisper, whisper-normalizer, torch and (optionally) distillmos, because these packages do not go together with others;
-it needs nothing of mamtra. Scores of files that have not changed are kept. One JSON line for each utterance goes to standard output.
+it needs nothing of mamtra. Scores of files that have not changed are kept. One line for each utterance goes to standard output.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def normaliser() -> tuple[Callable[[str], str], dict[str, str]]:
     """Whisper's English text normaliser."""
     from whisper_normalizer.english import EnglishTextNormalizer
 
-    version = metadata.version("whisper_normalizer")
-    return EnglishTextNormalizer(), {"normaliser": f"EnglishTextNormalizer of whisper_normalizer {version}, letters and digits joined"}
+    name = f"EnglishTextNormalizer of whisper_normalizer {metadata.version('whisper_normalizer')}"
+    return EnglishTextNormalizer(), {"normaliser": f"{name}, letters and digits joined"}
 
 
 def mos(threads: int) -> tuple[Callable[[np.ndarray], float] | None, dict[str, str]]:
@@ -154,7 +154,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("list", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--whisper", type=Path, default=os.environ.get("MAMTRA_WHISPER"), help="CTranslate2 model folder")
+    parser.add_argument(
+        "--whisper", type=Path, default=os.environ.get("MAMTRA_WHISPER"), help="CTranslate2 model folder"
+    )
     parser.add_argument("--no-mos", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args(argv)

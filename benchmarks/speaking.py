@@ -67,7 +67,10 @@ def fingerprint(tts: TTS, voice: Voice) -> str:
 
 
 def make(
-    folder: Path, sentences: Sequence[Sentence], key: Callable[[Sentence], str], produce: Callable[[Sentence], dict[str, Any]]
+    folder: Path,
+    sentences: Sequence[Sentence],
+    key: Callable[[Sentence], str],
+    produce: Callable[[Sentence], dict[str, Any]],
 ) -> Iterator[Sentence]:
     """Has `produce` write FOLDER/ID.wav for each sentence whose `key` (digest of its inputs) is not on record yet."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +114,9 @@ def speak(tts: TTS, voice: Voice, folder: Path, sentences: Sequence[Sentence], s
     return make(folder, sentences, key, produce)
 
 
-def resynthesise(tts: TTS, voice: Voice, source: Path, folder: Path, sentences: Sequence[Sentence], seed: int) -> Iterator[Sentence]:
+def resynthesise(
+    tts: TTS, voice: Voice, source: Path, folder: Path, sentences: Sequence[Sentence], seed: int
+) -> Iterator[Sentence]:
     """Recorded sound to speech tokens and back through flow and vocoder: what the LM could reach at best in this voice."""
     mark = fingerprint(tts, voice)
 

@@ -102,7 +102,12 @@ def make_systems(args: argparse.Namespace, sentences: Sequence[Sentence]) -> lis
 
 def describe(tts: TTS, voice: str) -> dict[str, Any]:
     layers = tts.model.config["lm"]["layer_types"]
-    return {"model": tts.model.name, "voice": voice, "attention_layers": layers.count("full_attention"), "layers": len(layers)}
+    return {
+        "model": tts.model.name,
+        "voice": voice,
+        "attention_layers": layers.count("full_attention"),
+        "layers": len(layers),
+    }
 
 
 def judge(system: System, sentences: Sequence[Sentence], args: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -111,7 +116,15 @@ def judge(system: System, sentences: Sequence[Sentence], args: argparse.Namespac
     rows, scores = system.work / "list.tsv", system.work / "scores.jsonl"
     sound = system.sound.resolve()
     rows.write_text("".join(f"{s.id}\t{sound / f'{s.id}.wav'}\t{s.spoken}\n" for s in sentences), encoding="utf-8")
-    command = [args.judge_python, str(HERE / "scoring.py"), str(rows), "--out", str(scores), "--threads", str(args.threads)]
+    command = [
+        args.judge_python,
+        str(HERE / "scoring.py"),
+        str(rows),
+        "--out",
+        str(scores),
+        "--threads",
+        str(args.threads),
+    ]
     command += [*(["--whisper", str(args.whisper)] if args.whisper else []), *(["--no-mos"] if args.no_mos else [])]
     environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -156,7 +169,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", nargs="*", default=[], metavar="[NAME=]DIR")
     parser.add_argument("--voice", nargs="*", default=[], metavar="NAME", help="the model's own default where left out")
     parser.add_argument("--wavs", nargs="*", default=[], metavar="NAME=DIR", help="sound from elsewhere")
-    parser.add_argument("--resynth", nargs="*", default=[], metavar="NAME=DIR", help="sound to be said again from its tokens")
+    parser.add_argument(
+        "--resynth", nargs="*", default=[], metavar="NAME=DIR", help="sound to be said again from its tokens"
+    )
     parser.add_argument("--limit", type=int, help="only the first N lines of the list")
     parser.add_argument("--ids", nargs="*", default=[], help="only these lines")
     parser.add_argument("--seed", type=int, default=0)

@@ -32,7 +32,7 @@ from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
 from mamtra.audio.flow import Flow, FlowConfig
 from mamtra.audio.hift import HiFT, HiFTConfig
 from mamtra.audio.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
-from mamtra.checkpoints.blank import build_blank, load_strictly
+from mamtra.checkpoints.blank import build_blank, describe_difference, load_strictly
 from mamtra.checkpoints.native import GenerationConfig, hash_file, read_generation, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
@@ -123,8 +123,9 @@ def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, 
     plan = LayerPlan(layer_types=student.config.layer_types)
     start, origins = convert_attention_to_mamba(teacher, plan, generator=torch.Generator().manual_seed(seed))
     began, ended = start.state_dict(), student.state_dict()
-    if began.keys() != ended.keys():
-        raise SystemExit("the student is no conversion of this teacher: their tensors differ in name")
+    shapes = [{name: tuple(tensor.shape) for name, tensor in state.items()} for state in (began, ended)]
+    if shapes[0] != shapes[1]:
+        raise SystemExit(f"the student is no conversion of this teacher: {describe_difference(*shapes)}")
     moved = {
         name: round(float((ended[name] - value).norm() / value.norm().clamp(min=1e-12)), 4)
         for name, value in began.items()

@@ -4,7 +4,8 @@
     python make_voices.py --model src/mamtra/assets/mini --corpus DIR ... [--list voices.yaml] [--only NAME ...]
 
 The corpus is that of the trainings (corpus.py). voices.yaml names for each voice its speaker, its phonemes and the utterance's
-id (the bulk voice's ids change with its texts, so it has none); a voice never gets words that its sound does not say. --suggest ranks utterances.
+id (the bulk voice's ids change with its texts, so it has none); a voice never gets words that its sound does not say.
+--suggest ranks utterances.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from error_rates import count, difference, edit_distance, mean, rate, words
     [
         ("The F B I called.", "the fbi called"),
         ("at 5 30, room 1 2 3", "at 530 room 123"),
-        ("it’s a well-known b", "it's a well known b"),
+        ("it’s well-known", "it's well known"),
         ("a b or c", "ab or c"),
         ("$5 & café", "5 caf"),
         ("", ""),
@@ -29,7 +29,9 @@ def test_whispers_normaliser_makes_spellings_equal():
     assert words("It costs twenty five dollars, F. B. I.", english) == words("it costs $25 FBI", english)
 
 
-@pytest.mark.parametrize(("one", "two", "errors"), [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("ab", "ba", 2)])
+@pytest.mark.parametrize(
+    ("one", "two", "errors"), [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3), ("ab", "ba", 2)]
+)
 def test_edit_distance(one, two, errors):
     assert edit_distance(one, two) == errors
 

@@ -28,10 +28,13 @@ def test_silence_share():
 
 
 def test_verdicts():
-    samples = speech_like(2.0, 24000)
+    samples = np.concatenate([speech_like(2.0, 24000), np.zeros(48000, np.float32)])
     good = guard({"hypothesis": "3 birds", "reference": "3 birds"}, "three birds", samples, 24000, "eos")
     assert not (good["empty"] or good["looping"] or good["truncated"])
-    assert good["words_per_second"] == 2 / (2 * (1 - good["silence_share"])) > 1
+    assert good["silence_share"] >= 0.5
+    assert good["words_per_second"] == 2 / (4 * (1 - good["silence_share"])) >= 1
     gone = guard({"hypothesis": "", "reference": "3 birds"}, "three birds", None, 24000, None)
     assert gone["empty"] and not gone["truncated"]
     assert gone["silence_share"] == 1.0 and gone["words_per_second"] == 0.0
+    endless = guard({"hypothesis": "", "reference": "3 birds"}, "three birds", samples, 24000, "length")
+    assert endless["empty"] and endless["truncated"]

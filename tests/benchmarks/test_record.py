@@ -3,7 +3,15 @@ from record import commit, shown_command, table
 
 def test_commands_show_no_paths_of_the_machine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["run.py", "--model", f"mini={tmp_path / 'models' / 'mini'}", "--whisper", "/opt/judge/whisper-base", "--limit", "2"]
+    words = [
+        "run.py",
+        "--model",
+        f"mini={tmp_path / 'models' / 'mini'}",
+        "--whisper",
+        "/opt/judge/whisper-base",
+        "--limit",
+        "2",
+    ]
     assert shown_command(words) == "python run.py --model mini=models/mini --whisper whisper-base --limit 2"
 
 

@@ -11,7 +11,12 @@ from mamtra.tts import load
 from tests.factories import reference, tiny_model, tiny_voice
 
 BENCHMARKS = Path(voice_quality.__file__).parent
-LIST = "id\tcategory\ttext\tspoken\np1\tplain\tHello there.\thello there\np2\tplain\tGood morning.\tgood morning\nn1\tnumbers\t7 words\tseven words\n"
+LIST = (
+    "id\tcategory\ttext\tspoken\n"
+    "p1\tplain\tHello there.\thello there\n"
+    "p2\tplain\tGood morning.\tgood morning\n"
+    "n1\tnumbers\t7 words\tseven words\n"
+)
 JUDGE = """#!{python}
 import json, sys
 from pathlib import Path

@@ -99,17 +99,18 @@ def describe(facts: dict[str, Any]) -> str:
 
 def _examine_model(name: str | None) -> dict[str, Any]:
     from mamtra.checkpoints.find import find_model
-    from mamtra.checkpoints.native import read_config
+    from mamtra.checkpoints.native import base_of, find_beside, read_config
     from mamtra.checkpoints.parts import PARTS
     from mamtra.errors import MamTraError
     from mamtra.voices import VoiceShelf
 
     try:
         directory = find_model(name)
-        config = read_config(directory)
+        base = base_of(directory)
+        sections = {**(read_config(base) if base else {}), **read_config(directory)}
     except MamTraError as error:
         return {"problem": str(error)}
-    parts = {section: section in config and (directory / part.file).is_file() for section, part in PARTS.items()}
+    parts = {name: name in sections and find_beside(directory, part.file).is_file() for name, part in PARTS.items()}
     return {"problem": None, "directory": str(directory), "parts": parts, "voices": list(VoiceShelf(directory).paths())}
 
 

@@ -1,0 +1,161 @@
+import json
+import os
+
+import export
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mamtra.checkpoints.native import hash_file, load_part, read_generation, voice_space
+from mamtra.convert.transfer import convert_attention_to_mamba
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.plan import LayerPlan
+from mamtra.models.speech_lm import SpeechLM
+from mamtra.tts import load
+from tests.factories import tiny_parts, tiny_text, tiny_voice
+
+SEED = 5
+
+
+def save_training(path, module, **about):
+    """A file as the trainings of the recipe write it."""
+    meta = {name: json.dumps(value) for name, value in {"config": module.config.model_dump(), **about}.items()}
+    save_file({n: v.detach().clone().contiguous() for n, v in module.state_dict().items()}, path, metadata=meta)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The files of a finished build with tiny networks; returns the arguments of export."""
+    folder = tmp_path_factory.mktemp("build")
+    parts = tiny_parts()
+    plain = {**parts["lm"].config.model_dump(), "layer_types": ()}
+    teacher = SpeechLM(SpeechLMConfig(**plain), torch.Generator().manual_seed(1))
+    plan = LayerPlan.from_ratio(2, "1:1", "block-beg")
+    student, _ = convert_attention_to_mamba(teacher, plan, generator=torch.Generator().manual_seed(SEED))
+    with torch.no_grad():
+        student.llm_decoder.weight *= 1.5
+    files = {
+        "teacher": save_training(folder / "teacher.safetensors", teacher, measured={"kokoro": 2.5}),
+        "student": save_training(
+            folder / "student.safetensors", student, plan={"ratio": "1:1", "strategy": "block-beg"}
+        ),
+        "flow": save_training(folder / "flow.safetensors", parts["flow"], hours=1.5),
+        "vocoder": save_training(folder / "vocoder.safetensors", parts["vocoder"]),
+        "tokenizer": save_training(folder / "tokenizer.safetensors", parts["speech_tokenizer"]),
+        "speaker": save_training(folder / "speaker.safetensors", parts["speaker_encoder"]),
+    }
+    (folder / "flow.log.jsonl").write_text('{"step": 0, "loss": 9.0}\n{"step": 200, "loss": 1.25}\n')
+    (folder / "text").mkdir()
+    tiny_text(folder / "text")
+    (folder / "text" / "letter_to_sound.safetensors").write_bytes(b"")
+    (folder / "mini.yaml").write_text(f"student: {{seed: {SEED}, minutes: 1}}\nflow: {{seed: 4}}\n")
+    lengths = np.array([20, 30, 40, 50]), np.array([10, 10, 10, 10])
+    np.savez(
+        folder / "tokens.npz",
+        speech=np.zeros(140, np.uint16), speech_len=lengths[0], text=np.ones(40, np.uint8), text_len=lengths[1],
+        speaker=np.zeros(4, np.uint16), speakers=np.array(["a"]),
+        source=np.array([0, 0, 0, 1]), sources=np.array(["books", "drills"]),
+    )  # fmt: skip
+    arguments = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    return folder, [*arguments, "--text", str(folder / "text"), "--config", str(folder / "mini.yaml")]
+
+
+@pytest.fixture(scope="module")
+def exported(trained):
+    folder, arguments = trained
+    out, teacher = folder / "assets" / "mini", folder / "models" / "mini-teacher"
+    export.main([*arguments, "--out", str(out), "--teacher-out", str(teacher), "--tokens", str(folder / "tokens.npz")])
+    (out / "voices").mkdir()
+    tiny_voice(space=voice_space(out)).save(out / "voices" / "tiny.safetensors")
+    return out, teacher
+
+
+def test_student_and_teacher_speak(exported):
+    for directory in exported:
+        tts = load(directory)
+        audio = tts.say("Hello.")
+        assert audio.seconds > 0 and audio.voice == "tiny"
+    assert {path.name for path in exported[1].iterdir()} == {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+    }
+    assert json.loads((exported[1] / "config.json").read_text())["base"] == os.path.join("..", "..", "assets", "mini")
+    assert "linear_attention" not in load(exported[1]).model.config["lm"]["layer_types"]
+
+
+def test_weights_are_packed_and_close(exported, trained):
+    packed = load_file(exported[0] / "model.safetensors")["llm_decoder.weight"]
+    assert packed.dtype == torch.int8
+    before = load_file(trained[0] / "student.safetensors")["llm_decoder.weight"]
+    after = load_part(exported[0], "lm").llm_decoder.weight
+    assert 0 < (before - after).abs().max() <= before.abs().max() / 127
+    assert torch.float16 in {tensor.dtype for tensor in load_file(exported[0] / "vocoder.safetensors").values()}
+
+
+def test_lengths_are_limited_by_what_the_data_has(exported):
+    found = read_generation(exported[0])
+    assert found.min_ratio == pytest.approx(0.5 * np.percentile([2, 3, 4, 5], 1), abs=1e-3)
+    assert found.max_ratio == pytest.approx(1.6 * np.percentile([2, 3, 4, 5], 99.9), abs=1e-3)
+
+
+def test_provenance(exported, trained):
+    record = json.loads((exported[0] / "provenance.json").read_text())
+    assert record["teacher"] == {"name": "mini-teacher", "sha256": hash_file(trained[0] / "teacher.safetensors")}
+    assert record["plan"] == {
+        "ratio": "1:1",
+        "strategy": "block-beg",
+        "layer_types": ["full_attention", "linear_attention"],
+    }
+    assert record["data"]["drills"] == {"utterances": 1, "hours": 0.0} and record["data"]["books"]["utterances"] == 3
+    assert record["seeds"] == {"student": SEED, "flow": 4}
+    assert record["stages"]["flow"]["hours"] == 1.5 and record["stages"]["flow"]["last_log_line"]["loss"] == 1.25
+    assert record["stages"]["teacher"]["measured"] == {"kokoro": 2.5}
+    assert record["sha256"]["lm"] == hash_file(exported[0] / "model.safetensors")
+    tensors = {(entry["tensor"], tuple(entry.get("rows", ()))): entry for entry in record["student"]["tensors"]}
+    names = {name for name, _ in tensors}
+    assert names == set(load_part(exported[0], "lm").state_dict())
+    moved = {name: entry["moved"] for (name, _), entry in tensors.items()}
+    assert moved.pop("llm_decoder.weight") == 0.5 and set(moved.values()) == {0.0}
+    assert tensors["model.layers.1.mamba.out_proj.weight", ()]["source"] == "model.layers.1.self_attn.o_proj.weight"
+
+
+def test_the_card_names_every_source_with_its_licence(exported):
+    card = (exported[0] / "README.md").read_text()
+    for name in ("hibari", "Kokoro-82M", "Panayotov", "LJ Speech", "cathy", "LibriTTS", "CAM++", "misaki"):
+        assert name in card
+    assert "CC BY 4.0" in card and "CC0 1.0" in card and "public domain" in card and "Apache-2.0" in card
+    assert "| teacher | measured kokoro | 2.5 |" in card
+
+
+def test_sizes_are_printed(exported, capsys):
+    print(export.size_table(exported[0]))
+    lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]}
+    total = sum(path.stat().st_size for path in exported[0].rglob("*") if path.is_file()) / 2**20
+    assert float(lines["together"][0]) == pytest.approx(total, abs=0.002)
+    assert float(lines["wheel"][-1]) > float(lines["together"][1])
+
+
+def test_exporting_onto_itself_keeps_text_and_default_voice(trained, tmp_path):
+    folder, arguments = trained
+    out = ["--out", str(folder / "text")]
+    export.main([*arguments, *out, "--voice", "anna", "--storage", "float32", "lm=bfloat16"])
+    export.main([*arguments, *out, "--storage", "float32", "lm=bfloat16"])
+    assert read_generation(folder / "text").voice == "anna"
+    assert read_generation(folder / "text").max_ratio == export.RATIOS["max_ratio"]
+    assert load_part(folder / "text", "lm", torch.bfloat16).llm_decoder.weight.dtype == torch.bfloat16
+
+
+def test_what_cannot_be_exported(trained, tmp_path):
+    _, arguments = trained
+    for choice in ("int4", "voice=int8"):
+        with pytest.raises(SystemExit, match="--storage"):
+            export.parse_storage([choice])
+    with pytest.raises(SystemExit, match=r"has no text\.json"):
+        export.main([*arguments, "--text", str(tmp_path), "--out", str(tmp_path / "out")])
+    other = {**tiny_parts()["lm"].config.model_dump(), "layer_types": (), "intermediate_size": 32}
+    teacher = save_training(tmp_path / "other.safetensors", SpeechLM(SpeechLMConfig(**other)))
+    with pytest.raises(SystemExit, match="no conversion of this teacher"):
+        export.main([*arguments, "--teacher", str(teacher), "--out", str(tmp_path / "out")])
