@@ -31,7 +31,9 @@ def draw(sounds: dict[str, Audio], path: Path) -> None:
         extent = (0, mel.shape[1] / 50, 0, mel.shape[0])
         axis.imshow(mel, origin="lower", aspect="auto", extent=extent, vmin=-11.5, vmax=2, cmap="magma")
         axis.set_ylabel("mel bin")
-        axis.set_title(f"{name}: {sound.seconds:.2f} s, {sound.tokens} tokens, voice {sound.voice}, seed {sound.seed}", fontsize=10)
+        axis.set_title(
+            f"{name}: {sound.seconds:.2f} s, {sound.tokens} tokens, voice {sound.voice}, seed {sound.seed}", fontsize=10
+        )
     axes[-1, 0].set_xlabel("seconds")
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -57,7 +57,8 @@ def main() -> None:
             with torch.autocast(feat.device.type, torch.bfloat16, enabled=feat.is_cuda, cache_enabled=False):
                 loss = flow.loss(
                     token, lengths, feat, 2 * lengths, embeddings[row],
-                    cond_len=drawn.cond_len, t=drawn.t, noise=drawn.noise, keep=drawn.keep, streaming=streaming,
+                    cond_len=drawn.cond_len, t=drawn.t, noise=drawn.noise, keep=drawn.keep,
+                    streaming=streaming, prior_weight=config["prior_weight"],
                 )  # fmt: skip
             norm = optimiser.step(loss)
             return {"loss": loss.detach(), "norm": norm}

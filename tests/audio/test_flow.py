@@ -241,6 +241,15 @@ def test_loss_of_an_estimator_that_says_zero_is_the_power_of_the_field(small):
     assert zeroed.loss(**batch).item() == pytest.approx(field.square().mean().item(), rel=1e-4)
 
 
+def test_prior_aims_the_encoder_at_the_mel(small):
+    batch = batch_of_two()
+    valid = valid_positions(batch["feat_len"], 12)
+    hidden = small.encoder(small._embed(batch["token"], batch["token_len"]), batch["token_len"])
+    distance = (small.encoder_proj(hidden) - batch["feat"])[valid].abs().mean()
+    added = small.loss(**batch, prior_weight=2.0) - small.loss(**batch)
+    assert added.item() == pytest.approx(2 * distance.item(), rel=1e-4)
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_training_reaches_every_parameter(small, streaming):
     flow = Flow(small.config.model_copy(update={"encoder_dropout": 0.1})).train()
