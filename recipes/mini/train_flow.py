@@ -7,7 +7,6 @@ Half of the steps attend by chunks, so that one set of weights serves whole utte
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -15,24 +14,20 @@ import torch
 from corpus import TOKEN_24, Corpus, crop
 from tokens import TokenSet
 from torch import Tensor
-from training import Captured, Optimiser, Run, resume, section
+from training import Captured, Optimiser, Run, command, digit_rows, resume, section
 
 from mamtra.audio.features import mel_24k
 from mamtra.audio.flow import Flow, FlowConfig
+from mamtra.audio.speech_tokenizer import SpeechTokenizerConfig
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True)
+    parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument(
         "--speakers", type=Path, required=True, help="our encoder's embeddings, one a row of the corpus"
     )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--resume", type=Path)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("changes", nargs="*")
     args = parser.parse_args()
     config, device = section(args.config, "flow", args.changes), args.device
     torch.manual_seed(config["seed"])
@@ -41,7 +36,11 @@ def main() -> None:
         raise SystemExit("the token set was made from another corpus")
     codes = torch.from_numpy(data.speech.astype(np.int32)).to(device)
     embeddings = torch.from_numpy(np.load(args.speakers)["embeddings"].astype(np.float32)).to(device)
-    flow = Flow(FlowConfig(**config["model"])).to(device)
+    flow = Flow(FlowConfig(**config["model"]))
+    with torch.no_grad():
+        codebook = SpeechTokenizerConfig(**section(args.config, "tokenizer")["model"])
+        flow.input_embedding.weight.copy_(digit_rows(codebook, flow.config.input_size, 1.0, config["seed"]))
+    flow.to(device)
     resume(flow, args.resume)
     optimiser = Optimiser(flow, config["lr"], average=config["average"])
 

@@ -5,7 +5,6 @@ python train_lm.py --config mini.yaml --tokens tokens.npz --out teacher.safetens
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,9 @@ import torch
 from lm_data import endless, epoch, held_out
 from tokens import TokenSet
 from torch import Tensor
-from training import Captured, Optimiser, Run, ahead, resume, section
+from training import Captured, Optimiser, Run, ahead, command, digit_rows, resume, section
 
+from mamtra.audio.speech_tokenizer import SpeechTokenizerConfig
 from mamtra.distill.losses import cross_entropy
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
@@ -46,18 +46,17 @@ def held_out_loss(lm: SpeechLM, data: TokenSet, per_batch: int, device: str) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True)
+    parser = command(__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--resume", type=Path)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("changes", nargs="*")
     args = parser.parse_args()
     config, device = section(args.config, "teacher", args.changes), args.device
     torch.manual_seed(config["seed"])
     data = TokenSet.load(args.tokens)
     lm = SpeechLM(SpeechLMConfig(**config["model"]), torch.Generator().manual_seed(config["seed"]))
+    codebook = SpeechTokenizerConfig(**section(args.config, "tokenizer")["model"])
+    with torch.no_grad():
+        for table in (lm.speech_embedding.weight, lm.llm_decoder.weight):
+            table[: codebook.codes] = digit_rows(codebook, lm.config.hidden_size, 0.02, config["seed"])
     resume(lm, args.resume)
     lm.to(device)
     optimiser = Optimiser(lm, config["lr"], decay=config["decay"], average=config["average"])

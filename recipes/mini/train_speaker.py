@@ -5,7 +5,6 @@ python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.np
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from corpus import TOKEN_16, Corpus, crop
 from torch import Tensor
-from training import Captured, Optimiser, Run, resume, section
+from training import Captured, Optimiser, Run, command, resume, section
 
 from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
 from mamtra.audio.features import kaldi_fbank_80
@@ -41,15 +40,10 @@ def embed_corpus(model: CAMPPlus, corpus: Corpus, device: str, seconds: float = 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True)
+    parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--targets", type=Path, required=True, help="speaker_targets.py's file")
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--embeddings", type=Path, required=True, help="where the embeddings of every row go")
-    parser.add_argument("--resume", type=Path)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("changes", nargs="*")
     args = parser.parse_args()
     config, device = section(args.config, "speaker", args.changes), args.device
     torch.manual_seed(config["seed"])

@@ -5,7 +5,6 @@ python train_student.py --config mini.yaml --tokens tokens.npz --teacher teacher
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from safetensors import safe_open
 from tokens import TokenSet
 from torch import Tensor
 from train_lm import held_out_loss
-from training import Captured, Optimiser, Run, ahead, resume, section
+from training import Captured, Optimiser, Run, ahead, command, resume, section
 
 from mamtra.convert.transfer import convert_attention_to_mamba
 from mamtra.distill.losses import DistillLossConfig, distill_loss
@@ -33,14 +32,9 @@ def load_lm(path: Path) -> SpeechLM:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True)
+    parser = command(__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--resume", type=Path)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("changes", nargs="*")
     args = parser.parse_args()
     config, device = section(args.config, "student", args.changes), args.device
     torch.manual_seed(config["seed"])

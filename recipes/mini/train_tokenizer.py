@@ -5,7 +5,6 @@ python train_tokenizer.py --config mini.yaml --corpus DIR ... --speakers targets
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from corpus import TOKEN_16, TOKEN_24, Corpus, Row, crop
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from training import CapturedAround, Optimiser, Run, resume, section
+from training import CapturedAround, Optimiser, Run, command, resume, section
 
 from mamtra.audio.features import mel_24k, whisper_log_mel_128
 from mamtra.audio.speech_tokenizer import MARGIN, ConvNeXtBlock, SpeechTokenizer, SpeechTokenizerConfig
@@ -162,15 +161,10 @@ def error_rate(log_probs: Tensor, lengths: Tensor, targets: list[list[int]]) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True)
+    parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--speakers", type=Path, required=True, help="speaker_targets.py's file")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--resume", type=Path)
-    parser.add_argument("--device", default="cuda")
     parser.add_argument("--eager", action="store_true", help="capture no graphs")
-    parser.add_argument("changes", nargs="*")
     args = parser.parse_args()
     config, device = section(args.config, "tokenizer", args.changes), args.device
     torch.manual_seed(config["seed"])

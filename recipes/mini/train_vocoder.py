@@ -5,7 +5,6 @@ python train_vocoder.py --config mini.yaml --corpus DIR ... --out vocoder.safete
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from corpus import TOKEN_24, Corpus, crop
 from discriminators import Discriminators, adversarial_loss, discriminator_loss, feature_loss
 from torch import Tensor
-from training import Captured, Optimiser, Run, resume, section
+from training import Captured, Optimiser, Run, command, resume, section
 
 from mamtra.audio.features import mel_24k, slaney_filterbank
 from mamtra.audio.hift import HiFT, HiFTConfig
@@ -38,15 +37,8 @@ def spectral_distance(have: Tensor, want: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, required=True)
+    parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--resume", type=Path, help="generator weights; FILE.judges beside it, if there, are the discriminators"
-    )
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("changes", nargs="*")
     args = parser.parse_args()
     config, device = section(args.config, "vocoder", args.changes), args.device
     torch.manual_seed(config["seed"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import queue
@@ -15,7 +16,19 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mamtra.audio.speech_tokenizer import SpeechTokenizerConfig, code_values
 from mamtra.checkpoints.storage import unpack
+
+
+def command(description: str) -> argparse.ArgumentParser:
+    """A parser with what all trainings take: --config, --out, --resume, --device and key=value changes of the settings."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--config", type=Path, required=True, help="the YAML file of all settings")
+    parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--resume", type=Path, help="weights to start from")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("changes", nargs="*", metavar="key=value")
+    return parser
 
 
 def section(path: Path, name: str, changes: Iterable[str] = ()) -> dict:
@@ -220,6 +233,17 @@ class Run:
         partial = self.out.with_suffix(".partial")
         save_file(state, partial, metadata=meta)
         partial.replace(self.out)
+
+
+def digit_rows(config: SpeechTokenizerConfig, width: int, std: float, seed: int) -> Tensor:
+    """A table for the speech codes (codes, width) that starts from their digits: codes that differ little lie close together.
+
+    Codes are thousands and most are rare; a table drawn at random would have to learn each of them alone.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    digits = code_values(torch.arange(config.codes), config)
+    rows = digits @ torch.randn(config.dims, width, generator=generator)
+    return rows * (std / rows.std()) + 0.1 * std * torch.randn(rows.shape, generator=generator)
 
 
 def ahead(feed: Iterator, depth: int = 4) -> Iterator:

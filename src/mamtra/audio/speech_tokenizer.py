@@ -36,6 +36,12 @@ class SpeechTokenizerConfig(BaseModel):
         return self.levels**self.dims
 
 
+def code_values(codes: Tensor, config: SpeechTokenizerConfig) -> Tensor:
+    """Codes (...) int64 -> their digits (..., dims) float32, centred on zero; the lowest digit first."""
+    powers = config.levels ** torch.arange(config.dims, device=codes.device)
+    return ((codes[..., None] // powers) % config.levels - (config.levels - 1) // 2).float()
+
+
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution, LayerNorm, two pointwise layers, scaled residual (Liu et al. 2022), over (B, C, T)."""
 
@@ -93,8 +99,7 @@ class SpeechTokenizer(nn.Module):
 
     def values(self, codes: Tensor) -> Tensor:
         """Codes (...) int64 -> the rounded latents (..., dims) that they stand for."""
-        half = (self.config.levels - 1) // 2
-        return ((codes[..., None] // self.powers) % self.config.levels - half).float()
+        return code_values(codes, self.config)
 
     @torch.inference_mode()
     def tokenize(self, wave: Tensor) -> Tensor:
