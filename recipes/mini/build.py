@@ -35,7 +35,9 @@ class Stage:
     begin: float = 0.0
 
 
-def stages(data: Path, work: Path, campplus: Path, config: Path, device: str, workers: int, first: int) -> list[Stage]:
+def stages(
+    data: Path, work: Path, campplus: Path, config: Path, device: str, workers: int, first: int, starts: dict[str, Path]
+) -> list[Stage]:
     corpus, out = work / "corpus", work / "out"
     base = [str(corpus / name) for name in ("kokoro", "real", "hibari_first")]
     everything = [*base, str(corpus / "hibari_rest")]
@@ -64,7 +66,8 @@ def stages(data: Path, work: Path, campplus: Path, config: Path, device: str, wo
 
     def trained(name: str, needs: tuple[str, ...], lane: int, *arguments: object) -> Stage:
         script = {"teacher": "train_lm.py"}.get(name, f"train_{name}.py")
-        return Stage(name, needs, weights[name], train(script, "--out", weights[name], *arguments), lane)
+        begin = ("--resume", starts[name]) if name in starts else ()
+        return Stage(name, needs, weights[name], train(script, "--out", weights[name], *begin, *arguments), lane)
 
     heard = ("kokoro", "real", "speak_first")
     from_base = ("--corpus", *base)
@@ -162,13 +165,18 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--first", type=int, default=5000, help="lines of bulk speech that the speech side learns from")
+    parser.add_argument(
+        "--resume", nargs="*", default=(), metavar="NAME=FILE", help="weights that a training starts from"
+    )
     parser.add_argument("--only", nargs="*", default=(), help="names of the stages to run")
     args = parser.parse_args()
     for folder in ("logs", "out", "done", "corpus"):
         (args.work / folder).mkdir(parents=True, exist_ok=True)
     work, data = args.work.resolve(), args.data.resolve()
-    plan = stages(data, work, args.campplus.resolve(), args.config.resolve(), args.device, args.workers, args.first)
-    unknown = set(args.only) - {s.name for s in plan}
+    starts = {name: Path(file).resolve() for name, _, file in (entry.partition("=") for entry in args.resume)}
+    campplus, config = args.campplus.resolve(), args.config.resolve()
+    plan = stages(data, work, campplus, config, args.device, args.workers, args.first, starts)
+    unknown = (set(args.only) | set(starts)) - {s.name for s in plan}
     if unknown:
         sys.exit(f"There is no stage {', '.join(sorted(unknown))}; stages: {', '.join(s.name for s in plan)}.")
     sys.exit(1 if build(plan, work, args.gpus.split(","), set(args.only)) else 0)
