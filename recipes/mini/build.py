@@ -1,10 +1,10 @@
-"""The whole embedded voice in one command: data, six trainings, export. Finished stages are skipped, so it can be run again.
+"""The data and the six trainings of the embedded voice in one command. Finished stages are skipped, so it can be run again.
 
     python build.py --data DIR --work DIR --campplus FILE [--gpus 0,1] [--config mini.yaml] [--only NAME ...]
 
 DIR of the data holds text/, kokoro/ and real/ as README.md describes. Stages that do not need each other run side by side;
 with two GPUs one takes the sound side (vocoder, speaker, flow), the other the language side (tokenizer, teacher, student).
-Logs go to WORK/logs, weights to WORK/out, times to WORK/costs.json.
+Logs go to WORK/logs, weights to WORK/out, times to WORK/costs.json; export.py and make_voices.py follow.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def last_line(path: Path) -> str:
 
 
 def build(plan: list[Stage], work: Path, gpus: list[str], only: set[str]) -> int:
-    """Runs every stage whose needs are met, until nothing is left to run. Returns the number of failures."""
+    """Runs every stage whose needs are met, until nothing is left to run. Returns how many failed or could not start."""
     costs_file = work / "costs.json"
     costs = json.loads(costs_file.read_text()) if costs_file.exists() else {}
     finished = {s.name for s in plan if s.done.exists()}
@@ -152,7 +152,7 @@ def build(plan: list[Stage], work: Path, gpus: list[str], only: set[str]) -> int
             told = time.time()
             for stage in running:
                 print(f"    {stage.name}: {last_line(work / 'logs' / f'{stage.name}.log')}", flush=True)
-    return len(failed)
+    return len(failed) + len(waiting)
 
 
 def main() -> None:

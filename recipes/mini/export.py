@@ -22,56 +22,22 @@ import numpy as np
 import torch
 import yaml
 from model_card import write_card
-from safetensors import safe_open
-from safetensors.torch import load_file
 from tokens import TokenSet
-from torch import nn
+from trained import load_network, read_metadata
 
 import mamtra
-from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
-from mamtra.audio.flow import Flow, FlowConfig
-from mamtra.audio.hift import HiFT, HiFTConfig
-from mamtra.audio.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
-from mamtra.checkpoints.blank import build_blank, describe_difference, load_strictly
+from mamtra.checkpoints.blank import describe_difference
 from mamtra.checkpoints.native import GenerationConfig, hash_file, read_generation, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
 from mamtra.convert.transfer import convert_attention_to_mamba
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.text.frontend import CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE
 
-NETWORKS: dict[str, tuple[type[nn.Module], type]] = {
-    "lm": (SpeechLM, SpeechLMConfig),
-    "flow": (Flow, FlowConfig),
-    "vocoder": (HiFT, HiFTConfig),
-    "speech_tokenizer": (SpeechTokenizer, SpeechTokenizerConfig),
-    "speaker_encoder": (CAMPPlus, CAMPPlusConfig),
-}
 STORAGE = {"lm": "int8", "flow": "int8", "vocoder": "float16", "speech_tokenizer": "int8", "speaker_encoder": "int8"}
 TEXT_FILES = (CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE)
 RATIOS = {"min_ratio": 0.5, "max_ratio": 8.0}  # speech codes a phoneme symbol, where no token set is at hand to measure
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What a training wrote about itself, parsed."""
-    with safe_open(path, "pt") as file:
-        return {name: _parsed(text) for name, text in sorted((file.metadata() or {}).items())}
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def load_network(path: Path, section: str) -> nn.Module:
-    """The network of a training's file, in the form that it was trained in."""
-    network, config = NETWORKS[section]
-    settings = config(**read_metadata(path)["config"])
-    return load_strictly(build_blank(lambda: network(settings)), load_file(path), str(path))
 
 
 def parse_storage(choices: Iterable[str]) -> dict[str, str]:

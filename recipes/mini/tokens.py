@@ -9,18 +9,17 @@ speaker and source (numbers into the lists speakers and sources).
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from corpus import TOKEN_16, Corpus
-from safetensors import safe_open
 from train_tokenizer import cut
+from trained import load_network
 
 from mamtra.audio.features import whisper_log_mel_128
-from mamtra.audio.speech_tokenizer import MARGIN, SpeechTokenizer, SpeechTokenizerConfig
+from mamtra.audio.speech_tokenizer import MARGIN, SpeechTokenizer
 from mamtra.text.phonemes import phoneme_ids
 
 
@@ -59,14 +58,6 @@ class TokenSet:
         return self.text[self.text_at[row] : self.text_at[row + 1]]
 
 
-def load_tokenizer(path: Path, device: str) -> SpeechTokenizer:
-    with safe_open(path, "pt") as file:
-        config = SpeechTokenizerConfig(**json.loads(file.metadata()["config"]))
-        model = SpeechTokenizer(config)
-        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    return model.to(device).eval()
-
-
 @torch.inference_mode()
 def tokenize_corpus(corpus: Corpus, tokenizer: SpeechTokenizer, device: str, batch: int = 25_000) -> list[np.ndarray]:
     """Codes of every row (uint16), batched by length."""
@@ -96,7 +87,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
     corpus = Corpus(args.corpus, args.device, ("audio16",))
-    codes = tokenize_corpus(corpus, load_tokenizer(args.tokenizer, args.device), args.device)
+    codes = tokenize_corpus(corpus, load_network(args.tokenizer, "speech_tokenizer").to(args.device), args.device)
     number = phoneme_ids()
     text = [np.array([number[c] for c in row.phonemes if c in number], np.uint8) for row in corpus.rows]
     speakers = sorted({row.speaker for row in corpus.rows})

@@ -5,30 +5,20 @@ python train_student.py --config mini.yaml --tokens tokens.npz --teacher teacher
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from lm_data import endless, held_out
-from safetensors import safe_open
 from tokens import TokenSet
 from torch import Tensor
 from train_lm import held_out_loss
+from trained import load_network
 from training import Captured, Optimiser, Run, ahead, command, resume, section
 
 from mamtra.convert.transfer import convert_attention_to_mamba
 from mamtra.distill.losses import DistillLossConfig, distill_loss
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
-from mamtra.models.speech_lm import SpeechLM
-
-
-def load_lm(path: Path) -> SpeechLM:
-    with safe_open(path, "pt") as file:
-        lm = SpeechLM(SpeechLMConfig(**json.loads(file.metadata()["config"])))
-        lm.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    return lm
 
 
 def main() -> None:
@@ -39,12 +29,12 @@ def main() -> None:
     config, device = section(args.config, "student", args.changes), args.device
     torch.manual_seed(config["seed"])
     data = TokenSet.load(args.tokens)
-    teacher = load_lm(args.teacher)
+    teacher = load_network(args.teacher, "lm")
     plan = LayerPlan.from_ratio(teacher.config.num_hidden_layers, config["ratio"], config["strategy"])
     student, _ = convert_attention_to_mamba(teacher, plan, generator=torch.Generator().manual_seed(config["seed"]))
     resume(student, args.resume)
-    teacher.to(device).eval().requires_grad_(False)
-    student.to(device)
+    teacher.to(device)
+    student.to(device).train().requires_grad_(True)
     losses = DistillLossConfig(**config["losses"])
     optimiser = Optimiser(student, config["lr"], decay=config["decay"], average=config["average"])
 

@@ -1,0 +1,47 @@
+"""What a training has left: its file read back, as a network and as what it says about itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.audio.flow import Flow, FlowConfig
+from mamtra.audio.hift import HiFT, HiFTConfig
+from mamtra.audio.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
+from mamtra.checkpoints.blank import build_blank, load_strictly
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.speech_lm import SpeechLM
+
+NETWORKS: dict[str, tuple[type[nn.Module], type]] = {
+    "lm": (SpeechLM, SpeechLMConfig),
+    "flow": (Flow, FlowConfig),
+    "vocoder": (HiFT, HiFTConfig),
+    "speech_tokenizer": (SpeechTokenizer, SpeechTokenizerConfig),
+    "speaker_encoder": (CAMPPlus, CAMPPlusConfig),
+}
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a training wrote about itself, parsed."""
+    with safe_open(path, "pt") as file:
+        return {name: _parsed(text) for name, text in sorted((file.metadata() or {}).items())}
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def load_network(path: Path, section: str) -> nn.Module:
+    """The network of a training's file, in the form that it was trained in, in eval mode and without gradients."""
+    network, config = NETWORKS[section]
+    settings = config(**read_metadata(path)["config"])
+    return load_strictly(build_blank(lambda: network(settings)), load_file(path), str(path))
