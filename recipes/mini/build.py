@@ -116,7 +116,6 @@ def last_line(path: Path) -> str:
 def build(plan: list[Stage], work: Path, gpus: list[str], only: set[str]) -> int:
     """Runs every stage whose needs are met, until nothing is left to run. Returns how many failed or could not start."""
     costs_file = work / "costs.json"
-    costs = json.loads(costs_file.read_text()) if costs_file.exists() else {}
     finished = {s.name for s in plan if s.done.exists()}
     waiting = [s for s in plan if s.name not in finished and (not only or s.name in only)]
     running: list[Stage] = []
@@ -145,6 +144,7 @@ def build(plan: list[Stage], work: Path, gpus: list[str], only: set[str]) -> int
             if stage.done.parent.name == "done":
                 stage.done.touch()
             finished.add(stage.name)
+            costs = json.loads(costs_file.read_text()) if costs_file.exists() else {}  # another build may write it too
             costs[stage.name] = {"minutes": minutes, "device": "cpu" if stage.lane is None else "gpu"}
             costs_file.write_text(json.dumps(costs, indent=2) + "\n")
             print(f"{time.strftime('%X')} {stage.name} done in {minutes} min", flush=True)

@@ -216,8 +216,10 @@ class HiFT(nn.Module):
             for block in others:
                 total = total.add_(block(x))
             x = total.div_(kernels)
-        x = self.conv_post(F.leaky_relu(x, inplace=True))
+        x = F.leaky_relu(x, inplace=True)
         with torch.autocast(mel.device.type, enabled=False):
+            # A phase or a logarithm rounded to bfloat16 is noise at -40 dB: the last layer is exact even in mixed precision.
+            x = self.conv_post(x.to(self.conv_post.bias.dtype))
             log_magnitude, phase = x.float().chunk(2, dim=1)
             # Limiting before exp rather than after keeps the gradient finite.
             magnitude = log_magnitude.clamp(max=LOG_LARGEST_MAGNITUDE).exp()
