@@ -24,7 +24,11 @@ ASSETS = HERE.parents[1] / "src" / "mamtra" / "assets" / "mini"
 
 @dataclass
 class Stage:
-    """One command, what it waits for and what shows that it is done. `lane` is the GPU it takes, counted in those given."""
+    """One command, what it waits for and what shows that it is done. `lane` is the GPU it takes, counted in those given.
+
+    `needs` names every stage whose files the command reads, not only the last of a chain: a stage whose result was put there
+    by hand counts as done and vouches for nothing before it.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -78,22 +82,34 @@ def stages(
         recordings("kokoro", base[0], ()),
         recordings("real", base[1], ("kokoro",)),
         Stage("speak_first", ("texts",), mark("speak_first"), run(*speak, base[2], "--limit", first)),
-        Stage("speak_rest", ("speak_first", "real"), mark("speak_rest"), run(*speak, everything[3], "--skip", first)),
+        Stage(
+            "speak_rest",
+            ("texts", "speak_first", "real", "tokenizer"),
+            mark("speak_rest"),
+            run(*speak, everything[3], "--skip", first, "--codes", weights["tokenizer"]),
+        ),
         Stage("targets", heard, targets, find_targets, 0),
         trained("vocoder", heard, 0, *from_base),
-        trained("tokenizer", ("targets",), 1, *from_base, "--speakers", targets),
-        trained("speaker", ("targets",), 0, *from_base, *embed),
-        Stage("base_tokens", ("tokenizer",), base_tokens, run("tokens.py", *from_base, *tokenise, base_tokens), 0),
-        trained("flow", ("base_tokens", "speaker"), 0, *from_base, "--tokens", base_tokens, "--speakers", embeddings),
+        trained("tokenizer", (*heard, "targets"), 1, *from_base, "--speakers", targets),
+        trained("speaker", (*heard, "targets"), 0, *from_base, *embed),
+        Stage(
+            "base_tokens", ("tokenizer", *heard), base_tokens, run("tokens.py", *from_base, *tokenise, base_tokens), 0
+        ),
+        trained(
+            "flow",
+            (*heard, "base_tokens", "speaker"),
+            0,
+            *(*from_base, "--tokens", base_tokens, "--speakers", embeddings),
+        ),
         Stage(
             "tokens",
-            ("tokenizer", "speak_rest"),
+            (*heard, "speak_rest", "tokenizer"),
             tokens,
             run("tokens.py", "--corpus", *everything, *tokenise, tokens),
             1,
         ),
         trained("teacher", ("tokens",), 1, "--tokens", tokens),
-        trained("student", ("teacher",), 1, "--tokens", tokens, "--teacher", weights["teacher"]),
+        trained("student", ("tokens", "teacher"), 1, "--tokens", tokens, "--teacher", weights["teacher"]),
     ]
 
 

@@ -4,6 +4,8 @@ A shard is a folder with
     audio24.i16, audio16.i16   int16 samples at 24 and 16 kHz, utterances back to back, each a whole number of 40 ms tokens
     f0.f16                     float16 pitch in Hz at 50 Hz, 0 where unvoiced (2 values a token)
     index.tsv                  id, speaker, source, tokens, phonemes
+or, where only the codes are of use, with
+    codes.u16                  the speech codes in place of all sound and pitch
 so that token i of an utterance is samples [960 i, 960 (i + 1)) at 24 kHz, [640 i, 640 (i + 1)) at 16 kHz and mel frames 2i, 2i + 1.
 """
 
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 TOKEN_24, TOKEN_16 = 960, 640  # samples a token
+SOUND, CODES = ("audio24.i16", "audio16.i16", "f0.f16"), "codes.u16"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class ShardWriter:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.rows = folder, []
-        self.files = [(folder / name).open("wb") for name in ("audio24.i16", "audio16.i16", "f0.f16")]
+        self.files = [(folder / name).open("wb") for name in SOUND]
 
     def add(self, id: str, speaker: str, source: str, phonemes: str, wave24: np.ndarray, f0: np.ndarray) -> None:
         """Adds float32 audio at 24 kHz and its pitch at 50 Hz; pads both with silence to a whole token."""
@@ -57,6 +60,15 @@ class ShardWriter:
             file.close()
         text = "".join("\t".join(row) + "\n" for row in self.rows)
         (self.folder / "index.tsv").write_text(text, encoding="utf-8")
+
+
+def keep_codes(shard: Path, codes: Sequence[np.ndarray]) -> None:
+    """Puts the speech codes of a shard's rows in the place of its sound."""
+    partial = shard / "codes.partial"
+    partial.write_bytes(np.concatenate(codes).astype("<u2").tobytes())
+    partial.replace(shard / CODES)
+    for name in SOUND:
+        (shard / name).unlink()
 
 
 def edges(wave: np.ndarray, rate: int = 24000, keep: float = 0.08, floor_db: float = -45.0) -> slice:
@@ -87,7 +99,7 @@ def read_index(shards: Sequence[Path]) -> list[Row]:
 
 
 class Corpus:
-    """All shards as device-resident tensors, cut into crops by index arithmetic (no host work a step).
+    """All shards with sound as device-resident tensors, cut into crops by index arithmetic (no host work a step).
 
     Attributes: rows, audio24, audio16 (int16), f0 (float16).
     """
@@ -97,9 +109,9 @@ class Corpus:
     ) -> None:
         import torch
 
-        shards = finished(folders)
+        shards = [shard for shard in finished(folders) if not (shard / CODES).exists()]
         if not shards:
-            raise SystemExit(f"no finished corpus shards under {', '.join(map(str, folders))}")
+            raise SystemExit(f"no finished corpus shards with sound under {', '.join(map(str, folders))}")
         self.rows = read_index(shards)
         for name, suffix, dtype in (
             ("audio24", "i16", np.int16),

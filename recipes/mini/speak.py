@@ -1,8 +1,9 @@
 """Bulk speech of one voice: hibari-tts (Apache-2.0) reads every line of a list, several processes side by side.
 
-    python speak.py --texts texts.tsv --out DIR [--workers N] [--skip N] [--limit N]
+    python speak.py --texts texts.tsv --out DIR [--workers N] [--skip N] [--limit N] [--codes tokenizer.safetensors]
 
-About 100 times real time a core. Finished shards are kept when it is interrupted; run again to go on.
+About 170 times real time a core. Finished shards are kept when it is interrupted; run again to go on. With --codes a shard keeps
+its speech codes instead of its sound (a thousandth of the room), which is all that the language models need; 100 times then.
 """
 
 from __future__ import annotations
@@ -13,18 +14,28 @@ import time
 from pathlib import Path
 
 import numpy as np
-from corpus import ShardWriter, edges
+import torch
+from corpus import Corpus, ShardWriter, edges, finished, keep_codes
+from tokens import tokenize_corpus
+from trained import load_network
 
 SHARD = 250  # utterances
 
 
+def start(tokenizer_file: Path | None) -> None:
+    """Makes what a worker needs for all its shards."""
+    from hibari import Hibari
+
+    global voice, tokenizer
+    torch.set_num_threads(1)
+    voice = Hibari()
+    tokenizer = load_network(tokenizer_file, "speech_tokenizer") if tokenizer_file else None
+
+
 def speak_shard(job: tuple[Path, list[tuple[int, str, str]]]) -> float:
     """Speaks one shard; returns seconds of audio."""
-    from hibari import Hibari, dsp
+    from hibari import dsp
 
-    global voice
-    if "voice" not in globals():
-        voice = Hibari()
     folder, lines = job
     writer, seconds = ShardWriter(folder), 0.0
     for number, source, phonemes in lines:
@@ -39,6 +50,8 @@ def speak_shard(job: tuple[Path, list[tuple[int, str, str]]]) -> float:
         writer.add(f"hibari-{number:06d}", "hibari", source, phonemes, wave[span], pitch)
         seconds += len(wave[span]) / 24000
     writer.close()
+    if tokenizer:
+        keep_codes(folder, tokenize_corpus(Corpus([folder], "cpu", ("audio16",)), tokenizer, "cpu"))
     return seconds
 
 
@@ -49,13 +62,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--skip", type=int, default=0, help="leave out the first N lines")
     parser.add_argument("--limit", type=int, help="stop after line N")
+    parser.add_argument(
+        "--codes", type=Path, metavar="TOKENIZER", help="keep the codes of this tokenizer, not the sound"
+    )
     args = parser.parse_args()
     lines = [line.split("\t") for line in args.texts.read_text(encoding="utf-8").splitlines()]
     rows = [(i, source, phonemes) for i, (source, phonemes) in enumerate(lines)][args.skip : args.limit]
     jobs = [(args.out / f"{i // SHARD:05d}", rows[i : i + SHARD]) for i in range(0, len(rows), SHARD)]
-    jobs = [job for job in jobs if not (job[0] / "index.tsv").exists()]
+    jobs = [job for job in jobs if not finished([job[0]])]
     begin, total = time.time(), 0.0
-    with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
+    with multiprocessing.get_context("spawn").Pool(args.workers, start, (args.codes,)) as pool:
         for done, seconds in enumerate(pool.imap_unordered(speak_shard, jobs), 1):
             total += seconds
             wall = time.time() - begin

@@ -1,8 +1,9 @@
-"""Which sentences the source voice reads: books, short phrases, figures and rare words, as phoneme strings.
+"""Which sentences the source voice reads: books, short phrases, figures, rare words and woven text, as phoneme strings.
 
-    python texts.py --text DIR --model src/mamtra/assets/mini --out texts.tsv [--seed 0]
+    python texts.py --text DIR --model src/mamtra/assets/mini --out texts.tsv [--woven N] [--seed 0]
 
-DIR holds `libritts_train_clean_100.txt` and `ljspeech.txt` (one utterance a line); the model directory lends its text front
+Woven sentences are chains of words of which each pair stands somewhere in the books: no sense, but the sounds, the lengths and
+the punctuation of English, and as many as one likes. They come last in the file. DIR holds `libritts_train_clean_100.txt` and `ljspeech.txt` (one utterance a line); the model directory lends its text front
 end, so that training reads exactly the phonemes that speaking will. Writes `source<TAB>phonemes` lines, shuffled.
 """
 
@@ -10,13 +11,15 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from mamtra.errors import MamTraError
 from mamtra.text.frontend import LEXICON_FILE, TextFrontend
 from mamtra.text.lexicon import Lexicon
 
+BOOKS = ("libritts_train_clean_100", "ljspeech")
 MAX_PHONEMES = 330  # about 20 s of speech
 MONTHS = [
     "January",
@@ -96,6 +99,31 @@ def figures(rng: random.Random) -> str:
     ))  # fmt: skip
 
 
+class Weaver:
+    """Sentences out of word pairs: every next word has followed the one before it somewhere in the lines.
+
+    Args:
+        lines: sentences, words between blanks with their punctuation.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.starts: list[str] = []
+        self.next: dict[str, list[str]] = {}
+        for line in lines:
+            words = line.split()
+            if len(words) > 2 and words[0][:1].isupper():
+                self.starts.append(words[0])
+            for one, two in pairwise(words):
+                self.next.setdefault(one, []).append(two)
+
+    def weave(self, rng: random.Random, longest: int = 34) -> str:
+        """One sentence, ended by a word that ends a sentence, or by a full stop where none comes in time."""
+        words = [rng.choice(self.starts)]
+        while len(words) < longest and words[-1] in self.next and not words[-1].endswith((".", "?", "!")):
+            words.append(rng.choice(self.next[words[-1]]))
+        return " ".join(words).rstrip(",;:-") + ("" if words[-1].endswith((".", "?", "!")) else ".")
+
+
 def spoken(text: str, front: TextFrontend) -> list[str]:
     """Phonemes of each segment; nothing where nothing can be said."""
     try:
@@ -107,7 +135,7 @@ def spoken(text: str, front: TextFrontend) -> list[str]:
 def sentences(folder: Path, front: TextFrontend, words: list[str], seed: int) -> Iterator[tuple[str, str]]:
     """Yields (source, phonemes)."""
     rng = random.Random(seed)
-    for name in ("libritts_train_clean_100", "ljspeech"):
+    for name in BOOKS:
         for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines():
             parts = spoken(line, front)
             yield from ((name, part) for part in parts)
@@ -130,11 +158,21 @@ def sentences(folder: Path, front: TextFrontend, words: list[str], seed: int) ->
         yield "rare_words", " ".join(spoken(text[0].upper() + text[1:], front))
 
 
+def woven(folder: Path, front: TextFrontend, count: int, seed: int) -> Iterator[tuple[str, str]]:
+    """Yields (source, phonemes) of `count` woven sentences."""
+    rng = random.Random(seed + 1)
+    lines = [line for name in BOOKS for line in (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()]
+    weaver = Weaver(line.translate(str.maketrans("", "", '"“”()[]')) for line in lines)
+    for _ in range(count):
+        yield from (("woven", part) for part in spoken(weaver.weave(rng), front))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", type=Path, required=True, help="folder of the text files")
     parser.add_argument("--model", type=Path, required=True, help="model directory whose text front end reads them")
     parser.add_argument("--out", type=Path, required=True, help="TSV to write")
+    parser.add_argument("--woven", type=int, default=120_000, help="woven sentences beside the others")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     front = TextFrontend.load(args.model)
@@ -142,6 +180,7 @@ def main() -> None:
     rows = [row for row in sentences(args.text, front, words, args.seed) if 2 < len(row[1]) <= MAX_PHONEMES]
     rows = list(dict.fromkeys(rows)) + [row for row in rows if row[0] == "phrases"][:180]
     random.Random(args.seed).shuffle(rows)
+    rows += [row for row in woven(args.text, front, args.woven, args.seed) if 2 < len(row[1]) <= MAX_PHONEMES]
     args.out.write_text("".join(f"{source}\t{phonemes}\n" for source, phonemes in rows), encoding="utf-8")
     print(f"{len(rows)} utterances, {sum(len(p) for _, p in rows)} phoneme symbols -> {args.out}")
 

@@ -2,7 +2,7 @@
 
     python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz
 
-Rows follow the order of the corpus. Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.phonemes`), text_len,
+Rows follow the order of the corpus; shards that hold codes already (speak.py --codes) come after those with sound. Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.phonemes`), text_len,
 speaker and source (numbers into the lists speakers and sources).
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from corpus import TOKEN_16, Corpus
+from corpus import CODES, TOKEN_16, Corpus, finished, read_index
 from train_tokenizer import cut
 from trained import load_network
 
@@ -89,16 +89,22 @@ def main() -> None:
     args = parser.parse_args()
     corpus = Corpus(args.corpus, args.device, ("audio16",))
     codes = tokenize_corpus(corpus, load_network(args.tokenizer, "speech_tokenizer").to(args.device), args.device)
+    rows = list(corpus.rows)
+    for shard in finished(args.corpus):
+        if (shard / CODES).exists():
+            coded = read_index([shard])
+            codes += np.split(np.fromfile(shard / CODES, "<u2"), np.cumsum([row.tokens for row in coded])[:-1])
+            rows += coded
     number = phoneme_ids()
-    text = [np.array([number[c] for c in row.phonemes if c in number], np.uint8) for row in corpus.rows]
-    speakers = sorted({row.speaker for row in corpus.rows})
-    sources = sorted({row.source for row in corpus.rows})
+    text = [np.array([number[c] for c in row.phonemes if c in number], np.uint8) for row in rows]
+    speakers = sorted({row.speaker for row in rows})
+    sources = sorted({row.source for row in rows})
     np.savez_compressed(
         args.out,
         speech=np.concatenate(codes), speech_len=np.array([len(c) for c in codes], np.uint16),
         text=np.concatenate(text), text_len=np.array([len(t) for t in text], np.uint16),
-        speaker=np.array([speakers.index(r.speaker) for r in corpus.rows], np.uint16), speakers=np.array(speakers),
-        source=np.array([sources.index(r.source) for r in corpus.rows], np.uint8), sources=np.array(sources),
+        speaker=np.array([speakers.index(r.speaker) for r in rows], np.uint16), speakers=np.array(speakers),
+        source=np.array([sources.index(r.source) for r in rows], np.uint8), sources=np.array(sources),
     )  # fmt: skip
     print(
         f"{len(codes)} utterances, {sum(map(len, codes))} speech tokens, {sum(map(len, text))} text ids -> {args.out}"

@@ -17,6 +17,7 @@ from training import Captured, Optimiser, Run, ahead, command, digit_rows, resum
 from mamtra.audio.speech_tokenizer import SpeechTokenizerConfig
 from mamtra.distill.losses import cross_entropy
 from mamtra.models.config import SpeechLMConfig
+from mamtra.models.layout import SPEECH
 from mamtra.models.speech_lm import SpeechLM
 
 
@@ -28,6 +29,16 @@ def guess(lm: SpeechLM, kind: Tensor, ids: Tensor, target: Tensor) -> tuple[Tens
     with torch.no_grad():
         right = (logits.argmax(-1) == target).sum() / (target >= 0).sum()
     return loss, right
+
+
+def disturb(kind: Tensor, ids: Tensor, share: float, codes: int) -> Tensor:
+    """The ids with a share of the speech codes drawn anew: what was said before may be wrong, the text is to be relied on.
+
+    The model's own samples differ from the recordings that it learns from; noise in what it hears of itself narrows the gap
+    and keeps a small corpus from being learnt by heart.
+    """
+    drawn = torch.rand(ids.shape, device=ids.device) < share
+    return torch.where(drawn & (kind == SPEECH), torch.randint_like(ids, codes), ids)
 
 
 @torch.no_grad()
@@ -62,7 +73,7 @@ def main() -> None:
     optimiser = Optimiser(lm, config["lr"], decay=config["decay"], average=config["average"])
 
     def step(kind: Tensor, ids: Tensor, target: Tensor) -> dict[str, Tensor]:
-        loss, right = guess(lm, kind, ids, target)
+        loss, right = guess(lm, kind, disturb(kind, ids, config["disturbed"], codebook.codes), target)
         norm = optimiser.step(loss)
         return {"loss": loss.detach(), "right": right, "norm": norm}
 

@@ -1,0 +1,57 @@
+import random
+
+import numpy as np
+import tokens
+import torch
+from corpus import CODES, SOUND, Corpus, ShardWriter, finished, keep_codes
+from texts import Weaver
+from train_lm import disturb
+
+from mamtra.models.layout import SPEECH, TEXT
+from tests.factories import speech_like
+
+
+def shard(folder, seconds):
+    writer = ShardWriter(folder)
+    for number, length in enumerate(seconds):
+        writer.add(f"u{number}", "ann", "books", "həlˈO", speech_like(length, 24000), np.zeros(int(length * 50) + 2))
+    writer.close()
+
+
+def test_a_shard_of_codes_joins_a_token_set_after_those_with_sound(tmp_path, monkeypatch):
+    shard(tmp_path / "a", [1.0, 0.5])
+    shard(tmp_path / "b", [0.6])
+    keep_codes(tmp_path / "a", [np.arange(25), np.arange(100, 113)])
+    assert (tmp_path / "a" / CODES).exists() and not any((tmp_path / "a" / name).exists() for name in SOUND)
+    assert len(finished([tmp_path])) == 2
+    assert [row.tokens for row in Corpus([tmp_path], "cpu").rows] == [15]
+
+    monkeypatch.setattr(tokens, "load_network", lambda *_: torch.nn.Identity())
+    monkeypatch.setattr(tokens, "tokenize_corpus", lambda *_: [np.full(15, 7)])
+    monkeypatch.setattr("sys.argv", ["tokens.py", "--corpus", str(tmp_path), "--tokenizer", "x", "--out", str(tmp_path / "t.npz"), "--device", "cpu"])  # fmt: skip
+    tokens.main()
+    found = tokens.TokenSet.load(tmp_path / "t.npz")
+    assert [found.codes(i).tolist() for i in range(3)] == [[7] * 15, list(range(25)), list(range(100, 113))]
+
+
+def test_woven_sentences_hold_only_word_pairs_of_the_books():
+    lines = ["The cat sat on the mat.", "A dog ran to the cat, then slept."]
+    weaver, rng = Weaver(lines), random.Random(3)
+    pairs = {pair for line in lines for pair in zip(line.split(), line.split()[1:], strict=False)}
+    woven = {weaver.weave(rng) for _ in range(200)}
+    assert len(woven) > 2
+    for sentence in woven:
+        words = sentence.split()
+        assert words[0] in ("The", "A") and sentence.endswith(".")
+        body = set(zip(words[:-1], words[1:-1], strict=False))
+        assert body <= pairs
+
+
+def test_disturbing_touches_speech_alone():
+    kind = torch.tensor([[0, TEXT, TEXT, 1] + [SPEECH] * 400])
+    ids = torch.full_like(kind, 5)
+    torch.manual_seed(0)
+    changed = disturb(kind, ids, 0.25, 6561) != ids
+    assert not changed[kind != SPEECH].any()
+    assert 60 < changed.sum() < 140
+    assert (disturb(kind, ids, 0.0, 6561) == ids).all()
