@@ -3,7 +3,9 @@
     python texts.py --text DIR --model src/mamtra/assets/mini --out texts.tsv [--woven N] [--seed 0]
 
 Woven sentences are chains of words of which each pair stands somewhere in the books: no sense, but the sounds, the lengths and
-the punctuation of English, and as many as one likes. They come last in the file. DIR holds `libritts_train_clean_100.txt` and `ljspeech.txt` (one utterance a line); the model directory lends its text front
+the punctuation of English, and as many as one likes. They come last in the file.
+
+DIR holds `libritts_train_clean_100.txt` and `ljspeech.txt` (one utterance a line); the model directory lends its text front
 end, so that training reads exactly the phonemes that speaking will. Writes `source<TAB>phonemes` lines, shuffled.
 """
 

@@ -2,7 +2,8 @@
 
     python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz
 
-Rows follow the order of the corpus; shards that hold codes already (speak.py --codes) come after those with sound. Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.phonemes`), text_len,
+Rows follow the order of the corpus; shards that hold codes already (speak.py --codes) come after those with sound.
+Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.phonemes`), text_len,
 speaker and source (numbers into the lists speakers and sources).
 """
 

@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import numpy as np
 import tokens
@@ -28,7 +29,8 @@ def test_a_shard_of_codes_joins_a_token_set_after_those_with_sound(tmp_path, mon
 
     monkeypatch.setattr(tokens, "load_network", lambda *_: torch.nn.Identity())
     monkeypatch.setattr(tokens, "tokenize_corpus", lambda *_: [np.full(15, 7)])
-    monkeypatch.setattr("sys.argv", ["tokens.py", "--corpus", str(tmp_path), "--tokenizer", "x", "--out", str(tmp_path / "t.npz"), "--device", "cpu"])  # fmt: skip
+    arguments = ("--corpus", tmp_path, "--tokenizer", "x", "--out", tmp_path / "t.npz", "--device", "cpu")
+    monkeypatch.setattr("sys.argv", ["tokens.py", *map(str, arguments)])
     tokens.main()
     found = tokens.TokenSet.load(tmp_path / "t.npz")
     assert [found.codes(i).tolist() for i in range(3)] == [[7] * 15, list(range(25)), list(range(100, 113))]
@@ -37,13 +39,13 @@ def test_a_shard_of_codes_joins_a_token_set_after_those_with_sound(tmp_path, mon
 def test_woven_sentences_hold_only_word_pairs_of_the_books():
     lines = ["The cat sat on the mat.", "A dog ran to the cat, then slept."]
     weaver, rng = Weaver(lines), random.Random(3)
-    pairs = {pair for line in lines for pair in zip(line.split(), line.split()[1:], strict=False)}
+    pairs = {pair for line in lines for pair in pairwise(line.split())}
     woven = {weaver.weave(rng) for _ in range(200)}
     assert len(woven) > 2
     for sentence in woven:
         words = sentence.split()
         assert words[0] in ("The", "A") and sentence.endswith(".")
-        body = set(zip(words[:-1], words[1:-1], strict=False))
+        body = set(pairwise(words[:-1]))
         assert body <= pairs
 
 
