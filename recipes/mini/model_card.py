@@ -67,6 +67,7 @@ def write_card(directory: Path, provenance: dict[str, Any]) -> Path:
             f"{(directory / part.file).stat().st_size / 2**20:.2f}",
         )
         for part in PARTS.values()
+        if part.section in provenance["storage"]
     ]
     data = [(name, row["utterances"], row["hours"]) for name, row in provenance["data"].items()]
     measured = [

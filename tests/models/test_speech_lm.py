@@ -13,11 +13,12 @@ from mamtra.models.layout import PAD, SOS, SPEECH, TASK, TEXT, prompt, unistream
 from mamtra.models.packed import PackedDecoder
 from mamtra.models.speech_lm import SpeechLM
 
-KINDS = {"a": "full_attention", "m": "linear_attention"}
-PATTERNS = ("aaa", "ama", "mam", "mmm")
+KINDS = {"a": "full_attention", "m": "linear_attention", "d": "linear_attention"}
+PATTERNS = ("aaa", "ama", "mam", "mmm", "dad")
 
 
 def build(pattern: str, bias: bool = True, hidden_size: int = 24, intermediate_size: int = 40) -> SpeechLM:
+    """A letter a layer: attention, Mamba-2, or Mamba in its discrete form."""
     config = SpeechLMConfig(
         hidden_size=hidden_size,
         intermediate_size=intermediate_size,
@@ -31,6 +32,7 @@ def build(pattern: str, bias: bool = True, hidden_size: int = 24, intermediate_s
         eos_id=20,
         fill_id=22,
         layer_types=tuple(KINDS[k] for k in pattern),
+        mamba_form="discrete" if "d" in pattern else "mamba2",
         mamba_chunk_size=8,
         mamba_qkv_bias=bias,
     )

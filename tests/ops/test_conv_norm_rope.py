@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mamtra.ops.conv import causal_conv1d, causal_conv1d_step, identity_conv_weight
 from mamtra.ops.norms import gated_rms_norm, rms_floor, rms_norm, rms_rows
-from mamtra.ops.rope import apply_rope, rope_table
+from mamtra.ops.rope import Llama3Scaling, apply_rope, rope_frequencies, rope_table
 
 
 def randn(*shape, seed=0):
@@ -72,7 +72,7 @@ def test_gated_norm_gates_first_and_keeps_heads_apart():
 
 
 def test_rope_turns_pairs():
-    cos, sin = rope_table(20, 8, 1e4)
+    cos, sin = rope_table(20, rope_frequencies(8, 1e4))
     x = randn(20, 8)
     turned = apply_rope(x, cos, sin)
     for t in (0, 7, 19):
@@ -83,7 +83,17 @@ def test_rope_turns_pairs():
 
 
 def test_rope_scores_depend_on_distance_only():
-    cos, sin = rope_table(50, 8, 1e6)
+    cos, sin = rope_table(50, rope_frequencies(8, 1e6))
     q, k = randn(8), randn(8, seed=1)
     scores = [apply_rope(q, cos[t + 5], sin[t + 5]) @ apply_rope(k, cos[t], sin[t]) for t in (0, 13, 40)]
     torch.testing.assert_close(scores[0].expand(3), torch.stack(scores), rtol=1e-4, atol=1e-5)
+
+
+def test_llama3_scaling_stretches_slow_waves_only():
+    plain = rope_frequencies(64, 5e5)
+    scaled = rope_frequencies(64, 5e5, Llama3Scaling(8.0, 1.0, 4.0, 8192))
+    waves = 2 * torch.pi / plain
+    assert torch.equal(scaled[waves < 8192 / 4], plain[waves < 8192 / 4])
+    torch.testing.assert_close(scaled[waves > 8192], plain[waves > 8192] / 8)
+    between = (waves >= 8192 / 4) & (waves <= 8192)
+    assert between.any() and (scaled[between] <= plain[between]).all() and (scaled[between] >= plain[between] / 8).all()

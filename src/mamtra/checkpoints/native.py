@@ -242,9 +242,9 @@ def hash_file(path: str | os.PathLike) -> str:
 
 
 def hash_model(directory: str | os.PathLike) -> dict[str, str]:
-    """SHA-256 of every part that lies in a model directory, by section."""
+    """SHA-256 of every part that a model directory has itself, by section."""
     directory = Path(directory)
-    return {s: hash_file(directory / p.file) for s, p in PARTS.items() if (directory / p.file).is_file()}
+    return {s: hash_file(directory / PARTS[s].file) for s in PARTS if s in _read_own_config(directory)}
 
 
 def voice_space(directory: str | os.PathLike) -> str:

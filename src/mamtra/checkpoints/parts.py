@@ -13,7 +13,10 @@ from mamtra.checkpoints.blank import build_blank
 
 @dataclass(frozen=True)
 class Part:
-    """One network of a model: its section in config.json, its file, its classes, and what it is for."""
+    """One network of a model: its section in config.json, its file, its classes, and what it is for.
+
+    `speaks` is False for what a model that speaks does without.
+    """
 
     section: str
     file: str
@@ -21,6 +24,7 @@ class Part:
     config: str
     purpose: str
     weight_norm: bool = False
+    speaks: bool = True
 
     def parse(self, section: dict[str, Any]) -> Any:
         """Config object of this part from its section of config.json."""
@@ -41,6 +45,14 @@ PARTS = {
             "mamtra.models.speech_lm:SpeechLM",
             "mamtra.models.config:SpeechLMConfig",
             "turns text into speech tokens",
+        ),
+        Part(
+            "causal_lm",
+            "model.safetensors",
+            "mamtra.models.causal_lm:CausalLM",
+            "mamtra.models.config:CausalLMConfig",
+            "continues a sequence of tokens",
+            speaks=False,
         ),
         Part(
             "flow",

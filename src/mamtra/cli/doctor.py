@@ -110,7 +110,11 @@ def _examine_model(name: str | None) -> dict[str, Any]:
         sections = {**(read_config(base) if base else {}), **read_config(directory)}
     except MamTraError as error:
         return {"problem": str(error)}
-    parts = {name: name in sections and find_beside(directory, part.file).is_file() for name, part in PARTS.items()}
+    parts = {
+        name: name in sections and find_beside(directory, part.file).is_file()
+        for name, part in PARTS.items()
+        if part.speaks or name in sections
+    }
     return {"problem": None, "directory": str(directory), "parts": parts, "voices": list(VoiceShelf(directory).paths())}
 
 

@@ -1,4 +1,4 @@
-"""Causal grouped-query attention of Qwen2: biases on q, k, v, none on o, rotary positions."""
+"""Causal grouped-query attention of Qwen2 and Llama: biases on q, k, v or nowhere, rotary positions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamtra.models.config import SpeechLMConfig
+from mamtra.models.config import BackboneConfig
 from mamtra.models.state import AttentionState, DecodeState
 from mamtra.ops.rope import apply_rope, rope_table
 
@@ -35,9 +35,9 @@ class Span:
     mask: Tensor | None = None
 
     @classmethod
-    def without_state(cls, length: int, config: SpeechLMConfig, device: torch.device) -> Span:
+    def without_state(cls, length: int, config: BackboneConfig, device: torch.device) -> Span:
         """Positions 0 .. length - 1 of sequences that are seen whole."""
-        return cls(*rope_table(length, config.head_dim, config.rope_theta, device))
+        return cls(*rope_table(length, config.rope_frequencies(), device))
 
     @classmethod
     def of(cls, state: DecodeState, length: int, lengths: Tensor | None) -> Span:
@@ -59,14 +59,14 @@ class Span:
 class Attention(nn.Module):
     """Token mixer of kind ``"full_attention"``; parameters ``{q,k,v,o}_proj`` as in Qwen2."""
 
-    def __init__(self, config: SpeechLMConfig) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.head_dim = config.head_dim
         self.groups = config.num_key_value_heads
         self.repeats = config.num_attention_heads // config.num_key_value_heads
-        self.q_proj = nn.Linear(config.hidden_size, config.query_size, bias=True)
-        self.k_proj = nn.Linear(config.hidden_size, config.key_value_size, bias=True)
-        self.v_proj = nn.Linear(config.hidden_size, config.key_value_size, bias=True)
+        self.q_proj = nn.Linear(config.hidden_size, config.query_size, bias=config.attention_bias)
+        self.k_proj = nn.Linear(config.hidden_size, config.key_value_size, bias=config.attention_bias)
+        self.v_proj = nn.Linear(config.hidden_size, config.key_value_size, bias=config.attention_bias)
         self.o_proj = nn.Linear(config.query_size, config.hidden_size, bias=False)
 
     def forward(self, hidden: Tensor, span: Span, state: AttentionState | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pre-norm residual layers of Qwen2 with a token mixer of either kind."""
+"""Pre-norm residual layers of Qwen2 and Llama with a token mixer of either kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamtra.models.attention import Attention, Span
-from mamtra.models.config import SpeechLMConfig
+from mamtra.models.config import BackboneConfig
 from mamtra.models.mamba import MambaMixer
 from mamtra.models.state import AttentionState, DecodeState, MambaState
 from mamtra.ops.norms import rms_norm
@@ -29,7 +29,7 @@ class RMSNorm(nn.Module):
 class MLP(nn.Module):
     """Gated feed-forward: ``down(silu(gate(x)) * up(x))``."""
 
-    def __init__(self, config: SpeechLMConfig) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
@@ -43,7 +43,7 @@ class MLP(nn.Module):
 class DecoderLayer(nn.Module):
     """One layer. Its mixer is called ``self_attn`` or ``mamba``, which names its kind in checkpoints."""
 
-    def __init__(self, config: SpeechLMConfig, kind: str) -> None:
+    def __init__(self, config: BackboneConfig, kind: str) -> None:
         super().__init__()
         self.kind = kind
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -68,10 +68,10 @@ class DecoderLayer(nn.Module):
 class Backbone(nn.Module):
     """Text embedding, layers and final norm; parameter names as in Qwen2."""
 
-    def __init__(self, config: SpeechLMConfig) -> None:
+    def __init__(self, config: BackboneConfig, vocabulary: int) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.text_vocab_size, config.hidden_size)
+        self.embed_tokens = nn.Embedding(vocabulary, config.hidden_size)
         self.layers = nn.ModuleList(DecoderLayer(config, kind) for kind in config.layer_types)
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 

@@ -1,16 +1,20 @@
-"""Sizes of the speech language model."""
+"""Sizes of the language models: what all backbones share, the speech LM, and any other causal LM."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
+from torch import Tensor
 
 from mamtra.models.plan import LayerPlan, LayerType
+from mamtra.ops.rope import Llama3Scaling, rope_frequencies
+
+MambaForm = Literal["mamba2", "discrete"]
 
 
-class SpeechLMConfig(BaseModel):
-    """A Qwen2-shaped backbone with text and speech tables, as in CosyVoice 2, and a token mixer for every layer.
+class BackboneConfig(BaseModel):
+    """A Qwen2- or Llama-shaped stack of layers with a token mixer for every layer.
 
     Attributes:
         hidden_size: width of the residual stream.
@@ -19,14 +23,12 @@ class SpeechLMConfig(BaseModel):
         num_attention_heads: query heads; the Mamba mixer has as many heads.
         num_key_value_heads: key/value heads; the Mamba mixer shares x and B in the same groups.
         head_dim: size of a head and of the Mamba state.
-        text_vocab_size: rows of the text table.
-        speech_codes: speech codes proper, 0 .. speech_codes - 1.
-        speech_vocab_size: rows of the speech table and of the output.
-        eos_id: end of speech.
-        fill_id: "more text, please" of the interleaved layout.
         rope_theta: base of the rotary wave lengths.
+        rope_scaling: of the rotary wave lengths, as in Llama 3.1 and later.
         rms_norm_eps: of the layer norms.
+        attention_bias: the projections to q, k, v have biases (Qwen2) or not (Llama).
         layer_types: one kind per layer; all attention when left out.
+        mamba_form: of the mixer, see `mamtra.models.mamba.MambaMixer`.
         mamba_conv_kernel: taps of the mixer's causal convolution.
         mamba_chunk_size: inputs per chunk of the scan.
         mamba_norm_eps: of the mixer's gated norm.
@@ -41,14 +43,12 @@ class SpeechLMConfig(BaseModel):
     num_attention_heads: int
     num_key_value_heads: int
     head_dim: int
-    text_vocab_size: int
-    speech_codes: int = 6561
-    speech_vocab_size: int = 6564
-    eos_id: int = 6561
-    fill_id: int = 6563
     rope_theta: float = 1e6
+    rope_scaling: Llama3Scaling | None = None
     rms_norm_eps: float = 1e-6
+    attention_bias: bool = True
     layer_types: tuple[LayerType, ...] = ()
+    mamba_form: MambaForm = "mamba2"
     mamba_conv_kernel: int = 4
     mamba_chunk_size: int = 64
     mamba_norm_eps: float = 1e-5
@@ -62,15 +62,13 @@ class SpeechLMConfig(BaseModel):
         return values
 
     @model_validator(mode="after")
-    def _sizes_agree(self) -> SpeechLMConfig:
+    def _layers_agree(self) -> BackboneConfig:
         if len(self.layer_types) != self.num_hidden_layers:
             raise ValueError(f"layer_types has {len(self.layer_types)} entries for {self.num_hidden_layers} layers")
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError("num_attention_heads must be a multiple of num_key_value_heads")
         if self.head_dim % 2:
             raise ValueError("head_dim must be even: rotary embedding turns pairs of channels")
-        if not self.speech_codes <= self.eos_id < self.speech_vocab_size:
-            raise ValueError("eos_id must lie behind the speech codes and inside the speech vocabulary")
         return self
 
     @property
@@ -93,7 +91,49 @@ class SpeechLMConfig(BaseModel):
         """Channels of the mixer's convolution: x, B and C side by side."""
         return self.query_size + 2 * self.key_value_size
 
+    def rope_frequencies(self) -> Tensor:
+        """(head_dim / 2,) float32, see `mamtra.ops.rope.rope_frequencies`."""
+        return rope_frequencies(self.head_dim, self.rope_theta, self.rope_scaling)
+
+
+class SpeechLMConfig(BackboneConfig):
+    """A backbone with text and speech tables, as in CosyVoice 2.
+
+    Attributes:
+        text_vocab_size: rows of the text table.
+        speech_codes: speech codes proper, 0 .. speech_codes - 1.
+        speech_vocab_size: rows of the speech table and of the output.
+        eos_id: end of speech.
+        fill_id: "more text, please" of the interleaved layout.
+    """
+
+    text_vocab_size: int
+    speech_codes: int = 6561
+    speech_vocab_size: int = 6564
+    eos_id: int = 6561
+    fill_id: int = 6563
+
+    @model_validator(mode="after")
+    def _ids_agree(self) -> SpeechLMConfig:
+        if not self.speech_codes <= self.eos_id < self.speech_vocab_size:
+            raise ValueError("eos_id must lie behind the speech codes and inside the speech vocabulary")
+        return self
+
     @property
     def stop_ids(self) -> tuple[int, ...]:
         """Every id that ends generation: eos and whatever lies behind it."""
         return tuple(range(self.eos_id, self.speech_vocab_size))
+
+
+class CausalLMConfig(BackboneConfig):
+    """A backbone with one table of tokens and a head over it, as in Qwen2 and Llama.
+
+    Attributes:
+        vocab_size: rows of the table and of the output.
+        tie_word_embeddings: the head is the table.
+        eos_ids: each ends generation.
+    """
+
+    vocab_size: int
+    tie_word_embeddings: bool = False
+    eos_ids: tuple[int, ...] = ()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamtra.models.attention import Span
-from mamtra.models.config import SpeechLMConfig
+from mamtra.models.config import BackboneConfig, MambaForm
 from mamtra.models.state import MambaState
 from mamtra.ops.conv import causal_conv1d
 from mamtra.ops.norms import gated_rms_norm
@@ -37,14 +37,19 @@ class MambaMixer(nn.Module):
     values and keys, dt one per head. A causal convolution with SiLU runs over x, B, C; then x and B are repeated to all
     heads, as keys and values are in grouped-query attention. There are no rotary positions and no 1/sqrt(d): the norm
     of each head cancels scale.
+
+    The form ``"discrete"`` follows MOHAWK's Discrete Mamba-2 (arXiv 2408.10189): the input is not scaled by the step
+    and nothing bends x, B, C behind the convolution, h_t = a_t h_{t-1} + x_t B_t^T. Without decay this is the linear
+    attention of MamTra's Eq. 4 itself. It keeps the norm and the parameters of ``"mamba2"``.
     """
 
-    def __init__(self, config: SpeechLMConfig) -> None:
+    def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         heads, inner, shared = config.num_attention_heads, config.query_size, config.key_value_size
         self.head_dim = config.head_dim
         self.repeats = heads // config.num_key_value_heads
         self.chunk_size = config.mamba_chunk_size
+        self.discrete = config.mamba_form == "discrete"
         self.in_sizes = (inner, inner + 2 * shared, heads)
         self.conv_sizes = (shared, shared, inner)
         channels = config.mamba_conv_size
@@ -61,19 +66,23 @@ class MambaMixer(nn.Module):
         z, xbc, dt = self.in_proj(hidden).split(self.in_sizes, -1)
         past = None if state is None else state.conv
         conv, conv_state = causal_conv1d(xbc, self.conv1d.weight.squeeze(1), self.conv1d.bias, past, span.lengths)
-        x, B, C = F.silu(conv).to(z.dtype).split(self.conv_sizes, -1)
+        conv = conv if self.discrete else F.silu(conv)
+        x, B, C = conv.to(z.dtype).split(self.conv_sizes, -1)
+        x, dt = self._repeat(self._heads(x)), F.softplus(dt.float() + self.dt_bias.float())
         y, ssm_state = ssd(
-            self._repeat(self._heads(x)),
-            F.softplus(dt.float() + self.dt_bias.float()),
+            x / dt[..., None] if self.discrete else x,  # the recurrence multiplies by dt again
+            dt,
             # In half precision exp(A_log) would lose most of its digits.
             -torch.exp(self.A_log.float()),
             self._repeat(self._heads(B)),
             self._heads(C),
-            self.D,
+            torch.zeros_like(self.D) if self.discrete else self.D,
             None if state is None else state.ssm,
             lengths=span.lengths,
             chunk_size=self.chunk_size,
         )
+        if self.discrete:
+            y = (y + self.D[:, None] * x).to(x.dtype)
         if state is not None:
             state.conv.copy_(conv_state)
             state.ssm.copy_(ssm_state)
@@ -86,21 +95,24 @@ class MambaMixer(nn.Module):
         return x.unsqueeze(3).expand(-1, -1, -1, self.repeats, -1).flatten(2, 3)
 
 
-def draw_dynamics(heads: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+def draw_dynamics(
+    heads: int, generator: torch.Generator | None = None, form: MambaForm = "mamba2"
+) -> dict[str, Tensor]:
     """The parameters that have no counterpart in attention, drawn as Mamba-2 does (arXiv 2405.21060).
 
     Args:
         heads: heads of the mixer.
         generator: source of the draws.
+        form: of the mixer; ``"discrete"`` has A = -1 as MOHAWK has.
 
     Returns:
         float32 tensors (heads,) by parameter name: ``dt_bias`` with softplus(dt_bias) log-uniform in [0.001, 0.1],
-        ``A_log`` uniform in [0, log 16], ``D`` ones.
+        ``A_log`` uniform in [0, log 16] or 0, ``D`` ones.
     """
     low, high = math.log(0.001), math.log(0.1)
     dt = torch.exp(low + (high - low) * torch.rand(heads, generator=generator))
     return {
         "dt_bias": dt + torch.log(-torch.expm1(-dt)),  # inverse of softplus
-        "A_log": torch.rand(heads, generator=generator) * math.log(16.0),
+        "A_log": torch.zeros(heads) if form == "discrete" else torch.rand(heads, generator=generator) * math.log(16.0),
         "D": torch.ones(heads),
     }

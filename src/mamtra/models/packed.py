@@ -3,7 +3,7 @@
 On a CPU a thin model's step is bound by the overhead of calls and by reading weights, not by arithmetic. So here q, k,
 v (gate, up) are one matrix, stored with inputs as rows, which reads faster for a single vector; norm weights are
 multiplied into the matrix behind them; rotary tables reach over q, k, v at once. The numbers are those of
-`SpeechLM.forward` up to rounding, and so is the state: prefill with the model, go on with the packed copy.
+`LanguageModel.forward` up to rounding, and so is the state: prefill with the model, go on with the packed copy.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from torch import Tensor
 from mamtra.errors import MamTraError
 from mamtra.models.attention import Attention
 from mamtra.models.backbone import MLP, RMSNorm
+from mamtra.models.language_model import LanguageModel
 from mamtra.models.mamba import MambaMixer
-from mamtra.models.speech_lm import SpeechLM
 from mamtra.models.state import AttentionState, DecodeState, MambaState
 from mamtra.ops.conv import causal_conv1d_step
 from mamtra.ops.norms import rms_floor, rms_rows
 
 
 class PackedDecoder:
-    """Steps of a `SpeechLM`: call it with one input per row and get the logits of the next id.
+    """Steps of a `LanguageModel`: call it with one input per row and get the logits of the next id.
 
     It copies the weights: later changes of the model do not reach it, and it needs as much memory again (a quarter with
     ``int8``).
     """
 
     @torch.no_grad()
-    def __init__(self, lm: SpeechLM, *, int8: bool = False) -> None:
+    def __init__(self, lm: LanguageModel, *, int8: bool = False) -> None:
         """Pack the present weights of ``lm``; the dtype and device are kept.
 
         Args:
@@ -53,9 +53,9 @@ class PackedDecoder:
             pack = _Attention if layer.kind == "full_attention" else _Mamba
             self.mixers.append(pack(layer.mixer, layer.input_layernorm, matrix))
             self.mlps.append(_MLP(layer.mlp, layer.post_attention_layernorm, matrix))
-        self.head = _Dense(_behind_norm(lm.llm_decoder.weight, lm.model.norm))
-        self.head_bias = lm.llm_decoder.bias.detach().clone()
-        self.floor = rms_floor(config.hidden_size, config.rms_norm_eps, self.head_bias)
+        self.head = _Dense(_behind_norm(lm.head_weight, lm.model.norm))
+        self.head_bias = None if lm.head_bias is None else lm.head_bias.detach().clone()
+        self.floor = rms_floor(config.hidden_size, config.rms_norm_eps, lm.head_weight)
         self.query_heads = config.num_attention_heads
         self.groups = config.num_key_value_heads
 
@@ -68,14 +68,14 @@ class PackedDecoder:
             state: what came before; moved on. All rows must be equally long.
 
         Returns:
-            Logits (B, speech_vocab_size).
+            Logits (B, ids).
 
         Raises:
             MamTraError: no room for one more position, or rows of different lengths.
         """
         if state.positions is not None:
             raise MamTraError(
-                "A packed decoder steps only rows of one length; use SpeechLM.next_logits for padded batches."
+                "A packed decoder steps only rows of one length; use LanguageModel.next_logits for padded batches."
             )
         state.reserve(1)
         at = state.length
@@ -122,7 +122,7 @@ class _Attention:
     def __init__(self, mixer: Attention, norm: RMSNorm, matrix: type[_Dense | _Int8]) -> None:
         parts = (mixer.q_proj, mixer.k_proj, mixer.v_proj)
         self.qkv = matrix(_behind_norm(torch.cat([p.weight for p in parts]), norm))
-        self.bias = torch.cat([p.bias for p in parts])
+        self.bias = None if parts[0].bias is None else torch.cat([p.bias for p in parts])
         self.out = matrix(mixer.o_proj.weight)
         self.groups, self.head_dim = mixer.groups, mixer.head_dim
         self.query_heads = mixer.groups * mixer.repeats
@@ -143,6 +143,7 @@ class _Attention:
 
 class _Mamba:
     def __init__(self, mixer: MambaMixer, norm: RMSNorm, matrix: type[_Dense | _Int8]) -> None:
+        self.discrete = mixer.discrete
         self.in_sizes, self.conv_sizes = list(mixer.in_sizes), list(mixer.conv_sizes)
         heads = self.in_sizes[-1]
         weight = _behind_norm(mixer.in_proj.weight, norm)
@@ -163,13 +164,15 @@ class _Mamba:
         batch = x.shape[0]
         groups, repeats, dim = self.grid
         z, xbc, dt = self.in_proj(normed, self.bias).split_with_sizes(self.in_sizes, 1)
-        conv = F.silu(causal_conv1d_step(xbc, state.conv, self.conv, self.conv_bias), inplace=True)
+        conv = causal_conv1d_step(xbc, state.conv, self.conv, self.conv_bias)
+        if not self.discrete:
+            conv = F.silu(conv, inplace=True)
         xs, B, C = conv.split_with_sizes(self.conv_sizes, 1)
         xs = xs.view(batch, groups, 1, dim)
         dt = F.softplus(dt.float())
         decay = torch.exp(dt * self.A).view(batch, groups, repeats, 1, 1)
         ssm = state.ssm.view(batch, groups, repeats, dim, dim)
-        scaled = xs * dt.view(batch, groups, repeats, 1)
+        scaled = xs.expand(-1, -1, repeats, -1) if self.discrete else xs * dt.view(batch, groups, repeats, 1)
         ssm.mul_(decay).addcmul_(scaled.unsqueeze(-1), B.view(batch, groups, 1, 1, dim))
         y = (ssm * C.view(batch, groups, repeats, 1, dim)).sum(-1)
         y = torch.addcmul(y, xs, self.D).view(batch, -1, dim).to(x.dtype)

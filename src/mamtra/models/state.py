@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mamtra.errors import MamTraError
-from mamtra.models.config import SpeechLMConfig
+from mamtra.models.config import BackboneConfig
 from mamtra.ops.rope import rope_table
 
 
@@ -44,7 +44,7 @@ class DecodeState:
         layers: one state a layer.
         cos: (max_length, head_dim), cosine of every position.
         sin: (max_length, head_dim), signed sine.
-        rope_theta: base of the tables.
+        frequencies: (head_dim / 2,), of the tables.
         length: positions that were fed, padding included; the same for all rows.
         positions: (B,) int64, valid positions of each row, or None while all rows are full.
     """
@@ -52,14 +52,14 @@ class DecodeState:
     layers: list[AttentionState | MambaState]
     cos: Tensor
     sin: Tensor
-    rope_theta: float
+    frequencies: Tensor
     length: int = 0
     positions: Tensor | None = None
 
     @classmethod
     def empty(
         cls,
-        config: SpeechLMConfig,
+        config: BackboneConfig,
         batch: int,
         max_length: int,
         device: torch.device | str | None = None,
@@ -84,8 +84,8 @@ class DecodeState:
             else:
                 conv = torch.zeros(conv_shape, device=device, dtype=dtype)
                 layers.append(MambaState(conv, torch.zeros(ssm_shape, device=device, dtype=torch.float32)))
-        cos, sin = rope_table(max_length, config.head_dim, config.rope_theta, device)
-        return cls(layers, cos, sin, config.rope_theta)
+        frequencies = config.rope_frequencies()
+        return cls(layers, *rope_table(max_length, frequencies, device), frequencies)
 
     @property
     def max_length(self) -> int:
@@ -143,5 +143,5 @@ class DecodeState:
         positions = None if self.positions is None else self.positions.clone()
         cos, sin = self.cos, self.sin
         if room != self.max_length:
-            cos, sin = rope_table(room, cos.shape[1], self.rope_theta, cos.device)
+            cos, sin = rope_table(room, self.frequencies, cos.device)
         return replace(self, layers=layers, positions=positions, cos=cos, sin=sin)

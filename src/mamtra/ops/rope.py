@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 
-def rope_table(
-    length: int, head_dim: int, theta: float, device: torch.device | str | None = None
-) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Llama3Scaling:
+    """How Llama 3.1 and later stretch the wave lengths beyond the context they were first trained on.
+
+    Waves that turn more than ``high_freq_factor`` times within the old context stay, those that turn fewer than
+    ``low_freq_factor`` times become ``factor`` times longer, and those between are interpolated.
+    """
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_position_embeddings: int
+
+    def __call__(self, frequencies: Tensor) -> Tensor:
+        """Scale angular frequencies (head_dim / 2,)."""
+        turns = self.original_max_position_embeddings * frequencies / (2 * math.pi)
+        kept = (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor)
+        return frequencies * torch.lerp(torch.tensor(1 / self.factor), torch.tensor(1.0), kept.clamp(0, 1))
+
+
+def rope_frequencies(head_dim: int, theta: float, scaling: Llama3Scaling | None = None) -> Tensor:
+    """Angle of each pair of channels per position.
+
+    Args:
+        head_dim: size of one head, even.
+        theta: base of the wave lengths (1e6 in Qwen2).
+        scaling: of the wave lengths.
+
+    Returns:
+        (head_dim / 2,) float32 on the CPU, radians.
+    """
+    exponent = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim
+    frequencies = theta**-exponent
+    return frequencies if scaling is None else scaling(frequencies)
+
+
+def rope_table(length: int, frequencies: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
     """Cosine and signed sine of every position.
 
     The first half of the sine carries a minus sign, so that turning a vector needs no negation:
@@ -16,15 +53,13 @@ def rope_table(
 
     Args:
         length: number of positions, starting at 0.
-        head_dim: size of one head, even.
-        theta: base of the wave lengths (1e6 in Qwen2).
+        frequencies: (head_dim / 2,) from `rope_frequencies`.
         device: where the tables go.
 
     Returns:
         ``cos`` and ``sin``, each (length, head_dim) float32.
     """
-    exponent = torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim
-    angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * theta**-exponent
+    angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequencies.to(device)
     sin = angle.sin()
     return torch.cat((angle, angle), -1).cos(), torch.cat((-sin, sin), -1)
 
