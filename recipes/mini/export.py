@@ -1,7 +1,7 @@
 """The trained networks as a model directory: packed weights, sampling limits, provenance, model card.
 
     python export.py --teacher T --student S --flow F --vocoder V --tokenizer K --speaker P --text DIR --out src/mamtra/assets/mini
-        [--teacher-out models/mini-teacher] [--tokens tokens.npz] [--storage int8 vocoder=float16 ...] [--config mini.yaml]
+        [--teacher-out models/mini-teacher] [--tokens tokens.npz] [--storage int8 vocoder=float16] [--config mini.yaml]
 
 Every file is one of train_*.py's: weights, with `config` and what was measured in its metadata, and NAME.log.jsonl beside it.
 The teacher's directory holds its LM alone and takes all else from the student's. Voices are made afterwards, by make_voices.py.
@@ -30,12 +30,12 @@ from mamtra.checkpoints.blank import describe_difference
 from mamtra.checkpoints.native import GenerationConfig, hash_file, read_generation, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
-from mamtra.convert.transfer import convert_attention_to_mamba
+from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.text.frontend import CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE
 
-STORAGE = {"lm": "int8", "flow": "int8", "vocoder": "float16", "speech_tokenizer": "int8", "speaker_encoder": "int8"}
+STORAGE = {"lm": "int8", "flow": "int8", "vocoder": "int8", "speech_tokenizer": "int8", "speaker_encoder": "int8"}
 TEXT_FILES = (CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE)
 RATIOS = {"min_ratio": 0.5, "max_ratio": 8.0}  # speech codes a phoneme symbol, where no token set is at hand to measure
 
@@ -153,7 +153,7 @@ def export(args: argparse.Namespace) -> Path:
     }
     ratios = measure_ratios(tokens) if tokens else RATIOS
     voice = args.voice or read_generation(args.out).voice
-    generation = GenerationConfig(**ratios, flow_steps=args.flow_steps, voice=voice)
+    generation = GenerationConfig(**ratios, top_p=args.top_p, flow_steps=args.flow_steps, voice=voice)
     copies = {n: args.text / n for n in TEXT_FILES if not _same(args.text / n, args.out / n)}
     save_model(args.out, networks, storage=storage, generation=generation, text_files=copies, provenance=provenance)
     write_card(args.out, provenance)
@@ -178,6 +178,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tokens", type=Path, help="tokens.npz, to measure lengths and name the data")
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("mini.yaml"))
     parser.add_argument("--storage", nargs="*", default=[], metavar="[SECTION=]KIND", help=f"default {STORAGE}")
+    parser.add_argument("--top-p", type=float, default=GenerationConfig().top_p, help="of the sampler")
     parser.add_argument("--flow-steps", type=int, default=GenerationConfig().flow_steps)
     parser.add_argument("--voice", help="the default voice; that of the directory where it has one")
     args = parser.parse_args(argv)

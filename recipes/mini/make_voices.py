@@ -35,7 +35,10 @@ DRILLS = {"figures", "phrases", "rare_words"}  # sources whose sentences are no 
 
 
 class Wanted(BaseModel):
-    """One entry of voices.yaml. The prompt is the speaker's utterance with these phonemes, and with this id where one is given."""
+    """One entry of voices.yaml. The prompt is the speaker's utterance with these phonemes, and with this id where one is given.
+
+    With `continued: false` the LM does not continue the prompt but speaks as it does without one; only the flow hears it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,6 +46,7 @@ class Wanted(BaseModel):
     speaker: str
     utterance: str | None = None
     phonemes: str
+    continued: bool = True
     gender: str
     language: str = "en-US"
     description: str
@@ -96,12 +100,14 @@ def find(wanted: Wanted, folders: Sequence[Path]) -> np.ndarray:
 
 
 def make_voice(model: Model, wanted: Wanted, wave: np.ndarray) -> Voice:
-    """Clone from the sound (T,) at 24 kHz; the text ids are those of the phonemes that were spoken, not of a transcript."""
+    """Clone from the sound (T,) at 24 kHz; text ids, where the LM needs them, are of the phonemes that were spoken, no transcript's."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "prompt.wav"
         soundfile.write(path, wave, RATE, subtype="PCM_16")
-        about = wanted.model_dump(exclude={"speaker", "utterance", "phonemes"})
+        about = wanted.model_dump(exclude={"speaker", "utterance", "phonemes", "continued"})
         voice = Voice.from_audio(path, model, None, **about)
+    if not wanted.continued:
+        return dataclasses.replace(voice, advice=())
     ids = model.text.tokenizer.encode(wanted.phonemes)
     return dataclasses.replace(voice, prompt_text=torch.tensor(ids, dtype=torch.int64), advice=())
 

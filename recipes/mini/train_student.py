@@ -16,7 +16,7 @@ from train_lm import held_out_loss
 from trained import load_network
 from training import Captured, Optimiser, Run, ahead, command, resume, section
 
-from mamtra.convert.transfer import convert_attention_to_mamba
+from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.distill.losses import DistillLossConfig, distill_loss
 from mamtra.models.plan import LayerPlan
 

@@ -95,6 +95,15 @@ def test_voices_carry_the_known_phonemes(corpus, tmp_path, utterance):
     assert info.consent == "synthetic voice, no real person"
 
 
+def test_a_voice_that_only_the_flow_hears(corpus, tmp_path):
+    directory = tiny_model(tmp_path / "tiny")
+    listed = entry(tmp_path, utterance="continued: false")
+    make_voices.main(["--corpus", str(corpus), "--model", str(directory), "--list", str(listed)])
+    voice = Voice.load(directory / "voices" / "anna.safetensors")
+    assert abs(voice.seconds - 4.0) < 0.5
+    assert [part.numel() for part in voice.lm_prompt] == [0, 0]
+
+
 def test_the_sound_is_the_utterance(corpus, tmp_path):
     (wanted,) = make_voices.read_list(entry(tmp_path))
     assert np.abs(make_voices.find(wanted, [corpus]) - speech_like(4.0, 24000)).max() < 1e-3
