@@ -100,7 +100,7 @@ def find(wanted: Wanted, folders: Sequence[Path]) -> np.ndarray:
 
 
 def make_voice(model: Model, wanted: Wanted, wave: np.ndarray) -> Voice:
-    """Clone from the sound (T,) at 24 kHz; text ids, where the LM needs them, are of the phonemes that were spoken, no transcript's."""
+    """Clone from the sound (T,) at 24 kHz; text ids, where the LM needs them, are of the phonemes spoken."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "prompt.wav"
         soundfile.write(path, wave, RATE, subtype="PCM_16")

@@ -14,18 +14,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mamtra.conversion.convert import convert
     from mamtra.errors import MamTraError
     from mamtra.models.plan import LayerPlan
     from mamtra.tts import TTS, Audio, load
     from mamtra.voices import Voice
 
 __version__ = "0.1.0"
-__all__ = ["TTS", "Audio", "LayerPlan", "MamTraError", "Voice", "__version__", "load"]
+__all__ = ["TTS", "Audio", "LayerPlan", "MamTraError", "Voice", "__version__", "convert", "load"]
 
 _HOME = {
     "TTS": "mamtra.tts",
     "Audio": "mamtra.tts",
     "load": "mamtra.tts",
+    "convert": "mamtra.conversion.convert",
     "Voice": "mamtra.voices",
     "LayerPlan": "mamtra.models.plan",
     "MamTraError": "mamtra.errors",

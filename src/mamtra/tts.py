@@ -16,10 +16,12 @@ from mamtra.audio.io import SUFFIXES, write_audio
 from mamtra.audio.join import prepare_piece
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.model import Model
+from mamtra.checkpoints.open_model import open_model
 from mamtra.device import pick_device
 from mamtra.errors import MamTraError
 from mamtra.incoming import complete_sentences
 from mamtra.synthesis import check_speed, speak_segment
+from mamtra.text.bpe import BpeFrontend
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment
 from mamtra.voices import Voice, VoiceShelf
 
@@ -126,7 +128,7 @@ class TTS:
         Raises:
             MamTraError: no such model or device.
         """
-        return cls(Model(find_model(model), pick_device(device), dtype))
+        return cls(open_model(find_model(model), pick_device(device), dtype))
 
     @property
     def sample_rate(self) -> int:
@@ -136,7 +138,7 @@ class TTS:
     @property
     def voices(self) -> list[str]:
         """Names of the voices at hand."""
-        return list(self.shelf.paths())
+        return sorted({*self.shelf.paths(), *self.model.speakers})
 
     def segments(self, text: str) -> list[str]:
         """The sentences that `text` is spoken in.
@@ -152,6 +154,7 @@ class TTS:
         voice: str | os.PathLike | Voice | None = None,
         *,
         voice_text: str | None = None,
+        instruct: str | None = None,
         seed: int = 0,
         speed: float = 1.0,
     ) -> Audio:
@@ -161,13 +164,15 @@ class TTS:
             text: what to say; it is spoken sentence by sentence.
             voice: a name, a `Voice`, a voice file, or a recording to clone from; the model's own by default.
             voice_text: what is said in the recording, where `voice` is one.
+            instruct: how to speak, such as "Speak slowly."; for models that follow instructions (CosyVoice 2).
             seed: the same seed gives the same sound.
             speed: 0.5 (slow) to 2 (fast).
 
         Raises:
             MamTraError: for anything a user can mend, in one sentence.
         """
-        return Audio.joined(list(self.stream(text, voice, voice_text=voice_text, seed=seed, speed=speed)))
+        options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed}
+        return Audio.joined(list(self.stream(text, voice, **options)))
 
     def stream(
         self,
@@ -175,6 +180,7 @@ class TTS:
         voice: str | os.PathLike | Voice | None = None,
         *,
         voice_text: str | None = None,
+        instruct: str | None = None,
         seed: int = 0,
         speed: float = 1.0,
     ) -> Iterator[Audio]:
@@ -186,6 +192,8 @@ class TTS:
         began = time.perf_counter()
         check_speed(speed)
         chosen = self.voice(voice, voice_text)
+        if instruct is not None:
+            chosen = chosen.instruct(self._instruction(instruct))
         if not isinstance(text, str):
             arriving: Iterable[list[Segment]] = self._arriving(text)
         elif len(check_text(text)) <= _BLOCK:
@@ -258,7 +266,10 @@ class TTS:
         return found
 
     def _find_voice(self, voice: str | os.PathLike | None, text: str | None) -> Voice:
-        name = self.shelf.default() if voice is None else os.fspath(voice)
+        speakers = self.model.speakers
+        name = (next(iter(speakers), None) or self.shelf.default()) if voice is None else os.fspath(voice)
+        if name in speakers and text is None:
+            return Voice.preset(name, speakers[name], self.model.voice_space)
         path = Path(name).expanduser()
         if name in self.shelf.paths():
             path = self.shelf.path(name)
@@ -274,6 +285,11 @@ class TTS:
         if key not in self._voices:
             self._voices[key] = Voice.load(path)
         return self._voices[key]
+
+    def _instruction(self, text: str) -> list[int]:
+        if not isinstance(self.model.text, BpeFrontend):
+            raise MamTraError(f"The model {self.model.name} follows no instructions; use CosyVoice 2, or leave it out.")
+        return self.model.text.instruction(text)
 
     def _segments(self, text: str) -> list[Segment]:
         return self.model.text.segments(check_text(text))

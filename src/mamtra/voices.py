@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class Voice:
         prompt_mel: float32 (2N, 80), log-mel frames of the prompt at 50 Hz.
         embedding: float32 (E,), speaker embedding.
         advice: what could be better about the recording it was made from.
+        instructed: `prompt_text` tells how to speak, see `instruct`; such a voice is not saved.
     """
 
     info: VoiceInfo
@@ -57,6 +59,7 @@ class Voice:
     prompt_mel: torch.Tensor
     embedding: torch.Tensor
     advice: tuple[str, ...] = field(default=(), compare=False)
+    instructed: bool = False
 
     @property
     def name(self) -> str:
@@ -75,7 +78,7 @@ class Voice:
         Without its words a prompt would only mislead the LM, so such a voice lends the flow its sound and nothing else
         (CosyVoice's cross-lingual mode).
         """
-        if self.prompt_text.numel() == 0:
+        if self.instructed or self.prompt_text.numel() == 0:
             return self.prompt_text, self.prompt_speech[:0]
         return self.prompt_text, self.prompt_speech
 
@@ -86,6 +89,15 @@ class Voice:
 
         return clone_voice(path, model, text, **info)
 
+    def instruct(self, ids: list[int]) -> Voice:
+        """The same sound, spoken as the text ids of an instruction say instead of as in the prompt (CosyVoice 2's instruct)."""
+        return replace(self, prompt_text=torch.tensor(ids, dtype=torch.int64), instructed=True)
+
+    @classmethod
+    def preset(cls, name: str, tensors: Mapping[str, torch.Tensor], space: str) -> Voice:
+        """The voice of a speaker that a model has in another form, see `mamtra.checkpoints.model.Model.speakers`."""
+        return cls(VoiceInfo(name=name, description="preset speaker", voice_space=space), **tensors)
+
     def renamed(self, name: str, **changes: Any) -> Voice:
         """The same voice under another name, with other header fields changed as given."""
         info = self.info.model_copy(update={"name": check_name(name), **changes})
@@ -95,8 +107,10 @@ class Voice:
         """Write the voice; the mel is stored in float16.
 
         Raises:
-            MamTraError: the place cannot be written.
+            MamTraError: the place cannot be written, or an instruction took the place of the prompt's words.
         """
+        if self.instructed:
+            raise MamTraError("An instructed voice is for one text; save the voice that it was made of.")
         tensors = {
             "prompt_text": self.prompt_text.to(torch.int64),
             "prompt_speech": self.prompt_speech.to(torch.int16),

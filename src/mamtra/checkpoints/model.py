@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -11,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from mamtra.checkpoints.json_files import read_json
 from mamtra.checkpoints.native import GenerationConfig, find_beside, load_part, read_config, read_generation
 from mamtra.models.packed import PackedDecoder
 
 if TYPE_CHECKING:
     from mamtra.models.state import DecodeState
+    from mamtra.text.bpe import BpeFrontend
     from mamtra.text.frontend import TextFrontend
+
+_ONNX = {"speech_tokenizer": "OnnxSpeechTokenizer", "speaker_encoder": "OnnxSpeakerEncoder"}
+"""Parts that may be ONNX files, SECTION.onnx in the directory."""
 
 
 class Model:
@@ -45,11 +51,12 @@ class Model:
         parts: Mapping[str, nn.Module] | None = None,
     ) -> None:
         self.directory = Path(directory)
-        self.config: dict[str, Any] = read_config(self.directory)
-        self.generation: GenerationConfig = read_generation(self.directory)
+        self.config: dict[str, Any]
+        self.generation: GenerationConfig
+        self._read()
         self.device, self.dtype = torch.device(device), dtype
         self._parts: dict[str, nn.Module] = dict(parts or {})
-        self._text: TextFrontend | None = None
+        self._text: TextFrontend | BpeFrontend | None = None
         self._step: Callable[[torch.Tensor, DecodeState], torch.Tensor] | None = None
         self._lock = threading.RLock()
 
@@ -81,8 +88,7 @@ class Model:
         """
         with self._lock:
             if section not in self._parts:
-                dtype = self.dtype if section == "lm" else torch.float32
-                self._parts[section] = load_part(self.directory, section, dtype).to(self.device)
+                self._parts[section] = self._load(section).to(self.device)
             return self._parts[section]
 
     @property
@@ -119,15 +125,39 @@ class Model:
         return self.part("speaker_encoder")
 
     @property
-    def text(self) -> TextFrontend:
-        """The `TextFrontend` of the model.
+    def text(self) -> TextFrontend | BpeFrontend:
+        """The text front end of the model.
 
         Raises:
             MamTraError: a file of the text front end is missing or damaged.
         """
         with self._lock:
             if self._text is None:
-                from mamtra.text.frontend import CONFIG_FILE, TextFrontend
-
-                self._text = TextFrontend.load(find_beside(self.directory, CONFIG_FILE).parent)
+                self._text = self._open_text()
             return self._text
+
+    @property
+    def speakers(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        """Speakers that came in another form than a voice file, by name; a directory of this package has none."""
+        return {}
+
+    def _read(self) -> None:
+        self.config = read_config(self.directory)
+        self.generation = read_generation(self.directory)
+
+    def _load(self, section: str) -> nn.Module:
+        if section in _ONNX and section not in self.config:
+            path = find_beside(self.directory, f"{section}.onnx")
+            if path.is_file():
+                return getattr(importlib.import_module("mamtra.audio.onnx_networks"), _ONNX[section])(path)
+        return load_part(self.directory, section, self.dtype if section == "lm" else torch.float32)
+
+    def _open_text(self) -> TextFrontend | BpeFrontend:
+        from mamtra.text.frontend import CONFIG_FILE, TextFrontend
+
+        path = find_beside(self.directory, CONFIG_FILE)
+        if path.is_file() and read_json(path).get("kind") == "bpe":
+            from mamtra.text.bpe import BpeFrontend
+
+            return BpeFrontend.load(path.parent)
+        return TextFrontend.load(path.parent)

@@ -1,8 +1,9 @@
 """MamTra's model directory: safetensors and JSON, nothing executable.
 
-config.json                sizes of every part, sample rate, voice space
+config.json                sizes of every part, sample rate, voice space; what transformers needs to know it by
 generation_config.json     sampling defaults
-model.safetensors          the speech LM; flow, vocoder, speech_tokenizer, speaker_encoder beside it
+model.safetensors          the speech LM; flow, vocoder, speech_tokenizer, speaker_encoder beside it. A large one may be
+                           shards that model.safetensors.index.json names
 tokenizer.json             the text tokenizer; other text files of the front end beside it
 voices/NAME.safetensors    voices
 provenance.json            where the weights come from
@@ -13,8 +14,6 @@ A model that differs from another only in some parts holds those parts alone and
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -23,19 +22,24 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from mamtra.checkpoints.blank import load_strictly
+from mamtra.checkpoints.json_files import read_json, write_json
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import pack, unpack
+from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, hash_tensors
 from mamtra.errors import MamTraError
 
 FORMAT = 1
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
 PROVENANCE = "provenance.json"
+LANGUAGE_MODELS = ("lm", "causal_lm")
+"""Sections of the parts that are a language model; a directory has one of them."""
+TRANSFORMERS_KEYS = {"model_type": "mamtra", "architectures": ["MamTraForCausalLM"]}
+"""What the config.json of a model with a language model says to transformers."""
 
 
 class GenerationConfig(BaseModel):
@@ -55,28 +59,6 @@ class GenerationConfig(BaseModel):
     max_ratio: float = 20.0
     flow_steps: int = 10
     voice: str | None = None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        MamTraError: the file is missing or is not a JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MamTraError(f"{path.parent} is not a model directory: it has no {path.name}.") from error
-    except (OSError, ValueError) as error:
-        raise MamTraError(f"{path} is damaged and cannot be read as JSON; get the model again.") from error
-    if not isinstance(value, dict):
-        raise MamTraError(f"{path} should hold a JSON object; get the model again.")
-    return value
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys, so that equal content gives equal files."""
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_config(directory: str | os.PathLike) -> dict[str, Any]:
@@ -137,21 +119,16 @@ def read_generation(directory: str | os.PathLike) -> GenerationConfig:
     try:
         return GenerationConfig.model_validate(read_json(path))
     except ValidationError as error:
-        raise MamTraError(f"{path}: {_first_problem(error)}.") from error
+        raise MamTraError(f"{path}: {first_problem(error)}.") from error
 
 
 def read_tensors(path: Path, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file, dequantised to `dtype`.
+    """All tensors of a safetensors file or of its shards, dequantised to `dtype`.
 
     Raises:
         MamTraError: missing or damaged file.
     """
-    if not path.is_file():
-        raise MamTraError(f"{path} is missing; get the model again or check the path.")
-    try:
-        return unpack(load_file(path), dtype)
-    except (SafetensorError, OSError) as error:
-        raise MamTraError(f"{path} is damaged and cannot be read; get the model again.") from error
+    return unpack(TensorFiles(path).load(), dtype)
 
 
 def load_part(directory: str | os.PathLike, section: str, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -174,7 +151,7 @@ def load_part(directory: str | os.PathLike, section: str, dtype: torch.dtype = t
     try:
         module = part.build(part.parse(config[section]))
     except ValidationError as error:
-        raise MamTraError(f"{directory / CONFIG}, section {section!r}: {_first_problem(error)}.") from error
+        raise MamTraError(f"{directory / CONFIG}, section {section!r}: {first_problem(error)}.") from error
     return load_strictly(module, read_tensors(directory / part.file, dtype), str(directory / part.file))
 
 
@@ -212,8 +189,12 @@ def save_model(
             raise MamTraError(f"A model has no part {section!r}; the parts are {', '.join(PARTS)}.")
         kind = storage if isinstance(storage, str) else storage.get(section, "float32")
         packed = pack(_plain_state(section, module), kind)
-        save_file(packed, directory / PARTS[section].file, metadata={"format": "pt", "storage": kind})
+        file = directory / PARTS[section].file
+        save_file(packed, file, metadata={"format": "pt", "storage": kind})
+        file.with_name(file.name + INDEX).unlink(missing_ok=True)
         config[section] = module.config.model_dump(mode="json")
+        if section in LANGUAGE_MODELS:
+            config |= TRANSFORMERS_KEYS
     for name, source in (text_files or {}).items():
         shutil.copyfile(source, directory / name)
     config |= {"format": FORMAT, "sample_rate": sample_rate}
@@ -231,14 +212,9 @@ def save_model(
 
 
 def hash_file(path: str | os.PathLike) -> str:
-    """SHA-256 of the tensors of a safetensors file (names, types, shapes, bytes), whatever their order and metadata."""
-    digest = hashlib.sha256()
-    with safe_open(path, framework="pt") as file:
-        for name in sorted(file.keys()):
-            tensor = file.get_tensor(name).contiguous()
-            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    """SHA-256 of the tensors of a safetensors file (names, types, shapes, bytes), whatever their order, metadata and
+    shards."""
+    return hash_tensors(TensorFiles(path))
 
 
 def hash_model(directory: str | os.PathLike) -> dict[str, str]:
@@ -272,7 +248,8 @@ def _plain_state(section: str, module: nn.Module) -> dict[str, torch.Tensor]:
     return plain
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with a configuration, in words."""
     problem = error.errors()[0]
     where = ".".join(str(step) for step in problem["loc"]) or "content"
     return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -40,6 +40,7 @@ def say(
         None, "--voice", metavar="NAME|FILE.wav", help="A voice by name, or a recording to clone."
     ),
     voice_text: str | None = typer.Option(None, "--voice-text", metavar="T", help="What is said in the recording."),
+    instruct: str | None = typer.Option(None, "--instruct", metavar="T", help="How to speak (CosyVoice 2 models)."),
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same sound."),
     stream: bool = typer.Option(False, "--stream", help="With -o -: give sound out sentence by sentence."),
@@ -62,7 +63,7 @@ def say(
     from mamtra.tts import load
 
     tts = load(model, device=device)
-    chunks = _spoken(tts, words, voice, voice_text, seed, speed, quiet or as_json)
+    chunks = _spoken(tts, words, voice, voice_text, instruct, seed, speed, quiet or as_json)
     if stream and target == "-":
         audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
     else:
@@ -98,10 +99,17 @@ def read_text(text: str | None) -> str:
 
 
 def _spoken(
-    tts: TTS, text: str, voice: str | None, voice_text: str | None, seed: int, speed: float, quiet: bool
+    tts: TTS,
+    text: str,
+    voice: str | None,
+    voice_text: str | None,
+    instruct: str | None,
+    seed: int,
+    speed: float,
+    quiet: bool,
 ) -> Iterator[Audio]:
     """Chunks of the stream, with a progress bar on standard error where someone watches."""
-    chunks = tts.stream(text, voice, voice_text=voice_text, seed=seed, speed=speed)
+    chunks = tts.stream(text, voice, voice_text=voice_text, instruct=instruct, seed=seed, speed=speed)
     if quiet or not sys.stderr.isatty():
         yield from chunks
         return

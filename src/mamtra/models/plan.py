@@ -6,33 +6,28 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from mamtra.errors import MamTraError
 
 LayerType = Literal["full_attention", "linear_attention"]
 
-STRATEGIES = (
-    "block-beg",
-    "block-end",
-    "front",
-    "middle",
-    "back",
-    "sandwich",
-    "importance-cosine",
-    "importance-wer",
-    "explicit",
-)
+IMPORTANCE = ("importance-cosine", "importance-wer", "importance-kl")
+STRATEGIES = ("block-beg", "block-end", "front", "middle", "back", "sandwich", *IMPORTANCE, "explicit")
+LETTERS: dict[str, LayerType] = {"A": "full_attention", "M": "linear_attention"}
+"""Layer kinds as `str` writes them."""
 
 
 class LayerPlan(BaseModel):
     """The token mixer of every layer.
 
-    Layer kinds are spelled as in transformers 5, so that ``layer_types`` can go into its configurations.
+    Layer kinds are spelled as in transformers 5, so that ``layer_types`` can go into its configurations. `str` writes a
+    plan in one line that `parse` reads: ``"AMMMAMMM block-beg 1:3"``. Plans are equal where layers, strategy and ratio
+    are; JSON is that of pydantic (``model_dump_json``, ``model_validate_json``).
 
     Attributes:
         layer_types: ``"full_attention"`` or ``"linear_attention"`` (Mamba) for each layer.
-        strategy: one of `STRATEGIES`.
+        strategy: one of `STRATEGIES`; the layers are those that it places.
         ratio: ``"T:M"``, Transformer to Mamba layers, or None for an explicit plan.
     """
 
@@ -41,6 +36,11 @@ class LayerPlan(BaseModel):
     layer_types: tuple[LayerType, ...]
     strategy: str = "explicit"
     ratio: str | None = None
+
+    @model_validator(mode="after")
+    def _is_what_it_says(self) -> LayerPlan:
+        _check_origin(self.layer_types, self.strategy, self.ratio)
+        return self
 
     @classmethod
     def from_ratio(
@@ -58,10 +58,11 @@ class LayerPlan(BaseModel):
         * ``middle``: the Mamba layers are one run between attention at both ends; an odd attention layer goes to the
         first end.
         * ``sandwich``: Mamba at both ends of one run of attention; an odd Mamba layer goes to the first end.
-        * ``importance-cosine``, ``importance-wer``: attention stays in the layers that ``ranking`` names first.
+        * ``importance-cosine``, ``importance-wer``, ``importance-kl``: attention stays in the layers that ``ranking``
+        names first; the name tells by which criterion they were ranked.
 
         The text of the paper names the strategies without drawing them; only its reading of Zonos-v0.1 (attention at 0,
-        4, 8, ...) as BlockBeg 1:3 is certain.
+        4, 8, ...) as BlockBeg 1:3 is certain. ``importance-kl`` is not in the paper.
 
         Args:
             num_layers: layers of the model, at least 1.
@@ -70,37 +71,21 @@ class LayerPlan(BaseModel):
             ranking: all layer indices, the most important first; for the importance strategies only.
 
         Raises:
-            MamTraError: an impossible ratio, an unknown strategy, or a ranking that is missing or no permutation.
+            MamTraError: a ratio that cannot be read or whose blocks are longer than the model, an unknown strategy, or
+                a ranking that is missing or no permutation.
         """
-        kept, block = _parse_ratio(ratio)
-        if num_layers < 1:
-            raise MamTraError(f"A plan needs at least 1 layer, not {num_layers}.")
-        count = num_layers // block * kept + min(num_layers % block, kept)
-        mamba = num_layers - count
-        if strategy == "block-beg":
-            attention: Iterable[int] = (i for i in range(num_layers) if i % block < kept)
-        elif strategy == "block-end":
-            attention = (num_layers - 1 - i for i in range(num_layers) if i % block < kept)
-        elif strategy == "front":
-            attention = range(mamba, num_layers)
-        elif strategy == "back":
-            attention = range(count)
-        elif strategy == "middle":
-            first = -(-count // 2)
-            attention = (*range(first), *range(first + mamba, num_layers))
-        elif strategy == "sandwich":
-            first = -(-mamba // 2)
-            attention = range(first, first + count)
-        elif strategy in ("importance-cosine", "importance-wer"):
+        kept, mamba = _parse_ratio(ratio)
+        _check_depth(num_layers)
+        if strategy in IMPORTANCE:
             if ranking is None or sorted(ranking) != list(range(num_layers)):
                 raise MamTraError(
                     f"Strategy {strategy!r} needs a ranking of all {num_layers} layers, the most important first; "
                     "`mamtra rank` makes one."
                 )
-            attention = ranking[:count]
+            attention: Iterable[int] = ranking[: _attention_count(num_layers, kept, mamba)]
         else:
-            raise MamTraError(f"There is no strategy {strategy!r}; choose one of {', '.join(STRATEGIES[:-1])}.")
-        return cls(layer_types=_layer_types(num_layers, attention), strategy=strategy, ratio=ratio)
+            attention = _place(num_layers, kept, mamba, strategy)
+        return cls(layer_types=_layer_types(num_layers, attention), strategy=strategy, ratio=f"{kept}:{mamba}")
 
     @classmethod
     def explicit(cls, num_layers: int, attention_layers: Iterable[int]) -> LayerPlan:
@@ -109,12 +94,50 @@ class LayerPlan(BaseModel):
         Raises:
             MamTraError: an index outside 0 .. num_layers - 1.
         """
+        _check_depth(num_layers)
         attention = sorted(set(attention_layers))
         if attention and not 0 <= attention[0] <= attention[-1] < num_layers:
             raise MamTraError(
                 f"Attention layers {attention} do not fit a model of {num_layers} layers (0..{num_layers - 1})."
             )
         return cls(layer_types=_layer_types(num_layers, attention))
+
+    @classmethod
+    def parse(cls, text: str) -> LayerPlan:
+        """Read what `str` wrote.
+
+        Args:
+            text: one letter a layer, A for attention and M for Mamba, such as ``"AMMMAMMM"``; behind it, where the plan
+                is not an explicit one, its strategy and ratio.
+
+        Raises:
+            MamTraError: it reads otherwise, or the strategy would not place the layers so.
+        """
+        match = re.fullmatch(r"\s*([AM]+)(?:\s+(\S+)\s+(\S+))?\s*", text)
+        if match is None:
+            raise MamTraError(
+                "A plan is written with A for attention and M for Mamba, such as AMMMAMMM or 'AMMMAMMM block-beg 1:3', "
+                f"not {text!r}."
+            )
+        letters, strategy, ratio = match.groups()
+        layer_types = tuple(LETTERS[letter] for letter in letters)
+        if strategy is None:
+            return cls(layer_types=layer_types)
+        ratio = ":".join(map(str, _parse_ratio(ratio)))
+        _check_origin(layer_types, strategy, ratio)  # as a MamTraError; the validator's would be wrapped by pydantic
+        return cls(layer_types=layer_types, strategy=strategy, ratio=ratio)
+
+    def __str__(self) -> str:
+        origin = [] if self.ratio is None else [self.strategy, self.ratio]
+        return " ".join([self.letters, *origin])
+
+    def __repr__(self) -> str:
+        return f"LayerPlan.parse({str(self)!r})"
+
+    @property
+    def letters(self) -> str:
+        """One letter a layer, A for attention and M for Mamba."""
+        return "".join("A" if kind == "full_attention" else "M" for kind in self.layer_types)
 
     @property
     def num_layers(self) -> int:
@@ -137,8 +160,73 @@ def _layer_types(num_layers: int, attention: Iterable[int]) -> tuple[LayerType, 
     return tuple("full_attention" if i in kept else "linear_attention" for i in range(num_layers))
 
 
+def _check_depth(num_layers: int) -> None:
+    if num_layers < 1:
+        raise MamTraError(f"A plan needs at least 1 layer, not {num_layers}.")
+
+
+def _attention_count(num_layers: int, kept: int, mamba: int) -> int:
+    """Attention layers of a ratio ``kept:mamba``.
+
+    Raises:
+        MamTraError: not even one block fits.
+    """
+    block = kept + mamba
+    if kept and mamba and block > num_layers:
+        raise MamTraError(
+            f"Ratio {kept}:{mamba} needs at least {block} layers, but there are {num_layers}; choose a smaller ratio."
+        )
+    return num_layers // block * kept + min(num_layers % block, kept)
+
+
+def _place(num_layers: int, kept: int, mamba: int, strategy: str) -> Iterable[int]:
+    """Attention layers of the strategies that need no ranking."""
+    count = _attention_count(num_layers, kept, mamba)
+    replaced = num_layers - count
+    in_blocks = (i for i in range(num_layers) if i % (kept + mamba) < kept)
+    if strategy == "block-beg":
+        return in_blocks
+    if strategy == "block-end":
+        return (num_layers - 1 - i for i in in_blocks)
+    if strategy == "front":
+        return range(replaced, num_layers)
+    if strategy == "back":
+        return range(count)
+    if strategy == "middle":
+        first = -(-count // 2)
+        return (*range(first), *range(first + replaced, num_layers))
+    if strategy == "sandwich":
+        first = -(-replaced // 2)
+        return range(first, first + count)
+    raise MamTraError(f"There is no strategy {strategy!r}; choose one of {', '.join(STRATEGIES[:-1])}.")
+
+
+def _check_origin(layer_types: Sequence[LayerType], strategy: str, ratio: str | None) -> None:
+    """Refuse a strategy and ratio that do not lead to these layers.
+
+    Raises:
+        MamTraError: they do not.
+    """
+    if strategy == "explicit" and ratio is None:
+        return
+    if strategy == "explicit" or ratio is None:
+        raise MamTraError("An explicit plan has no ratio, and any other plan has one.")
+    kept, mamba = _parse_ratio(ratio)
+    if strategy in IMPORTANCE:
+        fits = layer_types.count("full_attention") == _attention_count(len(layer_types), kept, mamba)
+    else:
+        placed = _place(len(layer_types), kept, mamba, strategy)
+        fits = tuple(layer_types) == _layer_types(len(layer_types), placed)
+    if not fits:
+        raise MamTraError(f"These {len(layer_types)} layers are not what strategy {strategy!r} at ratio {ratio} gives.")
+
+
 def _parse_ratio(ratio: str) -> tuple[int, int]:
-    match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", ratio)
+    """Attention and Mamba layers of a block."""
+    if not isinstance(ratio, str):
+        # YAML 1.1 reads 1:3 as the sexagesimal number 63
+        raise MamTraError(f"A ratio is text such as '1:3', not {ratio!r}; in YAML it needs quotes.")
+    match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", ratio, re.ASCII)
     if match is None or int(match[1]) + int(match[2]) == 0:
         raise MamTraError(f"A ratio is written Transformer:Mamba, such as 1:3, not {ratio!r}.")
-    return int(match[1]), int(match[1]) + int(match[2])
+    return int(match[1]), int(match[2])

@@ -1,0 +1,85 @@
+"""CosyVoice 2's speech tokenizer and speaker encoder, which are published as ONNX, run by onnxruntime."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mamtra.audio.features import whisper_log_mel_128
+from mamtra.errors import MamTraError
+
+
+def open_session(path: str | os.PathLike) -> Any:
+    """An onnxruntime session on the CPU.
+
+    Raises:
+        MamTraError: the file is missing or damaged, or onnxruntime is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MamTraError(f"{path} is missing, which making a voice of a recording needs; get the model again.")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MamTraError(
+            f"{path} is run by onnxruntime, which is not installed; run `pip install 'mamtra[cosyvoice]'`."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library has an exception class for each kind of damage
+        raise MamTraError(f"{path} is damaged and cannot be read as ONNX; get the model again.") from error
+
+
+class OnnxSpeechTokenizer(nn.Module):
+    """Whisper-style log-mel (1, 128, T) and its length, to codes at 25 Hz.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MamTraError: see `open_session`, or the network takes something else.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        super().__init__()
+        self._session = open_session(path)
+        self._inputs = [entry.name for entry in self._session.get_inputs()]
+        if len(self._inputs) != 2:
+            raise MamTraError(f"{path} is not CosyVoice 2's speech tokenizer: it should take a mel and its length.")
+
+    def tokenize(self, wave: Tensor) -> Tensor:
+        """One utterance of at most 30 s, 16 kHz (T,) float in [-1, 1] -> codes (about T / 640,) int64 on the CPU."""
+        mel = whisper_log_mel_128(wave[None]).cpu().numpy()
+        feed = dict(zip(self._inputs, (mel, np.array([mel.shape[2]], dtype=np.int32)), strict=True))
+        return torch.from_numpy(np.asarray(self._session.run(None, feed)[0])).long().flatten()
+
+
+class OnnxSpeakerEncoder(nn.Module):
+    """Kaldi filter bank minus its mean to a speaker embedding.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MamTraError: see `open_session`, or the network takes something else.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        super().__init__()
+        self._session = open_session(path)
+        names = [entry.name for entry in self._session.get_inputs()]
+        if len(names) != 1:
+            raise MamTraError(f"{path} is not CosyVoice 2's speaker encoder: it should take a filter bank alone.")
+        self._input = names[0]
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """fbank (1, frames, 80) float32 -> (1, embedding size) float32 on the CPU."""
+        found = self._session.run(None, {self._input: fbank.float().cpu().numpy()})[0]
+        return torch.from_numpy(np.asarray(found)).float().reshape(fbank.shape[0], -1)

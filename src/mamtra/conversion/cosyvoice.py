@@ -1,0 +1,74 @@
+"""What a conversion makes of the other files of a CosyVoice 2 directory, so that the result is a whole model."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from mamtra.checkpoints.cosyvoice import BACKBONE, VOICE_SPACE
+from mamtra.checkpoints.cosyvoice_parts import FLOW, VOCODER, YAML, load_flow, load_vocoder, read_generation
+from mamtra.checkpoints.cosyvoice_speakers import read_speakers
+from mamtra.checkpoints.cosyvoice_yaml import Settings
+from mamtra.checkpoints.json_files import write_json
+from mamtra.checkpoints.native import GENERATION
+from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.storage import pack
+from mamtra.text.bpe import CONFIG_FILE, TOKENIZER_FILE, BpeConfig, build_qwen_tokenizer
+from mamtra.voices import Voice
+
+_ONNX = {"speech_tokenizer_v2.onnx": "speech_tokenizer.onnx", "campplus.onnx": "speaker_encoder.onnx"}
+
+
+def write_other_parts(source: Path, folder: Path) -> dict[str, Any]:
+    """Write flow, vocoder, ONNX files, tokenizer, front end, preset voices and sampling defaults.
+
+    Flow and vocoder keep their float32 values, the vocoder with weight norm folded in. A directory without cosyvoice2.yaml
+    holds the language model alone, and nothing is written.
+
+    Args:
+        source: a CosyVoice 2 directory.
+        folder: where the model directory is being made.
+
+    Returns:
+        sections of config.json.
+
+    Raises:
+        MamTraError: a file is missing, damaged, or differs from what cosyvoice2.yaml says.
+    """
+    if not (source / YAML).is_file():
+        return {}
+    settings = Settings(source / YAML)
+    sections = {}
+    for section, load in (("flow", load_flow), ("vocoder", load_vocoder)):
+        module = load(source, settings)
+        header = {"format": "pt", "storage": "float32"}
+        save_file(pack(module.state_dict(), "float32"), folder / PARTS[section].file, metadata=header)
+        sections[section] = module.config.model_dump(mode="json")
+        del module
+    for name, place in _ONNX.items():
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / place)
+    build_qwen_tokenizer(source / BACKBONE).save(str(folder / TOKENIZER_FILE))
+    write_json(folder / CONFIG_FILE, BpeConfig().model_dump(mode="json"))
+    write_json(folder / GENERATION, read_generation(settings).model_dump(mode="json"))
+    for number, (name, tensors) in enumerate(read_speakers(source).items(), start=1):
+        (folder / "voices").mkdir(exist_ok=True)
+        voice = Voice.preset(name, tensors, VOICE_SPACE)
+        safe = voice.renamed(_file_name(name, number), description=f"preset speaker {name}")
+        safe.save(folder / "voices" / f"{safe.name}.safetensors")
+    return sections
+
+
+def converted_files(source: Path) -> tuple[str, ...]:
+    """Files of a whole directory that take another form in the result."""
+    names = (FLOW, VOCODER, *_ONNX, "spk2info.pt", YAML)
+    return tuple(name for name in names if (source / YAML).is_file() and (source / name).is_file())
+
+
+def _file_name(name: str, number: int) -> str:
+    kept = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.")[:64]
+    return kept or f"speaker-{number}"

@@ -1,0 +1,194 @@
+"""Layer rankings: measurements one by one, and the order that they yield, one-shot or by removing layer after layer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mamtra.errors import MamTraError
+
+Criterion = Literal["cosine", "wer", "kl"]
+
+
+class Row(BaseModel):
+    """One measurement.
+
+    Attributes:
+        step: layers that were replaced already, all of them less important than those measured in this step.
+        layer: the layer it is about; None for the model as it is.
+        score: the higher, the more important is the layer. Criterion ``cosine``: 1 - cosine; ``kl``: nats a speech code;
+            ``wer``: percent of words wrong without the layer.
+        seconds: time it took.
+        word_errors: of criterion ``wer``, with ``words`` in the references; the same for characters.
+        words: see above.
+        char_errors: see above; they decide between layers of one score.
+        chars: see above.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int = 0
+    layer: int | None
+    score: float
+    seconds: float = 0.0
+    word_errors: int | None = None
+    words: int | None = None
+    char_errors: int | None = None
+    chars: int | None = None
+
+    @property
+    def importance(self) -> tuple[float, float, int]:
+        """Sorts measurements of one step: by score, by character errors, then an earlier layer is the more important."""
+        return self.score, (self.char_errors or 0) / max(1, self.chars or 0), -(self.layer or 0)
+
+
+Measure = Callable[[Sequence[int], Sequence["int | None"]], Iterator[Row]]
+"""Called with the layers that are replaced already and those to measure (None: the model as it is)."""
+
+
+class RankingHeader(BaseModel):
+    """What a table is about. Two tables continue each other where all but ``name`` agrees.
+
+    Attributes:
+        format: of the file.
+        name: of the model, for people.
+        model: digests of the weights that decide the scores, by section.
+        criterion: what the scores mean.
+        num_layers: layers of the model.
+        candidates: layers that are measured, ascending: those with attention.
+        iterative: layers are measured again after each removal.
+        settings: what else decides the scores.
+        data: what was measured on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["mamtra-ranking-1"] = "mamtra-ranking-1"
+    name: str = ""
+    model: dict[str, str]
+    criterion: Criterion
+    num_layers: int
+    candidates: tuple[int, ...]
+    iterative: bool = False
+    settings: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+
+    @property
+    def expected(self) -> int:
+        """Rows of a complete table."""
+        n = len(self.candidates)
+        return (n * (n + 1) // 2 if self.iterative else n) + (self.criterion == "wer")
+
+    def difference(self, other: RankingHeader) -> str:
+        """The first thing in which two headers disagree, in words; empty where they agree."""
+        mine, theirs = (header.model_dump(mode="json", exclude={"name"}) for header in (self, other))
+        for key in mine:
+            if mine[key] == theirs[key]:
+                continue
+            if key in ("settings", "data"):
+                inner = sorted(k for k in mine[key] | theirs[key] if mine[key].get(k) != theirs[key].get(k))
+                return f"{inner[0]} is {theirs[key].get(inner[0])} there and {mine[key].get(inner[0])} here"
+            if key in ("model", "candidates", "num_layers"):
+                return "it is about another model"
+            return f"{key} is {theirs[key]} there and {mine[key]} here"
+        return ""
+
+
+class RankingTable:
+    """Measurements of the layers of one model; `mamtra.conversion.ranking_file` keeps them on disk.
+
+    Args:
+        header: what the table is about.
+        rows: measurements so far.
+        name: of the table, for messages.
+    """
+
+    def __init__(self, header: RankingHeader, rows: Iterable[Row] = (), name: str = "table") -> None:
+        self.header = header
+        self.name = name
+        self._rows = {(row.step, row.layer): row for row in rows}
+
+    @property
+    def rows(self) -> list[Row]:
+        """All measurements, in the order in which they were made."""
+        return list(self._rows.values())
+
+    @property
+    def untouched(self) -> Row | None:
+        """The measurement of the model as it is."""
+        return self._rows.get((0, None))
+
+    def of_step(self, step: int) -> list[Row]:
+        """Measurements of layers after ``step`` removals."""
+        return [row for row in self.rows if row.step == step and row.layer is not None]
+
+    def add(self, row: Row) -> None:
+        """Take in a measurement.
+
+        Raises:
+            MamTraError: the score is not a number.
+        """
+        if not math.isfinite(row.score):
+            raise MamTraError(f"Layer {row.layer} gives a score that is not a number; the model's weights are damaged.")
+        self._rows[row.step, row.layer] = row
+
+    def missing(self, step: int) -> list[int | None]:
+        """Layers that are still to be measured in a step, None for the model as it is."""
+        wanted: list[int | None] = [None] if self.header.criterion == "wer" and step == 0 else []
+        removed = self.removed(step)
+        wanted += [i for i in self.header.candidates if i not in removed]
+        return [layer for layer in wanted if (step, layer) not in self._rows]
+
+    def removed(self, step: int) -> list[int]:
+        """The layers that are gone before a step, the least important first; earlier steps must be complete."""
+        gone: list[int] = []
+        for earlier in range(step):
+            gone.append(min(self.of_step(earlier), key=lambda row: row.importance).layer)
+        return gone
+
+    def ranking(self) -> list[int]:
+        """All layers of the model, the most important first; those without attention come last.
+
+        Raises:
+            MamTraError: measurements are missing.
+        """
+        header = self.header
+        if len(self._rows) < header.expected:
+            raise MamTraError(
+                f"The ranking {self.name} is not complete ({len(self._rows)} of {header.expected} rows); "
+                "run the same `mamtra rank` again to finish it."
+            )
+        if header.iterative:
+            order = self.removed(len(header.candidates))[::-1]
+        else:
+            order = [row.layer for row in sorted(self.of_step(0), key=lambda row: row.importance, reverse=True)]
+        return [*order, *(i for i in range(header.num_layers) if i not in header.candidates)]
+
+    def summary(self) -> dict[str, Any]:
+        """The header, the ranking, the rows and the seconds that they took, for JSON."""
+        rows = [row.model_dump(exclude_none=True) | {"layer": row.layer} for row in self.rows]
+        seconds = round(sum(row.seconds for row in self.rows), 3)
+        return {**self.header.model_dump(mode="json"), "ranking": self.ranking(), "rows": rows, "seconds": seconds}
+
+
+def complete(table: RankingTable, measure: Measure) -> Iterator[Row]:
+    """Make the measurements that a table lacks, one after another, and give each as soon as it is in the table.
+
+    Without ``iterative`` all layers are measured once. With it the least important one is replaced for good and the
+    others are measured again, until all are gone: the order of removal, reversed, is the ranking.
+
+    Raises:
+        MamTraError: a score is not a number.
+    """
+    for step in range(len(table.header.candidates) if table.header.iterative else 1):
+        missing = table.missing(step)
+        began = time.perf_counter()
+        for row in measure(table.removed(step), missing) if missing else ():
+            row = row.model_copy(update={"step": step, "seconds": round(time.perf_counter() - began, 4)})
+            table.add(row)
+            yield row
+            began = time.perf_counter()

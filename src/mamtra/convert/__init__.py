@@ -1,1 +1,0 @@
-"""Attention to Mamba: weight transfer with provenance."""

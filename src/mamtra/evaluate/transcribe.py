@@ -1,0 +1,77 @@
+"""From sound to words: what a judge of speech must offer, and Whisper as one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mamtra.audio.io import resample
+from mamtra.errors import MamTraError
+
+RATE = 16000
+
+
+class Transcriber(Protocol):
+    """Hears words in sound.
+
+    Attributes:
+        about: model, version and settings; results of transcribers that differ in it cannot be compared.
+    """
+
+    about: dict[str, str]
+
+    def __call__(self, samples: np.ndarray, sample_rate: int) -> str:
+        """Words in float32 samples (T,) of ``sample_rate`` Hz."""
+        ...
+
+
+class Whisper:
+    """A CTranslate2 Whisper in faster-whisper: English, beam 5, float32, no context between windows.
+
+    Args:
+        model: folder with ``model.bin``, or a name that faster-whisper fetches, such as "base".
+        threads: of the CPU.
+
+    Raises:
+        MamTraError: faster-whisper is missing, or there is no such model.
+    """
+
+    def __init__(self, model: str | os.PathLike, threads: int = 2) -> None:
+        try:
+            from faster_whisper import WhisperModel
+        except ImportError as error:
+            raise MamTraError("Transcribing needs faster-whisper; pip install 'mamtra[eval]'.") from error
+        folder = Path(model).expanduser()
+        weights = folder / "model.bin"
+        if folder.is_dir() and not weights.is_file():
+            raise MamTraError(f"{folder} is not a CTranslate2 Whisper: it has no model.bin.")
+        source = str(folder) if folder.is_dir() else os.fspath(model)
+        try:
+            self._model = WhisperModel(source, device="cpu", compute_type="float32", cpu_threads=threads)
+        except Exception as error:
+            raise MamTraError(
+                f"There is no Whisper model {source!r} here or on the hub; give a CTranslate2 folder with --whisper DIR."
+            ) from error
+        version = metadata.version("faster-whisper")
+        self.about = {"asr": f"{Path(source).name}, faster-whisper {version}, beam 5, float32"}
+        if weights.is_file():
+            self.about["asr_sha256"] = _hash(weights)[:16]
+
+    def __call__(self, samples: np.ndarray, sample_rate: int) -> str:
+        """Words in float32 samples (T,) of ``sample_rate`` Hz."""
+        wave = resample(samples, sample_rate, RATE)
+        found, _ = self._model.transcribe(wave, language="en", beam_size=5, condition_on_previous_text=False)
+        return " ".join(part.text.strip() for part in found)
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,204 @@
+"""The text front end of models that read subwords: CosyVoice 2, whose tokenizer is Qwen2's with a few more special tokens."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mamtra.errors import MamTraError
+from mamtra.text.markup import Pause, parse_markup
+from mamtra.text.normalize import normalize
+from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment, cut_long
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+CONFIG_FILE = "text.json"
+TOKENIZER_FILE = "tokenizer.json"
+END_OF_PROMPT = "<|endofprompt|>"
+SPECIAL_TOKENS = (
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", END_OF_PROMPT, "[breath]", "<strong>", "</strong>", "[noise]"),
+    *("[laughter]", "[cough]", "[clucking]", "[accent]", "[quick_breath]", "<laughter>", "</laughter>", "[hissing]"),
+    *("[sigh]", "[vocalized-noise]", "[lipsmack]", "[mn]"),
+)
+"""In the order of their ids, which begin behind the subwords."""
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_MARK = re.compile(r"<\|.*?\|>")
+_TAG = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS if not _MARK.fullmatch(token)))
+_FOREIGN = re.compile(r"[^\W\d_a-zA-ZÀ-ÿ]")
+_SENTENCE = re.compile(r"[^.?!;:。？！；：]*[.?!;:。？！；：]+[\"”']*\s*|[^.?!;:。？！；：]+$")
+
+
+def build_qwen_tokenizer(directory: Path) -> Tokenizer:
+    """CosyVoice 2's tokenizer out of Qwen2's vocab.json and merges.txt.
+
+    Raises:
+        MamTraError: a file is missing or damaged.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+    from tokenizers.models import BPE
+
+    for name in ("vocab.json", "merges.txt"):
+        if not (directory / name).is_file():
+            raise MamTraError(f"{directory / name} is missing, which the text tokenizer needs; get the model again.")
+    try:
+        tokenizer = Tokenizer(BPE.from_file(str(directory / "vocab.json"), str(directory / "merges.txt")))
+    except Exception as error:  # the library raises bare Exception for malformed files
+        raise MamTraError(f"{directory} has a damaged vocab.json or merges.txt; get the model again.") from error
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS])
+    return tokenizer
+
+
+class BpeConfig(BaseModel):
+    """Contents of `text.json` for these models.
+
+    Attributes:
+        kind: the text units that the model reads.
+        fewest_tokens: a chunk this long is closed before it would pass `most_tokens`.
+        most_tokens: see above.
+        short_tokens: a last chunk under this goes to the one before it.
+        longest_tokens: a sentence without punctuation is cut so that no chunk is longer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["bpe"] = "bpe"
+    fewest_tokens: int = 60
+    most_tokens: int = 80
+    short_tokens: int = 20
+    longest_tokens: int = 200
+
+
+class BpeFrontend:
+    """Turns text into chunks and ids.
+
+    Args:
+        tokenizer: of the `tokenizers` library.
+        config: how text is cut.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, config: BpeConfig | None = None) -> None:
+        self.config, self._tokenizer = config or BpeConfig(), tokenizer
+
+    @classmethod
+    def load(cls, directory: Path | str) -> BpeFrontend:
+        """Open the text files of a model directory.
+
+        Raises:
+            MamTraError: a file is missing or damaged.
+        """
+        from tokenizers import Tokenizer
+
+        directory = Path(directory)
+        path, settings = directory / TOKENIZER_FILE, directory / CONFIG_FILE
+        if not path.is_file():
+            raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
+        try:
+            config = BpeConfig.model_validate(json.loads(settings.read_text(encoding="utf-8")))
+        except (OSError, json.JSONDecodeError, ValidationError) as error:
+            raise MamTraError(f"{settings} does not describe a text front end that this version knows.") from error
+        try:
+            return cls(Tokenizer.from_file(str(path)), config)
+        except Exception as error:  # the library raises bare Exception for malformed files
+            raise MamTraError(f"{path} is not a tokenizer file ({error}): fetch the model again.") from error
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of text ids."""
+        return self._tokenizer.get_vocab_size()
+
+    def normalize(self, text: str) -> str:
+        """English text as it is spoken. Text with ``<|...|>`` marks, tags or another script stays as it is written.
+
+        Raises:
+            MamTraError: nothing in it can be spoken.
+        """
+        text = " ".join(text.split())
+        if not any(char.isalnum() for char in _TAG.sub("", _MARK.sub("", text))):
+            raise MamTraError("There is nothing to say in this text: give it at least one word or number.")
+        if _MARK.search(text) or _TAG.search(text) or _FOREIGN.search(text):
+            return text
+        return normalize(text)
+
+    def segments(self, text: str) -> list[Segment]:
+        """Chunks of a text, each spoken on its own.
+
+        Sentences (and what colons and semicolons part) are joined up to `most_tokens`; text with ``<|...|>`` is cut like
+        any other.
+
+        Raises:
+            MamTraError: nothing in the text can be spoken, or a `[pause:...]` mark is malformed.
+        """
+        segments: list[Segment] = []
+        asked = pause = 0.0
+        for part in parse_markup(text):
+            if isinstance(part, Pause):
+                asked += part.seconds
+                continue
+            for paragraph in re.split(r"\n\s*\n", part):
+                try:
+                    chunks = self._chunks(self.normalize(paragraph))
+                except MamTraError:
+                    continue
+                for chunk in chunks:
+                    segments.append(Segment(chunk, asked or pause))
+                    asked, pause = 0.0, SENTENCE_PAUSE
+                pause = PARAGRAPH_PAUSE
+        if not segments:
+            raise MamTraError("There is nothing to say in this text: give it at least one word or number.")
+        return segments
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, special tokens in it included."""
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of some ids; special tokens are left out."""
+        return self._tokenizer.decode(ids)
+
+    def instruction(self, text: str) -> list[int]:
+        """Ids of an instruction on how to speak.
+
+        Raises:
+            MamTraError: it is empty.
+        """
+        words = text.removesuffix(END_OF_PROMPT).strip()
+        if not words:
+            raise MamTraError("The instruction is empty; say how to speak, such as 'Speak slowly.'.")
+        return self.encode(words + END_OF_PROMPT)
+
+    def _chunks(self, text: str) -> list[str]:
+        config = self.config
+        if text[-1] not in ".?!;:。？！；：\"”'":
+            text += "。" if _FOREIGN.search(text[-1]) else "."
+        chunks: list[str] = []
+        current = ""
+        for sentence in _SENTENCE.findall(text):
+            joined = current + sentence
+            if self._length(joined) > config.most_tokens and self._length(current) > config.fewest_tokens:
+                chunks.append(current)
+                joined = sentence
+            current = joined
+        if chunks and self._length(current) < config.short_tokens:
+            chunks[-1] += current
+        else:
+            chunks.append(current)
+        spoken = [chunk.strip() for chunk in chunks if any(char.isalnum() for char in chunk)]
+        return [piece for chunk in spoken for piece in cut_long(chunk, config.longest_tokens, self._length)]
+
+    def _length(self, text: str) -> int:
+        return len(self.encode(text))

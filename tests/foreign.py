@@ -1,0 +1,228 @@
+"""Tiny directories in the formats of others, with random weights, made without their software."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mamtra.audio.flow import Flow, FlowConfig
+from mamtra.audio.hift import HiFT, HiFTConfig
+from mamtra.models.causal_lm import CausalLM
+from mamtra.models.config import CausalLMConfig, SpeechLMConfig
+from mamtra.models.speech_lm import SpeechLM
+
+LAYERS = 4
+FLOW = FlowConfig(
+    input_size=16,
+    spk_embed_dim=16,
+    vocab_size=27,
+    encoder_heads=2,
+    encoder_ffn=32,
+    encoder_blocks=1,
+    encoder_up_blocks=1,
+    estimator_channels=16,
+    estimator_heads=2,
+    estimator_head_dim=8,
+    estimator_n_blocks=1,
+    estimator_mid_blocks=1,
+)
+COSYVOICE_YAML = """
+__set_seed1: !apply:random.seed [1986]
+sample_rate: 24000
+token_mel_ratio: 2
+chunk_size: 25
+llm: !new:some.package.LanguageModel
+    speech_token_size: 27
+    sampling: !name:some.package.sampling
+        top_p: 0.75
+        top_k: 24
+flow: !new:some.package.Flow
+    input_size: 16
+    output_size: 80
+    spk_embed_dim: 16
+    output_type: 'mel'
+    vocab_size: 27
+    input_frame_rate: 25
+    token_mel_ratio: !ref <token_mel_ratio>
+    pre_lookahead_len: 3
+    encoder: !new:some.package.Encoder
+        output_size: 16
+        attention_heads: 2
+        linear_units: 32
+        num_blocks: 1
+        dropout_rate: 0.1
+        input_layer: 'linear'
+        input_size: 16
+        static_chunk_size: !ref <chunk_size>
+    decoder: !new:some.package.Decoder
+        cfm_params: !new:some.package.Dict
+            content:
+                sigma_min: 1e-06
+                solver: 'euler'
+                t_scheduler: 'cosine'
+                inference_cfg_rate: 0.7
+        estimator: !new:some.package.Estimator
+            channels: [16]
+            attention_head_dim: 8
+            n_blocks: 1
+            num_mid_blocks: 1
+            num_heads: 2
+            static_chunk_size: !ref <chunk_size> * <token_mel_ratio>
+hift: !new:some.package.Vocoder
+    in_channels: 80
+    base_channels: 16
+    nb_harmonics: 8
+    sampling_rate: !ref <sample_rate>
+    nsf_alpha: 0.1
+    nsf_sigma: 0.003
+    nsf_voiced_threshold: 10
+    upsample_rates: [8, 5, 3]
+    upsample_kernel_sizes: [16, 11, 7]
+    istft_params:
+        n_fft: 16
+        hop_len: 4
+    resblock_kernel_sizes: [3, 7, 11]
+    resblock_dilation_sizes: [[1, 3, 5], [1, 3, 5], [1, 3, 5]]
+    source_resblock_kernel_sizes: [7, 7, 11]
+    source_resblock_dilation_sizes: [[1, 3, 5], [1, 3, 5], [1, 3, 5]]
+    lrelu_slope: 0.1
+    audio_limit: 0.99
+    f0_predictor: !new:some.package.Pitch
+        cond_channels: 8
+"""
+
+
+def shaken(state: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Weights with biases and norms that are not zeros and ones."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: value + 0.2 * torch.randn(value.shape, generator=generator) for name, value in state.items()}
+
+
+def huggingface_state(kind: str = "qwen2", tied: bool = False, seed: int = 0) -> dict[str, Tensor]:
+    """Weights for `huggingface_directory`."""
+    config = CausalLMConfig(
+        hidden_size=24,
+        intermediate_size=40,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        vocab_size=50,
+        attention_bias=kind == "qwen2",
+        tie_word_embeddings=tied,
+    )
+    return shaken(CausalLM(config, torch.Generator().manual_seed(seed)).state_dict(), seed)
+
+
+def huggingface_directory(
+    directory: Path,
+    kind: str = "qwen2",
+    *,
+    tied: bool = False,
+    dtype: torch.dtype = torch.float32,
+    shards: int = 1,
+    **changes: Any,
+) -> Path:
+    """A Qwen2 or Llama directory as transformers 4 writes it; `changes` go into its config.json, None removes an entry."""
+    directory.mkdir(parents=True)
+    config = {
+        "model_type": kind,
+        "hidden_act": "silu",
+        "hidden_size": 24,
+        "intermediate_size": 40,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1e4,
+        "vocab_size": 50,
+        "tie_word_embeddings": tied,
+        "eos_token_id": 3,
+        **changes,
+    }
+    config = {name: value for name, value in config.items() if value is not None}
+    (directory / "config.json").write_text(json.dumps(config))
+    (directory / "tokenizer.json").write_text("{}")
+    (directory / "generation_config.json").write_text('{"eos_token_id": [3, 5]}')
+    (directory / "LICENSE").write_text("as you like")
+    state = {name: value.to(dtype) for name, value in huggingface_state(kind, tied).items()}
+    if shards == 1:
+        save_file(state, directory / "model.safetensors")
+        return directory
+    names = [f"model-{i:05}-of-{shards:05}.safetensors" for i in range(1, shards + 1)]
+    home = {name: names[i * shards // len(state)] for i, name in enumerate(state)}
+    for file in names:
+        save_file({name: value for name, value in state.items() if home[name] == file}, directory / file)
+    index = {"metadata": {"total_size": 0}, "weight_map": home}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    return directory
+
+
+def cosyvoice_state(seed: int = 0) -> dict[str, Any]:
+    """What the llm.pt of a CosyVoice 2 training checkpoint holds, in small sizes."""
+    config = SpeechLMConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        text_vocab_size=40,
+        speech_codes=27,
+        speech_vocab_size=30,
+        eos_id=27,
+        fill_id=29,
+    )
+    state = shaken(SpeechLM(config, torch.Generator().manual_seed(seed)).state_dict(), seed)
+    state = {f"llm.model.{name}" if name.startswith("model.") else name: value for name, value in state.items()}
+    return {**state, "llm.model.lm_head.weight": state["llm.model.model.embed_tokens.weight"], "epoch": 3, "step": 7}
+
+
+def cosyvoice_directory(directory: Path, seed: int = 0) -> Path:
+    """A CosyVoice 2 directory as published, small; the two ONNX files are empty."""
+    backbone = directory / "CosyVoice-BlankEN"
+    backbone.mkdir(parents=True)
+    config = {
+        "architectures": ["Qwen2ForCausalLM"],
+        "hidden_act": "silu",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "max_window_layers": LAYERS,
+        "model_type": "qwen2",
+        "num_attention_heads": 4,
+        "num_hidden_layers": LAYERS,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1e6,
+        "sliding_window": 32768,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "use_sliding_window": False,
+        "vocab_size": 40,
+    }
+    (backbone / "config.json").write_text(json.dumps(config))
+    (backbone / "vocab.json").write_text(json.dumps({unit: i for i, unit in enumerate("etaoinshrdlucmfwyg.Ġ")}))
+    (backbone / "tokenizer_config.json").write_text("{}")
+    (backbone / "merges.txt").write_text("#version: 0.2\n")
+    (directory / "cosyvoice2.yaml").write_text(COSYVOICE_YAML)
+    for name in ("campplus.onnx", "speech_tokenizer_v2.onnx"):
+        (directory / name).write_bytes(b"")
+    torch.save(cosyvoice_state(seed), directory / "llm.pt")
+    torch.manual_seed(seed)
+    torch.save({**Flow(FLOW).state_dict(), "epoch": 3, "step": 7}, directory / "flow.pt")
+    vocoder = HiFT(HiFTConfig(base_channels=16, f0_channels=8)).state_dict()
+    torch.save({f"generator.{name}": value for name, value in vocoder.items()}, directory / "hift.pt")
+    whole = {
+        "embedding": torch.randn(1, 16),
+        "prompt_text": torch.arange(6, dtype=torch.int32)[None],
+        "flow_prompt_speech_token": torch.arange(5, dtype=torch.int32)[None],
+        "prompt_speech_feat": torch.randn(1, 10, 80) - 5,
+    }
+    torch.save({"ann": whole, "女": {"embedding": torch.randn(1, 16)}}, directory / "spk2info.pt")
+    return directory
