@@ -166,13 +166,14 @@ def test_export_brings_every_bit_back(source, tmp_path):
         ("    pre_lookahead_len: 3\n", "", r"lacks flow\.pre_lookahead_len"),
         ("<token_mel_ratio>", "<no_such_thing>", "cannot be looked up"),
         ("sample_rate: 24000", "sample_rate: 22050", "only 24000 is supported"),
+        ("    speech_token_size: 27", "    llm_input_size: 896\n    speech_token_size: 27", "896, but llm.pt has 32"),
     ],
 )
 def test_wrong_values_are_named(source, old, new, message):
     edit(source, old, new)
     with pytest.raises(MamTraError, match=message):
         model = mamtra.load(source).model
-        assert model.flow and model.vocoder
+        assert model.flow and model.vocoder and model.lm
 
 
 def test_nothing_in_the_yaml_is_executed(source, tmp_path):
@@ -183,6 +184,20 @@ def test_nothing_in_the_yaml_is_executed(source, tmp_path):
     (source / "cosyvoice2.yaml").write_text("a: [")
     with pytest.raises(MamTraError, match="cannot be read as YAML"):
         mamtra.load(source)
+
+
+def test_text_ids_without_a_row(source, tmp_path):
+    path = source / "CosyVoice-BlankEN" / "vocab.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "b": 20}))
+    for attempt in (lambda: mamtra.load(source).say("hello"), lambda: mamtra.convert(source, tmp_path / "made", SAME)):
+        with pytest.raises(MamTraError, match=r"41 text tokens, but llm\.pt only 40"):
+            attempt()
+
+
+def test_damaged_speaker(source):
+    torch.save({"ann": {"embedding": torch.full((1, 16), float("nan"))}}, source / "spk2info.pt")
+    with pytest.raises(MamTraError, match="damaged mel or embedding of the speaker 'ann'"):
+        mamtra.load(source).say("hello there.")
 
 
 @pytest.mark.parametrize("name", ["flow.pt", "hift.pt", "llm.pt", "spk2info.pt"])

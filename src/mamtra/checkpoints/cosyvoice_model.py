@@ -9,15 +9,23 @@ from torch import Tensor, nn
 
 from mamtra.audio.onnx_networks import OnnxSpeakerEncoder, OnnxSpeechTokenizer
 from mamtra.checkpoints.blank import load_strictly
-from mamtra.checkpoints.cosyvoice import BACKBONE, VOICE_SPACE, is_cosyvoice
-from mamtra.checkpoints.cosyvoice_parts import SAMPLE_RATE, YAML, load_flow, load_vocoder, read_generation
+from mamtra.checkpoints.cosyvoice import VOICE_SPACE, is_cosyvoice
+from mamtra.checkpoints.cosyvoice_parts import (
+    SAMPLE_RATE,
+    YAML,
+    check_language_model,
+    load_flow,
+    load_vocoder,
+    open_text,
+    read_generation,
+)
 from mamtra.checkpoints.cosyvoice_speakers import read_speakers
 from mamtra.checkpoints.cosyvoice_yaml import Settings
 from mamtra.checkpoints.model import Model
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
-from mamtra.text.bpe import BpeFrontend, build_qwen_tokenizer
+from mamtra.text.bpe import BpeFrontend
 
 SPEECH_TOKENIZER = "speech_tokenizer_v2.onnx"
 SPEAKER_ENCODER = "campplus.onnx"
@@ -46,6 +54,7 @@ class CosyVoiceModel(Model):
     def _load(self, section: str) -> nn.Module:
         if section == "lm":
             stored = open_language_model(self.directory)
+            check_language_model(self._settings, stored.config)
             weights = {name: stored.read(name).to(self.dtype) for name in stored.names}
             return load_strictly(PARTS["lm"].build(stored.config), weights, str(stored.source.path))
         if section == "flow":
@@ -59,4 +68,4 @@ class CosyVoiceModel(Model):
         raise MamTraError(f"A CosyVoice 2 model has no part {section!r}.")
 
     def _open_text(self) -> BpeFrontend:
-        return BpeFrontend(build_qwen_tokenizer(self.directory / BACKBONE))
+        return BpeFrontend(open_text(self.directory, open_language_model(self.directory).config))

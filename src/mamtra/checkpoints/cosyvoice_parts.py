@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
@@ -11,10 +11,15 @@ from torch import Tensor, nn
 from mamtra.audio.flow import Flow, FlowConfig
 from mamtra.audio.hift import HiFT, HiFTConfig
 from mamtra.checkpoints.blank import build_blank, describe_difference, load_strictly
-from mamtra.checkpoints.cosyvoice import PickledTensors
+from mamtra.checkpoints.cosyvoice import BACKBONE, PickledTensors
 from mamtra.checkpoints.cosyvoice_yaml import Settings
 from mamtra.checkpoints.native import GenerationConfig, first_problem
 from mamtra.errors import MamTraError
+from mamtra.models.config import SpeechLMConfig
+from mamtra.text.bpe import build_qwen_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 YAML = "cosyvoice2.yaml"
 FLOW = "flow.pt"
@@ -108,6 +113,37 @@ def read_generation(settings: Settings) -> GenerationConfig:
     """
     found = {name: settings.get("llm.sampling." + name, None) for name in ("top_p", "top_k", "win_size", "tau_r")}
     return _checked(settings, GenerationConfig, **{name: value for name, value in found.items() if value is not None})
+
+
+def check_language_model(settings: Settings, config: SpeechLMConfig) -> None:
+    """Compare cosyvoice2.yaml with the sizes that the tensors of llm.pt have.
+
+    Raises:
+        MamTraError: they differ.
+    """
+    for place, found in (
+        ("llm.speech_token_size", config.speech_codes),
+        ("llm.llm_input_size", config.hidden_size),
+        ("llm.llm_output_size", config.hidden_size),
+    ):
+        said = settings.get(place, found)
+        if said != found:
+            raise MamTraError(f"{settings.path} has {place} {said!r}, but llm.pt has {found}; get the model again.")
+
+
+def open_text(directory: Path, config: SpeechLMConfig) -> Tokenizer:
+    """The text tokenizer, whose ids all have a row in the language model.
+
+    Raises:
+        MamTraError: its files are missing or damaged, or some ids have no row.
+    """
+    tokenizer = build_qwen_tokenizer(directory / BACKBONE)
+    if tokenizer.get_vocab_size() > config.text_vocab_size:
+        raise MamTraError(
+            f"{directory / BACKBONE} has {tokenizer.get_vocab_size()} text tokens, but llm.pt only "
+            f"{config.text_vocab_size}; get the model again."
+        )
+    return tokenizer
 
 
 def load_flow(directory: Path, settings: Settings) -> Flow:

@@ -32,6 +32,8 @@ def _shelf(model: str | None):
 
 def list_voices(model: str | None = _MODEL, as_json: bool = _JSON) -> None:
     """List the voices of a model and your own."""
+    from mamtra.checkpoints.find import find_model
+    from mamtra.checkpoints.open_model import open_model
     from mamtra.voices import read_info
 
     shelf = _shelf(model)
@@ -39,6 +41,9 @@ def list_voices(model: str | None = _MODEL, as_json: bool = _JSON) -> None:
     for name, path in shelf.paths().items():
         info = read_info(path).model_dump(include={"name", "language", "gender", "description", "licence"})
         rows.append({**info, "origin": "user" if shelf.is_users(name) else "model"})
+    for name in open_model(find_model(model)).speakers:
+        facts = {"name": name, "language": "", "gender": "", "description": "preset speaker", "licence": ""}
+        rows.append({**facts, "origin": "model"})
     if as_json:
         print(json.dumps(rows))
         return

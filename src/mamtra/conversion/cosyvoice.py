@@ -7,23 +7,33 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
-from mamtra.checkpoints.cosyvoice import BACKBONE, VOICE_SPACE
-from mamtra.checkpoints.cosyvoice_parts import FLOW, VOCODER, YAML, load_flow, load_vocoder, read_generation
+from mamtra.checkpoints.cosyvoice import VOICE_SPACE
+from mamtra.checkpoints.cosyvoice_parts import (
+    FLOW,
+    VOCODER,
+    YAML,
+    check_language_model,
+    load_flow,
+    load_vocoder,
+    open_text,
+    read_generation,
+)
 from mamtra.checkpoints.cosyvoice_speakers import read_speakers
 from mamtra.checkpoints.cosyvoice_yaml import Settings
 from mamtra.checkpoints.json_files import write_json
 from mamtra.checkpoints.native import GENERATION
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import pack
-from mamtra.text.bpe import CONFIG_FILE, TOKENIZER_FILE, BpeConfig, build_qwen_tokenizer
+from mamtra.checkpoints.tensor_files import TensorInfo
+from mamtra.checkpoints.tensor_writer import TensorWriter
+from mamtra.models.config import SpeechLMConfig
+from mamtra.text.bpe import CONFIG_FILE, TOKENIZER_FILE, BpeConfig
 from mamtra.voices import Voice
 
 _ONNX = {"speech_tokenizer_v2.onnx": "speech_tokenizer.onnx", "campplus.onnx": "speaker_encoder.onnx"}
 
 
-def write_other_parts(source: Path, folder: Path) -> dict[str, Any]:
+def write_other_parts(source: Path, folder: Path, lm: SpeechLMConfig) -> dict[str, Any]:
     """Write flow, vocoder, ONNX files, tokenizer, front end, preset voices and sampling defaults.
 
     Flow and vocoder keep their float32 values, the vocoder with weight norm folded in. A directory without cosyvoice2.yaml
@@ -32,6 +42,7 @@ def write_other_parts(source: Path, folder: Path) -> dict[str, Any]:
     Args:
         source: a CosyVoice 2 directory.
         folder: where the model directory is being made.
+        lm: sizes of the language model, which the files have to fit.
 
     Returns:
         sections of config.json.
@@ -42,17 +53,22 @@ def write_other_parts(source: Path, folder: Path) -> dict[str, Any]:
     if not (source / YAML).is_file():
         return {}
     settings = Settings(source / YAML)
+    check_language_model(settings, lm)
     sections = {}
     for section, load in (("flow", load_flow), ("vocoder", load_vocoder)):
         module = load(source, settings)
         header = {"format": "pt", "storage": "float32"}
-        save_file(pack(module.state_dict(), "float32"), folder / PARTS[section].file, metadata=header)
+        state = module.state_dict()
+        infos = {name: TensorInfo(tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
+        with TensorWriter(folder / PARTS[section].file, infos, metadata=header) as writer:
+            for name, tensor in state.items():
+                writer.write(name, pack({name: tensor}, "float32")[name])
         sections[section] = module.config.model_dump(mode="json")
-        del module
+        del module, state
     for name, place in _ONNX.items():
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / place)
-    build_qwen_tokenizer(source / BACKBONE).save(str(folder / TOKENIZER_FILE))
+    open_text(source, lm).save(str(folder / TOKENIZER_FILE))
     write_json(folder / CONFIG_FILE, BpeConfig().model_dump(mode="json"))
     write_json(folder / GENERATION, read_generation(settings).model_dump(mode="json"))
     for number, (name, tensors) in enumerate(read_speakers(source).items(), start=1):

@@ -116,7 +116,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
     for place, source in teacher.companions.items():
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / place)
-    parts = write_other_parts(teacher.directory, folder) if teacher.kind == "cosyvoice2" else {}
+    parts = write_other_parts(teacher.directory, folder, teacher.config) if teacher.kind == "cosyvoice2" else {}
     config = {**teacher.settings, **parts, teacher.section: conversion.config.model_dump(mode="json")}
     base = base_of(teacher.directory) if teacher.kind == "native" else None
     if base is not None:

@@ -25,6 +25,8 @@ class Span:
         positions: (B, L) int64 where rows differ, else None.
         mask: (B or 1, 1, L, start + L) bool, True where a query may look; None for plain causal attention without a
             past.
+        valid: (B, L) bool, False in the padding before left-padded rows; None where there is none. Only the Mamba mixers
+            read it, the mask tells attention.
     """
 
     cos: Tensor
@@ -33,6 +35,7 @@ class Span:
     lengths: Tensor | None = None
     positions: Tensor | None = None
     mask: Tensor | None = None
+    valid: Tensor | None = None
 
     @classmethod
     def without_state(cls, length: int, config: BackboneConfig, device: torch.device) -> Span:
@@ -74,9 +77,7 @@ class Attention(nn.Module):
         q, k, v = (self._heads(proj(hidden)) for proj in (self.q_proj, self.k_proj, self.v_proj))
         q, k = apply_rope(q, span.cos, span.sin), apply_rope(k, span.cos, span.sin)
         if state is not None:
-            _write(state, torch.stack((k, v), 1), span)
-            if span.mask is not None:
-                k, v = state.kv[:, :, :, : span.mask.shape[-1]].unbind(1)
+            k, v = state.append(k, v, span)
         k, v = self._repeat(k), self._repeat(v)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=span.mask, is_causal=span.mask is None)
         return self.o_proj(y.transpose(1, 2).flatten(2))
@@ -86,13 +87,3 @@ class Attention(nn.Module):
 
     def _repeat(self, x: Tensor) -> Tensor:
         return x.unsqueeze(2).expand(-1, -1, self.repeats, -1, -1).flatten(1, 2)
-
-
-def _write(state: AttentionState, kv: Tensor, span: Span) -> None:
-    """Put (B, 2, kv_heads, L, head_dim) at the positions of the span."""
-    if span.positions is None:
-        state.kv[:, :, :, span.start : span.start + kv.shape[3]] = kv
-        return
-    row = torch.arange(kv.shape[0], device=kv.device)[:, None]
-    # Indices on both sides of two slices: the indexed axes (B, L) come first.
-    state.kv[row, :, :, span.positions] = kv.permute(0, 3, 1, 2, 4).to(state.kv.dtype)

@@ -64,9 +64,14 @@ class MambaMixer(nn.Module):
     def forward(self, hidden: Tensor, span: Span, state: MambaState | None = None) -> Tensor:
         """Mix (B, L, hidden_size) along L; ``state`` is read and moved on where there is one."""
         z, xbc, dt = self.in_proj(hidden).split(self.in_sizes, -1)
+        padding = None if span.valid is None else ~span.valid[..., None]
+        if padding is not None:
+            xbc = xbc.masked_fill(padding, 0)  # as a sequence that begins behind it sees what was before
         past = None if state is None else state.conv
         conv, conv_state = causal_conv1d(xbc, self.conv1d.weight.squeeze(1), self.conv1d.bias, past, span.lengths)
         conv = conv if self.discrete else F.silu(conv)
+        if padding is not None:
+            conv = conv.masked_fill(padding, 0)  # the convolution has a bias; nothing of it may enter the memory
         x, B, C = conv.to(z.dtype).split(self.conv_sizes, -1)
         x, dt = self._repeat(self._heads(x)), F.softplus(dt.float() + self.dt_bias.float())
         y, ssm_state = ssd(

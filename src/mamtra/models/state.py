@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from torch import Tensor
 from mamtra.errors import MamTraError
 from mamtra.models.config import BackboneConfig
 from mamtra.ops.rope import rope_table
+
+if TYPE_CHECKING:
+    from mamtra.models.attention import Span
 
 
 @dataclass
@@ -21,6 +25,29 @@ class AttentionState:
     """
 
     kv: Tensor
+
+    def append(self, k: Tensor, v: Tensor, span: Span) -> tuple[Tensor, Tensor]:
+        """Write the keys and values of a pass; what its queries look at comes back.
+
+        Args:
+            k: (B, kv_heads, L, head_dim), already turned.
+            v: the same shape.
+            span: of the pass.
+
+        Returns:
+            Keys and values (B, kv_heads, positions of the span's mask, head_dim); without a mask those that were given.
+        """
+        kv = torch.stack((k, v), 1)
+        if span.positions is None:
+            self.kv[:, :, :, span.start : span.start + kv.shape[3]] = kv
+        else:
+            row = torch.arange(kv.shape[0], device=kv.device)[:, None]
+            # Indices on both sides of two slices: the indexed axes (B, L) come first.
+            self.kv[row, :, :, span.positions] = kv.permute(0, 3, 1, 2, 4).to(self.kv.dtype)
+        if span.mask is None:
+            return k, v
+        keys, values = self.kv[:, :, :, : span.mask.shape[-1]].unbind(1)
+        return keys, values
 
 
 @dataclass

@@ -1,0 +1,184 @@
+"""Converting a language model of CosyVoice 2's size on a CPU: seconds and memory, beside a plain conversion in memory.
+
+    python benchmarks/conversion.py [--ratio 1:1] [--runs 3] [--out docs/results/conversion.json]
+
+Weights are random, sizes those of CosyVoice 2 (24 layers of 896, 14 heads on 2, 151,936 text tokens, float32). ``streamed`` is
+`mamtra.convert`; ``in memory`` reads the whole model, converts the modules and saves them; ``copy`` only copies the file. They take
+turns, each in a process of its own. Memory is the greatest resident size less that of a process that has only imported the package.
+Works on Linux and macOS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from record import circumstances, footnotes, say_progress, table, write_results
+
+from mamtra.checkpoints.open_lm import open_language_model
+from mamtra.conversion.convert import Conversion
+from mamtra.conversion.options import TransferOptions
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.plan import LayerPlan
+from mamtra.models.speech_lm import SpeechLM
+
+WAYS = ("streamed", "in memory", "copy")
+RATIOS = ("1:1", "1:3", "1:5", "1:11", "0:1")
+COSYVOICE2 = {
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1e6,
+}
+WORK = """
+import resource, sys, time
+import torch, mamtra.conversion.directory
+from mamtra.checkpoints.native import save_model
+from mamtra.checkpoints.open_lm import open_language_model
+from mamtra.conversion.transfer import convert_attention_to_mamba
+from mamtra.models.plan import LayerPlan
+from mamtra.models.speech_lm import SpeechLM
+way, src, dst, ratio = sys.argv[1:]
+plan = LayerPlan.from_ratio(24, ratio)
+began = time.perf_counter()
+if way == "streamed":
+    mamtra.convert(src, dst, plan)
+elif way == "in memory":
+    stored = open_language_model(src)
+    with torch.device("meta"):
+        lm = SpeechLM(stored.config)
+    lm.load_state_dict({name: tensor.clone() for name, tensor in
+                        ((name, stored.read(name)) for name in stored.names)}, assign=True)
+    student, _ = convert_attention_to_mamba(lm, plan, generator=torch.Generator().manual_seed(0))
+    save_model(dst, {"lm": student})
+seconds = time.perf_counter() - began
+print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+def write_source(directory: Path) -> None:
+    """The language model of CosyVoice 2 as it is published, with random weights."""
+    config = SpeechLMConfig(
+        **COSYVOICE2, head_dim=64, text_vocab_size=151936, speech_codes=6561, speech_vocab_size=6564, eos_id=6561, fill_id=6563
+    )  # fmt: skip
+    state = SpeechLM(config, torch.Generator().manual_seed(0)).state_dict()
+    state = {f"llm.model.{name}" if name.startswith("model.") else name: value for name, value in state.items()}
+    state["llm.model.lm_head.weight"] = state["llm.model.model.embed_tokens.weight"]
+    (directory / "CosyVoice-BlankEN").mkdir(parents=True)
+    sizes = {"model_type": "qwen2", "vocab_size": 151936, "tie_word_embeddings": True, **COSYVOICE2}
+    (directory / "CosyVoice-BlankEN" / "config.json").write_text(json.dumps(sizes))
+    torch.save(state, directory / "llm.pt")
+
+
+def run_once(way: str, src: Path, dst: Path, ratio: str, threads: int) -> tuple[float, int]:
+    """Seconds of the work itself, and the greatest resident size in bytes of its process."""
+    if way == "copy":
+        began = time.perf_counter()
+        shutil.copyfile(src / "llm.pt", dst)
+        return time.perf_counter() - began, 0
+    command = [sys.executable, "-c", WORK, way, str(src), str(dst), ratio]
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    seconds, peak = done.stdout.split()[-2:]
+    return float(seconds), int(peak)
+
+
+def measure(folder: Path, ratio: str, runs: int, threads: int, tick: Any) -> dict[str, Any]:
+    """All ways in turn, `runs` times."""
+    src = folder / "source"
+    # a process of its own: Linux counts what the parent held when it forked as memory of the child
+    writer = multiprocessing.get_context("spawn").Process(target=write_source, args=(src,))
+    writer.start()
+    writer.join()
+    teacher = open_language_model(src)
+    idle = run_once("nothing", src, folder / "none", ratio, threads)[1]
+    found: dict[str, Any] = {way: {"seconds": [], "peak_bytes": []} for way in WAYS}
+    for _ in range(runs):
+        for way in WAYS:
+            dst = folder / "made"
+            seconds, peak = run_once(way, src, dst, ratio, threads)
+            found[way]["seconds"].append(seconds)
+            found[way]["peak_bytes"].append(max(0, peak - idle))
+            if dst.is_dir():
+                found[way]["bytes"] = sum(file.stat().st_size for file in dst.glob("*.safetensors"))
+                shutil.rmtree(dst)
+            else:
+                dst.unlink()
+            tick()
+    plans = {r: Conversion(teacher, LayerPlan.from_ratio(24, r)) for r in RATIOS}
+    no_biases = TransferOptions(qkv_bias="drop")
+    plans["1:1, biases of q, k, v dropped"] = Conversion(teacher, LayerPlan.from_ratio(24, "1:1"), no_biases)
+    parameters = {r: plan.parameters for r, plan in plans.items()}
+    with torch.device("meta"):
+        built = {r: sum(p.numel() for p in SpeechLM(plan.config).parameters()) for r, plan in plans.items()}
+    return {
+        "source_bytes": (src / "llm.pt").stat().st_size,
+        "largest_tensor_bytes": max(info.bytes for info in teacher.source.tensors.values()),
+        "idle_bytes": idle,
+        "ways": found,
+        "teacher_parameters": teacher.parameters,
+        "parameters": {"by shapes": parameters, "of the modules": built},
+    }
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page, in Markdown."""
+    ways = result["ways"]
+    base = statistics.median(ways["streamed"]["seconds"])
+    rows = []
+    for way in WAYS:
+        seconds, peaks = ways[way]["seconds"], ways[way]["peak_bytes"]
+        middle = statistics.median(seconds)
+        memory = f"{statistics.median(peaks) / 2**20:,.0f}" if max(peaks) else "-"
+        rows.append((way, f"{middle:.1f} ({min(seconds):.1f} to {max(seconds):.1f})", f"{middle / base:.2f}", memory))
+    before = result["teacher_parameters"]
+    counted = result["parameters"]
+    counts = [
+        (ratio, f"{n:,}", f"{counted['of the modules'][ratio]:,}", f"{(n - before) / 1e6:+.2f} M")
+        for ratio, n in counted["by shapes"].items()
+    ]
+    return "\n\n".join([
+        "# Converting a model of CosyVoice 2's size",
+        f"{before:,} parameters in float32, {result['source_bytes'] / 2**20:,.0f} MiB in llm.pt, "
+        f"largest tensor {result['largest_tensor_bytes'] / 2**20:,.0f} MiB; random weights; ratio {result['ratio']}; median of "
+        f"{result['runs']} runs (least to greatest). Memory is beyond the {result['idle_bytes'] / 2**20:,.0f} MiB of a process "
+        "that has only imported the package. `streamed` also hashes the source, reads the result back and checks it.",
+        table(("way", "seconds", "ratio", "memory, MiB"), rows),
+        "## Parameters",
+        table(("ratio", "by shapes", "of the modules", "against the teacher"), counts),
+        "## How it was measured",
+        footnotes(result),
+    ]) + "\n"  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ratio", default="1:1")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/conversion.json"))
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder, say_progress("Converting") as bar:
+        task = bar.add_task("", total=args.runs * len(WAYS))
+        found = measure(Path(folder), args.ratio, args.runs, args.threads, lambda: bar.advance(task))
+    about = {"benchmark": "conversion", **circumstances(sys.argv, args.threads), "ratio": args.ratio, "runs": args.runs}
+    result = about | found
+    print(write_results(args.out, result, render(result)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""CosyVoice 2 through the command line: speak, convert, list speakers, export."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from mamtra.cli.app import main
+from tests.foreign import cosyvoice_directory, cosyvoice_state
+
+
+@pytest.fixture
+def source(tmp_path):
+    return str(cosyvoice_directory(tmp_path / "cosy"))
+
+
+def test_say_convert_say_export(source, tmp_path, capsys):
+    say = ["say", "hello there.", "-o", "a.wav", "--seed", "1", "--json", "--model"]
+    assert main([*say, source, "--instruct", "slow."]) == 0
+    assert json.loads(capsys.readouterr().out)["voice"] == "ann"
+    assert main(["convert", source, "made", "--ratio", "1:1"]) == 0
+    assert "flow.pt" in capsys.readouterr().out
+    assert main([*say, "made", "--voice", "speaker-2"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "made"
+    assert main(["convert", source, "same", "--ratio", "1:0"]) == 0
+    assert main(["export", "same", "llm.pt", "--json"]) == 0
+    name = "llm_decoder.weight"
+    assert torch.equal(torch.load(tmp_path / "llm.pt", weights_only=True)[name], cosyvoice_state()[name])
+
+
+def test_mistakes_are_one_sentence(source, capsys, model):
+    assert main(["convert", source, "made", "--ratio", "1:1"]) == 0
+    capsys.readouterr()
+    for words, message in (
+        (["export", "made", "llm.pt"], "2 Mamba layers"),
+        (["say", "Hi.", "--model", model, "--instruct", "Slow."], "follows no instructions"),
+        (["say", "hi.", "--model", source, "--voice", "bob"], "no voice 'bob'"),
+    ):
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
+def test_preset_speakers_are_listed(source, capsys):
+    assert main(["voices", "list", "--model", source, "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["ann", "女"]
