@@ -212,7 +212,7 @@ def _by_word_errors(model: Model, settings: RankSettings, spoken: Spoken, voice:
 
 def _with_lm(model: Model, lm: SpeechLM) -> Model:
     parts = {"lm": lm, "flow": model.flow, "vocoder": model.vocoder}
-    return Model(model.directory, model.device, model.dtype, parts)
+    return type(model)(model.directory, model.device, model.dtype, parts)
 
 
 def _speak(model: Model, voice: Voice, segments: Sequence[tuple[list[int], float]], seed: int) -> np.ndarray:

@@ -75,7 +75,7 @@ class MambaMixer(nn.Module):
         x, B, C = conv.to(z.dtype).split(self.conv_sizes, -1)
         x, dt = self._repeat(self._heads(x)), F.softplus(dt.float() + self.dt_bias.float())
         y, ssm_state = ssd(
-            x / dt[..., None] if self.discrete else x,  # the recurrence multiplies by dt again
+            (x / dt[..., None]).to(x.dtype) if self.discrete else x,  # the recurrence multiplies by dt again
             dt,
             # In half precision exp(A_log) would lose most of its digits.
             -torch.exp(self.A_log.float()),
