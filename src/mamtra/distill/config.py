@@ -1,0 +1,298 @@
+"""Settings of a distillation: a YAML file, read strictly, with dotted changes from the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mamtra.checkpoints.native import first_problem
+from mamtra.conversion.options import TransferOptions
+from mamtra.distill.losses import DistillLossConfig
+from mamtra.errors import MamTraError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TeacherSettings(_Strict):
+    """Who teaches.
+
+    Attributes:
+        model: directory or name.
+        cache: directory of stored outputs (made where it is empty, shared by all trainings with this teacher and corpus);
+            None computes them on line.
+        top_k: largest logits of each position that a cache keeps; the mass of the rest is kept exactly, as one class.
+    """
+
+    model: str
+    cache: str | None = None
+    top_k: int = Field(64, ge=1)
+
+
+class StudentSettings(_Strict):
+    """Who learns: a hybrid directory, or the plan by which the teacher becomes one.
+
+    Attributes:
+        model: directory that `mamtra convert` or a training made; the other settings are then not used.
+        ratio: attention to Mamba layers.
+        strategy: of the plan.
+        ranking: file for the importance strategies.
+        attention: layers that keep attention, instead of a ratio.
+        transfer: what the new layers begin as.
+        seed: of their draws.
+    """
+
+    model: str | None = None
+    ratio: str | None = None
+    strategy: str = "block-beg"
+    ranking: str | None = None
+    attention: tuple[int, ...] | None = None
+    transfer: TransferOptions = TransferOptions()
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> StudentSettings:
+        if sum(given is not None for given in (self.model, self.ratio, self.attention)) != 1:
+            raise ValueError("give one of model, ratio and attention")
+        return self
+
+
+class DataSettings(_Strict):
+    """What is learnt.
+
+    Attributes:
+        train: directory of token shards.
+        held_out: share of the utterances that is kept aside for measuring, or another directory of token shards.
+        share: share of the rest that is used, drawn with `seed`.
+        sources: names of the sources to use; all by default.
+        verify: compare shards with their hashes before training.
+        seed: of the draws.
+    """
+
+    train: str
+    held_out: float | str = 0.01
+    share: float = Field(1.0, gt=0, le=1)
+    sources: tuple[str, ...] | None = None
+    verify: bool = True
+    seed: int = 0
+
+
+class BatchSettings(_Strict):
+    """What one step sees.
+
+    Attributes:
+        tokens: positions of a micro-batch, padding included.
+        accumulation: micro-batches of a step, dealt out to all processes.
+        layout: of the sequences.
+        join: share of the utterances that are put behind another one of the same speaker.
+        disturbed: share of the speech codes in the input that are drawn at random.
+        lengths: of the buckets; chosen by the data when left out.
+    """
+
+    tokens: int = Field(40_000, ge=8)
+    accumulation: int = Field(1, ge=1)
+    layout: Literal["unistream", "bistream", "mixed"] = "unistream"
+    join: float = Field(0.0, ge=0, le=1)
+    disturbed: float = Field(0.0, ge=0, le=1)
+    lengths: tuple[int, ...] | None = None
+
+
+class OptimizerSettings(_Strict):
+    """How weights move. The defaults are the paper's (Adam, 1e-5), clipping that of CosyVoice 2's recipe.
+
+    Attributes:
+        name: adamw decays matrices, adam nothing.
+        lr: at its peak.
+        betas: of Adam.
+        eps: of Adam.
+        weight_decay: of adamw.
+        clip: greatest norm of the gradient.
+        schedule: behind the warm-up.
+        warmup: share of the training with a rising rate.
+        floor: share of `lr` at the end of a cosine.
+        average: decay of the running average of the weights, which is what is measured and kept; 0 for none.
+        train: ``mamba`` moves the parameters of Mamba mixers alone.
+    """
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: float = Field(1e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(5.0, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: float = Field(0.0, ge=0, le=1)
+    floor: float = Field(0.0, ge=0, le=1)
+    average: float = Field(0.0, ge=0, lt=1)
+    train: Literal["all", "mamba"] = "all"
+
+
+class RunSettings(_Strict):
+    """How long, where and how.
+
+    Attributes:
+        steps: optimiser steps.
+        epochs: instead of steps: passes over the corpus.
+        minutes: ends the training earlier; schedules follow whichever is further.
+        seed: of the order.
+        device: cpu, cuda, cuda:N; chosen when left out. Processes of torchrun take one GPU each.
+        precision: ``bf16`` computes matrix products in bfloat16 over float32 weights.
+        compile: compile the layers with torch.compile.
+        cuda_graph: capture steps as CUDA graphs, one for each bucket; thin models train many times faster.
+        gradient_checkpointing: trade time for memory.
+        loss_chunk: positions whose logits are in memory at a time.
+        log_every: steps.
+        evaluate_every: steps between measurements on the utterances kept aside; 0 for the end only.
+        evaluate_utterances: at most so many of them.
+        save_every: steps between checkpoints; 0 for the end only.
+        keep: checkpoints that stay.
+        tensorboard: write TensorBoard events too.
+    """
+
+    steps: int | None = Field(None, ge=1)
+    epochs: float | None = Field(None, gt=0)
+    minutes: float | None = Field(None, gt=0)
+    seed: int = 0
+    device: str | None = None
+    precision: Literal["float32", "bf16"] = "bf16"
+    compile: bool = False
+    cuda_graph: bool = False
+    gradient_checkpointing: bool = False
+    loss_chunk: int = Field(8192, ge=1)
+    log_every: int = Field(50, ge=1)
+    evaluate_every: int = Field(500, ge=0)
+    evaluate_utterances: int = Field(500, ge=1)
+    save_every: int = Field(500, ge=0)
+    keep: int = Field(2, ge=1)
+    tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> RunSettings:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give one of steps and epochs")
+        return self
+
+
+class DistillConfig(_Strict):
+    """A whole training.
+
+    Attributes:
+        out: directory of checkpoints, log and the trained student.
+        teacher: who teaches.
+        student: who learns.
+        data: what is learnt.
+        losses: what is added up.
+        batch: what one step sees.
+        optimizer: how weights move.
+        run: how long, where and how.
+    """
+
+    out: str
+    teacher: TeacherSettings
+    student: StudentSettings
+    data: DataSettings
+    losses: DistillLossConfig = DistillLossConfig()
+    batch: BatchSettings = BatchSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    run: RunSettings
+
+    @model_validator(mode="after")
+    def _cache_fits(self) -> DistillConfig:
+        if self.teacher.cache is not None:
+            if self.batch.layout != "unistream" or self.batch.join or self.batch.disturbed:
+                raise ValueError("teacher.cache needs batch.layout unistream, batch.join 0 and batch.disturbed 0")
+            if self.losses.emb_weight and self.losses.emb_target != "embedding":
+                raise ValueError(
+                    "teacher.cache holds logits only: set losses.emb_weight to 0 or emb_target to embedding"
+                )
+        return self
+
+    def what_decides(self) -> dict[str, Any]:
+        """The settings that the weights depend on; a training may go on with others changed."""
+        content = self.model_dump(mode="json")
+        content.pop("out")
+        kept = ("steps", "epochs", "minutes", "seed", "precision")
+        content["run"] = {name: content["run"][name] for name in kept}
+        content["data"].pop("verify")
+        return content
+
+
+def read_config(path: str | os.PathLike, changes: Iterable[str] = ()) -> DistillConfig:
+    """Read a YAML file.
+
+    Args:
+        path: of the file.
+        changes: ``key=value`` with dotted keys, such as ``optimizer.lr=2e-5``; values are YAML.
+
+    Raises:
+        MamTraError: the file is missing or is not YAML, or a setting is unknown, missing or of the wrong kind.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MamTraError(f"There is no configuration {path}; name a YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MamTraError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise MamTraError(f"{path} should hold settings, KEY: VALUE a line.")
+    for change in changes:
+        _change(content, change)
+    return parse_config(content, str(path))
+
+
+def parse_config(content: dict[str, Any], where: str = "the configuration") -> DistillConfig:
+    """Settings from a nested dictionary.
+
+    Raises:
+        MamTraError: a setting is unknown, missing or of the wrong kind.
+    """
+    try:
+        return DistillConfig.model_validate(content)
+    except ValidationError as error:
+        unknown = next((found for found in error.errors() if found["type"] == "extra_forbidden"), None)
+        if unknown is not None:
+            key = ".".join(map(str, unknown["loc"]))
+            raise MamTraError(f"There is no setting {key}; {_known(unknown['loc'])}.") from error
+        raise MamTraError(f"{where}: {first_problem(error)}.") from error
+
+
+def _change(content: dict[str, Any], change: str) -> None:
+    key, sign, text = change.partition("=")
+    if not sign or not key:
+        raise MamTraError(f"{change!r} is no change of a setting; write key=value, such as optimizer.lr=2e-5.")
+    *parents, last = key.split(".")
+    place = content
+    for name in parents:
+        below = place.setdefault(name, {})
+        if not isinstance(below, dict):
+            raise MamTraError(f"There is no setting {key}: {name} holds a value, not a section.")
+        place = below
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise MamTraError(f"The value of {change!r} cannot be read as YAML.") from error
+    place[last] = _number(value)
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes 2e-5 for a word."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _known(place: tuple[int | str, ...]) -> str:
+    model: type[BaseModel] = DistillConfig
+    for name in place[:-1]:
+        model = model.model_fields[str(name)].annotation
+    return f"known are {', '.join(model.model_fields)}"
