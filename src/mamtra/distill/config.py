@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,22 @@ from mamtra.checkpoints.native import first_problem
 from mamtra.conversion.options import TransferOptions
 from mamtra.distill.losses import DistillLossConfig
 from mamtra.errors import MamTraError
+
+
+class _Loader(yaml.SafeLoader):
+    """Numbers as in YAML 1.2: 1:3 is a word here, not 63, and 2e-5 a number."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, rule) for tag, rule in rules if tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?\d+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"(?:[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+    list("-+.0123456789"),
+)
 
 
 class _Strict(BaseModel):
@@ -235,7 +252,7 @@ def read_config(path: str | os.PathLike, changes: Iterable[str] = ()) -> Distill
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise MamTraError(f"There is no configuration {path}; name a YAML file.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -275,20 +292,10 @@ def _change(content: dict[str, Any], change: str) -> None:
             raise MamTraError(f"There is no setting {key}: {name} holds a value, not a section.")
         place = below
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise MamTraError(f"The value of {change!r} cannot be read as YAML.") from error
-    place[last] = _number(value)
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 takes 2e-5 for a word."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    place[last] = value
 
 
 def _known(place: tuple[int | str, ...]) -> str:
