@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch._dynamo
 from torch import Tensor
+
+from mamtra.models.speech_lm import SpeechLM
+
+_VARIANTS = 512
+"""Compiled forms of one layer: a length of each bucket, two kinds, teacher and student, with and without gradients."""
 
 
 class Captured:
@@ -55,3 +61,13 @@ class Captured:
 
 def _shapes(inputs: dict[str, Tensor]) -> tuple:
     return tuple((name, tuple(value.shape)) for name, value in sorted(inputs.items()))
+
+
+def compile_layers(*models: SpeechLM) -> None:
+    """Compile the layers of some models one by one, for each shape anew; the same kind of layer is compiled once."""
+    for name in ("recompile_limit", "accumulated_recompile_limit", "cache_size_limit", "accumulated_cache_size_limit"):
+        if hasattr(torch._dynamo.config, name):  # the names changed with torch 2.6
+            setattr(torch._dynamo.config, name, _VARIANTS)
+    for model in models:
+        for layer in model.model.layers:
+            layer.compile(dynamic=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,10 +27,18 @@ class HeldOut:
         budget: positions of a batch.
         processes: all of them measure.
         precision: as in training.
+        lengths: shapes of the training, where others would have to be compiled; utterances that are longer are left out.
     """
 
     def __init__(
-        self, corpus: Corpus, lm: SpeechLM, utterances: int, budget: int, processes: Processes, precision: str
+        self,
+        corpus: Corpus,
+        lm: SpeechLM,
+        utterances: int,
+        budget: int,
+        processes: Processes,
+        precision: str,
+        lengths: Sequence[int] | None = None,
     ) -> None:
         rows, data = corpus.held_rows, corpus.held_out
         if len(rows) > utterances:
@@ -36,8 +46,9 @@ class HeldOut:
         self._processes, self._half = processes, precision == "bf16"
         self._batches: list[dict[str, Tensor]] = []
         if len(rows):
-            plan = Sampler(data.text_len, data.speech_len, data.speaker, rows, budget=budget).epoch(0)
-            maker = BatchMaker(data, lm.config)
+            sampler = Sampler(data.text_len, data.speech_len, data.speaker, rows, budget=budget, lengths=lengths)
+            plan = sampler.epoch(0)
+            maker = BatchMaker(data, lm.config, fixed=lengths is not None)
             self._batches = [maker(batch) for batch in plan[processes.rank :: processes.world]]
         self.empty = len(rows) == 0
 

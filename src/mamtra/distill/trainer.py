@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mamtra.distill.batches import BatchMaker, ahead
-from mamtra.distill.capture import Captured
+from mamtra.distill.capture import Captured, compile_layers
 from mamtra.distill.checkpoints import Checkpoint, checkpoints, load_checkpoint, save_checkpoint
 from mamtra.distill.config import DistillConfig
 from mamtra.distill.finish import write_student
@@ -130,8 +130,9 @@ class Trainer:
         self._maker = BatchMaker(
             data, self.student.config, layout=batch.layout, disturbed=batch.disturbed, fixed=fixed, seed=run.seed
         )
+        lengths = self._sampler.lengths if fixed else None
         self._held_out = HeldOut(
-            self.corpus, self.student, run.evaluate_utterances, batch.tokens, self.processes, run.precision
+            self.corpus, self.student, run.evaluate_utterances, batch.tokens, self.processes, run.precision, lengths
         )
         self._teacher_ce: float | None = None
         if self.teacher is not None:
@@ -145,10 +146,7 @@ class Trainer:
         )
         self.student.model.checkpointing = run.gradient_checkpointing
         if run.compile:
-            torch._dynamo.config.recompile_limit = 64  # a shape a bucket, in train and eval mode
-            for lm in (self.student, self.teacher):
-                for layer in lm.model.layers if lm is not None else ():
-                    layer.compile(dynamic=False)
+            compile_layers(*(lm for lm in (self.student, self.teacher) if lm is not None))
         self.steps = run.steps or max(1, round(run.epochs * len(self._sampler.epoch(0)) / batch.accumulation))
 
     @property
@@ -197,7 +195,7 @@ class Trainer:
             progress = self._progress()
             if progress >= 1:
                 break
-            rate = self.optimiser.rate(progress)
+            rate = self.optimiser.rate(min(1.0, progress + 0.5 / self.steps))
             self.optimiser.set_rate(rate)
             share = next(feed)
             self._recent.append((self.step, share.batches))
@@ -229,10 +227,10 @@ class Trainer:
             made = self._maker(batch)
             if self.cache is not None:
                 made |= self.cache.read(batch, made)
-            weight = torch.tensor(batch.targets / targets)
+            made["weight"] = torch.tensor(batch.targets / targets)
             if self.processes.device.type == "cuda":
                 made = {name: value.pin_memory() for name, value in made.items()}
-            inputs.append(made | {"weight": weight})
+            inputs.append(made)
         return Share(inputs, batches, targets, self._position.state())
 
     def _add_gradient(self, weight: Tensor, kind: Tensor, ids: Tensor, targets: Tensor, **top: Tensor) -> None:
