@@ -148,7 +148,7 @@ def test_accumulation_is_one_large_batch(folder):
     small._position.restore({"epoch": 0, "number": 0})
     for trainer in trainers:
         for inputs in trainer._next_share().inputs:
-            trainer._micro(**inputs)
+            trainer._micro["train"](**inputs)
     torch.testing.assert_close(small.optimiser.gradient, large.optimiser.gradient, rtol=1e-3, atol=1e-4)
 
 

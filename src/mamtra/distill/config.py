@@ -150,6 +150,34 @@ class OptimizerSettings(_Strict):
     train: Literal["all", "mamba"] = "all"
 
 
+class AlignmentSettings(_Strict):
+    """Steps before the training proper in which new Mamba layers learn from the attention that they replace.
+
+    Attributes:
+        matrix_steps: of comparing how positions are mixed; memory grows with the square of the length.
+        hidden_steps: of comparing the mixers' outputs, behind them.
+        lr: of both.
+    """
+
+    matrix_steps: int = Field(0, ge=0)
+    hidden_steps: int = Field(0, ge=0)
+    lr: float = Field(1e-4, gt=0)
+
+
+class OnPolicySettings(_Strict):
+    """Steps in which the student learns on what it says itself, without cross entropy.
+
+    Attributes:
+        share: of the steps.
+        temperature: of what it says.
+        longest: codes at most, as a multiple of the recording's.
+    """
+
+    share: float = Field(0.0, ge=0, le=1)
+    temperature: float = Field(1.0, gt=0)
+    longest: float = Field(1.0, gt=0)
+
+
 class RunSettings(_Strict):
     """How long, where and how.
 
@@ -207,6 +235,8 @@ class DistillConfig(_Strict):
         losses: what is added up.
         batch: what one step sees.
         optimizer: how weights move.
+        alignment: stages before.
+        on_policy: learning on the student's own speech.
         run: how long, where and how.
     """
 
@@ -217,7 +247,17 @@ class DistillConfig(_Strict):
     losses: DistillLossConfig = DistillLossConfig()
     batch: BatchSettings = BatchSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
+    alignment: AlignmentSettings = AlignmentSettings()
+    on_policy: OnPolicySettings = OnPolicySettings()
     run: RunSettings
+
+    @model_validator(mode="after")
+    def _somebody_teaches(self) -> DistillConfig:
+        if self.on_policy.share and not (self.losses.logits_weight or self.losses.emb_weight):
+            raise ValueError(
+                "on_policy needs losses.logits_weight or losses.emb_weight: its speech is no truth to learn"
+            )
+        return self
 
     @model_validator(mode="after")
     def _cache_fits(self) -> DistillConfig:

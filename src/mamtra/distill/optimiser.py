@@ -47,18 +47,20 @@ class Optimiser:
         self.norm = torch.zeros((), device=device)
         self.failed_at = torch.full((), -1, dtype=torch.int64, device=device)
         self.count = torch.zeros((), dtype=torch.int64, device=device)
-        self._rate = torch.tensor(settings.lr, device=device)
-        groups = [
-            {"params": [p for p in self.parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in self.parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        # the mixers have a rate of their own: in the stages of an alignment all else stands still
+        self._rates = {part: torch.tensor(settings.lr, device=device) for part in ("mixers", "others")}
+        decay = settings.weight_decay if settings.name == "adamw" else 0.0
+        groups = []
+        for part, rate in self._rates.items():
+            mine = [p for name, p in named if (".mamba." in name) == (part == "mixers")]
+            for matrices in (True, False):
+                chosen = [p for p in mine if (p.ndim > 1) == matrices]
+                if chosen:
+                    lr = rate if self._on_device else settings.lr
+                    groups.append({"params": chosen, "weight_decay": decay * matrices, "lr": lr, "part": part})
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-        if settings.name == "adam":
-            for group in groups:
-                group["weight_decay"] = 0.0
         self.adam = kind(
-            [group for group in groups if group["params"]],
-            lr=self._rate if self._on_device else settings.lr, betas=settings.betas, eps=settings.eps,
+            groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=0.0,
             fused=self._on_device, capturable=self._on_device,
         )  # fmt: skip
         for p in self.parameters:  # made at once, so that a captured update does not allocate
@@ -85,13 +87,14 @@ class Optimiser:
         along = min(1.0, (progress - s.warmup) / max(1e-9, 1 - s.warmup))
         return s.lr * (s.floor + (1 - s.floor) * 0.5 * (1 + math.cos(math.pi * along)))
 
-    def set_rate(self, rate: float) -> None:
-        """For the updates to come."""
-        if self._on_device:
-            self._rate.fill_(rate)
-        else:
+    def set_rate(self, rate: float, *, mixers_alone: bool = False) -> None:
+        """For the updates to come; all but the mixers may stand still."""
+        rates = {"mixers": rate, "others": 0.0 if mixers_alone else rate}
+        for part, value in self._rates.items():
+            value.fill_(rates[part])
+        if not self._on_device:
             for group in self.adam.param_groups:
-                group["lr"] = rate
+                group["lr"] = rates[group["part"]]
 
     def update(self) -> None:
         """Clip, move weights and averages, and clear the gradient."""

@@ -28,6 +28,8 @@ _CHARTS = (
     ("Skew KL divergence, nats", (("train", "kl", "training"),)),
     ("Squared error of embeddings", (("train", "emb", "training"),)),
     ("Free-running word error rate", (("held_out", "wer", "student"),)),
+    ("Losses of the alignment", (("train", "matrix", "matrices"), ("train", "hidden", "outputs"))),
+    ("Divergence on the student's own speech", (("train", "policy", "on policy"),)),
     ("Norm of the gradient", (("train", "norm", "before clipping"),)),
     ("Learning rate", (("train", "lr", "rate"),)),
     ("Speech tokens a second", (("train", "tokens_per_second", "training"),)),

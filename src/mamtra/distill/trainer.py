@@ -6,16 +6,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from mamtra.distill.alignment import Alignment, Stage
 from mamtra.distill.batches import BatchMaker, ahead
 from mamtra.distill.capture import Captured, compile_layers
 from mamtra.distill.checkpoints import Checkpoint, checkpoints, load_checkpoint, save_checkpoint
-from mamtra.distill.config import DistillConfig
+from mamtra.distill.config import AlignmentSettings, DistillConfig
 from mamtra.distill.finish import write_student
 from mamtra.distill.held_out import HeldOut
 from mamtra.distill.journal import Journal
@@ -28,9 +31,10 @@ from mamtra.distill.materials import (
     read_weights,
 )
 from mamtra.distill.objective import Objective, halve_matrices
+from mamtra.distill.on_policy import lay_out, sample_speech
 from mamtra.distill.optimiser import Optimiser
 from mamtra.distill.processes import Processes
-from mamtra.distill.sampler import MicroBatch, Position, Sampler
+from mamtra.distill.sampler import MARKS, MicroBatch, Position, Sampler
 from mamtra.distill.teacher_cache import TeacherCache, open_cache
 from mamtra.distill.topk import TopK
 from mamtra.errors import MamTraError
@@ -38,6 +42,8 @@ from mamtra.models.layout import IGNORE, PAD
 from mamtra.models.speech_lm import SpeechLM
 
 PARTS = ("loss", "ce", "kl", "emb")
+SUMS = (*PARTS, "policy", "matrix", "hidden")
+"""What is summed up between two lines of the log: the losses, that of on-policy steps, those of the alignment."""
 Observer = Callable[[SpeechLM, int], dict[str, float]]
 """Called at every evaluation with the student, as it would be kept, and the step; what it returns is logged."""
 Listener = Callable[[dict[str, Any]], None]
@@ -100,13 +106,22 @@ class Trainer:
             _same_settings(saved.state["settings"], config.what_decides(), self.out)
         self._open(config)
         self._position = Position(self._sampler, config.batch.accumulation, self.processes.rank, self.processes.world)
-        self.step, self._elapsed, self._counted = 0, 0.0, 0
+        self.step, self._elapsed = 0, 0.0
+        self._counted = dict.fromkeys(("train", *SUMS[len(PARTS) :]), 0)
         self._position_after = self._position.state()
         self.measured: dict[str, float] = {}
-        self._sums = torch.zeros(len(PARTS), device=self.processes.device)
+        self._sums = torch.zeros(len(SUMS), device=self.processes.device)
         if saved is not None:
             self._take(saved)
-        self._micro = Captured(self._add_gradient, self.processes.device, graphs=config.run.cuda_graph)
+        ways = {"train": self._add_gradient}
+        if config.on_policy.share:
+            ways["policy"] = self._add_policy_gradient
+        for stage in ("matrix", "hidden"):
+            if getattr(config.alignment, f"{stage}_steps"):
+                ways[stage] = partial(self._add_alignment_gradient, stage)
+        self._micro = {
+            way: Captured(add, self.processes.device, graphs=config.run.cuda_graph) for way, add in ways.items()
+        }
         self._update = Captured(self.optimiser.update, self.processes.device, graphs=config.run.cuda_graph)
 
     def _open(self, config: DistillConfig) -> None:
@@ -120,13 +135,14 @@ class Trainer:
             self.began = make_student(config, stored)
         check_pair(stored.config, self.began.config, config.losses)
         data, batch, run, device = self.corpus.train, config.batch, config.run, self.processes.device
-        self.teacher = _needed(read_weights(stored), config)
+        needed = config.losses.logits_weight or config.losses.emb_weight or config.alignment != AlignmentSettings()
+        self.teacher = read_weights(stored) if needed else None
         self.student = read_weights(self.began).to(device).train()
         self._sampler = Sampler(
             data.text_len, data.speech_len, data.speaker, self.corpus.rows,
             budget=batch.tokens, lengths=batch.lengths, join=batch.join, seed=run.seed,
         )  # fmt: skip
-        fixed = run.cuda_graph or run.compile
+        self._fixed = fixed = run.cuda_graph or run.compile
         self._maker = BatchMaker(
             data, self.student.config, layout=batch.layout, disturbed=batch.disturbed, fixed=fixed, seed=run.seed
         )
@@ -144,10 +160,16 @@ class Trainer:
         self._objective = Objective(
             self.student, self.teacher, config.losses, precision=run.precision, chunk=run.loss_chunk
         )
+        no_truth = config.losses.model_copy(update={"ce_weight": 0.0})
+        self._policy = Objective(self.student, self.teacher, no_truth, precision=run.precision, chunk=run.loss_chunk)
+        self._before = config.alignment.matrix_steps + config.alignment.hidden_steps
+        if self._before:
+            self._alignment = Alignment(self.student, self.teacher, half=run.precision == "bf16")
         self.student.model.checkpointing = run.gradient_checkpointing
         if run.compile:
             compile_layers(*(lm for lm in (self.student, self.teacher) if lm is not None))
-        self.steps = run.steps or max(1, round(run.epochs * len(self._sampler.epoch(0)) / batch.accumulation))
+        proper = run.steps or max(1, round(run.epochs * len(self._sampler.epoch(0)) / batch.accumulation))
+        self.steps = self._before + proper
 
     @property
     def parameters(self) -> int:
@@ -195,17 +217,25 @@ class Trainer:
             progress = self._progress()
             if progress >= 1:
                 break
-            rate = self.optimiser.rate(min(1.0, progress + 0.5 / self.steps))
-            self.optimiser.set_rate(rate)
+            way = self._way(self.step)
+            if way in ("matrix", "hidden"):
+                rate = self.config.alignment.lr
+            else:
+                rate = self.optimiser.rate(min(1.0, progress + 0.5 / self.steps))
+            self.optimiser.set_rate(rate, mixers_alone=way in ("matrix", "hidden"))
             share = next(feed)
             self._recent.append((self.step, share.batches))
-            for inputs in share.inputs:
-                self._micro(**inputs)
+            for inputs, batch in zip(share.inputs, share.batches, strict=True):
+                if way == "policy":
+                    inputs = self._spoken(batch) | {"weight": inputs["weight"]}
+                if way != "train":
+                    inputs = {name: value for name, value in inputs.items() if not name.startswith("top_")}
+                self._micro[way](**inputs)
             self.processes.add(self.optimiser.gradient)
             self._update()
             self.step += 1
             self._seen += share.targets
-            self._counted += 1
+            self._counted[way] += 1
             self._position_after = share.after
             last = self.step == self.steps
             if self.step % run.log_every == 0 or last:
@@ -219,6 +249,33 @@ class Trainer:
         self._check()
         self._evaluate()
         self._save()
+
+    def _way(self, step: int) -> str:
+        """What a step is made of; it depends on its number and the seed alone."""
+        if step < self.config.alignment.matrix_steps:
+            return "matrix"
+        if step < self._before:
+            return "hidden"
+        share = self.config.on_policy.share
+        return (
+            "policy" if share and np.random.default_rng([self.config.run.seed, step, 3]).random() < share else "train"
+        )
+
+    def _spoken(self, batch: MicroBatch) -> dict[str, Tensor]:
+        """What the student says now to the texts of a micro-batch."""
+        found = [[self.corpus.train[row] for row in members] for members in batch.members]
+        texts = [np.concatenate([u.text for u in sequence]) for sequence in found]
+        most = [
+            max(1, round(self.config.on_policy.longest * sum(len(u.speech) for u in sequence))) for sequence in found
+        ]
+        most = [min(n, batch.length - len(text) - MARKS) for n, text in zip(most, texts, strict=True)]
+        seed = int(np.random.default_rng([self.config.run.seed, batch.epoch, batch.number, 4]).integers(2**62))
+        generator = torch.Generator(self.processes.device).manual_seed(seed)
+        self.student.eval()
+        temperature = self.config.on_policy.temperature
+        said = sample_speech(self.student, texts, most, temperature=temperature, generator=generator)
+        self.student.train()
+        return lay_out(texts, said, self.student.config.eos_id, (batch.rows, batch.length) if self._fixed else None)
 
     def _next_share(self) -> Share:
         batches, targets = self._position.step()
@@ -238,7 +295,16 @@ class Trainer:
         cached = TopK(top["top_ids"], top["top_log_p"], top["top_rest"]) if top else None
         loss = self._objective(kind, ids, targets, cached)
         (loss.total * weight).backward()
-        self._sums.add_(torch.stack([part.detach() for part in loss]) * weight)
+        self._sums[: len(PARTS)].add_(torch.stack([part.detach() for part in loss]) * weight)
+
+    def _add_policy_gradient(self, weight: Tensor, kind: Tensor, ids: Tensor, targets: Tensor) -> None:
+        loss = self._policy(kind, ids, targets)
+        (loss.total * weight).backward()
+        self._sums[SUMS.index("policy")].add_(loss.total.detach() * weight)
+
+    def _add_alignment_gradient(self, stage: Stage, weight: Tensor, kind: Tensor, ids: Tensor, targets: Tensor) -> None:
+        loss = self._alignment.backward(stage, kind, ids, weight)
+        self._sums[SUMS.index(stage)].add_(loss * weight)
 
     def _record(self) -> None:
         """Record the graphs of all buckets; nothing that training changes is different afterwards."""
@@ -255,9 +321,9 @@ class Trainer:
                 "targets": torch.full((rows, length), IGNORE),
                 "weight": torch.tensor(0.0),
             }
-            if self.cache is not None:
-                empty |= self.cache.blank(rows, length)
-            self._micro.record(**empty)
+            cached = {} if self.cache is None else self.cache.blank(rows, length)
+            for way, captured in self._micro.items():
+                captured.record(**empty, **(cached if way == "train" else {}))
         self.optimiser.failed_at.zero_()  # an update that has failed before leaves all weights as they are
         self._update.record()
         self.optimiser.gradient.zero_()
@@ -265,7 +331,8 @@ class Trainer:
             place.copy_(value)
 
     def _progress(self) -> float:
-        by_steps, minutes = self.step / self.steps, self.config.run.minutes
+        by_steps = max(0, self.step - self._before) / (self.steps - self._before)
+        minutes = self.config.run.minutes
         if minutes is None:
             return by_steps
         by_time = (time.perf_counter() - self._began) / (60 * minutes)
@@ -291,14 +358,19 @@ class Trainer:
     def _log(self, rate: float) -> None:
         self._check()
         self.processes.add(self._sums)
-        values = dict(zip(PARTS, (self._sums / self._counted).tolist(), strict=True))
+        values = {}
+        for name, total in zip(SUMS, self._sums.tolist(), strict=True):
+            count = self._counted["train" if name in PARTS else name]
+            if count:
+                values[name] = total / count
         self._sums.zero_()
         now = time.perf_counter()
         speed = self._seen / max(1e-9, now - self._since)
         memory = torch.cuda.max_memory_allocated() if self.processes.device.type == "cuda" else 0
         self._say("train", **values, norm=float(self.optimiser.norm), lr=rate, tokens_per_second=round(speed, 1),
                   memory_bytes=memory, minutes=round((now - self._began) / 60, 4))  # fmt: skip
-        self._since, self._seen, self._counted = now, 0, 0
+        self._since, self._seen = now, 0
+        self._counted = dict.fromkeys(self._counted, 0)
 
     def _evaluate(self) -> None:
         values: dict[str, float] = {}
@@ -393,11 +465,6 @@ def distill(config: DistillConfig, *, resume: bool = False, **hooks: Any) -> Pat
     """
     trainer = Trainer(config, resume=resume, **hooks)
     return trainer.run()
-
-
-def _needed(teacher: SpeechLM, config: DistillConfig) -> SpeechLM | None:
-    """The teacher, unless nothing is learnt from it."""
-    return teacher if config.losses.logits_weight or config.losses.emb_weight else None
 
 
 def _same_settings(saved: dict[str, Any], mine: dict[str, Any], out: Path, place: str = "") -> None:
