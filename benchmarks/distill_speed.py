@@ -38,11 +38,11 @@ from mamtra.analysis.shapes import blueprint_of
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.device import pick_device
 from mamtra.distill.capture import Captured, compile_layers
-from mamtra.distill.config import OptimizerSettings
 from mamtra.distill.estimate import product_speed
 from mamtra.distill.losses import DistillLossConfig, distill_loss
 from mamtra.distill.objective import Objective, halve_matrices
 from mamtra.distill.optimiser import Optimiser
+from mamtra.distill.settings import OptimizerSettings
 from mamtra.models.attention import Span
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import PAD, unistream

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from mamtra.distill.config import OptimizerSettings, read_config
+from mamtra.distill.config import read_config
 from mamtra.distill.losses import DistillLossConfig
+from mamtra.distill.settings import OptimizerSettings
 from mamtra.errors import MamTraError
 
 LEAST = {

@@ -148,7 +148,7 @@ def test_accumulation_is_one_large_batch(folder):
     small._position.restore({"epoch": 0, "number": 0})
     for trainer in trainers:
         for inputs in trainer._next_share().inputs:
-            trainer._micro["train"](**inputs)
+            trainer.gradients.add("train", inputs)
     torch.testing.assert_close(small.optimiser.gradient, large.optimiser.gradient, rtol=1e-3, atol=1e-4)
 
 
@@ -208,7 +208,7 @@ def test_out_of_memory_says_what_to_lower(folder, monkeypatch):
         raise torch.OutOfMemoryError("no more")
 
     trainer = Trainer(setting(folder, "oom"))
-    monkeypatch.setattr(trainer, "_objective", fail)
+    monkeypatch.setattr(trainer.gradients, "_objective", fail)
     with pytest.raises(MamTraError, match=r"lower batch.tokens \(now 200\)"):
         trainer.run()
 

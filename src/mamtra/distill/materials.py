@@ -18,8 +18,9 @@ from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.conversion.convert import Conversion
 from mamtra.conversion.directory import write_directory
 from mamtra.conversion.ranking_file import read_ranking
-from mamtra.distill.config import DataSettings, DistillConfig, StudentSettings
+from mamtra.distill.config import DistillConfig
 from mamtra.distill.losses import DistillLossConfig
+from mamtra.distill.settings import DataSettings, StudentSettings
 from mamtra.distill.token_shards import Manifest, TokenShards
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mamtra.distill.config import OptimizerSettings
+from mamtra.distill.settings import OptimizerSettings
 
 
 class Optimiser:

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mamtra.distill.alignment import Alignment, Stage
 from mamtra.distill.batches import BatchMaker, ahead
-from mamtra.distill.capture import Captured, compile_layers
+from mamtra.distill.capture import compile_layers
 from mamtra.distill.checkpoints import Checkpoint, checkpoints, load_checkpoint, save_checkpoint
-from mamtra.distill.config import AlignmentSettings, DistillConfig
+from mamtra.distill.config import DistillConfig
 from mamtra.distill.finish import write_student
+from mamtra.distill.gradients import Gradients, Way
 from mamtra.distill.held_out import HeldOut
 from mamtra.distill.journal import Journal
 from mamtra.distill.materials import (
@@ -30,20 +29,16 @@ from mamtra.distill.materials import (
     open_speech_lm,
     read_weights,
 )
-from mamtra.distill.objective import Objective, halve_matrices
+from mamtra.distill.objective import halve_matrices
 from mamtra.distill.on_policy import lay_out, sample_speech
 from mamtra.distill.optimiser import Optimiser
 from mamtra.distill.processes import Processes
 from mamtra.distill.sampler import MARKS, MicroBatch, Position, Sampler
+from mamtra.distill.settings import AlignmentSettings
 from mamtra.distill.teacher_cache import TeacherCache, open_cache
-from mamtra.distill.topk import TopK
 from mamtra.errors import MamTraError
-from mamtra.models.layout import IGNORE, PAD
 from mamtra.models.speech_lm import SpeechLM
 
-PARTS = ("loss", "ce", "kl", "emb")
-SUMS = (*PARTS, "policy", "matrix", "hidden")
-"""What is summed up between two lines of the log: the losses, that of on-policy steps, those of the alignment."""
 Observer = Callable[[SpeechLM, int], dict[str, float]]
 """Called at every evaluation with the student, as it would be kept, and the step; what it returns is logged."""
 Listener = Callable[[dict[str, Any]], None]
@@ -107,22 +102,10 @@ class Trainer:
         self._open(config)
         self._position = Position(self._sampler, config.batch.accumulation, self.processes.rank, self.processes.world)
         self.step, self._elapsed = 0, 0.0
-        self._counted = dict.fromkeys(("train", *SUMS[len(PARTS) :]), 0)
         self._position_after = self._position.state()
         self.measured: dict[str, float] = {}
-        self._sums = torch.zeros(len(SUMS), device=self.processes.device)
         if saved is not None:
             self._take(saved)
-        ways = {"train": self._add_gradient}
-        if config.on_policy.share:
-            ways["policy"] = self._add_policy_gradient
-        for stage in ("matrix", "hidden"):
-            if getattr(config.alignment, f"{stage}_steps"):
-                ways[stage] = partial(self._add_alignment_gradient, stage)
-        self._micro = {
-            way: Captured(add, self.processes.device, graphs=config.run.cuda_graph) for way, add in ways.items()
-        }
-        self._update = Captured(self.optimiser.update, self.processes.device, graphs=config.run.cuda_graph)
 
     def _open(self, config: DistillConfig) -> None:
         stored = open_speech_lm(config.teacher.model)
@@ -157,14 +140,8 @@ class Trainer:
                 halve_matrices(self.teacher)
         self.cache: TeacherCache | None = open_cache(config, stored, self.corpus, self.processes)
         self.optimiser = Optimiser(self.student, config.optimizer)
-        self._objective = Objective(
-            self.student, self.teacher, config.losses, precision=run.precision, chunk=run.loss_chunk
-        )
-        no_truth = config.losses.model_copy(update={"ce_weight": 0.0})
-        self._policy = Objective(self.student, self.teacher, no_truth, precision=run.precision, chunk=run.loss_chunk)
         self._before = config.alignment.matrix_steps + config.alignment.hidden_steps
-        if self._before:
-            self._alignment = Alignment(self.student, self.teacher, half=run.precision == "bf16")
+        self.gradients = Gradients(config, self.student, self.teacher, self.optimiser, self.cache)
         self.student.model.checkpointing = run.gradient_checkpointing
         if run.compile:
             compile_layers(*(lm for lm in (self.student, self.teacher) if lm is not None))
@@ -194,7 +171,7 @@ class Trainer:
             self._say("start", parameters=self.parameters, steps=self.steps, utterances=len(self.corpus.rows),
                       left_out=self._sampler.left_out, epoch_batches=len(self._sampler.epoch(0)))  # fmt: skip
         try:
-            self._record()
+            self.gradients.record(self._sampler.lengths)
             with closing(ahead(self._next_share)) as feed:
                 self._loop(feed)
             place = self._finish() if first else self.out
@@ -228,14 +205,12 @@ class Trainer:
             for inputs, batch in zip(share.inputs, share.batches, strict=True):
                 if way == "policy":
                     inputs = self._spoken(batch) | {"weight": inputs["weight"]}
-                if way != "train":
-                    inputs = {name: value for name, value in inputs.items() if not name.startswith("top_")}
-                self._micro[way](**inputs)
+                self.gradients.add(way, inputs)
             self.processes.add(self.optimiser.gradient)
-            self._update()
+            self.gradients.update()
             self.step += 1
             self._seen += share.targets
-            self._counted[way] += 1
+            self.gradients.counts[way] += 1
             self._position_after = share.after
             last = self.step == self.steps
             if self.step % run.log_every == 0 or last:
@@ -250,7 +225,7 @@ class Trainer:
         self._evaluate()
         self._save()
 
-    def _way(self, step: int) -> str:
+    def _way(self, step: int) -> Way:
         """What a step is made of; it depends on its number and the seed alone."""
         if step < self.config.alignment.matrix_steps:
             return "matrix"
@@ -290,46 +265,6 @@ class Trainer:
             inputs.append(made)
         return Share(inputs, batches, targets, self._position.state())
 
-    def _add_gradient(self, weight: Tensor, kind: Tensor, ids: Tensor, targets: Tensor, **top: Tensor) -> None:
-        """One micro-batch: its share of the gradient and of the log's sums. Everything stays on the device."""
-        cached = TopK(top["top_ids"], top["top_log_p"], top["top_rest"]) if top else None
-        loss = self._objective(kind, ids, targets, cached)
-        (loss.total * weight).backward()
-        self._sums[: len(PARTS)].add_(torch.stack([part.detach() for part in loss]) * weight)
-
-    def _add_policy_gradient(self, weight: Tensor, kind: Tensor, ids: Tensor, targets: Tensor) -> None:
-        loss = self._policy(kind, ids, targets)
-        (loss.total * weight).backward()
-        self._sums[SUMS.index("policy")].add_(loss.total.detach() * weight)
-
-    def _add_alignment_gradient(self, stage: Stage, weight: Tensor, kind: Tensor, ids: Tensor, targets: Tensor) -> None:
-        loss = self._alignment.backward(stage, kind, ids, weight)
-        self._sums[SUMS.index(stage)].add_(loss * weight)
-
-    def _record(self) -> None:
-        """Record the graphs of all buckets; nothing that training changes is different afterwards."""
-        if not self.config.run.cuda_graph or self.processes.device.type != "cuda":
-            return
-        kept = self.optimiser.failed_at.clone(), self.optimiser.count.clone(), self._sums.clone()
-        for length in self._sampler.lengths:
-            rows = self.config.batch.tokens // length
-            if rows == 0:
-                continue
-            empty = {
-                "kind": torch.full((rows, length), PAD),
-                "ids": torch.full((rows, length), PAD),
-                "targets": torch.full((rows, length), IGNORE),
-                "weight": torch.tensor(0.0),
-            }
-            cached = {} if self.cache is None else self.cache.blank(rows, length)
-            for way, captured in self._micro.items():
-                captured.record(**empty, **(cached if way == "train" else {}))
-        self.optimiser.failed_at.zero_()  # an update that has failed before leaves all weights as they are
-        self._update.record()
-        self.optimiser.gradient.zero_()
-        for place, value in zip((self.optimiser.failed_at, self.optimiser.count, self._sums), kept, strict=True):
-            place.copy_(value)
-
     def _progress(self) -> float:
         by_steps = max(0, self.step - self._before) / (self.steps - self._before)
         minutes = self.config.run.minutes
@@ -357,20 +292,14 @@ class Trainer:
 
     def _log(self, rate: float) -> None:
         self._check()
-        self.processes.add(self._sums)
-        values = {}
-        for name, total in zip(SUMS, self._sums.tolist(), strict=True):
-            count = self._counted["train" if name in PARTS else name]
-            if count:
-                values[name] = total / count
-        self._sums.zero_()
+        self.processes.add(self.gradients.sums)
+        values = self.gradients.means()
         now = time.perf_counter()
         speed = self._seen / max(1e-9, now - self._since)
         memory = torch.cuda.max_memory_allocated() if self.processes.device.type == "cuda" else 0
         self._say("train", **values, norm=float(self.optimiser.norm), lr=rate, tokens_per_second=round(speed, 1),
                   memory_bytes=memory, minutes=round((now - self._began) / 60, 4))  # fmt: skip
         self._since, self._seen = now, 0
-        self._counted = dict.fromkeys(self._counted, 0)
 
     def _evaluate(self) -> None:
         values: dict[str, float] = {}
@@ -394,18 +323,18 @@ class Trainer:
     def _save(self) -> None:
         self._check()
         if self.processes.world > 1:
-            self.processes.add(self._sums)  # only the sum over all is kept
+            self.processes.add(self.gradients.sums)  # only the sum over all is kept
             if not self.processes.first:
-                self._sums.zero_()
+                self.gradients.sums.zero_()
         if self.processes.first:
             state = {
                 "step": self.step,
                 "position": self._position_after,
                 "elapsed": time.perf_counter() - self._began,
-                "counted": self._counted,
+                "counts": self.gradients.counts,
                 "settings": self.config.what_decides(),
             }
-            optimizer = self.optimiser.state() | {"sums": self._sums, "random": torch.get_rng_state()}
+            optimizer = self.optimiser.state() | {"sums": self.gradients.sums, "random": torch.get_rng_state()}
             if self.processes.device.type == "cuda":
                 optimizer["random_cuda"] = torch.cuda.get_rng_state(self.processes.device)
             save_checkpoint(self.out, Checkpoint(state, self.student.state_dict(), optimizer), self.config.run.keep)
@@ -419,14 +348,14 @@ class Trainer:
                     value.copy_(saved.student[name])
             self.optimiser.restore(saved.optimizer)
             if self.processes.first:
-                self._sums.copy_(saved.optimizer["sums"])
+                self.gradients.sums.copy_(saved.optimizer["sums"])
             torch.set_rng_state(saved.optimizer["random"])
             if self.processes.device.type == "cuda" and "random_cuda" in saved.optimizer:
                 torch.cuda.set_rng_state(saved.optimizer["random_cuda"], self.processes.device)
         except (KeyError, RuntimeError) as error:
             raise MamTraError(f"The latest checkpoint of {self.out} does not fit this student; remove it.") from error
         self.step, self._elapsed = saved.state["step"], saved.state["elapsed"]
-        self._counted = saved.state["counted"]
+        self.gradients.counts = saved.state["counts"]
         self._position.restore(saved.state["position"])
         self._position_after = saved.state["position"]
 
