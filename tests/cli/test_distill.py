@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from mamtra.cli import main
+from tests.distill.corpora import make_corpus
 from tests.distill.runs import prepare, setting
+from tests.factories import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,25 @@ def test_mistakes_are_one_sentence(file, capsys):
         assert main(["distill", file, *words]) == 2
         err = capsys.readouterr().err
         assert what in err and err.count("\n") == 1
+
+
+def test_the_student_is_listened_to(tmp_path, capsys, monkeypatch):
+    tiny_model(tmp_path / "teacher")
+    make_corpus(tmp_path / "corpus", 40, vocabulary=100, longest=30)
+    config = setting(tmp_path, "heard", student={"ratio": None, "attention": []}, run={"steps": 4, "evaluate_every": 2})
+    Path("distill.yaml").write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
+    Path("say.txt").write_text("Hello there.\nGood morning.\n")
+    heard = iter(["hello", "", "hello there", "good", "hello there", "good morning"])
+    monkeypatch.setattr("mamtra.evaluate.transcribe.Whisper", lambda name: lambda samples, rate: next(heard))
+    monkeypatch.setattr("mamtra.evaluate.error_rates.english_normaliser", lambda: (str.lower, "lower case"))
+    words = ["distill", "distill.yaml", "--whisper", "x", "--sentences", "say.txt", "--voice", "tiny", "--json"]
+    assert main(words) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["held_out"]["wer"] == 0
+    lines = [json.loads(line) for line in Path(config.out, "log.jsonl").read_text().splitlines()]
+    assert [line["wer"] for line in lines if line["kind"] == "held_out"] == [75.0, 25.0, 0.0]
+    assert "word error rate" in Path(facts["report"]).read_text()
+    assert Path(facts["student"], "voices", "tiny.safetensors").is_file()
 
 
 def test_help(capsys):

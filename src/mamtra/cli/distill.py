@@ -22,6 +22,16 @@ def distill(
     changes: list[str] = typer.Argument(None, metavar="[key=value ...]", help="Changes, such as optimizer.lr=2e-5."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the latest checkpoint, if there is one."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only tell parameters, memory, steps and time."),
+    whisper: str | None = typer.Option(
+        None,
+        "--whisper",
+        metavar="DIR|NAME",
+        help="At evaluations the student speaks and this CTranslate2 Whisper listens.",
+    ),
+    sentences: Path | None = typer.Option(
+        None, "--sentences", metavar="FILE", help="What it says, one sentence a line; a built-in list by default."
+    ),
+    voice: str | None = typer.Option(None, "--voice", metavar="NAME", help="Voice that it speaks with."),
     as_json: bool = typer.Option(False, "--json", help="Print what was done as JSON; nothing on standard error."),
 ) -> None:
     """Train the student that CONFIG.yaml describes. Several processes: torchrun --nproc-per-node N -m mamtra distill ..."""
@@ -38,7 +48,14 @@ def distill(
     from mamtra.distill.run_report import write_run_report
     from mamtra.distill.trainer import Trainer
 
+    make = None
+    if whisper is not None:
+        from mamtra.cli.listening import make_listener
+
+        make = make_listener(whisper, sentences, voice)
     trainer = Trainer(settings, resume=resume, listener=None if as_json else _tell)
+    if make is not None and trainer.processes.first:
+        trainer.observer = make(trainer.began.directory, trainer.processes.device)
     try:
         place = trainer.run()
         if not trainer.processes.first:

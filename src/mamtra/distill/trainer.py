@@ -75,6 +75,8 @@ class Trainer:
         step: steps that are done.
         steps: steps that there will be.
         student: the model that learns.
+        began: the directory that it began as.
+        observer: see above.
 
     Raises:
         MamTraError: models, corpus and settings do not fit, the folder holds another training, or a device is missing.
@@ -89,7 +91,7 @@ class Trainer:
         observer: Observer | None = None,
         listener: Listener | None = None,
     ) -> None:
-        self.config, self.out, self._observer, self._listener = config, Path(config.out), observer, listener
+        self.config, self.out, self.observer, self._listener = config, Path(config.out), observer, listener
         self.processes = processes or Processes.join(config.run.device)
         found = checkpoints(self.out)
         if found and not resume:
@@ -311,8 +313,8 @@ class Trainer:
                     if self._teacher_ce is None:
                         self._teacher_ce = self._held_out.cross_entropy(self.teacher)
                     values["teacher_ce"] = self._teacher_ce
-            if self._observer is not None and self.processes.first:
-                values |= self._observer(self.student, self.step)
+            if self.observer is not None and self.processes.first:
+                values |= self.observer(self.student, self.step)
         self.student.train()
         self.processes.wait()
         if values:
