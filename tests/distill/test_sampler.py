@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -63,10 +65,18 @@ def test_too_long_utterances_are_counted(corpus):
         sampler(corpus, 3)
 
 
-def test_bucket_lengths():
-    sizes = np.random.default_rng(0).integers(40, 700, 1000)
-    found = bucket_lengths(sizes)
-    assert len(found) <= 13 and found[-1] >= sizes.max() and all(n % 32 == 0 for n in found)
+def padded(sizes, lengths):
+    return int(np.array(lengths)[np.searchsorted(lengths, sizes)].sum())
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_bucket_lengths_leave_the_least_padding(count):
+    sizes = np.random.default_rng(0).integers(40, 300, 50)
+    found = bucket_lengths(sizes, count)
+    ends = sorted({-(-int(n) // 32) * 32 for n in sizes})
+    best = min(padded(sizes, (*some, ends[-1])) for some in combinations(ends[:-1], count - 1))
+    assert len(found) == count and found[-1] == ends[-1] and padded(sizes, found) == best
+    assert bucket_lengths(np.array([3, 5])) == (32,)
 
 
 def walk(position, steps):

@@ -40,16 +40,31 @@ class MicroBatch:
 
 
 def bucket_lengths(sizes: np.ndarray, count: int = 12) -> tuple[int, ...]:
-    """Lengths that leave little padding: quantiles of the positions, rounded up to `MULTIPLE`.
+    """The lengths that leave the least padding.
 
     Args:
         sizes: (N,) positions of each sequence.
-        count: at most so many.
+        count: at most so many lengths.
+
+    Returns:
+        Multiples of `MULTIPLE`, ascending; the last one holds the longest sequence.
     """
-    order = np.sort(sizes)
-    mass = np.cumsum(order) / order.sum()
-    cuts = order[np.minimum(np.searchsorted(mass, np.arange(1, count + 1) / count), len(order) - 1)]
-    return tuple(sorted({int(-(-cut // MULTIPLE) * MULTIPLE) for cut in (*cuts, order[-1])}))
+    ends, counts = np.unique(-(-sizes // MULTIPLE) * MULTIPLE, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(counts)])
+    # A bucket from end i up to end j costs ends[j - 1] positions for each of its sequences; impossible ones cost infinity.
+    first, behind = np.arange(len(ends) + 1)[:, None], np.arange(1, len(ends) + 1)
+    bucket = np.where(first < behind, (below[behind] - below[first]) * ends.astype(float), np.inf)
+    cost = np.where(first[:, 0] == 0, 0.0, np.inf)  # of the sequences up to each end, with the buckets so far
+    choices = []
+    for _ in range(min(count, len(ends))):
+        ways = cost[:, None] + bucket
+        choices.append(ways.argmin(0))
+        cost = np.concatenate([[np.inf], ways.min(0)])
+    found, at = [], len(ends)
+    for choice in reversed(choices):
+        found.append(int(ends[at - 1]))
+        at = int(choice[at - 1])
+    return tuple(sorted(found))
 
 
 class Sampler:
@@ -86,20 +101,18 @@ class Sampler:
     ) -> None:
         self._size, self._targets = text_len + speech_len, speech_len
         self._speaker, self._budget, self._join, self._seed = speaker, budget, join, seed
-        sizes = self._size[rows] + MARKS
-        if lengths is None and len(rows):
-            lengths = bucket_lengths(sizes)
-            if join > 0:  # two joined utterances are longer than one
-                lengths = (*lengths, 2 * lengths[-1])
-        self.lengths = tuple(lengths or ())
-        longest = max((n for n in self.lengths if n <= budget), default=0)
-        fitting = (sizes <= longest) & (speech_len[rows] > 0) & (text_len[rows] > 0)
+        limit = budget if lengths is None else max((n for n in lengths if n <= budget), default=0)
+        fitting = (self._size[rows] + MARKS <= limit) & (speech_len[rows] > 0) & (text_len[rows] > 0)
         self._rows = rows[fitting]
         self.left_out = len(rows) - len(self._rows)
         if not len(self._rows):
             raise MamTraError(
                 "No utterance fits: all are empty or longer than the token budget; raise batch.tokens or check the corpus."
             )
+        self.lengths = (budget,) if lengths is None else tuple(sorted(n for n in lengths if n <= budget))
+        if lengths is None:
+            found = [int(self._size[list(members)].sum()) + MARKS for members in self._sequences(self._random(0))]
+            self.lengths = tuple(sorted({min(n, budget) for n in bucket_lengths(np.array(found))}))
         self._plan: tuple[int, list[MicroBatch]] | None = None
 
     def epoch(self, number: int) -> list[MicroBatch]:
@@ -113,8 +126,8 @@ class Sampler:
         return (epoch, number + 1) if number + 1 < len(self.epoch(epoch)) else (epoch + 1, 0)
 
     def _make(self, epoch: int) -> list[MicroBatch]:
-        rng = np.random.default_rng([self._seed, epoch])
-        buckets: dict[int, list[tuple[int, ...]]] = {length: [] for length in self.lengths if length <= self._budget}
+        rng = self._random(epoch)
+        buckets: dict[int, list[tuple[int, ...]]] = {length: [] for length in self.lengths}
         ends = np.array(list(buckets))
         for members in self._sequences(rng):
             size = int(self._size[list(members)].sum()) + MARKS
@@ -136,6 +149,9 @@ class Sampler:
         order = rng.permutation(len(made)).tolist()
         return [self._batch(epoch, number, *made[at]) for number, at in enumerate(order)]
 
+    def _random(self, epoch: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, epoch])
+
     def _batch(self, epoch: int, number: int, length: int, members: list[tuple[int, ...]]) -> MicroBatch:
         targets = sum(int(self._targets[list(m)].sum()) + 1 for m in members)
         return MicroBatch(epoch, number, length, self._budget // length, tuple(members), targets)
@@ -144,7 +160,7 @@ class Sampler:
         order = rng.permutation(self._rows).tolist()
         if self._join <= 0:
             return [(row,) for row in order]
-        longest = max(length for length in self.lengths if length <= self._budget)
+        longest = self.lengths[-1]
         out: list[tuple[int, ...]] = []
         waiting: dict[int, int] = {}
         for row, joined in zip(order, rng.random(len(order)) < self._join, strict=True):
