@@ -143,11 +143,11 @@ def test_accumulation_is_one_large_batch(folder):
         for tokens, n in ((128, 2), (256, 1))
     ]
     small, large = trainers
-    members = [m for batch in small._position.step()[0] for m in batch.members]
-    large._sampler._plan = (0, [large._sampler._batch(0, 0, 64, members)])
-    small._position.restore({"epoch": 0, "number": 0})
+    members = [m for batch in small.feed.position.step()[0] for m in batch.members]
+    large.feed.sampler._plan = (0, [large.feed.sampler._batch(0, 0, 64, members)])
+    small.feed.position.restore({"epoch": 0, "number": 0})
     for trainer in trainers:
-        for inputs in trainer._next_share().inputs:
+        for inputs in trainer.feed.next_share().inputs:
             trainer.gradients.add("train", inputs)
     torch.testing.assert_close(small.optimiser.gradient, large.optimiser.gradient, rtol=1e-3, atol=1e-4)
 

@@ -14,7 +14,6 @@ from mamtra.checkpoints.json_files import read_json, write_json
 from mamtra.checkpoints.native import CONFIG, PROVENANCE, base_of, hash_model, save_model
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.stored_lm import StoredLM
-from mamtra.errors import MamTraError
 from mamtra.models.speech_lm import SpeechLM
 
 STUDENT = "student"
@@ -26,15 +25,10 @@ def write_student(out: Path, began: StoredLM, student: SpeechLM, about: dict[str
 
     Args:
         out: folder of the training.
-        began: directory that the student began as.
+        began: directory of this package that the student began as.
         student: with the weights to keep.
         about: goes into provenance.json, section "distillation".
-
-    Raises:
-        MamTraError: it began as a directory that is not of this package.
     """
-    if began.kind != "native":
-        raise MamTraError(f"{began.directory} is no directory of this package; make one with `mamtra convert`.")
     place = out / STUDENT
     partial = out / f"{STUDENT}.partial"
     shutil.rmtree(partial, ignore_errors=True)

@@ -98,10 +98,13 @@ def make_student(config: DistillConfig, teacher: StoredLM) -> StoredLM:
     """The student before its first step, converted once into the folder of the training.
 
     Raises:
-        MamTraError: see `write_directory` and `open_speech_lm`.
+        MamTraError: see `write_directory` and `open_speech_lm`, or the student has the format of another package.
     """
     if config.student.model is not None:
-        return open_speech_lm(config.student.model)
+        found = open_speech_lm(config.student.model)
+        if found.kind != "native":
+            raise MamTraError(f"{found.directory} is no directory of this package; make one with `mamtra convert`.")
+        return found
     directory = Path(config.out) / INITIAL
     if not directory.exists():
         directory.parent.mkdir(parents=True, exist_ok=True)

@@ -7,16 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from mamtra.distill.batches import BatchMaker, ahead
 from mamtra.distill.capture import compile_layers
 from mamtra.distill.checkpoints import Checkpoint, checkpoints, load_checkpoint, save_checkpoint
 from mamtra.distill.config import DistillConfig
+from mamtra.distill.feed import Feed, Share
 from mamtra.distill.finish import write_student
 from mamtra.distill.gradients import Gradients, Way
 from mamtra.distill.held_out import HeldOut
@@ -30,10 +29,9 @@ from mamtra.distill.materials import (
     read_weights,
 )
 from mamtra.distill.objective import halve_matrices
-from mamtra.distill.on_policy import lay_out, sample_speech
 from mamtra.distill.optimiser import Optimiser
 from mamtra.distill.processes import Processes
-from mamtra.distill.sampler import MARKS, MicroBatch, Position, Sampler
+from mamtra.distill.sampler import MicroBatch
 from mamtra.distill.settings import AlignmentSettings
 from mamtra.distill.teacher_cache import TeacherCache, open_cache
 from mamtra.errors import MamTraError
@@ -43,22 +41,6 @@ Observer = Callable[[SpeechLM, int], dict[str, float]]
 """Called at every evaluation with the student, as it would be kept, and the step; what it returns is logged."""
 Listener = Callable[[dict[str, Any]], None]
 """Called with every line of the log."""
-
-
-class Share(NamedTuple):
-    """A process's part of one step, as tensors.
-
-    Attributes:
-        inputs: of each micro-batch, with its weight in the step.
-        batches: what they are made of.
-        targets: of the whole step.
-        after: the position behind it.
-    """
-
-    inputs: list[dict[str, Tensor]]
-    batches: list[MicroBatch]
-    targets: int
-    after: dict[str, int]
 
 
 class Trainer:
@@ -102,9 +84,8 @@ class Trainer:
         if saved is not None:
             _same_settings(saved.state["settings"], config.what_decides(), self.out)
         self._open(config)
-        self._position = Position(self._sampler, config.batch.accumulation, self.processes.rank, self.processes.world)
         self.step, self._elapsed = 0, 0.0
-        self._position_after = self._position.state()
+        self._position_after = self.feed.position.state()
         self.measured: dict[str, float] = {}
         if saved is not None:
             self._take(saved)
@@ -123,31 +104,24 @@ class Trainer:
         needed = config.losses.logits_weight or config.losses.emb_weight or config.alignment != AlignmentSettings()
         self.teacher = read_weights(stored) if needed else None
         self.student = read_weights(self.began).to(device).train()
-        self._sampler = Sampler(
-            data.text_len, data.speech_len, data.speaker, self.corpus.rows,
-            budget=batch.tokens, lengths=batch.lengths, join=batch.join, seed=run.seed,
-        )  # fmt: skip
-        self._fixed = fixed = run.cuda_graph or run.compile
-        self._maker = BatchMaker(
-            data, self.student.config, layout=batch.layout, disturbed=batch.disturbed, fixed=fixed, seed=run.seed
-        )
-        lengths = self._sampler.lengths if fixed else None
-        self._held_out = HeldOut(
-            self.corpus, self.student, run.evaluate_utterances, batch.tokens, self.processes, run.precision, lengths
-        )
         self._teacher_ce: float | None = None
         if self.teacher is not None:
             self.teacher.to(device)
             if run.precision == "bf16":
                 halve_matrices(self.teacher)
         self.cache: TeacherCache | None = open_cache(config, stored, self.corpus, self.processes)
+        self.feed = Feed(config, data, self.corpus.rows, self.student, self.cache, self.processes)
+        lengths = self.feed.sampler.lengths if self.feed.fixed else None
+        self._held_out = HeldOut(
+            self.corpus, self.student, run.evaluate_utterances, batch.tokens, self.processes, run.precision, lengths
+        )
         self.optimiser = Optimiser(self.student, config.optimizer)
         self._before = config.alignment.matrix_steps + config.alignment.hidden_steps
         self.gradients = Gradients(config, self.student, self.teacher, self.optimiser, self.cache)
         self.student.model.checkpointing = run.gradient_checkpointing
         if run.compile:
             compile_layers(*(lm for lm in (self.student, self.teacher) if lm is not None))
-        proper = run.steps or max(1, round(run.epochs * len(self._sampler.epoch(0)) / batch.accumulation))
+        proper = run.steps or max(1, round(run.epochs * len(self.feed.sampler.epoch(0)) / batch.accumulation))
         self.steps = self._before + proper
 
     @property
@@ -171,11 +145,11 @@ class Trainer:
         self._since, self._seen = time.perf_counter(), 0
         if self.step == 0:
             self._say("start", parameters=self.parameters, steps=self.steps, utterances=len(self.corpus.rows),
-                      left_out=self._sampler.left_out, epoch_batches=len(self._sampler.epoch(0)))  # fmt: skip
+                      left_out=self.feed.sampler.left_out, epoch_batches=len(self.feed.sampler.epoch(0)))  # fmt: skip
         try:
-            self.gradients.record(self._sampler.lengths)
-            with closing(ahead(self._next_share)) as feed:
-                self._loop(feed)
+            self.gradients.record(self.feed.sampler.lengths)
+            with closing(self.feed.shares()) as shares:
+                self._loop(shares)
             place = self._finish() if first else self.out
             self.processes.wait()
             return place
@@ -188,7 +162,7 @@ class Trainer:
             if self._journal is not None:
                 self._journal.close()
 
-    def _loop(self, feed: Iterator[Share]) -> None:
+    def _loop(self, shares: Iterator[Share]) -> None:
         run = self.config.run
         if self.step == 0 and run.evaluate_every:
             self._evaluate()
@@ -202,11 +176,11 @@ class Trainer:
             else:
                 rate = self.optimiser.rate(min(1.0, progress + 0.5 / self.steps))
             self.optimiser.set_rate(rate, mixers_alone=way in ("matrix", "hidden"))
-            share = next(feed)
+            share = next(shares)
             self._recent.append((self.step, share.batches))
             for inputs, batch in zip(share.inputs, share.batches, strict=True):
                 if way == "policy":
-                    inputs = self._spoken(batch) | {"weight": inputs["weight"]}
+                    inputs = self.feed.spoken(batch) | {"weight": inputs["weight"]}
                 self.gradients.add(way, inputs)
             self.processes.add(self.optimiser.gradient)
             self.gradients.update()
@@ -237,35 +211,6 @@ class Trainer:
         return (
             "policy" if share and np.random.default_rng([self.config.run.seed, step, 3]).random() < share else "train"
         )
-
-    def _spoken(self, batch: MicroBatch) -> dict[str, Tensor]:
-        """What the student says now to the texts of a micro-batch."""
-        found = [[self.corpus.train[row] for row in members] for members in batch.members]
-        texts = [np.concatenate([u.text for u in sequence]) for sequence in found]
-        most = [
-            max(1, round(self.config.on_policy.longest * sum(len(u.speech) for u in sequence))) for sequence in found
-        ]
-        most = [min(n, batch.length - len(text) - MARKS) for n, text in zip(most, texts, strict=True)]
-        seed = int(np.random.default_rng([self.config.run.seed, batch.epoch, batch.number, 4]).integers(2**62))
-        generator = torch.Generator(self.processes.device).manual_seed(seed)
-        self.student.eval()
-        temperature = self.config.on_policy.temperature
-        said = sample_speech(self.student, texts, most, temperature=temperature, generator=generator)
-        self.student.train()
-        return lay_out(texts, said, self.student.config.eos_id, (batch.rows, batch.length) if self._fixed else None)
-
-    def _next_share(self) -> Share:
-        batches, targets = self._position.step()
-        inputs = []
-        for batch in batches:
-            made = self._maker(batch)
-            if self.cache is not None:
-                made |= self.cache.read(batch, made)
-            made["weight"] = torch.tensor(batch.targets / targets)
-            if self.processes.device.type == "cuda":
-                made = {name: value.pin_memory() for name, value in made.items()}
-            inputs.append(made)
-        return Share(inputs, batches, targets, self._position.state())
 
     def _progress(self) -> float:
         by_steps = max(0, self.step - self._before) / (self.steps - self._before)
@@ -358,14 +303,14 @@ class Trainer:
             raise MamTraError(f"The latest checkpoint of {self.out} does not fit this student; remove it.") from error
         self.step, self._elapsed = saved.state["step"], saved.state["elapsed"]
         self.gradients.counts = saved.state["counts"]
-        self._position.restore(saved.state["position"])
+        self.feed.position.restore(saved.state["position"])
         self._position_after = saved.state["position"]
 
     def _finish(self) -> Path:
         about = {
             "settings": self.config.model_dump(mode="json"),
             "steps": self.step,
-            "epochs": round(self.step * self.config.batch.accumulation / len(self._sampler.epoch(0)), 3),
+            "epochs": round(self.step * self.config.batch.accumulation / len(self.feed.sampler.epoch(0)), 3),
             "minutes": round((time.perf_counter() - self._began) / 60, 3),
             "utterances": len(self.corpus.rows),
             "held_out": self.measured,
