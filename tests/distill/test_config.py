@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -80,3 +82,14 @@ def test_files_that_cannot_be_read(tmp_path):
         (tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(MamTraError, match=what):
             read_config(tmp_path / "bad.yaml")
+
+
+def test_the_recipe_is_read():
+    config = read_config(Path(__file__).resolve().parents[2] / "recipes" / "mini" / "distill.yaml")
+    assert config.student.ratio == "1:1" and config.run.cuda_graph and config.optimizer.lr == 8e-4
+
+
+def test_the_example_of_the_guide_is_read(tmp_path):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "distill.md").read_text(encoding="utf-8")
+    (tmp_path / "a.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    assert read_config(tmp_path / "a.yaml").optimizer == OptimizerSettings()
