@@ -83,6 +83,8 @@ class Feed:
         Raises:
             MamTraError: the corpus holds ids outside its bounds.
         """
+        if self._processes.device.type == "cuda":
+            torch.cuda.set_device(self._processes.device)  # each thread has its own; pinned memory belongs to it
         batches, targets = self.position.step()
         inputs = []
         for batch in batches:

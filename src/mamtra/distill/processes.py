@@ -37,13 +37,13 @@ class Processes:
             MamTraError: the device is not there.
         """
         world = int(os.environ.get("WORLD_SIZE", "1"))
-        if world == 1:
-            return cls(0, 1, pick_device(device))
-        rank = int(os.environ["RANK"])
         found = pick_device(device)
         if found.type == "cuda":
-            found = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
+            found = pick_device(f"cuda:{os.environ['LOCAL_RANK']}") if world > 1 else found
             torch.cuda.set_device(found)
+        if world == 1:
+            return cls(0, 1, found)
+        rank = int(os.environ["RANK"])
         if not dist.is_initialized():
             dist.init_process_group("nccl" if found.type == "cuda" else "gloo", rank=rank, world_size=world)
         return cls(rank, world, found)
