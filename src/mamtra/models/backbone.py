@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mamtra.models.attention import Attention, Span
 from mamtra.models.config import BackboneConfig
@@ -66,11 +67,16 @@ class DecoderLayer(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Text embedding, layers and final norm; parameter names as in Qwen2."""
+    """Text embedding, layers and final norm; parameter names as in Qwen2.
+
+    Attributes:
+        checkpointing: in training, layers are computed again in the backward pass and only their inputs kept.
+    """
 
     def __init__(self, config: BackboneConfig, vocabulary: int) -> None:
         super().__init__()
         self.config = config
+        self.checkpointing = False
         self.embed_tokens = nn.Embedding(vocabulary, config.hidden_size)
         self.layers = nn.ModuleList(DecoderLayer(config, kind) for kind in config.layer_types)
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -104,8 +110,12 @@ class Backbone(nn.Module):
             state.reserve(length)
             span = Span.of(state, length, lengths)
         hidden = inputs_embeds
+        checkpointing = self.checkpointing and state is None and torch.is_grad_enabled()
         for i, layer in enumerate(self.layers):
-            hidden = layer(hidden, span, None if state is None else state.layers[i])
+            if checkpointing:  # nothing in a layer is drawn at random
+                hidden = checkpoint(layer, hidden, span, use_reentrant=False, preserve_rng_state=False)
+            else:
+                hidden = layer(hidden, span, None if state is None else state.layers[i])
             if collect is not None:
                 collect.append(hidden)
         if state is not None:

@@ -1,9 +1,16 @@
-"""How text and speech lie in one sequence: the unistream layout of CosyVoice 2 (arXiv 2412.10117).
+"""How text and speech lie in one sequence: the two layouts of CosyVoice 2 (arXiv 2412.10117).
+
+unistream, all text first:
 
     input    [sos] text_1 .. text_T [task] s_1 .. s_M
     target    -1     -1  ..    -1    s_1   s_2 .. eos
 
-Every input is a pair (kind, id), id being the row in the table of that kind.
+bistream, five text ids and fifteen speech codes in turn, the last chunk shorter in text:
+
+    input    [sos] text_1 .. text_4  text_5  s_1 .. s_14  s_15   text_6 ..        [task]  s_k  .. s_M
+    target    -1     -1  ..   -1      s_1    s_2 .. s_15  fill     -1   ..         s_k  s_k+1 .. eos
+
+Both are T + M + 2 positions long. Every input is a pair (kind, id), id being the row in the table of that kind.
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 PAD, SOS, TASK, TEXT, SPEECH = -1, 0, 1, 2, 3
 IGNORE = -1
+BISTREAM_TEXT, BISTREAM_SPEECH = 5, 15
 
 
 class Batch(NamedTuple):
@@ -88,6 +96,60 @@ def unistream_padded(
     targets = _take(speech, code + 1).masked_fill(code + 1 == n_speech, eos_id)
     targets = targets.masked_fill((code + 1 < 0) | (code + 1 > n_speech), IGNORE)
     return Batch(kind, ids, targets, task[:, 0] + 1 + n_speech[:, 0])
+
+
+def fits_bistream(texts: int, speeches: int) -> bool:
+    """Whether there is more speech than the full chunks of the bistream layout take."""
+    return speeches * BISTREAM_TEXT > texts * BISTREAM_SPEECH
+
+
+def bistream(
+    text_ids: Sequence[Sequence[int] | Tensor],
+    speech_ids: Sequence[Sequence[int] | Tensor],
+    *,
+    eos_id: int = 6561,
+    fill_id: int = 6563,
+) -> Batch:
+    """Lay out utterances for training on text that arrives while speech is being made.
+
+    Args:
+        text_ids: text ids of each utterance.
+        speech_ids: speech codes of each utterance; `fits_bistream` holds for each.
+        eos_id: target of the last position.
+        fill_id: target where more text is due.
+
+    Raises:
+        ValueError: an utterance has too little speech for its text.
+    """
+    rows = [
+        _bistream_row(
+            torch.as_tensor(text, dtype=torch.int64), torch.as_tensor(speech, dtype=torch.int64), eos_id, fill_id
+        )
+        for text, speech in zip(text_ids, speech_ids, strict=True)
+    ]
+    kind, ids, targets = (pad_sequence(parts, True, -1.0).long() for parts in zip(*rows, strict=True))
+    return Batch(kind, ids, targets, torch.tensor([len(row[0]) for row in rows]))
+
+
+def _bistream_row(text: Tensor, speech: Tensor, eos_id: int, fill_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    if not fits_bistream(len(text), len(speech)):
+        raise ValueError(f"{len(speech)} speech codes are too few for {len(text)} text ids in the bistream layout")
+    full = len(text) // BISTREAM_TEXT
+    taken = full * BISTREAM_SPEECH
+    rest_text, rest_speech = text[full * BISTREAM_TEXT :], speech[taken:]
+    heard = speech[:taken].view(full, BISTREAM_SPEECH)
+    chunks = torch.cat((text[: full * BISTREAM_TEXT].view(full, BISTREAM_TEXT), heard), 1).flatten()
+    kinds = torch.tensor([TEXT] * BISTREAM_TEXT + [SPEECH] * BISTREAM_SPEECH).repeat(full)
+    quiet = heard.new_full((full, BISTREAM_TEXT - 1), IGNORE)
+    aims = torch.cat((quiet, heard, heard.new_full((full, 1), fill_id)), 1).flatten()
+    one = text.new_ones(1)
+    return (
+        torch.cat(
+            (one * SOS, kinds, torch.full_like(rest_text, TEXT), one * TASK, torch.full_like(rest_speech, SPEECH))
+        ),
+        torch.cat((one * SOS, chunks, rest_text, one * TASK, rest_speech)),
+        torch.cat((one * IGNORE, aims, torch.full_like(rest_text, IGNORE), rest_speech, one * eos_id)),
+    )
 
 
 def prompt(text_ids: Sequence[int] | Tensor, speech_ids: Sequence[int] | Tensor = ()) -> tuple[Tensor, Tensor]:

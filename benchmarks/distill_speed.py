@@ -1,0 +1,329 @@
+"""Speed of distillation: this package's step beside a plain loop on transformers' modules, in the same run.
+
+    python benchmarks/distill_speed.py [--seconds 60] [--tokens 40000] [--length 512] [--ratio 1:1] [--device cuda]
+        [--no-compile] [--no-cuda-graph] [--tiny] [--out docs/results/distill_speed.json]
+
+Sizes are those of CosyVoice 2 (24 layers of 896, 14 heads on 2), weights and tokens random. Both ways learn with the same three
+losses (cross entropy, skew KL, squared error of the last hidden states) from the same teacher shape, with Adam, bfloat16
+products over float32 weights, and one clipped step a micro-batch.
+
+``mamtra`` is `mamtra.distill`: layers compiled, the step in a CUDA graph, logits in chunks. ``plain`` is what one would write
+first: `transformers.Qwen2Model` for teacher and student, the mixers of the Mamba layers in place of attention, the scan being
+transformers' own fallback without kernels, all logits at once, torch.optim.Adam, nothing compiled.
+
+Utilisation counts the products that a step needs (forward of the teacher; forward and twice that backward of the student;
+causal scores; the scan in chunks of 64; nothing for recomputation) against the data sheet's dense bfloat16 peak where the
+device is known, else against one large matrix product measured here. The two ways take turns in halves of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from record import circumstances, footnotes, table, write_results
+from torch import Tensor, nn
+
+from mamtra.analysis.flops import FlopConvention, prefill_flops
+from mamtra.analysis.presets import cosyvoice2_config
+from mamtra.analysis.shapes import blueprint_of
+from mamtra.conversion.transfer import convert_attention_to_mamba
+from mamtra.device import pick_device
+from mamtra.distill.capture import Captured, compile_layers
+from mamtra.distill.estimate import product_speed
+from mamtra.distill.losses import DistillLossConfig, distill_loss
+from mamtra.distill.objective import Objective, halve_matrices
+from mamtra.distill.optimiser import Optimiser
+from mamtra.distill.settings import OptimizerSettings
+from mamtra.models.attention import Span
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.layout import PAD, unistream
+from mamtra.models.plan import LayerPlan
+from mamtra.models.speech_lm import SpeechLM
+
+PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "4090": 165e12}
+"""Dense bfloat16 operations a second by the data sheets (SXM where there are several)."""
+TINY = {
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "head_dim": 16, "text_vocab_size": 50, "speech_codes": 100, "speech_vocab_size": 103, "eos_id": 100, "fill_id": 102,
+}  # fmt: skip
+WARM = 3
+LOSSES = DistillLossConfig()
+LR = 1e-5
+
+
+class PlainLM(nn.Module):
+    """A speech LM around `transformers.Qwen2Model`; layers of the kind "linear_attention" have this package's mixer."""
+
+    def __init__(self, source: SpeechLM) -> None:
+        from transformers import Qwen2Config, Qwen2Model
+
+        super().__init__()
+        config = source.config
+        sizes = {name: getattr(config, name) for name in (
+            "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "rms_norm_eps",
+        )}  # fmt: skip
+        rope = {"rope_type": "default", "rope_theta": config.rope_theta}
+        settings = Qwen2Config(
+            **sizes, head_dim=config.head_dim, vocab_size=config.text_vocab_size, rope_parameters=rope
+        )
+        settings._attn_implementation = "sdpa"
+        self.config = config
+        self.model = Qwen2Model(settings)
+        for i in config.plan.mamba_layers:
+            self.model.layers[i].self_attn = PlainMixer(source.model.layers[i].mamba, config)
+        weights = source.state_dict()
+        self.tables = nn.ModuleList([source.llm_embedding, source.speech_embedding])
+        self.head = source.llm_decoder
+        own = {n.removeprefix("model."): w for n, w in weights.items() if n.startswith("model.")}
+        own = {n.replace(".mamba.", ".self_attn.mixer."): w for n, w in own.items()}
+        self.model.load_state_dict(own, strict=True)
+
+    def forward(self, kind: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states and logits."""
+        text, speech = kind == 2, kind == 3
+        marks, codes = self.tables
+        embedded = torch.where(
+            text[..., None], self.model.embed_tokens(ids.masked_fill(~text, 0)), codes(ids.masked_fill(~speech, 0))
+        )
+        special = ~(text | speech)
+        embedded = torch.where(special[..., None], marks(ids.masked_fill(~special, 0).clamp(0, 1)), embedded)
+        hidden = self.model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+        return hidden, self.head(hidden)
+
+
+class PlainMixer(nn.Module):
+    """A mixer with the signature of transformers' attention."""
+
+    def __init__(self, mixer: nn.Module, config: SpeechLMConfig) -> None:
+        super().__init__()
+        self.mixer, self.config = mixer, config
+
+    def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
+        """(B, L, hidden_size) to the same shape."""
+        return self.mixer(
+            hidden_states, Span.without_state(hidden_states.shape[1], self.config, hidden_states.device)
+        ), None
+
+
+def fallback_ssd(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, *_: Any, chunk_size: int = 64, **__: Any
+):
+    """transformers' scan without kernels, in the place of `mamtra.ops.ssd.ssd`."""
+    from transformers.models.mamba2.modeling_mamba2 import mamba2_chunk_scan
+
+    with torch.autocast(x.device.type, enabled=False):
+        y = mamba2_chunk_scan(x, dt, A, B, C, chunk_size, D=D)
+    y = y[0] if isinstance(y, tuple) else y
+    return y.view(x.shape).to(x.dtype), None
+
+
+def build(config: SpeechLMConfig, ratio: str, device: torch.device) -> tuple[SpeechLM, SpeechLM]:
+    """A teacher with drawn weights and its student."""
+    teacher = SpeechLM(config, torch.Generator().manual_seed(0)).eval().requires_grad_(False)
+    student, _ = convert_attention_to_mamba(teacher, LayerPlan.from_ratio(config.num_hidden_layers, ratio))
+    return teacher.to(device), student.to(device).train()
+
+
+def batch_of(config: SpeechLMConfig, tokens: int, length: int) -> dict[str, Tensor]:
+    """Rows of the unistream layout without padding, one text id for eight positions."""
+    rows, texts = max(1, tokens // length), max(1, length // 8)
+    draw = torch.Generator().manual_seed(1)
+    text = torch.randint(1, config.text_vocab_size, (rows, texts), generator=draw)
+    speech = torch.randint(0, config.speech_codes, (rows, length - texts - 2), generator=draw)
+    batch = unistream(list(text), list(speech), eos_id=config.eos_id)
+    return {"kind": batch.kind, "ids": batch.ids, "targets": batch.targets}
+
+
+def our_step(args: argparse.Namespace, config: SpeechLMConfig, device: torch.device) -> Callable[[], Tensor]:
+    """One training step of this package, on a fixed batch."""
+    teacher, student = build(config, args.ratio, device)
+    half = "bf16" if args.precision == "bf16" else "float32"
+    if half == "bf16":
+        halve_matrices(teacher)
+    optimiser = Optimiser(student, OptimizerSettings(lr=LR))
+    objective = Objective(student, teacher, LOSSES, precision=half, chunk=args.loss_chunk)
+    student.model.checkpointing = args.gradient_checkpointing
+    if args.compile:
+        compile_layers(student, teacher)
+    total = torch.zeros((), device=device)
+
+    def add(kind: Tensor, ids: Tensor, targets: Tensor) -> None:
+        loss = objective(kind, ids, targets)
+        loss.total.backward()
+        total.copy_(loss.total.detach())
+
+    batch = batch_of(config, args.tokens, args.length)
+    micro, update = (Captured(f, device, graphs=args.cuda_graph) for f in (add, optimiser.update))
+    micro.record(**batch)
+    optimiser.failed_at.zero_()
+    update.record()
+    optimiser.gradient.zero_()
+    optimiser.failed_at.fill_(-1)
+
+    def step() -> Tensor:
+        micro(**batch)
+        update()
+        return total
+
+    return step
+
+
+def plain_step(args: argparse.Namespace, config: SpeechLMConfig, device: torch.device) -> Callable[[], Tensor]:
+    """One step of the plain loop, on the same batch."""
+    teacher, student = (PlainLM(lm).to(device) for lm in build(config, args.ratio, device))
+    teacher.eval().requires_grad_(False)
+    student.train().requires_grad_(True)
+    adam = torch.optim.Adam(student.parameters(), lr=LR)
+    batch = batch_of(config, args.tokens, args.length)
+
+    def step() -> Tensor:
+        kind, ids, targets = (batch[name].to(device) for name in ("kind", "ids", "targets"))
+        with (
+            patch("mamtra.models.mamba.ssd", fallback_ssd),
+            torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16"),
+        ):
+            with torch.no_grad():
+                aim, wanted = teacher(kind, ids)
+            hidden, logits = student(kind, ids)
+            loss = distill_loss(
+                LOSSES, student_logits=logits, teacher_logits=wanted, targets=targets, student_emb=[hidden],
+                teacher_emb=[aim], emb_valid=kind != PAD,
+            )  # fmt: skip
+        adam.zero_grad()
+        loss.total.backward()
+        nn.utils.clip_grad_norm_(student.parameters(), 5.0)
+        adam.step()
+        return loss.total.detach()
+
+    return step
+
+
+def measure(make: Callable[[], Callable[[], Tensor]], seconds: float, device: torch.device) -> dict[str, Any]:
+    """Steps for about so many seconds, after the first few; peak memory and seconds of each."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    began = time.perf_counter()
+    try:
+        step = make()
+        losses = [float(step()) for _ in range(WARM)]
+        start = time.perf_counter()
+        times: list[float] = []
+        while time.perf_counter() - start < seconds or len(times) < 2:
+            at = time.perf_counter()
+            loss = float(step())  # waits for the device
+            times.append(time.perf_counter() - at)
+    except torch.OutOfMemoryError:
+        return {"failed": "out of memory"}
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    found = {"seconds": times, "peak_bytes": peak, "ready_after": start - began, "losses": [*losses, loss]}
+    return found
+
+
+def step_flops(config: SpeechLMConfig, ratio: str, rows: int, length: int) -> int:
+    """Operations that one step needs."""
+    plan = LayerPlan.from_ratio(config.num_hidden_layers, ratio)
+    convention = FlopConvention(scores="causal", head="all", scan="chunks")
+    blueprint = blueprint_of(config, "")
+    teacher = prefill_flops(blueprint, LayerPlan.from_ratio(config.num_hidden_layers, "1:0"), length, convention, rows)
+    return teacher.total + 3 * prefill_flops(blueprint, plan, length, convention, rows).total
+
+
+def summarise(found: dict[str, Any], positions: int, flops: int, peak: float) -> dict[str, Any]:
+    """Medians over the steps."""
+    if "failed" in found:
+        return found
+    middle = statistics.median(found["seconds"])
+    return {
+        "steps": len(found["seconds"]),
+        "seconds_a_step": middle,
+        "slowest": max(found["seconds"]),
+        "fastest": min(found["seconds"]),
+        "tokens_per_second": positions / middle,
+        "utilisation": flops / middle / peak,
+        "peak_bytes": found["peak_bytes"],
+        "ready_after": found["ready_after"],
+        "losses": found["losses"],
+    }
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page, in Markdown."""
+    rows = []
+    for name, way in result["ways"].items():
+        if "failed" in way:
+            rows.append((name, way["failed"], "", "", "", ""))
+            continue
+        memory = "-" if way["peak_bytes"] is None else f"{way['peak_bytes'] / 2**30:.1f}"
+        spread = f"{1e3 * way['seconds_a_step']:.1f} ({1e3 * way['fastest']:.1f} to {1e3 * way['slowest']:.1f})"
+        speed = f"{way['tokens_per_second']:,.0f}"
+        rows.append((name, spread, speed, f"{100 * way['utilisation']:.1f}%", memory, f"{way['ready_after']:.0f}"))
+    ratio = result["speedup"]
+    return "\n\n".join([
+        "# Speed of distillation",
+        f"{result['rows']} rows of {result['length']} positions a step, ratio {result['ratio']}, {result['precision']}, on "
+        f"{result['device']}; {result['step_flops'] / 1e12:.3g} TFLOP a step, utilisation of {result['peak'] / 1e12:.4g} TFLOP/s "
+        f"({result['peak_from']}). Median step (fastest to slowest)."
+        + ("" if ratio is None else f" This package is {ratio:.2f} times as fast."),
+        table(("way", "ms a step", "positions a second", "utilisation", "peak memory, GiB", "s to the first step"), rows),
+        "## How it was measured",
+        footnotes(result),
+    ]) + "\n"  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of steps, both ways together")
+    parser.add_argument("--tokens", type=int, default=40_000)
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--ratio", default="1:1")
+    parser.add_argument("--device")
+    parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
+    parser.add_argument("--loss-chunk", type=int, default=8192)
+    parser.add_argument("--gradient-checkpointing", action="store_true")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--cuda-graph", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--tiny", action="store_true", help="a model of four thin layers")
+    parser.add_argument(
+        "--plain", action=argparse.BooleanOptionalAction, default=True, help="measure the plain loop too"
+    )
+    parser.add_argument("--out", type=Path, default=Path("docs/results/distill_speed.json"))
+    args = parser.parse_args(argv)
+    device = pick_device(args.device)
+    config = SpeechLMConfig(**TINY) if args.tiny else cosyvoice2_config()
+    rows = max(1, args.tokens // args.length)
+    flops = step_flops(config, args.ratio, rows, args.length)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    known = next((speed for part, speed in PEAKS.items() if part in name), None) if args.precision == "bf16" else None
+    peak = known or product_speed(device, args.precision)
+    makers = {"mamtra": our_step, "plain": plain_step} if args.plain else {"mamtra": our_step}
+    ways = {}
+    for way, make in makers.items():
+        found = measure(lambda make=make: make(args, config, device), args.seconds / len(makers), device)
+        ways[way] = summarise(found, rows * args.length, flops, peak)
+        print(way, ways[way], file=sys.stderr, flush=True)
+    both = len(ways) == 2 and not any("failed" in way for way in ways.values())
+    result = {
+        "benchmark": "distill_speed",
+        **circumstances(sys.argv, torch.get_num_threads()),
+        **{key: value for key, value in vars(args).items() if key not in ("out", "device")},
+        "device": name, "rows": rows, "step_flops": flops, "peak": peak,
+        "peak_from": "data sheet" if known else "a matrix product measured here",
+        "speedup": ways["plain"]["seconds_a_step"] / ways["mamtra"]["seconds_a_step"] if both else None,
+        "ways": ways,
+    }  # fmt: skip
+    print(write_results(args.out, result, render(result)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Free-running word errors during a training: the student speaks, a transcriber listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mamtra.errors import MamTraError
+
+if TYPE_CHECKING:
+    import torch
+
+    from mamtra.evaluate.error_rates import Normaliser
+    from mamtra.evaluate.transcribe import Transcriber
+    from mamtra.models.speech_lm import SpeechLM
+
+
+class Listener:
+    """Measures a language model with the other parts of a model directory.
+
+    Args:
+        directory: of the model that has the other parts.
+        sentences: to be said.
+        voice: to say them with; the model's own by default.
+        transcribe: listens.
+        normalise: both texts before words are compared.
+        device: of the language model.
+
+    Raises:
+        MamTraError: the model has no such voice, or cannot speak.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        sentences: Sequence[str],
+        voice: str | None,
+        transcribe: Transcriber,
+        normalise: Normaliser,
+        device: torch.device,
+    ) -> None:
+        from mamtra.checkpoints.open_model import open_model
+        from mamtra.tts import TTS
+
+        self._model = open_model(directory, device)
+        self._sentences, self._transcribe, self._normalise = sentences, transcribe, normalise
+        tts = TTS(self._model)
+        if voice is None and not tts.voices:
+            raise MamTraError(f"{directory} has no voices to speak with; add one with `mamtra voices add`.")
+        self._voice = tts.voice(voice)
+        self._parts = {"flow": self._model.flow, "vocoder": self._model.vocoder}
+
+    def __call__(self, lm: SpeechLM, step: int) -> dict[str, float]:
+        """Percent of words wrong, and sentences of which nothing could be heard."""
+        from mamtra.evaluate.error_rates import Errors, count_errors
+        from mamtra.tts import TTS
+
+        model = type(self._model)(self._model.directory, self._model.device, parts={"lm": lm, **self._parts})
+        tts, errors, silent = TTS(model), Errors(), 0
+        for sentence in self._sentences:
+            heard = ""
+            try:
+                audio = tts.say(sentence, self._voice)
+                heard = self._transcribe(audio.samples, audio.sample_rate)
+            except MamTraError:  # a young student may say nothing at all
+                silent += 1
+            errors += count_errors(sentence, heard, self._normalise)
+        return {"wer": errors.wer, "silent": float(silent)}
+
+
+def make_listener(whisper: str, sentences: Path | None, voice: str | None) -> Callable[[Path, torch.device], Listener]:
+    """What makes a `Listener` once the student's directory and device are known.
+
+    Raises:
+        MamTraError: the transcriber is missing, or the file holds no sentences.
+    """
+    from mamtra.evaluate.calibration import SENTENCES, read_sentences
+    from mamtra.evaluate.error_rates import english_normaliser
+    from mamtra.evaluate.transcribe import Whisper
+
+    said, transcribe, (normalise, _) = read_sentences(sentences or SENTENCES), Whisper(whisper), english_normaliser()
+    return lambda directory, device: Listener(directory, said, voice, transcribe, normalise, device)

@@ -1,0 +1,116 @@
+"""Teacher and student over one micro-batch: the losses, with logits of a few thousand positions in memory at a time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mamtra.distill.losses import DistillLoss, DistillLossConfig, cross_entropy, embedding_mse, skew_kl
+from mamtra.distill.topk import TopK, topk_skew_kl
+from mamtra.models.layout import IGNORE, PAD
+from mamtra.models.speech_lm import SpeechLM
+
+
+class Objective:
+    """The losses of a micro-batch.
+
+    Args:
+        student: in training mode.
+        teacher: without gradients; None where the losses need none.
+        losses: weights and choices.
+        precision: ``bf16`` computes matrix products in bfloat16.
+        chunk: positions whose logits are in memory at a time.
+    """
+
+    def __init__(
+        self,
+        student: SpeechLM,
+        teacher: SpeechLM | None,
+        losses: DistillLossConfig,
+        *,
+        precision: str = "float32",
+        chunk: int = 8192,
+    ) -> None:
+        self.student, self.teacher, self.losses, self.chunk = student, teacher, losses, chunk
+        self.half = precision == "bf16"
+
+    def __call__(self, kind: Tensor, ids: Tensor, targets: Tensor, cached: TopK | None = None) -> DistillLoss:
+        """Weighted sum and parts, means over the positions of this micro-batch.
+
+        Args:
+            kind: (B, L) int64.
+            ids: (B, L) int64.
+            targets: (B, L) int64.
+            cached: the teacher's probabilities at these positions, each (B, L, k) or (B, L).
+        """
+        # a cast that is kept between calls would be lost to a captured graph
+        with torch.autocast(kind.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
+            hidden, mine = self._run(self.student, kind, ids)
+            with torch.no_grad():
+                aim, theirs = self._teach(kind, ids, whole=cached is None)
+            ce, kl = self._head_losses(hidden, aim, targets, cached)
+        emb = embedding_mse(mine, theirs, kind != PAD) if theirs and self.losses.emb_weight else ce.new_zeros(())
+        total = self.losses.ce_weight * ce + self.losses.logits_weight * kl + self.losses.emb_weight * emb
+        return DistillLoss(total, ce, kl, emb)
+
+    def _teach(self, kind: Tensor, ids: Tensor, *, whole: bool) -> tuple[Tensor | None, list[Tensor]]:
+        """`_run` of the teacher; beside cached logits only its tables are needed."""
+        if self.teacher is None:
+            return None, []
+        return self._run(self.teacher, kind, ids) if whole else (None, [self.teacher.embed(kind, ids)])
+
+    def _run(self, lm: SpeechLM, kind: Tensor, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Hidden states after the final norm, and the tensors that L_emb compares."""
+        embedded = lm.embed(kind, ids)
+        outputs: list[Tensor] | None = [] if self.losses.emb_target == "all_hidden" else None
+        hidden = lm(embedded, collect=outputs)
+        if outputs is not None:
+            return hidden, outputs
+        return hidden, [hidden if self.losses.emb_target == "last_hidden" else embedded]
+
+    def _head_losses(
+        self, hidden: Tensor, aim: Tensor | None, targets: Tensor, cached: TopK | None
+    ) -> tuple[Tensor, Tensor]:
+        count = (targets != IGNORE).sum().clamp(min=1)
+        sums = hidden.new_zeros(2, dtype=torch.float32)
+        flat = [None if t is None else t.flatten(0, 1) for t in (hidden, aim, targets, *(cached or (None, None, None)))]
+        positions = targets.numel()
+        for start in range(0, positions, self.chunk):
+            part = [None if t is None else t[start : start + self.chunk] for t in flat]
+            if positions > self.chunk and torch.is_grad_enabled():
+                sums = sums + checkpoint(self._chunk_sums, *part, use_reentrant=False, preserve_rng_state=False)
+            else:
+                sums = sums + self._chunk_sums(*part)
+        ce, kl = (sums / count).unbind()
+        return ce, kl
+
+    def _chunk_sums(
+        self,
+        hidden: Tensor,
+        aim: Tensor | None,
+        targets: Tensor,
+        ids: Tensor | None,
+        log_p: Tensor | None,
+        rest: Tensor | None,
+    ) -> Tensor:
+        """Sums of cross entropy and divergence over some positions, (2,) float32."""
+        logits, valid = self.student.logits(hidden), targets != IGNORE
+        ce = cross_entropy(logits, targets)
+        kl = torch.zeros_like(ce)
+        options = {"alpha": self.losses.skew_alpha, "direction": self.losses.skew_direction}
+        if self.losses.logits_weight and ids is not None:
+            kl = topk_skew_kl(logits, TopK(ids, log_p, rest), valid, **options)
+        elif self.losses.logits_weight and aim is not None:
+            with torch.no_grad():
+                wanted = self.teacher.logits(aim)
+            kl = skew_kl(logits, wanted, valid, **options)
+        return torch.stack((ce, kl)) * valid.sum()
+
+
+def halve_matrices(lm: SpeechLM) -> SpeechLM:
+    """Linear weights in bfloat16, as autocast would make them at every call; for a model that is not trained."""
+    for module in lm.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data = module.weight.data.bfloat16()
+    return lm

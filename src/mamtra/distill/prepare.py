@@ -1,0 +1,176 @@
+"""A corpus of recordings becomes token shards, shard by shard: what is finished is never done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.json_files import read_json, write_json
+from mamtra.checkpoints.open_lm import open_language_model
+from mamtra.distill.corpora import Corpus, Item
+from mamtra.distill.materials import tokenizer_hashes
+from mamtra.distill.token_shards import MANIFEST, Manifest, ShardInfo, Utterance, shard_name, write_shard
+from mamtra.distill.tokenize import Filter, Tokenizer
+from mamtra.errors import MamTraError
+from mamtra.models.config import SpeechLMConfig
+
+SKIPPED = "skipped.jsonl"
+Progress = Callable[[int, int], None]
+"""Called with the recordings that are done and those that there are."""
+
+
+def prepare_corpus(
+    corpus: Corpus,
+    out: Path,
+    tokenizer: Tokenizer,
+    model: str,
+    keep: Filter,
+    *,
+    per_shard: int = 1000,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the shards of a corpus. The same call goes on where an interrupted one stopped, and gives equal files.
+
+    Args:
+        corpus: recordings.
+        out: folder of the shards.
+        tokenizer: of this corpus and model.
+        model: whose ids the shards will hold.
+        keep: what is kept.
+        per_shard: recordings of a shard, before filters.
+        progress: told how far the work is.
+
+    Returns:
+        Counts of what was kept and skipped, for JSON.
+
+    Raises:
+        MamTraError: nothing is kept, the folder holds the shards of other settings, or the disk is full.
+    """
+    items = corpus.items()
+    directory = find_model(model)
+    sizes: SpeechLMConfig = open_language_model(directory).config
+    speech_hash, text_hash = tokenizer_hashes(directory)
+    speakers, sources = sorted({item.speaker for item in items}), sorted({item.source for item in items})
+    settings = {
+        "speech": speech_hash,
+        "text": text_hash,
+        "filter": vars(keep),
+        "speakers": speakers,
+        "sources": sources,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    parts = [items[start : start + per_shard] for start in range(0, len(items), per_shard)]
+    records = []
+    for number, part in enumerate(parts):
+        key = _key(settings, part)
+        record = _finished(out, number, key)
+        if record is None:
+            try:
+                record = _make(out, number, key, part, tokenizer, speakers, sources)
+            except OSError as error:
+                raise MamTraError(
+                    f"{out} cannot be written ({(error.strerror or str(error)).lower()}); make room and run the same again."
+                ) from error
+        records.append(record)
+        if progress is not None:
+            progress(min((number + 1) * per_shard, len(items)), len(items))
+    for stale in set(out.glob("shard-*")) - {
+        out / name for i in range(len(parts)) for name in (shard_name(i), _record_name(i))
+    }:
+        stale.unlink()
+    return _complete(out, records, sizes, speech_hash, text_hash, speakers, sources, keep)
+
+
+def _make(
+    out: Path, number: int, key: str, part: list[Item], tokenizer: Tokenizer, speakers: list[str], sources: list[str]
+) -> dict[str, Any]:
+    """Tokenize one shard, write it, and then the record that says that it is finished."""
+    kept: list[Utterance] = []
+    skipped, seconds = [], 0.0
+    numbers = {"speaker": {s: i for i, s in enumerate(speakers)}, "source": {s: i for i, s in enumerate(sources)}}
+    for item, tokens in zip(part, tokenizer(part), strict=True):
+        if tokens.reason or not len(tokens.speech):
+            reason = tokens.reason or "no speech"
+            skipped.append({"id": item.id, "reason": reason, **({"detail": tokens.detail} if tokens.detail else {})})
+            continue
+        seconds += tokens.seconds
+        who, where = numbers["speaker"][item.speaker], numbers["source"][item.source]
+        kept.append(Utterance(tokens.text, tokens.speech, who, where))
+    info = write_shard(out / shard_name(number), kept).model_dump() if kept else None
+    record = {"key": key, "shard": info, "skipped": skipped, "seconds": round(seconds, 3)}
+    partial = out / (_record_name(number) + ".partial")
+    write_json(partial, record)
+    os.replace(partial, out / _record_name(number))
+    return record
+
+
+def _finished(out: Path, number: int, key: str) -> dict[str, Any] | None:
+    """The record of a shard that is there and whole, made of the same recordings by the same settings."""
+    path = out / _record_name(number)
+    if not path.is_file():
+        return None
+    try:
+        record = read_json(path)
+        info = record["shard"]
+        if record["key"] != key:
+            return None
+        if info is not None:
+            content = (out / info["file"]).read_bytes()
+            if hashlib.sha256(content).hexdigest() != info["sha256"]:
+                return None
+    except (MamTraError, OSError, KeyError, TypeError):
+        return None
+    return record
+
+
+def _complete(
+    out: Path,
+    records: list[dict[str, Any]],
+    sizes: SpeechLMConfig,
+    speech_hash: str,
+    text_hash: str,
+    speakers: list[str],
+    sources: list[str],
+    keep: Filter,
+) -> dict[str, Any]:
+    """Write manifest and list of what was skipped; the summary of both."""
+    skipped = [entry for record in records for entry in record["skipped"]]
+    shards = [ShardInfo(**record["shard"]) for record in records if record["shard"] is not None]
+    (out / SKIPPED).write_text("".join(json.dumps(entry) + "\n" for entry in skipped), encoding="utf-8")
+    if not shards:
+        first = f"; the first: {skipped[0].get('detail') or skipped[0]['reason']}" if skipped else ""
+        raise MamTraError(f"None of the recordings was kept, see {out / SKIPPED}{first}")
+    summary = {
+        "utterances": sum(info.utterances for info in shards),
+        "hours": round(sum(record["seconds"] for record in records) / 3600, 4),
+        "speech_tokens": sum(info.speech_tokens for info in shards),
+        "text_ids": sum(info.text_ids for info in shards),
+        "speakers": len(speakers),
+        "shards": len(shards),
+        "skipped": len(skipped),
+        "reasons": dict(sorted(Counter(entry["reason"] for entry in skipped).items())),
+    }
+    manifest = Manifest(
+        speech_tokenizer=speech_hash, text_tokenizer=text_hash, speech_codes=sizes.speech_codes,
+        text_vocab_size=sizes.text_vocab_size, speakers=speakers, sources=sources, shards=shards,
+        about={"filter": vars(keep), **summary},
+    )  # fmt: skip
+    partial = out / (MANIFEST + ".partial")
+    write_json(partial, manifest.model_dump())
+    os.replace(partial, out / MANIFEST)
+    return summary
+
+
+def _record_name(number: int) -> str:
+    return f"shard-{number:05}.json"
+
+
+def _key(settings: dict[str, Any], part: list[Item]) -> str:
+    content = json.dumps([settings, [(item.id, item.text, item.speaker, item.source) for item in part]], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,147 @@
+"""Stored outputs of a teacher: top-k log-probabilities of every utterance, made once and shared by all its students."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mamtra.checkpoints.json_files import read_json, write_json
+from mamtra.checkpoints.tensor_files import hash_tensors
+from mamtra.distill.batches import BatchMaker
+from mamtra.distill.config import DistillConfig
+from mamtra.distill.materials import Corpus, read_weights
+from mamtra.distill.objective import halve_matrices
+from mamtra.distill.processes import Processes
+from mamtra.distill.sampler import MicroBatch, Sampler
+from mamtra.distill.token_shards import TokenShards
+from mamtra.distill.topk import top_k_of
+from mamtra.errors import MamTraError
+from mamtra.models.layout import IGNORE
+
+if TYPE_CHECKING:
+    from mamtra.checkpoints.stored_lm import StoredLM
+
+INDEX = "cache.json"
+_ARRAYS = {"top_ids": np.int16, "top_log_p": np.float16, "top_rest": np.float16}
+
+
+class TeacherCache:
+    """Distributions at every position that predicts speech: M + 1 of an utterance with M codes, in the order of the corpus.
+
+    Files are plain arrays without headers: ``top_ids.bin`` and ``top_log_p.bin`` (positions, k), ``top_rest.bin`` (positions,).
+
+    Args:
+        directory: of a complete cache.
+        data: the corpus that it was made of.
+    """
+
+    def __init__(self, directory: Path, data: TokenShards) -> None:
+        self.k = int(read_json(directory / INDEX)["top_k"])
+        self._first = np.cumsum(np.concatenate([[0], data.speech_len + 1]))
+        self._text = data.text_len
+        self._arrays = _maps(directory, int(self._first[-1]), self.k, "r")
+
+    def read(self, batch: MicroBatch, made: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The distributions of a laid-out micro-batch, as the fields of `TopK` with "top_" before them.
+
+        Args:
+            batch: of single utterances in the unistream layout.
+            made: its tensors.
+        """
+        found = self.blank(*made["targets"].shape)
+        for place, (row,) in enumerate(batch.members):
+            at = slice(
+                int(self._text[row]) + 1, int(self._text[row]) + 1 + int(self._first[row + 1] - self._first[row])
+            )
+            for name, array in self._arrays.items():
+                found[name][place, at] = torch.from_numpy(np.array(array[self._first[row] : self._first[row + 1]]))
+        return found
+
+    def blank(self, rows: int, length: int) -> dict[str, Tensor]:
+        """The same tensors, empty."""
+        return {
+            "top_ids": torch.zeros(rows, length, self.k, dtype=torch.int16),
+            "top_log_p": torch.zeros(rows, length, self.k, dtype=torch.float16),
+            "top_rest": torch.zeros(rows, length, dtype=torch.float16),
+        }
+
+
+def open_cache(config: DistillConfig, teacher: StoredLM, corpus: Corpus, processes: Processes) -> TeacherCache | None:
+    """The cache that a configuration names, made where it is not there yet; None where it names none.
+
+    Raises:
+        MamTraError: the directory holds the outputs of another teacher, corpus or k, or the teacher has too many ids.
+    """
+    if config.teacher.cache is None:
+        return None
+    directory = Path(config.teacher.cache)
+    wanted = {
+        "teacher": hash_tensors(teacher.source),
+        "corpus": [info.sha256 for info in corpus.train.manifest.shards],
+        "top_k": config.teacher.top_k,
+        "precision": config.run.precision,
+    }
+    if teacher.config.speech_vocab_size > 2**15:
+        raise MamTraError("A teacher with more than 32,768 speech ids cannot be cached; leave teacher.cache out.")
+    if (directory / INDEX).is_file():
+        found = read_json(directory / INDEX)
+        for name, value in wanted.items():
+            if found.get(name) != value:
+                raise MamTraError(f"The cache {directory} was made with another {name}; name another directory.")
+    elif processes.first:
+        _fill(directory, wanted, config, teacher, corpus.train, processes.device)
+    processes.wait()
+    return TeacherCache(directory, corpus.train)
+
+
+@torch.no_grad()
+def _fill(
+    directory: Path,
+    about: dict[str, Any],
+    config: DistillConfig,
+    stored: StoredLM,
+    data: TokenShards,
+    device: torch.device,
+) -> None:
+    lm = read_weights(stored).to(device)
+    half = config.run.precision == "bf16"
+    if half:
+        halve_matrices(lm)
+    directory.mkdir(parents=True, exist_ok=True)
+    first = np.cumsum(np.concatenate([[0], data.speech_len + 1]))
+    arrays = _maps(directory, int(first[-1]), about["top_k"], "w+")
+    sampler = Sampler(data.text_len, data.speech_len, data.speaker, np.arange(len(data)), budget=config.batch.tokens)
+    maker = BatchMaker(data, stored.config)
+    for batch in sampler.epoch(0):
+        made = {name: value.to(device) for name, value in maker(batch).items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            hidden = lm(lm.embed(made["kind"], made["ids"]))
+        for place, (row,) in enumerate(batch.members):
+            said = made["targets"][place] != IGNORE
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                logits = lm.logits(hidden[place, said])
+            for name, value in zip(arrays, top_k_of(logits, about["top_k"]), strict=True):
+                arrays[name][first[row] : first[row + 1]] = value.cpu().numpy()
+    for array in arrays.values():
+        array.flush()
+    partial = directory / (INDEX + ".partial")
+    write_json(partial, about)
+    os.replace(partial, directory / INDEX)
+
+
+def _maps(directory: Path, positions: int, k: int, mode: str) -> dict[str, np.memmap]:
+    shapes: dict[str, Sequence[int]] = {
+        "top_ids": (positions, k),
+        "top_log_p": (positions, k),
+        "top_rest": (positions,),
+    }
+    return {
+        name: np.memmap(directory / f"{name}.bin", kind, mode, shape=tuple(shapes[name]))
+        for name, kind in _ARRAYS.items()
+    }

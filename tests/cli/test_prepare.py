@@ -1,0 +1,183 @@
+"""`mamtra prepare` on trees of the real layouts, JSON lines and data sets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mamtra.audio.io import write_audio
+from mamtra.checkpoints.native import hash_model
+from mamtra.checkpoints.open_model import open_model
+from mamtra.cli import main
+from mamtra.distill.token_shards import TokenShards
+from mamtra.distill.tokenize import Filter, tokenize_batch
+from tests.factories import speech_like
+
+SECONDS = (1.2, 1.6, 2.0, 1.4)
+
+
+def libritts(root: Path) -> Path:
+    for i, seconds in enumerate(SECONDS):
+        folder = root / "train-clean-100" / f"{100 + i % 2}" / "121669"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{100 + i % 2}_121669_000001_{i:06}"
+        write_audio(folder / f"{name}.wav", speech_like(seconds, 24000), 24000)
+        (folder / f"{name}.normalized.txt").write_text("Hello there, how are you?")
+        (folder / f"{name}.original.txt").write_text("Hello there -- how are you?")
+    return root
+
+
+def librispeech(root: Path) -> Path:
+    folder = root / "dev-clean" / "84" / "121123"
+    folder.mkdir(parents=True)
+    lines = []
+    for i, seconds in enumerate(SECONDS):
+        name = f"84-121123-{i:04}"
+        write_audio(folder / f"{name}.flac", speech_like(seconds), 16000)
+        lines.append(f"{name} HELLO THERE HOW ARE YOU")
+    (folder / "84-121123.trans.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def json_lines(root: Path) -> Path:
+    root.mkdir()
+    write_audio(root / "a.wav", speech_like(1.5), 16000)
+    write_audio(root / "short.wav", speech_like(0.4), 16000)
+    write_audio(root / "long.wav", speech_like(4.0), 16000)
+    (root / "broken.wav").write_bytes(b"RIFF....")
+    rows = [
+        {"audio": "a.wav", "text": "Good morning.", "speaker": "ann"},
+        {"audio": "a.wav", "text": " ", "id": "silent"},
+        {"audio": "a.wav", "text": "word " * 40, "id": "wordy"},
+        *({"audio": f"{name}.wav", "text": "Hello."} for name in ("short", "long", "broken", "missing")),
+    ]
+    (root / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return root / "list.jsonl"
+
+
+def run(capsys, model, corpus, out, *words):
+    status = main(["prepare", str(corpus), str(out), "--model", model, "--device", "cpu", "--json", *words])
+    captured = capsys.readouterr()
+    return json.loads(captured.out) if status == 0 else captured.err
+
+
+@pytest.mark.parametrize("make", [libritts, librispeech])
+def test_trees(model, make, capsys):
+    summary = run(capsys, model, make(Path("corpus")), "out", "--per-shard", "3")
+    assert summary["utterances"] == 4 and summary["shards"] == 2 and summary["skipped"] == 0
+    assert summary["hours"] == pytest.approx(sum(SECONDS) / 3600, abs=1e-4)
+    found = TokenShards("out")
+    opened = open_model(Path(model))
+    assert found.manifest.speakers == (["100", "101"] if make is libritts else ["84"])
+    assert found.manifest.sources == (["train-clean-100"] if make is libritts else ["dev-clean"])
+    assert found.manifest.speech_tokenizer == hash_model(model)["speech_tokenizer"][:16]
+    text = "Hello there, how are you?" if make is libritts else "hello there how are you"
+    assert found[0].text.tolist() == opened.text.encode(text)
+    assert sorted(found.speech_len) == sorted(-(-round(s * 16000) // 640) for s in SECONDS)
+
+
+def test_recordings_that_cannot_be_used_are_listed(model, capsys):
+    summary = run(capsys, model, json_lines(Path("corpus")), "out", "--max-seconds", "3", "--max-text", "120")
+    assert summary["utterances"] == 1
+    assert summary["reasons"] == {
+        "longer than 3 s": 1,
+        "more than 120 text ids": 1,
+        "no text": 1,
+        "shorter than 1 s": 1,
+        "unreadable": 2,
+    }
+    listed = {row["id"]: row for row in map(json.loads, Path("out/skipped.jsonl").read_text().splitlines())}
+    assert "no sound file" in listed["missing"]["detail"] and "cannot be read" in listed["broken"]["detail"]
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_interrupted_runs_go_on_and_give_equal_files(model, capsys, monkeypatch):
+    corpus = libritts(Path("corpus"))
+    run(capsys, model, corpus, "whole", "--per-shard", "2")
+    run(capsys, model, corpus, "many", "--per-shard", "2", "--workers", "2")
+    assert files("whole") == files("many")
+    shutil.copytree("whole", "cut")
+    Path("cut/manifest.json").unlink()
+    Path("cut/shard-00001.safetensors").write_bytes(b"half")
+    import mamtra.distill.tokenize as module
+
+    read, tokenized = module._read, []
+    monkeypatch.setattr(module, "_read", lambda item, **kw: tokenized.append(item.id) or read(item, **kw))
+    run(capsys, model, corpus, "cut", "--per-shard", "2")
+    assert len(tokenized) == 2 and files("whole") == files("cut")
+    run(capsys, model, corpus, "cut", "--per-shard", "3")
+    assert len(tokenized) == 6 and TokenShards("cut").manifest.shards[0].utterances == 3
+
+
+def test_batches_give_the_codes_of_single_utterances(model):
+    network = open_model(Path(model)).speech_tokenizer
+    waves = [torch.from_numpy(speech_like(seconds)) for seconds in (1.0, 1.3, 1.7)]
+    for wave, codes in zip(waves, tokenize_batch(network, waves, torch.device("cpu")), strict=True):
+        single = network.tokenize(wave).numpy()
+        assert len(single) == len(codes) and np.mean(single == codes) > 0.9
+
+
+def test_data_sets(model, capsys, monkeypatch):
+    write_audio("a.wav", speech_like(1.5), 16000)
+    content = Path("a.wav").read_bytes()
+
+    class Rows:
+        column_names = ("audio", "text", "speaker_id")
+
+        def cast_column(self, name, kind):
+            return self
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, key):
+            if isinstance(key, str):
+                return {"text": ["Hello.", "Good morning."], "speaker_id": [7, 8]}[key]
+            return {"audio": {"bytes": content if key else None, "path": "a.wav"}}
+
+    library = types.ModuleType("datasets")
+    library.load_dataset = lambda name, split: Rows()
+    library.Audio = lambda decode: None
+    monkeypatch.setitem(sys.modules, "datasets", library)
+    summary = run(capsys, model, "hf:owner/speech:train", "out")
+    assert summary["utterances"] == 2 and TokenShards("out").manifest.speakers == ["7", "8"]
+    assert np.array_equal(TokenShards("out")[0].speech, TokenShards("out")[1].speech)
+
+
+def test_token_sets(model, capsys):
+    np.savez("t.npz", speech=np.arange(9), speech_len=[4, 5], text=np.arange(1, 6), text_len=[2, 3])
+    assert run(capsys, model, "t.npz", "out")["utterances"] == 2
+    assert TokenShards("out")[1].speech.tolist() == [4, 5, 6, 7, 8]
+
+
+def test_mistakes(model, capsys):
+    Path("empty").mkdir()
+    Path("bad.jsonl").write_text('{"audio": "x.wav"}\n')
+    Path("none.jsonl").write_text("\n")
+    Path("all.jsonl").write_text('{"audio": "x.wav", "text": "Hello."}\n')
+    for corpus, what in (
+        ("nowhere", "no corpus nowhere"),
+        ("empty", "neither *.normalized.txt"),
+        ("bad.jsonl", "Line 1 of bad.jsonl"),
+        ("none.jsonl", "no recordings"),
+        ("all.jsonl", "There is no sound file"),
+    ):
+        err = run(capsys, model, corpus, "out")
+        assert what in err and err.count("\n") == 1
+
+
+def test_filters_of_cosyvoice2():
+    keep = Filter()
+    assert keep.reason_against(0.99) and keep.reason_against(60.1) and not keep.reason_against(60)
+    assert keep.reason_against(2, 201) and keep.reason_against(2, 0) and not keep.reason_against(2, 200)
+    assert keep.reason_against(1.5, 151) == "more text than there is time for" and not keep.reason_against(1.5, 150)

@@ -1,0 +1,93 @@
+"""Trainings in processes of their own: killed ones end as if they had not been, and two share the work of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import mamtra
+from mamtra.distill.checkpoints import checkpoints
+from mamtra.distill.journal import read_log
+from tests.distill.runs import prepare, setting
+
+SOURCE = str(Path(mamtra.__file__).parents[1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("processes"))
+
+
+def start(folder, config, *words, **environment):
+    path = folder / f"{Path(config.out).name}.yaml"
+    path.write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
+    command = [sys.executable, "-m", "mamtra", "distill", str(path), *words]
+    variables = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    return out
+
+
+def weights(out):
+    return load_file(Path(out) / "student" / "model.safetensors")
+
+
+def test_a_killed_training_ends_with_the_same_weights(folder):
+    run = {"steps": 60, "save_every": 2, "evaluate_every": 20, "keep": 3}
+    whole, killed = (setting(folder, name, run={**RUN, **run}) for name in ("whole", "killed"))
+    finish(start(folder, whole))
+    kills = 0
+    for wanted in (6, 24):  # wherever it is then: in a step, in a checkpoint, in an evaluation
+        process = start(folder, killed, "--resume")
+        deadline = time.time() + 120
+        while time.time() < deadline and process.poll() is None:
+            found = checkpoints(Path(killed.out))
+            if found and int(found[-1].name[-8:]) >= wanted:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.003)
+        process.communicate()
+    assert kills == 2 and not (Path(killed.out) / "student").exists()
+    finish(start(folder, killed, "--resume"))
+    one, other = weights(whole.out), weights(killed.out)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+RUN = {"precision": "float32", "device": "cpu", "log_every": 1, "loss_chunk": 64}
+
+
+def test_two_processes_learn_as_one(folder):
+    run = {**RUN, "steps": 8, "evaluate_every": 4, "save_every": 4}
+    alone, together = (setting(folder, name, run=run) for name in ("alone", "together"))
+    finish(start(folder, alone))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    both = [start(folder, together, RANK=str(rank), LOCAL_RANK=str(rank), **group) for rank in range(2)]
+    for process in both:
+        finish(process)
+    for kind, names in (("train", ("loss", "ce", "kl", "emb", "norm")), ("held_out", ("ce", "teacher_ce"))):
+        one, two = ([line for line in read_log(Path(c.out)) if line["kind"] == kind] for c in (alone, together))
+        assert len(one) == len(two) > 2
+        for name in names:
+            assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=2e-4)
+    one, two = weights(alone.out), weights(together.out)
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-2, atol=2e-4)
