@@ -97,3 +97,8 @@ def test_llama3_scaling_stretches_slow_waves_only():
     torch.testing.assert_close(scaled[waves > 8192], plain[waves > 8192] / 8)
     between = (waves >= 8192 / 4) & (waves <= 8192)
     assert between.any() and (scaled[between] <= plain[between]).all() and (scaled[between] >= plain[between] / 8).all()
+
+
+def test_rope_is_computed_where_it_is_used():
+    frequencies = rope_frequencies(8, 1e4, Llama3Scaling(8.0, 1.0, 4.0, 8192), "meta")
+    assert {t.device.type for t in rope_table(4, frequencies)} == {"meta"}

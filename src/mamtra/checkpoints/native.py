@@ -22,14 +22,14 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.torch import save_file
 from torch import nn
 
 from mamtra.checkpoints.blank import load_strictly
 from mamtra.checkpoints.json_files import read_json, write_json
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import pack, unpack
-from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, hash_tensors
+from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, TensorInfo, hash_tensors
+from mamtra.checkpoints.tensor_writer import TensorWriter
 from mamtra.errors import MamTraError
 
 FORMAT = 1
@@ -190,8 +190,11 @@ def save_model(
         kind = storage if isinstance(storage, str) else storage.get(section, "float32")
         packed = pack(_plain_state(section, module), kind)
         file = directory / PARTS[section].file
-        save_file(packed, file, metadata={"format": "pt", "storage": kind})
         file.with_name(file.name + INDEX).unlink(missing_ok=True)
+        infos = {name: TensorInfo(tensor.dtype, tuple(tensor.shape)) for name, tensor in packed.items()}
+        with TensorWriter(file, infos, metadata={"format": "pt", "storage": kind}) as writer:
+            for name, tensor in packed.items():
+                writer.write(name, tensor)
         config[section] = module.config.model_dump(mode="json")
         if section in LANGUAGE_MODELS:
             config |= TRANSFORMERS_KEYS

@@ -117,7 +117,7 @@ def span_of(
     end = past + length
     padded = attention_mask is not None and not bool(attention_mask.all())
     if not padded:
-        cos, sin = rope_table(end, config.rope_frequencies(), device)
+        cos, sin = rope_table(end, config.rope_frequencies(device))
         causal = torch.ones(length, end, dtype=torch.bool, device=device).tril(past)[None, None] if past else None
         return Span(cos[past:], sin[past:], past, mask=causal)
     if attention_mask.dim() != 2 or attention_mask.shape[1] < end:
@@ -129,7 +129,7 @@ def span_of(
         )
     valid, real = real[:, -length:], real[:, -end:]
     positions = (real.cumsum(1) - 1).clamp(min=0)[:, past:]
-    cos, sin = rope_table(end, config.rope_frequencies(), device)
+    cos, sin = rope_table(end, config.rope_frequencies(device))
     causal = torch.ones(length, end, dtype=torch.bool, device=device).tril(past)
     # padding looks at itself: a query that may look nowhere has no softmax
     itself = torch.eye(length, end, dtype=torch.bool, device=device) if not past else causal & ~causal.tril(past - 1)

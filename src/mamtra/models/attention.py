@@ -40,7 +40,7 @@ class Span:
     @classmethod
     def without_state(cls, length: int, config: BackboneConfig, device: torch.device) -> Span:
         """Positions 0 .. length - 1 of sequences that are seen whole."""
-        return cls(*rope_table(length, config.rope_frequencies(), device))
+        return cls(*rope_table(length, config.rope_frequencies(device)))
 
     @classmethod
     def of(cls, state: DecodeState, length: int, lengths: Tensor | None) -> Span:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 
@@ -91,9 +92,9 @@ class BackboneConfig(BaseModel):
         """Channels of the mixer's convolution: x, B and C side by side."""
         return self.query_size + 2 * self.key_value_size
 
-    def rope_frequencies(self) -> Tensor:
+    def rope_frequencies(self, device: torch.device | str = "cpu") -> Tensor:
         """(head_dim / 2,) float32, see `mamtra.ops.rope.rope_frequencies`."""
-        return rope_frequencies(self.head_dim, self.rope_theta, self.rope_scaling)
+        return rope_frequencies(self.head_dim, self.rope_theta, self.rope_scaling, device)
 
 
 class SpeechLMConfig(BackboneConfig):

@@ -111,8 +111,8 @@ class DecodeState:
             else:
                 conv = torch.zeros(conv_shape, device=device, dtype=dtype)
                 layers.append(MambaState(conv, torch.zeros(ssm_shape, device=device, dtype=torch.float32)))
-        frequencies = config.rope_frequencies()
-        return cls(layers, *rope_table(max_length, frequencies, device), frequencies)
+        frequencies = config.rope_frequencies(device)
+        return cls(layers, *rope_table(max_length, frequencies), frequencies)
 
     @property
     def max_length(self) -> int:
@@ -170,5 +170,5 @@ class DecodeState:
         positions = None if self.positions is None else self.positions.clone()
         cos, sin = self.cos, self.sin
         if room != self.max_length:
-            cos, sin = rope_table(room, self.frequencies, cos.device)
+            cos, sin = rope_table(room, self.frequencies)
         return replace(self, layers=layers, positions=positions, cos=cos, sin=sin)

@@ -26,26 +26,29 @@ class Llama3Scaling:
         """Scale angular frequencies (head_dim / 2,)."""
         turns = self.original_max_position_embeddings * frequencies / (2 * math.pi)
         kept = (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor)
-        return frequencies * torch.lerp(torch.tensor(1 / self.factor), torch.tensor(1.0), kept.clamp(0, 1))
+        return frequencies * (1 - (1 - 1 / self.factor) * (1 - kept.clamp(0, 1)))
 
 
-def rope_frequencies(head_dim: int, theta: float, scaling: Llama3Scaling | None = None) -> Tensor:
+def rope_frequencies(
+    head_dim: int, theta: float, scaling: Llama3Scaling | None = None, device: torch.device | str = "cpu"
+) -> Tensor:
     """Angle of each pair of channels per position.
 
     Args:
         head_dim: size of one head, even.
         theta: base of the wave lengths (1e6 in Qwen2).
         scaling: of the wave lengths.
+        device: where they are computed: nothing is copied from the host, which a CUDA graph could not record.
 
     Returns:
-        (head_dim / 2,) float32 on the CPU, radians.
+        (head_dim / 2,) float32, radians.
     """
-    exponent = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim
+    exponent = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
     frequencies = theta**-exponent
     return frequencies if scaling is None else scaling(frequencies)
 
 
-def rope_table(length: int, frequencies: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
+def rope_table(length: int, frequencies: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and signed sine of every position.
 
     The first half of the sine carries a minus sign, so that turning a vector needs no negation:
@@ -53,13 +56,12 @@ def rope_table(length: int, frequencies: Tensor, device: torch.device | str | No
 
     Args:
         length: number of positions, starting at 0.
-        frequencies: (head_dim / 2,) from `rope_frequencies`.
-        device: where the tables go.
+        frequencies: (head_dim / 2,) from `rope_frequencies`; the tables are on their device.
 
     Returns:
         ``cos`` and ``sin``, each (length, head_dim) float32.
     """
-    angle = torch.arange(length, device=device, dtype=torch.float32)[:, None] * frequencies.to(device)
+    angle = torch.arange(length, device=frequencies.device, dtype=torch.float32)[:, None] * frequencies
     sin = angle.sin()
     return torch.cat((angle, angle), -1).cos(), torch.cat((-sin, sin), -1)
 

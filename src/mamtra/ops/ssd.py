@@ -10,6 +10,8 @@ A step with dt = 0 leaves the state as it was: right padding needs no other care
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -139,7 +141,7 @@ def ssd_chunked(
         initial_state = x.new_zeros(batch, heads, size, B.shape[-1], dtype=wide)
     sources = torch.cat((initial_state.to(wide).unsqueeze(1), added.to(wide)), 1).transpose(1, 2).flatten(3)
     total = F.pad(log_decay[..., -1].transpose(1, 2), (1, 0)).cumsum(-1)
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device):
         carried = (_decay_matrix(total) @ sources).unflatten(3, (size, -1))  # (batch, heads, chunks + 1, P, N)
     before = carried[:, :, :-1].transpose(1, 2).to(kind)
 
@@ -161,3 +163,9 @@ def _decay_matrix(log_decay: Tensor) -> Tensor:
 
 def _decay_dtype(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """A context in which products keep their types; on a device that has no autocast (meta) there is nothing to switch off."""
+    available = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()
