@@ -19,6 +19,7 @@ from mamtra.tts import Audio
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
+from PIL import Image
 
 TEXT = "Hello, how are you doing today? I hope you have a very nice day with great results."
 
@@ -38,6 +39,8 @@ def draw(sounds: dict[str, Audio], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+    with Image.open(path) as picture:  # a palette is enough for one colour map, at a third of the size
+        picture.convert("RGB").quantize(128).save(path, optimize=True)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import typer
 
 from mamtra.errors import MamTraError
 
-VERBS = ("say", "voices", "plan", "convert", "export", "rank", "prepare", "distill", "reproduce", "doctor")
+VERBS = ("say", "voices", "plan", "convert", "export", "rank", "evaluate", "prepare", "distill", "reproduce", "doctor")
 """Modules of this package that register themselves, in the order of `mamtra --help`."""
 
 USER_ERROR = 2

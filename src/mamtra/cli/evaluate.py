@@ -1,0 +1,135 @@
+"""`mamtra evaluate` and `mamtra compare`: how well a system speaks, and which of two speaks better."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from mamtra.errors import MamTraError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the program."""
+    app.command("evaluate", epilog="Example: mamtra evaluate mini --set plain --whisper DIR -o mini.jsonl")(evaluate)
+    app.command("compare", epilog="Example: mamtra compare teacher.jsonl student.jsonl")(compare)
+
+
+def evaluate(
+    system: str = typer.Argument(help="Model directory or name, folder with ID.wav files, or 'truth'."),
+    test_set: str = typer.Option(
+        "plain", "--set", metavar="SET", help="plain, FILE.lst/.tsv/.txt, or a LibriTTS folder."
+    ),
+    output: str | None = typer.Option(
+        None, "-o", "--output", metavar="FILE", help="Score file; SYSTEM.scores.jsonl by default."
+    ),
+    whisper: str | None = typer.Option(
+        None, "--whisper", metavar="DIR|NAME", envvar="MAMTRA_WHISPER", help="CTranslate2 Whisper that listens."
+    ),
+    voice: str | None = typer.Option(None, "--voice", metavar="NAME", help="Where the set gives no prompt."),
+    similarity: bool = typer.Option(False, "--similarity", help="Compare voices with prompt and ground truth."),
+    encoder: str | None = typer.Option(
+        None, "--encoder", metavar="MODEL", help="Model whose speaker encoder compares voices."
+    ),
+    mos: bool = typer.Option(False, "--mos", help="Rate naturalness by DistilMOS."),
+    sounds: str | None = typer.Option(None, "--sounds", metavar="DIR", help="Keep what a model says as DIR/ID.wav."),
+    limit: int | None = typer.Option(None, "--limit", metavar="N", min=1, help="Only the first N lines."),
+    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same speech."),
+    workers: int = typer.Option(1, "--workers", metavar="N", min=1, help="Processes side by side."),
+    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps; of the model."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Begin anew instead of going on with the file."),
+    as_json: bool = typer.Option(False, "--json", help="Print the figures as JSON."),
+) -> None:
+    """Measure how well SYSTEM says a set: word errors by three rules, failures, and more. An interrupted run goes on."""
+    if whisper is None:
+        raise MamTraError(
+            "Counting word errors needs a transcriber; give a CTranslate2 Whisper with --whisper DIR|NAME."
+        )
+    from mamtra.evaluate.run import Plan, evaluate_set
+    from mamtra.evaluate.sets import read_set
+    from mamtra.evaluate.summary import summarise
+
+    lines = read_set(test_set, limit)
+    if system == "truth" and not any(line.truth for line in lines.lines):
+        raise MamTraError(f"The set {lines.name} has no recordings of its texts, which 'truth' would judge.")
+    plan = Plan(
+        system=system, whisper=whisper, voice=voice, seed=seed, keep=sounds, device=device, similarity=similarity,
+        encoder=encoder, mos=mos,
+    )  # fmt: skip
+    name = Path(system).name or "system"
+    path = Path(output or f"{name}.scores.jsonl")
+    scores = _follow(evaluate_set(plan, lines, path, workers=workers, overwrite=overwrite), len(lines.lines))
+    summary = summarise(scores)
+    print(json.dumps(summary)) if as_json else _show(summary)
+    print(f"{path}: compare it with `mamtra compare {path} OTHER`", file=sys.stderr)
+
+
+def compare(
+    first: str = typer.Argument(help="Score file of `mamtra evaluate`."),
+    other: str = typer.Argument(help="Another, over the same set."),
+    force: bool = typer.Option(False, "--force", help="Compare what was measured differently, with a warning."),
+    as_json: bool = typer.Option(False, "--json", help="Print the differences as JSON."),
+) -> None:
+    """What OTHER changes against FIRST on the same utterances: differences, 95% intervals, sign tests."""
+    from mamtra.evaluate.score_file import differences, read_scores
+    from mamtra.evaluate.summary import compare as compare_scores
+
+    one, two = read_scores(Path(first)), read_scores(Path(other))
+    unlike = differences(one.stamp, two.stamp)
+    if unlike and not force:
+        raise MamTraError(f"These files cannot be compared ({'; '.join(unlike)}); --force compares them all the same.")
+    for phrase in unlike:
+        print(f"warning: measured differently, {phrase}", file=sys.stderr)
+    found = {**compare_scores(one, two), "differs": unlike}
+    if as_json:
+        print(json.dumps(found))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    page = Table("", "other - first", "95% interval", "lower", "higher", "p (sign test)", box=None)
+    for name, value in found["figures"].items():
+        low, high = value["ci95"]
+        page.add_row(
+            name, f"{value['difference']:+.3g}", f"[{low:+.3g}, {high:+.3g}]".replace("[", "\\["), str(value["lower"]),
+            str(value["higher"]), f"{value['p_sign']:.3g}",
+        )  # fmt: skip
+    Console().print(f"{found['utterances']} utterances")
+    Console().print(page)
+
+
+def _follow(steps: Any, total: int) -> Any:
+    """Run to the end behind a progress bar on standard error; what the run returns."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("Evaluating", total=total)
+        while True:
+            try:
+                progress.update(task, completed=next(steps))
+            except StopIteration as end:
+                return end.value
+
+
+def _show(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    page = Table("", "", "95% interval", "utterances", box=None)
+    for name, value in summary["figures"].items():
+        low, high = value["ci95"]
+        page.add_row(name, f"{value['value']:.4g}", f"\\[{low:.4g}, {high:.4g}]", str(value["utterances"]))
+    console = Console()
+    console.print(f"{summary['system']}: {summary['utterances']} utterances, {summary['without_sound']} without sound")
+    console.print(page)
+    kinds = sorted({kind for group in summary["failures"].values() for kind in group} - {"utterances", "wer_english"})
+    lengths = Table("words", "utterances", "WER %", *kinds, box=None)
+    for name, group in summary["failures"].items():
+        cells = (str(group.get(kind, 0)) for kind in kinds)
+        lengths.add_row(name, str(group["utterances"]), f"{group['wer_english']:.2f}", *cells)
+    console.print(lengths)

@@ -1,0 +1,65 @@
+"""Failures that an error rate blurs: what kind of mistake an utterance has."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from mamtra.evaluate.alignment import align
+
+CLASSES = ("missing", "silent", "early_stop", "no_stop", "skipped", "repeated", "inserted")
+"""missing: no sound file. silent: no word is heard. early_stop: a fifth of the words or more are missing at the end. no_stop: words
+go on after the last one, a fifth or more. skipped: three words in a row are missing elsewhere. repeated: three words in a row are
+heard again. inserted: three words in a row that are not in the text."""
+
+RUN = 3
+SHARE = 0.2
+FLOOR_DB = -45.0
+BUCKETS = ((1, 5), (6, 10), (11, 20), (21, 30), (31, 45), (46, 10**6))
+"""Words of a text, from and to."""
+
+
+def bucket(words: int) -> str:
+    """The length bucket of a text of so many words."""
+    low, high = next(pair for pair in BUCKETS if words <= pair[1])
+    return f"{low}-{high}" if high < 10**6 else f"{low}+"
+
+
+def failures(reference: list[str], hypothesis: list[str]) -> list[str]:
+    """Classes of an utterance that was transcribed, both sides in comparable words."""
+    if not hypothesis:
+        return ["silent"]
+    steps = align(reference, hypothesis)
+    runs: list[tuple[str, int, int, bool]] = []  # kind, where in the hypothesis, length, at the end
+    for number, step in enumerate(steps):
+        if runs and runs[-1][0] == step.kind:
+            kind, at, length, _ = runs[-1]
+            runs[-1] = (kind, at, length + 1, number == len(steps) - 1)
+        else:
+            runs.append((step.kind, step.hypothesis, 1, number == len(steps) - 1))
+    found = []
+    many = max(RUN, round(SHARE * len(reference)))
+    for kind, at, length, last in runs:
+        if kind == "delete" and length >= RUN:
+            found.append("early_stop" if last and length >= many else "skipped")
+        elif kind == "insert" and length >= RUN:
+            words = hypothesis[at : at + length]
+            if last and length >= many:
+                found.append("no_stop")
+            found.append("repeated" if _said_before(words, hypothesis, at) else "inserted")
+    return [name for name in CLASSES if name in found]
+
+
+def _said_before(words: list[str], hypothesis: list[str], at: int) -> bool:
+    grams = Counter(tuple(hypothesis[i : i + RUN]) for i in range(len(hypothesis) - RUN + 1))
+    return any(grams[tuple(words[i : i + RUN])] > 1 for i in range(len(words) - RUN + 1))
+
+
+def silence_share(samples: np.ndarray, rate: int) -> float:
+    """Share of 10 ms frames of samples (T,) that stay 45 dB under the loudest one; 1 where all is silent."""
+    hop = rate // 100
+    power = np.square(samples[: len(samples) // hop * hop].astype(np.float64).reshape(-1, hop)).mean(1)
+    if len(power) == 0 or power.max() <= 1e-10:
+        return 1.0
+    return float(np.mean(power <= power.max() * 10 ** (FLOOR_DB / 10)))

@@ -1,0 +1,117 @@
+"""A whole set through the judges, in one process or several, utterance by utterance, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from mamtra.evaluate.examine import Examiner
+from mamtra.evaluate.score_file import ScoreFile, open_scores
+from mamtra.evaluate.sets import Line, TestSet
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be judged and by whom; plain values, so that every process can open it for itself.
+
+    Attributes:
+        system: see `mamtra.evaluate.systems.open_system`.
+        whisper: see `mamtra.evaluate.transcribe.Whisper`.
+        voice: to speak with where the set gives no prompt.
+        seed: of speaking.
+        keep: folder for what is said.
+        device: of the speaking model.
+        similarity: whether voices are compared.
+        encoder: model whose speaker encoder does so; the one that comes with the package by default.
+        mos: whether naturalness is rated.
+    """
+
+    system: str
+    whisper: str
+    voice: str | None = None
+    seed: int = 0
+    keep: str | None = None
+    device: str | None = None
+    similarity: bool = False
+    encoder: str | None = None
+    mos: bool = False
+
+    def open(self, threads: int = 2) -> Examiner:
+        """Everything loaded.
+
+        Raises:
+            MamTraError: a model is missing.
+        """
+        from mamtra.evaluate.judges import DistilMOS, ModelVoices
+        from mamtra.evaluate.systems import open_system
+        from mamtra.evaluate.transcribe import Whisper
+
+        keep = Path(self.keep) if self.keep else None
+        return Examiner(
+            open_system(self.system, voice=self.voice, seed=self.seed, keep=keep, device=self.device),
+            Whisper(self.whisper, threads),
+            ModelVoices(self.encoder) if self.similarity else None,
+            DistilMOS() if self.mos else None,
+        )
+
+
+def evaluate_set(
+    plan: Plan,
+    lines: TestSet,
+    path: Path,
+    *,
+    workers: int = 1,
+    overwrite: bool = False,
+    examiner: Examiner | None = None,
+) -> Iterator[int]:
+    """Judge every line that has no row yet; yields how many are done, returns the score file.
+
+    Args:
+        plan: what is judged and by whom.
+        lines: the set.
+        path: the score file.
+        workers: processes; each loads everything for itself.
+        overwrite: begin anew.
+        examiner: opened already, instead of what the plan says; for one process.
+
+    Raises:
+        MamTraError: a model is missing, or the file was measured otherwise.
+    """
+    from mamtra import __version__
+
+    first = examiner or plan.open()
+    stamp = {
+        "mamtra": __version__, "set": lines.name, "set_sha256": lines.sha256, "lines": len(lines.lines), **first.stamp,
+    }  # fmt: skip
+    scores: ScoreFile = open_scores(path, stamp, overwrite=overwrite)
+    waiting = [line for line in lines.lines if line.id not in scores.rows]
+    yield len(scores.rows)
+    for row in _rows(plan, first, waiting, workers):
+        scores.add(row)
+        yield len(scores.rows)
+    return scores
+
+
+def _rows(plan: Plan, first: Examiner, waiting: list[Line], workers: int) -> Iterator[dict[str, Any]]:
+    if workers == 1 or len(waiting) < 2:
+        yield from map(first, waiting)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan,)) as pool:
+        for done in as_completed([pool.submit(_examine, line) for line in waiting]):
+            yield done.result()
+
+
+def _start(plan: Plan) -> None:
+    global _examiner
+    import torch
+
+    torch.set_num_threads(1)
+    _examiner = plan.open(threads=1)
+
+
+def _examine(line: Line) -> dict[str, Any]:
+    return _examiner(line)

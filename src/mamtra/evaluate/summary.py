@@ -1,0 +1,136 @@
+"""The figures of a score file with their intervals, and two files against each other on the same utterances."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mamtra.errors import MamTraError
+from mamtra.evaluate.alignment import Counts, count
+from mamtra.evaluate.failures import bucket, failures
+from mamtra.evaluate.normalise import RULES, normaliser
+from mamtra.evaluate.score_file import ScoreFile
+from mamtra.evaluate.statistics import difference, draws, interval, ratio, sign_test
+
+MEANS = (
+    "mos", "similarity_to_prompt", "similarity_to_truth", "duration_ratio", "silence_share", "words_per_second", "rtf",
+    "ttfa_ms",
+)  # fmt: skip
+
+
+def word_counts(rows: Iterable[dict[str, Any]], rule: str) -> list[Counts]:
+    """Steps of the word alignment of each row; a row without sound counts as nothing heard."""
+    normalise, _ = normaliser(rule)
+    return [count(normalise(row["reference"]).split(), normalise(row.get("heard", "")).split()) for row in rows]
+
+
+def char_counts(rows: Iterable[dict[str, Any]], rule: str) -> list[Counts]:
+    """The same for characters, blanks left out."""
+    normalise, _ = normaliser(rule)
+
+    def letters(text: str) -> str:
+        return normalise(text).replace(" ", "")
+
+    return [count(letters(row["reference"]), letters(row.get("heard", ""))) for row in rows]
+
+
+def arrays(counts: Sequence[Counts]) -> tuple[np.ndarray, np.ndarray]:
+    """Errors and lengths, each float64 (n,)."""
+    return np.array([c.errors for c in counts], float), np.array([c.length for c in counts], float)
+
+
+def figure(parts: np.ndarray, wholes: np.ndarray, scale: float = 100.0) -> dict[str, Any]:
+    """A ratio of sums with its 95% bootstrap interval."""
+    spread = interval(scale * ratio(parts, wholes, draws(len(parts))))
+    return {"value": float(scale * ratio(parts, wholes)), "ci95": spread, "utterances": len(parts)}
+
+
+def summarise(scores: ScoreFile) -> dict[str, Any]:
+    """All figures of a file.
+
+    `wer_RULE` sums errors and words over the set before it divides (as VERSA does), `wer_RULE_macro` is the mean over utterances
+    (as Seed-TTS-eval does); both in percent. `cer_english` is of characters without blanks.
+
+    Raises:
+        MamTraError: the file has no rows.
+    """
+    rows = list(scores.rows.values())
+    if not rows:
+        raise MamTraError(f"{scores.path} holds no utterance yet; run `mamtra evaluate` again to go on.")
+    ones = np.ones(len(rows))
+    found: dict[str, Any] = {}
+    for rule in RULES:
+        errors, words = arrays(word_counts(rows, rule))
+        found[f"wer_{rule}"] = figure(errors, words)
+        found[f"wer_{rule}_macro"] = figure(errors / np.maximum(words, 1), ones)
+    found["cer_english"] = figure(*arrays(char_counts(rows, "english")))
+    for name in MEANS:
+        values = np.array([row[name] for row in rows if name in row], float)
+        if len(values):
+            found[name] = figure(values, np.ones(len(values)), 1.0)
+    return {
+        "system": scores.stamp.get("system"),
+        "utterances": len(rows),
+        "without_sound": sum("error" in row for row in rows),
+        "figures": found,
+        "steps": sum(word_counts(rows, "english"), Counts())._asdict(),
+        "failures": by_length(rows),
+    }
+
+
+def classes(row: dict[str, Any]) -> list[str]:
+    """Failure classes of a row."""
+    if "error" in row:
+        return ["missing"]
+    normalise, _ = normaliser("english")
+    return failures(normalise(row["reference"]).split(), normalise(row["heard"]).split())
+
+
+def by_length(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Utterances, word error rate and failures by number of words."""
+    normalise, _ = normaliser("english")
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: len(normalise(row["reference"]).split())):
+        groups.setdefault(bucket(len(normalise(row["reference"]).split())), []).append(row)
+    return {
+        name: {
+            "utterances": len(members),
+            "wer_english": sum(word_counts(members, "english"), Counts()).rate,
+            **Counter(kind for row in members for kind in classes(row)),
+        }
+        for name, members in groups.items()
+    }
+
+
+def compare(first: ScoreFile, other: ScoreFile) -> dict[str, Any]:
+    """Other minus first for every figure that both have, paired by utterance.
+
+    Returns:
+        "figures": per name the difference, its 95% interval, how many utterances are lower and higher by the other, and the p of
+        the sign test.
+
+    Raises:
+        MamTraError: they have no utterance in common.
+    """
+    shared = [name for name in first.rows if name in other.rows]
+    if not shared:
+        raise MamTraError(f"{first.path} and {other.path} have no utterance in common.")
+    ours, theirs = ([scores.rows[name] for name in shared] for scores in (first, other))
+    pairs: dict[str, tuple[np.ndarray, ...]] = {}
+    for rule in RULES:
+        pairs[f"wer_{rule}"] = (*arrays(word_counts(ours, rule)), *arrays(word_counts(theirs, rule)))
+    for name in MEANS:
+        both = [(a[name], b[name]) for a, b in zip(ours, theirs, strict=True) if name in a and name in b]
+        if both:
+            a, b = np.array(both, float).T
+            pairs[name] = (a, np.ones(len(a)), b, np.ones(len(b)))
+    found = {}
+    for name, (a, of_a, b, of_b) in pairs.items():
+        scale = 100.0 if name.startswith("wer") else 1.0
+        value, spread = difference(scale * a, of_a, scale * b, of_b)
+        lower, higher, chance = sign_test(a / np.maximum(of_a, 1), b / np.maximum(of_b, 1))
+        found[name] = {"difference": value, "ci95": spread, "lower": lower, "higher": higher, "p_sign": chance}
+    return {"utterances": len(shared), "figures": found}

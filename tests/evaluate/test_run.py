@@ -1,0 +1,127 @@
+"""A run over a set with a stand-in for the transcriber: rows, stamps, resuming, comparing."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mamtra.audio.io import write_audio
+from mamtra.cli import main
+from mamtra.errors import MamTraError
+from mamtra.evaluate.examine import Examiner
+from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.score_file import differences, read_scores
+from mamtra.evaluate.sets import read_set
+from mamtra.evaluate.summary import compare, summarise
+from mamtra.evaluate.systems import Sounds, Truth
+
+TEXTS = {"a": "the old red hat", "b": "my dog ate it", "c": "good night"}
+
+
+class Says:
+    """Hears what it was told to hear, by the length of the sound."""
+
+    def __init__(self, heard):
+        self.about = {"asr": "stand-in", "asr_sha256": "0"}
+        self.heard, self.calls = heard, 0
+
+    def __call__(self, samples, sample_rate):
+        self.calls += 1
+        return self.heard[round(len(samples) / sample_rate * 10)]
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A set of three lines, and a folder with the sound of two of them."""
+    (tmp_path / "set.tsv").write_text("id\ttext\n" + "".join(f"{k}\t{v}\n" for k, v in TEXTS.items()), encoding="utf-8")
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for seconds, name in ((0.5, "a"), (0.7, "b")):
+        tone = np.sin(np.arange(int(16000 * seconds)) / 9).astype(np.float32) / 2
+        write_audio(folder / f"{name}.wav", tone, 16000)
+    return tmp_path
+
+
+def judge(place, heard, path="scores.jsonl", **options):
+    examiner = Examiner(Sounds(place / "sounds"), Says(heard))
+    steps = evaluate_set(
+        Plan(system="sounds", whisper=""), read_set(place / "set.tsv"), place / path, examiner=examiner, **options
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value, examiner.transcriber.calls
+
+
+def test_missing_sound_counts_as_nothing_heard(place):
+    scores, _ = judge(place, {5: "the old bed hat", 7: "my dog ate it"})
+    assert scores.rows["c"]["error"] == "there is no sound"
+    found = summarise(scores)
+    assert found["without_sound"] == 1 and found["utterances"] == 3
+    assert found["figures"]["wer_english"]["value"] == pytest.approx(100 * 3 / 10)
+    assert found["figures"]["wer_english_macro"]["value"] == pytest.approx(100 * (1 / 4 + 0 + 1) / 3)
+    assert found["steps"] == {"equal": 7, "replace": 1, "delete": 2, "insert": 0}
+    assert found["failures"]["1-5"]["missing"] == 1
+
+
+def test_an_interrupted_run_goes_on(place):
+    heard = {5: "the old red hat", 7: "my dog ate it"}
+    whole, calls = judge(place, heard)
+    assert calls == 2
+    lines = (place / "scores.jsonl").read_text(encoding="utf-8").splitlines()
+    (place / "scores.jsonl").write_text(
+        "\n".join(lines[:2]) + "\n" + lines[2][:20], encoding="utf-8"
+    )  # cut off in the middle
+    again, calls = judge(place, heard)
+    assert calls == 1 and again.rows == whole.rows == read_scores(place / "scores.jsonl").rows
+
+
+def test_a_file_measured_otherwise_is_left_alone(place):
+    judge(place, {5: "", 7: ""})
+    before = (place / "scores.jsonl").read_bytes()
+    (place / "set.tsv").write_text("id\ttext\na\tother words\n", encoding="utf-8")
+    with pytest.raises(MamTraError, match=r"measured with another .*set_sha256"):
+        judge(place, {5: "", 7: ""})
+    assert (place / "scores.jsonl").read_bytes() == before
+
+
+def test_comparison_pairs_utterances_and_refuses_other_judges(place, capsys):
+    judge(place, {5: "the old red hat", 7: "my dog ate it"}, "good.jsonl")
+    judge(place, {5: "the old", 7: "my dog ate"}, "bad.jsonl")
+    good, bad = read_scores(place / "good.jsonl"), read_scores(place / "bad.jsonl")
+    found = compare(good, bad)["figures"]["wer_english"]
+    assert found["difference"] == pytest.approx(100 * 3 / 10) and (found["lower"], found["higher"]) == (0, 2)
+    assert not differences(good.stamp, bad.stamp)
+    assert main(["compare", str(place / "good.jsonl"), str(place / "bad.jsonl"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["utterances"] == 3
+
+    text = (place / "bad.jsonl").read_text(encoding="utf-8").replace('"asr": "stand-in"', '"asr": "another"')
+    (place / "bad.jsonl").write_text(text, encoding="utf-8")
+    assert main(["compare", str(place / "good.jsonl"), str(place / "bad.jsonl")]) == 2
+    assert "cannot be compared (asr: stand-in against another)" in " ".join(capsys.readouterr().err.split())
+    assert main(["compare", str(place / "good.jsonl"), str(place / "bad.jsonl"), "--force"]) == 0
+
+
+def test_truth_is_judged_by_its_own_recordings(place):
+    (place / "m.lst").write_text("a||sounds/a.wav|the old red hat|sounds/b.wav\n", encoding="utf-8")
+    examiner = Examiner(Truth(), Says({7: "the old red hat"}))
+    row = examiner(read_set(place / "m.lst").lines[0])
+    assert row["duration_ratio"] == pytest.approx(1.0) and row["heard"] == "the old red hat"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "mini"], "give a CTranslate2 Whisper"),
+        (["evaluate", "mini", "--whisper", "x", "--set", "none.lst"], "no test set"),
+        (["evaluate", "truth", "--whisper", "x"], "no recordings of its texts"),
+        (["compare", "none.jsonl", "none.jsonl"], "no score file"),
+    ],
+)
+def test_mistakes_get_a_sentence(arguments, message, capsys, monkeypatch):
+    monkeypatch.delenv("MAMTRA_WHISPER", raising=False)
+    assert main(arguments) == 2
+    assert message in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,70 @@
+"""Test sets in the forms that people have them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mamtra.errors import MamTraError
+from mamtra.evaluate.sets import read_set
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_seed_tts_lists_of_two_to_five_fields(tmp_path):
+    for name in ("p.wav", "t.wav"):
+        write(tmp_path / "wav" / name, "")
+    path = write(
+        tmp_path / "meta.lst",
+        "a|Say this.\nb|Say that.|wav/p.wav\nc|In the prompt.|wav/p.wav|And this.\nd|In it.|wav/p.wav|Last.|wav/t.wav\n",
+    )
+    a, b, c, d = read_set(path).lines
+    assert (a.text, a.prompt, a.truth) == ("Say this.", None, None)
+    assert (b.text, b.prompt, b.prompt_text) == ("Say that.", tmp_path / "wav/p.wav", None)
+    assert (c.text, c.prompt_text, c.truth) == ("And this.", "In the prompt.", None)
+    assert (d.text, d.truth) == ("Last.", tmp_path / "wav/t.wav")
+
+
+def test_columns_plain_lines_and_counted_lines(tmp_path):
+    (row,) = read_set(write(tmp_path / "a.tsv", "id\ttext\tspoken\tcategory\nx\tIt is 5.\tit is five\tnumbers\n")).lines
+    assert (row.id, row.text, row.reference, row.category) == ("x", "It is 5.", "it is five", "numbers")
+    plain = read_set(write(tmp_path / "a.txt", "One.\n\nTwo words.\n")).lines
+    assert [line.id for line in plain] == ["line0001", "line0003"] and plain[1].reference == "Two words."
+    counted = read_set(write(tmp_path / "b.txt", "1\tOh!\n2\tNo, sir.\n")).lines
+    assert [(line.text, line.category) for line in counted] == [("Oh!", "1 words"), ("No, sir.", "2 words")]
+
+
+def test_libritts_folder(tmp_path):
+    write(tmp_path / "84" / "121550" / "84_121550_000007_000000.normalized.txt", "Hello there.\n")
+    write(tmp_path / "84" / "121550" / "84_121550_000007_000000.wav", "")
+    (line,) = read_set(tmp_path).lines
+    assert line.id == "84_121550_000007_000000" and line.truth.name == "84_121550_000007_000000.wav"
+
+
+def test_the_built_in_set_and_limit():
+    assert len(read_set("plain").lines) == 24 and len(read_set("plain", 3).lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("m.lst", "a|b\nc|d|e|f|g|h\n", r"m\.lst, line 2: 6 fields"),
+        ("m.lst", "a|words|gone.wav\n", r"m\.lst, line 1: there is no sound file .*gone\.wav"),
+        ("m.lst", "a|p|\u0020|  \n", r"line 1: there is no text"),
+        ("m.lst", "../a|words\n", r"cannot be the id"),
+        ("m.tsv", "name\ttext\n", r"line 1: no column id"),
+        ("m.txt", "\n\n", r"holds no utterance"),
+        ("m.lst", "a|one\na|two\n", r"two lines with the id 'a'"),
+    ],
+)
+def test_bad_lists_name_the_line(tmp_path, name, text, message):
+    with pytest.raises(MamTraError, match=message):
+        read_set(write(tmp_path / name, text))
+
+
+def test_no_such_set(tmp_path):
+    with pytest.raises(MamTraError, match="no test set"):
+        read_set(tmp_path / "none.lst")

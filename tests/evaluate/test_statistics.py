@@ -1,0 +1,38 @@
+"""Intervals and tests say what they should on data whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mamtra.evaluate.statistics import difference, draws, interval, ratio, sign_test
+
+
+def test_interval_of_a_mean_covers_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(200):
+        values = rng.normal(1.0, 1.0, 60)
+        low, high = interval(ratio(values, np.ones(60), draws(60)))
+        hits += low <= 1.0 <= high
+    assert 180 <= hits <= 199
+
+
+def test_a_ratio_sums_before_it_divides():
+    assert ratio(np.array([1.0, 0.0]), np.array([1.0, 9.0])) == pytest.approx(0.1)
+
+
+def test_pairing_sees_a_small_but_steady_difference():
+    rng = np.random.default_rng(1)
+    base = rng.integers(0, 40, 100).astype(float)
+    words = np.full(100, 50.0)
+    value, (low, high) = difference(base, words, base + 1, words)
+    assert value == pytest.approx(0.02) and low == pytest.approx(0.02) and high == pytest.approx(0.02)
+    apart, (low, high) = difference(base, words, rng.permutation(base), words)
+    assert low < 0 < high and apart == pytest.approx(0.0)
+
+
+def test_sign_test_of_a_coin():
+    assert sign_test(np.zeros(10), np.zeros(10)) == (0, 0, 1.0)
+    assert sign_test(np.ones(5), np.zeros(5)) == (5, 0, pytest.approx(2 / 32))
+    assert sign_test(np.array([0, 1.0]), np.array([1.0, 0]))[2] == 1.0
