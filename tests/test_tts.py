@@ -147,6 +147,16 @@ def test_cloned_voices_speak(tts, tmp_path):
     assert np.array_equal(tts.say("Hello.", path, voice_text="Hello there.").samples, tts.say("Hello.", voice).samples)
 
 
+def test_a_model_may_take_over_the_sound_of_a_clone_only(tts, tmp_path, monkeypatch):
+    path = reference(tmp_path / "me.wav", 1.5)
+    settings = tts.model.generation.model_copy(update={"continue_clones": False})
+    monkeypatch.setattr(tts.model, "generation", settings)
+    voice = tts.clone(path, "Hello there.")
+    assert voice.prompt_text.numel() == 0 and voice.prompt_speech.numel() > 0
+    assert any("transcript is not used" in line for line in voice.advice)
+    assert not any("transcript" in line.lower() for line in tts.clone(path).advice)
+
+
 def test_a_run_without_end_is_tried_again_and_then_reported(tts, monkeypatch):
     seeds = []
 

@@ -153,7 +153,9 @@ def export(args: argparse.Namespace) -> Path:
     }
     ratios = measure_ratios(tokens) if tokens else RATIOS
     voice = args.voice or read_generation(args.out).voice
-    generation = GenerationConfig(**ratios, top_p=args.top_p, flow_steps=args.flow_steps, voice=voice)
+    generation = GenerationConfig(
+        **ratios, top_p=args.top_p, flow_steps=args.flow_steps, voice=voice, continue_clones=args.continue_clones
+    )
     copies = {n: args.text / n for n in TEXT_FILES if not _same(args.text / n, args.out / n)}
     save_model(args.out, networks, storage=storage, generation=generation, text_files=copies, provenance=provenance)
     write_card(args.out, provenance)
@@ -180,6 +182,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--storage", nargs="*", default=[], metavar="[SECTION=]KIND", help=f"default {STORAGE}")
     parser.add_argument("--top-p", type=float, default=GenerationConfig().top_p, help="of the sampler")
     parser.add_argument("--flow-steps", type=int, default=GenerationConfig().flow_steps)
+    parser.add_argument(
+        "--continue-clones",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether the LM continues cloned recordings",
+    )
     parser.add_argument("--voice", help="the default voice; that of the directory where it has one")
     args = parser.parse_args(argv)
     print(size_table(export(args)))

@@ -25,7 +25,7 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
     """Make a voice of a recording.
 
     With a transcript the LM continues the recording, and takes over rhythm and manner too; without one only the sound
-    of the voice is taken over.
+    of the voice is taken over; so too by a model whose generation settings have `continue_clones` off.
 
     Args:
         path: a sound file, 16 kHz or more, with 1 to 30 s of one person speaking.
@@ -38,11 +38,14 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
     """
     wave, rate = check_reference(path)
     name = info.pop("name", None) or _name_from(path)
-    text_ids = _text_ids(model, text)
+    continued = model.generation.continue_clones
+    text_ids = _text_ids(model, text if continued else None)
     with torch.inference_mode():
         prompt_speech, prompt_mel, embedding = encode_reference(model, wave, rate)
     header = VoiceInfo(name=name, voice_space=model.voice_space, **{"source": Path(path).name, **info})
-    return Voice(header, text_ids, prompt_speech, prompt_mel, embedding, advice=tuple(advise(wave, rate, text)))
+    return Voice(
+        header, text_ids, prompt_speech, prompt_mel, embedding, advice=tuple(advise(wave, rate, text, continued))
+    )
 
 
 def check_reference(path: str | os.PathLike) -> tuple[np.ndarray, int]:
@@ -71,7 +74,7 @@ def check_reference(path: str | os.PathLike) -> tuple[np.ndarray, int]:
     return trimmed, rate
 
 
-def advise(wave: np.ndarray, rate: int, text: str | None) -> list[str]:
+def advise(wave: np.ndarray, rate: int, text: str | None, continued: bool = True) -> list[str]:
     """What would make a better voice of this recording, in sentences; empty where nothing stands out."""
     advice = []
     seconds = len(wave) / rate
@@ -84,7 +87,10 @@ def advise(wave: np.ndarray, rate: int, text: str | None) -> list[str]:
     snr = 10 * np.log10(np.percentile(power, 95) / np.percentile(power, 5))
     if snr < 20:
         advice.append(f"Speech is only about {snr:.0f} dB above the background; a quieter room gives a cleaner voice.")
-    if text is None:
+    if not continued:
+        if text is not None:
+            advice.append("This model takes over the sound of a voice only; the transcript is not used.")
+    elif text is None:
         advice.append("No transcript was given; with one the voice also takes over rhythm and manner.")
     elif not 4 <= len(text.strip()) / seconds <= 30:
         advice.append("The transcript seems too long or too short for the recording; write each word that is said.")

@@ -46,7 +46,8 @@ class GenerationConfig(BaseModel):
     """Sampling defaults of a model (generation_config.json).
 
     Repetition-aware sampling after VALL-E 2 (arXiv 2406.05370) with CosyVoice 2's settings. `voice` is the one to speak
-    with where none is named; without it the first in the alphabet.
+    with where none is named; without it the first in the alphabet. `continue_clones` is whether the LM continues a cloned
+    recording whose words are known; one that has heard few speakers says the text more clearly when it does not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +60,7 @@ class GenerationConfig(BaseModel):
     max_ratio: float = 20.0
     flow_steps: int = 10
     voice: str | None = None
+    continue_clones: bool = True
 
 
 def read_config(directory: str | os.PathLike) -> dict[str, Any]:
