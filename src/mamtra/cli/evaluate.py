@@ -1,4 +1,4 @@
-"""`mamtra evaluate` and `mamtra compare`: how well a system speaks, and which of two speaks better."""
+"""`mamtra evaluate`, `compare` and `report`: how well systems speak, which of them speaks better, and all of it on one page."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the program."""
     app.command("evaluate", epilog="Example: mamtra evaluate mini --set plain --whisper DIR -o mini.jsonl")(evaluate)
     app.command("compare", epilog="Example: mamtra compare teacher.jsonl student.jsonl")(compare)
+    app.command("report", epilog="Example: mamtra report teacher.jsonl student.jsonl -o report.html")(report)
 
 
 def evaluate(
@@ -99,6 +100,24 @@ def compare(
         )  # fmt: skip
     Console().print(f"{found['utterances']} utterances")
     Console().print(page)
+
+
+def report(
+    files: list[str] = typer.Argument(
+        help="Score files of `mamtra evaluate`; the first is what others are set against."
+    ),
+    output: str = typer.Option("report.html", "-o", "--output", metavar="FILE", help="The page."),
+    media: bool = typer.Option(True, "--media/--no-media", help="Put sound and spectrograms into it."),
+) -> None:
+    """Write one HTML page that opens offline: figures, differences, and every utterance to hear, see and read.
+
+    Sound is there where `mamtra evaluate` kept it (--sounds) or judged a folder of sounds.
+    """
+    from mamtra.evaluate.report import write_report
+    from mamtra.evaluate.score_file import read_scores
+
+    path = write_report([read_scores(Path(name)) for name in files], Path(output), media=media)
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
 
 
 def _follow(steps: Any, total: int) -> Any:

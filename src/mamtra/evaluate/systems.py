@@ -26,7 +26,7 @@ class Spoken:
     Attributes:
         samples: float32 (T,).
         sample_rate: Hz.
-        facts: what is known of how it was made: rtf, ttfa_ms, finish_reason.
+        facts: what is known of it: rtf, ttfa_ms, finish_reason, tokens, and its file where there is one.
     """
 
     samples: np.ndarray
@@ -59,7 +59,7 @@ class Sounds:
         for kind in self.KINDS:
             path = self.folder / (line.id + kind)
             if path.is_file():
-                return Spoken(*read_audio(path), {})
+                return Spoken(*read_audio(path), {"sound": str(path.resolve())})
         return None
 
 
@@ -70,7 +70,7 @@ class Truth:
         self.about = {"system": TRUTH, "kind": "recordings"}
 
     def __call__(self, line: Line) -> Spoken | None:
-        return Spoken(*read_audio(line.truth), {}) if line.truth else None
+        return Spoken(*read_audio(line.truth), {"sound": str(line.truth.resolve())}) if line.truth else None
 
 
 class Speaking:
@@ -102,15 +102,17 @@ class Speaking:
     def __call__(self, line: Line) -> Spoken | None:
         voice, words = (line.prompt, line.prompt_text) if line.prompt else (self.voice, None)
         audio = self.tts.say(line.text, voice, voice_text=words, seed=self.seed)
-        if self.keep is not None:
-            self.keep.mkdir(parents=True, exist_ok=True)
-            write_audio(self.keep / f"{line.id}.wav", audio.samples, audio.sample_rate)
-        facts = {
+        facts: dict[str, Any] = {
             "rtf": audio.rtf,
             "ttfa_ms": audio.ttfa_ms,
             "finish_reason": audio.finish_reason,
             "tokens": audio.tokens,
         }
+        if self.keep is not None:
+            self.keep.mkdir(parents=True, exist_ok=True)
+            path = self.keep / f"{line.id}.wav"
+            write_audio(path, audio.samples, audio.sample_rate)
+            facts["sound"] = str(path.resolve())
         return Spoken(audio.samples, audio.sample_rate, facts)
 
 
