@@ -40,4 +40,4 @@ def picture(path: Path) -> str:
     mel = mel_24k(torch.from_numpy(samples)[None])[0, :, ::2]
     out = io.BytesIO()
     image.imsave(out, mel.numpy(), vmin=-11.5, vmax=2, cmap="magma", origin="lower", format="png")
-    return f'<img alt="spectrogram" src="{_inline("image/png", out.getvalue())}">'
+    return f'<img alt="spectrogram" width="{3 * mel.shape[1]}" src="{_inline("image/png", out.getvalue())}">'
