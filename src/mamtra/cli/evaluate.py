@@ -36,6 +36,10 @@ def evaluate(
         None, "--encoder", metavar="MODEL", help="Model whose speaker encoder compares voices."
     ),
     mos: bool = typer.Option(False, "--mos", help="Rate naturalness by DistilMOS."),
+    config: str | None = typer.Option(
+        None, "--config", metavar="FILE", help="VERSA's YAML list of metrics, instead of the two above."
+    ),
+    versa: str | None = typer.Option(None, "--versa", metavar="FILE", help="Write the scores in VERSA's form too."),
     sounds: str | None = typer.Option(None, "--sounds", metavar="DIR", help="Keep what a model says as DIR/ID.wav."),
     limit: int | None = typer.Option(None, "--limit", metavar="N", min=1, help="Only the first N lines."),
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same speech."),
@@ -53,6 +57,11 @@ def evaluate(
     from mamtra.evaluate.sets import read_set
     from mamtra.evaluate.summary import summarise
 
+    if config is not None:
+        from mamtra.evaluate.versa import read_config
+
+        asked = read_config(Path(config))
+        similarity, mos = "similarity" in asked, "mos" in asked
     lines = read_set(test_set, limit)
     if system == "truth" and not any(line.truth for line in lines.lines):
         raise MamTraError(f"The set {lines.name} has no recordings of its texts, which 'truth' would judge.")
@@ -63,6 +72,10 @@ def evaluate(
     name = Path(system).name or "system"
     path = Path(output or f"{name}.scores.jsonl")
     scores = _follow(evaluate_set(plan, lines, path, workers=workers, overwrite=overwrite), len(lines.lines))
+    if versa is not None:
+        from mamtra.evaluate.versa import write_versa
+
+        write_versa(scores, Path(versa))
     summary = summarise(scores)
     print(json.dumps(summary)) if as_json else _show(summary)
     print(f"{path}: compare it with `mamtra compare {path} OTHER`", file=sys.stderr)

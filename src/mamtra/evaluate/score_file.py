@@ -45,7 +45,7 @@ def _line(content: Mapping[str, Any]) -> str:
 
 
 def read_scores(path: Path) -> ScoreFile:
-    """Read a score file; a last line that an interruption cut short is left out.
+    """Read a score file, or VERSA's score lines; a last line that an interruption cut short is left out.
 
     Raises:
         MamTraError: there is none, or it is something else.
@@ -55,6 +55,10 @@ def read_scores(path: Path) -> ScoreFile:
     except (OSError, UnicodeDecodeError) as error:
         raise MamTraError(f"There is no score file {path}; `mamtra evaluate` makes one.") from error
     found = list(_parsed(path, lines))
+    if found and "key" in found[0]:
+        from mamtra.evaluate.versa import from_versa
+
+        return from_versa(path, found)
     if not found or "stamp" not in found[0]:
         raise MamTraError(f"{path} is not a score file: its first line has no stamp.")
     return ScoreFile(path, found[0]["stamp"], {row["id"]: row for row in found[1:]})
