@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from mamtra.checkpoints.pull import PATTERNS
 from mamtra.errors import MamTraError
 
 BUILT_IN = "mini"
@@ -43,9 +44,8 @@ def find_model(name: str | os.PathLike | None = None) -> Path:
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.safetensors", "voices/*.safetensors", "*.xz", "README.md"]
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(snapshot_download(name, allow_patterns=list(PATTERNS)))
     except Exception as error:
         raise MamTraError(
             f"The model {name!r} is neither a directory nor to be had from the Hugging Face hub."

@@ -11,7 +11,20 @@ import typer
 
 from mamtra.errors import MamTraError
 
-VERBS = ("say", "voices", "plan", "convert", "export", "rank", "evaluate", "prepare", "distill", "reproduce", "doctor")
+VERBS = (
+    "say",
+    "voices",
+    "plan",
+    "convert",
+    "export",
+    "rank",
+    "evaluate",
+    "prepare",
+    "distill",
+    "reproduce",
+    "pull",
+    "doctor",
+)
 """Modules of this package that register themselves, in the order of `mamtra --help`."""
 
 USER_ERROR = 2

@@ -1,0 +1,29 @@
+"""`mamtra pull`: a model from the Hugging Face hub to a directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("pull", epilog="Example: mamtra pull FunAudioLLM/CosyVoice2-0.5B -o CosyVoice2-0.5B")(pull)
+
+
+def pull(
+    repo: str = typer.Argument(metavar="OWNER/NAME", help="Model on the hub, native or CosyVoice 2."),
+    output: str | None = typer.Option(
+        None, "-o", "--output", metavar="DIR", help="Directory to fill; NAME by default."
+    ),
+    revision: str | None = typer.Option(None, "--revision", metavar="R", help="Branch, tag or commit."),
+) -> None:
+    """Download the files of a model that are read here, with their hashes checked. An interrupted download goes on."""
+    from mamtra.checkpoints.pull import pull as download
+
+    def tell(name: str, number: int, count: int) -> None:
+        print(f"{number}/{count} {name}", file=sys.stderr)
+
+    print(download(repo, Path(output or repo.rpartition("/")[2]), revision, tell))
