@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mamtra.audio.estimator import Estimator
+from mamtra.audio.past import Past
 from mamtra.errors import MamTraError
 
 NOISE_FRAMES = 15000
@@ -64,6 +65,8 @@ class FlowMatching(nn.Module):
         guidance: float | None = None,
         noise: Tensor | None = None,
         chunk: int = 0,
+        past: Past | None = None,
+        seen: int = 0,
     ) -> Tensor:
         """Integrate from noise to mel with Euler steps.
 
@@ -74,8 +77,10 @@ class FlowMatching(nn.Module):
             cond: (B, mel, T) prompt mel.
             steps: Euler steps.
             guidance: overrides the default weight; 0 halves the work.
-            noise: (B or 1, mel, T or longer) standard normal; None takes `fixed_noise`.
+            noise: (B or 1, mel, seen + T or longer) standard normal; None takes `fixed_noise`.
             chunk: chunk length in frames; 0 attends everywhere.
+            past: memory of a stream, one slot for each step; see `Estimator`.
+            seen: frames that the stream made before.
 
         Returns:
             (B, mel, T) float32.
@@ -83,7 +88,7 @@ class FlowMatching(nn.Module):
         Raises:
             MamTraError: when `noise` is shorter than the mel, or the mel longer than the fixed noise.
         """
-        frames = mu.shape[2]
+        frames = seen + mu.shape[2]
         noise = fixed_noise(mu.shape[1]) if noise is None else noise
         if noise.shape[2] < frames:
             raise MamTraError(
@@ -91,7 +96,7 @@ class FlowMatching(nn.Module):
                 "split the text into shorter pieces or pass longer noise."
             )
         guidance = self.guidance if guidance is None else guidance
-        x = noise[:, :, :frames].to(mu.device, torch.float32).expand(mu.shape[0], -1, -1)
+        x = noise[:, :, seen:frames].to(mu.device, torch.float32).expand(mu.shape[0], -1, -1)
         twice = guidance != 0
         if twice:
             mu, spks, cond = (torch.cat([value, torch.zeros_like(value)]) for value in (mu, spks, cond))
@@ -100,13 +105,18 @@ class FlowMatching(nn.Module):
         t = grid[0]
         for step in range(steps):
             dt = grid[step + 1] - t
+            if past is not None:
+                past.slot = step
             both = torch.cat([x, x]) if twice else x
-            slope = self.estimator(both.to(mu.dtype), valid, mu, t.expand(mu.shape[0]), spks, cond, chunk).float()
+            times = t.expand(mu.shape[0])
+            slope = self.estimator(both.to(mu.dtype), valid, mu, times, spks, cond, chunk, past, seen).float()
             if twice:
                 given, free = slope.chunk(2)
                 slope = (1 + guidance) * given - guidance * free
             x = x + dt * slope
             t = t + dt
+        if past is not None:
+            past.slot = 0
         return x
 
     def loss(

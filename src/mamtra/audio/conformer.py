@@ -15,20 +15,22 @@ from torch import Tensor, nn
 
 from mamtra.audio.convolution import Conv1d
 from mamtra.audio.masks import attention_mask, valid_positions
+from mamtra.audio.past import Past
 
 
-def relative_positions(size: int, width: int, device: torch.device) -> Tensor:
-    """Sinusoidal table of the distances size-1 (key far left of the query) down to 1-size.
+def relative_positions(size: int, width: int, device: torch.device, seen: int = 0) -> Tensor:
+    """Sinusoidal table of the distances seen+size-1 (key far left of the query) down to 1-size.
 
     Args:
-        size: sequence length T.
+        size: number of queries T.
         width: even embedding width D.
         device: where to build it.
+        seen: keys before the first query.
 
     Returns:
-        (2T-1, D) float32, sine in even and cosine in odd columns.
+        (seen+2T-1, D) float32, sine in even and cosine in odd columns.
     """
-    distance = torch.arange(size - 1, -size, -1, device=device, dtype=torch.float32)
+    distance = torch.arange(seen + size - 1, -size, -1, device=device, dtype=torch.float32)
     rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / width))
     angle = distance[:, None] * rate
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
@@ -37,20 +39,20 @@ def relative_positions(size: int, width: int, device: torch.device) -> Tensor:
 def align_distances(by_distance: Tensor) -> Tensor:
     """Turn scores by distance into scores by key, as a view.
 
-    Row i of the input counts distances from T-1 down, so key j sits at column T-1-i+j: in the flattened matrix every
-    row starts 2T-2 entries after the one before it.
+    With K keys of which T are queries too, row i of the input counts distances from K-1 down, so key j sits at column
+    T-1-i+j: in the flattened matrix every row starts one entry less than its width after the one before it.
 
     Args:
-        by_distance: (..., T, 2T-1), contiguous in the last two dimensions.
+        by_distance: (..., T, K+T-1), contiguous in the last two dimensions.
 
     Returns:
-        (..., T, T).
+        (..., T, K).
     """
-    size = by_distance.shape[-2]
+    size, width = by_distance.shape[-2:]
     if size == 1:
         return by_distance
-    flat = by_distance.flatten(-2)[..., size - 1 : size - 1 + size * (2 * size - 2)]
-    return flat.unflatten(-1, (size, 2 * size - 2))[..., :size]
+    flat = by_distance.flatten(-2)[..., size - 1 : size - 1 + size * (width - 1)]
+    return flat.unflatten(-1, (size, width - 1))[..., : width - size + 1]
 
 
 class RelativeAttention(nn.Module):
@@ -73,13 +75,14 @@ class RelativeAttention(nn.Module):
         self.pos_bias_u = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, self.head_dim)))
         self.pos_bias_v = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, self.head_dim)))
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
         """Attend.
 
         Args:
             x: (B, T, D).
-            positions: (2T-1, D) from `relative_positions`.
-            mask: bool broadcastable to (B, heads, T, T), True visible, or None.
+            positions: (seen+2T-1, D) from `relative_positions`.
+            mask: bool broadcastable to (B, heads, T, seen+T), True visible, or None.
+            past: keys and values of the positions before, or None where there are none.
 
         Returns:
             (B, T, D).
@@ -88,6 +91,8 @@ class RelativeAttention(nn.Module):
         q = self.linear_q(x).unflatten(-1, split)
         k = self.linear_k(x).unflatten(-1, split).transpose(1, 2)
         v = self.linear_v(x).unflatten(-1, split).transpose(1, 2)
+        if past is not None:
+            k, v = past.appended(self, "key", k), past.appended(self, "value", v)
         p = self.linear_pos(positions).unflatten(-1, split).permute(1, 2, 0)
         by_content = (q + self.pos_bias_u).transpose(1, 2).to(v.dtype)
         by_position = (q + self.pos_bias_v).transpose(1, 2) * self.head_dim**-0.5
@@ -137,9 +142,9 @@ class ConformerBlock(nn.Module):
         self.norm_ff = nn.LayerNorm(width, eps=1e-12)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
-        """Map (B, T, D) to (B, T, D); `positions` and `mask` as in `RelativeAttention`."""
-        x = x + self.dropout(self.self_attn(self.norm_mha(x), positions, mask))
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+        """Map (B, T, D) to (B, T, D); the other arguments as in `RelativeAttention`."""
+        x = x + self.dropout(self.self_attn(self.norm_mha(x), positions, mask, past))
         return x + self.dropout(self.feed_forward(self.norm_ff(x)))
 
 
@@ -176,17 +181,19 @@ class PreLookahead(nn.Module):
         self.conv1 = Conv1d(width, width, lookahead + 1)
         self.conv2 = Conv1d(width, width, 3)
 
-    def forward(self, x: Tensor, context: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None, past: Past | None = None) -> Tensor:
         """Map (B, T, D) to (B, T, D).
 
         Args:
             x: (B, T, D).
             context: (B, lookahead, D) embedded tokens that follow, or None for zeros (the end of the utterance).
+            past: memory of a stream.
         """
         y = x.transpose(1, 2)
         y = F.pad(y, (0, self.lookahead)) if context is None else torch.cat([y, context.transpose(1, 2)], dim=2)
-        y = F.leaky_relu(self.conv1(y))
-        return x + self.conv2(F.pad(y, (2, 0))).transpose(1, 2)
+        y = F.leaky_relu(self.conv1(y)).transpose(1, 2)
+        y = F.pad(y, (0, 0, 2, 0)) if past is None else past.behind(self.conv2, y, 2)
+        return x + self.conv2(y.transpose(1, 2)).transpose(1, 2)
 
 
 class CausalUpsample(nn.Module):
@@ -202,10 +209,11 @@ class CausalUpsample(nn.Module):
         self.stride = stride
         self.conv = Conv1d(width, width, 2 * stride + 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, D) to (B, stride*T, D)."""
-        y = x.transpose(1, 2).repeat_interleave(self.stride, dim=2)
-        return self.conv(F.pad(y, (2 * self.stride, 0))).transpose(1, 2)
+    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
+        """Map (B, T, D) to (B, stride*T, D), after what a stream's `past` holds."""
+        y, before = x.repeat_interleave(self.stride, dim=1), 2 * self.stride
+        y = F.pad(y, (0, 0, before, 0)) if past is None else past.behind(self.conv, y, before)
+        return self.conv(y.transpose(1, 2)).transpose(1, 2)
 
 
 class UpsampleConformer(nn.Module):
@@ -250,6 +258,8 @@ class UpsampleConformer(nn.Module):
         context: Tensor | None = None,
         chunk: int = 0,
         clean_padding: bool = True,
+        past: Past | None = None,
+        seen: int = 0,
     ) -> Tensor:
         """Encode.
 
@@ -261,6 +271,8 @@ class UpsampleConformer(nn.Module):
             clean_padding: zero the padding in front of the look-ahead convolution, so that a padded row gives what it
                 gives alone. The original leaves the projection's bias there, which reaches the last `lookahead`
                 tokens of padded rows: pass False to get its numbers.
+            past: memory of a stream; without padding, and with a `chunk` that `seen` is a multiple of.
+            seen: tokens that the stream encoded before.
 
         Returns:
             (B, stride*N, D) hidden states; rows beyond `lengths` mean nothing.
@@ -269,17 +281,20 @@ class UpsampleConformer(nn.Module):
         x = self.embed(x)
         if valid is not None and clean_padding:
             x = x * valid[:, :, None]
-        x = self.pre_lookahead_layer(x, None if context is None else self.embed(context))
-        x = self._run(self.encoders, x, valid, chunk)
+        x = self.pre_lookahead_layer(x, None if context is None else self.embed(context), past)
+        x = self._run(self.encoders, x, valid, chunk, past, seen)
         if valid is not None:
             valid = valid.repeat_interleave(self.stride, dim=1)
-        x = self.up_embed(self.up_layer(x))
-        return self.after_norm(self._run(self.up_encoders, x, valid, chunk * self.stride))
+        x = self.up_embed(self.up_layer(x, past))
+        x = self._run(self.up_encoders, x, valid, chunk * self.stride, past, seen * self.stride)
+        return self.after_norm(x)
 
     @staticmethod
-    def _run(blocks: nn.ModuleList, x: Tensor, valid: Tensor | None, chunk: int) -> Tensor:
-        positions = relative_positions(x.shape[1], x.shape[2], x.device)
-        mask = attention_mask(x.shape[1], valid, chunk, x.device)
+    def _run(
+        blocks: nn.ModuleList, x: Tensor, valid: Tensor | None, chunk: int, past: Past | None, seen: int
+    ) -> Tensor:
+        positions = relative_positions(x.shape[1], x.shape[2], x.device, seen)
+        mask = attention_mask(x.shape[1], valid, chunk, x.device, seen)
         for block in blocks:
-            x = block(x, positions, mask)
+            x = block(x, positions, mask, past)
         return x

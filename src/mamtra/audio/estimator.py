@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mamtra.audio.convolution import Conv1d
 from mamtra.audio.masks import attention_mask
+from mamtra.audio.past import Past
 
 
 class CausalConv1d(Conv1d):
@@ -26,12 +27,14 @@ class CausalConv1d(Conv1d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel)
-        self.past = kernel - 1
+        self.before = kernel - 1
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, T) to (B, outputs, T)."""
+    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
+        """Map (B, inputs, T) to (B, outputs, T), after what a stream's `past` holds."""
         # Padding the transpose keeps the time-major memory of the Transformer blocks.
-        return super().forward(F.pad(x.transpose(1, 2), (0, 0, self.past, 0)).transpose(1, 2))
+        x = x.transpose(1, 2)
+        x = F.pad(x, (0, 0, self.before, 0)) if past is None else past.behind(self, x, self.before)
+        return super().forward(x.transpose(1, 2))
 
 
 def hide(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -51,9 +54,9 @@ class CausalBlock(nn.Module):
         super().__init__()
         self.block = nn.ModuleDict({"0": CausalConv1d(inputs, outputs, 3), "2": nn.LayerNorm(outputs)})
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
         """Map (B, inputs, T) to (B, outputs, T), padded frames zero."""
-        y = self.block["0"](hide(x, mask)).transpose(1, 2)
+        y = self.block["0"](hide(x, mask), past).transpose(1, 2)
         return hide(F.mish(self.block["2"](y)).transpose(1, 2), mask)
 
 
@@ -73,10 +76,10 @@ class CausalResnet(nn.Module):
         self.block2 = CausalBlock(outputs, outputs)
         self.res_conv = Conv1d(inputs, outputs, 1)
 
-    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor, past: Past | None = None) -> Tensor:
         """Map (B, inputs, T) to (B, outputs, T); `time` is (B, time width) after its Mish."""
-        h = self.block1(x, mask) + self.mlp["1"](time)[:, :, None]
-        return self.block2(h, mask) + self.res_conv(hide(x, mask))
+        h = self.block1(x, mask, past) + self.mlp["1"](time)[:, :, None]
+        return self.block2(h, mask, past) + self.res_conv(hide(x, mask))
 
 
 class SelfAttention(nn.Module):
@@ -96,9 +99,17 @@ class SelfAttention(nn.Module):
         self.to_v = nn.Linear(width, heads * head_dim, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(heads * head_dim, width)])
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Map (B, T, width) to (B, T, width); `mask` is bool, broadcastable to (B, heads, T, T), or None."""
+    def forward(self, x: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+        """Map (B, T, width) to (B, T, width).
+
+        Args:
+            x: (B, T, width).
+            mask: bool, broadcastable to (B, heads, T, keys), or None.
+            past: keys and values of the positions before, or None where there are none.
+        """
         q, k, v = (linear(x).unflatten(-1, self.split).transpose(1, 2) for linear in (self.to_q, self.to_k, self.to_v))
+        if past is not None:
+            k, v = past.appended(self, "key", k), past.appended(self, "value", v)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.to_out[0](out.transpose(1, 2).flatten(2))
 
@@ -152,9 +163,9 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(width)
         self.ff = FourfoldFeedForward(width)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Map (B, T, width) to (B, T, width); `mask` as in `SelfAttention`."""
-        x = x + self.attn1(self.norm1(x), mask)
+    def forward(self, x: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+        """Map (B, T, width) to (B, T, width); `mask` and `past` as in `SelfAttention`."""
+        x = x + self.attn1(self.norm1(x), mask, past)
         return x + self.ff(self.norm3(x))
 
 
@@ -215,7 +226,16 @@ class Estimator(nn.Module):
         self.final_proj = Conv1d(channels, outputs, 1)
 
     def forward(
-        self, x: Tensor, valid: Tensor | None, mu: Tensor, t: Tensor, spks: Tensor, cond: Tensor, chunk: int = 0
+        self,
+        x: Tensor,
+        valid: Tensor | None,
+        mu: Tensor,
+        t: Tensor,
+        spks: Tensor,
+        cond: Tensor,
+        chunk: int = 0,
+        past: Past | None = None,
+        seen: int = 0,
     ) -> Tensor:
         """Estimate the vector field.
 
@@ -227,6 +247,8 @@ class Estimator(nn.Module):
             spks: (B, mel) projected speaker embedding.
             cond: (B, mel, T) prompt mel, zero after the prompt.
             chunk: chunk length in frames; 0 attends everywhere.
+            past: memory of a stream at this flow time; without padding, and with a `chunk` that `seen` is a multiple of.
+            seen: frames before these.
 
         Returns:
             (B, mel, T), zero at padding.
@@ -234,20 +256,20 @@ class Estimator(nn.Module):
         frames = x.shape[2]
         time = F.mish(self.time_mlp(t))
         mask = None if valid is None else valid[:, None]
-        seen = attention_mask(frames, valid, chunk, x.device)
+        visible = attention_mask(frames, valid, chunk, x.device, seen)
 
         def run(stage: nn.ModuleList, x: Tensor) -> Tensor:
-            x = stage[0](x, mask, time).transpose(1, 2)
+            x = stage[0](x, mask, time, past).transpose(1, 2)
             for block in stage[1]:
-                x = block(x, seen)
+                x = block(x, visible, past)
             return x.transpose(1, 2)
 
         down, up = self.down_blocks[0], self.up_blocks[0]
         x = run(down, torch.cat([x, mu, spks[:, :, None].expand(-1, -1, frames), cond], dim=1))
         skip = x
-        x = down[2](hide(x, mask))
+        x = down[2](hide(x, mask), past)
         for stage in self.mid_blocks:
             x = run(stage, x)
         x = run(up, torch.cat([x, skip], dim=1))
-        x = self.final_block(up[2](hide(x, mask)), mask)
+        x = self.final_block(up[2](hide(x, mask), past), mask, past)
         return hide(self.final_proj(hide(x, mask)), mask)

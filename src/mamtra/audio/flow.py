@@ -108,13 +108,14 @@ class Flow(nn.Module):
         guidance: float | None = None,
         noise: Tensor | None = None,
         token_len: Tensor | None = None,
+        prompt_len: Tensor | None = None,
     ) -> Tensor:
         """Synthesise the mel of `token` in the voice and acoustics of the prompt.
 
         Args:
             token: (B, N) int64 speech codes, right padded where `token_len` is given.
-            prompt_token: (B, P) codes of the prompt, P >= 0, the same length in every row.
-            prompt_feat: (B, ratio*P, mel) mel of the prompt, time first.
+            prompt_token: (B, P) codes of the prompt, P >= 0, right padded where `prompt_len` is given.
+            prompt_feat: (B, ratio*P, mel) mel of the prompt, time first, padded likewise.
             embedding: (B, spk_embed_dim) speaker embedding.
             steps: Euler steps.
             streaming: attend by chunks of `chunk_size` tokens, so that later tokens change nothing before their chunk.
@@ -122,6 +123,7 @@ class Flow(nn.Module):
             guidance: weight of classifier-free guidance; None takes the configuration's, 0 runs one branch only.
             noise: (B or 1, mel, >= frames with prompt) standard normal; None takes the fixed noise of seed 0.
             token_len: (B,) int64 valid tokens of each row, or None when all rows are full. Needs `finalize`.
+            prompt_len: (B,) int64 valid tokens of each prompt, or None when all are full. Needs `token_len`.
 
         Returns:
             (B, mel, ratio*N) float32 mel of the new tokens (without those of the look-ahead); zero or meaningless
@@ -133,6 +135,12 @@ class Flow(nn.Module):
         config = self.config
         tokens = torch.cat([prompt_token, token], dim=1)
         lengths = None if token_len is None else token_len + prompt_token.shape[1]
+        prompt_feat = prompt_feat.transpose(1, 2)
+        if prompt_len is not None and token_len is not None:
+            # Each row's tokens follow its own prompt.
+            tokens, lengths = _move_left(tokens, prompt_token.shape[1], prompt_len), token_len + prompt_len
+            own = valid_positions(prompt_len * config.token_mel_ratio, prompt_feat.shape[2])
+            prompt_feat = prompt_feat * own[:, None]
         if not finalize and lengths is not None:
             raise MamTraError("Rows of different lengths cannot wait for look-ahead; pass finalize=True or one row.")
         if tokens.shape[1] <= (0 if finalize else config.pre_lookahead_len):
@@ -143,8 +151,8 @@ class Flow(nn.Module):
             embedded = embedded[:, : -config.pre_lookahead_len]
         chunk = config.chunk_size if streaming else 0
         mu = self.encoder_proj(self.encoder(embedded, lengths, context, chunk)).transpose(1, 2)
-        start = prompt_feat.shape[1]
-        cond = F.pad(prompt_feat.transpose(1, 2).to(mu.dtype), (0, mu.shape[2] - start))
+        start = prompt_feat.shape[2]
+        cond = F.pad(prompt_feat.to(mu.dtype), (0, mu.shape[2] - start))
         valid = None if lengths is None else valid_positions(lengths * config.token_mel_ratio, mu.shape[2])
         mel = self.decoder.sample(
             mu.contiguous(),
@@ -156,7 +164,11 @@ class Flow(nn.Module):
             noise=noise,
             chunk=chunk * config.token_mel_ratio,
         )
-        return mel[:, :, start:]
+        if prompt_len is None:
+            return mel[:, :, start:]
+        first = (prompt_len * config.token_mel_ratio)[:, None, None]
+        frame = torch.arange(mel.shape[2] - start, device=mel.device)
+        return mel.gather(2, (first + frame).expand(-1, mel.shape[1], -1))
 
     def loss(
         self,
@@ -237,3 +249,10 @@ class Flow(nn.Module):
     def _embed(self, token: Tensor, lengths: Tensor | None) -> Tensor:
         embedded = self.input_embedding(token.clamp(min=0))
         return embedded if lengths is None else embedded * valid_positions(lengths, token.shape[1])[:, :, None]
+
+
+def _move_left(x: Tensor, start: int, to: Tensor) -> Tensor:
+    """Shift what begins at `start` in each row of (B, N) to begin at `to` (B,); what is behind the end means nothing."""
+    position = torch.arange(x.shape[1], device=x.device)
+    shift = (start - to)[:, None]
+    return x.gather(1, torch.where(position < to[:, None], position, position + shift).clamp(max=x.shape[1] - 1))

@@ -19,8 +19,8 @@ def valid_positions(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
-def attention_mask(size: int, valid: Tensor | None, chunk: int, device: torch.device) -> Tensor | None:
-    """Build the mask of a self-attention over T positions; True means visible.
+def attention_mask(size: int, valid: Tensor | None, chunk: int, device: torch.device, seen: int = 0) -> Tensor | None:
+    """Build the mask of a self-attention of T positions over themselves and those seen before; True means visible.
 
     A query sees every key of its own chunk and of all chunks before it (CosyVoice 2, section 2.3, chunk-aware causal
     flow matching); padded keys are hidden from everyone.
@@ -30,15 +30,16 @@ def attention_mask(size: int, valid: Tensor | None, chunk: int, device: torch.de
         valid: (B, T) bool of unpadded keys, or None when nothing is padded.
         chunk: chunk length in positions; 0 for full attention.
         device: where to build the chunk mask.
+        seen: positions before these, whose keys come first; only without padding.
 
     Returns:
-        Bool mask that broadcasts to (B, heads, T, T), or None when everything is visible (so that attention can take
+        Bool mask that broadcasts to (B, heads, T, seen + T), or None when everything is visible (so that attention can take
         its fastest path).
     """
     keys = None if valid is None else valid[:, None, None, :]
-    if chunk <= 0 or chunk >= size:
+    if chunk <= 0 or chunk - seen % chunk >= size:
         return keys
-    position = torch.arange(size, device=device)
-    reach = (torch.div(position, chunk, rounding_mode="floor") + 1) * chunk
+    position = torch.arange(seen + size, device=device)
+    reach = (torch.div(position[seen:], chunk, rounding_mode="floor") + 1) * chunk
     chunked = (position[None, :] < reach[:, None])[None, None]
     return chunked if keys is None else chunked & keys
