@@ -7,12 +7,12 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from mamtra.checkpoints.model import Model
-from mamtra.engine.decode import generate
+from mamtra.engine.decode import Generation, generate
 from mamtra.engine.sampling import RASConfig, ras_sample
 from mamtra.errors import MamTraError
+from mamtra.token2wav import codes_to_samples
 from mamtra.voices import Voice
 
 ATTEMPTS = 3
@@ -95,37 +95,27 @@ def draw_codes(model: Model, voice: Voice, text_ids: list[int], generator: torch
     Returns:
         speech codes, and why they end: "eos" or "length".
     """
+    run = start_run(model, voice, text_ids, generator)
+    codes = list(run)
+    return codes, str(run.finish_reason)
+
+
+def start_run(model: Model, voice: Voice, text_ids: list[int], generator: torch.Generator) -> Generation:
+    """One run of the LM, to be iterated over."""
     settings = model.generation
-    sampling = RASConfig(top_p=settings.top_p, top_k=settings.top_k, win_size=settings.win_size, tau_r=settings.tau_r)
-    run = generate(
+    return generate(
         model.lm,
         text_ids,
         *voice.lm_prompt,
         generator=generator,
         min_ratio=settings.min_ratio,
         max_ratio=settings.max_ratio,
-        sampler=partial(ras_sample, config=sampling),
+        sampler=partial(ras_sample, config=sampling_of(model)),
         step=model.lm_step,
     )
-    codes = list(run)
-    return codes, str(run.finish_reason)
 
 
-@torch.inference_mode()
-def codes_to_samples(model: Model, voice: Voice, codes: list[int], *, seed: int, speed: float = 1.0) -> np.ndarray:
-    """Speech codes to float32 samples (T,) in the sound of `voice`; `speed` stretches the mel before the vocoder."""
-    device = model.device
-    mel = model.flow.inference(
-        torch.tensor([codes], dtype=torch.int64, device=device),
-        voice.prompt_speech[None].to(device),
-        voice.prompt_mel[None].to(device),
-        voice.embedding[None].to(device),
-        steps=model.generation.flow_steps,
-    )
-    if speed != 1.0:
-        mel = functional.interpolate(mel, size=max(1, round(mel.shape[-1] / speed)), mode="linear")
-    # drawn on the CPU, so that a seed means the same noise on every device
-    samples = mel.shape[-1] * model.vocoder.config.hop
-    noise = torch.randn(1, samples, 1, generator=torch.Generator().manual_seed(seed))
-    wave = model.vocoder.inference(mel, noise=noise.to(device))
-    return wave.reshape(-1).float().cpu().numpy()
+def sampling_of(model: Model) -> RASConfig:
+    """The model's settings of the sampler."""
+    settings = model.generation
+    return RASConfig(top_p=settings.top_p, top_k=settings.top_k, win_size=settings.win_size, tau_r=settings.tau_r)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamtra.audio.convolution import Conv1d
-from mamtra.audio.masks import attention_mask
+from mamtra.audio.masks import attention_mask, hide
 from mamtra.audio.past import Past
 
 
@@ -35,11 +35,6 @@ class CausalConv1d(Conv1d):
         x = x.transpose(1, 2)
         x = F.pad(x, (0, 0, self.before, 0)) if past is None else past.behind(self, x, self.before)
         return super().forward(x.transpose(1, 2))
-
-
-def hide(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Zero the padded frames of (B, C, T); `mask` is (B, 1, T) bool, or None when nothing is padded."""
-    return x if mask is None else x * mask
 
 
 class CausalBlock(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from mamtra.audio.convolution import Conv1d
+from mamtra.audio.masks import hide
 
 
 class F0Predictor(nn.Module):
@@ -26,10 +27,13 @@ class F0Predictor(nn.Module):
         self.condnet = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels, 1)
 
-    def forward(self, mel: Tensor) -> Tensor:
-        """Map mel (B, mels, T) to F0 in Hz (B, T), float32."""
-        hidden = self.condnet(mel)
+    def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map mel (B, mels, T) to F0 in Hz (B, T), float32; where `mask` (B, 1, T) is False, F0 is 0."""
+        hidden = hide(mel, mask)
+        for layer in self.condnet:
+            hidden = hide(layer(hidden), mask)
         # Half-precision Hz would quantise pitch audibly (1 Hz steps at 200 Hz in bfloat16).
         with torch.autocast(mel.device.type, enabled=False):
             weight, bias = self.classifier.weight.float(), self.classifier.bias.float()
-            return F.linear(hidden.float().transpose(1, 2), weight, bias).squeeze(-1).abs()
+            f0 = F.linear(hidden.float().transpose(1, 2), weight, bias).squeeze(-1).abs()
+            return f0 if mask is None else f0 * mask[:, 0]

@@ -17,6 +17,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from mamtra.audio.convolution import Conv1d, ConvTranspose1d
 from mamtra.audio.f0 import F0Predictor
+from mamtra.audio.masks import hide, valid_positions
 from mamtra.audio.short_fourier import istft, stft
 from mamtra.audio.sine_source import SineSource
 
@@ -125,12 +126,12 @@ class ResBlock(nn.Module):
         self.activations1 = nn.ModuleList(Snake(channels) for _ in dilations)
         self.activations2 = nn.ModuleList(Snake(channels) for _ in dilations)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, T) to (B, C, T)."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map (B, C, T) to (B, C, T); `mask` (B, 1, T) is False where the input is padded, with zeros."""
         for snake1, conv1, snake2, conv2 in zip(
             self.activations1, self.convs1, self.activations2, self.convs2, strict=True
         ):
-            x = conv2(snake2(conv1(snake1(x)))).add_(x)
+            x = hide(conv2(snake2(hide(conv1(snake1(x)), mask))), mask).add_(x)
         return x
 
 
@@ -183,38 +184,54 @@ class HiFT(nn.Module):
                 parametrize.remove_parametrizations(module, "weight")
         return self
 
-    def predict_f0(self, mel: Tensor) -> Tensor:
-        """Predict F0 in Hz (B, T), float32, from mel (B, in_channels, T)."""
-        return self.f0_predictor(mel)
+    def predict_f0(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Predict F0 in Hz (B, T), float32, from mel (B, in_channels, T); `lengths` as in `decode`."""
+        return self.f0_predictor(mel, None if lengths is None else valid_positions(lengths, mel.shape[2])[:, None])
 
-    def source(self, f0: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Make the excitation (B, 1, hop*T) of F0 (B, T) in Hz; `noise` and `generator` as in `SineSource.forward`."""
-        return self.m_source(f0, noise, generator)
+    def source(
+        self,
+        f0: Tensor,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        phase: Tensor | None = None,
+    ) -> Tensor:
+        """Make the excitation (B, 1, hop*T) of F0 (B, T) in Hz; the other arguments as in `SineSource.forward`."""
+        return self.m_source(f0, noise, generator, phase)
 
-    def decode(self, mel: Tensor, source: Tensor) -> Tensor:
+    def decode(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Turn mel and excitation into a waveform; differentiable, and without reading a value on the host.
 
         Args:
             mel: (B, in_channels, T).
             source: (B, 1, hop*T).
+            lengths: (B,) int64 frames of each row, whose sound is then that of the row alone; None when all are full.
 
         Returns:
-            (B, hop*T) float32 within +-audio_limit.
+            (B, hop*T) float32 within +-audio_limit; zero behind `lengths`.
         """
         config, kernels = self.config, len(self.config.resblock_kernel_sizes)
+        fourier, samples = (config.istft_n_fft, config.istft_hop), None if lengths is None else lengths * config.hop
         with torch.autocast(mel.device.type, enabled=False):
-            spectrum = stft(source.squeeze(1).float(), config.istft_n_fft, config.istft_hop).to(mel.dtype)
-        x = self.conv_pre(mel)
+            spectrum = stft(source.squeeze(1).float(), *fourier, samples).to(mel.dtype)
+
+        def padding(scale: int, more: int, x: Tensor) -> Tensor | None:
+            return None if lengths is None else valid_positions(lengths * scale + more, x.shape[2])[:, None]
+
+        scale, mask = 1, padding(1, 0, mel)
+        x = hide(self.conv_pre(hide(mel, mask)), mask)
         for stage, up in enumerate(self.ups):
+            scale *= config.upsample_rates[stage]
             x = up(F.leaky_relu(x, config.lrelu_slope, inplace=True))
             if stage == len(self.ups) - 1:
                 # One frame more, since a centred STFT has one more frame than hops.
                 x = F.pad(x, (1, 0), mode="reflect")
-            x = self.source_resblocks[stage](self.source_downs[stage](spectrum)).add_(x)
+            mask = padding(scale, int(stage == len(self.ups) - 1), x)
+            x = hide(x, mask)
+            x = self.source_resblocks[stage](hide(self.source_downs[stage](spectrum), mask), mask).add_(x)
             first, *others = self.resblocks[stage * kernels : (stage + 1) * kernels]
-            total = first(x)
+            total = first(x, mask)
             for block in others:
-                total = total.add_(block(x))
+                total = total.add_(block(x, mask))
             x = total.div_(kernels)
         x = F.leaky_relu(x, inplace=True)
         with torch.autocast(mel.device.type, enabled=False):
@@ -225,8 +242,9 @@ class HiFT(nn.Module):
             magnitude = log_magnitude.clamp(max=LOG_LARGEST_MAGNITUDE).exp()
             phase = torch.sin(phase)
             spectrum = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1)
-            wave = istft(spectrum, config.istft_n_fft, config.istft_hop)
-        return wave.clamp(-config.audio_limit, config.audio_limit)
+            wave = istft(spectrum, *fourier, samples)
+        wave = wave.clamp(-config.audio_limit, config.audio_limit)
+        return wave if samples is None else wave * valid_positions(samples, wave.shape[1])
 
     def forward(
         self, mel: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None
@@ -252,6 +270,7 @@ class HiFT(nn.Module):
         source_cache: Tensor | None = None,
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
+        lengths: Tensor | None = None,
     ) -> Synthesis:
         """Turn mel into a waveform, continuing an earlier chunk's excitation where given.
 
@@ -261,17 +280,23 @@ class HiFT(nn.Module):
                 which replaces the first S samples, so that sines do not jump.
             noise: as in `source`.
             generator: as in `source`.
+            lengths: as in `decode`.
 
         Returns:
             Waveform and the excitation it was made from.
         """
-        source = self.source(self.predict_f0(mel), noise, generator)
+        source = self.source(self.predict_f0(mel, lengths), noise, generator)
         if source_cache is not None:
             source = torch.cat([source_cache.to(source), source[:, :, source_cache.shape[2] :]], dim=2)
-        return Synthesis(self.decode(mel, source), source)
+        return Synthesis(self.decode(mel, source, lengths), source)
 
     def inference(
-        self, mel: Tensor, *, noise: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        mel: Tensor,
+        *,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        lengths: Tensor | None = None,
     ) -> Tensor:
         """Turn mel (B, in_channels, T) into a waveform (B, hop*T); arguments as in `synthesize`."""
-        return self.synthesize(mel, noise=noise, generator=generator).wave
+        return self.synthesize(mel, noise=noise, generator=generator, lengths=lengths).wave

@@ -19,6 +19,11 @@ def valid_positions(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
+def hide(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Zero the padded frames of (B, C, T); `mask` is (B, 1, T) bool, or None when nothing is padded."""
+    return x if mask is None else x * mask
+
+
 def attention_mask(size: int, valid: Tensor | None, chunk: int, device: torch.device, seen: int = 0) -> Tensor | None:
     """Build the mask of a self-attention of T positions over themselves and those seen before; True means visible.
 

@@ -13,30 +13,46 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def harmonic_sines(f0: Tensor, harmonics: int, hop: int, rate: int) -> Tensor:
+def turns_per_frame(f0: Tensor, harmonics: int, hop: int, rate: int) -> Tensor:
+    """Turns (B, harmonics, T) that each harmonic of F0 (B, T) makes in a frame, but for a whole number times `hop`."""
+    multiple = torch.arange(1, harmonics + 1, device=f0.device, dtype=f0.dtype)[:, None]
+    return (f0[:, None] * multiple / rate).remainder(1) * hop
+
+
+def harmonic_sines(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor | None = None) -> Tensor:
     """Sines at F0 and its multiples, with linearly interpolated phase.
 
-    The phase is held for half a frame at both ends. Whole turns are dropped before the running sum, so float32 stays
-    exact to 1e-4 of a turn however long the signal is.
+    The phase is held for half a frame at both ends, at the beginning only without `phase`. Whole turns are dropped before
+    the running sum, so float32 stays exact to 1e-4 of a turn however long the signal is.
 
     Args:
         f0: (B, T) Hz, float32.
         harmonics: number of multiples, the fundamental included.
         hop: samples for each frame.
         rate: sampling rate in Hz.
+        phase: (B, harmonics, 1) turns at the centre of the frame before, from `phase_after`; None at the beginning.
 
     Returns:
         (B, harmonics, hop*T) in [-1, 1].
     """
-    multiple = torch.arange(1, harmonics + 1, device=f0.device, dtype=f0.dtype)[:, None]
-    turns = (f0[:, None] * multiple / rate).remainder(1) * hop
-    phase = turns.remainder(1).cumsum(-1)
-    start = torch.cat([phase[..., :1], phase], dim=-1).remainder(1)
-    step = F.pad(turns[..., 1:], (1, 1))
+    turns = turns_per_frame(f0, harmonics, hop, rate)
+    sums = turns.remainder(1).cumsum(-1)
+    if phase is None:
+        start = torch.cat([sums[..., :1], sums], dim=-1).remainder(1)
+        step = F.pad(turns[..., 1:], (1, 1))
+    else:
+        start = torch.cat([phase, phase + sums], dim=-1).remainder(1)
+        step = F.pad(turns, (0, 1))
     weight = (torch.arange(hop, device=f0.device, dtype=f0.dtype) + 0.5) / hop
     angle = torch.addcmul(start[..., None], step[..., None], weight).flatten(-2)
     edge = hop // 2
     return torch.sin(angle[..., edge : edge + hop * f0.shape[1]] * (2 * math.pi))
+
+
+def phase_after(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor | None = None) -> Tensor:
+    """Turns (B, harmonics, 1) in [0, 1) at the centre of the last frame of F0 (B, T), going on from `phase`."""
+    total = turns_per_frame(f0, harmonics, hop, rate).remainder(1).sum(-1, keepdim=True)
+    return (total if phase is None else total + phase).remainder(1)
 
 
 class SineSource(nn.Module):
@@ -59,7 +75,13 @@ class SineSource(nn.Module):
         self.amplitude, self.noise_level, self.voiced_threshold = amplitude, noise_level, voiced_threshold
         self.l_linear = nn.Linear(self.harmonics, 1)
 
-    def forward(self, f0: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        f0: Tensor,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        phase: Tensor | None = None,
+    ) -> Tensor:
         """Make the excitation; gradients reach the mixing weights, not `f0`.
 
         Args:
@@ -67,6 +89,7 @@ class SineSource(nn.Module):
             noise: standard normal, (B, hop*T, harmonics) for each sine its own as in the original, or (B, hop*T, 1),
                 which has the same distribution after mixing and costs a ninth; None draws the latter.
             generator: source of randomness when `noise` is None, on the device of `f0`.
+            phase: where the sines of an earlier piece stopped, see `harmonic_sines`.
 
         Returns:
             (B, 1, hop*T) float32 in (-1, 1).
@@ -79,9 +102,13 @@ class SineSource(nn.Module):
             noise = noise.float()
             # A sum of independent normals is a normal of the summed variance.
             mixed_noise = noise @ weight.T if noise.shape[2] > 1 else noise * weight.norm()
-            sines = harmonic_sines(f0, self.harmonics, self.hop, self.rate) * self.amplitude
+            sines = harmonic_sines(f0, self.harmonics, self.hop, self.rate, phase) * self.amplitude
             voiced = (f0 > self.voiced_threshold).to(f0.dtype)
             level = voiced * self.noise_level + (1 - voiced) * (self.amplitude / 3)
             voiced, level = (value.repeat_interleave(self.hop, dim=1)[:, None] for value in (voiced, level))
             mix = torch.matmul(weight, sines) * voiced + mixed_noise.transpose(1, 2) * level + bias
             return torch.tanh(mix)
+
+    def phase_after(self, f0: Tensor, phase: Tensor | None = None) -> Tensor:
+        """Where the sines stand after F0 (B, T) in Hz, for the next piece; see the function of this name."""
+        return phase_after(f0.float(), self.harmonics, self.hop, self.rate, phase)
