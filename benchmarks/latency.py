@@ -89,7 +89,7 @@ def warm(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> di
                 pieces.append(piece)
             seconds.append(sum(piece.seconds for piece in pieces))
             factors.append((time.perf_counter() - began) / seconds[-1])
-            chunks.append(len(pieces))
+            chunks.append(sum(bool(piece.text) for piece in pieces))
             tick()
         found[name] = {
             "characters": len(text),

@@ -4,6 +4,7 @@ import torch
 
 import mamtra
 from mamtra import synthesis
+from mamtra.audio.join import PieceStream
 from mamtra.errors import MamTraError
 from mamtra.tts import TTS, Audio, load
 from mamtra.voices import VoiceShelf
@@ -50,8 +51,8 @@ def test_the_sound_does_not_depend_on_the_global_random_state(tts):
     assert np.array_equal(one.samples, tts.say("Hello.").samples)
 
 
-def test_stream_is_say_in_pieces(tts):
-    chunks = list(tts.stream(TWO))
+def test_stream_of_whole_sentences_is_say_in_pieces(tts):
+    chunks = list(tts.stream(TWO, whole_sentences=True))
     assert len(chunks) == 2
     assert np.array_equal(Audio.joined(chunks).samples, tts.say(TWO).samples)
     assert sum(chunk.tokens for chunk in chunks) == tts.say(TWO).tokens
@@ -59,7 +60,22 @@ def test_stream_is_say_in_pieces(tts):
 
 def test_text_that_is_still_arriving(tts):
     words = [word + " " for word in TWO.split()]
-    assert np.array_equal(Audio.joined(list(tts.stream(iter(words)))).samples, tts.say(TWO).samples)
+    arrived = Audio.joined(list(tts.stream(iter(words), whole_sentences=True)))
+    assert np.array_equal(arrived.samples, tts.say(TWO).samples)
+    whole, arrived = (Audio.joined(list(tts.stream(text))) for text in (TWO, iter(words)))
+    assert np.array_equal(arrived.samples, whole.samples) and arrived.tokens == whole.tokens
+
+
+def test_streamed_sound_and_its_facts(tts):
+    text = "This is a sentence of seven words. " * 2
+    chunks = list(tts.stream(text, seed=2))
+    assert len(chunks) > 2 and [bool(chunk.text) for chunk in chunks].count(True) == 2
+    ends = [chunk.finish_reason for chunk in chunks]
+    assert ends[0] == "" and ends[-1] in ("eos", "length") and len([end for end in ends if end]) == 2
+    whole, said = Audio.joined(chunks), tts.say(text, seed=2)
+    assert whole.text == said.text and whole.ttfa_ms == chunks[0].ttfa_ms
+    assert abs(whole.seconds - whole.tokens / 25) < 0.3
+    assert all(np.isfinite(chunk.samples).all() for chunk in chunks)
 
 
 def test_the_first_chunk_comes_before_the_text_is_complete(tts):
@@ -102,7 +118,8 @@ def test_streams_of_nothing(tts):
 def test_ten_thousand_words_are_cut_into_sentences(tts):
     text = "This is a sentence of seven words. " * 1430
     chunks = tts.stream(text)
-    first, second = next(chunks), next(chunks)
+    named = (chunk for chunk in chunks if chunk.text)
+    first, second = next(named), next(named)
     assert first.text == second.text == "This is a sentence of seven words."
     assert len(next(tts._arriving([text]))) == 1430
 
@@ -113,8 +130,14 @@ def test_long_texts_keep_their_sentences_and_pauses(tts, monkeypatch):
     monkeypatch.setattr("mamtra.tts._BLOCK", 100)
     monkeypatch.setattr(synthesis, "draw_codes", lambda *_: ([1] * 10, "eos"))
     seen = []
-    monkeypatch.setattr("mamtra.tts.prepare_piece", lambda samples, _, pause: seen.append(pause) or samples)
-    assert [chunk.text for chunk in tts.stream(text)] == [segment.text for segment in whole]
+
+    class Recorder(PieceStream):
+        def __init__(self, rate, pause):
+            seen.append(pause)
+            super().__init__(rate, pause)
+
+    monkeypatch.setattr("mamtra.tts.PieceStream", Recorder)
+    assert [chunk.text for chunk in tts.stream(text, whole_sentences=True)] == [segment.text for segment in whole]
     assert seen == [segment.pause_before for segment in whole]
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from mamtra.audio.stretch import stretch
 from mamtra.checkpoints.model import Model
 from mamtra.errors import MamTraError
 from mamtra.voices import Voice
@@ -36,7 +36,7 @@ def codes_to_samples(
         steps=model.generation.flow_steps,
         streaming=chunked,
     )
-    mel = _stretch(mel, speed)
+    mel = stretch(mel, speed)
     noise = vocoder_noise(mel.shape[-1] * model.vocoder.config.hop, torch.Generator().manual_seed(seed))
     return model.vocoder.inference(mel, noise=noise.to(device)).reshape(-1).float().cpu().numpy()
 
@@ -77,7 +77,7 @@ def batch_to_samples(
         prompt_len=torch.tensor([len(voice.prompt_speech) for voice in voices], device=device),
     )
     ratio = flow.config.token_mel_ratio
-    mels = [_stretch(row[None, :, : ratio * n], speed)[0].T for row, n in zip(mel, counts, strict=True)]
+    mels = [stretch(row[None, :, : ratio * n], speed)[0].T for row, n in zip(mel, counts, strict=True)]
     frames, hop = [len(row) for row in mels], vocoder.config.hop
     noise = [vocoder_noise(n * hop, torch.Generator().manual_seed(s))[0] for n, s in zip(frames, seeds, strict=True)]
     mel = padded(mels).transpose(1, 2)
@@ -88,10 +88,3 @@ def batch_to_samples(
 def vocoder_noise(samples: int, generator: torch.Generator) -> torch.Tensor:
     """Noise (1, samples, 1), drawn on the CPU so that a seed means the same on every device."""
     return torch.randn(1, samples, 1, generator=generator)
-
-
-def _stretch(mel: torch.Tensor, speed: float) -> torch.Tensor:
-    """(B, mel, T) to (B, mel, about T / speed)."""
-    if speed == 1.0:
-        return mel
-    return functional.interpolate(mel, size=max(1, round(mel.shape[-1] / speed)), mode="linear")

@@ -13,14 +13,15 @@ import torch
 
 from mamtra.audio.encode import encode
 from mamtra.audio.io import SUFFIXES, write_audio
-from mamtra.audio.join import prepare_piece
+from mamtra.audio.join import PieceStream
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.model import Model
 from mamtra.checkpoints.open_model import open_model
 from mamtra.device import pick_device
 from mamtra.errors import MamTraError
 from mamtra.incoming import complete_sentences
-from mamtra.synthesis import check_speed, speak_segment
+from mamtra.streaming import PromptStore, stream_segment
+from mamtra.synthesis import Piece, check_speed, speak_segment
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment
 from mamtra.voices import Voice, VoiceShelf
@@ -40,7 +41,8 @@ class Audio:
         seed: the seed used.
         voice: name of the voice.
         tokens: speech tokens made.
-        finish_reason: "eos", or "length" where a sentence was cut off at the length limit in every attempt.
+        finish_reason: "eos", or "length" where a sentence was cut off at the length limit in every attempt; empty for a chunk
+            that the rest of its sentence follows.
         rtf: computing time over duration; under 1 is faster than real time.
         ttfa_ms: milliseconds from the call to the first sound.
     """
@@ -88,11 +90,13 @@ class Audio:
         return cls(
             samples=samples,
             sample_rate=first.sample_rate,
-            text=" ".join(chunk.text.strip() for chunk in chunks),
+            text=" ".join(chunk.text.strip() for chunk in chunks if chunk.text),
             seed=first.seed,
             voice=first.voice,
             tokens=sum(chunk.tokens for chunk in chunks),
-            finish_reason="length" if any(chunk.finish_reason == "length" for chunk in chunks) else first.finish_reason,
+            finish_reason="length"
+            if any(chunk.finish_reason == "length" for chunk in chunks)
+            else chunks[-1].finish_reason,
             rtf=spent * first.sample_rate / max(1, len(samples)),
             ttfa_ms=first.ttfa_ms,
         )
@@ -112,6 +116,7 @@ class TTS:
         self.model = model
         self.shelf = shelf or VoiceShelf(model.directory)
         self._voices: dict[tuple[str, int], Voice] = {}
+        self._prompts = PromptStore(model)
 
     @classmethod
     def load(
@@ -172,7 +177,7 @@ class TTS:
             MamTraError: for anything a user can mend, in one sentence.
         """
         options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed}
-        return Audio.joined(list(self.stream(text, voice, **options)))
+        return Audio.joined(list(self.stream(text, voice, whole_sentences=True, **options)))
 
     def stream(
         self,
@@ -183,11 +188,16 @@ class TTS:
         instruct: str | None = None,
         seed: int = 0,
         speed: float = 1.0,
+        whole_sentences: bool = False,
     ) -> Iterator[Audio]:
-        """Speak a text, or text that is still arriving, and give each sentence as soon as it is spoken.
+        """Speak a text, or text that is still arriving, and give the sound while the speech codes are being made.
 
-        The chunks in their order are the sound of `say`. Arguments and errors are those of `say`; they are checked
-        before the first chunk is asked for.
+        The first chunk comes after about a second's worth of codes; the first chunk of each sentence carries its text. The
+        flow then hears a second at a time instead of the whole sentence, so the sound differs a little from that of `say`.
+        Arguments and errors are those of `say`; they are checked before the first chunk is asked for.
+
+        Args:
+            whole_sentences: give each sentence when all of it is spoken; the chunks in their order are the sound of `say`.
         """
         began = time.perf_counter()
         check_speed(speed)
@@ -200,33 +210,42 @@ class TTS:
             arriving = [self._segments(text)]
         else:  # reading a whole book before its first word is spoken would take seconds
             arriving = self._arriving(text[i : i + _BLOCK] for i in range(0, len(text), _BLOCK))
-        return self._chunks(arriving, chosen, seed, speed, began)
+        return self._chunks(arriving, chosen, seed, speed, began, whole_sentences)
 
     def _chunks(
-        self, arriving: Iterable[list[Segment]], voice: Voice, seed: int, speed: float, began: float
+        self, arriving: Iterable[list[Segment]], voice: Voice, seed: int, speed: float, began: float, whole: bool
     ) -> Iterator[Audio]:
         ttfa = None
         index = 0
-        for segments in arriving:
-            for segment in segments:
-                started = time.perf_counter()
-                ids = self.model.text.encode(segment.text)
-                piece = speak_segment(self.model, voice, ids, seed=seed, index=index, speed=speed)
-                samples = prepare_piece(piece.samples, self.sample_rate, segment.pause_before / speed)
+        for segment in (segment for segments in arriving for segment in segments):
+            started = time.perf_counter()
+            ids = self.model.text.encode(segment.text)
+            text, options = segment.text, {"seed": seed, "index": index, "speed": speed}
+            if whole:
+                pieces: Iterable[Piece] = [speak_segment(self.model, voice, ids, **options)]
+            else:
+                pieces = stream_segment(self.model, voice, ids, self._prompts, **options)
+            edges, tokens = PieceStream(self.sample_rate, segment.pause_before / speed), 0
+            for piece in pieces:
+                samples = edges.push(piece.samples, final=bool(piece.finish_reason))
+                tokens += piece.tokens
+                if not len(samples) and not piece.finish_reason:
+                    continue
                 now = time.perf_counter()
                 ttfa = (now - began) * 1000 if ttfa is None else ttfa
-                index += 1
                 yield Audio(
                     samples=samples,
                     sample_rate=self.sample_rate,
-                    text=segment.text,
+                    text=text,
                     seed=seed,
                     voice=voice.name,
-                    tokens=piece.tokens,
+                    tokens=tokens,
                     finish_reason=piece.finish_reason,
                     rtf=(now - started) * self.sample_rate / max(1, len(samples)),
                     ttfa_ms=ttfa,
                 )
+                text, tokens, started = "", 0, time.perf_counter()
+            index += 1
         if index == 0:
             raise MamTraError("There is no text to speak.")
 

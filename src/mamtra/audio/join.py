@@ -31,13 +31,19 @@ def trim_edges(samples: np.ndarray, sample_rate: int, *, keep: float = KEEP_SECO
 
 def fade_edges(samples: np.ndarray, sample_rate: int, *, seconds: float = FADE_SECONDS) -> np.ndarray:
     """Fade (T,) samples in and out over `seconds`, so that a cut makes no click; the middle keeps its level."""
-    length = min(round(seconds * sample_rate), len(samples) // 2)
+    return _fade(samples, sample_rate, True, True, seconds)
+
+
+def _fade(samples: np.ndarray, sample_rate: int, first: bool, last: bool, seconds: float = FADE_SECONDS) -> np.ndarray:
+    length = min(round(seconds * sample_rate), len(samples) // (first + last or 1))
     if length == 0:
         return samples
     ramp = np.linspace(0.0, 1.0, length, endpoint=False, dtype=np.float32)
     faded = samples.astype(np.float32, copy=True)
-    faded[:length] *= ramp
-    faded[-length:] *= ramp[::-1]
+    if first:
+        faded[:length] *= ramp
+    if last:
+        faded[-length:] *= ramp[::-1]
     return faded
 
 
@@ -56,6 +62,50 @@ def prepare_piece(samples: np.ndarray, sample_rate: int, pause_before: float = 0
     gap = max(0.0, pause_before - 2 * KEEP_SECONDS)
     silence = np.zeros(round(gap * sample_rate), dtype=np.float32)
     return np.concatenate([silence, piece])
+
+
+class PieceStream:
+    """`prepare_piece` while the sound of the piece is still coming.
+
+    What may yet turn out to be the silence at the end is held back. Silence is measured against the loudest 10 ms so far.
+
+    Args:
+        sample_rate: Hz.
+        pause_before: as in `prepare_piece`.
+    """
+
+    def __init__(self, sample_rate: int, pause_before: float = 0.0) -> None:
+        self._rate = sample_rate
+        self._hop = max(1, sample_rate // 100)
+        gap = max(0.0, pause_before - 2 * KEEP_SECONDS)
+        self._silence = np.zeros(round(gap * sample_rate), dtype=np.float32)
+        self._held = np.zeros(0, dtype=np.float32)
+        self._peak = 0.0
+        self._begun = False
+
+    def push(self, samples: np.ndarray, final: bool = False) -> np.ndarray:
+        """Hand over samples (T,) and get those (T',) that can be played; `final` gives the rest."""
+        held, hop = np.concatenate([self._held, samples]).astype(np.float32), self._hop
+        frames = len(held) // hop
+        power = np.square(held[: frames * hop].reshape(frames, hop).astype(np.float64)).mean(axis=1)
+        self._peak = max(self._peak, power.max(initial=0.0))
+        loud = np.flatnonzero(power > self._peak * 10 ** (FLOOR_DB / 10)) if self._peak > 1e-10 else np.zeros(0, int)
+        margin = round(KEEP_SECONDS * self._rate)
+        if not (len(loud) or final):
+            self._held = held
+            return held[:0]
+        begins = not self._begun
+        self._begun = True
+        start = max(0, loud[0] * hop - margin) if begins and len(loud) else 0
+        if not final:
+            end = loud[-1] * hop
+        elif len(loud):
+            end = (loud[-1] + 1) * hop + margin
+        else:
+            end = len(held) if begins else margin
+        self._held = held[end:]
+        piece = _fade(held[start:end], self._rate, begins, final)
+        return np.concatenate([self._silence, piece]) if begins else piece
 
 
 def join(pieces: list[np.ndarray], pauses: list[float], sample_rate: int) -> np.ndarray:

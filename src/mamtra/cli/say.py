@@ -14,7 +14,7 @@ from mamtra.errors import MamTraError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mamtra.tts import TTS, Audio
+    from mamtra.tts import Audio
 
 DEFAULT_TEXT = "Hello! This voice runs on your own machine."
 DEFAULT_FILE = "speech.wav"
@@ -43,7 +43,7 @@ def say(
     instruct: str | None = typer.Option(None, "--instruct", metavar="T", help="How to speak (CosyVoice 2 models)."),
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same sound."),
-    stream: bool = typer.Option(False, "--stream", help="With -o -: give sound out sentence by sentence."),
+    stream: bool = typer.Option(False, "--stream", help="With -o -: give sound out while it is being made."),
     speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast)."),
     play: bool = typer.Option(False, "--play", help="Play the sound; without -o nothing is written."),
     fmt: str | None = typer.Option(None, "--format", metavar="F", help="Format, where the suffix does not tell."),
@@ -63,8 +63,10 @@ def say(
     from mamtra.tts import load
 
     tts = load(model, device=device)
-    chunks = _spoken(tts, words, voice, voice_text, instruct, seed, speed, quiet or as_json)
-    if stream and target == "-":
+    at_once = stream and target == "-"
+    options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed}
+    chunks = _spoken(tts.stream(words, voice, whole_sentences=not at_once, **options), len(words), quiet or as_json)
+    if at_once:
         audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
     else:
         audio = _join(list(chunks))
@@ -98,18 +100,8 @@ def read_text(text: str | None) -> str:
     return text
 
 
-def _spoken(
-    tts: TTS,
-    text: str,
-    voice: str | None,
-    voice_text: str | None,
-    instruct: str | None,
-    seed: int,
-    speed: float,
-    quiet: bool,
-) -> Iterator[Audio]:
+def _spoken(chunks: Iterator[Audio], characters: int, quiet: bool) -> Iterator[Audio]:
     """Chunks of the stream, with a progress bar on standard error where someone watches."""
-    chunks = tts.stream(text, voice, voice_text=voice_text, instruct=instruct, seed=seed, speed=speed)
     if quiet or not sys.stderr.isatty():
         yield from chunks
         return
@@ -117,7 +109,7 @@ def _spoken(
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Speaking", total=len(text))
+        task = progress.add_task("Speaking", total=characters)
         for chunk in chunks:
             progress.advance(task, len(chunk.text))
             yield chunk

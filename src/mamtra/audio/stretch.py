@@ -1,0 +1,48 @@
+"""Faster or slower speech at the same pitch: mel frames interpolated linearly in time."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Stretcher:
+    """Mel frames at another speed, while they are still coming.
+
+    Output frame j lies at (j + 1/2) * speed - 1/2 of the input, so it does not depend on where pieces end.
+
+    Args:
+        speed: input frames for each output frame.
+    """
+
+    def __init__(self, speed: float) -> None:
+        self.speed = speed
+        self._kept: Tensor | None = None
+        self._start = self._made = 0
+
+    def push(self, mel: Tensor, final: bool = False) -> Tensor:
+        """Hand over frames (B, mel, n) and get those (B, mel, m) that lie between them; `final` gives the rest."""
+        if self.speed == 1.0:
+            return mel
+        mel = mel if self._kept is None else torch.cat([self._kept, mel], dim=2)
+        total = self._start + mel.shape[2]
+        if final:
+            count = max(1, round(total / self.speed)) if total else 0
+        else:
+            count = max(self._made, math.ceil((total - 0.5) / self.speed - 0.5))
+        position = (torch.arange(self._made, count, device=mel.device, dtype=torch.float64) + 0.5) * self.speed - 0.5
+        position = position.clamp(0, max(0, total - 1))
+        left = position.long()
+        weight = (position - left).to(mel.dtype)
+        right = (left + 1).clamp(max=max(0, total - 1))
+        made = torch.lerp(mel[:, :, left - self._start], mel[:, :, right - self._start], weight)
+        keep = min(mel.shape[2], max(0, math.floor((count + 0.5) * self.speed - 0.5) - self._start))
+        self._kept, self._start, self._made = mel[:, :, keep:], self._start + keep, count
+        return made
+
+
+def stretch(mel: Tensor, speed: float) -> Tensor:
+    """(B, mel, T) to (B, mel, the whole number nearest to T / speed, at least 1)."""
+    return Stretcher(speed).push(mel, final=True)
