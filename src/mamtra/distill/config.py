@@ -110,6 +110,18 @@ def read_config(path: str | os.PathLike, changes: Iterable[str] = ()) -> Distill
         MamTraError: the file is missing or is not YAML, or a setting is unknown, missing or of the wrong kind.
     """
     path = Path(path)
+    content = read_yaml(path)
+    for change in changes:
+        change_setting(content, change)
+    return parse_config(content, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Settings as they stand in a YAML file.
+
+    Raises:
+        MamTraError: the file is missing, is not YAML, or holds something else.
+    """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
@@ -118,9 +130,7 @@ def read_config(path: str | os.PathLike, changes: Iterable[str] = ()) -> Distill
         raise MamTraError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
         raise MamTraError(f"{path} should hold settings, KEY: VALUE a line.")
-    for change in changes:
-        _change(content, change)
-    return parse_config(content, str(path))
+    return content
 
 
 def parse_config(content: dict[str, Any], where: str = "the configuration") -> DistillConfig:
@@ -139,7 +149,12 @@ def parse_config(content: dict[str, Any], where: str = "the configuration") -> D
         raise MamTraError(f"{where}: {first_problem(error)}.") from error
 
 
-def _change(content: dict[str, Any], change: str) -> None:
+def change_setting(content: dict[str, Any], change: str) -> None:
+    """Set one value of nested settings from ``key=value``.
+
+    Raises:
+        MamTraError: it is not of that form, or the key leads through a value.
+    """
     key, sign, text = change.partition("=")
     if not sign or not key:
         raise MamTraError(f"{change!r} is no change of a setting; write key=value, such as optimizer.lr=2e-5.")

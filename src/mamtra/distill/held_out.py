@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mamtra.distill.batches import BatchMaker
-from mamtra.distill.losses import cross_entropy
 from mamtra.distill.materials import Corpus
 from mamtra.distill.processes import Processes
 from mamtra.distill.sampler import Sampler
@@ -53,15 +53,22 @@ class HeldOut:
         self.empty = len(rows) == 0
 
     @torch.no_grad()
-    def cross_entropy(self, lm: SpeechLM) -> float:
-        """Nats a speech token; every process gets the same number."""
-        device = self._processes.device
-        found = torch.zeros(2, dtype=torch.float64, device=device)
+    def per_sequence(self, lm: SpeechLM) -> Tensor:
+        """Of the sequences of this process, in the order of the batches: summed nats and speech tokens, (n, 2) float64."""
+        device, found = self._processes.device, []
         for batch in self._batches:
             kind, ids, targets = (batch[name].to(device) for name in ("kind", "ids", "targets"))
             with torch.autocast(device.type, torch.bfloat16, enabled=self._half):
                 logits = lm.logits(lm(lm.embed(kind, ids)))
-            count = (targets != IGNORE).sum()
-            found += torch.stack((cross_entropy(logits, targets).double() * count, count.double()))
+            nats = F.cross_entropy(
+                logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="none"
+            )
+            found.append(torch.stack((nats.view(targets.shape).double().sum(1), (targets != IGNORE).sum(1)), 1))
+        every = torch.cat(found) if found else torch.zeros(0, 2, dtype=torch.float64, device=device)
+        return every[every[:, 1] > 0]
+
+    def cross_entropy(self, lm: SpeechLM) -> float:
+        """Nats a speech token; every process gets the same number."""
+        found = self.per_sequence(lm).sum(0)
         self._processes.add(found)
         return float(found[0] / found[1])

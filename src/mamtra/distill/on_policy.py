@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mamtra.engine.rows import generate_rows
 from mamtra.models.layout import PAD, unistream
 from mamtra.models.speech_lm import SpeechLM
 
 
-@torch.no_grad()
 def sample_speech(
     lm: SpeechLM,
     texts: Sequence[np.ndarray],
@@ -33,32 +33,18 @@ def sample_speech(
     Returns:
         Codes (M,) int64 of each, without the end.
     """
-    device, stop = lm.head_weight.device, lm.config.eos_id
-    start = unistream(list(texts), [[] for _ in texts], eos_id=stop)  # [sos] text [task]
-    lengths = start.lengths.to(device)
-    state = lm.init_state(len(texts), start.kind.shape[1] + max(longest), device)
-    hidden = lm(lm.embed(start.kind.to(device), start.ids.to(device)), state, lengths)
-    logits = lm.logits(hidden[torch.arange(len(texts), device=device), lengths - 1])
-    ended = torch.zeros(len(texts), dtype=torch.bool, device=device)
-    said: list[Tensor] = []
-    for step in range(max(longest)):
+    stop = lm.config.eos_id
+
+    def draw(logits: Tensor, said: Tensor) -> Tensor:
         chances = (logits.float() / temperature).softmax(-1)
-        if step == 0:
+        if said.shape[1] == 0:
             chances[:, stop:] = 0
-        drawn = torch.multinomial(chances, 1, generator=generator)[:, 0]
-        ended = ended | (drawn >= stop)
-        drawn = torch.where(ended, stop, drawn)
-        said.append(drawn)
-        if step % 16 == 15 and bool(ended.all()):
-            break
-        if step + 1 < max(longest):
-            logits = lm.next_logits(lm.speech_embedding(drawn), state)
-    codes = torch.stack(said, 1).cpu().numpy()
-    found = []
-    for row, most in zip(codes, longest, strict=True):
-        ends = np.flatnonzero(row == stop)
-        found.append(row[: min(most, int(ends[0]) if len(ends) else len(row))])
-    return found
+        return torch.multinomial(chances, 1, generator=generator)[:, 0]
+
+    rows = generate_rows(
+        lm, list(map(torch.from_numpy, texts)), shortest=[0] * len(texts), longest=longest, sampler=draw
+    )
+    return [np.array(row.codes, np.int64) for row in rows]
 
 
 def lay_out(

@@ -1,0 +1,113 @@
+"""A cell: one training, named by all that decides its result, so that studies which need the same one share it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mamtra.distill.config import DistillConfig, parse_config
+from mamtra.errors import MamTraError
+from mamtra.experiments.settings import ExperimentSettings
+from mamtra.models.plan import IMPORTANCE
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One student, or a model that is measured as it is.
+
+    Attributes:
+        name: of its folder; equal settings give equal names.
+        config: of its training, `out` left open; None for a model as it is.
+        model: its directory, where nothing is trained.
+        held: training configuration whose held-out utterances a model as it is is measured on.
+        seed: of what it says.
+    """
+
+    name: str
+    config: dict[str, Any] | None
+    model: str | None = None
+    held: dict[str, Any] | None = None
+    seed: int = 0
+
+    def training(self, folder: Path) -> DistillConfig:
+        """Settings of the training in a folder, or those that a model as it is is measured by."""
+        return parse_config({**(self.config or self.held or {}), "out": str(folder / "training")}, self.name)
+
+
+def student_cell(
+    settings: ExperimentSettings,
+    strategy: str,
+    ratio: str,
+    *,
+    seed: int = 0,
+    transfer: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Cell:
+    """A student with a plan.
+
+    Args:
+        settings: of the experiments.
+        strategy: of the plan.
+        ratio: attention to Mamba.
+        seed: of the conversion, of the order of the data and of the speech; the data themselves stay the same.
+        transfer: options of the conversion.
+        changes: of the training, by dotted key.
+
+    Raises:
+        MamTraError: a setting is unknown or of the wrong kind, or a ranking is missing.
+    """
+    content = deepcopy(settings.distill)
+    for key, value in (changes or {}).items():
+        _set(content, key, value)
+    _set(content, "run.seed", seed)
+    content["student"] = {
+        "ratio": ratio,
+        "strategy": strategy,
+        "seed": seed,
+        "transfer": {**settings.transfer, **(transfer or {})},
+    }
+    if strategy in IMPORTANCE:
+        if strategy not in settings.rankings:
+            raise MamTraError(f"{strategy} needs a ranking; make one with `mamtra rank` and name it in rankings.")
+        content["student"]["ranking"] = settings.rankings[strategy]
+    checked = parse_config({**content, "out": "."}, "the experiments' training").what_decides()
+    digest = hashlib.sha256(json.dumps([checked, _heard(settings)], sort_keys=True).encode()).hexdigest()[:8]
+    return Cell(f"{strategy}-{ratio.replace(':', '-')}-{digest}", content, seed=seed)
+
+
+def model_cell(settings: ExperimentSettings, directory: str, seed: int = 0) -> Cell:
+    """A model as it is, measured like the students."""
+    held = {**deepcopy(settings.distill), "student": {"ratio": "1:0"}}
+    checked = parse_config({**held, "out": "."}, "the experiments' training").what_decides()
+    digest = hashlib.sha256(
+        json.dumps([directory, checked, _heard(settings), seed], sort_keys=True).encode()
+    ).hexdigest()
+    return Cell(f"{Path(directory).resolve().name}-{digest[:8]}", None, directory, held, seed)
+
+
+def teacher_cell(settings: ExperimentSettings, seed: int = 0) -> Cell:
+    """The teacher.
+
+    Raises:
+        MamTraError: the settings name none.
+    """
+    try:
+        return model_cell(settings, settings.distill["teacher"]["model"], seed)
+    except (KeyError, TypeError) as error:
+        raise MamTraError("The experiments need distill.teacher.model.") from error
+
+
+def _heard(settings: ExperimentSettings) -> dict[str, Any]:
+    return settings.listen.model_dump(mode="json", exclude={"rows"}) if settings.listen else {}
+
+
+def _set(content: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for name in parents:
+        content = content.setdefault(name, {})
+    content[last] = value

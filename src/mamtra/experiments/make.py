@@ -1,0 +1,132 @@
+"""What becomes of a cell: a training, cross entropies, sound, scores. Each is a file or folder of its own and is made once."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mamtra.audio.io import write_audio
+from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.json_files import write_json
+from mamtra.checkpoints.open_model import open_model
+from mamtra.device import pick_device
+from mamtra.distill.held_out import HeldOut
+from mamtra.distill.materials import open_corpus, open_speech_lm, read_weights
+from mamtra.distill.processes import Processes
+from mamtra.distill.trainer import Trainer
+from mamtra.evaluate.examine import Examiner
+from mamtra.evaluate.judges import DistilMOS, ModelVoices
+from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.sets import TestSet, read_set
+from mamtra.evaluate.systems import Sounds
+from mamtra.evaluate.transcribe import Whisper
+from mamtra.experiments.cells import Cell
+from mamtra.experiments.settings import ListenSettings
+from mamtra.experiments.speaking import speak_texts
+from mamtra.tts import TTS
+
+if TYPE_CHECKING:
+    from mamtra.distill.config import DistillConfig
+
+HELD_OUT = "held_out.json"
+SOUND = "sound"
+SCORES = "scores.jsonl"
+_EVALUATION_TOKENS = 16_000
+
+
+def make_student(cell: Cell, folder: Path, listen: ListenSettings | None, *, keep: bool = False) -> None:
+    """Train, measure cross entropy, speak; what is there already is not made again.
+
+    Args:
+        cell: what to make.
+        folder: of the cell.
+        listen: what to say; nothing where None.
+        keep: keep the student's weights; otherwise only the log of its training stays.
+
+    Raises:
+        MamTraError: as for `mamtra distill` and for speaking.
+    """
+    config = cell.training(folder)
+    sound = folder / SOUND
+    waiting = not (folder / HELD_OUT).is_file() or (listen is not None and not sound.is_dir())
+    directory = find_model(cell.model) if cell.model else folder / "training" / "student"
+    if waiting and cell.model is None and not directory.is_dir():
+        Trainer(config, resume=True).run()
+        gc.collect()  # graphs and their memory, before the next cell of this process
+    if not (folder / HELD_OUT).is_file():
+        nats = held_out_nats(config, directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / HELD_OUT, {"nats": nats[:, 0].tolist(), "tokens": nats[:, 1].tolist()})
+    if listen is not None and not sound.is_dir():
+        _speak(directory, config, listen, sound, cell.seed)
+    if not keep:
+        for name in ("student", "initial", "checkpoints"):
+            shutil.rmtree(folder / "training" / name, ignore_errors=True)
+
+
+def held_out_nats(config: DistillConfig, directory: Path) -> np.ndarray:
+    """Summed nats and speech tokens of every held-out sequence, (n, 2) float64; equal corpora give equal sequences."""
+    device, corpus = pick_device(config.run.device), open_corpus(config.data)
+    lm = read_weights(open_speech_lm(directory)).to(device).eval()
+    held = HeldOut(
+        corpus, lm, config.run.evaluate_utterances, _EVALUATION_TOKENS, Processes(0, 1, device), config.run.precision
+    )
+    return held.per_sequence(lm).cpu().numpy()
+
+
+def listen_to(cell: Cell, folder: Path, listen: ListenSettings) -> None:
+    """Judge what the cell has said, on the CPU; an interrupted judgement goes on.
+
+    Raises:
+        MamTraError: a judge is missing, or the scores there were measured otherwise.
+    """
+    for _ in evaluate_set(
+        Plan(str(folder / SOUND), listen.whisper),
+        lines_of(listen),
+        folder / SCORES,
+        examiner=_examiner(listen, cell.name, folder / SOUND),
+    ):
+        pass
+
+
+@cache
+def lines_of(listen: ListenSettings) -> TestSet:
+    """What is said."""
+    return read_set(listen.set, listen.utterances)
+
+
+def _speak(directory: Path, config: DistillConfig, listen: ListenSettings, sound: Path, seed: int) -> None:
+    model = open_model(directory, pick_device(config.run.device))
+    voice = TTS(model).voice(listen.voice)
+    lines = lines_of(listen).lines
+    partial = sound.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for number, samples in speak_texts(model, voice, [line.text for line in lines], seed=seed, rows=listen.rows):
+        if len(samples):
+            write_audio(partial / f"{lines[number].id}.flac", samples, model.sample_rate)
+    os.replace(partial, sound)
+
+
+def _examiner(listen: ListenSettings, name: str, sound: Path) -> Examiner:
+    system = Sounds(sound)
+    system.about = {"system": name, "kind": "cell"}
+    whisper, voices, mos = _judges(listen)
+    return Examiner(system, whisper, voices, mos)
+
+
+@cache
+def _judges(listen: ListenSettings) -> tuple[Whisper, ModelVoices | None, DistilMOS | None]:
+    """Loaded once a process."""
+    return (
+        Whisper(listen.whisper, torch.get_num_threads()),
+        ModelVoices() if listen.similarity else None,
+        DistilMOS() if listen.mos else None,
+    )

@@ -1,0 +1,147 @@
+"""Tables 3 and 4: rows of cells against a row that they are compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mamtra.analysis.flops import FlopConvention, prefill_flops
+from mamtra.analysis.shapes import blueprint_of
+from mamtra.analysis.study import StudyResult, markdown_table
+from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.open_lm import open_language_model
+from mamtra.distill.materials import open_speech_lm, plan_student
+from mamtra.errors import MamTraError
+from mamtra.experiments.cells import Cell, model_cell, student_cell, teacher_cell
+from mamtra.experiments.results import Measured, read_cells, stamp_of
+from mamtra.experiments.settings import ExperimentSettings
+
+HEADS = {
+    "ce": ("nats a token", 3),
+    "wer": ("WER %", 2),
+    "cer": ("CER %", 2),
+    "similarity_to_prompt": ("similarity to prompt", 3),
+    "similarity_to_truth": ("similarity to truth", 3),
+    "mos": ("DistilMOS", 2),
+}
+CONTEXT = 2048
+"""Tokens of the prefill whose operations Table 3 counts, as the paper's."""
+
+
+def table4_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
+    """Cells with all losses, then without one of them."""
+    chosen = settings.table4
+    choices: dict[str, dict[str, Any]] = {"all three": {}}
+    choices |= {f"without {name}": {f"losses.{name}_weight": 0.0} for name in chosen.without}
+    return {
+        title: [
+            student_cell(settings, chosen.strategy, chosen.ratio, seed=seed, changes={**chosen.changes, **changes})
+            for seed in chosen.seeds
+        ]
+        for title, changes in choices.items()
+    }
+
+
+def table4_cells(settings: ExperimentSettings) -> list[Cell]:
+    """All that Table 4 needs."""
+    return [cell for members in table4_rows(settings).values() for cell in members]
+
+
+def table4(settings: ExperimentSettings, work: Path) -> StudyResult:
+    """Table 4 from cells that are done."""
+    found = {title: read_cells(members, work) for title, members in table4_rows(settings).items()}
+    rows, page = _rows(found, "all three", "the full loss", {})
+    data = {
+        "heard_by": stamp_of(table4_cells(settings), work),
+        "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "table4"}),
+        "rows": rows,
+    }
+    return StudyResult("table4", "Table 4: what each loss is worth", data, rows, page)
+
+
+def table3_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
+    """The teacher, models as they are, then a row for every plan and share of the data.
+
+    Raises:
+        MamTraError: shares and steps do not fit together, or a plan is not "STRATEGY RATIO".
+    """
+    chosen = settings.table3
+    if len(chosen.shares) != len(chosen.steps):
+        raise MamTraError("table3.shares and table3.steps need equally many entries.")
+    found = {"teacher": [teacher_cell(settings, seed) for seed in chosen.seeds]}
+    found |= {name: [model_cell(settings, path, seed) for seed in chosen.seeds] for name, path in chosen.models.items()}
+    for plan in chosen.plans:
+        strategy, _, ratio = plan.partition(" ")
+        for share, steps in zip(chosen.shares, chosen.steps, strict=True):
+            changes = {**chosen.changes, "data.share": share, "run.steps": steps}
+            found[f"{ratio} {strategy}, {100 * share:g}%"] = [
+                student_cell(settings, strategy, ratio, seed=seed, changes=changes) for seed in chosen.seeds
+            ]
+    return found
+
+
+def table3_cells(settings: ExperimentSettings) -> list[Cell]:
+    """All that Table 3 needs."""
+    return [cell for members in table3_rows(settings).values() for cell in members]
+
+
+def table3(settings: ExperimentSettings, work: Path) -> StudyResult:
+    """Table 3 from cells that are done."""
+    wanted = table3_rows(settings)
+    found = {title: read_cells(members, work) for title, members in wanted.items()}
+    costs = {title: _cost(members[0], work) for title, members in wanted.items()}
+    rows, page = _rows(found, "teacher", "the teacher", costs)
+    page += f"\n\nGFLOPs: a prefill of {CONTEXT:,} tokens through the backbone, no head."
+    data = {
+        "heard_by": stamp_of(table3_cells(settings), work),
+        "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "table3"}),
+        "rows": rows,
+    }
+    return StudyResult("table3", "Table 3: quality and cost", data, rows, page)
+
+
+def _cost(cell: Cell, work: Path) -> dict[str, Any]:
+    """Attention layers and operations of a prefill."""
+    if cell.model is not None:
+        stored = open_language_model(find_model(cell.model))
+        plan = stored.config.plan
+    else:
+        config = cell.training(work / cell.name)
+        stored = open_speech_lm(config.teacher.model)
+        plan = plan_student(config.student, stored.config)
+    flops = prefill_flops(blueprint_of(stored.config, ""), plan, CONTEXT, FlopConvention()).total
+    return {"attention layers": len(plan.attention_layers), "GFLOPs": round(flops / 1e9, 2)}
+
+
+def _rows(
+    found: dict[str, Measured], against: str, called: str, more: dict[str, dict[str, Any]]
+) -> tuple[list[dict[str, Any]], str]:
+    """Rows for CSV, and the page."""
+    base = found[against]
+    names = [name for name in HEADS if name in base.pairs]
+    judged = [name for name in ("wer", "ce") if name in names][:1]
+    rows, lines = [], []
+    for title, measured in found.items():
+        row: dict[str, Any] = {"row": title, **more.get(title, {}), "steps": measured.steps}
+        shown = [title, *more.get(title, {}).values(), measured.steps or ""]
+        for name in names:
+            figure = measured.figure(name)
+            row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+            row["seeds"] = len(figure.seeds)
+            shown.append(figure.show(HEADS[name][1]))
+        for name in judged:
+            less = measured.less(name, base)
+            row |= {f"{name}_less": less.value, f"{name}_less_low": less.low, f"{name}_less_high": less.high}
+            shown.append("" if measured is base else less.show(HEADS[name][1]))
+        row["without_sound"] = measured.without_sound
+        rows.append(row)
+        lines.append(shown)
+    extra = next(iter(more.values()), {})
+    heads = (
+        "",
+        *extra,
+        "steps",
+        *(HEADS[name][0] for name in names),
+        *(f"{HEADS[n][0]}, less {called}" for n in judged),
+    )
+    return rows, markdown_table(heads, lines)
