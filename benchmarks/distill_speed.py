@@ -9,7 +9,8 @@ products over float32 weights, and one clipped step a micro-batch.
 
 ``mamtra`` is `mamtra.distill`: layers compiled, the step in a CUDA graph, logits in chunks. ``plain`` is what one would write
 first: `transformers.Qwen2Model` for teacher and student, the mixers of the Mamba layers in place of attention, the scan being
-transformers' own fallback without kernels, all logits at once, torch.optim.Adam, nothing compiled.
+transformers' own fallback without kernels, all logits at once, torch.optim.Adam, nothing compiled;
+where the batch does not fit into memory, gradients of 2, 4, 8 ... parts of it are summed up (`parts`).
 
 Utilisation counts the products that a step needs (forward of the teacher; forward and twice that backward of the student;
 causal scores; the scan in chunks of 64; nothing for recomputation) against the data sheet's dense bfloat16 peak where the
@@ -150,7 +151,7 @@ def our_step(args: argparse.Namespace, config: SpeechLMConfig, device: torch.dev
     if half == "bf16":
         halve_matrices(teacher)
     optimiser = Optimiser(student, OptimizerSettings(lr=LR))
-    objective = Objective(student, teacher, LOSSES, precision=half, chunk=args.loss_chunk)
+    objective = Objective(student, teacher, LOSSES, precision=half, chunk=args.loss_chunk, compiled=args.compile)
     student.model.checkpointing = args.gradient_checkpointing
     if args.compile:
         compile_layers(student, teacher)
@@ -177,32 +178,42 @@ def our_step(args: argparse.Namespace, config: SpeechLMConfig, device: torch.dev
     return step
 
 
-def plain_step(args: argparse.Namespace, config: SpeechLMConfig, device: torch.device) -> Callable[[], Tensor]:
-    """One step of the plain loop, on the same batch."""
+def plain_step(
+    args: argparse.Namespace, config: SpeechLMConfig, device: torch.device, parts: int = 1
+) -> Callable[[], Tensor]:
+    """One step of the plain loop, on the same batch, in so many parts whose gradients are summed up."""
     teacher, student = (PlainLM(lm).to(device) for lm in build(config, args.ratio, device))
     teacher.eval().requires_grad_(False)
     student.train().requires_grad_(True)
     adam = torch.optim.Adam(student.parameters(), lr=LR)
     batch = batch_of(config, args.tokens, args.length)
 
+    pieces = [
+        dict(zip(batch, rows, strict=True)) for rows in zip(*(b.chunk(parts) for b in batch.values()), strict=True)
+    ]
+
     def step() -> Tensor:
-        kind, ids, targets = (batch[name].to(device) for name in ("kind", "ids", "targets"))
-        with (
-            patch("mamtra.models.mamba.ssd", fallback_ssd),
-            torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16"),
-        ):
-            with torch.no_grad():
-                aim, wanted = teacher(kind, ids)
-            hidden, logits = student(kind, ids)
-            loss = distill_loss(
-                LOSSES, student_logits=logits, teacher_logits=wanted, targets=targets, student_emb=[hidden],
-                teacher_emb=[aim], emb_valid=kind != PAD,
-            )  # fmt: skip
         adam.zero_grad()
-        loss.total.backward()
+        total = torch.zeros((), device=device)
+        for piece in pieces:
+            kind, ids, targets = (piece[name].to(device) for name in ("kind", "ids", "targets"))
+            with (
+                patch("mamtra.models.mamba.ssd", fallback_ssd),
+                torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16"),
+            ):
+                with torch.no_grad():
+                    aim, wanted = teacher(kind, ids)
+                hidden, logits = student(kind, ids)
+                loss = distill_loss(
+                    LOSSES, student_logits=logits, teacher_logits=wanted, targets=targets, student_emb=[hidden],
+                    teacher_emb=[aim], emb_valid=kind != PAD,
+                )  # fmt: skip
+            weight = len(kind) / len(batch["kind"])
+            (loss.total * weight).backward()
+            total += loss.total.detach() * weight
         nn.utils.clip_grad_norm_(student.parameters(), 5.0)
         adam.step()
-        return loss.total.detach()
+        return total
 
     return step
 
@@ -267,6 +278,7 @@ def render(result: dict[str, Any]) -> str:
         memory = "-" if way["peak_bytes"] is None else f"{way['peak_bytes'] / 2**30:.1f}"
         spread = f"{1e3 * way['seconds_a_step']:.1f} ({1e3 * way['fastest']:.1f} to {1e3 * way['slowest']:.1f})"
         speed = f"{way['tokens_per_second']:,.0f}"
+        name += f", in {way['parts']} parts" if way.get("parts", 1) > 1 else ""
         rows.append((name, spread, speed, f"{100 * way['utilisation']:.1f}%", memory, f"{way['ready_after']:.0f}"))
     ratio = result["speedup"]
     return "\n\n".join([
@@ -306,12 +318,22 @@ def main(argv: list[str] | None = None) -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     known = next((speed for part, speed in PEAKS.items() if part in name), None) if args.precision == "bf16" else None
     peak = known or product_speed(device, args.precision)
-    makers = {"mamtra": our_step, "plain": plain_step} if args.plain else {"mamtra": our_step}
     ways = {}
-    for way, make in makers.items():
-        found = measure(lambda make=make: make(args, config, device), args.seconds / len(makers), device)
-        ways[way] = summarise(found, rows * args.length, flops, peak)
+
+    def take(way: str, make: Callable[[], Callable[[], Tensor]], **more: Any) -> bool:
+        found = measure(make, args.seconds / (1 + args.plain), device)
+        ways[way] = summarise(found, rows * args.length, flops, peak) | more
         print(way, ways[way], file=sys.stderr, flush=True)
+        return "failed" not in found
+
+    take("mamtra", lambda: our_step(args, config, device))
+    parts = 1
+    while (
+        args.plain
+        and not take("plain", lambda n=parts: plain_step(args, config, device, n), parts=parts)
+        and parts < rows
+    ):
+        parts *= 2  # what does not fit is summed up from smaller parts
     both = len(ways) == 2 and not any("failed" in way for way in ways.values())
     result = {
         "benchmark": "distill_speed",

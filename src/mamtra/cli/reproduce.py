@@ -68,7 +68,7 @@ def reproduce(
         None, "--work", metavar="DIR", help="Folder of the trainings, shared by all studies; cells in -o by default."
     ),
     side_by_side: int = typer.Option(1, "--side-by-side", min=1, help="Trainings that share the device."),
-    listeners: int = typer.Option(1, "--listeners", min=1, help="Processes that transcribe."),
+    listeners: int = typer.Option(1, "--listeners", min=1, help="Processes that let students speak and transcribe it."),
     keep: bool = typer.Option(False, "--keep-students", help="Keep the trained students, not their figures alone."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only list the trainings, and which are done."),
     as_json: bool = typer.Option(False, "--json", help="Print the data as JSON, by name."),
@@ -151,16 +151,17 @@ def _make_cells(names: list[str], settings: Any, work: Path, *, dry_run: bool, *
     Raises:
         MamTraError: some trainings failed; the others are done and stay.
     """
-    from mamtra.experiments.schedule import is_heard, run_cells
+    from mamtra.experiments.schedule import is_done, run_cells
 
     cells = list({cell.name: cell for name in names for cell in _load(STUDIES[name].cells)(settings)}.values())
+    cells.sort(key=lambda cell: cell.seed)  # every row has one result before any has a second
     if dry_run:
         for cell in cells:
-            print(f"{'done' if is_heard(work / cell.name, settings.listen) else 'to do':<7}{cell.name}")
+            print(f"{'done' if is_done(work / cell.name, settings.listen) else 'to do':<7}{cell.name}")
         return False
     failed = []
     for event in run_cells(cells, work, settings.listen, **options):
-        heard = sum(is_heard(work / cell.name, settings.listen) for cell in cells)
+        heard = sum(is_done(work / cell.name, settings.listen) for cell in cells)
         print(f"{heard}/{len(cells)}  {event.cell} {event.what} {event.why}".rstrip(), file=sys.stderr, flush=True)
         failed += [event] if event.what == "failed" else []
     if failed:

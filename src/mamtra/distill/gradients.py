@@ -49,7 +49,7 @@ class Gradients:
     ) -> None:
         run, losses, device = config.run, config.losses, optimiser.gradient.device
         self._optimiser, self._cache, self._tokens = optimiser, cache, config.batch.tokens
-        options = {"precision": run.precision, "chunk": run.loss_chunk}
+        options = {"precision": run.precision, "chunk": run.loss_chunk, "compiled": run.compile}
         self._objective = Objective(student, teacher, losses, **options)
         self._policy = Objective(student, teacher, losses.model_copy(update={"ce_weight": 0.0}), **options)
         self.sums = torch.zeros(len(SUMS), device=device)

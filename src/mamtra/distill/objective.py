@@ -21,6 +21,7 @@ class Objective:
         losses: weights and choices.
         precision: ``bf16`` computes matrix products in bfloat16.
         chunk: positions whose logits are in memory at a time.
+        compiled: compile the losses; they pass over the logits dozens of times otherwise.
     """
 
     def __init__(
@@ -31,9 +32,11 @@ class Objective:
         *,
         precision: str = "float32",
         chunk: int = 8192,
+        compiled: bool = False,
     ) -> None:
         self.student, self.teacher, self.losses, self.chunk = student, teacher, losses, chunk
         self.half = precision == "bf16"
+        self._sums = torch.compile(self._chunk_sums, dynamic=False) if compiled else self._chunk_sums
 
     def __call__(self, kind: Tensor, ids: Tensor, targets: Tensor, cached: TopK | None = None) -> DistillLoss:
         """Weighted sum and parts, means over the positions of this micro-batch.
@@ -79,9 +82,9 @@ class Objective:
         for start in range(0, positions, self.chunk):
             part = [None if t is None else t[start : start + self.chunk] for t in flat]
             if positions > self.chunk and torch.is_grad_enabled():
-                sums = sums + checkpoint(self._chunk_sums, *part, use_reentrant=False, preserve_rng_state=False)
+                sums = sums + checkpoint(self._sums, *part, use_reentrant=False, preserve_rng_state=False)
             else:
-                sums = sums + self._chunk_sums(*part)
+                sums = sums + self._sums(*part)
         ce, kl = (sums / count).unbind()
         return ce, kl
 

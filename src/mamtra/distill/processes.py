@@ -39,7 +39,7 @@ class Processes:
         world = int(os.environ.get("WORLD_SIZE", "1"))
         found = pick_device(device)
         if found.type == "cuda":
-            found = pick_device(f"cuda:{os.environ['LOCAL_RANK']}") if world > 1 else found
+            found = pick_device(f"cuda:{os.environ['LOCAL_RANK'] if world > 1 else found.index or 0}")
             torch.cuda.set_device(found)
         if world == 1:
             return cls(0, 1, found)

@@ -17,6 +17,7 @@ from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.json_files import write_json
 from mamtra.checkpoints.open_model import open_model
 from mamtra.device import pick_device
+from mamtra.distill.finish import STUDENT
 from mamtra.distill.held_out import HeldOut
 from mamtra.distill.materials import open_corpus, open_speech_lm, read_weights
 from mamtra.distill.processes import Processes
@@ -41,34 +42,30 @@ SCORES = "scores.jsonl"
 _EVALUATION_TOKENS = 16_000
 
 
-def make_student(cell: Cell, folder: Path, listen: ListenSettings | None, *, keep: bool = False) -> None:
-    """Train, measure cross entropy, speak; what is there already is not made again.
+def make_student(cell: Cell, folder: Path) -> None:
+    """Train and measure cross entropy; what is there already is not made again.
 
     Args:
         cell: what to make.
         folder: of the cell.
-        listen: what to say; nothing where None.
-        keep: keep the student's weights; otherwise only the log of its training stays.
 
     Raises:
-        MamTraError: as for `mamtra distill` and for speaking.
+        MamTraError: as for `mamtra distill`.
     """
-    config = cell.training(folder)
-    sound = folder / SOUND
-    waiting = not (folder / HELD_OUT).is_file() or (listen is not None and not sound.is_dir())
-    directory = find_model(cell.model) if cell.model else folder / "training" / "student"
-    if waiting and cell.model is None and not directory.is_dir():
-        Trainer(config, resume=True).run()
+    directory = _directory(cell, folder)
+    if not directory.is_dir():
+        Trainer(cell.training(folder), resume=True).run()
         gc.collect()  # graphs and their memory, before the next cell of this process
     if not (folder / HELD_OUT).is_file():
-        nats = held_out_nats(config, directory)
+        nats = held_out_nats(cell.training(folder), directory)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / HELD_OUT, {"nats": nats[:, 0].tolist(), "tokens": nats[:, 1].tolist()})
-    if listen is not None and not sound.is_dir():
-        _speak(directory, config, listen, sound, cell.seed)
-    if not keep:
-        for name in ("student", "initial", "checkpoints"):
-            shutil.rmtree(folder / "training" / name, ignore_errors=True)
+
+
+def forget_student(folder: Path) -> None:
+    """Remove the weights of a cell; the log of its training and its figures stay."""
+    for name in ("student", "initial", "checkpoints"):
+        shutil.rmtree(folder / "training" / name, ignore_errors=True)
 
 
 def held_out_nats(config: DistillConfig, directory: Path) -> np.ndarray:
@@ -82,17 +79,16 @@ def held_out_nats(config: DistillConfig, directory: Path) -> np.ndarray:
 
 
 def listen_to(cell: Cell, folder: Path, listen: ListenSettings) -> None:
-    """Judge what the cell has said, on the CPU; an interrupted judgement goes on.
+    """Let the cell speak, on its device, and judge what it has said, on the CPU; an interrupted judgement goes on.
 
     Raises:
-        MamTraError: a judge is missing, or the scores there were measured otherwise.
+        MamTraError: it cannot speak, a judge is missing, or the scores there were measured otherwise.
     """
-    for _ in evaluate_set(
-        Plan(str(folder / SOUND), listen.whisper),
-        lines_of(listen),
-        folder / SCORES,
-        examiner=_examiner(listen, cell.name, folder / SOUND),
-    ):
+    sound = folder / SOUND
+    if not sound.is_dir():
+        _speak(_directory(cell, folder), cell, folder, listen)
+    plan = Plan(str(sound), listen.whisper)
+    for _ in evaluate_set(plan, lines_of(listen), folder / SCORES, examiner=_examiner(listen, cell.name, sound)):
         pass
 
 
@@ -102,17 +98,21 @@ def lines_of(listen: ListenSettings) -> TestSet:
     return read_set(listen.set, listen.utterances)
 
 
-def _speak(directory: Path, config: DistillConfig, listen: ListenSettings, sound: Path, seed: int) -> None:
-    model = open_model(directory, pick_device(config.run.device))
+def _directory(cell: Cell, folder: Path) -> Path:
+    return find_model(cell.model) if cell.model else folder / "training" / STUDENT
+
+
+def _speak(directory: Path, cell: Cell, folder: Path, listen: ListenSettings) -> None:
+    model = open_model(directory, pick_device(cell.training(folder).run.device))
     voice = TTS(model).voice(listen.voice)
     lines = lines_of(listen).lines
-    partial = sound.with_suffix(".partial")
+    partial = folder / f"{SOUND}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for number, samples in speak_texts(model, voice, [line.text for line in lines], seed=seed, rows=listen.rows):
+    for number, samples in speak_texts(model, voice, [line.text for line in lines], seed=cell.seed, rows=listen.rows):
         if len(samples):
             write_audio(partial / f"{lines[number].id}.flac", samples, model.sample_rate)
-    os.replace(partial, sound)
+    os.replace(partial, folder / SOUND)
 
 
 def _examiner(listen: ListenSettings, name: str, sound: Path) -> Examiner:

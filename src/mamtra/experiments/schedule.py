@@ -1,4 +1,4 @@
-"""Cells side by side: some processes train and speak, others listen, and what is done stays done."""
+"""Cells side by side: some processes train, others let students speak and listen, and what is done stays done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from mamtra.errors import MamTraError
 from mamtra.evaluate.score_file import read_scores
 from mamtra.experiments.cells import Cell
-from mamtra.experiments.make import HELD_OUT, SCORES, SOUND, lines_of, listen_to, make_student
+from mamtra.experiments.make import HELD_OUT, SCORES, forget_student, lines_of, listen_to, make_student
 from mamtra.experiments.settings import ListenSettings
 
 
@@ -25,19 +25,14 @@ class Event(NamedTuple):
     why: str = ""
 
 
-def is_made(folder: Path, listen: ListenSettings | None) -> bool:
-    """Whether training, cross entropies and sound are there."""
-    return (folder / HELD_OUT).is_file() and (
-        listen is None or (folder / SOUND).is_dir() or (folder / SCORES).is_file()
-    )
-
-
-def is_heard(folder: Path, listen: ListenSettings | None) -> bool:
-    """Whether all of the set is judged."""
+def is_done(folder: Path, listen: ListenSettings | None) -> bool:
+    """Whether cross entropies are there and all of the set is judged."""
     if listen is None:
-        return is_made(folder, None)
+        return (folder / HELD_OUT).is_file()
     path = folder / SCORES
-    return path.is_file() and len(read_scores(path).rows) == len(lines_of(listen).lines)
+    return (
+        (folder / HELD_OUT).is_file() and path.is_file() and len(read_scores(path).rows) == len(lines_of(listen).lines)
+    )
 
 
 def run_cells(
@@ -55,11 +50,11 @@ def run_cells(
         cells: equal ones are made once.
         work: folder of the cells' folders.
         listen: what they say and who listens.
-        side_by_side: processes that train and speak; they share the device.
-        listeners: processes that judge. With 1 and 1 everything runs in this process.
+        side_by_side: processes that train; they share the device.
+        listeners: processes that let students speak and judge them. With 1 and 1 everything runs in this process.
         keep: keep the students' weights.
     """
-    waiting = list({cell.name: cell for cell in cells if not is_heard(work / cell.name, listen)}.values())
+    waiting = list({cell.name: cell for cell in cells if not is_done(work / cell.name, listen)}.values())
     if side_by_side == listeners == 1:
         for cell in waiting:
             yield from _one_by_one(cell, work / cell.name, listen, keep)
@@ -71,36 +66,34 @@ def run_cells(
     ):
         running: dict[Future, tuple[Cell, Literal["made", "heard"]]] = {}
 
-        def hear(cell: Cell) -> None:
-            if listen is not None:
-                running[ears.submit(listen_to, cell, work / cell.name, listen)] = cell, "heard"
-
         for cell in waiting:
-            if is_made(work / cell.name, listen):
-                hear(cell)
-            else:
-                running[makers.submit(make_student, cell, work / cell.name, listen, keep=keep)] = cell, "made"
+            running[makers.submit(make_student, cell, work / cell.name)] = cell, "made"
         while running:
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 cell, what = running.pop(done)
+                folder = work / cell.name
                 if (error := done.exception()) is not None:
                     yield Event(cell.name, "failed", _why(error))
                     continue
+                if what == "made" and listen is not None:
+                    running[ears.submit(listen_to, cell, folder, listen)] = cell, "heard"
+                elif not keep:
+                    forget_student(folder)
                 yield Event(cell.name, what)
-                if what == "made":
-                    hear(cell)
 
 
 def _one_by_one(cell: Cell, folder: Path, listen: ListenSettings | None, keep: bool) -> Iterator[Event]:
     try:
-        if not is_made(folder, listen):
-            make_student(cell, folder, listen, keep=keep)
-            yield Event(cell.name, "made")
+        make_student(cell, folder)
+        yield Event(cell.name, "made")
         if listen is not None:
             listen_to(cell, folder, listen)
             yield Event(cell.name, "heard")
     except MamTraError as error:
         yield Event(cell.name, "failed", str(error))
+    else:
+        if not keep:
+            forget_student(folder)
 
 
 def _start() -> None:

@@ -166,6 +166,6 @@ def _decay_dtype(x: Tensor) -> torch.dtype:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:
-    """A context in which products keep their types; on a device that has no autocast (meta) there is nothing to switch off."""
-    available = torch.amp.is_autocast_available(device.type)
-    return torch.autocast(device.type, enabled=False) if available else nullcontext()
+    """A context in which products keep their types; the device of shapes alone has no autocast to switch off."""
+    # asking torch whether a device has autocast would break a compiled layer in two
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
