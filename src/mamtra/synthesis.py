@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +11,7 @@ import torch
 
 from mamtra.checkpoints.model import Model
 from mamtra.engine.decode import Generation, generate
+from mamtra.engine.interleave import InterleavedGeneration, generate_interleaved
 from mamtra.engine.sampling import RASConfig, ras_sample
 from mamtra.errors import MamTraError
 from mamtra.token2wav import codes_to_samples
@@ -110,6 +112,21 @@ def start_run(model: Model, voice: Voice, text_ids: list[int], generator: torch.
         generator=generator,
         min_ratio=settings.min_ratio,
         max_ratio=settings.max_ratio,
+        sampler=partial(ras_sample, config=sampling_of(model)),
+        step=model.lm_step,
+    )
+
+
+def start_interleaved(
+    model: Model, voice: Voice, text_ids: Iterable[int], generator: torch.Generator
+) -> InterleavedGeneration:
+    """One run of the LM while its text is arriving, to be iterated over."""
+    return generate_interleaved(
+        model.lm,
+        text_ids,
+        *voice.lm_prompt,
+        generator=generator,
+        max_ratio=model.generation.max_ratio,
         sampler=partial(ras_sample, config=sampling_of(model)),
         step=model.lm_step,
     )

@@ -47,7 +47,8 @@ class GenerationConfig(BaseModel):
 
     Repetition-aware sampling after VALL-E 2 (arXiv 2406.05370) with CosyVoice 2's settings. `voice` is the one to speak
     with where none is named; without it the first in the alphabet. `continue_clones` is whether the LM continues a cloned
-    recording whose words are known; one that has heard few speakers says the text more clearly when it does not.
+    recording whose words are known; one that has heard few speakers says the text more clearly when it does not. `bistream`
+    is whether the LM was trained on text that arrives while it speaks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +62,7 @@ class GenerationConfig(BaseModel):
     flow_steps: int = 10
     voice: str | None = None
     continue_clones: bool = True
+    bistream: bool = False
 
 
 def read_config(directory: str | os.PathLike) -> dict[str, Any]:
