@@ -56,6 +56,27 @@ def check_speed(speed: float) -> float:
     return float(speed)
 
 
+def check_voice(model: Model, voice: Voice) -> Voice:
+    """Refuse a voice whose numbers the model has no place for, as damaged files and those of other models have.
+
+    Raises:
+        MamTraError: an id outside the model's tables, or an embedding of another size.
+    """
+    lm, size = model.lm.config, model.flow.config.spk_embed_dim
+    ids = ((voice.prompt_text, lm.text_vocab_size), (voice.prompt_speech, lm.speech_codes))
+    outside = any(part.numel() and not 0 <= int(part.min()) <= int(part.max()) < rows for part, rows in ids)
+    if outside or voice.embedding.numel() != size:
+        what = (
+            "ids outside the model's tables"
+            if outside
+            else f"an embedding of {voice.embedding.numel()}, not {size} numbers"
+        )
+        raise MamTraError(
+            f"The voice {voice.name!r} has {what}; it is damaged or was made for another model, so make it again."
+        )
+    return voice
+
+
 def speak_segment(
     model: Model, voice: Voice, text_ids: list[int], *, seed: int, index: int = 0, speed: float = 1.0
 ) -> Piece:

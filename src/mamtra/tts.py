@@ -21,7 +21,7 @@ from mamtra.incoming import complete_sentences
 from mamtra.interleaving import Utterance, utterances
 from mamtra.spoken import Audio
 from mamtra.streaming import HopSchedule, PromptStore, stream_segment
-from mamtra.synthesis import Piece, check_speed, speak_segment
+from mamtra.synthesis import Piece, check_speed, check_voice, speak_segment
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment
 from mamtra.voices import Voice, VoiceShelf
@@ -143,7 +143,7 @@ class TTS:
         """
         began = time.perf_counter()
         check_speed(speed)
-        chosen = self.voice(voice, voice_text)
+        chosen = check_voice(self.model, self.voice(voice, voice_text))
         if instruct is not None:
             chosen = chosen.instruct(self._instruction(instruct))
         if interleave and (whole_sentences or not self.interleaves):
