@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import mamtra
+from mamtra.engine.decode import generate
 from mamtra.engine.sampling import greedy
 from mamtra.errors import MamTraError
 from mamtra.models.layout import prompt
 from mamtra.models.plan import LayerPlan
-from mamtra.synthesis import generate
 from mamtra.tts import Audio
 from tests.factories import reference
 from tests.foreign import cosyvoice_directory
