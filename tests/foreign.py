@@ -164,12 +164,12 @@ def huggingface_directory(
     return directory
 
 
-def cosyvoice_state(seed: int = 0) -> dict[str, Any]:
+def cosyvoice_state(seed: int = 0, layers: int = LAYERS) -> dict[str, Any]:
     """What the llm.pt of a CosyVoice 2 training checkpoint holds, in small sizes."""
     config = SpeechLMConfig(
         hidden_size=32,
         intermediate_size=48,
-        num_hidden_layers=LAYERS,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=8,
@@ -184,7 +184,7 @@ def cosyvoice_state(seed: int = 0) -> dict[str, Any]:
     return {**state, "llm.model.lm_head.weight": state["llm.model.model.embed_tokens.weight"], "epoch": 3, "step": 7}
 
 
-def cosyvoice_directory(directory: Path, seed: int = 0) -> Path:
+def cosyvoice_directory(directory: Path, seed: int = 0, layers: int = LAYERS) -> Path:
     """A CosyVoice 2 directory as published, small; the two ONNX files are empty."""
     backbone = directory / "CosyVoice-BlankEN"
     backbone.mkdir(parents=True)
@@ -193,10 +193,10 @@ def cosyvoice_directory(directory: Path, seed: int = 0) -> Path:
         "hidden_act": "silu",
         "hidden_size": 32,
         "intermediate_size": 48,
-        "max_window_layers": LAYERS,
+        "max_window_layers": layers,
         "model_type": "qwen2",
         "num_attention_heads": 4,
-        "num_hidden_layers": LAYERS,
+        "num_hidden_layers": layers,
         "num_key_value_heads": 2,
         "rms_norm_eps": 1e-6,
         "rope_theta": 1e6,
@@ -213,7 +213,7 @@ def cosyvoice_directory(directory: Path, seed: int = 0) -> Path:
     (directory / "cosyvoice2.yaml").write_text(COSYVOICE_YAML)
     for name in ("campplus.onnx", "speech_tokenizer_v2.onnx"):
         (directory / name).write_bytes(b"")
-    torch.save(cosyvoice_state(seed), directory / "llm.pt")
+    torch.save(cosyvoice_state(seed, layers), directory / "llm.pt")
     torch.manual_seed(seed)
     torch.save({**Flow(FLOW).state_dict(), "epoch": 3, "step": 7}, directory / "flow.pt")
     vocoder = HiFT(HiFTConfig(base_channels=16, f0_channels=8)).state_dict()

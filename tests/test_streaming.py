@@ -46,6 +46,8 @@ def test_hops_are_the_whole(model, speed, count):
 
 def test_hops_grow_anew_for_each_request(model):
     assert [HopSchedule().least(hops) for hops in range(6)] == [20, 25, 50, 100, 100, 100]
+    assert [HopSchedule(first=25, hop=50).least(hops) for hops in range(4)] == [25, 50, 100, 100]
+    assert [HopSchedule(growth=1.5).least(hops) for hops in range(6)] == [20, 25, 37, 56, 84, 100]
     prompts = PromptStore(model)
     for _ in range(2):
         sound = SoundStream(model, prompts.stream(tiny_voice(tokens=10)), seed=0)
@@ -54,6 +56,14 @@ def test_hops_grow_anew_for_each_request(model):
             wanted.append(sound.wanted)
             sound.push([1] * wanted[-1])
         assert wanted == [40 + 3, 25, 50, 100]
+
+
+def test_hops_that_cannot_be(model):
+    assert HopSchedule.parse("25") == HopSchedule(first=25)
+    assert HopSchedule.parse("25, 50, 200") == HopSchedule(first=25, hop=50, most=200)
+    for text in ("", "0", "25;50", "1,2,3,4", "25,-1", "2.5"):
+        with pytest.raises(MamTraError, match="whole numbers above 0"):
+            HopSchedule.parse(text)
 
 
 def test_original_stream_up_to_its_first_seam(golden):

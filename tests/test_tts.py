@@ -6,6 +6,8 @@ import mamtra
 from mamtra import synthesis
 from mamtra.audio.join import PieceStream
 from mamtra.errors import MamTraError
+from mamtra.streaming import HopSchedule
+from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
 from mamtra.tts import TTS, Audio, load
 from mamtra.voices import VoiceShelf
 from tests.factories import reference, tiny_model, tiny_voice
@@ -88,6 +90,29 @@ def test_the_first_chunk_comes_before_the_text_is_complete(tts):
 
     next(iter(tts.stream(arriving())))
     assert taken == ["Good ", "morning. "]
+
+
+def test_a_model_that_cannot_read_on_says_so_and_waits_for_sentences(tts):
+    assert not tts.interleaves
+    with pytest.raises(MamTraError, match="not trained to speak while text is arriving; leave interleave out"):
+        tts.stream(iter(["Hello."]), interleave=True)
+
+
+def test_a_blank_line_may_come_in_two_bits(tts):
+    arriving = tts._arriving(["Hello.\n", "\nHi. ", "Hi."])
+    gaps = [segment.pause_before for segments in arriving for segment in segments]
+    assert gaps == [0.0, PARAGRAPH_PAUSE, SENTENCE_PAUSE]
+
+
+def test_hops_are_an_option_of_the_request(tts, monkeypatch):
+    monkeypatch.setattr(tts.model, "generation", tts.model.generation.model_copy(update={"min_ratio": 3.0}))
+    text = "This is a sentence of seven words, this is a sentence of seven words."
+
+    def pieces(**options):
+        return [len(chunk.samples) for chunk in tts.stream(text, seed=2, **options)]
+
+    assert len(pieces(hops=HopSchedule(first=1, hop=1, most=1))) > len(pieces()) == len(pieces(hops=HopSchedule()))
+    assert len(pieces(hops=HopSchedule(first=1000))) == 1
 
 
 def test_speed_changes_the_length(tts):

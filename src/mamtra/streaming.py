@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
 from mamtra.audio.flow_stream import FlowStream
 from mamtra.audio.stretch import Stretcher
 from mamtra.audio.vocoder_stream import VocoderStream
 from mamtra.checkpoints.model import Model
 from mamtra.errors import MamTraError
-from mamtra.synthesis import ATTEMPTS, Piece, segment_seed, start_run
+from mamtra.synthesis import ATTEMPTS, Piece, segment_seed, start_interleaved, start_run
 from mamtra.token2wav import vocoder_noise
 from mamtra.voices import Voice
 
@@ -27,11 +27,12 @@ PROMPT_BYTES = 2**29
 """What the passes over prompts of voices used lately may take, but for the latest one, which is kept anyhow."""
 
 
-@dataclass(frozen=True)
-class HopSchedule:
+class HopSchedule(BaseModel):
     """How many new codes each call of the flow waits for; more only to complete a chunk, and always the look-ahead besides.
 
-    Long hops cost less and short ones come sooner, so they grow from request to request anew.
+    Long hops cost less and short ones come sooner, so they grow, from request to request anew. A hop ends where a chunk of
+    the flow does (25 codes, those of the prompt counted in), which is why a first hop of 20 codes is one of 20 to 44.
+    The original's hops are those of ``HopSchedule(first=25, hop=50)``.
 
     Attributes:
         first: codes before the first sound, at least.
@@ -40,14 +41,30 @@ class HopSchedule:
         most: codes of the longest hop.
     """
 
-    first: int = 20
-    hop: int = 25
-    growth: int = 2
-    most: int = 100
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: int = Field(20, ge=1)
+    hop: int = Field(25, ge=1)
+    growth: float = Field(2, ge=1)
+    most: int = Field(100, ge=1)
 
     def least(self, hops: int) -> int:
         """Codes of the hop after so many."""
-        return self.first if hops == 0 else min(self.most, self.hop * self.growth ** min(hops - 1, 16))
+        return self.first if hops == 0 else min(self.most, int(self.hop * self.growth ** min(hops - 1, 16)))
+
+    @classmethod
+    def parse(cls, text: str) -> HopSchedule:
+        """Read ``FIRST``, ``FIRST,HOP`` or ``FIRST,HOP,MOST``, in codes; what is left out is as by default.
+
+        Raises:
+            MamTraError: it is something else.
+        """
+        try:
+            return cls(**dict(zip(("first", "hop", "most"), map(int, text.split(",", 2)), strict=False)))
+        except ValueError as error:
+            raise MamTraError(
+                f"Hops {text!r} cannot be read; give one to three whole numbers above 0 such as 25,50,100."
+            ) from error
 
 
 class PromptStore:
@@ -122,7 +139,7 @@ class SoundStream:
 def stream_segment(
     model: Model,
     voice: Voice,
-    text_ids: list[int],
+    text_ids: Iterable[int],
     prompts: PromptStore,
     *,
     seed: int,
@@ -135,12 +152,18 @@ def stream_segment(
     As long as nothing was heard, a run of the LM that says nothing or does not come to an end is repeated; after that it
     has to be taken as it is.
 
+    Args:
+        text_ids: of the segment: a list, or an iterable of ids that are still arriving (see `mamtra.interleaving`), which is
+            read again where a run is repeated.
+        schedule: of the hops; see `HopSchedule` for the default. Other arguments are those of `speak_segment`.
+
     Yields:
-        pieces, of which only the last one tells why the codes ended; arguments and errors as in `speak_segment`.
+        pieces, of which only the last one tells why the codes ended; errors as in `speak_segment`.
     """
+    start = start_run if isinstance(text_ids, list) else start_interleaved
     for attempt in range(ATTEMPTS):
         own = segment_seed(seed, index, attempt)
-        run = start_run(model, voice, text_ids, torch.Generator().manual_seed(own))
+        run = start(model, voice, text_ids, torch.Generator().manual_seed(own))
         sound = SoundStream(model, prompts.stream(voice), seed=own, speed=speed, schedule=schedule)
         heard, waiting, unheard, wanted = False, [], 0, sound.wanted
         for code in run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +11,7 @@ import torch
 
 from mamtra.checkpoints.model import Model
 from mamtra.engine.decode import Generation, generate
+from mamtra.engine.interleave import InterleavedGeneration, generate_interleaved
 from mamtra.engine.sampling import RASConfig, ras_sample
 from mamtra.errors import MamTraError
 from mamtra.token2wav import codes_to_samples
@@ -52,6 +54,27 @@ def check_speed(speed: float) -> float:
     if not MIN_SPEED <= speed <= MAX_SPEED:
         raise MamTraError(f"Speed {speed:g} is out of range; choose {MIN_SPEED:g} to {MAX_SPEED:g}.")
     return float(speed)
+
+
+def check_voice(model: Model, voice: Voice) -> Voice:
+    """Refuse a voice whose numbers the model has no place for, as damaged files and those of other models have.
+
+    Raises:
+        MamTraError: an id outside the model's tables, or an embedding of another size.
+    """
+    lm, size = model.lm.config, model.flow.config.spk_embed_dim
+    ids = ((voice.prompt_text, lm.text_vocab_size), (voice.prompt_speech, lm.speech_codes))
+    outside = any(part.numel() and not 0 <= int(part.min()) <= int(part.max()) < rows for part, rows in ids)
+    if outside or voice.embedding.numel() != size:
+        what = (
+            "ids outside the model's tables"
+            if outside
+            else f"an embedding of {voice.embedding.numel()}, not {size} numbers"
+        )
+        raise MamTraError(
+            f"The voice {voice.name!r} has {what}; it is damaged or was made for another model, so make it again."
+        )
+    return voice
 
 
 def speak_segment(
@@ -110,6 +133,21 @@ def start_run(model: Model, voice: Voice, text_ids: list[int], generator: torch.
         generator=generator,
         min_ratio=settings.min_ratio,
         max_ratio=settings.max_ratio,
+        sampler=partial(ras_sample, config=sampling_of(model)),
+        step=model.lm_step,
+    )
+
+
+def start_interleaved(
+    model: Model, voice: Voice, text_ids: Iterable[int], generator: torch.Generator
+) -> InterleavedGeneration:
+    """One run of the LM while its text is arriving, to be iterated over."""
+    return generate_interleaved(
+        model.lm,
+        text_ids,
+        *voice.lm_prompt,
+        generator=generator,
+        max_ratio=model.generation.max_ratio,
         sampler=partial(ras_sample, config=sampling_of(model)),
         step=model.lm_step,
     )

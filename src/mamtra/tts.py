@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from mamtra.audio.encode import encode
-from mamtra.audio.io import SUFFIXES, write_audio
+from mamtra.audio.io import SUFFIXES
 from mamtra.audio.join import PieceStream
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.model import Model
@@ -20,86 +18,16 @@ from mamtra.checkpoints.open_model import open_model
 from mamtra.device import pick_device
 from mamtra.errors import MamTraError
 from mamtra.incoming import complete_sentences
-from mamtra.streaming import PromptStore, stream_segment
-from mamtra.synthesis import Piece, check_speed, speak_segment
+from mamtra.interleaving import Utterance, utterances
+from mamtra.spoken import Audio
+from mamtra.streaming import HopSchedule, PromptStore, stream_segment
+from mamtra.synthesis import Piece, check_speed, check_voice, speak_segment
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment
 from mamtra.voices import Voice, VoiceShelf
 
 MAX_CHARACTERS = 100_000
 _BLOCK = 2000
-
-
-@dataclass(frozen=True)
-class Audio:
-    """Spoken sound and how it came about.
-
-    Attributes:
-        samples: float32 (T,) in [-1, 1].
-        sample_rate: Hz.
-        text: what was spoken.
-        seed: the seed used.
-        voice: name of the voice.
-        tokens: speech tokens made.
-        finish_reason: "eos", or "length" where a sentence was cut off at the length limit in every attempt; empty for a chunk
-            that the rest of its sentence follows.
-        rtf: computing time over duration; under 1 is faster than real time.
-        ttfa_ms: milliseconds from the call to the first sound.
-    """
-
-    samples: np.ndarray
-    sample_rate: int
-    text: str
-    seed: int
-    voice: str
-    tokens: int
-    finish_reason: str
-    rtf: float
-    ttfa_ms: float
-
-    @property
-    def seconds(self) -> float:
-        """Duration."""
-        return len(self.samples) / self.sample_rate
-
-    def save(self, path: str | os.PathLike, fmt: str | None = None) -> Path:
-        """Write the sound as wav, flac, opus, mp3, aac or pcm, by suffix or `fmt`. The file is whole or not there.
-
-        Raises:
-            MamTraError: unknown format, or a place that cannot be written.
-        """
-        write_audio(path, self.samples, self.sample_rate, fmt)
-        return Path(path)
-
-    def to_bytes(self, fmt: str = "wav") -> bytes:
-        """The sound as the bytes of a file of format `fmt`."""
-        return encode(self.samples, self.sample_rate, fmt)
-
-    @classmethod
-    def joined(cls, chunks: Sequence[Audio]) -> Audio:
-        """Chunks of one stream as one sound.
-
-        Raises:
-            MamTraError: there are no chunks.
-        """
-        if not chunks:
-            raise MamTraError("There is nothing to join: the text held no words.")
-        first = chunks[0]
-        samples = np.concatenate([chunk.samples for chunk in chunks])
-        spent = sum(chunk.rtf * chunk.seconds for chunk in chunks)
-        return cls(
-            samples=samples,
-            sample_rate=first.sample_rate,
-            text=" ".join(chunk.text.strip() for chunk in chunks if chunk.text),
-            seed=first.seed,
-            voice=first.voice,
-            tokens=sum(chunk.tokens for chunk in chunks),
-            finish_reason="length"
-            if any(chunk.finish_reason == "length" for chunk in chunks)
-            else chunks[-1].finish_reason,
-            rtf=spent * first.sample_rate / max(1, len(samples)),
-            ttfa_ms=first.ttfa_ms,
-        )
 
 
 class TTS:
@@ -145,6 +73,11 @@ class TTS:
         """Names of the voices at hand."""
         return sorted({*self.shelf.paths(), *self.model.speakers})
 
+    @property
+    def interleaves(self) -> bool:
+        """Whether the model can speak while its text is still arriving, see `stream`."""
+        return self.model.generation.bistream and isinstance(self.model.text, BpeFrontend)
+
     def segments(self, text: str) -> list[str]:
         """The sentences that `text` is spoken in.
 
@@ -189,6 +122,8 @@ class TTS:
         seed: int = 0,
         speed: float = 1.0,
         whole_sentences: bool = False,
+        interleave: bool | None = None,
+        hops: HopSchedule | None = None,
     ) -> Iterator[Audio]:
         """Speak a text, or text that is still arriving, and give the sound while the speech codes are being made.
 
@@ -196,36 +131,64 @@ class TTS:
         flow then hears a second at a time instead of the whole sentence, so the sound differs a little from that of `say`.
         Arguments and errors are those of `say`; they are checked before the first chunk is asked for.
 
+        Text that is still arriving is an iterable of strings cut anywhere, such as the output of a language model. It is spoken
+        sentence by sentence, or, with a model that was trained for it (CosyVoice 2), while its sentences are still coming:
+        then each chunk carries the text that was read for it.
+
         Args:
             whole_sentences: give each sentence when all of it is spoken; the chunks in their order are the sound of `say`.
+            interleave: read on while speaking (CosyVoice 2's bistream), or wait for whole sentences; by default the former for
+                arriving text where the model can and `whole_sentences` is off.
+            hops: how much speech each chunk waits for, see `mamtra.streaming.HopSchedule`.
         """
         began = time.perf_counter()
         check_speed(speed)
-        chosen = self.voice(voice, voice_text)
+        chosen = check_voice(self.model, self.voice(voice, voice_text))
         if instruct is not None:
             chosen = chosen.instruct(self._instruction(instruct))
+        if interleave and (whole_sentences or not self.interleaves):
+            raise MamTraError(
+                "Whole sentences cannot be given while their text is being read; leave out one of the two options."
+                if self.interleaves
+                else f"The model {self.model.name} was not trained to speak while text is arriving; leave interleave out, and "
+                "each sentence is spoken as soon as it is complete."
+            )
+        if interleave is None:
+            interleave = not isinstance(text, str) and self.interleaves and not whole_sentences
+        if interleave:
+            parts = [check_text(text)] if isinstance(text, str) else text
+            return self._chunks(utterances(parts, self.model.text), chosen, seed, speed, began, hops=hops)
         if not isinstance(text, str):
             arriving: Iterable[list[Segment]] = self._arriving(text)
         elif len(check_text(text)) <= _BLOCK:
             arriving = [self._segments(text)]
         else:  # reading a whole book before its first word is spoken would take seconds
             arriving = self._arriving(text[i : i + _BLOCK] for i in range(0, len(text), _BLOCK))
-        return self._chunks(arriving, chosen, seed, speed, began, whole_sentences)
+        segments = (segment for several in arriving for segment in several)
+        return self._chunks(segments, chosen, seed, speed, began, whole=whole_sentences, hops=hops)
 
     def _chunks(
-        self, arriving: Iterable[list[Segment]], voice: Voice, seed: int, speed: float, began: float, whole: bool
+        self,
+        lines: Iterable[Segment | Utterance],
+        voice: Voice,
+        seed: int,
+        speed: float,
+        began: float,
+        *,
+        whole: bool = False,
+        hops: HopSchedule | None = None,
     ) -> Iterator[Audio]:
-        ttfa = None
-        index = 0
-        for segment in (segment for segments in arriving for segment in segments):
+        ttfa = index = None
+        for index, line in enumerate(lines):
             started = time.perf_counter()
-            ids = self.model.text.encode(segment.text)
-            text, options = segment.text, {"seed": seed, "index": index, "speed": speed}
+            options = {"seed": seed, "index": index, "speed": speed}
+            text = line.text if isinstance(line, Segment) else ""
+            ids = self.model.text.encode(text) if isinstance(line, Segment) else line
             if whole:
                 pieces: Iterable[Piece] = [speak_segment(self.model, voice, ids, **options)]
             else:
-                pieces = stream_segment(self.model, voice, ids, self._prompts, **options)
-            edges, tokens = PieceStream(self.sample_rate, segment.pause_before / speed), 0
+                pieces = stream_segment(self.model, voice, ids, self._prompts, schedule=hops, **options)
+            edges, tokens = PieceStream(self.sample_rate, line.pause_before / speed), 0
             for piece in pieces:
                 samples = edges.push(piece.samples, final=bool(piece.finish_reason))
                 tokens += piece.tokens
@@ -236,7 +199,7 @@ class TTS:
                 yield Audio(
                     samples=samples,
                     sample_rate=self.sample_rate,
-                    text=text,
+                    text=text if isinstance(line, Segment) else line.take_text(),
                     seed=seed,
                     voice=voice.name,
                     tokens=tokens,
@@ -245,19 +208,23 @@ class TTS:
                     ttfa_ms=ttfa,
                 )
                 text, tokens, started = "", 0, time.perf_counter()
-            index += 1
-        if index == 0:
+        if index is None:
             raise MamTraError("There is no text to speak.")
 
     def _arriving(self, parts: Iterable[str]) -> Iterator[list[Segment]]:
         """Segments of each sentence that is complete, with the pauses that the text as a whole would have."""
-        pause = 0.0
+        gap = None
         for sentence in complete_sentences(parts):
-            if not any(c.isalnum() for c in sentence):
+            words = sentence.strip()
+            if not any(c.isalnum() for c in words):
                 continue
-            first, *rest = self._segments(sentence)
+            pause = 0.0
+            if gap is not None:  # a blank line may have come in two bits
+                gap += sentence[: sentence.index(words)]
+                pause = PARAGRAPH_PAUSE if gap.count("\n") > 1 else SENTENCE_PAUSE
+            first, *rest = self._segments(words)
             yield [replace(first, pause_before=first.pause_before or pause), *rest]
-            pause = PARAGRAPH_PAUSE if "\n\n" in sentence[-4:] else SENTENCE_PAUSE
+            gap = sentence[sentence.index(words) + len(words) :]
 
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
         """Make a voice of a recording of 1 to 30 s.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file
 
@@ -21,7 +23,8 @@ from mamtra.engine.decode import generate
 from mamtra.engine.sampling import greedy
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
-from tests.factories import reference
+from mamtra.token2wav import codes_to_samples
+from tests.factories import reference, speech_like
 from tests.foreign import FLOW, cosyvoice_directory, cosyvoice_state
 from tests.tiny_onnx import write_onnx_files
 
@@ -166,12 +169,19 @@ def test_export_brings_every_bit_back(source, tmp_path):
         ("    pre_lookahead_len: 3\n", "", r"lacks flow\.pre_lookahead_len"),
         ("<token_mel_ratio>", "<no_such_thing>", "cannot be looked up"),
         ("sample_rate: 24000", "sample_rate: 22050", "only 24000 is supported"),
+        ("attention_heads: 2", "attention_heads: 0", "encoder_heads: input should be greater than 0"),
+        ("chunk_size: 25", "chunk_size: 0", "chunk_size: input should be greater than 0"),
+        ("dropout_rate: 0.1", "dropout_rate: 2.5", "encoder_dropout"),
+        ("hop_len: 4", "hop_len: 0", "istft_hop"),
+        ("upsample_rates: [8, 5, 3]", "upsample_rates: [8, -5, 3]", "upsample_rates"),
+        ("top_p: 0.75", "top_p: 7", "top_p: input should be less than or equal to 1"),
+        ("top_k: 24", "top_k: null", None),
         ("    speech_token_size: 27", "    llm_input_size: 896\n    speech_token_size: 27", "896, but llm.pt has 32"),
     ],
 )
 def test_wrong_values_are_named(source, old, new, message):
     edit(source, old, new)
-    with pytest.raises(MamTraError, match=message):
+    with pytest.raises(MamTraError, match=message) if message else nullcontext():
         model = mamtra.load(source).model
         assert model.flow and model.vocoder and model.lm
 
@@ -200,6 +210,86 @@ def test_damaged_speaker(source):
         mamtra.load(source).say("hello there.")
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"embedding": torch.ones(1, 8)}, "an embedding of 8, not 16 numbers"),
+        ({"prompt_text": torch.tensor([[999]])}, "ids outside the model's tables"),
+        ({"prompt_text": torch.tensor([[-3]])}, "ids outside the model's tables"),
+        ({"flow_prompt_speech_token": torch.full((1, 5), 27)}, "ids outside the model's tables"),
+        ({"prompt_speech_feat": torch.tensor(1.0)}, "damaged mel or embedding"),
+        ({"prompt_speech_feat": torch.zeros(1, 10, 40)}, "damaged mel or embedding"),
+        ({"prompt_text": "words"}, "something else than tensors"),
+    ],
+)
+def test_speakers_that_do_not_fit(source, entry, message):
+    speakers = torch.load(source / "spk2info.pt", weights_only=True)
+    speakers["ann"].update(entry)
+    torch.save(speakers, source / "spk2info.pt")
+    tts = mamtra.load(source)
+    for attempt in (lambda: tts.say("hello there."), lambda: tts.stream("hello there.")):
+        with pytest.raises(MamTraError, match=message):
+            attempt()
+
+
+def test_prompts_are_cut_to_the_shorter_of_codes_and_mel(source):
+    speakers = torch.load(source / "spk2info.pt", weights_only=True)
+    for frames, codes in ((3, 1), (7, 3), (30, 5)):
+        speakers["ann"]["prompt_speech_feat"] = torch.randn(1, frames, 80)
+        torch.save(speakers, source / "spk2info.pt")
+        voice = mamtra.load(source).voice("ann")
+        assert (len(voice.prompt_speech), len(voice.prompt_mel)) == (codes, 2 * codes)
+
+
+def test_a_directory_without_preset_speakers(source):
+    (source / "spk2info.pt").unlink()
+    with pytest.raises(MamTraError, match=r"no voices; give a recording with --voice"):
+        mamtra.load(source).say("hello there.")
+
+
+def test_more_files_than_needed_are_left_alone(source, tmp_path):
+    wanted = mamtra.load(source).say("hello there.", seed=3)
+    for name in (
+        "flow.encoder.fp32.zip",
+        "flow.decoder.estimator.fp32.onnx",
+        "speech_tokenizer_v2.batch.onnx",
+        "vllm/x.bin",
+    ):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_bytes(b"anything")
+    assert np.array_equal(mamtra.load(source).say("hello there.", seed=3).samples, wanted.samples)
+    made = mamtra.convert(source, tmp_path / "made", SAME)
+    assert not list(made.rglob("*.zip")) and not list(made.rglob("x.bin"))
+
+
+def test_recordings_of_any_channels_and_their_words(source, tmp_path):
+    pytest.importorskip("onnxruntime")
+    write_onnx_files(source)
+    tts = mamtra.load(source)
+    wave = speech_like(2.0, 24000)
+    soundfile.write(tmp_path / "mono.wav", wave, 24000, subtype="FLOAT")
+    soundfile.write(tmp_path / "stereo.wav", np.stack([0.5 * wave, 1.5 * wave], axis=1), 24000, subtype="FLOAT")
+    mono, stereo = (tts.clone(tmp_path / name, "hello there.") for name in ("mono.wav", "stereo.wav"))
+    assert torch.equal(mono.prompt_speech, stereo.prompt_speech)
+    assert torch.allclose(mono.prompt_mel, stereo.prompt_mel, atol=1e-4)
+    for words in ("hello there. " * 20, "hi."):
+        voice = tts.clone(tmp_path / "mono.wav", words)
+        assert any("too long or too short" in line for line in voice.advice)
+        assert tts.say("hello there.", voice, seed=3).tokens
+    with pytest.raises(MamTraError, match="nothing to say"):
+        tts.clone(tmp_path / "mono.wav", " ")
+
+
+def test_more_text_than_the_model_can_take(source):
+    tts = mamtra.load(source)
+    assert all(len(tts.model.text.encode(text)) <= 200 for text in tts.segments("a" * 3000))
+    with pytest.raises(MamTraError, match="at most 100,000 fit"):
+        tts.say("a " * 60_000)
+    voice = tts.voice("女")
+    with pytest.raises(MamTraError, match="shorter pieces"):
+        codes_to_samples(tts.model, voice, [1] * 7501, seed=0)
+
+
 @pytest.mark.parametrize("name", ["flow.pt", "hift.pt", "llm.pt", "spk2info.pt"])
 def test_pickles_with_code_are_refused(source, name):
     torch.save({"a": pytest.raises}, source / name)
@@ -207,11 +297,22 @@ def test_pickles_with_code_are_refused(source, name):
         mamtra.load(source).say("hello there.")
 
 
-@pytest.mark.parametrize("name", ["flow.pt", "hift.pt", "llm.pt", "CosyVoice-BlankEN/vocab.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "flow.pt",
+        "hift.pt",
+        "llm.pt",
+        "cosyvoice2.yaml",
+        *(f"CosyVoice-BlankEN/{name}" for name in ("vocab.json", "merges.txt", "config.json")),
+    ],
+)
 def test_missing_files(source, tmp_path, name):
     (source / name).unlink()
     with pytest.raises(MamTraError, match="is missing"):
         mamtra.load(source).say("hello there.")
+    if name == "cosyvoice2.yaml":  # without it the language model is converted alone
+        return
     with pytest.raises(MamTraError, match="is missing"):
         mamtra.convert(source, tmp_path / "made", HYBRID)
     assert not (tmp_path / "made").exists()

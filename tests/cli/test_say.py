@@ -97,6 +97,41 @@ def test_streaming_to_a_file_gives_the_same_file(model):
     assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes()
 
 
+def test_sound_goes_out_while_text_comes_in(model):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    words = [
+        sys.executable,
+        "-m",
+        "mamtra",
+        "say",
+        "-",
+        "-o",
+        "-",
+        "--stream",
+        "--format",
+        "pcm",
+        "--model",
+        model,
+        "-q",
+    ]
+    with subprocess.Popen(
+        [*words, "--hops", "10,25,50"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
+    ) as said:
+        said.stdin.write("Good morning. Héllo ".encode())
+        said.stdin.flush()
+        assert len(said.stdout.read(2000)) == 2000
+        said.stdin.write(b"there.")
+        said.stdin.close()
+        assert len(said.stdout.read()) > 2000
+    assert said.returncode == 0
+
+
+def test_text_that_is_not_utf8(model):
+    for extra in ([], ["--stream"]):
+        done = run("say", "-", "-o", "-", "--model", model, *extra, text=b"Good \xff morning.")
+        assert done.returncode == 2 and b"not UTF-8" in done.stderr
+
+
 def test_text_from_standard_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("piped words"))
     assert read_text("-") == "piped words"
@@ -139,6 +174,7 @@ def bad_inputs():
         "folder": (["say", "Hi", "-o", "folder.wav"], "is a folder"),
         "no folder": (["say", "Hi", "-o", "gone/a.wav"], "does not exist"),
         "speed": (["say", "Hi", "--speed", "9"], "Speed 9 is out of range"),
+        "hops": (["say", "Hi", "--hops", "soon"], "Hops 'soon' cannot be read"),
         "device": (["say", "Hi", "--device", "abacus"], "no device 'abacus'"),
         "no reference": (["say", "Hi", "--voice", "gone.wav"], "no sound file"),
         "text as sound": (["say", "Hi", "--voice", "text.wav"], "cannot be read"),

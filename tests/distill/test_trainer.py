@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from mamtra.checkpoints.json_files import read_json, write_json
-from mamtra.checkpoints.native import load_part
+from mamtra.checkpoints.native import load_part, read_generation
 from mamtra.distill.checkpoints import checkpoints
 from mamtra.distill.journal import read_log
 from mamtra.distill.token_shards import MANIFEST, Utterance, write_corpus
@@ -114,6 +114,7 @@ def test_other_ways(folder, sections, tmp_path):
     place = distill(config)
     lines = [line for line in read_log(Path(config.out)) if line["kind"] == "train"]
     assert all(np.isfinite(line[name]) for line in lines for name in ("loss", "ce", "kl", "emb"))
+    assert read_generation(place).bistream == (config.batch.layout != "unistream")
     changed = {n for n, w in weights(place).items() if not torch.equal(w, weights(Path(config.out) / "initial")[n])}
     assert changed and (config.optimizer.train == "all" or all(".mamba." in name for name in changed))
 

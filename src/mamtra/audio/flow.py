@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from mamtra.audio.cfm import FlowMatching, cosine_schedule
@@ -24,26 +24,26 @@ class FlowConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input_size: int = 512
-    output_size: int = 80
-    spk_embed_dim: int = 192
-    vocab_size: int = 6561
-    token_mel_ratio: int = 2
-    pre_lookahead_len: int = 3
-    chunk_size: int = 25
-    encoder_heads: int = 8
-    encoder_ffn: int = 2048
-    encoder_blocks: int = 6
-    encoder_up_blocks: int = 4
-    encoder_dropout: float = 0.1
-    estimator_channels: int = 256
-    estimator_heads: int = 8
-    estimator_head_dim: int = 64
-    estimator_n_blocks: int = 4
-    estimator_mid_blocks: int = 12
-    sigma_min: float = 1e-6
-    inference_cfg_rate: float = 0.7
-    training_cfg_rate: float = 0.2
+    input_size: PositiveInt = 512
+    output_size: PositiveInt = 80
+    spk_embed_dim: PositiveInt = 192
+    vocab_size: PositiveInt = 6561
+    token_mel_ratio: PositiveInt = 2
+    pre_lookahead_len: NonNegativeInt = 3
+    chunk_size: PositiveInt = 25
+    encoder_heads: PositiveInt = 8
+    encoder_ffn: PositiveInt = 2048
+    encoder_blocks: PositiveInt = 6
+    encoder_up_blocks: PositiveInt = 4
+    encoder_dropout: float = Field(0.1, ge=0, lt=1)
+    estimator_channels: PositiveInt = 256
+    estimator_heads: PositiveInt = 8
+    estimator_head_dim: PositiveInt = 64
+    estimator_n_blocks: PositiveInt = 4
+    estimator_mid_blocks: PositiveInt = 12
+    sigma_min: float = Field(1e-6, ge=0, lt=1)
+    inference_cfg_rate: NonNegativeFloat = 0.7
+    training_cfg_rate: NonNegativeFloat = 0.2
 
 
 class FlowDraw(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
@@ -29,24 +29,24 @@ class HiFTConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    in_channels: int = 80
-    base_channels: int = 512
-    nb_harmonics: int = 8
-    sampling_rate: int = 24000
-    nsf_alpha: float = 0.1
-    nsf_sigma: float = 0.003
-    nsf_voiced_threshold: float = 10.0
-    upsample_rates: tuple[int, ...] = (8, 5, 3)
-    upsample_kernel_sizes: tuple[int, ...] = (16, 11, 7)
-    istft_n_fft: int = 16
-    istft_hop: int = 4
-    resblock_kernel_sizes: tuple[int, ...] = (3, 7, 11)
-    resblock_dilation_sizes: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
-    source_resblock_kernel_sizes: tuple[int, ...] = (7, 7, 11)
-    source_resblock_dilation_sizes: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
-    lrelu_slope: float = 0.1
-    audio_limit: float = 0.99
-    f0_channels: int = 512
+    in_channels: PositiveInt = 80
+    base_channels: PositiveInt = 512
+    nb_harmonics: NonNegativeInt = 8
+    sampling_rate: PositiveInt = 24000
+    nsf_alpha: NonNegativeFloat = 0.1
+    nsf_sigma: NonNegativeFloat = 0.003
+    nsf_voiced_threshold: NonNegativeFloat = 10.0
+    upsample_rates: tuple[PositiveInt, ...] = (8, 5, 3)
+    upsample_kernel_sizes: tuple[PositiveInt, ...] = (16, 11, 7)
+    istft_n_fft: PositiveInt = 16
+    istft_hop: PositiveInt = 4
+    resblock_kernel_sizes: tuple[PositiveInt, ...] = (3, 7, 11)
+    resblock_dilation_sizes: tuple[tuple[PositiveInt, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    source_resblock_kernel_sizes: tuple[PositiveInt, ...] = (7, 7, 11)
+    source_resblock_dilation_sizes: tuple[tuple[PositiveInt, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    lrelu_slope: float = Field(0.1, ge=0, lt=1)
+    audio_limit: float = Field(0.99, gt=0, le=1)
+    f0_channels: PositiveInt = 512
 
     @property
     def hop(self) -> int:

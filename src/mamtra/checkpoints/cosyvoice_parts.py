@@ -112,7 +112,8 @@ def read_generation(settings: Settings) -> GenerationConfig:
         MamTraError: a value is not a number.
     """
     found = {name: settings.get("llm.sampling." + name, None) for name in ("top_p", "top_k", "win_size", "tau_r")}
-    return _checked(settings, GenerationConfig, **{name: value for name, value in found.items() if value is not None})
+    given = {name: value for name, value in found.items() if value is not None}
+    return _checked(settings, GenerationConfig, bistream=True, **given)
 
 
 def check_language_model(settings: Settings, config: SpeechLMConfig) -> None:

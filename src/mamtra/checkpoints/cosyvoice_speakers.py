@@ -47,7 +47,7 @@ def _prompt(path: Path, name: str, entry: dict[str, Any]) -> dict[str, Tensor]:
     mel = entry.get("prompt_speech_feat", torch.zeros(0, 80))
     if not all(isinstance(value, Tensor) for value in (text, speech, mel)):
         raise MamTraError(f"{path} holds something else than tensors of the speaker {name!r}; get the model again.")
-    if mel.shape[-1] != 80 or not (torch.isfinite(mel).all() and torch.isfinite(embedding).all()):
+    if mel.dim() < 2 or mel.shape[-1] != 80 or not (torch.isfinite(mel).all() and torch.isfinite(embedding).all()):
         raise MamTraError(f"{path} has a damaged mel or embedding of the speaker {name!r}; get the model again.")
     mel = mel.float().reshape(-1, 80)
     count = min(speech.numel(), len(mel) // 2)

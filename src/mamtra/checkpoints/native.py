@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 from torch import nn
 
 from mamtra.checkpoints.blank import load_strictly
@@ -47,20 +56,22 @@ class GenerationConfig(BaseModel):
 
     Repetition-aware sampling after VALL-E 2 (arXiv 2406.05370) with CosyVoice 2's settings. `voice` is the one to speak
     with where none is named; without it the first in the alphabet. `continue_clones` is whether the LM continues a cloned
-    recording whose words are known; one that has heard few speakers says the text more clearly when it does not.
+    recording whose words are known; one that has heard few speakers says the text more clearly when it does not. `bistream`
+    is whether the LM was trained on text that arrives while it speaks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    top_p: float = 0.8
-    top_k: int = 25
-    win_size: int = 10
-    tau_r: float = 0.1
-    min_ratio: float = 2.0
-    max_ratio: float = 20.0
-    flow_steps: int = 10
+    top_p: float = Field(0.8, gt=0, le=1)
+    top_k: PositiveInt = 25
+    win_size: NonNegativeInt = 10
+    tau_r: NonNegativeFloat = 0.1
+    min_ratio: NonNegativeFloat = 2.0
+    max_ratio: PositiveFloat = 20.0
+    flow_steps: PositiveInt = 10
     voice: str | None = None
     continue_clones: bool = True
+    bistream: bool = False
 
 
 def read_config(directory: str | os.PathLike) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from pathlib import Path
@@ -43,7 +44,13 @@ def say(
     instruct: str | None = typer.Option(None, "--instruct", metavar="T", help="How to speak (CosyVoice 2 models)."),
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same sound."),
-    stream: bool = typer.Option(False, "--stream", help="With -o -: give sound out while it is being made."),
+    stream: bool = typer.Option(False, "--stream", help="With -o -: sound while it is being made and text arrives."),
+    hops: str | None = typer.Option(
+        None,
+        "--hops",
+        metavar="N,N,N",
+        help="With --stream: codes (40 ms) of the first chunk, the second, the longest.",
+    ),
     speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast)."),
     play: bool = typer.Option(False, "--play", help="Play the sound; without -o nothing is written."),
     fmt: str | None = typer.Option(None, "--format", metavar="F", help="Format, where the suffix does not tell."),
@@ -54,18 +61,25 @@ def say(
     """Speak TEXT. With no arguments at all, a greeting goes to speech.wav."""
     from mamtra.audio.io import check_destination, format_of
 
-    words = read_text(text)
+    at_once = stream and output == "-"
+    arriving = at_once and text == "-" and sys.stdin is not None
+    words: str | Iterator[str] = read_arriving() if arriving else read_text(text)
     target = (None if play else DEFAULT_FILE) if output is None else output
     chosen = format_of(target or "-", fmt)
     if target is not None:
         check_destination(target)
 
+    from mamtra.streaming import HopSchedule
     from mamtra.tts import load
 
+    schedule = None if hops is None else HopSchedule.parse(hops)
     tts = load(model, device=device)
-    at_once = stream and target == "-"
-    options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed}
-    chunks = _spoken(tts.stream(words, voice, whole_sentences=not at_once, **options), len(words), quiet or as_json)
+    options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed, "hops": schedule}
+    chunks = _spoken(
+        tts.stream(words, voice, whole_sentences=not at_once, **options),
+        None if arriving else len(words),
+        quiet or as_json,
+    )
     if at_once:
         audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
     else:
@@ -90,7 +104,8 @@ def read_text(text: str | None) -> str:
     if text is None or text == "-":
         try:
             piped = sys.stdin.read()
-        except UnicodeDecodeError as error:
+            piped.encode()  # where the locale smuggles wrong bytes through, they show here
+        except UnicodeError as error:
             raise MamTraError("Standard input is not UTF-8 text; convert it first.") from error
         if text is None and not piped:
             return DEFAULT_TEXT
@@ -100,7 +115,23 @@ def read_text(text: str | None) -> str:
     return text
 
 
-def _spoken(chunks: Iterator[Audio], characters: int, quiet: bool) -> Iterator[Audio]:
+def read_arriving() -> Iterator[str]:
+    """Standard input as it comes, in bits of any size.
+
+    Raises:
+        MamTraError: it is not UTF-8.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while data := sys.stdin.buffer.read1(65536):
+            if bit := decoder.decode(data):
+                yield bit
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise MamTraError("Standard input is not UTF-8 text; convert it first.") from error
+
+
+def _spoken(chunks: Iterator[Audio], characters: int | None, quiet: bool) -> Iterator[Audio]:
     """Chunks of the stream, with a progress bar on standard error where someone watches."""
     if quiet or not sys.stderr.isatty():
         yield from chunks

@@ -11,7 +11,7 @@ import torch
 
 import mamtra
 from mamtra.checkpoints.json_files import read_json, write_json
-from mamtra.checkpoints.native import CONFIG, PROVENANCE, base_of, hash_model, save_model
+from mamtra.checkpoints.native import CONFIG, GENERATION, PROVENANCE, base_of, hash_model, read_generation, save_model
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.models.speech_lm import SpeechLM
@@ -20,7 +20,7 @@ STUDENT = "student"
 """Folder of a training that holds the trained student."""
 
 
-def write_student(out: Path, began: StoredLM, student: SpeechLM, about: dict[str, Any]) -> Path:
+def write_student(out: Path, began: StoredLM, student: SpeechLM, about: dict[str, Any], *, bistream: bool) -> Path:
     """Write the model directory, whole or not at all; one that is there is replaced.
 
     Args:
@@ -28,6 +28,7 @@ def write_student(out: Path, began: StoredLM, student: SpeechLM, about: dict[str
         began: directory of this package that the student began as.
         student: with the weights to keep.
         about: goes into provenance.json, section "distillation".
+        bistream: whether it was trained to speak while text is arriving; what it began as may have been able to.
     """
     place = out / STUDENT
     partial = out / f"{STUDENT}.partial"
@@ -42,6 +43,8 @@ def write_student(out: Path, began: StoredLM, student: SpeechLM, about: dict[str
     written = read_json(partial / CONFIG)
     # what belongs to the other parts stays as it was; saving the language model knows nothing of them
     write_json(partial / CONFIG, {**written, **{k: v for k, v in config.items() if k != "lm"}})
+    generation = read_generation(partial).model_copy(update={"bistream": bistream})
+    write_json(partial / GENERATION, generation.model_dump(mode="json"))
     before = read_json(partial / PROVENANCE) if (partial / PROVENANCE).is_file() else {}
     versions = {"mamtra": mamtra.__version__, "torch": torch.__version__}
     provenance = {**before, "distillation": {"versions": versions, **about}}

@@ -318,7 +318,8 @@ class Trainer:
             "processes": self.processes.world,
         }
         with self.optimiser.averaged():
-            place = write_student(self.out, self.began, self.student, about)
+            bistream = self.config.batch.layout != "unistream"
+            place = write_student(self.out, self.began, self.student, about, bistream=bistream)
         self._say("end", minutes=about["minutes"], steps=self.step)
         return place
 

@@ -1,0 +1,266 @@
+"""What streaming saves: the flow's and vocoder's work with what they remember, and from scratch for each hop; and the seams.
+
+    python benchmarks/streaming_work.py [--model DIR] [--voice NAME] [--seconds 5 10 20 30] [--threads 2]
+        [--out docs/results/streaming_work.json]
+
+The codes are the model's own speech. Frames are mel frames that a network computes, FLOPs are torch's count of what it runs
+(matrix products, attention, convolutions). "From scratch" runs both networks over everything so far at each hop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from record import circumstances, footnotes, say_progress, table, write_results
+
+TEXT = (
+    "The night train left the station a little after ten, and most of the passengers were asleep before it reached the river. "
+    "A woman by the window was reading a letter, and every few minutes she looked up and smiled. "
+    "Outside, the lights of the villages grew fewer, then the mountains began, and the train slowed down. "
+)
+CODES_A_SECOND = 25
+
+
+def codes_of(tts: Any, voice: Any, count: int) -> list[int]:
+    """So many codes of the model's own speech, sentence after sentence."""
+    import torch
+
+    from mamtra.synthesis import draw_codes, segment_seed
+
+    codes: list[int] = []
+    index = 0
+    while len(codes) < count:
+        for segment in tts.model.text.segments(TEXT):
+            generator = torch.Generator().manual_seed(segment_seed(0, index))
+            codes += draw_codes(tts.model, voice, tts.model.text.encode(segment.text), generator)[0]
+            index += 1
+        if not codes:
+            raise SystemExit("the model says nothing")
+    return codes[:count]
+
+
+class Work:
+    """Adds up frames and FLOPs of both networks while it is entered."""
+
+    def __init__(self, model: Any) -> None:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        self.model = model
+        self.frames = {"flow": 0, "vocoder": 0}
+        self._counter = FlopCounterMode(display=False)
+        self._decode = None
+
+    def __enter__(self) -> Work:
+        decode = self.model.vocoder.decode
+
+        def counted(mel: Any, *rest: Any) -> Any:
+            self.frames["vocoder"] += mel.shape[2]
+            return decode(mel, *rest)
+
+        self.model.vocoder.decode = counted
+        self._hook = self.model.flow.encoder_proj.register_forward_hook(self._passed)
+        self._counter.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._counter.__exit__(*error)
+        self._hook.remove()
+        del self.model.vocoder.decode
+
+    def _passed(self, module: Any, args: Any, output: Any) -> None:
+        self.frames["flow"] += output.shape[1]
+
+    @property
+    def gflops(self) -> float:
+        return self._counter.get_total_flops() / 1e9
+
+    def facts(self) -> dict[str, Any]:
+        return {"flow_frames": self.frames["flow"], "vocoder_frames": self.frames["vocoder"], "gflops": self.gflops}
+
+
+def hops_of(sound: Any, codes: list[int]) -> tuple[list[int], Any]:
+    """Where each hop ends, counted in codes, and the sound of all of them."""
+    import numpy as np
+
+    ends, pieces, at = [], [], 0
+    while len(codes) - at >= (count := sound.wanted):
+        pieces.append(sound.push(codes[at : at + count]))
+        at += count
+        ends.append(at)
+    pieces.append(sound.push(codes[at:], final=True))
+    return [*ends, len(codes)], np.concatenate(pieces)
+
+
+def from_scratch(model: Any, voice: Any, codes: list[int], ends: list[int]) -> None:
+    """Flow and vocoder over everything so far, at each hop."""
+    import torch
+
+    from mamtra.token2wav import vocoder_noise
+
+    prompt = (voice.prompt_speech[None], voice.prompt_mel[None], voice.embedding[None])
+    for end in ends:
+        mel = model.flow.inference(
+            torch.tensor([codes[:end]]),
+            *prompt,
+            steps=model.generation.flow_steps,
+            streaming=True,
+            finalize=end == len(codes),
+        )
+        generator = torch.Generator().manual_seed(0)
+        model.vocoder.inference(mel, noise=vocoder_noise(mel.shape[2] * model.vocoder.config.hop, generator))
+
+
+def differences(found: Any, wanted: Any) -> dict[str, float]:
+    """Greatest absolute difference, and RMS of the difference over RMS of what is wanted."""
+    import numpy as np
+
+    error = found.astype(np.float64) - wanted
+    return {
+        "max_abs": float(np.abs(error).max()),
+        "relative_rms": float(np.sqrt(np.square(error).mean() / np.square(wanted.astype(np.float64)).mean())),
+        "peak": float(np.abs(wanted).max()),
+    }
+
+
+def mel_of(model: Any, voice: Any, codes: list[int], streaming: bool) -> Any:
+    import torch
+
+    prompt = (voice.prompt_speech[None], voice.prompt_mel[None], voice.embedding[None])
+    options = {"steps": model.generation.flow_steps, "streaming": streaming}
+    return model.flow.inference(torch.tensor([codes]), *prompt, **options).numpy()
+
+
+def measure_length(model: Any, voice: Any, codes: list[int]) -> dict[str, Any]:
+    """All figures of one length."""
+    from mamtra.streaming import HopSchedule, PromptStore, SoundStream
+    from mamtra.token2wav import codes_to_samples
+
+    prompts = PromptStore(model)
+    with Work(model) as prompt:
+        prompts.stream(voice)
+    rows = {}
+    for name, schedule in (("growing", HopSchedule()), ("even", HopSchedule(growth=1))):
+        flow = prompts.stream(voice)
+        with Work(model) as kept:
+            ends, wave = hops_of(SoundStream(model, flow, seed=0, schedule=schedule), codes)
+        with Work(model) as scratch:
+            from_scratch(model, voice, codes, ends)
+        rows[name] = {
+            "hops": ends,
+            "reuse": kept.facts(),
+            "scratch": scratch.facts(),
+            "memory_bytes": flow.bytes,
+            "seams": differences(wave, codes_to_samples(model, voice, codes, seed=0, chunked=True)),
+        }
+    with Work(model) as once:
+        from_scratch(model, voice, codes, [len(codes)])
+    return {
+        "codes": len(codes),
+        "prompt": prompt.facts(),
+        "one_pass": once.facts(),
+        "schedules": rows,
+        "chunked_mel_to_whole": differences(mel_of(model, voice, codes, True), mel_of(model, voice, codes, False)),
+    }
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """The whole benchmark as a record."""
+    begun = circumstances([sys.argv[0], *sys.argv[1:]], args.threads)
+    import torch
+
+    from mamtra import load
+
+    torch.set_num_threads(args.threads)
+    tts = load(args.model, device="cpu")
+    voice = tts.voice(args.voice)
+    longest = codes_of(tts, voice, round(max(args.seconds) * CODES_A_SECOND))
+    lengths = {}
+    with say_progress("streaming work") as progress:
+        for seconds in progress.track(args.seconds):
+            codes = longest[: round(seconds * CODES_A_SECOND)]
+            lengths[f"{seconds:g}"] = measure_length(tts.model, voice, codes)
+    model = {
+        "name": tts.model.name,
+        "voice": voice.name,
+        "prompt_codes": len(voice.prompt_speech),
+        "flow_steps": tts.model.generation.flow_steps,
+    }
+    return {"benchmark": "streaming work", **begun, "seed": 0, "model": model, "lengths": lengths}
+
+
+def render(results: dict[str, Any]) -> str:
+    """The page, from the record alone."""
+    model = results["model"]
+    work, seams, mels = [], [], []
+    for seconds, row in results["lengths"].items():
+        once = row["one_pass"]["gflops"]
+        for name, found in row["schedules"].items():
+            kept, scratch = found["reuse"], found["scratch"]
+            work.append((
+                seconds, name, len(found["hops"]),
+                f"{kept['flow_frames']} / {scratch['flow_frames']}", f"{kept['vocoder_frames']} / {scratch['vocoder_frames']}",
+                f"{kept['gflops']:.1f} / {scratch['gflops']:.1f}", f"{scratch['gflops'] / kept['gflops']:.1f}",
+                f"{kept['gflops'] / once:.2f}", f"{found['memory_bytes'] / 2**20:.0f}",
+            ))  # fmt: skip
+            seam = found["seams"]
+            seams.append(
+                (seconds, name, f"{seam['max_abs']:.1e}", f"{seam['relative_rms']:.1e}", f"{seam['peak']:.2f}")
+            )
+        mel = row["chunked_mel_to_whole"]
+        mels.append((seconds, f"{mel['max_abs']:.2f}", f"{100 * mel['relative_rms']:.1f} %"))
+    prompt = next(iter(results["lengths"].values()))["prompt"]
+    parts = [
+        "# What streaming saves\n",
+        f"Model {model['name']}, voice {model['voice']} with a prompt of {model['prompt_codes']} codes, {model['flow_steps']} flow",
+        "steps. Growing hops are the default (at least 20 codes, then 25, 50, 100), even ones stay at 25. Pairs are: with what the",
+        "stream remembers / from scratch at each hop.\n",
+        table(
+            (
+                "seconds",
+                "hops",
+                "number",
+                "flow frames",
+                "vocoder frames",
+                "GFLOPs",
+                "saved, times",
+                "of one pass",
+                "MiB kept",
+            ),
+            work,
+        ),
+        f"\nThe prompt's {prompt['flow_frames']} frames ({prompt['gflops']:.1f} GFLOPs) are computed once for each voice and not",
+        "counted in the stream; from scratch and in one pass they are part of the work. Saved is the work from scratch over",
+        "that of the stream, and the last column but one that of the stream over one chunked pass over all codes.\n",
+        "## Seams\n",
+        "Samples that were streamed against one chunked pass over the same codes and the same noise: difference, its RMS over that",
+        "of the sound, and the sound's peak.\n",
+        table(("seconds", "hops", "max abs", "relative RMS", "peak"), seams),
+        "\nAttending by chunks is another function of the weights than attending everywhere, which is what `say` does. Mel of the",
+        "one against mel of the other (natural log):\n",
+        table(("seconds", "max abs", "relative RMS"), mels),
+        "\n## How it was measured\n",
+        footnotes(results),
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="model directory or name; the built-in one where left out")
+    parser.add_argument("--voice", help="the model's default where left out")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[5, 10, 20, 30])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/streaming_work.json"))
+    parser.add_argument("--render", action="store_true", help="only write the page again from --out")
+    args = parser.parse_args(argv)
+    results = json.loads(args.out.read_text(encoding="utf-8")) if args.render else measure(args)
+    print(write_results(args.out, results, render(results)))
+
+
+if __name__ == "__main__":
+    main()
