@@ -137,7 +137,7 @@ def drive(page, place, listener):
         "mos": 'press(" ");press("2")',
         "ab": 'press("ArrowLeft");press("1");press("2");press("ArrowLeft")',
         "mushra": 'press("0");document.querySelectorAll("input[type=range]").forEach((slider,i)=>'
-        "{press(String(i+1));slider.value=70;slider.oninput()})",
+        "{press(String(i+1));if(document.activeElement!==slider)throw Error('focus');slider.value=70;slider.oninput()})",
     }[page.stem]
     script = f"""<script>HTMLMediaElement.prototype.play=function(){{this.onended();return Promise.resolve()}};
 const press=key=>document.dispatchEvent(new KeyboardEvent("keydown",{{key,bubbles:true,cancelable:true}}));
