@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    system: str = typer.Argument(help="Model directory or name, folder with ID.wav files, or 'truth'."),
+    system: str = typer.Argument(help="Model directory or name, folder with ID.wav files, 'truth' or 'resynthesis'."),
     test_set: str = typer.Option(
         "plain", "--set", metavar="SET", help="plain, FILE.lst/.tsv/.txt, or a LibriTTS folder."
     ),
@@ -42,9 +42,14 @@ def evaluate(
     versa: str | None = typer.Option(None, "--versa", metavar="FILE", help="Write the scores in VERSA's form too."),
     sounds: str | None = typer.Option(None, "--sounds", metavar="DIR", help="Keep what a model says as DIR/ID.wav."),
     limit: int | None = typer.Option(None, "--limit", metavar="N", min=1, help="Only the first N lines."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same speech."),
+    seed: list[int] = typer.Option(
+        [0], "--seed", metavar="N", min=0, help="Again for several: each says the whole set."
+    ),
     workers: int = typer.Option(1, "--workers", metavar="N", min=1, help="Processes side by side."),
-    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps; of the model."),
+    device: str | None = typer.Option(
+        None, "--device", metavar="D[,D...]", help="cpu, cuda, cuda:N or mps; several go to the processes in turn."
+    ),
+    model: str | None = typer.Option(None, "--model", metavar="M", help="Model that 'resynthesis' uses."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Begin anew instead of going on with the file."),
     as_json: bool = typer.Option(False, "--json", help="Print the figures as JSON."),
 ) -> None:
@@ -63,11 +68,11 @@ def evaluate(
         asked = read_config(Path(config))
         similarity, mos = "similarity" in asked, "mos" in asked
     lines = read_set(test_set, limit)
-    if system == "truth" and not any(line.truth for line in lines.lines):
-        raise MamTraError(f"The set {lines.name} has no recordings of its texts, which 'truth' would judge.")
+    if system in ("truth", "resynthesis") and not any(line.truth for line in lines.lines):
+        raise MamTraError(f"The set {lines.name} has no recordings of its texts, which {system!r} would judge.")
     plan = Plan(
-        system=system, whisper=whisper, voice=voice, seed=seed, keep=sounds, device=device, similarity=similarity,
-        encoder=encoder, mos=mos,
+        system=system, whisper=whisper, voice=voice, seeds=tuple(dict.fromkeys(seed)), keep=sounds, devices=split_devices(device),
+        model=model, similarity=similarity, encoder=encoder, mos=mos,
     )  # fmt: skip
     name = Path(system).name or "system"
     path = Path(output or f"{name}.scores.jsonl")
@@ -131,6 +136,11 @@ def report(
 
     path = write_report([read_scores(Path(name)) for name in files], Path(output), media=media)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
+
+
+def split_devices(text: str | None) -> tuple[str, ...]:
+    """Devices of a list between commas."""
+    return tuple(filter(None, (part.strip() for part in (text or "").split(","))))
 
 
 def _follow(steps: Any, total: int) -> Any:
