@@ -27,8 +27,8 @@ class Plan:
         devices: of the speaking model, one for each process in turn.
         model: that says recordings again, where the system is "resynthesis".
         similarity: whether voices are compared.
-        encoder: model whose speaker encoder does so; the one that comes with the package by default.
-        mos: whether naturalness is rated.
+        encoder: see `mamtra.evaluate.other_judges.open_voices`; the speaker encoder that comes with the package by default.
+        rater: of naturalness, see `mamtra.evaluate.other_judges.open_rater`; none where None.
     """
 
     system: str
@@ -40,7 +40,7 @@ class Plan:
     model: str | None = None
     similarity: bool = False
     encoder: str | None = None
-    mos: bool = False
+    rater: str | None = None
 
     def device_of(self, process: int) -> str | None:
         """Device of a process: they get the devices in turn; None leaves the choice to the model."""
@@ -52,7 +52,7 @@ class Plan:
         Raises:
             MamTraError: a model is missing.
         """
-        from mamtra.evaluate.judges import DistilMOS, ModelVoices
+        from mamtra.evaluate.other_judges import open_rater, open_voices
         from mamtra.evaluate.systems import open_system
         from mamtra.evaluate.transcribe import Whisper
 
@@ -67,8 +67,8 @@ class Plan:
                 model=self.model,
             ),
             Whisper(self.whisper, threads),
-            ModelVoices(self.encoder) if self.similarity else None,
-            DistilMOS() if self.mos else None,
+            open_voices(self.encoder) if self.similarity else None,
+            open_rater(self.rater) if self.rater else None,
         )
 
 
