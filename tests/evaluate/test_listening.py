@@ -115,11 +115,9 @@ def test_a_browser_runs_the_page_by_keyboard(runs, tmp_path, kind):
     assert first["listener"] == "anna" and first["finished"] and first["listening_test"] == kind
     assert {answer["trial"] for answer in first["answers"]} == {*key["trials"]}
     assert all(min(answer["plays"].values()) >= 1 for answer in first["answers"])
-    orders = [
-        [(answer["trial"], answer["shown"]) for answer in drive(page, tmp_path, name)["answers"]]
-        for name in ("anna", "bo")
-    ]
-    assert orders[0] == [(answer["trial"], answer["shown"]) for answer in first["answers"]] != orders[1]
+    again, other = drive(page, tmp_path, "anna", "elsewhere"), drive(page, tmp_path, "bo")
+    orders = [[(answer["trial"], answer["shown"]) for answer in one["answers"]] for one in (first, again, other)]
+    assert orders[0] == orders[1] != orders[2]
     answers, remarks = read_answers([tmp_path / "anna.json"], key)
     assert len(answers) == len(data["trials"]) and remarks == []
     if kind == "mos":
@@ -131,8 +129,20 @@ def test_a_browser_runs_the_page_by_keyboard(runs, tmp_path, kind):
         assert {value for answer in answers for value in answer.scores.values()} == {70.0}
 
 
-def drive(page, place, listener):
-    """The answers of a visitor that only types; sound ends as soon as it is started."""
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_part_of_the_trials_in_two_visits(runs, tmp_path):
+    page, _, key = make(runs, "mos", tmp_path, "--per-listener", "3", "--catch", "1")
+    assert drive(page, tmp_path, "anna", stop=2) is None
+    session = drive(page, tmp_path, "anna")
+    asked = [key["trials"][answer["trial"]] for answer in session["answers"]]
+    assert len(asked) == 4 and sum(trial["catch"] for trial in asked) == 1
+    whole = drive(page, tmp_path, "anna", "elsewhere")
+    assert [a["trial"] for a in whole["answers"]] == [a["trial"] for a in session["answers"]]
+    assert session["started"] < session["finished"] < whole["started"]
+
+
+def drive(page, place, listener, profile="browser", stop=99):
+    """The answers of a visitor that only types; sound ends as soon as it starts. None where it stops before the end."""
     steps = {
         "mos": 'press(" ");press("2")',
         "ab": 'press("ArrowLeft");press("1");press("2");press("ArrowLeft")',
@@ -142,13 +152,13 @@ def drive(page, place, listener):
     script = f"""<script>HTMLMediaElement.prototype.play=function(){{this.onended();return Promise.resolve()}};
 const press=key=>document.dispatchEvent(new KeyboardEvent("keydown",{{key,bubbles:true,cancelable:true}}));
 document.getElementById("listener").value="{listener}";document.getElementById("start").click();
-press("Enter");if(session.answers.length)throw Error("went on without an answer");
-for(let i=0;i<99&&!document.getElementById("answers");i++){{{steps};press("Enter")}}</script></body>"""
+const before=session.answers.length;press("Enter");if(session.answers.length>before)throw Error("no answer");
+for(let i=0;i<{stop}&&!document.getElementById("answers");i++){{{steps};press("Enter")}}</script></body>"""
     visited = place / f"{page.stem}-{listener}.html"
     visited.write_text(page.read_text(encoding="utf-8").replace("</body>", script), encoding="utf-8")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                "--disable-background-networking", "--disable-component-update", "--disable-sync",
-               f"--user-data-dir={place / 'browser'}", "--dump-dom", visited.as_uri()]  # fmt: skip
+               f"--user-data-dir={place / profile}", "--dump-dom", visited.as_uri()]  # fmt: skip
     for patience in (40, 80):  # a busy machine starts a browser late, or never
         try:
             shown = subprocess.run(command, capture_output=True, text=True, timeout=patience, check=True).stdout
@@ -156,6 +166,9 @@ for(let i=0;i<99&&!document.getElementById("answers");i++){{{steps};press("Enter
         except subprocess.TimeoutExpired:
             shown = ""
     found = re.search(r'<pre id="answers">(.*?)</pre>', shown, re.DOTALL)
+    if stop < 99:
+        assert not found and f"{stop + 1} of" in shown
+        return None
     assert found, shown[-3000:]
     session = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
     save(place, session)
