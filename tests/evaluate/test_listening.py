@@ -275,6 +275,12 @@ def test_answers_of_another_test_are_refused(runs, tmp_path):
         read_answers([tmp_path / save(tmp_path, {**session, "digest": "x"})], key)
     with pytest.raises(MamTraError, match="damaged"):
         read_answers([tmp_path / save(tmp_path, {**session, "answers": session["answers"] * 2})], key)
+    session["answers"][0]["scores"] = {}
+    with pytest.raises(MamTraError, match="clips that were not rated"):
+        read_answers([tmp_path / save(tmp_path, session)], key)
+    session["answers"][0]["scores"] = {"nothing": 3}
+    with pytest.raises(MamTraError, match="not in the test"):
+        read_answers([tmp_path / save(tmp_path, session)], key)
     (tmp_path / "odd.json").write_text("[]", encoding="utf-8")
     with pytest.raises(MamTraError, match="not a file of answers"):
         read_answers([tmp_path / "odd.json"], key)

@@ -87,6 +87,8 @@ def _answer(key: dict[str, Any], listener: str, item: dict[str, Any]) -> Answer:
         raise MamTraError(
             f"The answers of {listener} are damaged: they name a clip that is not in the test."
         ) from error
+    if key["listening_test"] != "ab" and {*scores} != {*owners.values()}:
+        raise MamTraError(f"The answers of {listener} are damaged: a trial has clips that were not rated.")
     pair = tuple(owners.values()) if key["listening_test"] == "ab" else ()
     return Answer(listener, trial["utterance"], trial["catch"], scores, pair, choice)
 
