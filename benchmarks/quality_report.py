@@ -2,63 +2,72 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from error_rates import count, difference, mean, rate
-from guards import guard
 from record import footnotes, table
 from speaking import Sentence
 
-from mamtra.audio.io import read_audio
+from mamtra.evaluate.error_rates import Errors, comparable, count_errors, english_normaliser
+from mamtra.evaluate.score_file import ScoreFile
+from mamtra.evaluate.statistics import difference, draws, interval, ratio
 
 WORST = 15
+GRAM = 4
+ROUNDS = 3
+
+
+def judge_of(scores: ScoreFile) -> dict[str, str]:
+    """Who listened, and by which rules."""
+    stamp = scores.stamp
+    metrics = stamp["metrics"]
+    rated = (
+        {"mos": metrics["mos"]} if "mos" in metrics else {"mos_missing": "DistilMOS was not asked for or is missing"}
+    )
+    return {
+        "asr": stamp["asr"],
+        "asr_sha256": stamp.get("asr_sha256", ""),
+        "normaliser": stamp["rules"]["english"],
+        **rated,
+    }
 
 
 def summarise(
-    sentences: Sequence[Sentence],
-    scores: dict[str, dict[str, Any]],
-    made: dict[str, dict[str, Any]],
-    sound: Path,
-    first: dict[str, Any] | None,
+    sentences: Sequence[Sentence], scores: ScoreFile, made: dict[str, dict[str, Any]], first: dict[str, Any] | None
 ) -> dict[str, Any]:
     """All figures of one system.
 
     Args:
-        scores: the judge's, by id.
+        scores: of the sentences.
         made: records of the speaking, by id; empty where the sound comes from elsewhere.
-        sound: folder with ID.wav.
         first: figures of the first system, to compare with.
     """
-    items = [scores[s.id] for s in sentences]
-    counts = count([item["reference"] for item in items], [item["hypothesis"] for item in items])
-    wer, wer_interval = rate(counts["word_errors"], counts["words"])
-    cer, cer_interval = rate(counts["char_errors"], counts["chars"])
+    normalise, _ = english_normaliser()
+    items = [scores.rows[s.id] for s in sentences]
+    texts = [(comparable(i["reference"], normalise), comparable(i.get("heard", ""), normalise)) for i in items]
+    counts = np.array([count_errors(i["reference"], i.get("heard", ""), normalise) for i in items], float).T
+    word_errors, words, char_errors, chars = counts
     figures: dict[str, Any] = {
         "utterances": len(items),
-        "missing": sum(item.get("missing", False) for item in items),
+        "missing": sum("error" in item for item in items),
         "seconds": sum(item.get("seconds", 0.0) for item in items),
-        "wer": wer,
-        "wer_ci95": wer_interval,
-        "cer": cer,
-        "cer_ci95": cer_interval,
-        "word_errors": counts["word_errors"].tolist(),
+        **with_ci("wer", 100 * word_errors, words),
+        **with_ci("cer", 100 * char_errors, chars),
+        "word_errors": word_errors.tolist(),
     }
-    rated = np.array([item["distillmos"] for item in items if "distillmos" in item])
+    rated = np.array([item["mos"] for item in items if "mos" in item])
     if len(rated):
-        figures["distillmos"], figures["distillmos_ci95"] = mean(rated)
+        figures |= with_ci("distillmos", rated, np.ones(len(rated)))
     if first is not None:
-        change, change_interval = difference(counts["word_errors"], np.array(first["word_errors"]), counts["words"])
-        figures["wer_against_first"], figures["wer_against_first_ci95"] = change, change_interval
-    figures["guards"] = guards(sentences, items, made, sound)
-    figures["categories"] = by_category(sentences, counts)
-    order = np.argsort(-counts["word_errors"] / np.maximum(1, counts["words"]), kind="stable")[:WORST]
+        change, spread = difference(100 * np.array(first["word_errors"]), words, 100 * word_errors, words)
+        figures["wer_against_first"], figures["wer_against_first_ci95"] = change, list(spread)
+    figures["guards"] = guards(items, texts, made)
+    figures["categories"] = by_category(sentences, [Errors(*map(int, column)) for column in counts.T])
+    order = np.argsort(-word_errors / np.maximum(1, words), kind="stable")[:WORST]
     figures["worst"] = [
-        {"id": items[i]["id"], "reference": items[i]["reference"], "hypothesis": items[i]["hypothesis"]}
-        for i in order
-        if counts["word_errors"][i]
+        {"id": items[i]["id"], "reference": texts[i][0], "hypothesis": texts[i][1]} for i in order if word_errors[i]
     ]
     timed = [made[s.id] for s in sentences if "computing" in made.get(s.id, {})]
     if timed:
@@ -66,22 +75,41 @@ def summarise(
     return figures
 
 
+def with_ci(name: str, parts: np.ndarray, wholes: np.ndarray) -> dict[str, Any]:
+    """Sum of parts over sum of wholes, and its 95% bootstrap interval, under NAME and NAME_ci95."""
+    spread = ratio(parts, wholes, draws(len(parts)))
+    return {name: float(ratio(parts, wholes)), f"{name}_ci95": list(interval(spread))}
+
+
+def loops(hypothesis: str, reference: str) -> bool:
+    """Whether four words in a row are heard three times or more, and more often than the text has them."""
+
+    def grams(text: str) -> Counter:
+        parts = text.split()
+        return Counter(tuple(parts[i : i + GRAM]) for i in range(len(parts) - GRAM + 1))
+
+    wanted = grams(reference)
+    return any(times >= ROUNDS and times > wanted[gram] for gram, times in grams(hypothesis).items())
+
+
+def is_truncated(hypothesis: str, reference: str, finish_reason: str | None) -> bool:
+    """Whether the model ran into its length limit, or less than half of the words came out (but not none: that is "empty")."""
+    return finish_reason == "length" or 0 < 2 * len(hypothesis.split()) < len(reference.split())
+
+
 def guards(
-    sentences: Sequence[Sentence], items: Sequence[dict[str, Any]], made: dict[str, dict[str, Any]], sound: Path
+    items: Sequence[dict[str, Any]], texts: Sequence[tuple[str, str]], made: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """Ids of utterances that failed, by kind of failure; silence and speaking rate over all."""
-    verdicts = []
-    for sentence, item in zip(sentences, items, strict=True):
-        path = sound / f"{sentence.id}.wav"
-        samples, hertz = read_audio(path) if path.is_file() else (None, 24000)
-        verdicts.append(guard(item, sentence.spoken, samples, hertz, made.get(sentence.id, {}).get("finish_reason")))
-    silence = np.array([v["silence_share"] for v in verdicts])
-    speed = np.array([v["words_per_second"] for v in verdicts if v["words_per_second"]] or [0.0])
-    return {
-        **{
-            kind: [s.id for s, v in zip(sentences, verdicts, strict=True) if v[kind]]
-            for kind in ("empty", "looping", "truncated")
-        },
+    found: dict[str, Any] = {"empty": [], "looping": [], "truncated": []}
+    for item, (reference, heard) in zip(items, texts, strict=True):
+        reason = made.get(item["id"], {}).get("finish_reason")
+        verdicts = (not heard, loops(heard, reference), is_truncated(heard, reference, reason))
+        for kind, failed in zip(("empty", "looping", "truncated"), verdicts, strict=True):
+            found[kind] += [item["id"]] if failed else []
+    silence = np.array([item.get("silence_share", 1.0) for item in items])
+    speed = np.array([item["words_per_second"] for item in items if item.get("words_per_second")] or [0.0])
+    return found | {
         "silence_share_mean": float(silence.mean()),
         "silence_share_max": float(silence.max()),
         "words_per_second_median": float(np.median(speed)),
@@ -90,13 +118,15 @@ def guards(
     }
 
 
-def by_category(sentences: Sequence[Sentence], counts: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+def by_category(sentences: Sequence[Sentence], counts: Sequence[Errors]) -> dict[str, dict[str, Any]]:
     """Word error rate of each category of the list."""
     found = {}
     for name in dict.fromkeys(s.category for s in sentences):
-        inside = np.array([s.category == name for s in sentences])
-        wer, wer_interval = rate(counts["word_errors"][inside], counts["words"][inside])
-        found[name] = {"utterances": int(inside.sum()), "wer": wer, "wer_ci95": wer_interval}
+        inside = [c for s, c in zip(sentences, counts, strict=True) if s.category == name]
+        errors, words = (
+            np.array(part, float) for part in zip(*((c.word_errors, c.words) for c in inside), strict=True)
+        )
+        found[name] = {"utterances": len(inside), **with_ci("wer", 100 * errors, words)}
     return found
 
 

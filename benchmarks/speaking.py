@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from mamtra import TTS, MamTraError
-from mamtra.audio.io import read_audio, write_audio
-from mamtra.audio.join import prepare_piece
+from mamtra.audio.io import write_audio
 from mamtra.checkpoints.native import base_of, hash_model
-from mamtra.synthesis import codes_to_samples, segment_seed
+from mamtra.evaluate.systems import say_again
 from mamtra.voices import Voice
 
 MADE = "made.jsonl"
@@ -128,11 +124,8 @@ def resynthesise(
         path = source / f"{sentence.id}.wav"
         if not path.is_file():
             return {"error": "no recording"}
-        wave, _ = read_audio(path, 16000)
-        codes = tts.model.speech_tokenizer.tokenize(torch.from_numpy(np.ascontiguousarray(wave)).to(tts.model.device))
-        samples = codes_to_samples(tts.model, voice, codes.tolist(), seed=segment_seed(seed, 0))
-        samples = prepare_piece(samples, tts.sample_rate)
+        samples, tokens = say_again(tts, voice, path, seed)
         write_audio(folder / f"{sentence.id}.wav", samples, tts.sample_rate)
-        return {"seconds": len(samples) / tts.sample_rate, "tokens": codes.numel()}
+        return {"seconds": len(samples) / tts.sample_rate, "tokens": tokens}
 
     return make(folder, sentences, digest, produce)

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from quality_report import render, summarise
+from quality_report import judge_of, render, summarise
 from record import circumstances, say_progress, write_results
-from scoring import read_scores
 from speaking import Sentence, read_made, read_set, resynthesise, speak
 
 from mamtra import TTS, load
+from mamtra.evaluate.score_file import ScoreFile, read_scores
 
 HERE = Path(__file__).resolve().parent
 
@@ -110,21 +110,18 @@ def describe(tts: TTS, voice: str) -> dict[str, Any]:
     }
 
 
-def judge(system: System, sentences: Sequence[Sentence], args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Scores of a system by id, made by the judge's process."""
+def judge(system: System, sentences: Sequence[Sentence], args: argparse.Namespace) -> ScoreFile:
+    """Scores of a system, made by the judge's process; those of the same texts and sounds are taken over."""
     system.work.mkdir(parents=True, exist_ok=True)
-    rows, scores = system.work / "list.tsv", system.work / "scores.jsonl"
-    sound = system.sound.resolve()
-    rows.write_text("".join(f"{s.id}\t{sound / f'{s.id}.wav'}\t{s.spoken}\n" for s in sentences), encoding="utf-8")
-    command = [
-        args.judge_python,
-        str(HERE / "scoring.py"),
-        str(rows),
-        "--out",
-        str(scores),
-        "--threads",
-        str(args.threads),
-    ]
+    rows = system.work / "list.tsv"
+    lines = [f"{s.id}\t{s.text}\t{s.spoken}\t{s.category}\n" for s in sentences]
+    rows.write_text("id\ttext\tspoken\tcategory\n" + "".join(lines), encoding="utf-8")
+    digest = hashlib.sha256(rows.read_bytes())
+    for sound in (system.sound / f"{s.id}.wav" for s in sentences):
+        digest.update(sound.read_bytes() if sound.is_file() else b"missing")
+    scores = system.work / f"scores-{digest.hexdigest()[:12]}{'-no-mos' if args.no_mos else ''}.jsonl"
+    command = [args.judge_python, str(HERE / "scoring.py"), str(rows), str(system.sound.resolve())]
+    command += ["--out", str(scores), "--threads", str(args.threads)]
     command += [*(["--whisper", str(args.whisper)] if args.whisper else []), *(["--no-mos"] if args.no_mos else [])]
     environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -146,9 +143,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         made = read_made(system.work)
         rows.append({
             "name": system.name, "kind": system.kind, **system.about,
-            **summarise(sentences, scores, made, system.sound, rows[0] if rows else None),
+            **summarise(sentences, scores, made, rows[0] if rows else None),
         })  # fmt: skip
-        stamp = scores[sentences[0].id]["judge"]
+        stamp = judge_of(scores)
     for row in rows:
         row.pop("word_errors")
     digest = hashlib.sha256(args.set.read_bytes()).hexdigest()

@@ -3,8 +3,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import scoring
 import voice_quality
-from quality_report import render
+from quality_report import is_truncated, loops, render
 from speaking import fingerprint, read_made, read_set
 
 from mamtra.tts import load
@@ -18,14 +19,28 @@ LIST = (
     "n1\tnumbers\t7 words\tseven words\n"
 )
 JUDGE = """#!{python}
-import json, sys
+import sys
 from pathlib import Path
-sys.path.append({benchmarks!r})
-from scoring import read_rows, score
-rows, out = read_rows(Path(sys.argv[2])), Path(sys.argv[sys.argv.index("--out") + 1])
-texts = iter(text if key != "p2" else "" for key, _, text in rows)
-for item in score(rows, out, lambda wave: next(texts), str.lower, lambda wave: 3.0, {{"asr": "stub", "mos": "stub"}}):
-    print(json.dumps({{"id": item["id"]}}))
+sys.path[:0] = [{benchmarks!r}]
+from scoring import score
+from mamtra.evaluate.examine import Examiner
+from mamtra.evaluate.sets import read_set
+from mamtra.evaluate.systems import Sounds
+class Hears:
+    about = {{"asr": "stub"}}
+    def __call__(self, samples, rate):
+        return self.now.reference if self.now.id != "p2" else ""
+class Rates:
+    about = "stub"
+    def __call__(self, samples, rate):
+        return 3.0
+class Knows(Sounds):
+    def __call__(self, line):
+        Hears.now = line
+        return super().__call__(line)
+rows, sounds, out = Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[sys.argv.index("--out") + 1])
+for done in score(rows, sounds, out, Examiner(Knows(sounds), Hears(), mos=Rates())):
+    print(done)
 """
 
 
@@ -130,3 +145,25 @@ def test_lists_and_names_are_checked(place, tmp_path):
         run(place, "--wavs", f"a={place / 'source'}", f"a={place / 'source'}")
     with pytest.raises(SystemExit, match="needs a --model"):
         run(place, "--resynth", f"a={place / 'source'}")
+
+
+def test_loops_are_found_unless_the_text_has_them():
+    song = "row row row your boat " * 3
+    assert loops("and then he said " * 3, "and then he said so")
+    assert not loops("and then he said " * 2, "and then he said so")
+    assert not loops(song, song)
+    assert loops(song * 2, song)
+
+
+def test_what_is_cut_off():
+    assert is_truncated("one two", "one two", "length")
+    assert is_truncated("one", "one two three", "eos")
+    assert not is_truncated("one two", "one two three four", "eos")
+    assert not is_truncated("", "one two", None)
+
+
+def test_the_judge_wants_a_whisper(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("MAMTRA_WHISPER", raising=False)
+    with pytest.raises(SystemExit):
+        scoring.main([str(tmp_path / "list.tsv"), str(tmp_path), "--out", str(tmp_path / "s.jsonl")])
+    assert "CTranslate2 Whisper" in capsys.readouterr().err

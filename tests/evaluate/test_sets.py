@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mamtra.audio.io import read_audio
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sets import read_set
 
@@ -46,6 +47,15 @@ def test_libritts_folder(tmp_path):
 
 def test_the_built_in_set_and_limit():
     assert len(read_set("plain").lines) == 24 and len(read_set("plain", 3).lines) == 3
+
+
+def test_the_sample_set_is_small_and_can_be_heard():
+    lines = read_set("sample").lines
+    assert len(lines) == 6 and all(line.prompt is None and line.prompt_text is None for line in lines)
+    for line in lines:
+        samples, rate = read_audio(line.truth)
+        assert rate == 24000 and 1 < len(line.text.split()) / (len(samples) / rate) < 5 and abs(samples).max() > 0.1
+    assert sum(path.stat().st_size for path in lines[0].truth.parent.iterdir()) < 60_000
 
 
 @pytest.mark.parametrize(

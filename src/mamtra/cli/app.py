@@ -19,6 +19,7 @@ VERBS = (
     "export",
     "rank",
     "evaluate",
+    "listen",
     "prepare",
     "distill",
     "reproduce",

@@ -20,9 +20,9 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    system: str = typer.Argument(help="Model directory or name, folder with ID.wav files, or 'truth'."),
+    system: str = typer.Argument(help="Model directory or name, folder with ID.wav files, 'truth' or 'resynthesis'."),
     test_set: str = typer.Option(
-        "plain", "--set", metavar="SET", help="plain, FILE.lst/.tsv/.txt, or a LibriTTS folder."
+        "plain", "--set", metavar="SET", help="plain, sample, FILE.lst/.tsv/.txt, or a LibriTTS folder."
     ),
     output: str | None = typer.Option(
         None, "-o", "--output", metavar="FILE", help="Score file; SYSTEM.scores.jsonl by default."
@@ -33,18 +33,27 @@ def evaluate(
     voice: str | None = typer.Option(None, "--voice", metavar="NAME", help="Where the set gives no prompt."),
     similarity: bool = typer.Option(False, "--similarity", help="Compare voices with prompt and ground truth."),
     encoder: str | None = typer.Option(
-        None, "--encoder", metavar="MODEL", help="Model whose speaker encoder compares voices."
+        None, "--encoder", metavar="NAME", help="Compares voices: a MODEL's own, wavlm[:DIR], resemblyzer[:FILE]."
     ),
-    mos: bool = typer.Option(False, "--mos", help="Rate naturalness by DistilMOS."),
+    mos: bool = typer.Option(False, "--mos", help="Rate naturalness."),
+    rater: str = typer.Option("distilmos", "--rater", metavar="NAME", help="Who does: distilmos, utmos[:DIR]."),
     config: str | None = typer.Option(
         None, "--config", metavar="FILE", help="VERSA's YAML list of metrics, instead of the two above."
     ),
     versa: str | None = typer.Option(None, "--versa", metavar="FILE", help="Write the scores in VERSA's form too."),
+    with_versa: bool = typer.Option(
+        False, "--with-versa", help="Run VERSA itself as well, where it is installed; its lines go to FILE.versa.jsonl."
+    ),
     sounds: str | None = typer.Option(None, "--sounds", metavar="DIR", help="Keep what a model says as DIR/ID.wav."),
     limit: int | None = typer.Option(None, "--limit", metavar="N", min=1, help="Only the first N lines."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same speech."),
+    seed: list[int] = typer.Option(
+        [0], "--seed", metavar="N", min=0, help="Again for several: each says the whole set."
+    ),
     workers: int = typer.Option(1, "--workers", metavar="N", min=1, help="Processes side by side."),
-    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps; of the model."),
+    device: str | None = typer.Option(
+        None, "--device", metavar="D[,D...]", help="cpu, cuda, cuda:N or mps; several go to the processes in turn."
+    ),
+    model: str | None = typer.Option(None, "--model", metavar="M", help="Model that 'resynthesis' uses."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Begin anew instead of going on with the file."),
     as_json: bool = typer.Option(False, "--json", help="Print the figures as JSON."),
 ) -> None:
@@ -56,18 +65,24 @@ def evaluate(
     from mamtra.evaluate.run import Plan, evaluate_set
     from mamtra.evaluate.sets import read_set
     from mamtra.evaluate.summary import summarise
+    from mamtra.evaluate.transcribe import check_english
 
+    if with_versa:
+        from mamtra.evaluate.versa_run import run_versa, scorer
+
+        scorer()  # better said before a long run than after it
     if config is not None:
         from mamtra.evaluate.versa import read_config
 
         asked = read_config(Path(config))
         similarity, mos = "similarity" in asked, "mos" in asked
     lines = read_set(test_set, limit)
-    if system == "truth" and not any(line.truth for line in lines.lines):
-        raise MamTraError(f"The set {lines.name} has no recordings of its texts, which 'truth' would judge.")
+    check_english(line.reference for line in lines.lines)
+    if system in ("truth", "resynthesis") and not any(line.truth for line in lines.lines):
+        raise MamTraError(f"The set {lines.name} has no recordings of its texts, which {system!r} would judge.")
     plan = Plan(
-        system=system, whisper=whisper, voice=voice, seed=seed, keep=sounds, device=device, similarity=similarity,
-        encoder=encoder, mos=mos,
+        system=system, whisper=whisper, voice=voice, seeds=tuple(dict.fromkeys(seed)), keep=sounds, devices=split_devices(device),
+        model=model, similarity=similarity, encoder=encoder, rater=rater if mos else None,
     )  # fmt: skip
     name = Path(system).name or "system"
     path = Path(output or f"{name}.scores.jsonl")
@@ -77,6 +92,11 @@ def evaluate(
 
         write_versa(scores, Path(versa))
     summary = summarise(scores)
+    if with_versa:
+        metrics = ["words", *(["similarity"] if similarity else []), *(["mos"] if mos else [])]
+        own = Path(config) if config else None
+        theirs = run_versa(scores, lines.lines, path.with_suffix(".versa.jsonl"), metrics=metrics, config=own)
+        summary["versa"] = theirs
     print(json.dumps(summary)) if as_json else _show(summary)
     print(f"{path}: compare it with `mamtra compare {path} OTHER`", file=sys.stderr)
 
@@ -133,6 +153,11 @@ def report(
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
 
 
+def split_devices(text: str | None) -> tuple[str, ...]:
+    """Devices of a list between commas."""
+    return tuple(filter(None, (part.strip() for part in (text or "").split(","))))
+
+
 def _follow(steps: Any, total: int) -> Any:
     """Run to the end behind a progress bar on standard error; what the run returns."""
     from rich.console import Console
@@ -165,3 +190,5 @@ def _show(summary: dict[str, Any]) -> None:
         cells = (str(group.get(kind, 0)) for kind in kinds)
         lengths.add_row(name, str(group["utterances"]), f"{group['wer_english']:.2f}", *cells)
     console.print(lengths)
+    for name, value in summary.get("versa", {}).items():
+        console.print(f"VERSA {name}: {value:.4g}", highlight=False)

@@ -48,11 +48,18 @@ class Examiner:
             "metrics": {name: about for name, about in metrics.items() if about},
         }
 
-    def __call__(self, line: Line) -> dict[str, Any]:
-        """The row of a line. What cannot be judged says why under `error` and counts as nothing heard."""
+    def __call__(self, line: Line, seed: int | None = None) -> dict[str, Any]:
+        """The row of a line. What cannot be judged says why under `error` and counts as nothing heard.
+
+        Args:
+            line: of the set.
+            seed: kept in the row, where a line is spoken with several.
+        """
         row: dict[str, Any] = {"id": line.id, "category": line.category, "text": line.text, "reference": line.reference}
+        if seed is not None:
+            row["seed"] = seed
         try:
-            spoken = self.system(line)
+            spoken = self.system(line) if seed is None else self.system(line, seed)
         except MamTraError as error:
             return {**row, "error": str(error)}
         if spoken is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.evaluate.examine import Examiner
-from mamtra.evaluate.score_file import ScoreFile, open_scores
+from mamtra.evaluate.score_file import ScoreFile, open_scores, row_key
 from mamtra.evaluate.sets import Line, TestSet
 
 
@@ -22,40 +22,53 @@ class Plan:
         system: see `mamtra.evaluate.systems.open_system`.
         whisper: see `mamtra.evaluate.transcribe.Whisper`.
         voice: to speak with where the set gives no prompt.
-        seed: of speaking.
+        seeds: of speaking; with several, every line is spoken once with each.
         keep: folder for what is said.
-        device: of the speaking model.
+        devices: of the speaking model, one for each process in turn.
+        model: that says recordings again, where the system is "resynthesis".
         similarity: whether voices are compared.
-        encoder: model whose speaker encoder does so; the one that comes with the package by default.
-        mos: whether naturalness is rated.
+        encoder: see `mamtra.evaluate.other_judges.open_voices`; the speaker encoder that comes with the package by default.
+        rater: of naturalness, see `mamtra.evaluate.other_judges.open_rater`; none where None.
     """
 
     system: str
     whisper: str
     voice: str | None = None
-    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
     keep: str | None = None
-    device: str | None = None
+    devices: tuple[str, ...] = ()
+    model: str | None = None
     similarity: bool = False
     encoder: str | None = None
-    mos: bool = False
+    rater: str | None = None
 
-    def open(self, threads: int = 2) -> Examiner:
-        """Everything loaded.
+    def device_of(self, process: int) -> str | None:
+        """Device of a process: they get the devices in turn; None leaves the choice to the model."""
+        return self.devices[process % len(self.devices)] if self.devices else None
+
+    def open(self, threads: int = 2, process: int = 0) -> Examiner:
+        """Everything loaded, on the device of a process.
 
         Raises:
             MamTraError: a model is missing.
         """
-        from mamtra.evaluate.judges import DistilMOS, ModelVoices
+        from mamtra.evaluate.other_judges import open_rater, open_voices
         from mamtra.evaluate.systems import open_system
         from mamtra.evaluate.transcribe import Whisper
 
         keep = Path(self.keep) if self.keep else None
         return Examiner(
-            open_system(self.system, voice=self.voice, seed=self.seed, keep=keep, device=self.device),
+            open_system(
+                self.system,
+                voice=self.voice,
+                seeds=self.seeds,
+                keep=keep,
+                device=self.device_of(process),
+                model=self.model,
+            ),
             Whisper(self.whisper, threads),
-            ModelVoices(self.encoder) if self.similarity else None,
-            DistilMOS() if self.mos else None,
+            open_voices(self.encoder) if self.similarity else None,
+            open_rater(self.rater) if self.rater else None,
         )
 
 
@@ -88,7 +101,9 @@ def evaluate_set(
         "mamtra": __version__, "set": lines.name, "set_sha256": lines.sha256, "lines": len(lines.lines), **first.stamp,
     }  # fmt: skip
     scores: ScoreFile = open_scores(path, stamp, overwrite=overwrite)
-    waiting = [line for line in lines.lines if line.id not in scores.rows]
+    seeds = plan.seeds if len(plan.seeds) > 1 else (None,)
+    takes = [(line, seed) for line in lines.lines for seed in seeds]
+    waiting = [(line, seed) for line, seed in takes if _key(line, seed) not in scores.rows]
     yield len(scores.rows)
     for row in _rows(plan, first, waiting, workers):
         scores.add(row)
@@ -96,22 +111,34 @@ def evaluate_set(
     return scores
 
 
-def _rows(plan: Plan, first: Examiner, waiting: list[Line], workers: int) -> Iterator[dict[str, Any]]:
+Take = tuple[Line, int | None]
+"""A line, and its seed where there are several."""
+
+
+def _key(line: Line, seed: int | None) -> str:
+    return row_key({"id": line.id} if seed is None else {"id": line.id, "seed": seed})
+
+
+def _rows(plan: Plan, first: Examiner, waiting: list[Take], workers: int) -> Iterator[dict[str, Any]]:
     if workers == 1 or len(waiting) < 2:
-        yield from map(first, waiting)
+        yield from (first(*take) for take in waiting)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan,)) as pool:
-        for done in as_completed([pool.submit(_examine, line) for line in waiting]):
+    context = get_context("spawn")
+    numbers = context.SimpleQueue()
+    for number in range(workers):
+        numbers.put(number)
+    with ProcessPoolExecutor(workers, context, _start, (plan, numbers)) as pool:
+        for done in as_completed([pool.submit(_examine, *take) for take in waiting]):
             yield done.result()
 
 
-def _start(plan: Plan) -> None:
+def _start(plan: Plan, numbers: Any) -> None:
     global _examiner
     import torch
 
     torch.set_num_threads(1)
-    _examiner = plan.open(threads=1)
+    _examiner = plan.open(threads=1, process=numbers.get())
 
 
-def _examine(line: Line) -> dict[str, Any]:
-    return _examiner(line)
+def _examine(line: Line, seed: int | None) -> dict[str, Any]:
+    return _examiner(line, seed)

@@ -19,7 +19,7 @@ class ScoreFile:
     Args:
         path: the file; begun with the first row.
         stamp: of the run.
-        rows: measured so far, by id.
+        rows: measured so far, by `row_key`.
     """
 
     def __init__(self, path: Path, stamp: Mapping[str, Any], rows: Mapping[str, dict[str, Any]] | None = None) -> None:
@@ -28,7 +28,7 @@ class ScoreFile:
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep a row, on disk at once."""
-        self.rows[row["id"]] = row
+        self.rows[row_key(row)] = row
         if self._begun:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(row))
@@ -38,6 +38,11 @@ class ScoreFile:
         partial.write_text(_line({"stamp": self.stamp}) + "".join(map(_line, self.rows.values())), encoding="utf-8")
         partial.replace(self.path)
         self._begun = True
+
+
+def row_key(row: Mapping[str, Any]) -> str:
+    """Name of a row: its id, and its seed where utterances are spoken with several."""
+    return f"{row['id']}#{row['seed']}" if "seed" in row else row["id"]
 
 
 def _line(content: Mapping[str, Any]) -> str:
@@ -61,7 +66,7 @@ def read_scores(path: Path) -> ScoreFile:
         return from_versa(path, found)
     if not found or "stamp" not in found[0]:
         raise MamTraError(f"{path} is not a score file: its first line has no stamp.")
-    return ScoreFile(path, found[0]["stamp"], {row["id"]: row for row in found[1:]})
+    return ScoreFile(path, found[0]["stamp"], {row_key(row): row for row in found[1:]})
 
 
 def _parsed(path: Path, lines: list[str]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mamtra.errors import MamTraError
 from mamtra.evaluate.calibration import SENTENCES
 
-BUILT_IN = {"plain": SENTENCES}
+BUILT_IN = {"plain": SENTENCES, "sample": Path(__file__).with_name("sample") / "sample.lst"}
 SOUNDS = (".wav", ".flac")
 
 
@@ -59,10 +59,10 @@ def read_set(source: str | Path, limit: int | None = None) -> TestSet:
     """Read a set.
 
     Args:
-        source: "plain" (24 sentences that come with the package); FILE.lst of Seed-TTS-eval (2 to 5 fields between bars, sound
-            files relative to the list; LibriSpeech-PC's cross-sentence lists are of this form); FILE.tsv with the columns id and
-            text, and spoken and category where known; FILE.txt with a sentence a line, or a number of words, a tab and a
-            sentence; a LibriTTS folder (ID.normalized.txt beside ID.wav).
+        source: "plain" (24 sentences that come with the package); "sample" (six with recordings of a synthetic voice); FILE.lst
+            of Seed-TTS-eval (2 to 5 fields between bars, sound files relative to the list; LibriSpeech-PC's cross-sentence
+            lists are of this form); FILE.tsv with the columns id and text, and spoken and category where known; FILE.txt with
+            a sentence a line, or a number of words, a tab and a sentence; a LibriTTS folder (ID.normalized.txt beside ID.wav).
         limit: take only the first lines.
 
     Raises:

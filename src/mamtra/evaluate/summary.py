@@ -13,7 +13,7 @@ from mamtra.evaluate.alignment import Counts, count
 from mamtra.evaluate.failures import bucket, failures
 from mamtra.evaluate.normalise import RULES, normaliser
 from mamtra.evaluate.score_file import ScoreFile
-from mamtra.evaluate.statistics import difference, draws, interval, ratio, sign_test
+from mamtra.evaluate.statistics import Rows, grouped_difference, interval, picks, ratio, sign_test, within
 
 MEANS = (
     "mos", "similarity_to_prompt", "similarity_to_truth", "duration_ratio", "silence_share", "words_per_second", "rtf",
@@ -42,17 +42,25 @@ def arrays(counts: Sequence[Counts]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([c.errors for c in counts], float), np.array([c.length for c in counts], float)
 
 
-def figure(parts: np.ndarray, wholes: np.ndarray, scale: float = 100.0) -> dict[str, Any]:
-    """A ratio of sums with its 95% bootstrap interval."""
-    spread = interval(scale * ratio(parts, wholes, draws(len(parts))))
-    return {"value": float(scale * ratio(parts, wholes)), "ci95": spread, "utterances": len(parts)}
+def numbered(rows: Sequence[dict[str, Any]], ids: Sequence[str]) -> np.ndarray:
+    """Place in ids of each row's utterance, (m,) int64."""
+    places = {key: place for place, key in enumerate(ids)}
+    return np.array([places[row["id"]] for row in rows], np.int64)
+
+
+def figure(parts: np.ndarray, wholes: np.ndarray, groups: np.ndarray, scale: float = 100.0) -> dict[str, Any]:
+    """A ratio of sums with its 95% bootstrap interval; rows of one utterance (its seeds) are averaged first."""
+    spread = interval(scale * ratio(parts, wholes, picks(groups)))
+    value = ratio(within(parts, groups), within(wholes, groups))
+    return {"value": float(scale * value), "ci95": spread, "utterances": int(groups.max()) + 1}
 
 
 def summarise(scores: ScoreFile) -> dict[str, Any]:
     """All figures of a file.
 
     `wer_RULE` sums errors and words over the set before it divides (as VERSA does), `wer_RULE_macro` is the mean over utterances
-    (as Seed-TTS-eval does); both in percent. `cer_english` is of characters without blanks.
+    (as Seed-TTS-eval does); both in percent. `cer_english` is of characters without blanks. Where utterances were spoken with
+    several seeds, each counts once, with the mean over its seeds; intervals are by bootstrap over utterances and seeds.
 
     Raises:
         MamTraError: the file has no rows.
@@ -60,20 +68,24 @@ def summarise(scores: ScoreFile) -> dict[str, Any]:
     rows = list(scores.rows.values())
     if not rows:
         raise MamTraError(f"{scores.path} holds no utterance yet; run `mamtra evaluate` again to go on.")
-    ones = np.ones(len(rows))
+    ids = list(dict.fromkeys(row["id"] for row in rows))
+    ones, groups = np.ones(len(rows)), numbered(rows, ids)
     found: dict[str, Any] = {}
     for rule in RULES:
         errors, words = arrays(word_counts(rows, rule))
-        found[f"wer_{rule}"] = figure(errors, words)
-        found[f"wer_{rule}_macro"] = figure(errors / np.maximum(words, 1), ones)
-    found["cer_english"] = figure(*arrays(char_counts(rows, "english")))
+        found[f"wer_{rule}"] = figure(errors, words, groups)
+        found[f"wer_{rule}_macro"] = figure(errors / np.maximum(words, 1), ones, groups)
+    found["cer_english"] = figure(*arrays(char_counts(rows, "english")), groups)
     for name in MEANS:
-        values = np.array([row[name] for row in rows if name in row], float)
-        if len(values):
-            found[name] = figure(values, np.ones(len(values)), 1.0)
+        known = [row for row in rows if name in row]
+        if known:
+            values = np.array([row[name] for row in known], float)
+            own = list(dict.fromkeys(row["id"] for row in known))
+            found[name] = figure(values, np.ones(len(values)), numbered(known, own), 1.0)
     return {
         "system": scores.stamp.get("system"),
-        "utterances": len(rows),
+        "utterances": len(ids),
+        "seeds": max(int(n) for n in np.bincount(groups)),
         "without_sound": sum("error" in row for row in rows),
         "figures": found,
         "steps": sum(word_counts(rows, "english"), Counts())._asdict(),
@@ -97,7 +109,7 @@ def by_length(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         groups.setdefault(bucket(len(normalise(row["reference"]).split())), []).append(row)
     return {
         name: {
-            "utterances": len(members),
+            "utterances": len({row["id"] for row in members}),
             "wer_english": sum(word_counts(members, "english"), Counts()).rate,
             **Counter(kind for row in members for kind in classes(row)),
         }
@@ -115,22 +127,29 @@ def compare(first: ScoreFile, other: ScoreFile) -> dict[str, Any]:
     Raises:
         MamTraError: they have no utterance in common.
     """
-    shared = [name for name in first.rows if name in other.rows]
+    sides = [list(scores.rows.values()) for scores in (first, other)]
+    theirs = {row["id"] for row in sides[1]}
+    shared = list(dict.fromkeys(row["id"] for row in sides[0] if row["id"] in theirs))
     if not shared:
         raise MamTraError(f"{first.path} and {other.path} have no utterance in common.")
-    ours, theirs = ([scores.rows[name] for name in shared] for scores in (first, other))
-    pairs: dict[str, tuple[np.ndarray, ...]] = {}
+    sides = [[row for row in rows if row["id"] in {*shared}] for rows in sides]
+    pairs: dict[str, list[Rows]] = {}
     for rule in RULES:
-        pairs[f"wer_{rule}"] = (*arrays(word_counts(ours, rule)), *arrays(word_counts(theirs, rule)))
+        pairs[f"wer_{rule}"] = [(*arrays(word_counts(rows, rule)), numbered(rows, shared)) for rows in sides]
     for name in MEANS:
-        both = [(a[name], b[name]) for a, b in zip(ours, theirs, strict=True) if name in a and name in b]
+        known = [{row["id"] for row in rows if name in row} for rows in sides]
+        both = [key for key in shared if key in known[0] & known[1]]
         if both:
-            a, b = np.array(both, float).T
-            pairs[name] = (a, np.ones(len(a)), b, np.ones(len(b)))
+            having = [[row for row in rows if name in row and row["id"] in {*both}] for rows in sides]
+            pairs[name] = [
+                (np.array([row[name] for row in rows], float), np.ones(len(rows)), numbered(rows, both))
+                for rows in having
+            ]
     found = {}
-    for name, (a, of_a, b, of_b) in pairs.items():
+    for name, ((a, of_a, at_a), (b, of_b, at_b)) in pairs.items():
         scale = 100.0 if name.startswith("wer") else 1.0
-        value, spread = difference(scale * a, of_a, scale * b, of_b)
-        lower, higher, chance = sign_test(a / np.maximum(of_a, 1), b / np.maximum(of_b, 1))
+        value, spread = grouped_difference((scale * a, of_a, at_a), (scale * b, of_b, at_b))
+        rates = (within(parts / np.maximum(wholes, 1), at) for parts, wholes, at in ((a, of_a, at_a), (b, of_b, at_b)))
+        lower, higher, chance = sign_test(*rates)
         found[name] = {"difference": value, "ci95": spread, "lower": lower, "higher": higher, "p_sign": chance}
     return {"utterances": len(shared), "figures": found}

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from mamtra.audio.io import read_audio, write_audio
+from mamtra.audio.join import prepare_piece
 from mamtra.checkpoints.native import base_of, hash_model
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sets import Line
+from mamtra.synthesis import segment_seed
+from mamtra.token2wav import codes_to_samples
 from mamtra.tts import TTS
+from mamtra.voices import Voice
 
 TRUTH = "truth"
+RESYNTHESIS = "resynthesis"
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class System(Protocol):
 
     about: dict[str, Any]
 
-    def __call__(self, line: Line) -> Spoken | None: ...
+    def __call__(self, line: Line, seed: int | None = None) -> Spoken | None: ...
 
 
 class Sounds:
@@ -55,7 +62,7 @@ class Sounds:
         self.folder = folder
         self.about = {"system": folder.name, "kind": "sounds"}
 
-    def __call__(self, line: Line) -> Spoken | None:
+    def __call__(self, line: Line, seed: int | None = None) -> Spoken | None:
         for kind in self.KINDS:
             path = self.folder / (line.id + kind)
             if path.is_file():
@@ -69,22 +76,15 @@ class Truth:
     def __init__(self) -> None:
         self.about = {"system": TRUTH, "kind": "recordings"}
 
-    def __call__(self, line: Line) -> Spoken | None:
+    def __call__(self, line: Line, seed: int | None = None) -> Spoken | None:
         return Spoken(*read_audio(line.truth), {"sound": str(line.truth.resolve())}) if line.truth else None
 
 
-class Speaking:
-    """A model. Lines with a prompt are spoken in its voice, others in the named one.
+class _OfModel:
+    """What speaking and resynthesis share: the stamp, the voice of a line, and sound that is kept."""
 
-    Args:
-        tts: the model.
-        voice: name of a voice; the model's own by default.
-        seed: of sampling.
-        keep: folder for ID.wav of all that is said; none where None.
-    """
-
-    def __init__(self, tts: TTS, voice: str | None = None, seed: int = 0, keep: Path | None = None) -> None:
-        self.tts, self.voice, self.seed, self.keep = tts, voice, seed, keep
+    def __init__(self, tts: TTS, voice: str | None, seeds: Sequence[int], keep: Path | None) -> None:
+        self.tts, self.voice, self.seeds, self.keep = tts, voice, tuple(seeds), keep
         directory = tts.model.directory
         base = base_of(directory)
         weights = {**(hash_model(base) if base else {}), **hash_model(directory)}
@@ -96,28 +96,98 @@ class Speaking:
             "layer_types": "".join("A" if kind == "full_attention" else "M" for kind in getattr(lm, "layer_types", [])),
             "generation": tts.model.generation.model_dump(),
             "voice": voice or "the model's own",
-            "seed": seed,
+            "seed": self.seeds[0] if len(self.seeds) == 1 else list(self.seeds),
         }
 
-    def __call__(self, line: Line) -> Spoken | None:
-        voice, words = (line.prompt, line.prompt_text) if line.prompt else (self.voice, None)
-        audio = self.tts.say(line.text, voice, voice_text=words, seed=self.seed)
+    def voice_of(self, line: Line) -> tuple[str | Path | None, str | None]:
+        """Name or recording of a voice, and the words of the recording."""
+        return (line.prompt, line.prompt_text) if line.prompt else (self.voice, None)
+
+    def kept(self, line: Line, seed: int | None, samples: np.ndarray) -> dict[str, Any]:
+        """Write the sound where it is to be kept: ID.wav, or ID.SEED.wav where a line is spoken with several seeds."""
+        if self.keep is None:
+            return {}
+        self.keep.mkdir(parents=True, exist_ok=True)
+        path = self.keep / (f"{line.id}.wav" if seed is None else f"{line.id}.{seed}.wav")
+        write_audio(path, samples, self.tts.sample_rate)
+        return {"sound": str(path.resolve())}
+
+
+class Speaking(_OfModel):
+    """A model. Lines with a prompt are spoken in its voice, others in the named one.
+
+    Args:
+        tts: the model.
+        voice: name of a voice; the model's own by default.
+        seeds: of sampling; the first one where the call names none.
+        keep: folder for what is said; none where None.
+    """
+
+    def __init__(
+        self, tts: TTS, voice: str | None = None, seeds: Sequence[int] = (0,), keep: Path | None = None
+    ) -> None:
+        super().__init__(tts, voice, seeds, keep)
+
+    def __call__(self, line: Line, seed: int | None = None) -> Spoken | None:
+        voice, words = self.voice_of(line)
+        audio = self.tts.say(line.text, voice, voice_text=words, seed=self.seeds[0] if seed is None else seed)
         facts: dict[str, Any] = {
             "rtf": audio.rtf,
             "ttfa_ms": audio.ttfa_ms,
             "finish_reason": audio.finish_reason,
             "tokens": audio.tokens,
+            **self.kept(line, seed, audio.samples),
         }
-        if self.keep is not None:
-            self.keep.mkdir(parents=True, exist_ok=True)
-            path = self.keep / f"{line.id}.wav"
-            write_audio(path, audio.samples, audio.sample_rate)
-            facts["sound"] = str(path.resolve())
         return Spoken(audio.samples, audio.sample_rate, facts)
 
 
-def open_system(name: str, *, voice: str | None, seed: int, keep: Path | None, device: str | None) -> System:
-    """A system by what a user calls it: "truth", a folder of sounds, a model directory or name.
+class Resynthesis(_OfModel):
+    """The set's recordings said again from their speech tokens, in the voice that the model would speak with.
+
+    It takes the language model's part away: better than this no language model can make flow and vocoder sound.
+    """
+
+    def __init__(
+        self, tts: TTS, voice: str | None = None, seeds: Sequence[int] = (0,), keep: Path | None = None
+    ) -> None:
+        super().__init__(tts, voice, seeds, keep)
+        self.about |= {"system": f"{RESYNTHESIS} by {tts.model.name}", "kind": RESYNTHESIS}
+
+    def __call__(self, line: Line, seed: int | None = None) -> Spoken | None:
+        if not line.truth:
+            return None
+        samples, tokens = say_again(
+            self.tts, self.tts.voice(*self.voice_of(line)), line.truth, self.seeds[0] if seed is None else seed
+        )
+        return Spoken(samples, self.tts.sample_rate, {"tokens": tokens, **self.kept(line, seed, samples)})
+
+
+def say_again(tts: TTS, voice: Voice, recording: Path, seed: int) -> tuple[np.ndarray, int]:
+    """A recording to speech tokens and back through flow and vocoder.
+
+    Returns:
+        samples float32 (T,) at the model's rate, and the number of tokens.
+
+    Raises:
+        MamTraError: the recording cannot be read, or the model has no speech tokenizer.
+    """
+    wave, _ = read_audio(recording, 16000)
+    with torch.inference_mode():
+        codes = tts.model.speech_tokenizer.tokenize(torch.from_numpy(np.ascontiguousarray(wave)).to(tts.model.device))
+        samples = codes_to_samples(tts.model, voice, codes.tolist(), seed=segment_seed(seed, 0))
+    return prepare_piece(samples, tts.sample_rate), codes.numel()
+
+
+def open_system(
+    name: str,
+    *,
+    voice: str | None,
+    seeds: Sequence[int],
+    keep: Path | None,
+    device: str | None,
+    model: str | None = None,
+) -> System:
+    """A system by what a user calls it: "truth", "resynthesis" (by the model), a folder of sounds, a model directory or name.
 
     Raises:
         MamTraError: it is none of these.
@@ -125,6 +195,8 @@ def open_system(name: str, *, voice: str | None, seed: int, keep: Path | None, d
     folder = Path(name)
     if name == TRUTH:
         return Truth()
+    if name == RESYNTHESIS:
+        return Resynthesis(TTS.load(model, device=device), voice, seeds, keep)
     if (
         folder.is_dir()
         and not (folder / "config.json").exists()
@@ -135,4 +207,4 @@ def open_system(name: str, *, voice: str | None, seed: int, keep: Path | None, d
         raise MamTraError(
             f"{folder} is empty: give a model directory, or a folder with ID.wav for every line of the set."
         )
-    return Speaking(TTS.load(name, device=device), voice, seed, keep)
+    return Speaking(TTS.load(name, device=device), voice, seeds, keep)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +30,20 @@ class Transcriber(Protocol):
     def __call__(self, samples: np.ndarray, sample_rate: int) -> str:
         """Words in float32 samples (T,) of ``sample_rate`` Hz."""
         ...
+
+
+def check_english(texts: Iterable[str]) -> None:
+    """Refuse texts in another script: whoever listens for English words hears none.
+
+    Raises:
+        MamTraError: more than a tenth of the letters of a text are not Latin.
+    """
+    for text in texts:
+        letters = [c for c in text if c.isalpha()]
+        other = sum(not unicodedata.name(c, "").startswith(("LATIN", "FULLWIDTH LATIN")) for c in letters)
+        if 10 * other > len(letters):
+            shown = text if len(text) <= 40 else text[:40] + "..."
+            raise MamTraError(f"{shown!r} is not English text, and the transcriber listens for English words only.")
 
 
 class Whisper:

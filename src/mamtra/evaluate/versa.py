@@ -17,7 +17,7 @@ import yaml
 from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import Counts, count
 from mamtra.evaluate.normalise import normaliser
-from mamtra.evaluate.score_file import ScoreFile
+from mamtra.evaluate.score_file import ScoreFile, row_key
 
 METRICS = {"whisper_wer": "words", "speaker": "similarity", "pseudo_mos": "mos"}
 """Names in VERSA's configuration, and what answers to them here."""
@@ -49,7 +49,7 @@ def versa_lines(scores: ScoreFile) -> Iterable[dict[str, Any]]:
     normalise, _ = normaliser("basic")
     for row in scores.rows.values():
         reference, heard = normalise(row["reference"]), normalise(row.get("heard", ""))
-        line: dict[str, Any] = {"key": row["id"], "ref_text": reference, "whisper_hyp_text": row.get("heard", "")}
+        line: dict[str, Any] = {"key": row_key(row), "ref_text": reference, "whisper_hyp_text": row.get("heard", "")}
         for name, steps in (("wer", count(reference.split(), heard.split())), ("cer", count(reference, heard))):
             line |= {f"whisper_{name}_{kind}": getattr(steps, kind) for kind in _STEPS}
         yield line | {theirs: row[ours] for ours, theirs in _MEANS.items() if ours in row}

@@ -1,0 +1,1 @@
+"""Listening tests: pages that open offline, and what the answers say."""

@@ -1,0 +1,122 @@
+"""A listening test as one HTML file for listeners, and the key that stays with those who ask."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mamtra.errors import MamTraError
+from mamtra.evaluate.listening.clips import inline
+from mamtra.evaluate.listening.trials import KINDS, Design, Trial
+
+_TEMPLATE = Path(__file__).with_name("page.html")
+QUESTIONS = {
+    "mos": "How natural does this speech sound?",
+    "ab": "Which of the two sounds more natural?",
+    "mushra": "How close does each clip come to the reference in quality?",
+}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What listeners read.
+
+    Attributes:
+        title: of the page.
+        question: asked in every trial.
+        show_text: whether the words of a clip can be read.
+        per_listener: trials that one listener gets beside all catch trials; all of them where None.
+        fmt: flac and wav lose nothing, opus is small.
+    """
+
+    title: str = "Listening test"
+    question: str | None = None
+    show_text: bool = False
+    per_listener: int | None = None
+    fmt: str = "flac"
+
+
+def write_test(
+    design: Design, trials: Sequence[Trial], systems: Sequence[str], path: Path, wording: Wording
+) -> tuple[Path, Path]:
+    """Write PAGE.html and PAGE.key.json.
+
+    Args:
+        design: of the test.
+        trials: of the test.
+        systems: names, in the order of the table.
+        path: of the page.
+        wording: what listeners read.
+
+    Returns:
+        both paths.
+    """
+    content: dict[str, Any] = {
+        "kind": design.kind,
+        "seed": design.seed,
+        "title": wording.title,
+        "question": wording.question or QUESTIONS[design.kind],
+        "perListener": wording.per_listener,
+        "trials": [
+            {
+                "id": trial.key,
+                "text": trial.text if wording.show_text else "",
+                "clips": sorted(one.key for one in trial.stimuli),
+                "reference": trial.reference.key if trial.reference else None,
+                "always": trial.catch,
+            }
+            for trial in sorted(trials, key=lambda trial: trial.key)
+        ],
+        "clips": {
+            one.key: inline(one.samples, wording.fmt)
+            for trial in trials
+            for one in (*trial.stimuli, *([trial.reference] if trial.reference else []))
+        },
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    content["digest"] = digest
+    # "<" never appears in the script, so that no text of a set can close it
+    data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
+    page = _TEMPLATE.read_text(encoding="utf-8").replace("__TITLE__", html.escape(wording.title))
+    key = {
+        "listening_test": design.kind,
+        "digest": digest,
+        "seed": design.seed,
+        "systems": list(systems),
+        "trials": {
+            trial.key: {
+                "utterance": trial.utterance,
+                "catch": trial.catch,
+                "clips": {one.key: one.owner for one in trial.stimuli},
+            }
+            for trial in trials
+        },
+    }
+    beside = path.with_suffix(".key.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for place, text in ((path, page.replace("__DATA__", data)), (beside, json.dumps(key, indent=1) + "\n")):
+        partial = place.with_name(place.name + ".partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(place)
+    return path, beside
+
+
+def read_key(path: Path) -> dict[str, Any]:
+    """The key of a test; the page's own path will do.
+
+    Raises:
+        MamTraError: there is none, or it is something else.
+    """
+    place = path.with_suffix(".key.json") if path.suffix == ".html" else path
+    try:
+        key = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MamTraError(f"There is no key {place} of a listening test; `mamtra listen make` writes it.") from error
+    if not isinstance(key, dict) or key.get("listening_test") not in KINDS:
+        raise MamTraError(f"{place} is not the key of a listening test.")
+    return key

@@ -1,0 +1,152 @@
+"""Judges of other publications, each optional: WavLM and Resemblyzer compare voices, UTMOS rates naturalness.
+
+A name may carry a place: `wavlm:DIR`, `resemblyzer:FILE`, `utmos:DIR`. Without one, what is installed or kept here is taken, and
+the hub is asked last. Figures of different judges are different figures; the stamp of a score file names them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mamtra.audio.io import resample
+from mamtra.errors import MamTraError
+from mamtra.evaluate.judges import RATE, DistilMOS, ModelVoices, Voices
+
+WAVLM = "microsoft/wavlm-base-plus-sv"
+SPEECH_MOS = "tarepan/SpeechMOS:v1.2.0"
+
+
+def open_voices(name: str | None) -> Voices:
+    """What compares voices: "wavlm", "resemblyzer" (each perhaps with :PLACE), or a model whose speaker encoder does.
+
+    Raises:
+        MamTraError: it is not to be had here.
+    """
+    kind, _, place = (name or "").partition(":")
+    if kind == "wavlm":
+        return WavLM(place or WAVLM)
+    if kind == "resemblyzer":
+        return Resemblyzer(place or None)
+    return ModelVoices(name)
+
+
+def open_rater(name: str) -> Callable[[np.ndarray, int], float]:
+    """What rates naturalness: "distilmos", or "utmos", perhaps with :DIR.
+
+    Raises:
+        MamTraError: no such rater, or it is not to be had here.
+    """
+    kind, _, place = name.partition(":")
+    if kind == "utmos":
+        return UTMOS(place or None)
+    if name == "distilmos":
+        return DistilMOS()
+    raise MamTraError(f"There is no rater {name!r}; give distilmos, utmos or utmos:DIR.")
+
+
+class WavLM:
+    """WavLM with an x-vector head (arXiv 2110.13900), from a folder or the hub.
+
+    Seed-TTS-eval's similarity uses a larger WavLM with another head; its figures are not these.
+
+    Raises:
+        MamTraError: transformers is missing, or there is no such model.
+    """
+
+    def __init__(self, source: str = WAVLM) -> None:
+        try:
+            from transformers import AutoFeatureExtractor, WavLMForXVector
+        except ImportError as error:
+            raise MamTraError("Comparing voices by WavLM needs transformers; pip install 'mamtra[hf]'.") from error
+        try:
+            self._features = AutoFeatureExtractor.from_pretrained(source)
+            self._model = WavLMForXVector.from_pretrained(source).eval()
+        except Exception as error:
+            raise MamTraError(
+                f"There is no WavLM speaker model {source!r} here or on the hub; give its folder with --encoder wavlm:DIR."
+            ) from error
+        self.about = f"WavLM x-vectors, {Path(source).name}, transformers {metadata.version('transformers')}"
+
+    @torch.inference_mode()
+    def __call__(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Unit vector of samples (T,); (512,) for the published model."""
+        wave = resample(samples, sample_rate, RATE)
+        inputs = self._features(wave, sampling_rate=RATE, return_tensors="pt")
+        return _unit(self._model(inputs.input_values).embeddings[0].numpy())
+
+
+class Resemblyzer:
+    """GE2E embeddings (arXiv 1710.10467) of the package resemblyzer, which brings the weights.
+
+    Args:
+        weights: another file of weights.
+
+    Raises:
+        MamTraError: the package is missing, or the weights are.
+    """
+
+    def __init__(self, weights: str | None = None) -> None:
+        if (
+            "webrtcvad" not in sys.modules and importlib.util.find_spec("webrtcvad") is None
+        ):  # imported for cutting silence, which is not asked for here
+            sys.modules["webrtcvad"] = types.ModuleType("webrtcvad")
+        try:
+            from resemblyzer import VoiceEncoder
+        except ImportError as error:
+            raise MamTraError(
+                "Comparing voices by Resemblyzer needs its package; pip install --no-deps resemblyzer, and librosa."
+            ) from error
+        if weights is not None and not Path(weights).is_file():
+            raise MamTraError(f"There is no file of Resemblyzer weights {weights}.")
+        self._model: Any = VoiceEncoder("cpu", verbose=False, **({"weights_fpath": weights} if weights else {}))
+        self.about = f"resemblyzer {metadata.version('resemblyzer')}{f', {Path(weights).name}' if weights else ''}"
+
+    def __call__(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Unit vector (256,)."""
+        wave = resample(samples, sample_rate, RATE)
+        peak = max(float(np.abs(wave).max()), 1e-6)  # the network was trained on speech of one loudness
+        return _unit(np.asarray(self._model.embed_utterance(wave / peak * 0.5)))
+
+
+class UTMOS:
+    """UTMOS22 strong (arXiv 2204.02152), the `pseudo_mos` of VERSA and the paper, through torch.hub.
+
+    Args:
+        folder: a copy of the repository tarepan/SpeechMOS; torch.hub's own copy or download where None. Its code is run.
+
+    Raises:
+        MamTraError: it is not here and cannot be fetched.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        kept = Path(torch.hub.get_dir()) / SPEECH_MOS.replace("/", "_").replace(":", "_")
+        source = folder or (str(kept) if kept.is_dir() else None)
+        try:
+            if source:
+                self._model: Any = torch.hub.load(source, "utmos22_strong", source="local")
+            else:
+                self._model = torch.hub.load(SPEECH_MOS, "utmos22_strong", trust_repo=True, verbose=False)
+        except Exception as error:
+            raise MamTraError(
+                f"UTMOS is neither in {source or kept} nor to be fetched; give a copy of SpeechMOS with --rater utmos:DIR."
+            ) from error
+        self.about = f"UTMOS22 strong, {Path(source).name if source else SPEECH_MOS}"
+
+    @torch.inference_mode()
+    def __call__(self, samples: np.ndarray, sample_rate: int) -> float:
+        """Rating of samples (T,), 1 to 5."""
+        wave = torch.from_numpy(np.ascontiguousarray(resample(samples, sample_rate, RATE), dtype=np.float32))
+        return float(self._model(wave[None], RATE).reshape(()))
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)

@@ -1,0 +1,153 @@
+"""Optional judges behind the small interface, and VERSA as a process, all with stand-ins."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from mamtra.audio.io import write_audio
+from mamtra.cli import main
+from mamtra.errors import MamTraError
+from mamtra.evaluate.other_judges import UTMOS, Resemblyzer, WavLM, open_rater, open_voices
+from mamtra.evaluate.score_file import ScoreFile
+from mamtra.evaluate.sets import Line
+from mamtra.evaluate.transcribe import check_english
+from mamtra.evaluate.versa_run import run_versa
+
+TONE = np.sin(np.arange(12000) / 9).astype(np.float32) / 2
+
+
+@pytest.fixture(scope="module")
+def wavlm(tmp_path_factory):
+    """A WavLM of a few thousand random weights."""
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("wavlm")
+    config = transformers.WavLMConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=(8, 8), conv_stride=(5, 4),
+        conv_kernel=(10, 4), num_feat_extract_layers=2, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
+        tdnn_dim=(8, 8), tdnn_kernel=(3, 1), tdnn_dilation=(1, 1), xvector_output_dim=12, num_buckets=8,
+    )  # fmt: skip
+    transformers.WavLMForXVector(config).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+def test_wavlm_gives_unit_vectors_at_any_rate(wavlm):
+    voices = open_voices(f"wavlm:{wavlm}")
+    assert isinstance(voices, WavLM) and wavlm.name in voices.about
+    one, two = voices(TONE, 16000), voices(TONE, 24000)
+    assert one.shape == (12,) and np.linalg.norm(one) == pytest.approx(1.0)
+    assert np.array_equal(one, voices(TONE, 16000)) and not np.allclose(one, two)
+
+
+def test_resemblyzer_by_its_package(monkeypatch, tmp_path):
+    class VoiceEncoder:
+        def __init__(self, device, verbose=True, weights_fpath=None):
+            assert device == "cpu" and not verbose
+
+        def embed_utterance(self, wave):
+            assert np.abs(wave).max() == pytest.approx(0.5) and len(wave) == 8000
+            return np.full(256, 2.0)
+
+    stand_in = type(sys)("resemblyzer")
+    stand_in.VoiceEncoder = VoiceEncoder
+    monkeypatch.setitem(sys.modules, "resemblyzer", stand_in)
+    monkeypatch.setattr("mamtra.evaluate.other_judges.metadata.version", lambda name: "9")
+    voices = open_voices("resemblyzer")
+    assert voices.about == "resemblyzer 9" and voices(TONE, 24000)[0] == pytest.approx(1 / 16)
+    with pytest.raises(MamTraError, match="no file of Resemblyzer weights"):
+        Resemblyzer(str(tmp_path / "none.pt"))
+
+
+def test_utmos_from_a_folder(tmp_path):
+    (tmp_path / "hubconf.py").write_text(
+        "class M:\n    def __call__(self, wave, rate):\n        assert wave.shape == (1, 8000) and rate == 16000\n"
+        "        return wave.abs().max()[None] * 8\ndef utmos22_strong(**_):\n    return M()\n",
+        encoding="utf-8",
+    )
+    rater = open_rater(f"utmos:{tmp_path}")
+    assert rater(TONE, 24000) == pytest.approx(4.0, abs=0.1) and rater.about == f"UTMOS22 strong, {tmp_path.name}"
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda place: open_voices(f"wavlm:{place}/none"), "no WavLM speaker model"),
+        (lambda place: UTMOS(f"{place}/none"), "UTMOS is neither in"),
+        (lambda place: open_rater("ears"), "no rater 'ears'"),
+    ],
+)
+def test_judges_that_are_absent_get_a_sentence(act, message, tmp_path):
+    with pytest.raises(MamTraError, match=message):
+        act(tmp_path)
+
+
+def test_texts_that_are_not_english(tmp_path, capsys):
+    check_english(["A naïve café, 12!", "", "№ 5 is it"])
+    (tmp_path / "s.txt").write_text("Hello.\n今天天气很好。\n", encoding="utf-8")
+    assert main(["evaluate", "mini", "--set", str(tmp_path / "s.txt"), "--whisper", "x"]) == 2
+    assert "is not English text" in " ".join(capsys.readouterr().err.split())
+
+
+SCORER = """#!{python}
+import json, sys
+import yaml
+options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+names = [entry["name"] for entry in yaml.safe_load(open(options["--score_config"]))]
+keys = [line.split()[0] for line in open(options["--pred"])]
+assert keys == [line.split()[0] for line in open(options["--text"])] and options["--io"] == "soundfile"
+if "pesq" in names:
+    sys.exit("no such metric")
+with open(options["--output_file"], "w") as file:
+    for number, key in enumerate(keys):
+        line = {{"key": key, "ref_text": "x", "utmos": 3.0 + number, "whisper_wer_delete": number, "whisper_wer_insert": 1,
+                "whisper_wer_replace": 0, "whisper_wer_equal": 4}}
+        file.write(json.dumps(line) + "\\n")
+"""
+
+
+@pytest.fixture
+def versa(tmp_path, monkeypatch):
+    """A stand-in for VERSA's scorer on the path, and a score file with sound."""
+    program = tmp_path / "bin" / "versa-score"
+    program.parent.mkdir()
+    program.write_text(SCORER.format(python=sys.executable), encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    scores = ScoreFile(tmp_path / "s.jsonl", {"system": "x"})
+    for key in "abc":
+        row = {"id": key, "reference": "the words", "heard": "the words"}
+        if key != "c":
+            write_audio(tmp_path / f"{key}.wav", TONE, 16000)
+            row["sound"] = str(tmp_path / f"{key}.wav")
+        scores.add(row)
+    return scores
+
+
+def test_versa_runs_and_is_read_back(versa, tmp_path):
+    lines = [Line("a", "t", "t", truth=tmp_path / "b.wav")]
+    out = tmp_path / "out.versa.jsonl"
+    found = run_versa(versa, lines, out, metrics=["words", "similarity", "mos"])
+    assert found == {"whisper_wer": pytest.approx(100 * 3 / 9), "utmos": 3.5}
+    work = tmp_path / "out.versa.files"
+    assert (work / "gt.scp").read_text(encoding="utf-8").split()[0] == "a"
+    assert [e["name"] for e in yaml.safe_load((work / "config.yaml").read_text())] == [
+        "whisper_wer",
+        "speaker",
+        "pseudo_mos",
+    ]
+    assert [json.loads(line)["key"] for line in out.read_text().splitlines()] == ["a", "b"]
+
+
+def test_versa_that_fails_or_is_absent(versa, tmp_path, monkeypatch, capsys):
+    config = tmp_path / "c.yaml"
+    config.write_text("- {name: pesq}\n", encoding="utf-8")
+    with pytest.raises(MamTraError, match="scorer failed: no such metric"):
+        run_versa(versa, [], tmp_path / "o.jsonl", metrics=["words"], config=config)
+    monkeypatch.setenv("PATH", "")
+    assert main(["evaluate", "truth", "--set", "sample", "--whisper", "x", "--with-versa"]) == 2
+    assert "VERSA is not installed" in " ".join(capsys.readouterr().err.split())
