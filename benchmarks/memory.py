@@ -218,8 +218,8 @@ def render(result: dict[str, Any]) -> str:
     parts = [
         "# Memory by component",
         f"{'Tiny' if result['tiny'] else 'CosyVoice 2'} sizes, MiB. Context of a stream: {CONTEXT} positions, 30 s of speech "
-        "in it. Ratios are attention to Mamba layers. `all` is without the flow's past, which only a sentence that is being streamed "
-        "has, each its own; the last column compares it with all attention. The reference implementation keeps another table of the "
+        "in it. Ratios are attention to Mamba layers. `all` is without the flow's past, which only a sentence that is being "
+        "streamed has; the last column compares it with all attention. The reference implementation keeps another table of the "
         "size of the text table, a head over text, which this package does not load.",
         table((*header, *names, "all", "against 1:0"), sums),
     ]  # fmt: skip
