@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from mamtra.audio.cfm import fixed_noise
-from mamtra.audio.conformer import align_distances
+from mamtra.audio.conformer import RelativeAttention, align_distances
 from mamtra.audio.flow import Flow, FlowConfig
 from mamtra.audio.flow_stream import FlowStream
 from mamtra.audio.masks import attention_mask
@@ -171,3 +171,29 @@ def test_noise_that_is_too_short_is_named():
     stream = FlowStream(FLOW, *voice(4), steps=1, noise=torch.randn(1, 80, 12))
     with pytest.raises(Exception, match="shorter pieces"):
         stream.push(torch.zeros(1, 20, dtype=torch.int64), final=True)
+
+
+def test_bfloat16_weights():
+    """All of it runs in the type of the weights, in one pass and by pieces; the Euler steps stay float32."""
+    half, token = build().to(torch.bfloat16), torch.arange(20)[None]
+    wanted = FLOW.inference(token, *voice(8), streaming=True, steps=2)
+    mel = half.inference(token, *voice(8), streaming=True, steps=2)
+    stream = FlowStream(half, *voice(8), steps=2)
+    pieces = torch.cat([stream.push(token[:, :12]), stream.push(token[:, 12:], final=True)], dim=2)
+    for found in (mel, pieces):
+        assert found.dtype == torch.float32
+        assert 0 < (found - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
+def test_scores_of_other_devices_start_where_memory_does(monkeypatch):
+    """Kernels for attention refuse a bias that starts in the middle of its memory."""
+    seen = []
+
+    def attend(q, k, v, attn_mask, **_):
+        seen.append((attn_mask.is_contiguous(), attn_mask.storage_offset()))
+        return q
+
+    monkeypatch.setattr("mamtra.audio.conformer.F.scaled_dot_product_attention", attend)
+    layer = RelativeAttention(16, 2, 0.0).to("meta")
+    layer(torch.empty(1, 16, 16, device="meta"), torch.empty(31, 16, device="meta"), None)
+    assert seen == [(True, 0)]

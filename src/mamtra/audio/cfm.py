@@ -35,6 +35,13 @@ def fixed_noise(mels: int) -> Tensor:
     return torch.randn(1, mels, NOISE_FRAMES, generator=torch.Generator().manual_seed(0))
 
 
+@lru_cache(maxsize=4)
+@torch.inference_mode(False)
+def fixed_noise_on(device: torch.device, mels: int) -> Tensor:
+    """`fixed_noise` on a device, kept there, so that no synthesis waits for a copy of it; shared likewise."""
+    return fixed_noise(mels).to(device)
+
+
 def cosine_schedule(u: Tensor) -> Tensor:
     """Map uniform progress in [0, 1] to flow time 1 - cos(pi u / 2), which is dense near the noise."""
     return 1 - torch.cos(u * 0.5 * math.pi)
@@ -89,7 +96,7 @@ class FlowMatching(nn.Module):
             MamTraError: when `noise` is shorter than the mel, or the mel longer than the fixed noise.
         """
         frames = seen + mu.shape[2]
-        noise = fixed_noise(mu.shape[1]) if noise is None else noise
+        noise = fixed_noise_on(mu.device, mu.shape[1]) if noise is None else noise
         if noise.shape[2] < frames:
             raise MamTraError(
                 f"The utterance has {frames} mel frames with its prompt but the noise only {noise.shape[2]}; "

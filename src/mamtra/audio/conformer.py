@@ -99,6 +99,9 @@ class RelativeAttention(nn.Module):
         bias = align_distances(torch.matmul(by_position, p)).to(v.dtype)
         if mask is not None:
             bias = bias.masked_fill(~mask, float("-inf"))
+        elif x.device.type != "cpu":
+            # The scores are a view that starts anywhere in memory; kernels of other devices want an aligned start.
+            bias = bias.contiguous()
         dropout = self.dropout if self.training else 0.0
         out = F.scaled_dot_product_attention(by_content, k, v, attn_mask=bias, dropout_p=dropout)
         return self.linear_out(out.transpose(1, 2).flatten(2))
@@ -293,7 +296,7 @@ class UpsampleConformer(nn.Module):
     def _run(
         blocks: nn.ModuleList, x: Tensor, valid: Tensor | None, chunk: int, past: Past | None, seen: int
     ) -> Tensor:
-        positions = relative_positions(x.shape[1], x.shape[2], x.device, seen)
+        positions = relative_positions(x.shape[1], x.shape[2], x.device, seen).to(x.dtype)
         mask = attention_mask(x.shape[1], valid, chunk, x.device, seen)
         for block in blocks:
             x = block(x, positions, mask, past)

@@ -92,7 +92,8 @@ class Flow(nn.Module):
 
     def speaker(self, embedding: Tensor) -> Tensor:
         """Project a speaker embedding (B, spk_embed_dim), of any length in space, to (B, mel)."""
-        return self.spk_embed_affine_layer(F.normalize(embedding, dim=1))
+        layer = self.spk_embed_affine_layer
+        return layer(F.normalize(embedding, dim=1).to(layer.weight.dtype))
 
     @torch.inference_mode()
     def inference(

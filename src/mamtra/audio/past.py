@@ -6,6 +6,8 @@ in one pass over everything, if it is handed the inputs or keys and values that 
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,6 +41,14 @@ class Past:
         joined = x if kept is None else torch.cat([kept, x], dim=2)
         self._kept[key] = joined
         return joined
+
+    def of_slot(self, layers: Container[nn.Module]) -> dict[tuple[nn.Module, str], Tensor]:
+        """What these layers remember in the current slot, by layer and name."""
+        return {key[:2]: tensor for key, tensor in self._kept.items() if key[2] == self.slot and key[0] in layers}
+
+    def replace_slot(self, kept: dict[tuple[nn.Module, str], Tensor]) -> None:
+        """Put other memories in the place of those of the current slot."""
+        self._kept |= {(*key, self.slot): tensor for key, tensor in kept.items()}
 
     def fork(self) -> Past:
         """A second stream that goes on from here."""

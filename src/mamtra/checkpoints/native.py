@@ -36,7 +36,7 @@ from torch import nn
 from mamtra.checkpoints.blank import load_strictly
 from mamtra.checkpoints.json_files import read_json, write_json
 from mamtra.checkpoints.parts import PARTS
-from mamtra.checkpoints.storage import pack, unpack
+from mamtra.checkpoints.storage import SCALE, pack, unpack
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, TensorInfo, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter
 from mamtra.errors import MamTraError
@@ -141,7 +141,16 @@ def read_tensors(path: Path, dtype: torch.dtype = torch.float32) -> dict[str, to
     Raises:
         MamTraError: missing or damaged file.
     """
-    return unpack(TensorFiles(path).load(), dtype)
+    files = TensorFiles(path)
+    kinds = {name: info.dtype for name, info in files.tensors.items()}
+    tensors: dict[str, torch.Tensor] = {}
+    for name, kind in kinds.items():
+        if name.endswith(SCALE) and kinds.get(name[: -len(SCALE)]) == torch.int8:
+            continue
+        # One by one: beside the weights in their new type there is never more than one in that of the file.
+        own = (name, name + SCALE) if kind == torch.int8 and name + SCALE in kinds else (name,)
+        tensors |= unpack({each: files.read(each) for each in own}, dtype)
+    return tensors
 
 
 def load_part(directory: str | os.PathLike, section: str, dtype: torch.dtype = torch.float32) -> nn.Module:

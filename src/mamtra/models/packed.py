@@ -130,7 +130,7 @@ class _Attention:
     def __call__(self, x: Tensor, normed: Tensor, state: AttentionState, at: int, cos: Tensor, sin: Tensor) -> Tensor:
         batch, heads, groups, dim = x.shape[0], self.query_heads, self.groups, self.head_dim
         qkv = self.qkv(normed, self.bias).view(batch, -1, dim)
-        qkv = torch.addcmul(qkv * cos, qkv.roll(dim // 2, -1), sin)
+        qkv = torch.addcmul(qkv * cos, qkv.roll(dim // 2, -1), sin).to(x.dtype)
         kv = state.kv
         kv.select(3, at).copy_(qkv.narrow(1, heads, 2 * groups).view(batch, 2, groups, dim))
         k, v = kv.narrow(3, 0, at + 1).unbind(1)

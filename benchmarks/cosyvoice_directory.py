@@ -1,0 +1,243 @@
+"""Loading a whole CosyVoice 2 directory and the model converted from it: seconds, and memory against the weights themselves.
+
+    python benchmarks/cosyvoice_directory.py [--device cpu] [--seconds 600] [--out docs/results]
+
+A directory of the published layout and sizes is made with random weights (the two ONNX files, the tokenizer and the preset speaker
+are small stand-ins), converted at 1:1, and both are loaded in float32 and bfloat16 (LM; flow and vocoder are float32 always), each
+in a process of its own, which then speaks 125 tokens (5 s). Memory is the greatest resident size beyond that of a process that has
+only imported PyTorch, once every weight was read, since files may be mapped into memory; loading must not exceed 1.15 times the
+weights. On CUDA the device's greatest allocation is noted too. Everything is made in a temporary folder (5 GB) and removed. Rows
+are written as they come.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from conversion import write_source
+from record import REPOSITORY, circumstances, footnotes, table, write_results
+
+from mamtra.audio.flow import Flow, FlowConfig
+from mamtra.audio.hift import HiFT, HiFTConfig
+from mamtra.device import pick_device
+
+BOUND = 1.15
+KINDS = ("float32", "bfloat16")
+YAML = """
+sample_rate: 24000
+llm: !new:cosyvoice.llm.llm.Qwen2LM
+    speech_token_size: 6561
+    llm_input_size: 896
+    llm_output_size: 896
+    sampling: !name:cosyvoice.utils.common.ras_sampling {top_p: 0.8, top_k: 25, win_size: 10, tau_r: 0.1}
+flow: !new:cosyvoice.flow.flow.CausalMaskedDiffWithXvec
+    input_size: 512
+    output_size: 80
+    spk_embed_dim: 192
+    output_type: 'mel'
+    vocab_size: 6561
+    input_frame_rate: 25
+    token_mel_ratio: 2
+    pre_lookahead_len: 3
+    encoder: !new:cosyvoice.transformer.upsample_encoder.UpsampleConformerEncoder
+        output_size: 512
+        attention_heads: 8
+        linear_units: 2048
+        num_blocks: 6
+        dropout_rate: 0.1
+        input_layer: 'linear'
+        input_size: 512
+        static_chunk_size: 25
+    decoder: !new:cosyvoice.flow.flow_matching.CausalConditionalCFM
+        cfm_params: !new:omegaconf.DictConfig
+            content: {sigma_min: 1.0e-06, solver: 'euler', t_scheduler: 'cosine', inference_cfg_rate: 0.7}
+        estimator: !new:cosyvoice.flow.decoder.CausalConditionalDecoder
+            channels: [256]
+            attention_head_dim: 64
+            n_blocks: 4
+            num_mid_blocks: 12
+            num_heads: 8
+hift: !new:cosyvoice.hifigan.generator.HiFTGenerator
+    in_channels: 80
+    base_channels: 512
+    nb_harmonics: 8
+    sampling_rate: 24000
+    nsf_alpha: 0.1
+    nsf_sigma: 0.003
+    nsf_voiced_threshold: 10
+    upsample_rates: [8, 5, 3]
+    upsample_kernel_sizes: [16, 11, 7]
+    istft_params: {n_fft: 16, hop_len: 4}
+    resblock_kernel_sizes: [3, 7, 11]
+    resblock_dilation_sizes: [[1, 3, 5], [1, 3, 5], [1, 3, 5]]
+    source_resblock_kernel_sizes: [7, 7, 11]
+    source_resblock_dilation_sizes: [[1, 3, 5], [1, 3, 5], [1, 3, 5]]
+    lrelu_slope: 0.1
+    audio_limit: 0.99
+    f0_predictor: !new:cosyvoice.hifigan.f0_predictor.ConvRNNF0Predictor {cond_channels: 512}
+"""
+WORK = """
+import json, resource, sys, time
+import torch
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+directory, kind, device = sys.argv[1:]
+idle = peak()
+import itertools
+from pathlib import Path
+from mamtra.checkpoints.open_model import open_model
+from mamtra.engine.decode import generate
+from mamtra.token2wav import codes_to_samples
+from mamtra.voices import Voice, VoiceShelf
+began = time.perf_counter()
+model = open_model(Path(directory), device, getattr(torch, kind))
+parts = model.lm, model.flow, model.vocoder
+if device != "cpu":
+    torch.cuda.synchronize()
+found = {"load_seconds": time.perf_counter() - began, "idle_bytes": idle, "mapped_peak_bytes": peak() - idle}
+for part in parts:
+    for weight in part.parameters():
+        weight.view(torch.uint8).amax() if weight.dim() else weight.item()
+found["load_peak_bytes"] = peak() - idle
+found["weight_bytes"] = sum(p.nbytes for part in parts for p in part.parameters())
+if device != "cpu":
+    found["device_load_peak_bytes"] = torch.cuda.max_memory_allocated()
+voice = (Voice.preset("ann", model.speakers["ann"], model.voice_space) if model.speakers
+         else Voice.load(VoiceShelf(directory).path("ann")))
+began = time.perf_counter()
+codes = list(itertools.islice(generate(model.lm, range(100), step=model.lm_step,
+                                       generator=torch.Generator().manual_seed(0)), 125))
+samples = codes_to_samples(model, voice, codes, seed=0)
+found |= {"speak_seconds": time.perf_counter() - began, "tokens": len(codes), "audio_seconds": len(samples) / 24000}
+found["speak_peak_bytes"] = peak() - idle
+if device != "cpu":
+    found["device_speak_peak_bytes"] = torch.cuda.max_memory_allocated()
+print(json.dumps(found))
+"""
+
+
+def write_directory(directory: Path) -> None:
+    """CosyVoice 2 as it is published, with random weights."""
+    sys.path.append(str(REPOSITORY))
+    from tests.tiny_onnx import write_onnx_files
+
+    write_source(directory)
+    backbone = directory / "CosyVoice-BlankEN"
+    (backbone / "vocab.json").write_text(json.dumps({unit: i for i, unit in enumerate("etaoinshrdlucmfwyg.Ġ")}))
+    (backbone / "tokenizer_config.json").write_text("{}")
+    (backbone / "merges.txt").write_text("#version: 0.2\n")
+    (directory / "cosyvoice2.yaml").write_text(YAML)
+    torch.manual_seed(0)
+    torch.save(Flow(FlowConfig()).state_dict(), directory / "flow.pt")
+    vocoder = HiFT(HiFTConfig()).state_dict()
+    torch.save({f"generator.{name}": value for name, value in vocoder.items()}, directory / "hift.pt")
+    speaker = {
+        "embedding": torch.randn(1, 192),
+        "prompt_text": torch.arange(6, dtype=torch.int32)[None],
+        "flow_prompt_speech_token": torch.arange(50, dtype=torch.int32)[None],
+        "prompt_speech_feat": torch.randn(1, 100, 80) - 5,
+    }
+    torch.save({"ann": speaker}, directory / "spk2info.pt")
+    write_onnx_files(directory, 192)
+
+
+def convert(source: Path, made: Path) -> None:
+    import mamtra
+    from mamtra.models.plan import LayerPlan
+
+    mamtra.convert(source, made, LayerPlan.from_ratio(24, "1:1"))
+
+
+def apart(function: Any, *args: Any) -> None:
+    """Run in a process of its own: Linux counts what a parent held when it forked as memory of the child."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=args)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{function.__name__} failed")
+
+
+def run_once(directory: Path, kind: str, device: str, threads: int) -> dict[str, Any]:
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    done = subprocess.run(
+        [sys.executable, "-c", WORK, str(directory), kind, device], capture_output=True, text=True, env=environment
+    )
+    if done.returncode:
+        return {"failed": (done.stderr.strip().splitlines() or ["killed"])[-1][:200]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page, from the record alone."""
+
+    def mib(value: int | None) -> str:
+        return "-" if value is None else f"{value / 2**20:,.0f}"
+
+    lines = []
+    for row in result["rows"]:
+        if "failed" in row:
+            lines.append((row["directory"], row["precision"], row["failed"], *[""] * 8))
+            continue
+        weights, load = row["weight_bytes"], row["load_peak_bytes"]
+        of_device = row.get("device_load_peak_bytes")
+        lines.append((
+            row["directory"], row["precision"], f"{row['load_seconds']:.1f}", mib(weights), mib(load), f"{load / weights:.2f}",
+            mib(of_device), "-" if of_device is None else f"{of_device / weights:.2f}", mib(row["speak_peak_bytes"]),
+            f"{row['audio_seconds']:.1f}", f"{row['speak_seconds']:.1f}",
+        ))  # fmt: skip
+    return "\n\n".join([
+        "# A CosyVoice 2 directory, as published and converted",
+        f"Random weights at full size on {result['device']}; the converted one is a 1:1 hybrid. Memory in MiB beyond a process "
+        f"that has only imported PyTorch; loading should need at most {BOUND} times the weights.",
+        table(
+            ("directory", "LM", "load, s", "weights", "load, peak", "of weights", "device, peak", "of weights", "speaking, peak",
+             "speech, s", "in s"),
+            lines,
+        ),
+        "## How it was measured",
+        footnotes(result),
+    ]) + "\n"  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", help="CUDA where there is one, else the CPU")
+    parser.add_argument("--seconds", type=float, default=600.0, help="no row begins later")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder")
+    args = parser.parse_args(argv)
+    began, device = time.perf_counter(), pick_device(args.device)
+    path = args.out / "cosyvoice_directory.json"
+    result: dict[str, Any] = {
+        "benchmark": "cosyvoice_directory",
+        **circumstances(sys.argv, args.threads),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU",
+        "bound": BOUND, "rows": [],
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"as published": Path(folder) / "published", "converted": Path(folder) / "converted"}
+        apart(write_directory, places["as published"])
+        for name, place in places.items():
+            if name == "converted":
+                apart(convert, places["as published"], place)
+            for kind in KINDS:
+                if time.perf_counter() - began > args.seconds:
+                    break
+                row = {"directory": name, "precision": kind, **run_once(place, kind, device.type, args.threads)}
+                result["rows"].append(row)
+                print(row, file=sys.stderr, flush=True)
+                write_results(path, result, render(result))
+    print(path.with_suffix(".md"))
+
+
+if __name__ == "__main__":
+    main()

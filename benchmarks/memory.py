@@ -1,0 +1,276 @@
+"""Memory by component at CosyVoice 2's sizes: weights, what streams remember, and what computing takes on top.
+
+    python benchmarks/memory.py [--device cuda] [--seconds 60] [--out docs/results] [--streams 1,64] [--tiny]
+
+For all attention and the hybrids 1:1, 1:5 and 1:11, in float32 and bfloat16 (vocoder and recurrent states are float32 in both): the
+sum of the bytes of the tensors, laid out without memory behind them, and on CUDA beside it what PyTorch's allocator says it gave.
+Each stream has a context of 30 s of speech, 100 text ids and the two marks. ``a decode step`` is one step of all streams, ``10 s
+of sound`` flow and vocoder of one utterance with a prompt of 3 s: the greatest allocation less what was there before. ``flow's
+past`` is what one such utterance keeps while it is streamed. On a CPU the resident size of the process is noted once the weights
+are there. Weights are random. Rows are written as they come.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from record import circumstances, footnotes, table, write_results
+from torch import nn
+
+from mamtra.analysis.memory import CacheTypes, kv_bytes_per_token, state_bytes
+from mamtra.analysis.presets import cosyvoice2_config
+from mamtra.analysis.shapes import blueprint_of
+from mamtra.audio.flow import Flow, FlowConfig
+from mamtra.audio.flow_stream import FlowStream
+from mamtra.audio.hift import HiFT, HiFTConfig
+from mamtra.checkpoints.blank import build_blank
+from mamtra.device import pick_device
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.plan import LayerPlan
+from mamtra.models.speech_lm import SpeechLM
+
+RATIOS = ("1:0", "1:1", "1:5", "1:11")
+TYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+CONTEXT = 30 * 25 + 100 + 2
+PROMPT, TOKENS = 75, 250
+TINY_LM = {
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 12, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "head_dim": 16, "text_vocab_size": 50,
+}  # fmt: skip
+TINY_FLOW = {
+    "input_size": 32, "encoder_heads": 2, "encoder_ffn": 32, "encoder_blocks": 1, "encoder_up_blocks": 1,
+    "estimator_channels": 16, "estimator_heads": 2, "estimator_head_dim": 8, "estimator_n_blocks": 1, "estimator_mid_blocks": 1,
+}  # fmt: skip
+WEIGHTS = ("layers", "text table", "speech tables and head", "flow", "vocoder")
+
+
+def config_of(ratio: str, tiny: bool) -> SpeechLMConfig:
+    base = SpeechLMConfig(**TINY_LM) if tiny else cosyvoice2_config()
+    return base.model_copy(update={"layer_types": LayerPlan.from_ratio(base.num_hidden_layers, ratio).layer_types})
+
+
+def networks(config: SpeechLMConfig, dtype: torch.dtype, tiny: bool, device: torch.device) -> dict[str, nn.Module]:
+    """LM, flow and vocoder; on a device with memory every weight is small and finite."""
+    with torch.device(device):
+        made = {
+            "lm": build_blank(lambda: SpeechLM(config)).to(dtype),
+            "flow": build_blank(lambda: Flow(FlowConfig(**(TINY_FLOW if tiny else {})))).to(dtype),
+            "vocoder": build_blank(
+                lambda: HiFT(HiFTConfig(**({"base_channels": 16, "f0_channels": 8} if tiny else {})))
+            ),
+        }
+    made["vocoder"].remove_weight_norm()
+    for module in made.values():
+        module.eval().requires_grad_(False)
+        for parameter in module.parameters():
+            parameter.fill_(0.01)
+    return made
+
+
+def parts_of(nets: dict[str, nn.Module]) -> dict[str, list[torch.Tensor]]:
+    """Tensors by component of the weights."""
+    lm = nets["lm"]
+    named = dict(lm.named_parameters())
+    text = [p for name, p in named.items() if name.startswith("model.embed_tokens")]
+    layers = [p for name, p in named.items() if name.startswith("model.") and "embed_tokens" not in name]
+    tables = [p for name, p in named.items() if not name.startswith("model.")]
+    others = (list(nets[name].state_dict().values()) for name in ("flow", "vocoder"))
+    return dict(zip(WEIGHTS, (layers, text, tables, *others), strict=True))
+
+
+def size(tensors: list[torch.Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def flow_past_bytes(config: FlowConfig, frames: int, dtype: torch.dtype, steps: int = 10) -> int:
+    """Keys and values of the flow's attention for so many frames: encoder, and estimator with guidance at every step."""
+    layers = config.estimator_n_blocks * (config.estimator_mid_blocks + 2)
+    estimator = steps * 2 * layers * 2 * config.estimator_heads * config.estimator_head_dim * frames
+    blocks = config.encoder_blocks * frames // config.token_mel_ratio + config.encoder_up_blocks * frames
+    return (estimator + blocks * 2 * config.input_size) * dtype.itemsize
+
+
+def computed(ratio: str, kind: str, streams: int, tiny: bool) -> dict[str, int]:
+    """Bytes of the tensors, without making any, and by the formulas of `mamtra.analysis` for what streams remember."""
+    config, dtype = config_of(ratio, tiny), TYPES[kind]
+    nets = networks(config, dtype, tiny, torch.device("meta"))
+    found = {name: size(tensors) for name, tensors in parts_of(nets).items()}
+    blueprint, types = blueprint_of(config, ratio), CacheTypes(cache=kind, state="float32")
+    found["keys and values"] = streams * CONTEXT * kv_bytes_per_token(blueprint, config.plan, types)
+    found["Mamba states"] = streams * state_bytes(blueprint, config.plan, types)
+    frames = nets["flow"].config.token_mel_ratio * (PROMPT + TOKENS)
+    found["flow's past"] = flow_past_bytes(nets["flow"].config, frames, dtype)
+    return found
+
+
+class Meter:
+    """What CUDA's allocator has given since the meter was last asked."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.before, self.top = device, 0, 0
+        self.since()
+
+    def since(self) -> int:
+        torch.cuda.synchronize(self.device)
+        before, self.before = self.before, torch.cuda.memory_allocated(self.device)
+        return self.before - before
+
+    def peak(self, work: Callable[[], Any]) -> int:
+        """Greatest allocation during the work beyond what was there."""
+        torch.cuda.synchronize(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        work()
+        torch.cuda.synchronize(self.device)
+        top = torch.cuda.max_memory_allocated(self.device)
+        self.top = max(self.top, top)
+        return top - before
+
+
+@torch.inference_mode()
+def measured(ratio: str, kind: str, streams: int, tiny: bool, device: torch.device) -> dict[str, int]:
+    """What the allocator says of each component."""
+    config, dtype = config_of(ratio, tiny), TYPES[kind]
+    gc.collect()
+    torch.cuda.empty_cache()
+    meter = Meter(device)
+    start = meter.before
+    nets = networks(config, dtype, tiny, device)
+    gc.collect()
+    found = {"weights, all": meter.since()}
+    state = nets["lm"].init_state(streams, CONTEXT + 1)
+    found["state, all"] = meter.since()
+    state.length = CONTEXT
+    x = torch.zeros(streams, config.hidden_size, device=device, dtype=dtype)
+    found["a decode step"] = meter.peak(lambda: nets["lm"].next_logits(x, state))
+    flow, vocoder = nets["flow"], nets["vocoder"]
+    token = torch.zeros(1, TOKENS, dtype=torch.int64, device=device)
+    ratio_ = flow.config.token_mel_ratio
+    prompt = (
+        torch.zeros(1, PROMPT, dtype=torch.int64, device=device),
+        torch.zeros(1, ratio_ * PROMPT, flow.config.output_size, device=device),
+        torch.ones(1, flow.config.spk_embed_dim, device=device),
+    )
+    found["10 s of sound"] = meter.peak(lambda: vocoder.inference(flow.inference(token, *prompt)))
+    if streams == 1:
+        stream = FlowStream(flow, *prompt)
+        meter.since()
+        stream.push(token)
+        stream.push(token[:, :0], final=True)
+        found["flow's past"] = meter.since()
+    found["reserved"] = torch.cuda.memory_reserved(device)
+    found["peak above the start"] = meter.top - start
+    return found
+
+
+def resident() -> int | None:
+    """Resident bytes of this process, where the system tells."""
+    path = Path("/proc/self/status")
+    if not path.exists():
+        return None
+    line = next(line for line in path.read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024
+
+
+def resident_of(ratio: str, kind: str, streams: int, tiny: bool) -> int | None:
+    """Growth of the resident size by weights and state."""
+    gc.collect()
+    before = resident()
+    nets = networks(config_of(ratio, tiny), TYPES[kind], tiny, torch.device("cpu"))
+    state = nets["lm"].init_state(streams, CONTEXT)
+    for layer in state.layers:
+        for tensor in vars(layer).values():
+            tensor.fill_(0)
+    after = resident()
+    return None if before is None or after is None else after - before
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page, from the record alone."""
+    names = (*WEIGHTS, "keys and values", "Mamba states", "flow's past")
+
+    def mib(value: int | None) -> str:
+        return "-" if value is None else f"{value / 2**20:,.1f}"
+
+    sums, seen, base = [], [], {}
+    for row in result["rows"]:
+        bytes_, about = row["computed"], (row["precision"], row["streams"], row["ratio"])
+        total = sum(bytes_[name] for name in names if name != "flow's past")
+        base.setdefault(about[:2], total)
+        sums.append(
+            (*about, *(mib(bytes_[name]) for name in names), mib(total), f"{100 * total / base[about[:2]] - 100:+.1f}%")
+        )
+        if "failed" in row:
+            seen.append((*about, row["failed"]))
+        elif row.get("measured"):
+            found = row["measured"]
+            seen.append((*about, *(mib(found.get(name)) for name in MEASURED)))
+        elif row.get("resident") is not None:
+            seen.append((*about, mib(row["resident"])))
+    header = ("precision", "streams", "ratio")
+    parts = [
+        "# Memory by component",
+        f"{'Tiny' if result['tiny'] else 'CosyVoice 2'} sizes, MiB. Context of a stream: {CONTEXT} positions, 30 s of speech "
+        "in it. Ratios are attention to Mamba layers. `all` is without the flow's past, which only a sentence that is being "
+        "streamed has; the last column compares it with all attention. The reference implementation keeps another table of the "
+        "size of the text table, a head over text, which this package does not load.",
+        table((*header, *names, "all", "against 1:0"), sums),
+    ]  # fmt: skip
+    if seen:
+        titles = MEASURED if result["device"] != "CPU" else ("resident",)
+        parts += [f"## Measured on {result['device']}", table((*header, *titles), seen)]
+    left = result["planned"] - len(result["rows"])
+    if left:
+        parts.append(f"The time was up before {left} of {result['planned']} rows.")
+    return "\n\n".join([*parts, "## How it was measured", footnotes(result)]) + "\n"
+
+
+MEASURED = (
+    "weights, all", "state, all", "a decode step", "10 s of sound", "flow's past", "reserved", "peak above the start",
+)  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all rows; the one begun last is finished")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder")
+    parser.add_argument("--streams", default="1,64")
+    parser.add_argument("--tiny", action="store_true", help="thin networks, to try the script")
+    args = parser.parse_args(argv)
+    began, device = time.perf_counter(), pick_device(args.device)
+    plan = [(k, int(n), r) for k in TYPES for n in args.streams.split(",") for r in RATIOS]
+    path = args.out / "memory.json"
+    result: dict[str, Any] = {
+        "benchmark": "memory",
+        **circumstances(sys.argv, torch.get_num_threads()),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "tiny": args.tiny, "planned": len(plan), "rows": [],
+    }  # fmt: skip
+    for kind, streams, ratio in plan:
+        if time.perf_counter() - began > args.seconds:
+            break
+        row: dict[str, Any] = {"precision": kind, "streams": streams, "ratio": ratio}
+        row["computed"] = computed(ratio, kind, streams, args.tiny)
+        try:
+            if device.type == "cuda":
+                row["measured"] = measured(ratio, kind, streams, args.tiny, device)
+            else:
+                row["resident"] = resident_of(ratio, kind, streams, args.tiny)
+        except RuntimeError as error:  # out of memory too: the other rows are still worth having
+            row["failed"] = str(error).splitlines()[0][:200]
+        result["rows"].append(row)
+        print(row, file=sys.stderr, flush=True)
+        write_results(path, result, render(result))
+    print(path.with_suffix(".md"))
+
+
+if __name__ == "__main__":
+    main()
