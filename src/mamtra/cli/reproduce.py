@@ -70,6 +70,7 @@ def reproduce(
     side_by_side: int = typer.Option(1, "--side-by-side", min=1, help="Trainings that share the device."),
     listeners: int = typer.Option(1, "--listeners", min=1, help="Processes that let students speak and transcribe it."),
     keep: bool = typer.Option(False, "--keep-students", help="Keep the trained students, not their figures alone."),
+    as_is: bool = typer.Option(False, "--as-is", help="Train nothing; show what the finished trainings give."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only list the trainings, and which are done."),
     as_json: bool = typer.Option(False, "--json", help="Print the data as JSON, by name."),
 ) -> None:
@@ -93,7 +94,9 @@ def reproduce(
 
         trainings = read_experiments(config, changes or ()), work or directory / "cells"
         options = {"side_by_side": side_by_side, "listeners": listeners, "keep": keep}
-        if not _make_cells([name for name in chosen if STUDIES[name].cells], *trainings, dry_run=dry_run, **options):
+        if not as_is and not _make_cells(
+            [name for name in chosen if STUDIES[name].cells], *trainings, dry_run=dry_run, **options
+        ):
             return
     found = {}
     for name in chosen:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mamtra.analysis.study import StudyResult, markdown_table
+from mamtra.errors import MamTraError
 from mamtra.experiments.cells import Cell, student_cell, teacher_cell
-from mamtra.experiments.results import Measured, rank_correlation, read_cells, stamp_of
+from mamtra.experiments.results import Measured, made_by, rank_correlation, read_cells, show_made_by
 from mamtra.experiments.settings import ExperimentSettings
 
 TITLE = "Figure 4: strategies and ratios after the same training"
@@ -32,30 +33,41 @@ def cells(settings: ExperimentSettings) -> list[Cell]:
 
 
 def study(settings: ExperimentSettings, work: Path) -> StudyResult:
-    """The figure from cells that are done."""
+    """The figure from the cells that are done.
+
+    Raises:
+        MamTraError: none is, or the teacher is not.
+    """
     found = {plan: read_cells(members, work) for plan, members in groups(settings).items()}
     teacher = found.pop(None)
-    rows = [_row(plan, measured) for plan, measured in found.items()]
+    students = {plan: measured for plan, measured in found.items() if measured is not None}
+    if teacher is None or not students:
+        raise MamTraError(f"{work} holds no finished training of this figure.")
+    rows = [_row(plan, measured) for plan, measured in students.items()]
     names = [name for name in ("ce", "wer") if name in teacher.pairs]
     data = {
         "teacher": {name: teacher.figure(name).content() for name in names},
         "cells": [
-            {"strategy": s, "ratio": r, "steps": m.steps, **{name: m.figure(name).content() for name in names}}
-            for (s, r), m in found.items()
+            {"strategy": s, "ratio": r, "steps": m.steps, **{n: m.figure(n).content() for n in names if n in m.pairs}}
+            for (s, r), m in students.items()
         ],
-        "heard_by": stamp_of(cells(settings), work),
+        "missing": [" ".join(plan) for plan in found if plan not in students],
+        **made_by(cells(settings), work),
         "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "fig4"}),
         "rows": rows,
     }
-    page = [_table(settings, found, teacher, name) for name in names]
-    if "wer" in names:
-        ce, wer = ([m.figure(name).value for m in found.values()] for name in ("ce", "wer"))
+    page = [_table(settings, students, teacher, name) for name in names]
+    heard = [m for m in students.values() if "wer" in m.pairs]
+    if len(heard) > 2:
+        ce, wer = ([m.figure(name).value for m in heard] for name in ("ce", "wer"))
         rho, (low, high) = rank_correlation(ce, wer)
-        data["rank_correlation"] = {"value": rho, "ci95": [low, high]}
+        data["rank_correlation"] = {"value": rho, "ci95": [low, high], "plans": len(heard)}
         page.append(
-            f"Rank correlation of cross entropy and word error rate over the plans: {rho:.2f} [{low:.2f}, {high:.2f}]."
+            f"Rank correlation of cross entropy and word error rate over {len(heard)} plans: {rho:.2f} "
+            f"[{low:.2f}, {high:.2f}]."
         )
-    return StudyResult("fig4", TITLE, data, rows, "\n\n".join(page), lambda path: _draw(found, teacher, names, path))
+    page.append(show_made_by(data))
+    return StudyResult("fig4", TITLE, data, rows, "\n\n".join(page), lambda path: _draw(students, teacher, names, path))
 
 
 def _row(plan: Plan, measured: Measured) -> dict[str, object]:
@@ -64,7 +76,7 @@ def _row(plan: Plan, measured: Measured) -> dict[str, object]:
         figure = measured.figure(name)
         if figure is not None:
             row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-            row["seeds"] = len(figure.seeds)
+            row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
     return row | {"without_sound": measured.without_sound, "steps": measured.steps}
 
 
@@ -74,11 +86,15 @@ def _table(settings: ExperimentSettings, found: dict[Plan, Measured], teacher: M
         "ce": "Cross entropy, nats a speech token on held-out utterances",
         "wer": "Word error rate, %",
     }[name]
-    best = {r: min(found[s, r].figure(name).value for s in grid.strategies) for r in grid.ratios}
+    figures = {plan: figure for plan, m in found.items() if (figure := m.figure(name)) is not None}
+    whole = teacher.figure(name).count
+    best = {r: min((f.value for (_, ratio), f in figures.items() if ratio == r), default=0.0) for r in grid.ratios}
 
     def cell(strategy: str, ratio: str) -> str:
-        figure = found[strategy, ratio].figure(name)
-        shown = figure.show(digits)
+        figure = figures.get((strategy, ratio))
+        if figure is None:
+            return ""
+        shown = figure.show(digits, whole)
         return f"**{shown}**" if figure.value == best[ratio] else shown
 
     rows = [(s, *(cell(s, r) for r in grid.ratios)) for s in grid.strategies]
@@ -95,8 +111,9 @@ def _draw(found: dict[Plan, Measured], teacher: Measured, names: list[str], path
         canvas = Canvas(figsize=(4.8 * len(names), 4.2), layout="constrained")
         for axes, name in zip(canvas.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             for place, strategy in enumerate(strategies):
-                figures = [found[strategy, ratio].figure(name) for ratio in ratios]
-                at = [i + (place - len(strategies) / 2) * 0.05 for i in range(len(ratios))]
+                there = [i for i, r in enumerate(ratios) if (strategy, r) in found and name in found[strategy, r].pairs]
+                figures = [found[strategy, ratios[i]].figure(name) for i in there]
+                at = [i + (place - len(strategies) / 2) * 0.05 for i in there]
                 values = [f.value for f in figures]
                 spread = [[f.value - f.low for f in figures], [f.high - f.value for f in figures]]
                 axes.errorbar(at, values, spread, label=strategy, marker="o", markersize=3, linewidth=1, elinewidth=0.6)

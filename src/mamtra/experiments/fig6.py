@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from mamtra.analysis.study import StudyResult, markdown_table
+from mamtra.errors import MamTraError
 from mamtra.experiments.cells import Cell, student_cell, teacher_cell
-from mamtra.experiments.results import Measured, read_cells, stamp_of
+from mamtra.experiments.results import Measured, made_by, read_cells, show_made_by
 from mamtra.experiments.settings import ExperimentSettings
 
+HEADS = {"ce": ("nats a token", 3), "wer": ("WER %", 1), "cer": ("CER %", 1)}
 TITLE = "Figure 6: what the weight transfer is worth"
 
 
@@ -32,34 +34,33 @@ def cells(settings: ExperimentSettings) -> list[Cell]:
 
 
 def study(settings: ExperimentSettings, work: Path) -> StudyResult:
-    """The figure from cells that are done."""
-    found = {init: read_cells(members, work) for init, members in groups(settings).items()}
-    teacher = found.pop(None)
-    names = [name for name in ("ce", "wer", "cer") if name in teacher.pairs]
-    first = next(iter(found.values()))
+    """The figure from the cells that are done.
+
+    Raises:
+        MamTraError: none is, or the teacher is not.
+    """
+    every = {init: read_cells(members, work) for init, members in groups(settings).items()}
+    teacher = every.pop(None)
+    found = {init: measured for init, measured in every.items() if measured is not None}
+    if teacher is None or not found:
+        raise MamTraError(f"{work} holds no finished training of this figure.")
+    names = [name for name in HEADS if all(name in measured.pairs for measured in found.values())]
+    (start, first), *_ = found.items()
     rows = []
     for init, measured in found.items():
         row: dict[str, object] = {"init": init, "steps": measured.steps, "without_sound": measured.without_sound}
         for name in names:
             figure = measured.figure(name)
-            row |= {
-                name: figure.value,
-                f"{name}_low": figure.low,
-                f"{name}_high": figure.high,
-                "seeds": len(figure.seeds),
-            }
+            row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+            row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
         rows.append(row)
     table = markdown_table(
-        (
-            "beginning",
-            *(_HEADS[name] for name in names),
-            *(f"{_HEADS[name]}, less {next(iter(found))}" for name in names),
-        ),
+        ("beginning", *(HEADS[n][0] for n in names), *(f"{HEADS[n][0]}, less {start}" for n in names)),
         [
             (
                 init,
-                *(measured.figure(name).show(_DIGITS[name]) for name in names),
-                *("" if measured is first else measured.less(name, first).show(_DIGITS[name]) for name in names),
+                *(measured.figure(n).show(HEADS[n][1], first.figure(n).count) for n in names),
+                *("" if measured is first else measured.less(n, first).show(HEADS[n][1]) for n in names),
             )
             for init, measured in found.items()
         ],
@@ -73,8 +74,9 @@ def study(settings: ExperimentSettings, work: Path) -> StudyResult:
     data = {
         "beginnings": {i: {name: m.figure(name).content() for name in names} for i, m in found.items()},
         "teacher": {name: teacher.figure(name).content() for name in names},
+        "missing": [init for init in every if init not in found],
         "curves": curves,
-        "heard_by": stamp_of(cells(settings), work),
+        **made_by(cells(settings), work),
         "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "fig6"}),
         "rows": rows,
     }
@@ -82,12 +84,9 @@ def study(settings: ExperimentSettings, work: Path) -> StudyResult:
         table,
         "Nats a token on held-out utterances during the training (first seed); the teacher: " + teacher.figure("ce").show(3),
         course,
+        show_made_by(data),
     ])  # fmt: skip
     return StudyResult("fig6", TITLE, data, rows, page, lambda path: _draw(found, teacher, path))
-
-
-_HEADS = {"ce": "nats a token", "wer": "WER %", "cer": "CER %"}
-_DIGITS = {"ce": 3, "wer": 1, "cer": 1}
 
 
 def _draw(found: dict[str, Measured], teacher: Measured, path: Path) -> None:

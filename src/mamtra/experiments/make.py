@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+import mamtra
 from mamtra.audio.io import write_audio
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.json_files import write_json
@@ -59,7 +60,10 @@ def make_student(cell: Cell, folder: Path) -> None:
     if not (folder / HELD_OUT).is_file():
         nats = held_out_nats(cell.training(folder), directory)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / HELD_OUT, {"nats": nats[:, 0].tolist(), "tokens": nats[:, 1].tolist()})
+        write_json(
+            folder / HELD_OUT,
+            {"made_on": _machine(cell.training(folder)), "nats": nats[:, 0].tolist(), "tokens": nats[:, 1].tolist()},
+        )
 
 
 def forget_student(folder: Path) -> None:
@@ -96,6 +100,12 @@ def listen_to(cell: Cell, folder: Path, listen: ListenSettings) -> None:
 def lines_of(listen: ListenSettings) -> TestSet:
     """What is said."""
     return read_set(listen.set, listen.utterances)
+
+
+def _machine(config: DistillConfig) -> str:
+    device = pick_device(config.run.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return f"{name}, torch {torch.__version__}, mamtra {mamtra.__version__}"
 
 
 def _directory(cell: Cell, folder: Path) -> Path:

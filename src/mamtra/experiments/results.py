@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,36 +23,49 @@ RULE = "english"
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, its 95% bootstrap interval, and its value for every seed."""
+    """A figure, its 95% bootstrap interval, its value for every seed, and over how many sequences or utterances it goes."""
 
     value: float
     low: float
     high: float
     seeds: tuple[float, ...]
+    count: int
 
-    def show(self, digits: int) -> str:
-        """Such as 4.1 [3.2, 5.0]."""
-        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+    def show(self, digits: int, whole: int | None = None) -> str:
+        """Such as 4.1 [3.2, 5.0]; with the count where that is less than the whole."""
+        part = f" (of {self.count})" if whole and self.count < whole else ""
+        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]{part}"
 
     def content(self) -> dict[str, Any]:
         """For JSON."""
-        return {"value": self.value, "ci95": [self.low, self.high], "seeds": list(self.seeds)}
+        return {"value": self.value, "ci95": [self.low, self.high], "seeds": list(self.seeds), "count": self.count}
+
+
+class Pair(NamedTuple):
+    """Parts and wholes of a figure, each (seeds, n), by which sequences or utterances: nats and tokens, errors and words, ..."""
+
+    names: list[str]
+    parts: np.ndarray
+    wholes: np.ndarray
+
+    def only(self, names: Sequence[str]) -> Pair:
+        """Of some of the utterances."""
+        chosen = [self.names.index(name) for name in names]
+        return Pair(list(names), self.parts[:, chosen], self.wholes[:, chosen])
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Parts and wholes of every figure, each (seeds, n): nats and tokens a sequence, errors and words an utterance, ...
+    """What cells gave that differ in their seeds alone.
 
     Attributes:
-        pairs: by the name of the figure: parts, wholes.
-        scales: by which a ratio is multiplied, by the name of the figure.
+        pairs: by the name of the figure.
         without_sound: utterances of which there is no sound, all seeds together.
         steps: optimiser steps of the training, 0 where there was none.
         curve: (step, nats a token) on held-out utterances during the first seed's training.
     """
 
-    pairs: dict[str, tuple[np.ndarray, np.ndarray]]
-    scales: dict[str, float]
+    pairs: dict[str, Pair]
     without_sound: int
     steps: int
     curve: tuple[tuple[int, float], ...]
@@ -61,53 +74,86 @@ class Measured:
         """A figure over all seeds, resampled over sequences or utterances; None where it was not measured."""
         if name not in self.pairs:
             return None
-        parts, wholes = self.pairs[name]
-        scale = self.scales[name]
-        low, high = interval(scale * ratio(parts.sum(0), wholes.sum(0), draws(parts.shape[1])))
+        names, parts, wholes = self.pairs[name]
+        scale = _SCALES.get(name, 1.0)
+        low, high = interval(scale * ratio(parts.sum(0), wholes.sum(0), draws(len(names))))
         each = tuple(float(scale * ratio(p, w)) for p, w in zip(parts, wholes, strict=True))
-        return Figure(float(scale * ratio(parts.sum(0), wholes.sum(0))), low, high, each)
+        return Figure(float(scale * ratio(parts.sum(0), wholes.sum(0))), low, high, each, len(names))
 
     def less(self, name: str, other: Measured) -> Figure | None:
-        """This figure less that of another, paired by utterance; None where either was not measured."""
+        """This figure less that of another, over the utterances that both have; None where there are none."""
         if name not in self.pairs or name not in other.pairs:
             return None
-        (mine, my_wholes), (theirs, their_wholes) = self.pairs[name], other.pairs[name]
-        scale = self.scales[name]
+        shared = [one for one in self.pairs[name].names if one in set(other.pairs[name].names)]
+        if not shared:
+            return None
+        mine, theirs = self.pairs[name].only(shared), other.pairs[name].only(shared)
+        scale = _SCALES.get(name, 1.0)
         value, (low, high) = difference(
-            scale * theirs.sum(0) / len(theirs), their_wholes.sum(0) / len(theirs),
-            scale * mine.sum(0) / len(mine), my_wholes.sum(0) / len(mine),
-        )  # fmt: skip
-        return Figure(value, low, high, ())
+            scale * theirs.parts.mean(0), theirs.wholes.mean(0), scale * mine.parts.mean(0), mine.wholes.mean(0)
+        )
+        return Figure(value, low, high, (), len(shared))
 
 
-def read_cells(cells: Sequence[Cell], work: Path) -> Measured:
-    """The figures of some cells that differ in their seeds alone; all of them are done."""
-    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+_SCALES = {"wer": 100.0, "cer": 100.0}
+_RATED = ("mos", "similarity_to_prompt", "similarity_to_truth")
+
+
+def read_cells(cells: Sequence[Cell], work: Path) -> Measured | None:
+    """The figures of some cells that differ in their seeds alone, of those that are made; None where none is.
+
+    Utterances that not all seeds have been heard with are left out.
+    """
+    made = [cell for cell in cells if (work / cell.name / HELD_OUT).is_file()]
+    if not made:
+        return None
+    found: dict[str, list[Pair]] = {}
     silent = 0
-    for cell in cells:
+    for cell in made:
         folder = work / cell.name
         held = read_json(folder / HELD_OUT)
-        found.setdefault("ce", []).append((np.array(held["nats"]), np.array(held["tokens"])))
+        nats = np.array([held["nats"], held["tokens"]])
+        found.setdefault("ce", []).append(_pair(map(str, range(nats.shape[1])), *nats))
         if not (folder / SCORES).is_file():
             continue
-        scores = read_scores(folder / SCORES)
-        rows = [scores.rows[name] for name in sorted(scores.rows)]
-        silent += sum("error" in row for row in rows)
-        found.setdefault("wer", []).append(arrays(word_counts(rows, RULE)))
-        found.setdefault("cer", []).append(arrays(char_counts(rows, RULE)))
-        for name in ("mos", "similarity_to_prompt", "similarity_to_truth"):
-            if any(name in row for row in rows):
-                there = np.array([float(name in row) for row in rows])
-                found.setdefault(name, []).append((np.array([row.get(name, 0.0) for row in rows]), there))
-    pairs = {name: (np.stack([p for p, _ in each]), np.stack([w for _, w in each])) for name, each in found.items()}
-    scales = {name: 100.0 if name in ("wer", "cer") else 1.0 for name in pairs}
-    log = _log(work / cells[0].name)
+        rows = read_scores(folder / SCORES).rows
+        silent += sum("error" in row for row in rows.values())
+        found.setdefault("wer", []).append(_pair(rows, *arrays(word_counts(rows.values(), RULE))))
+        found.setdefault("cer", []).append(_pair(rows, *arrays(char_counts(rows.values(), RULE))))
+        for name in _RATED:
+            rated = {key: row[name] for key, row in rows.items() if name in row}
+            if rated:
+                found.setdefault(name, []).append(_pair(rated, np.array([*rated.values()]), np.ones(len(rated))))
+    log = _log(work / made[0].name)
     curve = tuple((line["step"], line["ce"]) for line in log if line["kind"] == "held_out" and "ce" in line)
-    return Measured(pairs, scales, silent, max((line["step"] for line in log), default=0), curve)
+    pairs = {name: _together(each) for name, each in found.items()}
+    return Measured(pairs, silent, max((line["step"] for line in log), default=0), curve)
 
 
-def stamp_of(cells: Sequence[Cell], work: Path) -> dict[str, Any]:
-    """By whom the cells were heard, from the first that was."""
+def _pair(names: Iterable[str], parts: np.ndarray, wholes: np.ndarray) -> Pair:
+    return Pair([str(name) for name in names], parts[None], wholes[None])
+
+
+def _together(each: Sequence[Pair]) -> Pair:
+    shared = set.intersection(*(set(pair.names) for pair in each))
+    parts = [pair.only([name for name in each[0].names if name in shared]) for pair in each]
+    return Pair(parts[0].names, np.concatenate([p.parts for p in parts]), np.concatenate([p.wholes for p in parts]))
+
+
+def made_by(cells: Sequence[Cell], work: Path) -> dict[str, Any]:
+    """Where the cells were trained, and by whom they were heard, from the first that was."""
+    held = [read_json(work / cell.name / HELD_OUT) for cell in cells if (work / cell.name / HELD_OUT).is_file()]
+    return {"made_on": sorted({one["made_on"] for one in held}), "heard_by": _stamp(cells, work)}
+
+
+def show_made_by(found: dict[str, Any]) -> str:
+    """`made_by` as a line of a page."""
+    heard = found["heard_by"]
+    ears = f" Heard by {heard['asr']}, on the first {heard['lines']} of {heard['set']}." if "asr" in heard else ""
+    return f"Trained on {'; '.join(found['made_on'])}.{ears}"
+
+
+def _stamp(cells: Sequence[Cell], work: Path) -> dict[str, Any]:
     for cell in cells:
         if (work / cell.name / SCORES).is_file():
             stamp = read_scores(work / cell.name / SCORES).stamp

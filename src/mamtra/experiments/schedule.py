@@ -61,7 +61,8 @@ def run_cells(
         return
     context = get_context("spawn")
     with (
-        ProcessPoolExecutor(side_by_side, context, _start) as makers,
+        # a fresh process for every training: what graphs hold on the device goes with it
+        ProcessPoolExecutor(side_by_side, context, _start, max_tasks_per_child=1) as makers,
         ProcessPoolExecutor(listeners, context, _start) as ears,
     ):
         running: dict[Future, tuple[Cell, Literal["made", "heard"]]] = {}

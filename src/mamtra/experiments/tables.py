@@ -13,7 +13,7 @@ from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.distill.materials import open_speech_lm, plan_student
 from mamtra.errors import MamTraError
 from mamtra.experiments.cells import Cell, model_cell, student_cell, teacher_cell
-from mamtra.experiments.results import Measured, read_cells, stamp_of
+from mamtra.experiments.results import Measured, made_by, read_cells, show_made_by
 from mamtra.experiments.settings import ExperimentSettings
 
 HEADS = {
@@ -52,10 +52,11 @@ def table4(settings: ExperimentSettings, work: Path) -> StudyResult:
     found = {title: read_cells(members, work) for title, members in table4_rows(settings).items()}
     rows, page = _rows(found, "all three", "the full loss", {})
     data = {
-        "heard_by": stamp_of(table4_cells(settings), work),
+        **made_by(table4_cells(settings), work),
         "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "table4"}),
         "rows": rows,
     }
+    page += "\n\n" + show_made_by(data)
     return StudyResult("table4", "Table 4: what each loss is worth", data, rows, page)
 
 
@@ -93,10 +94,11 @@ def table3(settings: ExperimentSettings, work: Path) -> StudyResult:
     rows, page = _rows(found, "teacher", "the teacher", costs)
     page += f"\n\nGFLOPs: a prefill of {CONTEXT:,} tokens through the backbone, no head."
     data = {
-        "heard_by": stamp_of(table3_cells(settings), work),
+        **made_by(table3_cells(settings), work),
         "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "table3"}),
         "rows": rows,
     }
+    page += "\n\n" + show_made_by(data)
     return StudyResult("table3", "Table 3: quality and cost", data, rows, page)
 
 
@@ -114,23 +116,32 @@ def _cost(cell: Cell, work: Path) -> dict[str, Any]:
 
 
 def _rows(
-    found: dict[str, Measured], against: str, called: str, more: dict[str, dict[str, Any]]
+    every: dict[str, Measured | None], against: str, called: str, more: dict[str, dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], str]:
     """Rows for CSV, and the page."""
+    found = {title: measured for title, measured in every.items() if measured is not None}
+    if against not in found:
+        raise MamTraError(f"The row {against!r}, which all others are compared with, is not finished.")
     base = found[against]
     names = [name for name in HEADS if name in base.pairs]
-    judged = [name for name in ("wer", "ce") if name in names][:1]
+    judged = [name for name in ("ce", "wer") if name in names]
     rows, lines = [], []
     for title, measured in found.items():
         row: dict[str, Any] = {"row": title, **more.get(title, {}), "steps": measured.steps}
         shown = [title, *more.get(title, {}).values(), measured.steps or ""]
         for name in names:
             figure = measured.figure(name)
+            if figure is None:
+                shown.append("")
+                continue
             row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-            row["seeds"] = len(figure.seeds)
-            shown.append(figure.show(HEADS[name][1]))
+            row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
+            shown.append(figure.show(HEADS[name][1], base.figure(name).count))
         for name in judged:
             less = measured.less(name, base)
+            if less is None:
+                shown.append("")
+                continue
             row |= {f"{name}_less": less.value, f"{name}_less_low": less.low, f"{name}_less_high": less.high}
             shown.append("" if measured is base else less.show(HEADS[name][1]))
         row["without_sound"] = measured.without_sound

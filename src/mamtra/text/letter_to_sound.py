@@ -23,6 +23,7 @@ from mamtra.text.phonemes import PRIMARY, SECONDARY, emphasised
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 BLANK = 0
 _LONGEST = 48
+_SCALE = ".scale"
 
 
 def split_sounds(phonemes: str) -> list[str]:
@@ -132,7 +133,12 @@ class LetterToSound:
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads(file.metadata()["letter_to_sound"])
-                weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+                stored = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+            weights = {
+                name: value * stored[name + _SCALE][:, None] if name + _SCALE in stored else value
+                for name, value in stored.items()
+                if not name.endswith(_SCALE)
+            }
             network = LetterToSoundNetwork(len(about["sounds"]), **about["shape"])
             network.load_state_dict(weights)
         except Exception as error:  # safetensors and json raise unrelated types for damaged files
@@ -155,6 +161,14 @@ class LetterToSound:
 def save_letter_to_sound(
     path: Path | str, network: LetterToSoundNetwork, sounds: list[str], shape: dict[str, int]
 ) -> None:
-    """Write the network in half precision with what `LetterToSound.load` needs to rebuild it."""
-    weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
+    """Write what `LetterToSound.load` needs: matrices as int8 with one scale a row, the rest as float16."""
+    weights: dict[str, Tensor] = {}
+    for name, tensor in network.state_dict().items():
+        tensor = tensor.detach().cpu().float()
+        if tensor.dim() == 2:
+            scale = (tensor.abs().amax(1) / 127).clamp(min=1e-8).half().clamp(min=6e-8)
+            weights[name + _SCALE], tensor = scale, (tensor / scale.float()[:, None]).round().clamp(-127, 127)
+            weights[name] = tensor.to(torch.int8)
+        else:
+            weights[name] = tensor.half().contiguous()
     save_file(weights, str(path), metadata={"letter_to_sound": json.dumps({"sounds": sounds, "shape": shape})})
