@@ -12,6 +12,7 @@ from mamtra.evaluate.alignment import Counts, align, count
 from mamtra.evaluate.error_rates import edit_distance
 from mamtra.evaluate.failures import bucket, failures, silence_share
 from mamtra.evaluate.normalise import normaliser, seedtts
+from mamtra.evaluate.summary import by_length, classes, floor_of
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 words = st.lists(st.sampled_from("abc"), max_size=9)
@@ -57,6 +58,20 @@ def test_text_rules_differ_where_they_should():
 def test_failure_classes(heard, expected):
     reference = [*NUMBERS]
     assert failures(reference, heard.split()) == expected
+
+
+def test_a_swapped_voice_stands_out():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"id": str(i), "reference": "one", "heard": "one", "similarity_to_prompt": s}
+        for i, s in enumerate(rng.normal(0.7, 0.05, 40))
+    ]
+    rows[7]["similarity_to_prompt"] = 0.2
+    floor = floor_of(rows)
+    assert [row["id"] for row in rows if "wrong_voice" in classes(row, floor)] == ["7"]
+    assert by_length(rows)["1-5"]["wrong_voice"] == 1
+    assert floor_of(rows[:9]) == float("-inf")  # too few to tell
+    assert classes({"reference": "one", "heard": "one"}, floor) == []
 
 
 def test_length_buckets():

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 from mamtra.evaluate.alignment import align
 
-CLASSES = ("missing", "silent", "early_stop", "no_stop", "skipped", "repeated", "inserted")
+CLASSES = ("missing", "silent", "early_stop", "no_stop", "skipped", "repeated", "inserted", "wrong_voice")
 """missing: no sound file. silent: no word is heard. early_stop: a fifth of the words or more are missing at the end. no_stop: words
 go on after the last one, a fifth or more. skipped: three words in a row are missing elsewhere. repeated: three words in a row are
-heard again. inserted: three words in a row that are not in the text."""
+heard again. inserted: three words in a row that are not in the text. wrong_voice: the voice is far less like that of the prompt,
+or of the truth, than in the other utterances (see `voice_floor`)."""
 
 RUN = 3
 SHARE = 0.2
 FLOOR_DB = -45.0
+FEWEST = 10
+"""Utterances whose voices must be known before one can stand out."""
+OUTLIER = 3.5
+"""Robust deviations below the median, after Iglewicz and Hoaglin (1993)."""
 BUCKETS = ((1, 5), (6, 10), (11, 20), (21, 30), (31, 45), (46, 10**6))
 """Words of a text, from and to."""
 
@@ -49,6 +55,18 @@ def failures(reference: list[str], hypothesis: list[str]) -> list[str]:
                 found.append("no_stop")
             found.append("repeated" if _said_before(words, hypothesis, at) else "inserted")
     return [name for name in CLASSES if name in found]
+
+
+def voice_floor(similarities: Sequence[float]) -> float:
+    """Similarity below which an utterance has another voice than the rest: 3.5 robust deviations under the median.
+
+    A system that never has the right voice shows in its mean similarity, not here. With fewer than ten there is no floor.
+    """
+    if len(similarities) < FEWEST:
+        return float("-inf")
+    middle = float(np.median(similarities))
+    deviation = 1.4826 * float(np.median(np.abs(np.asarray(similarities) - middle)))
+    return middle - OUTLIER * max(deviation, 0.01)
 
 
 def _said_before(words: list[str], hypothesis: list[str], at: int) -> bool:

@@ -13,7 +13,7 @@ from mamtra.evaluate.alignment import align
 from mamtra.evaluate.normalise import normaliser
 from mamtra.evaluate.report_media import picture, player
 from mamtra.evaluate.score_file import ScoreFile, differences
-from mamtra.evaluate.summary import classes, compare, summarise, word_counts
+from mamtra.evaluate.summary import classes, compare, floor_of, summarise, word_counts
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:90rem;margin:2rem auto;padding:0 1rem;color:#1f2933}
 table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.25rem .8rem .25rem 0;text-align:left;vertical-align:top;
@@ -150,12 +150,13 @@ def _lengths(names: Sequence[str], summaries: Sequence[dict[str, Any]]) -> str:
 def _utterances(names: Sequence[str], files: Sequence[ScoreFile], media: bool) -> str:
     head = ["id", "words", *(f"{html.escape(n)}: {what}" for n in names for what in ("WER %", "heard"))]
     ids = list(dict.fromkeys(key for scores in files for key in scores.rows))
+    floors = [floor_of(scores.rows.values()) for scores in files]
     rows = []
     for key in ids:
         known = next(scores.rows[key] for scores in files if key in scores.rows)
         cells = [f"<td>{html.escape(key)}</td>", f'<td class="number">{len(known["reference"].split())}</td>']
-        for scores in files:
-            cells += _cells(scores.rows[key], media) if key in scores.rows else ["", ""]
+        for scores, floor in zip(files, floors, strict=True):
+            cells += _cells(scores.rows[key], floor, media) if key in scores.rows else ["", ""]
         rows.append(cells)
     marks = {"delete": "left out", "insert": "put in", "replace": "exchanged"}
     legend = " ".join(f'<span class="{kind}">{said}</span>' for kind, said in marks.items())
@@ -163,9 +164,9 @@ def _utterances(names: Sequence[str], files: Sequence[ScoreFile], media: bool) -
     return "<h2>Utterances</h2>" + note + _table(head, rows, sortable=True)
 
 
-def _cells(row: dict[str, Any], media: bool) -> list[str]:
+def _cells(row: dict[str, Any], floor: float, media: bool) -> list[str]:
     (counts,) = word_counts([row], "english")
-    marks = "".join(f'<span class="class">{name.replace("_", " ")}</span>' for name in classes(row))
+    marks = "".join(f'<span class="class">{name.replace("_", " ")}</span>' for name in classes(row, floor))
     sound = Path(row["sound"]) if media and row.get("sound") and Path(row["sound"]).is_file() else None
     shown = player(sound) + picture(sound) if sound else ""
     error = html.escape(row.get("error", ""))

@@ -10,7 +10,7 @@ import numpy as np
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import Counts, count
-from mamtra.evaluate.failures import bucket, failures
+from mamtra.evaluate.failures import bucket, failures, voice_floor
 from mamtra.evaluate.normalise import RULES, normaliser
 from mamtra.evaluate.score_file import ScoreFile
 from mamtra.evaluate.statistics import Rows, grouped_difference, interval, picks, ratio, sign_test, within
@@ -93,16 +93,28 @@ def summarise(scores: ScoreFile) -> dict[str, Any]:
     }
 
 
-def classes(row: dict[str, Any]) -> list[str]:
-    """Failure classes of a row."""
+def classes(row: dict[str, Any], floor: float = float("-inf")) -> list[str]:
+    """Failure classes of a row; `floor` is the `floor_of` its file."""
     if "error" in row:
         return ["missing"]
     normalise, _ = normaliser("english")
-    return failures(normalise(row["reference"]).split(), normalise(row["heard"]).split())
+    found = failures(normalise(row["reference"]).split(), normalise(row["heard"]).split())
+    return [*found, "wrong_voice"] if _similarity(row) < floor else found
+
+
+def floor_of(rows: Iterable[dict[str, Any]]) -> float:
+    """`voice_floor` of a file's rows."""
+    return voice_floor([s for s in map(_similarity, rows) if np.isfinite(s)])
+
+
+def _similarity(row: dict[str, Any]) -> float:
+    return row.get("similarity_to_prompt", row.get("similarity_to_truth", float("inf")))
 
 
 def by_length(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Utterances, word error rate and failures by number of words."""
+    rows = list(rows)
+    floor = floor_of(rows)
     normalise, _ = normaliser("english")
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: len(normalise(row["reference"]).split())):
@@ -111,7 +123,7 @@ def by_length(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         name: {
             "utterances": len({row["id"] for row in members}),
             "wer_english": sum(word_counts(members, "english"), Counts()).rate,
-            **Counter(kind for row in members for kind in classes(row)),
+            **Counter(kind for row in members for kind in classes(row, floor)),
         }
         for name, members in groups.items()
     }
