@@ -83,3 +83,24 @@ def test_silence_share():
     assert silence_share(loud, 16000) == 0.0
     assert silence_share(np.concatenate([loud, np.zeros(16000, np.float32)]), 16000) == 0.5
     assert silence_share(np.zeros(16000, np.float32), 16000) == 1.0
+
+
+def test_errors_are_those_of_jiwer():
+    jiwer = pytest.importorskip("jiwer", reason="the reference for word errors")
+    rng = np.random.default_rng(0)
+    words = [f"w{i}" for i in range(12)]
+    references, hypotheses, total = [], [], Counts()
+    for _ in range(500):
+        reference = rng.choice(words, rng.integers(1, 20)).tolist()
+        heard: list[str] = []
+        for word in reference:
+            chance = rng.random()
+            heard += [] if chance < 0.1 else [rng.choice(words)] if chance < 0.2 else [word]
+            heard += [rng.choice(words)] if rng.random() < 0.08 else []
+        found = count(reference, heard)
+        theirs = jiwer.process_words(" ".join(reference), " ".join(heard))
+        assert found.errors == theirs.substitutions + theirs.deletions + theirs.insertions
+        references.append(" ".join(reference))
+        hypotheses.append(" ".join(heard))
+        total += found
+    assert total.rate == pytest.approx(100 * jiwer.wer(references, hypotheses))

@@ -65,6 +65,7 @@ def test_missing_sound_counts_as_nothing_heard(place):
     assert found["figures"]["wer_english_macro"]["value"] == pytest.approx(100 * (1 / 4 + 0 + 1) / 3)
     assert found["steps"] == {"equal": 7, "replace": 1, "delete": 2, "insert": 0}
     assert found["failures"]["1-5"]["missing"] == 1
+    assert set(found["spent"]) <= {"speaking", "transcribing"}
 
 
 def test_an_interrupted_run_goes_on(place):

@@ -50,7 +50,7 @@ def distill(
 
     make = None
     if whisper is not None:
-        from mamtra.cli.listening import make_listener
+        from mamtra.cli.training_listener import make_listener
 
         make = make_listener(whisper, sentences, voice)
     trainer = Trainer(settings, resume=resume, listener=None if as_json else _tell)

@@ -184,6 +184,9 @@ def _show(summary: dict[str, Any]) -> None:
     console = Console()
     console.print(f"{summary['system']}: {summary['utterances']} utterances, {summary['without_sound']} without sound")
     console.print(page)
+    if summary["spent"]:
+        parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["spent"].items())
+        console.print(f"spent, all processes together: {parts}", highlight=False)
     kinds = sorted({kind for group in summary["failures"].values() for kind in group} - {"utterances", "wer_english"})
     lengths = Table("words", "utterances", "WER %", *kinds, box=None)
     for name, group in summary["failures"].items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,21 +60,25 @@ class Examiner:
         row: dict[str, Any] = {"id": line.id, "category": line.category, "text": line.text, "reference": line.reference}
         if seed is not None:
             row["seed"] = seed
+        spent: dict[str, float] = {}
         try:
-            spoken = self.system(line) if seed is None else self.system(line, seed)
+            with _timed(spent, "speaking"):
+                spoken = self.system(line) if seed is None else self.system(line, seed)
         except MamTraError as error:
             return {**row, "error": str(error)}
         if spoken is None:
             return {**row, "error": "there is no sound"}
-        return {**row, **self._judge(line, spoken)}
+        return {**row, **self._judge(line, spoken, spent), "spent": spent}
 
-    def _judge(self, line: Line, spoken: Spoken) -> dict[str, Any]:
+    def _judge(self, line: Line, spoken: Spoken, spent: dict[str, float]) -> dict[str, Any]:
         samples, rate = spoken.samples, spoken.sample_rate
         silent = silence_share(samples, rate)
         seconds = len(samples) / rate
         voiced = seconds * (1 - silent)
+        with _timed(spent, "transcribing"):
+            heard = self.transcriber(samples, rate)
         row = {
-            "heard": self.transcriber(samples, rate),
+            "heard": heard,
             "sha256": hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()[:16],
             "seconds": seconds,
             "silence_share": silent,
@@ -83,10 +89,20 @@ class Examiner:
             truth, truth_rate = read_audio(line.truth)
             row["duration_ratio"] = seconds / (len(truth) / truth_rate)
         if self.voices is not None and voiced:
-            found = self.voices(samples, rate)
-            for name, path in (("similarity_to_prompt", line.prompt), ("similarity_to_truth", line.truth)):
-                if path:
-                    row[name] = float(found @ embed_file(self.voices, path, self._known))
+            with _timed(spent, "comparing voices"):
+                found = self.voices(samples, rate)
+                for name, path in (("similarity_to_prompt", line.prompt), ("similarity_to_truth", line.truth)):
+                    if path:
+                        row[name] = float(found @ embed_file(self.voices, path, self._known))
         if self.mos is not None:
-            row["mos"] = self.mos(samples, rate)
+            with _timed(spent, "rating"):
+                row["mos"] = self.mos(samples, rate)
         return row
+
+
+@contextmanager
+def _timed(spent: dict[str, float], what: str) -> Iterator[None]:
+    """Notes the seconds that its block takes."""
+    began = time.perf_counter()
+    yield
+    spent[what] = round(time.perf_counter() - began, 3)

@@ -90,6 +90,7 @@ def summarise(scores: ScoreFile) -> dict[str, Any]:
         "figures": found,
         "steps": sum(word_counts(rows, "english"), Counts())._asdict(),
         "failures": by_length(rows),
+        "spent": dict(sum((Counter(row.get("spent", {})) for row in rows), Counter())),
     }
 
 
