@@ -1,0 +1,109 @@
+"""Score files of `mamtra evaluate` as one stamped page: figures, failures, differences to a row, and where time went.
+
+    python benchmarks/score_table.py truth.jsonl again.jsonl mini.jsonl --title TITLE [--against FILE] --out docs/results/NAME.json
+
+All files must have been measured alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from record import circumstances, footnotes, table, write_results
+
+from mamtra.evaluate.score_file import ScoreFile, differences, read_scores
+from mamtra.evaluate.summary import compare, summarise
+
+FIGURES = {
+    "wer_english": ("WER %", 2), "wer_basic": ("WER %, basic", 2), "wer_seedtts_macro": ("WER %, Seed-TTS", 2),
+    "cer_english": ("CER %", 2), "similarity_to_prompt": ("similarity to prompt", 3),
+    "similarity_to_truth": ("similarity to truth", 3), "mos": ("DistilMOS", 2), "duration_ratio": ("duration ratio", 2),
+    "rtf": ("real-time factor", 2),
+}  # fmt: skip
+COUNTS = ("utterances", "wer_english")
+
+
+def shown(value: dict[str, Any], digits: int) -> str:
+    low, high = value["ci95"]
+    return f"{value['value']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def measure(files: dict[str, ScoreFile], against: str) -> dict[str, Any]:
+    """Summaries by system, and what each other one differs by from `against`."""
+    first = next(iter(files.values()))
+    for name, scores in files.items():
+        unlike = differences(first.stamp, scores.stamp)
+        if unlike:
+            raise SystemExit(f"{name} was measured otherwise: {', '.join(map(str, unlike))}")
+    return {
+        "set": {
+            key: first.stamp[key] for key in ("set", "set_sha256", "lines", "asr", "metrics") if key in first.stamp
+        },
+        "against": against,
+        "systems": {name: summarise(scores) for name, scores in files.items()},
+        "differences": {name: compare(files[against], scores) for name, scores in files.items() if name != against},
+    }
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page, in Markdown."""
+    systems, about = result["systems"], result["set"]
+    names = [key for key in FIGURES if any(key in s["figures"] for s in systems.values())]
+    main = [
+        (name, *(shown(s["figures"][key], FIGURES[key][1]) if key in s["figures"] else "" for key in names))
+        for name, s in systems.items()
+    ]
+    kinds = sorted({kind for s in systems.values() for group in s["failures"].values() for kind in group} - {*COUNTS})
+    failures = [
+        (name, bucket, group["utterances"], f"{group['wer_english']:.1f}", *(group.get(kind, 0) for kind in kinds))
+        for name, s in systems.items()
+        for bucket, group in s["failures"].items()
+    ]
+    pairs = [
+        (name, FIGURES[key][0], shown({"value": f["difference"], "ci95": f["ci95"]}, FIGURES[key][1]),
+         f"{f['lower']} / {f['higher']}", f"{f['p_sign']:.2g}")
+        for name, found in result["differences"].items()
+        for key, f in found["figures"].items()
+        if key in names
+    ]  # fmt: skip
+    spent = [
+        (name, *(f"{seconds:.0f}" for seconds in s["spent"].values())) for name, s in systems.items() if s["spent"]
+    ]
+    parts = [
+        f"# {result['title']}",
+        f"{about['lines']} lines of {about['set']}, {about['asr']}; "
+        + ", ".join(f"{what}: {judge}" for what, judge in about["metrics"].items())
+        + ". 95% bootstrap intervals over utterances.",
+        table(("", *(FIGURES[key][0] for key in names)), main),
+        f"## Differences to {result['against']}",
+        table(("", "", "difference", "lower / higher", "p, sign test"), pairs),
+        "## By number of words",
+        table(("", "words", "utterances", "WER %", *kinds), failures),
+    ]
+    if spent:
+        heads = next(s["spent"] for s in systems.values() if s["spent"])
+        parts += ["## Seconds spent, all processes together", table(("", *heads), spent)]
+    return "\n\n".join([*parts, "## How it was measured", footnotes(result)]) + "\n"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--title", default="Scores")
+    parser.add_argument("--against", type=Path, help="the first file by default")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    files = {path.stem: read_scores(path) for path in args.files}
+    found = measure(files, (args.against or args.files[0]).stem)
+    result = {
+        "benchmark": "score_table", **circumstances(sys.argv, torch.get_num_threads()), "title": args.title, **found,
+    }  # fmt: skip
+    print(write_results(args.out, result, render(result)))
+
+
+if __name__ == "__main__":
+    main()
