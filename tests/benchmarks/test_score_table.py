@@ -23,7 +23,7 @@ def write(path, heard, **stamp):
     rows = [
         {
             "id": str(i),
-            "reference": "one two three",
+            "reference": "red green blue",
             "heard": heard,
             "spent": {"speaking": 1.5},
             "similarity_to_prompt": 0.5,
@@ -36,7 +36,7 @@ def write(path, heard, **stamp):
 
 
 def test_page(tmp_path):
-    files = [write(tmp_path / "truth.jsonl", "one two three"), write(tmp_path / "a.jsonl", "one two")]
+    files = [write(tmp_path / "truth.jsonl", "red green blue"), write(tmp_path / "a.jsonl", "red green")]
     score_table.main([*files, "--title", "Two", "--out", str(tmp_path / "out.json")])
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["systems"]["a"]["figures"]["wer_english"]["value"] == pytest.approx(100 / 3)
@@ -46,6 +46,6 @@ def test_page(tmp_path):
 
 
 def test_files_that_cannot_be_compared(tmp_path):
-    files = [write(tmp_path / "a.jsonl", "one"), write(tmp_path / "b.jsonl", "one", asr="other")]
+    files = [write(tmp_path / "a.jsonl", "red"), write(tmp_path / "b.jsonl", "red", asr="other")]
     with pytest.raises(SystemExit, match="b was measured otherwise"):
         score_table.main([*files, "--out", str(tmp_path / "out.json")])
