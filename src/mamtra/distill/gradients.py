@@ -95,6 +95,7 @@ class Gradients:
         optimiser.gradient.zero_()
         for place, value in zip((optimiser.failed_at, optimiser.count, self.sums), kept, strict=True):
             place.copy_(value)
+        torch.cuda.empty_cache()  # what the runs before recording took; graphs have memory of their own
 
     def means(self) -> dict[str, float]:
         """Of everything that there was since the last call."""
