@@ -89,6 +89,16 @@ class DistillConfig(Strict):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _can_be_split(self) -> DistillConfig:
+        if self.run.parallel == "fsdp":
+            if self.run.cuda_graph:
+                raise ValueError("run.parallel fsdp gathers weights in every step, which no graph records: set "
+                                 "run.cuda_graph to false")  # fmt: skip
+            if self.alignment.matrix_steps or self.alignment.hidden_steps:
+                raise ValueError("alignment needs whole layers: run it with run.parallel ddp first, or leave it out")
+        return self
+
     def what_decides(self) -> dict[str, Any]:
         """The settings that the weights depend on; a training may go on with others changed."""
         content = self.model_dump(mode="json")

@@ -62,7 +62,7 @@ class Feed:
         processes: Processes,
     ) -> None:
         batch, run = config.batch, config.run
-        self._config, self._data, self._student, self._cache, self._processes = config, data, student, cache, processes
+        self._config, self._data, self._cache, self._processes = config, data, cache, processes
         self.fixed = run.cuda_graph or run.compile
         self.sampler = Sampler(
             data.text_len, data.speech_len, data.speaker, rows,
@@ -97,8 +97,22 @@ class Feed:
             inputs.append(made)
         return Share(inputs, batches, targets, self.position.state())
 
-    def spoken(self, batch: MicroBatch) -> dict[str, Tensor]:
-        """What the student says now to the texts of a micro-batch; the seed and its number decide the draws."""
+    def spoken(self, share: Share, lm: SpeechLM) -> Share:
+        """The same micro-batches with what the student says now to their texts; the seed and their numbers decide the draws.
+
+        Args:
+            share: of recordings.
+            lm: the student, in one piece.
+        """
+        lm.eval()
+        inputs = [
+            self._spoken(batch, lm) | {"weight": made["weight"]}
+            for batch, made in zip(share.batches, share.inputs, strict=True)
+        ]
+        lm.train()
+        return share._replace(inputs=inputs)
+
+    def _spoken(self, batch: MicroBatch, lm: SpeechLM) -> dict[str, Tensor]:
         settings, seed = self._config.on_policy, self._config.run.seed
         found = [[self._data[row] for row in members] for members in batch.members]
         texts = [np.concatenate([u.text for u in sequence]) for sequence in found]
@@ -107,8 +121,6 @@ class Feed:
         most = [min(max(1, round(settings.longest * n)), r) for n, r in zip(said, room, strict=True)]
         number = int(np.random.default_rng([seed, batch.epoch, batch.number, 4]).integers(2**62))
         generator = torch.Generator(self._processes.device).manual_seed(number)
-        self._student.eval()
-        speeches = sample_speech(self._student, texts, most, temperature=settings.temperature, generator=generator)
-        self._student.train()
+        speeches = sample_speech(lm, texts, most, temperature=settings.temperature, generator=generator)
         shape = (batch.rows, batch.length) if self.fixed else None
-        return lay_out(texts, speeches, self._student.config.eos_id, shape)
+        return lay_out(texts, speeches, lm.config.eos_id, shape)

@@ -13,6 +13,7 @@ from mamtra.distill.capture import Captured
 from mamtra.distill.config import DistillConfig
 from mamtra.distill.objective import Objective
 from mamtra.distill.optimiser import Optimiser
+from mamtra.distill.placement import Placement
 from mamtra.distill.teacher_cache import TeacherCache
 from mamtra.distill.topk import TopK
 from mamtra.models.layout import IGNORE, PAD
@@ -33,6 +34,7 @@ class Gradients:
         teacher: without gradients, or None.
         optimiser: of the student.
         cache: stored outputs of the teacher, or None.
+        placement: of both models.
 
     Attributes:
         sums: (len(SUMS),) float32, over the steps since they were read.
@@ -46,10 +48,13 @@ class Gradients:
         teacher: SpeechLM | None,
         optimiser: Optimiser,
         cache: TeacherCache | None,
+        placement: Placement,
     ) -> None:
         run, losses, device = config.run, config.losses, optimiser.gradient.device
         self._optimiser, self._cache, self._tokens = optimiser, cache, config.batch.tokens
-        options = {"precision": run.precision, "chunk": run.loss_chunk, "compiled": run.compile}
+        options = {
+            "precision": run.precision, "chunk": run.loss_chunk, "compiled": run.compile, "placement": placement,
+        }  # fmt: skip
         self._objective = Objective(student, teacher, losses, **options)
         self._policy = Objective(student, teacher, losses.model_copy(update={"ce_weight": 0.0}), **options)
         self.sums = torch.zeros(len(SUMS), device=device)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mamtra.distill.losses import DistillLoss, DistillLossConfig, cross_entropy, embedding_mse, skew_kl
+from mamtra.distill.placement import Placement
 from mamtra.distill.topk import TopK, topk_skew_kl
 from mamtra.models.layout import IGNORE, PAD
 from mamtra.models.speech_lm import SpeechLM
+
+Result = TypeVar("Result")
 
 
 class Objective:
@@ -22,6 +28,7 @@ class Objective:
         precision: ``bf16`` computes matrix products in bfloat16.
         chunk: positions whose logits are in memory at a time.
         compiled: compile the losses; they pass over the logits dozens of times otherwise.
+        placement: of both models, where they are split between processes.
     """
 
     def __init__(
@@ -33,9 +40,10 @@ class Objective:
         precision: str = "float32",
         chunk: int = 8192,
         compiled: bool = False,
+        placement: Placement | None = None,
     ) -> None:
         self.student, self.teacher, self.losses, self.chunk = student, teacher, losses, chunk
-        self.half = precision == "bf16"
+        self.half, self._placement = precision == "bf16", placement
         self._sums = torch.compile(self._chunk_sums, dynamic=False) if compiled else self._chunk_sums
 
     def __call__(self, kind: Tensor, ids: Tensor, targets: Tensor, cached: TopK | None = None) -> DistillLoss:
@@ -47,6 +55,12 @@ class Objective:
             targets: (B, L) int64.
             cached: the teacher's probabilities at these positions, each (B, L, k) or (B, L).
         """
+        return self._with(self.student, self._losses, kind, ids, targets, cached)
+
+    def _with(self, lm: SpeechLM, function: Callable[..., Result], *inputs: Any) -> Result:
+        return function(*inputs) if self._placement is None else self._placement.run(lm, function, *inputs)
+
+    def _losses(self, kind: Tensor, ids: Tensor, targets: Tensor, cached: TopK | None) -> DistillLoss:
         # a cast that is kept between calls would be lost to a captured graph
         with torch.autocast(kind.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
             hidden, mine = self._run(self.student, kind, ids)
@@ -61,7 +75,9 @@ class Objective:
         """`_run` of the teacher; beside cached logits only its tables are needed."""
         if self.teacher is None:
             return None, []
-        return self._run(self.teacher, kind, ids) if whole else (None, [self.teacher.embed(kind, ids)])
+        if whole:
+            return self._with(self.teacher, self._run, self.teacher, kind, ids)
+        return None, [self._with(self.teacher, self.teacher.embed, kind, ids)]
 
     def _run(self, lm: SpeechLM, kind: Tensor, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Hidden states after the final norm, and the tensors that L_emb compares."""

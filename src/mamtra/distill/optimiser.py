@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from mamtra.distill.placement import Placement
+from mamtra.distill.processes import Processes
 from mamtra.distill.settings import OptimizerSettings
 
 
@@ -24,20 +26,23 @@ class Optimiser:
     Args:
         module: float32 weights on their device.
         settings: see `OptimizerSettings`.
+        placement: where the weights lie; whole by default. Of split weights each process moves its own parts.
 
     Attributes:
-        gradient: (N,) float32, of all trained parameters behind one another.
-        norm: () of the last gradient, before clipping.
+        gradient: (N,) float32, of all trained parameters, or this process's parts of them, behind one another.
+        norm: () of the last gradient of all processes, before clipping.
         failed_at: () int64, number of the update that met a gradient that is no number; -1 while there was none.
     """
 
-    def __init__(self, module: nn.Module, settings: OptimizerSettings) -> None:
+    def __init__(self, module: nn.Module, settings: OptimizerSettings, placement: Placement | None = None) -> None:
         self.module, self.settings = module, settings
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(settings.train == "all" or ".mamba." in name)
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-        self.names, self.parameters = [name for name, _ in named], [p for _, p in named]
-        device = self.parameters[0].device
+        device = named[0][1].device
+        self._placement = placement or Placement(Processes(0, 1, device))
+        self.names, self._whole = [name for name, _ in named], [p for _, p in named]
+        self.parameters = [self._placement.own(p) for p in self._whole]
         self._on_device = device.type == "cuda"
         self.gradient = torch.zeros(sum(p.numel() for p in self.parameters), device=device)
         self._views = [
@@ -52,7 +57,11 @@ class Optimiser:
         decay = settings.weight_decay if settings.name == "adamw" else 0.0
         groups = []
         for part, rate in self._rates.items():
-            mine = [p for name, p in named if (".mamba." in name) == (part == "mixers")]
+            mine = [
+                p
+                for name, p in zip(self.names, self.parameters, strict=True)
+                if (".mamba." in name) == (part == "mixers")
+            ]
             for matrices in (True, False):
                 chosen = [p for p in mine if (p.ndim > 1) == matrices]
                 if chosen:
@@ -74,8 +83,9 @@ class Optimiser:
 
     def attach(self) -> None:
         """Make the gradients views of the flat one; whatever dropped them must call this."""
-        for p, view in zip(self.parameters, self._views, strict=True):
+        for whole, p, view in zip(self._whole, self.parameters, self._views, strict=True):
             p.grad = view
+            self._placement.attach(whole, view)
 
     def rate(self, progress: float) -> float:
         """Learning rate at a point of the training in [0, 1]."""
@@ -98,7 +108,7 @@ class Optimiser:
 
     def update(self) -> None:
         """Clip, move weights and averages, and clear the gradient."""
-        self.norm.copy_(torch.linalg.vector_norm(self.gradient))
+        self.norm.copy_(self._placement.norm(self.gradient))
         broken = ~torch.isfinite(self.norm)
         self.failed_at.copy_(torch.where((self.failed_at < 0) & broken, self.count, self.failed_at))
         stopped = self.failed_at >= 0
@@ -137,11 +147,12 @@ class Optimiser:
             p.copy_(value)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything but the weights themselves, by name; views, not copies."""
+        """Everything but the weights themselves, by name, the same for any placement.
+
+        Views, not copies, where weights are whole; see `Placement.collect` where they are split.
+        """
         found = {"count": self.count, "failed_at": self.failed_at}
-        for name, p in zip(self.names, self.parameters, strict=True):
-            found |= {f"{slot}.{name}": value for slot, value in self.adam.state[p].items()}
-        return found | {f"average.{name}": value for name, value in zip(self.names, self.averages, strict=False)}
+        return found | self._placement.collect(self._parts())
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -150,5 +161,15 @@ class Optimiser:
         Raises:
             KeyError: something is missing.
         """
-        for name, value in self.state().items():
-            value.copy_(state[name])
+        self.count.copy_(state["count"])
+        self.failed_at.copy_(state["failed_at"])
+        for name, whole, value in self._parts():
+            value.copy_(self._placement.cut(whole, state[name]))
+
+    def _parts(self) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
+        """Moments and averages by name, each with the parameter that it has the shape of; counts of updates have none."""
+        for name, whole, p in zip(self.names, self._whole, self.parameters, strict=True):
+            for slot, value in self.adam.state[p].items():
+                yield f"{slot}.{name}", whole, value
+        for name, whole, value in zip(self.names, self._whole, self.averages, strict=False):
+            yield f"average.{name}", whole, value

@@ -165,6 +165,7 @@ class RunSettings(Strict):
         minutes: ends the training earlier; schedules follow whichever is further.
         seed: of the order.
         device: cpu, cuda, cuda:N; chosen when left out. Processes of torchrun take one GPU each.
+        parallel: what several processes have of the weights: ``ddp`` all of them, ``fsdp`` a part each (FSDP2).
         precision: ``bf16`` computes matrix products in bfloat16 over float32 weights.
         compile: compile the layers with torch.compile.
         cuda_graph: capture steps as CUDA graphs, one for each bucket; thin models train many times faster.
@@ -183,6 +184,7 @@ class RunSettings(Strict):
     minutes: float | None = Field(None, gt=0)
     seed: int = 0
     device: str | None = None
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     precision: Literal["float32", "bf16"] = "bf16"
     compile: bool = False
     cuda_graph: bool = False

@@ -30,6 +30,7 @@ from mamtra.distill.materials import (
 )
 from mamtra.distill.objective import halve_matrices
 from mamtra.distill.optimiser import Optimiser
+from mamtra.distill.placement import Placement
 from mamtra.distill.processes import Processes
 from mamtra.distill.sampler import MicroBatch
 from mamtra.distill.settings import AlignmentSettings
@@ -100,24 +101,25 @@ class Trainer:
         if not self.processes.first:
             self.began = make_student(config, stored)
         check_pair(stored.config, self.began.config, config.losses)
-        data, batch, run, device = self.corpus.train, config.batch, config.run, self.processes.device
+        data, batch, run = self.corpus.train, config.batch, config.run
         needed = config.losses.logits_weight or config.losses.emb_weight or config.alignment != AlignmentSettings()
         self.teacher = read_weights(stored) if needed else None
-        self.student = read_weights(self.began).to(device).train()
+        self.placement = Placement(self.processes, split=run.parallel == "fsdp")
+        self.student = self.placement.put(read_weights(self.began)).train()
         self._teacher_ce: float | None = None
         if self.teacher is not None:
-            self.teacher.to(device)
             if run.precision == "bf16":
                 halve_matrices(self.teacher)
+            self.placement.put(self.teacher)
         self.cache: TeacherCache | None = open_cache(config, stored, self.corpus, self.processes)
         self.feed = Feed(config, data, self.corpus.rows, self.student, self.cache, self.processes)
         lengths = self.feed.sampler.lengths if self.feed.fixed else None
         self._held_out = HeldOut(
             self.corpus, self.student, run.evaluate_utterances, batch.tokens, self.processes, run.precision, lengths
         )
-        self.optimiser = Optimiser(self.student, config.optimizer)
+        self.optimiser = Optimiser(self.student, config.optimizer, self.placement)
         self._before = config.alignment.matrix_steps + config.alignment.hidden_steps
-        self.gradients = Gradients(config, self.student, self.teacher, self.optimiser, self.cache)
+        self.gradients = Gradients(config, self.student, self.teacher, self.optimiser, self.cache, self.placement)
         self.student.model.checkpointing = run.gradient_checkpointing
         if run.compile:
             compile_layers(*(lm for lm in (self.student, self.teacher) if lm is not None))
@@ -150,7 +152,7 @@ class Trainer:
             self.gradients.record(self.feed.sampler.lengths)
             with closing(self.feed.shares()) as shares:
                 self._loop(shares)
-            place = self._finish() if first else self.out
+            place = self._finish()
             self.processes.wait()
             return place
         except torch.OutOfMemoryError as error:
@@ -178,11 +180,11 @@ class Trainer:
             self.optimiser.set_rate(rate, mixers_alone=way in ("matrix", "hidden"))
             share = next(shares)
             self._recent.append((self.step, share.batches))
-            for inputs, batch in zip(share.inputs, share.batches, strict=True):
-                if way == "policy":
-                    inputs = self.feed.spoken(batch) | {"weight": inputs["weight"]}
+            if way == "policy":
+                share = self.feed.spoken(share, self.placement.whole(self.student))
+            for inputs in share.inputs:
                 self.gradients.add(way, inputs)
-            self.processes.add(self.optimiser.gradient)
+            self.placement.add(self.optimiser.gradient)
             self.gradients.update()
             self.step += 1
             self._seen += share.targets
@@ -252,14 +254,15 @@ class Trainer:
         values: dict[str, float] = {}
         self.student.eval()
         with self.optimiser.averaged():
+            student = self.placement.whole(self.student)
             if not self._held_out.empty:
-                values["ce"] = self._held_out.cross_entropy(self.student)
+                values["ce"] = self._held_out.cross_entropy(student)
                 if self.teacher is not None:
                     if self._teacher_ce is None:
-                        self._teacher_ce = self._held_out.cross_entropy(self.teacher)
+                        self._teacher_ce = self._held_out.cross_entropy(self.placement.whole(self.teacher))
                     values["teacher_ce"] = self._teacher_ce
             if self.observer is not None and self.processes.first:
-                values |= self.observer(self.student, self.step)
+                values |= self.observer(student, self.step)
         self.student.train()
         self.processes.wait()
         if values:
@@ -273,6 +276,7 @@ class Trainer:
             self.processes.add(self.gradients.sums)  # only the sum over all is kept
             if not self.processes.first:
                 self.gradients.sums.zero_()
+        student, moments = self.placement.weights(self.student), self.optimiser.state()
         if self.processes.first:
             state = {
                 "step": self.step,
@@ -281,18 +285,16 @@ class Trainer:
                 "counts": self.gradients.counts,
                 "settings": self.config.what_decides(),
             }
-            optimizer = self.optimiser.state() | {"sums": self.gradients.sums, "random": torch.get_rng_state()}
+            optimizer = moments | {"sums": self.gradients.sums, "random": torch.get_rng_state()}
             if self.processes.device.type == "cuda":
                 optimizer["random_cuda"] = torch.cuda.get_rng_state(self.processes.device)
-            save_checkpoint(self.out, Checkpoint(state, self.student.state_dict(), optimizer), self.config.run.keep)
+            save_checkpoint(self.out, Checkpoint(state, student, optimizer), self.config.run.keep)
         self.processes.wait()
 
     def _take(self, saved: Checkpoint) -> None:
         """Go on where a checkpoint was made."""
         try:
-            with torch.no_grad():
-                for name, value in self.student.state_dict().items():
-                    value.copy_(saved.student[name])
+            self.placement.load(self.student, saved.student)
             self.optimiser.restore(saved.optimizer)
             if self.processes.first:
                 self.gradients.sums.copy_(saved.optimizer["sums"])
@@ -318,8 +320,11 @@ class Trainer:
             "processes": self.processes.world,
         }
         with self.optimiser.averaged():
+            student = self.placement.whole(self.student)
             bistream = self.config.batch.layout != "unistream"
-            place = write_student(self.out, self.began, self.student, about, bistream=bistream)
+            place = self.out
+            if self.processes.first:
+                place = write_student(self.out, self.began, student, about, bistream=bistream)
         self._say("end", minutes=about["minutes"], steps=self.step)
         return place
 
