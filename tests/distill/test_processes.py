@@ -19,9 +19,11 @@ from safetensors.torch import load_file
 import mamtra
 from mamtra.distill.checkpoints import checkpoints
 from mamtra.distill.journal import read_log
+from mamtra.errors import MamTraError
 from tests.distill.runs import prepare, setting
 
 SOURCE = str(Path(mamtra.__file__).parents[1])
+RUN = {"precision": "float32", "device": "cpu", "log_every": 1, "loss_chunk": 64}
 
 
 @pytest.fixture(scope="module")
@@ -69,25 +71,63 @@ def test_a_killed_training_ends_with_the_same_weights(folder):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-RUN = {"precision": "float32", "device": "cpu", "log_every": 1, "loss_chunk": 64}
-
-
-def test_two_processes_learn_as_one(folder):
-    run = {**RUN, "steps": 8, "evaluate_every": 4, "save_every": 4}
-    alone, together = (setting(folder, name, run=run) for name in ("alone", "together"))
-    finish(start(folder, alone))
+def together(folder, config, *words):
+    """Two processes, met as torchrun has them meet."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    both = [start(folder, together, RANK=str(rank), LOCAL_RANK=str(rank), **group) for rank in range(2)]
+    both = [start(folder, config, *words, RANK=str(rank), LOCAL_RANK=str(rank), **group) for rank in range(2)]
     for process in both:
         finish(process)
+
+
+@pytest.fixture(scope="module")
+def alone(folder):
+    config = setting(folder, "alone", run=EIGHT, optimizer=CLIPPED)
+    finish(start(folder, config))
+    return config
+
+
+EIGHT = {**RUN, "steps": 8, "evaluate_every": 4, "save_every": 4}
+CLIPPED = {"clip": 0.5}  # below the norms of this training, so that clipping counts
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_learn_as_one(folder, alone, parallel):
+    config = setting(folder, parallel, run={**EIGHT, "parallel": parallel}, optimizer=CLIPPED)
+    together(folder, config)
+    norms = [line["norm"] for line in read_log(Path(alone.out)) if line["kind"] == "train"]
+    assert min(norms) > CLIPPED["clip"]
     for kind, names in (("train", ("loss", "ce", "kl", "emb", "norm")), ("held_out", ("ce", "teacher_ce"))):
-        one, two = ([line for line in read_log(Path(c.out)) if line["kind"] == kind] for c in (alone, together))
+        one, two = ([line for line in read_log(Path(c.out)) if line["kind"] == kind] for c in (alone, config))
         assert len(one) == len(two) > 2
         for name in names:
             assert [line[name] for line in two] == pytest.approx([line[name] for line in one], rel=2e-4)
-    one, two = weights(alone.out), weights(together.out)
+    one, two = weights(alone.out), weights(config.out)
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-2, atol=2e-4)
+
+
+def test_a_split_training_goes_on_whole(folder, alone):
+    """A checkpoint does not say how many processes made it, or what each of them had."""
+    half = setting(folder, "handed", run={**EIGHT, "steps": 4, "parallel": "fsdp"}, optimizer=CLIPPED)
+    together(folder, half)
+    rest = setting(folder, "handed", run=EIGHT, optimizer=CLIPPED)
+    finish(start(folder, rest, "--resume"))
+    one, two = weights(alone.out), weights(rest.out)
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-2, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"run": {**EIGHT, "parallel": "fsdp", "cuda_graph": True}}, "run.cuda_graph to false"),
+        ({"run": {**EIGHT, "parallel": "fsdp", "compile": True}}, "run.compile to false"),
+        ({"run": {**EIGHT, "parallel": "fsdp"}, "alignment": {"hidden_steps": 2}}, "alignment needs whole layers"),
+    ],
+)
+def test_what_a_split_training_cannot_do(folder, sections, said):
+    with pytest.raises(MamTraError, match=said):
+        setting(folder, "refused", **sections)

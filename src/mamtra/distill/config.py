@@ -95,6 +95,8 @@ class DistillConfig(Strict):
             if self.run.cuda_graph:
                 raise ValueError("run.parallel fsdp gathers weights in every step, which no graph records: set "
                                  "run.cuda_graph to false")  # fmt: skip
+            if self.run.compile:
+                raise ValueError("run.parallel fsdp is not tried with compiled layers: set run.compile to false")
             if self.alignment.matrix_steps or self.alignment.hidden_steps:
                 raise ValueError("alignment needs whole layers: run it with run.parallel ddp first, or leave it out")
         return self
