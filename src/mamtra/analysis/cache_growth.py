@@ -11,7 +11,7 @@ from mamtra.analysis.layouts import RATIOS
 from mamtra.analysis.memory import stream_bytes
 from mamtra.analysis.presets import cosyvoice2_config
 from mamtra.analysis.shapes import blueprint_of
-from mamtra.analysis.study import StudyResult, markdown_table, need_matplotlib
+from mamtra.analysis.study import STYLE, StudyResult, markdown_table, need_matplotlib
 from mamtra.analysis.units import byte_count
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
@@ -112,7 +112,7 @@ def _draw(points: list[dict[str, Any]], even: int, path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({"svg.hashsalt": "mamtra"}):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.6), layout="constrained")
         axes = figure.add_subplot()
         for name, colour in zip(_models(), COLOURS, strict=True):

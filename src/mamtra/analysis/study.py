@@ -17,6 +17,9 @@ from typing import Any
 import mamtra
 from mamtra.errors import MamTraError
 
+STYLE = {"svg.hashsalt": "mamtra", "svg.fonttype": "none"}
+"""Of figures: equal data give equal files, and text stays text, which is far smaller than outlines."""
+
 
 @dataclass(frozen=True)
 class StudyResult:
@@ -57,7 +60,8 @@ class StudyResult:
         content = self.content(command)
         files[0].write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         with files[1].open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(self.rows[0]), lineterminator="\n")
+            columns = list(dict.fromkeys(name for row in self.rows for name in row))
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)
         picture = "" if self.draw is None else f"![{self.title}]({files[3].name})\n\n"

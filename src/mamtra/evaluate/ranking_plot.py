@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mamtra.analysis.study import STYLE
 from mamtra.conversion.ranking import RankingTable
 from mamtra.errors import MamTraError
 
@@ -45,7 +46,7 @@ def plot_ranking(table: RankingTable, path: str | os.PathLike) -> Path:
 
     header = table.header
     rows = sorted(table.of_step(0), key=lambda row: row.layer)
-    with rc_context({"svg.hashsalt": "mamtra"}):
+    with rc_context(STYLE):
         figure = Figure(figsize=(max(4.0, 0.36 * header.num_layers + 1), 3.2), layout="constrained")
         axes = figure.add_subplot()
         bars = axes.bar([row.layer for row in rows], [row.score for row in rows], color="#4477aa")

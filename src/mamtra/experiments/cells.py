@@ -102,6 +102,11 @@ def teacher_cell(settings: ExperimentSettings, seed: int = 0) -> Cell:
         raise MamTraError("The experiments need distill.teacher.model.") from error
 
 
+def cells_of(groups: Mapping[Any, list[Cell]]) -> list[Cell]:
+    """All cells of some groups."""
+    return [cell for members in groups.values() for cell in members]
+
+
 def _heard(settings: ExperimentSettings) -> dict[str, Any]:
     return settings.listen.model_dump(mode="json", exclude={"rows"}) if settings.listen else {}
 

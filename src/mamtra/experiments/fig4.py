@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mamtra.analysis.study import StudyResult, markdown_table
-from mamtra.errors import MamTraError
-from mamtra.experiments.cells import Cell, student_cell, teacher_cell
-from mamtra.experiments.results import Measured, made_by, rank_correlation, read_cells, show_made_by
+from mamtra.analysis.study import STYLE, StudyResult, markdown_table
+from mamtra.experiments.cells import Cell, cells_of, student_cell, teacher_cell
+from mamtra.experiments.results import Measured, finished, made_by, rank_correlation, show_made_by
 from mamtra.experiments.settings import ExperimentSettings
 
 TITLE = "Figure 4: strategies and ratios after the same training"
@@ -29,7 +28,7 @@ def groups(settings: ExperimentSettings) -> dict[Plan | None, list[Cell]]:
 
 def cells(settings: ExperimentSettings) -> list[Cell]:
     """All that the figure needs."""
-    return [cell for members in groups(settings).values() for cell in members]
+    return cells_of(groups(settings))
 
 
 def study(settings: ExperimentSettings, work: Path) -> StudyResult:
@@ -38,12 +37,12 @@ def study(settings: ExperimentSettings, work: Path) -> StudyResult:
     Raises:
         MamTraError: none is, or the teacher is not.
     """
-    found = {plan: read_cells(members, work) for plan, members in groups(settings).items()}
-    teacher = found.pop(None)
-    students = {plan: measured for plan, measured in found.items() if measured is not None}
-    if teacher is None or not students:
-        raise MamTraError(f"{work} holds no finished training of this figure.")
-    rows = [_row(plan, measured) for plan, measured in students.items()]
+    wanted = groups(settings)
+    teacher, students = finished(wanted, work)
+    rows = [
+        {"strategy": plan[0], "ratio": plan[1], **measured.columns(("ce", "wer", "cer"))}
+        for plan, measured in students.items()
+    ]
     names = [name for name in ("ce", "wer") if name in teacher.pairs]
     data = {
         "teacher": {name: teacher.figure(name).content() for name in names},
@@ -51,7 +50,7 @@ def study(settings: ExperimentSettings, work: Path) -> StudyResult:
             {"strategy": s, "ratio": r, "steps": m.steps, **{n: m.figure(n).content() for n in names if n in m.pairs}}
             for (s, r), m in students.items()
         ],
-        "missing": [" ".join(plan) for plan in found if plan not in students],
+        "missing": [" ".join(plan) for plan in wanted if plan and plan not in students],
         **made_by(cells(settings), work),
         "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "fig4"}),
         "rows": rows,
@@ -68,16 +67,6 @@ def study(settings: ExperimentSettings, work: Path) -> StudyResult:
         )
     page.append(show_made_by(data))
     return StudyResult("fig4", TITLE, data, rows, "\n\n".join(page), lambda path: _draw(students, teacher, names, path))
-
-
-def _row(plan: Plan, measured: Measured) -> dict[str, object]:
-    row: dict[str, object] = {"strategy": plan[0], "ratio": plan[1]}
-    for name in ("ce", "wer", "cer"):
-        figure = measured.figure(name)
-        if figure is not None:
-            row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-            row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
-    return row | {"without_sound": measured.without_sound, "steps": measured.steps}
 
 
 def _table(settings: ExperimentSettings, found: dict[Plan, Measured], teacher: Measured, name: str) -> str:
@@ -107,7 +96,7 @@ def _draw(found: dict[Plan, Measured], teacher: Measured, names: list[str], path
     from matplotlib.figure import Figure as Canvas
 
     strategies, ratios = (list(dict.fromkeys(plan[i] for plan in found)) for i in (0, 1))
-    with rc_context({"svg.hashsalt": "mamtra"}):
+    with rc_context(STYLE):
         canvas = Canvas(figsize=(4.8 * len(names), 4.2), layout="constrained")
         for axes, name in zip(canvas.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             for place, strategy in enumerate(strategies):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mamtra.analysis.study import StudyResult, markdown_table
-from mamtra.errors import MamTraError
-from mamtra.experiments.cells import Cell, student_cell, teacher_cell
-from mamtra.experiments.results import Measured, made_by, read_cells, show_made_by
+from mamtra.analysis.study import STYLE, StudyResult, markdown_table
+from mamtra.experiments.cells import Cell, cells_of, student_cell, teacher_cell
+from mamtra.experiments.results import Measured, finished, made_by, show_made_by
 from mamtra.experiments.settings import ExperimentSettings
 
 HEADS = {"ce": ("nats a token", 3), "wer": ("WER %", 1), "cer": ("CER %", 1)}
@@ -30,7 +29,7 @@ def groups(settings: ExperimentSettings) -> dict[str | None, list[Cell]]:
 
 def cells(settings: ExperimentSettings) -> list[Cell]:
     """All that the figure needs."""
-    return [cell for members in groups(settings).values() for cell in members]
+    return cells_of(groups(settings))
 
 
 def study(settings: ExperimentSettings, work: Path) -> StudyResult:
@@ -39,21 +38,11 @@ def study(settings: ExperimentSettings, work: Path) -> StudyResult:
     Raises:
         MamTraError: none is, or the teacher is not.
     """
-    every = {init: read_cells(members, work) for init, members in groups(settings).items()}
-    teacher = every.pop(None)
-    found = {init: measured for init, measured in every.items() if measured is not None}
-    if teacher is None or not found:
-        raise MamTraError(f"{work} holds no finished training of this figure.")
+    wanted = groups(settings)
+    teacher, found = finished(wanted, work)
     names = [name for name in HEADS if all(name in measured.pairs for measured in found.values())]
     (start, first), *_ = found.items()
-    rows = []
-    for init, measured in found.items():
-        row: dict[str, object] = {"init": init, "steps": measured.steps, "without_sound": measured.without_sound}
-        for name in names:
-            figure = measured.figure(name)
-            row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-            row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
-        rows.append(row)
+    rows = [{"init": init, **measured.columns(names)} for init, measured in found.items()]
     table = markdown_table(
         ("beginning", *(HEADS[n][0] for n in names), *(f"{HEADS[n][0]}, less {start}" for n in names)),
         [
@@ -74,7 +63,7 @@ def study(settings: ExperimentSettings, work: Path) -> StudyResult:
     data = {
         "beginnings": {i: {name: m.figure(name).content() for name in names} for i, m in found.items()},
         "teacher": {name: teacher.figure(name).content() for name in names},
-        "missing": [init for init in every if init not in found],
+        "missing": [init for init in wanted if init and init not in found],
         "curves": curves,
         **made_by(cells(settings), work),
         "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "fig6"}),
@@ -93,7 +82,7 @@ def _draw(found: dict[str, Measured], teacher: Measured, path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure as Canvas
 
-    with rc_context({"svg.hashsalt": "mamtra"}):
+    with rc_context(STYLE):
         canvas = Canvas(figsize=(5.6, 4.0), layout="constrained")
         axes = canvas.add_subplot()
         for init, measured in found.items():

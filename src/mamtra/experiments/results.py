@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from mamtra.checkpoints.json_files import read_json
 from mamtra.distill.journal import read_log
+from mamtra.errors import MamTraError
 from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.statistics import difference, draws, interval, ratio
 from mamtra.evaluate.summary import arrays, char_counts, word_counts
@@ -19,6 +20,7 @@ from mamtra.experiments.cells import Cell
 from mamtra.experiments.make import HELD_OUT, SCORES
 
 RULE = "english"
+Title = TypeVar("Title")
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,24 @@ class Measured:
         without_sound: utterances of which there is no sound, all seeds together.
         steps: optimiser steps of the training, 0 where there was none.
         curve: (step, nats a token) on held-out utterances during the first seed's training.
+        training: of the first seed: utterances learnt from, minutes, nats a token on the last batches.
     """
 
     pairs: dict[str, Pair]
     without_sound: int
     steps: int
     curve: tuple[tuple[int, float], ...]
+    training: dict[str, float]
+
+    def columns(self, names: Iterable[str]) -> dict[str, float]:
+        """Figures as columns of a table of data; those that were not measured are left out."""
+        row: dict[str, float] = {}
+        for name in names:
+            figure = self.figure(name)
+            if figure is not None:
+                row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+                row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
+        return row | {"without_sound": self.without_sound, "steps": self.steps, **self.training}
 
     def figure(self, name: str) -> Figure | None:
         """A figure over all seeds, resampled over sequences or utterances; None where it was not measured."""
@@ -127,7 +141,32 @@ def read_cells(cells: Sequence[Cell], work: Path) -> Measured | None:
     log = _log(work / made[0].name)
     curve = tuple((line["step"], line["ce"]) for line in log if line["kind"] == "held_out" and "ce" in line)
     pairs = {name: _together(each) for name, each in found.items()}
-    return Measured(pairs, silent, max((line["step"] for line in log), default=0), curve)
+    return Measured(pairs, silent, max((line["step"] for line in log), default=0), curve, _training(log))
+
+
+def finished(groups: Mapping[Title | None, Sequence[Cell]], work: Path) -> tuple[Measured, dict[Title, Measured]]:
+    """The teacher, whose cells stand under None, and all groups of which a cell is made.
+
+    Raises:
+        MamTraError: no group has one, or the teacher is not measured.
+    """
+    every = {title: read_cells(cells, work) for title, cells in groups.items()}
+    teacher = every.pop(None)
+    found = {title: measured for title, measured in every.items() if measured is not None}
+    if teacher is None or not found:
+        raise MamTraError(f"{work} holds no finished training of this figure.")
+    return teacher, found
+
+
+def _training(log: Sequence[dict[str, Any]]) -> dict[str, float]:
+    first = {line["kind"]: line for line in reversed(log)}
+    last = {line["kind"]: line for line in log}
+    places = {
+        "utterances": (first, "start", "utterances"),
+        "minutes": (last, "end", "minutes"),
+        "train_ce": (last, "train", "ce"),
+    }
+    return {name: lines[kind][key] for name, (lines, kind, key) in places.items() if key in lines.get(kind, {})}
 
 
 def _pair(names: Iterable[str], parts: np.ndarray, wholes: np.ndarray) -> Pair:

@@ -58,40 +58,40 @@ class GridSettings(Strict):
     changes: dict[str, Any] = Field(default_factory=dict)
 
 
-class StartSettings(Strict):
-    """Figure 6: the same plan from different beginnings.
+class OnePlanSettings(Strict):
+    """A study of one plan.
+
+    Attributes:
+        strategy: of the plan.
+        ratio: of the plan.
+        seeds: trainings of every row.
+        changes: of the training, dotted.
+    """
+
+    strategy: str = "block-beg"
+    ratio: str = "1:1"
+    seeds: tuple[int, ...] = (0,)
+    changes: dict[str, Any] = Field(default_factory=dict)
+
+
+class StartSettings(OnePlanSettings):
+    """Figure 6: different beginnings.
 
     Attributes:
         inits: see `mamtra.conversion.options.TransferOptions.init`.
-        strategy: of the plan.
-        ratio: of the plan.
-        seeds: trainings of every beginning.
-        changes: of the training, dotted.
     """
 
     inits: tuple[str, ...] = ("transfer", "xavier", "kaiming")
-    strategy: str = "block-beg"
-    ratio: str = "1:1"
-    seeds: tuple[int, ...] = (0,)
-    changes: dict[str, Any] = Field(default_factory=dict)
 
 
-class LossSettings(Strict):
-    """Table 4: the same plan without one of the losses.
+class LossSettings(OnePlanSettings):
+    """Table 4: one of the losses left out.
 
     Attributes:
         without: names of losses, ``ce``, ``logits`` or ``emb``.
-        strategy: of the plan.
-        ratio: of the plan.
-        seeds: trainings of every choice.
-        changes: of the training, dotted.
     """
 
     without: tuple[str, ...] = ("ce", "logits", "emb")
-    strategy: str = "block-beg"
-    ratio: str = "1:1"
-    seeds: tuple[int, ...] = (0,)
-    changes: dict[str, Any] = Field(default_factory=dict)
 
 
 class FinalSettings(Strict):

@@ -12,7 +12,7 @@ from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.distill.materials import open_speech_lm, plan_student
 from mamtra.errors import MamTraError
-from mamtra.experiments.cells import Cell, model_cell, student_cell, teacher_cell
+from mamtra.experiments.cells import Cell, cells_of, model_cell, student_cell, teacher_cell
 from mamtra.experiments.results import Measured, made_by, read_cells, show_made_by
 from mamtra.experiments.settings import ExperimentSettings
 
@@ -44,7 +44,7 @@ def table4_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
 
 def table4_cells(settings: ExperimentSettings) -> list[Cell]:
     """All that Table 4 needs."""
-    return [cell for members in table4_rows(settings).values() for cell in members]
+    return cells_of(table4_rows(settings))
 
 
 def table4(settings: ExperimentSettings, work: Path) -> StudyResult:
@@ -83,7 +83,7 @@ def table3_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
 
 def table3_cells(settings: ExperimentSettings) -> list[Cell]:
     """All that Table 3 needs."""
-    return [cell for members in table3_rows(settings).values() for cell in members]
+    return cells_of(table3_rows(settings))
 
 
 def table3(settings: ExperimentSettings, work: Path) -> StudyResult:
@@ -127,15 +127,13 @@ def _rows(
     judged = [name for name in ("ce", "wer") if name in names]
     rows, lines = [], []
     for title, measured in found.items():
-        row: dict[str, Any] = {"row": title, **more.get(title, {}), "steps": measured.steps}
+        row: dict[str, Any] = {"row": title, **more.get(title, {}), **measured.columns(names)}
         shown = [title, *more.get(title, {}).values(), measured.steps or ""]
         for name in names:
             figure = measured.figure(name)
             if figure is None:
                 shown.append("")
                 continue
-            row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
-            row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
             shown.append(figure.show(HEADS[name][1], base.figure(name).count))
         for name in judged:
             less = measured.less(name, base)
@@ -144,7 +142,6 @@ def _rows(
                 continue
             row |= {f"{name}_less": less.value, f"{name}_less_low": less.low, f"{name}_less_high": less.high}
             shown.append("" if measured is base else less.show(HEADS[name][1]))
-        row["without_sound"] = measured.without_sound
         rows.append(row)
         lines.append(shown)
     extra = next(iter(more.values()), {})
