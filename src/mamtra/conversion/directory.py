@@ -31,8 +31,8 @@ from mamtra.errors import MamTraError
 def write_directory(conversion: Conversion, dst: str | os.PathLike, progress: Progress | None = None) -> dict[str, Any]:
     """Carry a conversion out.
 
-    Everything is written to ``DST.partial-XXXX`` beside the directory, read back, and renamed at the end; where anything
-    goes wrong, that folder is removed.
+    Everything is written to a folder beside the directory, ``DST.partial-`` and a random number, read back, and renamed at
+    the end; where anything goes wrong, that folder is removed.
 
     Args:
         conversion: what to make.
