@@ -46,11 +46,11 @@ def test_cells_are_shared_and_made_once(folder, monkeypatch):
     assert student_cell(settings, "block-beg", "1:1", seed=1).name != student_cell(settings, "block-beg", "1:1").name
     assert len(fig4.cells(settings)) == 4
     work = folder / "cells"
-    events = list(run_cells(fig4.cells(settings), work, None))
+    events = list(run_cells(fig4.cells(settings), work))
     assert [event.what for event in events] == ["made"] * 4
     assert not list(work.glob("*/training/student"))
-    monkeypatch.setattr(schedule, "make_student", lambda *a, **k: pytest.fail("made twice"))
-    assert list(run_cells(fig4.cells(settings), work, None)) == []
+    monkeypatch.setitem(schedule._DO, "make", lambda *a, **k: pytest.fail("made twice"))
+    assert list(run_cells(fig4.cells(settings), work)) == []
 
 
 def test_tables_and_figures(folder, capsys):
@@ -98,8 +98,8 @@ def _names(folder: Path) -> list[str]:
 def test_side_by_side_gives_the_same_figures(folder):
     settings = read_experiments(folder / "e.yaml")
     cells = [teacher_cell(settings), student_cell(settings, "block-beg", "1:1")]
-    list(run_cells(cells, folder / "one", None))
-    list(run_cells(cells, folder / "two", None, side_by_side=2))
+    list(run_cells(cells, folder / "one"))
+    list(run_cells(cells, folder / "two", side_by_side=2))
     one, two = (read_cells([cells[1]], folder / name).figure("ce") for name in ("one", "two"))
     assert one.value == pytest.approx(two.value, rel=1e-5)
 

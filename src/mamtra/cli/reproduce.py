@@ -36,6 +36,11 @@ STUDIES = {
     ),
     "table3-flops": Study("the TFLOPs column of table 3", "mamtra.analysis.flops_column:flops_column"),
     "table4": Study("loss ablation", "mamtra.experiments.tables:table4", "mamtra.experiments.tables:table4_cells"),
+    "variants": Study(
+        "other trainings of one plan, beyond the paper",
+        "mamtra.experiments.tables:variants",
+        "mamtra.experiments.tables:variants_cells",
+    ),
     "fig3": Study("memory of whole systems"),
     "fig4": Study(
         "loss and word errors by strategy and ratio", "mamtra.experiments.fig4:study", "mamtra.experiments.fig4:cells"
@@ -68,7 +73,9 @@ def reproduce(
         None, "--work", metavar="DIR", help="Folder of the trainings, shared by all studies; cells in -o by default."
     ),
     side_by_side: int = typer.Option(1, "--side-by-side", min=1, help="Trainings that share the device."),
-    listeners: int = typer.Option(1, "--listeners", min=1, help="Processes that let students speak and transcribe it."),
+    listeners: int = typer.Option(
+        1, "--listeners", min=0, help="Processes that transcribe what students say; 0 leaves that to a later run."
+    ),
     keep: bool = typer.Option(False, "--keep-students", help="Keep the trained students, not their figures alone."),
     as_is: bool = typer.Option(False, "--as-is", help="Train nothing; show what the finished trainings give."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only list the trainings, and which are done."),
@@ -154,18 +161,19 @@ def _make_cells(names: list[str], settings: Any, work: Path, *, dry_run: bool, *
     Raises:
         MamTraError: some trainings failed; the others are done and stay.
     """
-    from mamtra.experiments.schedule import is_done, run_cells
+    from mamtra.experiments.make import next_stage
+    from mamtra.experiments.schedule import run_cells
 
     cells = list({cell.name: cell for name in names for cell in _load(STUDIES[name].cells)(settings)}.values())
     cells.sort(key=lambda cell: cell.seed)  # every row has one result before any has a second
     if dry_run:
         for cell in cells:
-            print(f"{'done' if is_done(work / cell.name, settings.listen) else 'to do':<7}{cell.name}")
+            print(f"{'done' if next_stage(cell, work / cell.name) is None else 'to do':<7}{cell.name}")
         return False
     failed = []
-    for event in run_cells(cells, work, settings.listen, **options):
-        heard = sum(is_done(work / cell.name, settings.listen) for cell in cells)
-        print(f"{heard}/{len(cells)}  {event.cell} {event.what} {event.why}".rstrip(), file=sys.stderr, flush=True)
+    for event in run_cells(cells, work, **options):
+        done = sum(next_stage(cell, work / cell.name) is None for cell in cells)
+        print(f"{done}/{len(cells)}  {event.cell} {event.what} {event.why}".rstrip(), file=sys.stderr, flush=True)
         failed += [event] if event.what == "failed" else []
     if failed:
         raise MamTraError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from mamtra.engine.graphed import GraphedSteps
 from mamtra.models.layout import PAD, prompt
 from mamtra.models.speech_lm import SpeechLM
 
@@ -63,6 +65,7 @@ def generate_rows(
     state = lm.init_state(len(starts), kind.shape[1] + max(longest), device)
     hidden = lm(lm.embed(kind, ids), state, lengths)
     logits = lm.logits(hidden[torch.arange(len(starts), device=device), lengths - 1])
+    step_on = GraphedSteps(lm, state) if device.type == "cuda" else partial(lm.next_logits, state=state)
     said = torch.full((len(starts), max(longest)), stop, device=device)
     ended = torch.zeros(len(starts), dtype=torch.bool, device=device)
     for step in range(max(longest)):
@@ -74,7 +77,7 @@ def generate_rows(
         if step % _LOOK_EVERY == _LOOK_EVERY - 1 and bool(ended.all()):
             break
         if step + 1 < max(longest):
-            logits = lm.next_logits(lm.speech_embedding(drawn), state)
+            logits = step_on(lm.speech_embedding(drawn))
     found = []
     for codes, limit in zip(said.tolist(), longest, strict=True):
         end = codes.index(stop) if stop in codes else len(codes)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mamtra.distill.config import DistillConfig, parse_config
 from mamtra.errors import MamTraError
-from mamtra.experiments.settings import ExperimentSettings
+from mamtra.experiments.settings import ExperimentSettings, ListenSettings
 from mamtra.models.plan import IMPORTANCE
 
 
@@ -26,6 +26,7 @@ class Cell:
         model: its directory, where nothing is trained.
         held: training configuration whose held-out utterances a model as it is is measured on.
         seed: of what it says.
+        listen: what it says and who listens; None measures its cross entropy alone.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Cell:
     model: str | None = None
     held: dict[str, Any] | None = None
     seed: int = 0
+    listen: ListenSettings | None = None
 
     def training(self, folder: Path) -> DistillConfig:
         """Settings of the training in a folder, or those that a model as it is is measured by."""
@@ -47,6 +49,7 @@ def student_cell(
     seed: int = 0,
     transfer: Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
+    listen: ListenSettings | None = None,
 ) -> Cell:
     """A student with a plan.
 
@@ -57,6 +60,7 @@ def student_cell(
         seed: of the conversion, of the order of the data and of the speech; the data themselves stay the same.
         transfer: options of the conversion.
         changes: of the training, by dotted key.
+        listen: instead of that of the experiments.
 
     Raises:
         MamTraError: a setting is unknown or of the wrong kind, or a ranking is missing.
@@ -76,28 +80,30 @@ def student_cell(
             raise MamTraError(f"{strategy} needs a ranking; make one with `mamtra rank` and name it in rankings.")
         content["student"]["ranking"] = settings.rankings[strategy]
     checked = parse_config({**content, "out": "."}, "the experiments' training").what_decides()
-    digest = hashlib.sha256(json.dumps([checked, _heard(settings)], sort_keys=True).encode()).hexdigest()[:8]
-    return Cell(f"{strategy}-{ratio.replace(':', '-')}-{digest}", content, seed=seed)
+    listen = listen or settings.listen
+    name = f"{strategy}-{ratio.replace(':', '-')}-{_digest(checked, _heard(listen))}"
+    return Cell(name, content, seed=seed, listen=listen)
 
 
-def model_cell(settings: ExperimentSettings, directory: str, seed: int = 0) -> Cell:
-    """A model as it is, measured like the students."""
+def model_cell(
+    settings: ExperimentSettings, directory: str, seed: int = 0, *, listen: ListenSettings | None = None
+) -> Cell:
+    """A model as it is, measured like the students; arguments as for `student_cell`."""
     held = {**deepcopy(settings.distill), "student": {"ratio": "1:0"}}
     checked = parse_config({**held, "out": "."}, "the experiments' training").what_decides()
-    digest = hashlib.sha256(
-        json.dumps([directory, checked, _heard(settings), seed], sort_keys=True).encode()
-    ).hexdigest()
-    return Cell(f"{Path(directory).resolve().name}-{digest[:8]}", None, directory, held, seed)
+    listen = listen or settings.listen
+    name = f"{Path(directory).resolve().name}-{_digest(directory, checked, _heard(listen), seed)}"
+    return Cell(name, None, directory, held, seed, listen)
 
 
-def teacher_cell(settings: ExperimentSettings, seed: int = 0) -> Cell:
-    """The teacher.
+def teacher_cell(settings: ExperimentSettings, seed: int = 0, *, listen: ListenSettings | None = None) -> Cell:
+    """The teacher; arguments as for `student_cell`.
 
     Raises:
         MamTraError: the settings name none.
     """
     try:
-        return model_cell(settings, settings.distill["teacher"]["model"], seed)
+        return model_cell(settings, settings.distill["teacher"]["model"], seed, listen=listen)
     except (KeyError, TypeError) as error:
         raise MamTraError("The experiments need distill.teacher.model.") from error
 
@@ -107,8 +113,12 @@ def cells_of(groups: Mapping[Any, list[Cell]]) -> list[Cell]:
     return [cell for members in groups.values() for cell in members]
 
 
-def _heard(settings: ExperimentSettings) -> dict[str, Any]:
-    return settings.listen.model_dump(mode="json", exclude={"rows"}) if settings.listen else {}
+def _heard(listen: ListenSettings | None) -> dict[str, Any]:
+    return listen.model_dump(mode="json", exclude={"rows"}) if listen else {}
+
+
+def _digest(*decides: Any) -> str:
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _set(content: dict[str, Any], key: str, value: Any) -> None:

@@ -16,11 +16,17 @@ TITLE = "Figure 6: what the weight transfer is worth"
 def groups(settings: ExperimentSettings) -> dict[str | None, list[Cell]]:
     """Cells by beginning, one a seed; the teacher under None."""
     chosen = settings.fig6
-    found: dict[str | None, list[Cell]] = {None: [teacher_cell(settings)]}
+    found: dict[str | None, list[Cell]] = {None: [teacher_cell(settings, listen=chosen.listen)]}
     for init in chosen.inits:
         found[init] = [
             student_cell(
-                settings, chosen.strategy, chosen.ratio, seed=seed, transfer={"init": init}, changes=chosen.changes
+                settings,
+                chosen.strategy,
+                chosen.ratio,
+                seed=seed,
+                transfer={"init": init},
+                changes=chosen.changes,
+                listen=chosen.listen,
             )
             for seed in chosen.seeds
         ]

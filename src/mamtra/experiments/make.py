@@ -7,7 +7,7 @@ import os
 import shutil
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from mamtra.distill.trainer import Trainer
 from mamtra.evaluate.examine import Examiner
 from mamtra.evaluate.judges import DistilMOS, ModelVoices
 from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.sets import TestSet, read_set
 from mamtra.evaluate.systems import Sounds
 from mamtra.evaluate.transcribe import Whisper
@@ -41,6 +42,8 @@ HELD_OUT = "held_out.json"
 SOUND = "sound"
 SCORES = "scores.jsonl"
 _EVALUATION_TOKENS = 16_000
+Stage = Literal["make", "speak", "listen"]
+"""Train and measure cross entropy; speak; judge what was said."""
 
 
 def make_student(cell: Cell, folder: Path) -> None:
@@ -66,6 +69,19 @@ def make_student(cell: Cell, folder: Path) -> None:
         )
 
 
+def next_stage(cell: Cell, folder: Path) -> Stage | None:
+    """What is to be done next, by the files that are there; None where all is done."""
+    measured = (folder / HELD_OUT).is_file()
+    if cell.listen is None:
+        return None if measured else "make"
+    scores = folder / SCORES
+    if measured and scores.is_file() and len(read_scores(scores).rows) == len(lines_of(cell.listen).lines):
+        return None
+    if measured and (folder / SOUND).is_dir():
+        return "listen"
+    return "speak" if measured and _directory(cell, folder).is_dir() else "make"
+
+
 def forget_student(folder: Path) -> None:
     """Remove the weights of a cell; the log of its training and its figures stay."""
     for name in ("student", "initial", "checkpoints"):
@@ -82,15 +98,32 @@ def held_out_nats(config: DistillConfig, directory: Path) -> np.ndarray:
     return held.per_sequence(lm).cpu().numpy()
 
 
-def listen_to(cell: Cell, folder: Path, listen: ListenSettings) -> None:
-    """Let the cell speak, on its device, and judge what it has said, on the CPU; an interrupted judgement goes on.
+def let_speak(cell: Cell, folder: Path) -> None:
+    """Let the cell say its set, on its device.
 
     Raises:
-        MamTraError: it cannot speak, a judge is missing, or the scores there were measured otherwise.
+        MamTraError: it cannot speak.
     """
-    sound = folder / SOUND
-    if not sound.is_dir():
-        _speak(_directory(cell, folder), cell, folder, listen)
+    model = open_model(_directory(cell, folder), pick_device(cell.training(folder).run.device))
+    voice = TTS(model).voice(cell.listen.voice)
+    lines = lines_of(cell.listen).lines
+    partial = folder / f"{SOUND}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    texts = [line.text for line in lines]
+    for number, samples in speak_texts(model, voice, texts, seed=cell.seed, rows=cell.listen.rows):
+        if len(samples):
+            write_audio(partial / f"{lines[number].id}.flac", samples, model.sample_rate)
+    os.replace(partial, folder / SOUND)
+
+
+def listen_to(cell: Cell, folder: Path) -> None:
+    """Judge what the cell has said, on the CPU; an interrupted judgement goes on.
+
+    Raises:
+        MamTraError: a judge is missing, or the scores there were measured otherwise.
+    """
+    sound, listen = folder / SOUND, cell.listen
     plan = Plan(str(sound), listen.whisper)
     for _ in evaluate_set(plan, lines_of(listen), folder / SCORES, examiner=_examiner(listen, cell.name, sound)):
         pass
@@ -110,19 +143,6 @@ def _machine(config: DistillConfig) -> str:
 
 def _directory(cell: Cell, folder: Path) -> Path:
     return find_model(cell.model) if cell.model else folder / "training" / STUDENT
-
-
-def _speak(directory: Path, cell: Cell, folder: Path, listen: ListenSettings) -> None:
-    model = open_model(directory, pick_device(cell.training(folder).run.device))
-    voice = TTS(model).voice(listen.voice)
-    lines = lines_of(listen).lines
-    partial = folder / f"{SOUND}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for number, samples in speak_texts(model, voice, [line.text for line in lines], seed=cell.seed, rows=listen.rows):
-        if len(samples):
-            write_audio(partial / f"{lines[number].id}.flac", samples, model.sample_rate)
-    os.replace(partial, folder / SOUND)
 
 
 def _examiner(listen: ListenSettings, name: str, sound: Path) -> Examiner:

@@ -66,12 +66,14 @@ class OnePlanSettings(Strict):
         ratio: of the plan.
         seeds: trainings of every row.
         changes: of the training, dotted.
+        listen: instead of the common setting of that name.
     """
 
     strategy: str = "block-beg"
     ratio: str = "1:1"
     seeds: tuple[int, ...] = (0,)
     changes: dict[str, Any] = Field(default_factory=dict)
+    listen: ListenSettings | None = None
 
 
 class StartSettings(OnePlanSettings):
@@ -94,6 +96,16 @@ class LossSettings(OnePlanSettings):
     without: tuple[str, ...] = ("ce", "logits", "emb")
 
 
+class VariantSettings(OnePlanSettings):
+    """Beyond the paper: other trainings of one plan.
+
+    Attributes:
+        variants: dotted changes of the training, by the name of the row.
+    """
+
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
 class FinalSettings(Strict):
     """Table 3: chosen plans, trained to the end, on different shares of the data.
 
@@ -104,6 +116,7 @@ class FinalSettings(Strict):
         seeds: trainings of every row.
         models: further directories that are measured as they are, by name.
         changes: of the training, dotted.
+        listen: instead of the common setting of that name.
     """
 
     plans: tuple[str, ...] = ("block-beg 1:1", "block-beg 1:3", "importance-wer 1:5", "importance-wer 1:11")
@@ -112,6 +125,7 @@ class FinalSettings(Strict):
     seeds: tuple[int, ...] = (0,)
     models: dict[str, str] = Field(default_factory=dict)
     changes: dict[str, Any] = Field(default_factory=dict)
+    listen: ListenSettings | None = None
 
 
 class ExperimentSettings(Strict):
@@ -126,6 +140,7 @@ class ExperimentSettings(Strict):
         fig6: see `StartSettings`.
         table3: see `FinalSettings`.
         table4: see `LossSettings`.
+        variants: see `VariantSettings`.
     """
 
     distill: dict[str, Any]
@@ -136,6 +151,7 @@ class ExperimentSettings(Strict):
     fig6: StartSettings = StartSettings()
     table3: FinalSettings = FinalSettings()
     table4: LossSettings = LossSettings()
+    variants: VariantSettings = VariantSettings()
 
 
 def read_experiments(path: str | os.PathLike, changes: Iterable[str] = ()) -> ExperimentSettings:

@@ -1,4 +1,4 @@
-"""Tables 3 and 4: rows of cells against a row that they are compared with."""
+"""Tables 3 and 4, and variants of a training: rows of cells against a row that they are compared with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mamtra.distill.materials import open_speech_lm, plan_student
 from mamtra.errors import MamTraError
 from mamtra.experiments.cells import Cell, cells_of, model_cell, student_cell, teacher_cell
 from mamtra.experiments.results import Measured, made_by, read_cells, show_made_by
-from mamtra.experiments.settings import ExperimentSettings
+from mamtra.experiments.settings import ExperimentSettings, OnePlanSettings
 
 HEADS = {
     "ce": ("nats a token", 3),
@@ -34,10 +34,7 @@ def table4_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
     choices: dict[str, dict[str, Any]] = {"all three": {}}
     choices |= {f"without {name}": {f"losses.{name}_weight": 0.0} for name in chosen.without}
     return {
-        title: [
-            student_cell(settings, chosen.strategy, chosen.ratio, seed=seed, changes={**chosen.changes, **changes})
-            for seed in chosen.seeds
-        ]
+        title: [_row_cell(settings, chosen, seed, changes) for seed in chosen.seeds]
         for title, changes in choices.items()
     }
 
@@ -60,6 +57,39 @@ def table4(settings: ExperimentSettings, work: Path) -> StudyResult:
     return StudyResult("table4", "Table 4: what each loss is worth", data, rows, page)
 
 
+def variants_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
+    """Cells with the training as it is, then with every variant of it."""
+    chosen = settings.variants
+    return {
+        title: [_row_cell(settings, chosen, seed, changes) for seed in chosen.seeds]
+        for title, changes in {"as it is": {}, **chosen.variants}.items()
+    }
+
+
+def variants_cells(settings: ExperimentSettings) -> list[Cell]:
+    """All that the table of variants needs."""
+    return cells_of(variants_rows(settings))
+
+
+def variants(settings: ExperimentSettings, work: Path) -> StudyResult:
+    """The table of variants from cells that are done."""
+    found = {title: read_cells(members, work) for title, members in variants_rows(settings).items()}
+    rows, page = _rows(found, "as it is", "as it is", {})
+    data = {
+        **made_by(variants_cells(settings), work),
+        "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "variants"}),
+        "rows": rows,
+    }
+    chosen = settings.variants
+    page += f"\n\n{chosen.strategy} {chosen.ratio}. " + show_made_by(data)
+    return StudyResult("variants", "Other trainings of one plan", data, rows, page)
+
+
+def _row_cell(settings: ExperimentSettings, chosen: OnePlanSettings, seed: int, changes: dict[str, Any]) -> Cell:
+    changes = {**chosen.changes, **changes}
+    return student_cell(settings, chosen.strategy, chosen.ratio, seed=seed, changes=changes, listen=chosen.listen)
+
+
 def table3_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
     """The teacher, models as they are, then a row for every plan and share of the data.
 
@@ -69,14 +99,16 @@ def table3_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
     chosen = settings.table3
     if len(chosen.shares) != len(chosen.steps):
         raise MamTraError("table3.shares and table3.steps need equally many entries.")
-    found = {"teacher": [teacher_cell(settings, seed) for seed in chosen.seeds]}
-    found |= {name: [model_cell(settings, path, seed) for seed in chosen.seeds] for name, path in chosen.models.items()}
+    heard = {"listen": chosen.listen}
+    found = {"teacher": [teacher_cell(settings, seed, **heard) for seed in chosen.seeds]}
+    for name, path in chosen.models.items():
+        found[name] = [model_cell(settings, path, seed, **heard) for seed in chosen.seeds]
     for plan in chosen.plans:
         strategy, _, ratio = plan.partition(" ")
         for share, steps in zip(chosen.shares, chosen.steps, strict=True):
             changes = {**chosen.changes, "data.share": share, "run.steps": steps}
             found[f"{ratio} {strategy}, {100 * share:g}%"] = [
-                student_cell(settings, strategy, ratio, seed=seed, changes=changes) for seed in chosen.seeds
+                student_cell(settings, strategy, ratio, seed=seed, changes=changes, **heard) for seed in chosen.seeds
             ]
     return found
 
