@@ -31,7 +31,12 @@ def scores(tmp_path):
 
 def test_lines_have_versas_names_and_counts(scores):
     first, second, third = versa_lines(scores)
-    assert first["key"] == "a" and first["ref_text"] == "the old red hat" and first["distillmos"] == 4.0
+    assert (
+        first["key"] == "a"
+        and first["ref_text"] == "the old red hat"
+        and first["whisper_hyp_text"] == "the old bed hat"
+        and first["distillmos"] == 4.0
+    )
     assert [first[f"whisper_wer_{k}"] for k in ("equal", "replace", "delete", "insert")] == [3, 1, 0, 0]
     assert second["whisper_wer_insert"] == 1 and second["spk_similarity"] == 0.5
     assert third["whisper_wer_delete"] == 1 and third["whisper_cer_delete"] == len("farewell")
@@ -57,6 +62,8 @@ def test_configurations(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("- {name: whisper_wer, beam_size: 5}\n- {name: speaker, model_tag: default}\n", encoding="utf-8")
     assert read_config(path) == {"words", "similarity"}
+    path.write_text("- {name: speaker}\n- {name: pesq}\n", encoding="utf-8")
+    assert read_config(path, any_metric=True) == {"similarity"}
     for text, message in (
         ("- {name: pesq}\n", "asks for pesq; the metrics known here are whisper_wer"),
         ("name: pesq\n", "must be a list"),

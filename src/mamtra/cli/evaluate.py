@@ -74,7 +74,7 @@ def evaluate(
     if config is not None:
         from mamtra.evaluate.versa import read_config
 
-        asked = read_config(Path(config))
+        asked = read_config(Path(config), any_metric=with_versa)
         similarity, mos = "similarity" in asked, "mos" in asked
     lines = read_set(test_set, limit)
     check_english(line.reference for line in lines.lines)
@@ -95,8 +95,10 @@ def evaluate(
     if with_versa:
         metrics = ["words", *(["similarity"] if similarity else []), *(["mos"] if mos else [])]
         own = Path(config) if config else None
-        theirs = run_versa(scores, lines.lines, path.with_suffix(".versa.jsonl"), metrics=metrics, config=own)
-        summary["versa"] = theirs
+        theirs = path.with_suffix(".versa.jsonl")
+        summary["versa"], left_out = run_versa(scores, lines.lines, theirs, metrics=metrics, config=own)
+        for phrase in left_out:
+            print(f"warning: VERSA: {phrase}", file=sys.stderr)
     print(json.dumps(summary)) if as_json else _show(summary)
     print(f"{path}: compare it with `mamtra compare {path} OTHER`", file=sys.stderr)
 

@@ -26,8 +26,12 @@ _MEANS = {"mos": "distillmos", "similarity_to_truth": "spk_similarity", "similar
 _STEPS = Counts._fields
 
 
-def read_config(path: Path) -> set[str]:
+def read_config(path: Path, *, any_metric: bool = False) -> set[str]:
     """What a VERSA configuration (a YAML list of `name` and arguments) asks for, as values of `METRICS`.
+
+    Args:
+        path: of the configuration.
+        any_metric: pass over metrics that are not known here, because VERSA itself runs.
 
     Raises:
         MamTraError: it is not such a list, or asks for a metric that is not known here.
@@ -39,9 +43,9 @@ def read_config(path: Path) -> set[str]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) and "name" in entry for entry in entries):
         raise MamTraError(f"{path} is not a VERSA configuration: it must be a list whose entries have a name.")
     unknown = sorted({str(entry["name"]) for entry in entries} - set(METRICS))
-    if unknown:
+    if unknown and not any_metric:
         raise MamTraError(f"{path} asks for {', '.join(unknown)}; the metrics known here are {', '.join(METRICS)}.")
-    return {METRICS[entry["name"]] for entry in entries}
+    return {METRICS[entry["name"]] for entry in entries if entry["name"] in METRICS}
 
 
 def versa_lines(scores: ScoreFile) -> Iterable[dict[str, Any]]:
@@ -49,7 +53,7 @@ def versa_lines(scores: ScoreFile) -> Iterable[dict[str, Any]]:
     normalise, _ = normaliser("basic")
     for row in scores.rows.values():
         reference, heard = normalise(row["reference"]), normalise(row.get("heard", ""))
-        line: dict[str, Any] = {"key": row_key(row), "ref_text": reference, "whisper_hyp_text": row.get("heard", "")}
+        line: dict[str, Any] = {"key": row_key(row), "ref_text": reference, "whisper_hyp_text": heard}
         for name, steps in (("wer", count(reference.split(), heard.split())), ("cer", count(reference, heard))):
             line |= {f"whisper_{name}_{kind}": getattr(steps, kind) for kind in _STEPS}
         yield line | {theirs: row[ours] for ours, theirs in _MEANS.items() if ours in row}
@@ -75,7 +79,7 @@ def from_versa(path: Path, lines: Iterable[dict[str, Any]]) -> ScoreFile:
         if "key" not in line or "ref_text" not in line:
             raise MamTraError(f"{path}, line {number}: no key or ref_text, which VERSA's whisper_wer writes.")
         row = {"id": line["key"], "category": "", "text": line["ref_text"], "reference": line["ref_text"]}
-        row["heard"] = line.get("whisper_hyp_text", "")
+        row["heard"] = next((line[key] for key in line if key.endswith("_hyp_text")), "")
         rows[row["id"]] = row | {ours: line[theirs] for ours, theirs in _MEANS.items() if theirs in line}
     return ScoreFile(path, {"system": path.stem, "kind": "VERSA", "asr": "as VERSA was set"}, rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import yaml
 
 from mamtra.errors import MamTraError
+from mamtra.evaluate.alignment import Counts
 from mamtra.evaluate.score_file import ScoreFile, row_key
 from mamtra.evaluate.sets import Line
 
@@ -47,65 +49,83 @@ def scorer() -> list[str]:
 
 def run_versa(
     scores: ScoreFile, lines: Iterable[Line], out: Path, *, metrics: Sequence[str], config: Path | None = None
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[str]]:
     """Have VERSA score the sound of a score file.
 
     Args:
         scores: rows with sound that was kept.
-        lines: of the set, whose recordings VERSA compares voices with.
+        lines: of the set, whose recordings VERSA compares voices with; VERSA takes them for every sound or not at all.
         out: for VERSA's lines; its lists and configuration stay in a folder beside it.
         metrics: keys of `ENTRIES`, where no configuration is given.
         config: VERSA's own YAML.
 
     Returns:
-        mean of every number in VERSA's lines; of whisper_wer and whisper_cer, counts summed before they are divided, percent.
+        figures, see `means`; and what VERSA left out, a sentence each: it goes on without metrics that it cannot load and without
+        sound that it cannot use.
 
     Raises:
-        MamTraError: VERSA is missing or fails, or no sound was kept.
+        MamTraError: VERSA is missing or fails, no sound was kept, or a name of an utterance has blanks.
     """
     command = scorer()
     rows = [row for row in scores.rows.values() if row.get("sound") and Path(row["sound"]).is_file()]
     if not rows:
         raise MamTraError("VERSA needs sound that was kept; give --sounds DIR as well.")
-    truth = {line.id: line.truth for line in lines if line.truth}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.unlink(missing_ok=True)
     work = out.with_suffix(".files")
-    work.mkdir(parents=True, exist_ok=True)
-    lists = {
-        "pred.scp": [(row, row["sound"]) for row in rows],
-        "text": [(row, row["reference"]) for row in rows],
-        "gt.scp": [(row, truth[row["id"]].resolve()) for row in rows if row["id"] in truth],
-    }
-    for name, entries in lists.items():
-        (work / name).write_text("".join(f"{row_key(row)} {value}\n" for row, value in entries), encoding="utf-8")
+    compared = _write_lists(rows, {line.id: line.truth for line in lines if line.truth}, work)
     if config is None:
         config = work / "config.yaml"
         config.write_text(yaml.safe_dump([ENTRIES[name] for name in metrics], sort_keys=False), encoding="utf-8")
     command += ["--pred", str(work / "pred.scp"), "--text", str(work / "text"), "--score_config", str(config)]
-    command += [
-        *(["--gt", str(work / "gt.scp")] if lists["gt.scp"] else []),
-        "--output_file",
-        str(out),
-        "--io",
-        "soundfile",
-    ]
+    command += ["--gt", str(work / "gt.scp")] if compared else []
+    command += ["--output_file", str(out), "--io", "soundfile"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    left_out = list(dict.fromkeys(_LEFT_OUT.findall(done.stderr)))
     if done.returncode or not out.is_file():
         last = (done.stderr.strip().splitlines() or ["it wrote nothing"])[-1]
-        raise MamTraError(f"VERSA's scorer failed: {last}")
-    return means([json.loads(line) for line in out.read_text(encoding="utf-8").splitlines() if line.strip()])
+        raise MamTraError(f"VERSA's scorer failed: {'; '.join([*left_out, last])}")
+    found = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines() if line.strip()]
+    silent = len(rows) - len(found)
+    return means(found), left_out + ([f"{silent} of {len(rows)} sounds have no line"] if silent else [])
+
+
+_LEFT_OUT = re.compile(r"(?:Failed to load metric|Cannot use|Error computing|Error processing) .*")
+
+
+def _write_lists(rows: Sequence[dict[str, Any]], truth: dict[str, Path], work: Path) -> bool:
+    """VERSA's lists, a name, a blank and a value a line; whether there is one of recordings."""
+    work.mkdir(parents=True, exist_ok=True)
+    compared = all(row["id"] in truth for row in rows)
+    lists: dict[str, list[tuple[dict[str, Any], Any]]] = {
+        "pred.scp": [(row, row["sound"]) for row in rows],
+        "text": [(row, " ".join(row["reference"].split())) for row in rows],
+        "gt.scp": [(row, truth[row["id"]].resolve()) for row in rows] if compared else [],
+    }
+    for name, entries in lists.items():
+        split = next((row_key(row) for row, _ in entries if len(row_key(row).split()) > 1), None)
+        if split:
+            raise MamTraError(f"VERSA's lists end a name at its first blank; rename {split!r} in the set.")
+        (work / name).write_text("".join(f"{row_key(row)} {value}\n" for row, value in entries), encoding="utf-8")
+    return compared
 
 
 def means(lines: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Figures of VERSA's lines, as its own summary has them."""
-    kinds, found = ("delete", "insert", "replace", "equal"), {}
-    for name in ("whisper_wer", "whisper_cer"):
-        counted = [line for line in lines if f"{name}_equal" in line]
-        if counted:
-            total = {kind: sum(line[f"{name}_{kind}"] for line in counted) for kind in kinds}
-            wrong = total["delete"] + total["insert"] + total["replace"]
-            found[name] = 100 * wrong / max(1, wrong - total["insert"] + total["equal"])
+    """Figures of VERSA's lines, as its own summary has them.
+
+    Returns:
+        mean of every number; of the steps of any recogniser's words, characters or phonemes (`whisper_wer`, `fwhisper_cer`), counts
+        summed before they are divided, percent.
+    """
     numbers = dict.fromkeys(key for line in lines for key, value in line.items() if isinstance(value, float | int))
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(match[1] for match in map(_STEP.fullmatch, numbers) if match):
+        total = {kind: sum(line.get(f"{name}_{kind}", 0) for line in lines) for kind in Counts._fields}
+        found[name] = Counts(**total).rate
     for key in numbers:
-        if not key.startswith(("whisper_wer_", "whisper_cer_")):
+        if not _STEP.fullmatch(key):
             found[key] = float(np.mean([line[key] for line in lines if isinstance(line.get(key), float | int)]))
     return found
+
+
+_STEP = re.compile(r"(.+_(?:wer|cer|per))_(?:delete|insert|replace|equal)")
