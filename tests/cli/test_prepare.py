@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import sys
 import types
@@ -117,6 +119,27 @@ def test_interrupted_runs_go_on_and_give_equal_files(model, capsys, monkeypatch)
     assert len(tokenized) == 2 and files("whole") == files("cut")
     run(capsys, model, corpus, "cut", "--per-shard", "3")
     assert len(tokenized) == 6 and TokenShards("cut").manifest.shards[0].utterances == 3
+
+
+def test_full_disks_keep_what_is_finished(model, capsys, monkeypatch):
+    corpus = libritts(Path("corpus"))
+    run(capsys, model, corpus, "whole", "--per-shard", "2")
+    write, full = Path.write_bytes, True
+
+    def fill(path, content):
+        if full and path.name.startswith("shard-00001"):
+            write(path, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    err = run(capsys, model, corpus, "out", "--per-shard", "2")
+    assert "no space left on device" in err and "make room" in err and err.count("\n") == 1
+    assert files("out")["shard-00000.safetensors"] == files("whole")["shard-00000.safetensors"]
+    assert not Path("out/manifest.json").exists()
+    full = False
+    run(capsys, model, corpus, "out", "--per-shard", "2")
+    assert files("out") == files("whole")
 
 
 def test_batches_give_the_codes_of_single_utterances(model):

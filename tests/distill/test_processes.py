@@ -31,10 +31,10 @@ def folder(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("processes"))
 
 
-def start(folder, config, *words, **environment):
+def start(folder, config, *words, launcher=("mamtra",), **environment):
     path = folder / f"{Path(config.out).name}.yaml"
     path.write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
-    command = [sys.executable, "-m", "mamtra", "distill", str(path), *words]
+    command = [sys.executable, "-m", *launcher, "distill", str(path), *words]
     variables = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -107,6 +107,21 @@ def test_two_processes_learn_as_one(folder, alone, parallel):
     one, two = weights(alone.out), weights(config.out)
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-2, atol=2e-4)
+
+
+def test_accelerate_starts_the_same_processes(folder, alone):
+    pytest.importorskip("accelerate", reason="needs accelerate, which the package does not")
+    config = setting(folder, "launched", run=EIGHT, optimizer=CLIPPED)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    how = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", port]
+    how += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    finish(start(folder, config, launcher=["accelerate.commands.launch", *how, "-m", "mamtra"]))
+    about = json.loads((Path(config.out) / "student" / "provenance.json").read_text())
+    assert about["distillation"]["processes"] == 2
+    one, two = ([line["loss"] for line in read_log(Path(c.out)) if line["kind"] == "train"] for c in (alone, config))
+    assert two == pytest.approx(one, rel=2e-4)
 
 
 def test_a_split_training_goes_on_whole(folder, alone):

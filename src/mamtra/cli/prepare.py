@@ -28,7 +28,12 @@ def prepare(
     out: Path = typer.Argument(metavar="OUT", help="Folder of the shards."),
     model: str = typer.Option("mini", "--model", metavar="M", help="Model whose tokenizers are used."),
     device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda or cuda:N."),
-    workers: int = typer.Option(1, "--workers", metavar="N", min=1, help="Processes on the CPU."),
+    workers: int | None = typer.Option(
+        None, "--workers", metavar="N", min=1, help="Processes on the CPU: 1, or all that --ray has room for."
+    ),
+    ray: str | None = typer.Option(
+        None, "--ray", metavar="ADDRESS", help="Tokenize on a Ray cluster: auto, HOST:PORT, or local for this machine."
+    ),
     min_seconds: float = typer.Option(1.0, "--min-seconds", metavar="X", help="Leave shorter recordings out."),
     max_seconds: float = typer.Option(60.0, "--max-seconds", metavar="X", help="Leave longer recordings out."),
     max_text: int | None = typer.Option(
@@ -46,13 +51,18 @@ def prepare(
         from mamtra.device import pick_device
         from mamtra.distill.corpora import open_corpus_of
         from mamtra.distill.prepare import prepare_corpus
+        from mamtra.distill.ray_prepare import RayTokenizer, absolute
         from mamtra.distill.tokenize import Filter, Tokenizer
         from mamtra.text.bpe import BpeFrontend
 
-        found = open_corpus_of(corpus)
+        found = open_corpus_of(absolute(corpus) if ray else corpus)
         kind = "bpe" if isinstance(open_model(find_model(model)).text, BpeFrontend) else "phonemes"
         keep = Filter(min_seconds, max_seconds, max_text or LONGEST_TEXT[kind])
-        with Tokenizer(found, model, keep, pick_device(device), workers) as tokenizer:
+        if ray:
+            working = RayTokenizer(found, model, keep, pick_device(device), address=ray, workers=workers)
+        else:
+            working = Tokenizer(found, model, keep, pick_device(device), workers or 1)
+        with working as tokenizer:
             summary = prepare_corpus(
                 found, out, tokenizer, model, keep, per_shard=per_shard, progress=None if as_json else _tell
             )

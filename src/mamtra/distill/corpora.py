@@ -17,7 +17,8 @@ from mamtra.audio.io import read_audio, resample
 from mamtra.errors import MamTraError
 
 RATE = 16000
-_HUB = "hf:"
+HUB = "hf:"
+"""Before the name of a data set of Hugging Face."""
 _AUDIO_KEYS = ("audio", "audio_filepath")
 
 
@@ -68,8 +69,8 @@ def open_corpus_of(place: str) -> Corpus:
     Raises:
         MamTraError: it is none of these.
     """
-    if place.startswith(_HUB):
-        name, _, split = place.removeprefix(_HUB).partition(":")
+    if place.startswith(HUB):
+        name, _, split = place.removeprefix(HUB).partition(":")
         return HubDataset(name, split or "train")
     path = Path(place)
     if path.is_file() and path.suffix == ".jsonl":

@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.json_files import read_json, write_json
@@ -16,7 +17,7 @@ from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.distill.corpora import Corpus, Item
 from mamtra.distill.materials import tokenizer_hashes
 from mamtra.distill.token_shards import MANIFEST, Manifest, ShardInfo, Utterance, shard_name, write_shard
-from mamtra.distill.tokenize import Filter, Tokenizer
+from mamtra.distill.tokenize import Filter, Tokens
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 
@@ -25,10 +26,17 @@ Progress = Callable[[int, int], None]
 """Called with the recordings that are done and those that there are."""
 
 
+class Tokenizes(Protocol):
+    """Makes tokens of recordings, here or elsewhere."""
+
+    def each(self, parts: Sequence[Sequence[Item]]) -> Iterable[tuple[int, Sequence[Tokens]]]:
+        """The number of a part and the tokens of its items, as parts get ready."""
+
+
 def prepare_corpus(
     corpus: Corpus,
     out: Path,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizes,
     model: str,
     keep: Filter,
     *,
@@ -64,37 +72,56 @@ def prepare_corpus(
         "speakers": speakers,
         "sources": sources,
     }
-    out.mkdir(parents=True, exist_ok=True)
+    with _room_in(out):
+        out.mkdir(parents=True, exist_ok=True)
     parts = [items[start : start + per_shard] for start in range(0, len(items), per_shard)]
-    records = []
-    for number, part in enumerate(parts):
-        key = _key(settings, part)
-        record = _finished(out, number, key)
-        if record is None:
-            try:
-                record = _make(out, number, key, part, tokenizer, speakers, sources)
-            except OSError as error:
-                raise MamTraError(
-                    f"{out} cannot be written ({(error.strerror or str(error)).lower()}); make room and run the same again."
-                ) from error
-        records.append(record)
+    keys = [_key(settings, part) for part in parts]
+    records = {i: record for i, key in enumerate(keys) if (record := _finished(out, i, key)) is not None}
+    missing = [i for i in range(len(parts)) if i not in records]
+    done = sum(len(parts[i]) for i in records)
+    for at, tokens in tokenizer.each([parts[i] for i in missing]):
+        number = missing[at]
+        with _room_in(out):
+            records[number] = _make(out, number, keys[number], parts[number], tokens, speakers, sources)
+        done += len(parts[number])
         if progress is not None:
-            progress(min((number + 1) * per_shard, len(items)), len(items))
+            progress(done, len(items))
     for stale in set(out.glob("shard-*")) - {
         out / name for i in range(len(parts)) for name in (shard_name(i), _record_name(i))
     }:
         stale.unlink()
-    return _complete(out, records, sizes, speech_hash, text_hash, speakers, sources, keep)
+    with _room_in(out):
+        return _complete(
+            out, [records[i] for i in range(len(parts))], sizes, speech_hash, text_hash, speakers, sources, keep
+        )
+
+
+@contextmanager
+def _room_in(out: Path) -> Iterator[None]:
+    """What the disk says against writing, in a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise MamTraError(
+            f"{out} cannot be written ({(error.strerror or str(error)).lower()}); make room and run the same again, which "
+            "keeps the finished shards."
+        ) from error
 
 
 def _make(
-    out: Path, number: int, key: str, part: list[Item], tokenizer: Tokenizer, speakers: list[str], sources: list[str]
+    out: Path,
+    number: int,
+    key: str,
+    part: Sequence[Item],
+    found: Sequence[Tokens],
+    speakers: list[str],
+    sources: list[str],
 ) -> dict[str, Any]:
-    """Tokenize one shard, write it, and then the record that says that it is finished."""
+    """Write one shard, and then the record that says that it is finished."""
     kept: list[Utterance] = []
     skipped, seconds = [], 0.0
     numbers = {"speaker": {s: i for i, s in enumerate(speakers)}, "source": {s: i for i, s in enumerate(sources)}}
-    for item, tokens in zip(part, tokenizer(part), strict=True):
+    for item, tokens in zip(part, found, strict=True):
         if tokens.reason or not len(tokens.speech):
             reason = tokens.reason or "no speech"
             skipped.append({"id": item.id, "reason": reason, **({"detail": tokens.detail} if tokens.detail else {})})

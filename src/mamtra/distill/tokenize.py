@@ -104,6 +104,11 @@ class Tokenizer:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
+    def each(self, parts: Sequence[Sequence[Item]]) -> Iterator[tuple[int, list[Tokens]]]:
+        """Parts of a corpus in turn, by number; see `__call__`."""
+        for number, part in enumerate(parts):
+            yield number, self(part)
+
     def __call__(self, items: Sequence[Item]) -> list[Tokens]:
         """Tokens of each item.
 
