@@ -65,7 +65,8 @@ def test_resemblyzer_by_its_package(monkeypatch, tmp_path):
 
 def test_utmos_from_a_folder(tmp_path):
     (tmp_path / "hubconf.py").write_text(
-        "class M:\n    def __call__(self, wave, rate):\n        assert wave.shape == (1, 8000) and rate == 16000\n"
+        "import torch\nclass M(torch.nn.Module):\n    def forward(self, wave, rate):\n"
+        "        assert wave.shape == (1, 8000) and rate == 16000\n"
         "        return wave.abs().max()[None] * 8\ndef utmos22_strong(**_):\n    return M()\n",
         encoding="utf-8",
     )

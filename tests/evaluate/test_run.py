@@ -116,7 +116,7 @@ def test_truth_is_judged_by_its_own_recordings(place):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "mini"], "give a CTranslate2 Whisper"),
+        (["evaluate", "mini"], "give a Whisper with --whisper"),
         (["evaluate", "mini", "--whisper", "x", "--set", "none.lst"], "no test set"),
         (["evaluate", "truth", "--whisper", "x"], "no recordings of its texts"),
         (["compare", "none.jsonl", "none.jsonl"], "no score file"),

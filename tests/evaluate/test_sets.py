@@ -38,6 +38,14 @@ def test_columns_plain_lines_and_counted_lines(tmp_path):
     assert [(line.text, line.category) for line in counted] == [("Oh!", "1 words"), ("No, sir.", "2 words")]
 
 
+def test_columns_with_recordings(tmp_path):
+    write(tmp_path / "wav" / "t.wav", "")
+    path = write(tmp_path / "a.tsv", "id\ttext\ttruth\tprompt\nx\tOne.\twav/t.wav\t\ny\tTwo.\t\twav/t.wav\nz\tThree.\n")
+    x, y, z = read_set(path).lines
+    assert (x.truth, x.prompt, y.truth, y.prompt) == (tmp_path / "wav/t.wav", None, None, tmp_path / "wav/t.wav")
+    assert z.truth is None and z.prompt is None
+
+
 def test_libritts_folder(tmp_path):
     write(tmp_path / "84" / "121550" / "84_121550_000007_000000.normalized.txt", "Hello there.\n")
     write(tmp_path / "84" / "121550" / "84_121550_000007_000000.wav", "")
@@ -66,6 +74,12 @@ def test_the_sample_set_is_small_and_can_be_heard():
         ("m.lst", "a|p|\u0020|  \n", r"line 1: there is no text"),
         ("m.lst", "../a|words\n", r"cannot be the id"),
         ("m.tsv", "name\ttext\n", r"line 1: no column id"),
+        (
+            "m.tsv",
+            "id\ttext\ttruth\na\tOne.\t\nb\tTwo.\tgone.wav\n",
+            r"m\.tsv, line 3: there is no sound file .*gone\.wav",
+        ),
+        ("m.tsv", "id\ttext\tprompt\na\tOne.\tgone.wav\n", r"m\.tsv, line 2: there is no sound file .*gone\.wav"),
         ("m.txt", "\n\n", r"holds no utterance"),
         ("m.lst", "a|one\na|two\n", r"two lines with the id 'a'"),
     ],

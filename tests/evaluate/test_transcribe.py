@@ -41,7 +41,7 @@ def test_sound_of_any_rate_reaches_whisper_at_16_khz(engine, tmp_path):
 
 
 def test_what_is_no_whisper(engine, tmp_path):
-    with pytest.raises(MamTraError, match=r"has no model\.bin"):
+    with pytest.raises(MamTraError, match=r"neither model\.bin"):
         transcribe.Whisper(tmp_path)
     with pytest.raises(MamTraError, match="no Whisper model 'nowhere'"):
         transcribe.Whisper("nowhere")

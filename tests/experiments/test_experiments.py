@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from mamtra.audio.io import write_audio
 from mamtra.cli import main
 from mamtra.engine.rows import generate_rows
 from mamtra.engine.sampling import RASConfig, ras_sample, ras_sample_rows
-from mamtra.experiments import fig4, schedule, tables
+from mamtra.evaluate.score_file import read_scores
+from mamtra.experiments import fig4, make, schedule, tables
 from mamtra.experiments.cells import student_cell, teacher_cell
 from mamtra.experiments.results import rank_correlation, read_cells
 from mamtra.experiments.schedule import run_cells
-from mamtra.experiments.settings import read_experiments
+from mamtra.experiments.settings import ListenSettings, read_experiments
 from tests.distill.runs import prepare
 
 YAML = """
@@ -166,3 +169,36 @@ def test_rows_end_as_single_generations_do():
     for text, row in zip(texts, rows, strict=True):
         run = generate(lm, text, before, heard, min_ratio=2, max_ratio=5, sampler=greedy)
         assert row.codes == list(run) and row.finish_reason == run.finish_reason
+
+
+@pytest.mark.parametrize(("ears", "device"), [({"device": "cuda:3"}, "cuda:3"), ({}, "cpu")])
+def test_judges_follow_the_transcriber_to_its_device(monkeypatch, ears, device):
+    """One of transformers takes the device of the training, and the other judges with it; CTranslate2's stays on the CPU."""
+    asked = {}
+    monkeypatch.setattr(make, "open_transcriber", lambda name, threads, place: SimpleNamespace(asked=place, **ears))
+    monkeypatch.setattr(make, "open_voices", lambda name, place: asked.setdefault(name, place))
+    monkeypatch.setattr(make, "DistilMOS", lambda place: asked.setdefault("mos", place))
+    listen = ListenSettings(similarity=True, encoder="resemblyzer", mos=True, whisper=f"hf:{device}")
+    transcriber, *_ = make._judges(listen, "cuda:3")
+    assert transcriber.asked == "cuda:3" and asked == {"resemblyzer": device, "mos": device}
+
+
+def test_a_cell_is_judged_in_batches_from_its_folder(tmp_path, monkeypatch):
+    class Ears:
+        about, at_once, sizes = {"asr": "stand-in"}, 20, []
+
+        def many(self, sounds):
+            self.sizes.append(len(sounds))
+            return ["good night"] * len(sounds)
+
+    listen = ListenSettings(set="plain", utterances=24)
+    cell = SimpleNamespace(
+        name="x-1", listen=listen, training=lambda folder: SimpleNamespace(run=SimpleNamespace(device=None))
+    )
+    (tmp_path / make.SOUND).mkdir()
+    for line in make.lines_of(listen).lines:
+        write_audio(tmp_path / make.SOUND / f"{line.id}.wav", np.full(1600, 0.1, np.float32), 16000)
+    monkeypatch.setattr(make, "_judges", lambda listen, device: (Ears(), None, None, {}))
+    make.listen_to(cell, tmp_path)
+    scores = read_scores(tmp_path / make.SCORES)
+    assert len(scores.rows) == 24 and scores.stamp["system"] == "x-1" and Ears.sizes == [20, 4]

@@ -109,19 +109,25 @@ def mel_24k(wave: Tensor) -> Tensor:
         return mel.clamp(min=1e-5).log()
 
 
-def whisper_log_mel_128(wave: Tensor) -> Tensor:
-    """Whisper's log-mel with 128 bins, 100 frames a second, without padding to 30 s (Radford et al. 2022).
+def whisper_log_mel(wave: Tensor, mels: int) -> Tensor:
+    """Whisper's log-mel, 100 frames a second, without padding to 30 s (Radford et al. 2022).
 
     Args:
         wave: (B, T) at 16 kHz in [-1, 1]; more than 200 samples.
+        mels: bins; 80, or 128 since large-v3.
 
     Returns:
-        (B, 128, T // 160) float32; each row is clamped to 8 decades below its own maximum, then (x + 4) / 4.
+        (B, mels, T // 160) float32; each row is clamped to 8 decades below its own maximum, then (x + 4) / 4.
     """
     with torch.autocast(wave.device.type, enabled=False):
         power = _power(wave.float(), 400, 160, center=True)[..., :-1]
-        mel = torch.matmul(slaney_filterbank(16000, 400, 128, 8000.0, wave.device), power).clamp(min=1e-10).log10()
+        mel = torch.matmul(slaney_filterbank(16000, 400, mels, 8000.0, wave.device), power).clamp(min=1e-10).log10()
         return (torch.maximum(mel, mel.amax((-2, -1), keepdim=True) - 8) + 4) / 4
+
+
+def whisper_log_mel_128(wave: Tensor) -> Tensor:
+    """The speech tokenizer's: `whisper_log_mel` with 128 bins."""
+    return whisper_log_mel(wave, 128)
 
 
 def kaldi_fbank_80(wave: Tensor) -> Tensor:

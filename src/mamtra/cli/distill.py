@@ -26,7 +26,7 @@ def distill(
         None,
         "--whisper",
         metavar="DIR|NAME",
-        help="At evaluations the student speaks and this CTranslate2 Whisper listens.",
+        help="At evaluations the student speaks and this Whisper listens.",
     ),
     sentences: Path | None = typer.Option(
         None, "--sentences", metavar="FILE", help="What it says, one sentence a line; a built-in list by default."

@@ -28,7 +28,11 @@ def evaluate(
         None, "-o", "--output", metavar="FILE", help="Score file; SYSTEM.scores.jsonl by default."
     ),
     whisper: str | None = typer.Option(
-        None, "--whisper", metavar="DIR|NAME", envvar="MAMTRA_WHISPER", help="CTranslate2 Whisper that listens."
+        None,
+        "--whisper",
+        metavar="DIR|NAME",
+        envvar="MAMTRA_WHISPER",
+        help="Whisper that listens: a folder, hf:NAME or a size.",
     ),
     voice: str | None = typer.Option(None, "--voice", metavar="NAME", help="Where the set gives no prompt."),
     similarity: bool = typer.Option(False, "--similarity", help="Compare voices with prompt and ground truth."),
@@ -59,9 +63,7 @@ def evaluate(
 ) -> None:
     """Measure how well SYSTEM says a set: word errors by three rules, failures, and more. An interrupted run goes on."""
     if whisper is None:
-        raise MamTraError(
-            "Counting word errors needs a transcriber; give a CTranslate2 Whisper with --whisper DIR|NAME."
-        )
+        raise MamTraError("Counting word errors needs a transcriber; give a Whisper with --whisper DIR|NAME.")
     from mamtra.evaluate.run import Plan, evaluate_set
     from mamtra.evaluate.sets import read_set
     from mamtra.evaluate.summary import summarise

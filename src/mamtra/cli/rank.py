@@ -54,7 +54,11 @@ def rank(
     voice: str | None = typer.Option(None, "--voice", metavar="NAME", help="Voice that the model speaks with."),
     greedy: bool = typer.Option(False, "--greedy", help="cosine, kl: own speech is not sampled."),
     whisper: str | None = typer.Option(
-        None, "--whisper", metavar="DIR|NAME", envvar="MAMTRA_WHISPER", help="wer: CTranslate2 Whisper that listens."
+        None,
+        "--whisper",
+        metavar="DIR|NAME",
+        envvar="MAMTRA_WHISPER",
+        help="wer: Whisper that listens: a folder, hf:NAME or a size.",
     ),
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same ranking."),
     plot: str | None = typer.Option(None, "--plot", metavar="FILE", help="Draw the scores, .svg or .png."),
@@ -73,7 +77,7 @@ def rank(
     if criterion == "wer" and data is not None:
         raise MamTraError("--criterion wer measures free-running speech; give --sentences FILE instead of --data.")
     if criterion == "wer" and whisper is None:
-        raise MamTraError("--criterion wer needs a transcriber; give a CTranslate2 Whisper with --whisper DIR|NAME.")
+        raise MamTraError("--criterion wer needs a transcriber; give a Whisper with --whisper DIR|NAME.")
     from mamtra.conversion.ranking_file import check_place, open_table
 
     path = Path(output or f"ranking-{criterion}.jsonl")
@@ -121,9 +125,9 @@ def _voice(tts: TTS, name: str | None, settings: RankSettings) -> Voice | None:
 def _judge(whisper: str | None) -> Judge:
     from mamtra.evaluate.error_rates import english_normaliser
     from mamtra.evaluate.importance import Judge
-    from mamtra.evaluate.transcribe import Whisper
+    from mamtra.evaluate.transcribe import open_transcriber
 
-    return Judge(Whisper(whisper), *english_normaliser())
+    return Judge(open_transcriber(whisper), *english_normaliser())
 
 
 def _follow(table: RankingTable, measure: Measure) -> None:

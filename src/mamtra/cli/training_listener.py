@@ -77,7 +77,11 @@ def make_listener(whisper: str, sentences: Path | None, voice: str | None) -> Ca
     """
     from mamtra.evaluate.calibration import SENTENCES, read_sentences
     from mamtra.evaluate.error_rates import english_normaliser
-    from mamtra.evaluate.transcribe import Whisper
+    from mamtra.evaluate.transcribe import open_transcriber
 
-    said, transcribe, (normalise, _) = read_sentences(sentences or SENTENCES), Whisper(whisper), english_normaliser()
+    said, transcribe, (normalise, _) = (
+        read_sentences(sentences or SENTENCES),
+        open_transcriber(whisper),
+        english_normaliser(),
+    )
     return lambda directory, device: Listener(directory, said, voice, transcribe, normalise, device)

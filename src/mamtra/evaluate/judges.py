@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,28 +42,34 @@ class ModelVoices:
     Similarities by different encoders are different figures; the stamp names the encoder.
     """
 
-    def __init__(self, model: str | None = None) -> None:
-        opened = open_model(find_model(model), pick_device("cpu"), torch.float32)
+    def __init__(self, model: str | None = None, device: str | torch.device = "cpu") -> None:
+        self._device = pick_device(device)
+        opened = open_model(find_model(model), self._device, torch.float32)
         self._encoder = opened.speaker_encoder
         self.about = f"speaker encoder of {opened.name}"
 
     @torch.inference_mode()
     def __call__(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
         """Unit vector (192,)."""
-        wave = torch.from_numpy(np.ascontiguousarray(resample(samples, sample_rate, RATE)))
+        wave = torch.from_numpy(np.ascontiguousarray(resample(samples, sample_rate, RATE))).to(self._device)
         bank = kaldi_fbank_80(wave)
-        found = self._encoder((bank - bank.mean(dim=0, keepdim=True))[None])[0].numpy()
+        found = self._encoder((bank - bank.mean(dim=0, keepdim=True))[None])[0].cpu().numpy()
         return found / max(float(np.linalg.norm(found)), 1e-9)
 
 
 class DistilMOS:
     """Predicted naturalness, 1 to 5 (DistilMOS, arXiv 2502.05356). Its package brings the weights.
 
+    The package hears sound in windows of 7.68 s, evenly spread, and takes the mean; windows of several sounds go through
+    the network together here.
+
     Raises:
         MamTraError: the package is missing.
     """
 
-    def __init__(self) -> None:
+    WINDOW, HOP, TOGETHER = 122_880, 16_000, 32
+
+    def __init__(self, device: str | torch.device = "cpu") -> None:
         if "torchaudio" not in sys.modules:  # imported by a part of the package that nothing here uses
             stand_in, inner = types.ModuleType("torchaudio"), types.ModuleType("torchaudio.transforms")
             inner.MFCC = inner.Resample = object  # type: ignore[attr-defined]
@@ -72,14 +79,33 @@ class DistilMOS:
             import distillmos
         except ImportError as error:
             raise MamTraError("--mos needs DistilMOS; pip install --no-deps distillmos xls-r-sqa.") from error
-        self._model: Any = distillmos.ConvTransformerSQAModel().eval()
+        self._device = pick_device(device)
+        model = distillmos.ConvTransformerSQAModel(segmenting_in_forward=False)
+        self._model: Any = model.eval().to(self._device)
         self.about = f"distillmos {metadata.version('distillmos')}"
 
-    @torch.inference_mode()
     def __call__(self, samples: np.ndarray, sample_rate: int) -> float:
         """Rating of samples (T,)."""
-        wave = torch.from_numpy(np.ascontiguousarray(resample(samples, sample_rate, RATE), dtype=np.float32))
-        return float(self._model(wave[None])[0])
+        return self.many([(samples, sample_rate)])[0]
+
+    @torch.inference_mode()
+    def many(self, sounds: Sequence[tuple[np.ndarray, int]]) -> list[float]:
+        """Ratings of some sounds, samples (T,) and their rate."""
+        cut = [self._windows(resample(samples, rate, RATE)) for samples, rate in sounds]
+        every = np.concatenate(cut)
+        ratings = [
+            self._model(torch.from_numpy(every[at : at + self.TOGETHER]).to(self._device)).flatten()
+            for at in range(0, len(every), self.TOGETHER)
+        ]
+        parts = torch.cat(ratings).split([len(windows) for windows in cut])
+        return [float(part.mean()) for part in parts]
+
+    def _windows(self, wave: np.ndarray) -> np.ndarray:
+        """(n, WINDOW) float32 of a wave (T,), filled up with silence where it is shorter."""
+        over = max(0, len(wave) - self.WINDOW)
+        wave = np.pad(wave.astype(np.float32, copy=False), (0, max(0, self.WINDOW - len(wave))))
+        starts = np.linspace(0, 1, -(-over // self.HOP) + 1) * over
+        return np.stack([wave[int(start) :][: self.WINDOW] for start in starts])
 
 
 def embed_file(voices: Voices, path: Path, known: dict[Path, np.ndarray]) -> np.ndarray:

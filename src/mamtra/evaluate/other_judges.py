@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from mamtra.audio.io import resample
+from mamtra.device import pick_device
 from mamtra.errors import MamTraError
 from mamtra.evaluate.judges import RATE, DistilMOS, ModelVoices, Voices
 
@@ -25,7 +26,7 @@ WAVLM = "microsoft/wavlm-base-plus-sv"
 SPEECH_MOS = "tarepan/SpeechMOS:v1.2.0"
 
 
-def open_voices(name: str | None) -> Voices:
+def open_voices(name: str | None, device: str | torch.device = "cpu") -> Voices:
     """What compares voices: "wavlm", "resemblyzer" (each perhaps with :PLACE), or a model whose speaker encoder does.
 
     Raises:
@@ -33,13 +34,13 @@ def open_voices(name: str | None) -> Voices:
     """
     kind, _, place = (name or "").partition(":")
     if kind == "wavlm":
-        return WavLM(place or WAVLM)
+        return WavLM(place or WAVLM, device)
     if kind == "resemblyzer":
-        return Resemblyzer(place or None)
-    return ModelVoices(name)
+        return Resemblyzer(place or None, device)
+    return ModelVoices(name, device)
 
 
-def open_rater(name: str) -> Callable[[np.ndarray, int], float]:
+def open_rater(name: str, device: str | torch.device = "cpu") -> Callable[[np.ndarray, int], float]:
     """What rates naturalness: "distilmos", or "utmos", perhaps with :DIR.
 
     Raises:
@@ -47,9 +48,9 @@ def open_rater(name: str) -> Callable[[np.ndarray, int], float]:
     """
     kind, _, place = name.partition(":")
     if kind == "utmos":
-        return UTMOS(place or None)
+        return UTMOS(place or None, device)
     if name == "distilmos":
-        return DistilMOS()
+        return DistilMOS(device)
     raise MamTraError(f"There is no rater {name!r}; give distilmos, utmos or utmos:DIR.")
 
 
@@ -62,14 +63,15 @@ class WavLM:
         MamTraError: transformers is missing, or there is no such model.
     """
 
-    def __init__(self, source: str = WAVLM) -> None:
+    def __init__(self, source: str = WAVLM, device: str | torch.device = "cpu") -> None:
+        self._device = pick_device(device)
         try:
             from transformers import AutoFeatureExtractor, WavLMForXVector
         except ImportError as error:
             raise MamTraError("Comparing voices by WavLM needs transformers; pip install 'mamtra[hf]'.") from error
         try:
             self._features = AutoFeatureExtractor.from_pretrained(source)
-            self._model = WavLMForXVector.from_pretrained(source).eval()
+            self._model = WavLMForXVector.from_pretrained(source).eval().to(self._device)
         except Exception as error:
             raise MamTraError(
                 f"There is no WavLM speaker model {source!r} here or on the hub; give its folder with --encoder wavlm:DIR."
@@ -81,7 +83,7 @@ class WavLM:
         """Unit vector of samples (T,); (512,) for the published model."""
         wave = resample(samples, sample_rate, RATE)
         inputs = self._features(wave, sampling_rate=RATE, return_tensors="pt")
-        return _unit(self._model(inputs.input_values).embeddings[0].numpy())
+        return _unit(self._model(inputs.input_values.to(self._device)).embeddings[0].cpu().numpy())
 
 
 class Resemblyzer:
@@ -89,12 +91,13 @@ class Resemblyzer:
 
     Args:
         weights: another file of weights.
+        device: of the network; the spectrogram is made on the CPU.
 
     Raises:
         MamTraError: the package is missing, or the weights are.
     """
 
-    def __init__(self, weights: str | None = None) -> None:
+    def __init__(self, weights: str | None = None, device: str | torch.device = "cpu") -> None:
         if (
             "webrtcvad" not in sys.modules and importlib.util.find_spec("webrtcvad") is None
         ):  # imported for cutting silence, which is not asked for here
@@ -107,7 +110,8 @@ class Resemblyzer:
             ) from error
         if weights is not None and not Path(weights).is_file():
             raise MamTraError(f"There is no file of Resemblyzer weights {weights}.")
-        self._model: Any = VoiceEncoder("cpu", verbose=False, **({"weights_fpath": weights} if weights else {}))
+        place = {"weights_fpath": weights} if weights else {}
+        self._model: Any = VoiceEncoder(str(pick_device(device)), verbose=False, **place)
         self.about = f"resemblyzer {metadata.version('resemblyzer')}{f', {Path(weights).name}' if weights else ''}"
 
     def __call__(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -127,7 +131,8 @@ class UTMOS:
         MamTraError: it is not here and cannot be fetched.
     """
 
-    def __init__(self, folder: str | None = None) -> None:
+    def __init__(self, folder: str | None = None, device: str | torch.device = "cpu") -> None:
+        self._device = pick_device(device)
         kept = Path(torch.hub.get_dir()) / SPEECH_MOS.replace("/", "_").replace(":", "_")
         source = folder or (str(kept) if kept.is_dir() else None)
         try:
@@ -139,13 +144,14 @@ class UTMOS:
             raise MamTraError(
                 f"UTMOS is neither in {source or kept} nor to be fetched; give a copy of SpeechMOS with --rater utmos:DIR."
             ) from error
+        self._model = self._model.to(self._device)
         self.about = f"UTMOS22 strong, {Path(source).name if source else SPEECH_MOS}"
 
     @torch.inference_mode()
     def __call__(self, samples: np.ndarray, sample_rate: int) -> float:
         """Rating of samples (T,), 1 to 5."""
         wave = torch.from_numpy(np.ascontiguousarray(resample(samples, sample_rate, RATE), dtype=np.float32))
-        return float(self._model(wave[None], RATE).reshape(()))
+        return float(self._model(wave[None].to(self._device), RATE).reshape(()))
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from mamtra.evaluate.examine import Examiner
+from mamtra.evaluate.examine import Examiner, Take
 from mamtra.evaluate.score_file import ScoreFile, open_scores, row_key
 from mamtra.evaluate.sets import Line, TestSet
 
@@ -20,11 +20,11 @@ class Plan:
 
     Attributes:
         system: see `mamtra.evaluate.systems.open_system`.
-        whisper: see `mamtra.evaluate.transcribe.Whisper`.
+        whisper: see `mamtra.evaluate.transcribe.open_transcriber`.
         voice: to speak with where the set gives no prompt.
         seeds: of speaking; with several, every line is spoken once with each.
         keep: folder for what is said.
-        devices: of the speaking model, one for each process in turn.
+        devices: of the speaking model and of the judges, one for each process in turn.
         model: that says recordings again, where the system is "resynthesis".
         similarity: whether voices are compared.
         encoder: see `mamtra.evaluate.other_judges.open_voices`; the speaker encoder that comes with the package by default.
@@ -54,21 +54,23 @@ class Plan:
         """
         from mamtra.evaluate.other_judges import open_rater, open_voices
         from mamtra.evaluate.systems import open_system
-        from mamtra.evaluate.transcribe import Whisper
+        from mamtra.evaluate.transcribe import open_transcriber
 
-        keep = Path(self.keep) if self.keep else None
+        keep, device = Path(self.keep) if self.keep else None, self.device_of(process)
+        transcriber = open_transcriber(self.whisper, threads, device)
+        ears = device or getattr(transcriber, "device", "cpu")
         return Examiner(
             open_system(
                 self.system,
                 voice=self.voice,
                 seeds=self.seeds,
                 keep=keep,
-                device=self.device_of(process),
+                device=device,
                 model=self.model,
             ),
-            Whisper(self.whisper, threads),
-            open_voices(self.encoder) if self.similarity else None,
-            open_rater(self.rater) if self.rater else None,
+            transcriber,
+            open_voices(self.encoder, ears) if self.similarity else None,
+            open_rater(self.rater, ears) if self.rater else None,
         )
 
 
@@ -82,6 +84,8 @@ def evaluate_set(
     examiner: Examiner | None = None,
 ) -> Iterator[int]:
     """Judge every line that has no row yet; yields how many are done, returns the score file.
+
+    Lines whose sound is there already go through a transcriber of transformers in batches.
 
     Args:
         plan: what is judged and by whom.
@@ -111,17 +115,14 @@ def evaluate_set(
     return scores
 
 
-Take = tuple[Line, int | None]
-"""A line, and its seed where there are several."""
-
-
 def _key(line: Line, seed: int | None) -> str:
     return row_key({"id": line.id} if seed is None else {"id": line.id, "seed": seed})
 
 
 def _rows(plan: Plan, first: Examiner, waiting: list[Take], workers: int) -> Iterator[dict[str, Any]]:
     if workers == 1 or len(waiting) < 2:
-        yield from (first(*take) for take in waiting)
+        for start in range(0, len(waiting), first.at_once):
+            yield from first.many(waiting[start : start + first.at_once])
         return
     context = get_context("spawn")
     numbers = context.SimpleQueue()

@@ -61,8 +61,9 @@ def read_set(source: str | Path, limit: int | None = None) -> TestSet:
     Args:
         source: "plain" (24 sentences that come with the package); "sample" (six with recordings of a synthetic voice); FILE.lst
             of Seed-TTS-eval (2 to 5 fields between bars, sound files relative to the list; LibriSpeech-PC's cross-sentence
-            lists are of this form); FILE.tsv with the columns id and text, and spoken and category where known; FILE.txt with
-            a sentence a line, or a number of words, a tab and a sentence; a LibriTTS folder (ID.normalized.txt beside ID.wav).
+            lists are of this form); FILE.tsv with the columns id and text, and spoken, category, prompt and truth where known (the
+            last two are sound files relative to it); FILE.txt with a sentence a line, or a number of words, a tab and a
+            sentence; a LibriTTS folder (ID.normalized.txt beside ID.wav).
         limit: take only the first lines.
 
     Raises:
@@ -124,7 +125,15 @@ def _columns(path: Path, texts: list[str]) -> Iterator[Line]:
         raise MamTraError(f"{path}, line 1: no column {' and '.join(sorted(lacking))}.")
     for number, row in enumerate(rows, 2):
         said = _text(path, number, row["text"] or "")
-        yield Line(_id(path, number, row["id"]), said, row.get("spoken") or said, row.get("category") or "")
+        prompt, truth = ((row.get(name) or "").strip() for name in ("prompt", "truth"))
+        yield Line(
+            _id(path, number, row["id"]),
+            said,
+            row.get("spoken") or said,
+            row.get("category") or "",
+            prompt=_sound(path, number, prompt) if prompt else None,
+            truth=_sound(path, number, truth) if truth else None,
+        )
 
 
 def _plain(path: Path, texts: list[str]) -> Iterator[Line]:

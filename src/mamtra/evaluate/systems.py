@@ -42,7 +42,7 @@ class Spoken:
 
 
 class System(Protocol):
-    """Gives the sound of a line, or None where there is none.
+    """Gives the sound of a line, or None where there is none. One with a true `is_there` only reads files, in any thread.
 
     Attributes:
         about: what it is, for the stamp.
@@ -57,6 +57,7 @@ class Sounds:
     """A folder with ID.wav, or another kind of sound file."""
 
     KINDS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+    is_there = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,6 +73,8 @@ class Sounds:
 
 class Truth:
     """The recordings that the set itself has of its lines."""
+
+    is_there = True
 
     def __init__(self) -> None:
         self.about = {"system": TRUTH, "kind": "recordings"}

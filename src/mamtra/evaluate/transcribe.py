@@ -1,8 +1,7 @@
-"""From sound to words: what a judge of speech must offer, and Whisper as one."""
+"""From sound to words: what a judge of speech must offer, and Whisper as one, by either of two libraries."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import unicodedata
 from collections.abc import Iterable
@@ -11,15 +10,17 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from mamtra.audio.io import resample
 from mamtra.errors import MamTraError
+from mamtra.evaluate.whisper_torch import HUB, TorchWhisper, hash_files, is_transformers
 
 RATE = 16000
 
 
 class Transcriber(Protocol):
-    """Hears words in sound.
+    """Hears words in sound. One that has `many`, see `mamtra.evaluate.whisper_torch.TorchWhisper`, hears batches.
 
     Attributes:
         about: model, version and settings; results of transcribers that differ in it cannot be compared.
@@ -30,6 +31,26 @@ class Transcriber(Protocol):
     def __call__(self, samples: np.ndarray, sample_rate: int) -> str:
         """Words in float32 samples (T,) of ``sample_rate`` Hz."""
         ...
+
+
+def open_transcriber(
+    name: str | os.PathLike, threads: int = 2, device: str | torch.device | None = None
+) -> Transcriber:
+    """A Whisper by its folder or name.
+
+    Args:
+        name: a folder of CTranslate2 (model.bin) or of transformers (config.json, safetensors), "hf:NAME" for one of transformers
+            on the hub, or a name that faster-whisper fetches.
+        threads: of the CPU, for CTranslate2.
+        device: for transformers; CTranslate2 stays on the CPU.
+
+    Raises:
+        MamTraError: the package is missing, or the model.
+    """
+    text, folder = os.fspath(name), Path(name).expanduser()
+    if text.startswith(HUB) or (is_transformers(folder) and not (folder / "model.bin").is_file()):
+        return TorchWhisper(text, device)
+    return Whisper(name, threads)
 
 
 def check_english(texts: Iterable[str]) -> None:
@@ -65,29 +86,23 @@ class Whisper:
         folder = Path(model).expanduser()
         weights = folder / "model.bin"
         if folder.is_dir() and not weights.is_file():
-            raise MamTraError(f"{folder} is not a CTranslate2 Whisper: it has no model.bin.")
+            raise MamTraError(
+                f"{folder} is no Whisper: it has neither model.bin (CTranslate2) nor config.json and safetensors (transformers)."
+            )
         source = str(folder) if folder.is_dir() else os.fspath(model)
         try:
             self._model = WhisperModel(source, device="cpu", compute_type="float32", cpu_threads=threads)
         except Exception as error:
             raise MamTraError(
-                f"There is no Whisper model {source!r} here or on the hub; give a CTranslate2 folder with --whisper DIR."
+                f"There is no Whisper model {source!r} here or on the hub; give a folder with --whisper DIR."
             ) from error
         version = metadata.version("faster-whisper")
         self.about = {"asr": f"{Path(source).name}, faster-whisper {version}, beam 5, float32"}
         if weights.is_file():
-            self.about["asr_sha256"] = _hash(weights)[:16]
+            self.about["asr_sha256"] = hash_files([weights])[:16]
 
     def __call__(self, samples: np.ndarray, sample_rate: int) -> str:
         """Words in float32 samples (T,) of ``sample_rate`` Hz."""
         wave = resample(samples, sample_rate, RATE)
         found, _ = self._model.transcribe(wave, language="en", beam_size=5, condition_on_previous_text=False)
         return " ".join(part.text.strip() for part in found)
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

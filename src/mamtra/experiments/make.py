@@ -24,12 +24,13 @@ from mamtra.distill.materials import open_corpus, open_speech_lm, read_weights
 from mamtra.distill.processes import Processes
 from mamtra.distill.trainer import Trainer
 from mamtra.evaluate.examine import Examiner
-from mamtra.evaluate.judges import DistilMOS, ModelVoices
+from mamtra.evaluate.judges import DistilMOS, Voices
+from mamtra.evaluate.other_judges import open_voices
 from mamtra.evaluate.run import Plan, evaluate_set
 from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.sets import TestSet, read_set
 from mamtra.evaluate.systems import Sounds
-from mamtra.evaluate.transcribe import Whisper
+from mamtra.evaluate.transcribe import Transcriber, open_transcriber
 from mamtra.experiments.cells import Cell
 from mamtra.experiments.settings import ListenSettings
 from mamtra.experiments.speaking import speak_texts
@@ -118,14 +119,19 @@ def let_speak(cell: Cell, folder: Path) -> None:
 
 
 def listen_to(cell: Cell, folder: Path) -> None:
-    """Judge what the cell has said, on the CPU; an interrupted judgement goes on.
+    """Judge what the cell has said; an interrupted judgement goes on.
+
+    CTranslate2's Whisper and what judges with it stay on the CPU; with one of transformers all run on the cell's device.
 
     Raises:
         MamTraError: a judge is missing, or the scores there were measured otherwise.
     """
     sound, listen = folder / SOUND, cell.listen
     plan = Plan(str(sound), listen.whisper)
-    for _ in evaluate_set(plan, lines_of(listen), folder / SCORES, examiner=_examiner(listen, cell.name, sound)):
+    system = Sounds(sound)
+    system.about = {"system": cell.name, "kind": "cell"}
+    examiner = Examiner(system, *_judges(listen, cell.training(folder).run.device))
+    for _ in evaluate_set(plan, lines_of(listen), folder / SCORES, examiner=examiner):
         pass
 
 
@@ -145,18 +151,12 @@ def _directory(cell: Cell, folder: Path) -> Path:
     return find_model(cell.model) if cell.model else folder / "training" / STUDENT
 
 
-def _examiner(listen: ListenSettings, name: str, sound: Path) -> Examiner:
-    system = Sounds(sound)
-    system.about = {"system": name, "kind": "cell"}
-    whisper, voices, mos = _judges(listen)
-    return Examiner(system, whisper, voices, mos)
-
-
 @cache
-def _judges(listen: ListenSettings) -> tuple[Whisper, ModelVoices | None, DistilMOS | None]:
-    """Loaded once a process."""
-    return (
-        Whisper(listen.whisper, torch.get_num_threads()),
-        ModelVoices() if listen.similarity else None,
-        DistilMOS() if listen.mos else None,
-    )
+def _judges(
+    listen: ListenSettings, device: str | None
+) -> tuple[Transcriber, Voices | None, DistilMOS | None, dict[Path, np.ndarray]]:
+    """Loaded once a process; with them, vectors of the set's recordings."""
+    transcriber = open_transcriber(listen.whisper, torch.get_num_threads(), device)
+    ears = getattr(transcriber, "device", "cpu")
+    voices = open_voices(listen.encoder, ears) if listen.similarity else None
+    return transcriber, voices, DistilMOS(ears) if listen.mos else None, {}

@@ -35,7 +35,7 @@ def run_cells(
         cells: equal ones are made once.
         work: folder of the cells' folders.
         side_by_side: processes that train, and as many again that let students speak; they share the device.
-        listeners: processes that judge what was said, on the CPU; with 0 that is left to a later run. With 1 and 1 everything
+        listeners: processes that judge what was said; with 0 that is left to a later run. With 1 and 1 everything
             runs in this process.
         keep: keep the students' weights.
     """

@@ -25,8 +25,10 @@ class ListenSettings(Strict):
         set: see `mamtra.evaluate.sets.read_set`.
         utterances: the first so many of it.
         voice: to speak with; the model's own by default.
-        whisper: see `mamtra.evaluate.transcribe.Whisper`.
+        whisper: see `mamtra.evaluate.transcribe.open_transcriber`; one of transformers, and all other judges with it, run on the
+            device of the training.
         similarity: compare voices too.
+        encoder: what does, see `mamtra.evaluate.other_judges.open_voices`.
         mos: rate naturalness too.
         rows: segments that are spoken side by side.
     """
@@ -36,6 +38,7 @@ class ListenSettings(Strict):
     voice: str | None = None
     whisper: str = "base"
     similarity: bool = False
+    encoder: str | None = None
     mos: bool = False
     rows: int = Field(128, ge=1)
 
