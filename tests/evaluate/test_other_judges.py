@@ -7,12 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
 from mamtra.errors import MamTraError
-from mamtra.evaluate.other_judges import UTMOS, Resemblyzer, WavLM, open_rater, open_voices
+from mamtra.evaluate.ge2e import GE2E, Resemblyzer
+from mamtra.evaluate.other_judges import UTMOS, WavLM, open_rater, open_voices
 from mamtra.evaluate.score_file import ScoreFile
 from mamtra.evaluate.sets import Line
 from mamtra.evaluate.transcribe import check_english
@@ -44,23 +46,45 @@ def test_wavlm_gives_unit_vectors_at_any_rate(wavlm):
     assert np.array_equal(one, voices(TONE, 16000)) and not np.allclose(one, two)
 
 
-def test_resemblyzer_by_its_package(monkeypatch, tmp_path):
-    class VoiceEncoder:
-        def __init__(self, device, verbose=True, weights_fpath=None):
-            assert device == "cpu" and not verbose
-
-        def embed_utterance(self, wave):
-            assert np.abs(wave).max() == pytest.approx(0.5) and len(wave) == 8000
-            return np.full(256, 2.0)
-
-    stand_in = type(sys)("resemblyzer")
-    stand_in.VoiceEncoder = VoiceEncoder
-    monkeypatch.setitem(sys.modules, "resemblyzer", stand_in)
-    monkeypatch.setattr("mamtra.evaluate.other_judges.metadata.version", lambda name: "9")
+def test_resemblyzer_takes_the_weights_of_its_package(monkeypatch, tmp_path):
+    torch.manual_seed(0)
+    network = GE2E()
+    torch.save(
+        {"model_state": {**network.state_dict(), "similarity_weight": torch.ones(1)}}, tmp_path / "pretrained.pt"
+    )
+    (tmp_path / "resemblyzer.py").write_text("raise ImportError('what it imports is not here')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("mamtra.evaluate.ge2e.metadata.version", lambda name: "9")
     voices = open_voices("resemblyzer")
-    assert voices.about == "resemblyzer 9" and voices(TONE, 24000)[0] == pytest.approx(1 / 16)
+    assert voices.about == "resemblyzer 9" and voices(TONE, 24000).shape == (256,)
+    assert open_voices(f"resemblyzer:{tmp_path}/pretrained.pt").about == "resemblyzer, pretrained.pt"
     with pytest.raises(MamTraError, match="no file of Resemblyzer weights"):
         Resemblyzer(str(tmp_path / "none.pt"))
+    with pytest.raises(MamTraError, match="does not hold the weights"):
+        Resemblyzer(str(tmp_path / "resemblyzer.py"))
+
+
+def test_resemblyzer_hears_parts_of_many_sounds_at_once(tmp_path, monkeypatch):
+    torch.save({"model_state": GE2E().state_dict()}, tmp_path / "w.pt")
+    voices = Resemblyzer(str(tmp_path / "w.pt"))
+    monkeypatch.setattr(voices, "TOGETHER", 2)
+    rng = np.random.default_rng(0)
+    sounds = [(rng.normal(0, 0.1, length).astype(np.float32), 16000) for length in (900, 40_000, 90_000)]
+    assert [len(voices._parts(wave)) for wave, _ in sounds] == [1, 2, 6]
+    for one, (wave, rate) in zip(voices.many(sounds), sounds, strict=True):
+        assert np.linalg.norm(one) == pytest.approx(1) and np.allclose(one, voices(wave, rate), atol=1e-6)
+        assert np.allclose(one, voices(wave / 3, rate), atol=1e-5)  # loudness is nothing
+
+
+def test_resemblyzer_is_what_its_package_finds(monkeypatch):
+    pytest.importorskip("librosa")
+    monkeypatch.setitem(sys.modules, "webrtcvad", type(sys)("webrtcvad"))  # imported by it, and not used here
+    package = pytest.importorskip("resemblyzer")
+    encoder, voices, rng = package.VoiceEncoder("cpu", verbose=False), Resemblyzer(), np.random.default_rng(0)
+    for length in (900, 12_000, 25_600, 40_000, 44_000, 90_000, 123_456):
+        wave = np.cumsum(rng.normal(0, 0.1, length)).astype(np.float32)
+        expected = encoder.embed_utterance(wave / np.abs(wave).max() * 0.5)
+        assert np.allclose(voices(wave, 16000), expected, atol=2e-4)
 
 
 def test_utmos_from_a_folder(tmp_path):

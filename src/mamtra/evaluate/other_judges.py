@@ -6,9 +6,6 @@ the hub is asked last. Figures of different judges are different figures; the st
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import types
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +17,7 @@ import torch
 from mamtra.audio.io import resample
 from mamtra.device import pick_device
 from mamtra.errors import MamTraError
+from mamtra.evaluate.ge2e import Resemblyzer
 from mamtra.evaluate.judges import RATE, DistilMOS, ModelVoices, Voices
 
 WAVLM = "microsoft/wavlm-base-plus-sv"
@@ -84,41 +82,6 @@ class WavLM:
         wave = resample(samples, sample_rate, RATE)
         inputs = self._features(wave, sampling_rate=RATE, return_tensors="pt")
         return _unit(self._model(inputs.input_values.to(self._device)).embeddings[0].cpu().numpy())
-
-
-class Resemblyzer:
-    """GE2E embeddings (arXiv 1710.10467) of the package resemblyzer, which brings the weights.
-
-    Args:
-        weights: another file of weights.
-        device: of the network; the spectrogram is made on the CPU.
-
-    Raises:
-        MamTraError: the package is missing, or the weights are.
-    """
-
-    def __init__(self, weights: str | None = None, device: str | torch.device = "cpu") -> None:
-        if (
-            "webrtcvad" not in sys.modules and importlib.util.find_spec("webrtcvad") is None
-        ):  # imported for cutting silence, which is not asked for here
-            sys.modules["webrtcvad"] = types.ModuleType("webrtcvad")
-        try:
-            from resemblyzer import VoiceEncoder
-        except ImportError as error:
-            raise MamTraError(
-                "Comparing voices by Resemblyzer needs its package; pip install --no-deps resemblyzer, and librosa."
-            ) from error
-        if weights is not None and not Path(weights).is_file():
-            raise MamTraError(f"There is no file of Resemblyzer weights {weights}.")
-        place = {"weights_fpath": weights} if weights else {}
-        self._model: Any = VoiceEncoder(str(pick_device(device)), verbose=False, **place)
-        self.about = f"resemblyzer {metadata.version('resemblyzer')}{f', {Path(weights).name}' if weights else ''}"
-
-    def __call__(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Unit vector (256,)."""
-        wave = resample(samples, sample_rate, RATE)
-        peak = max(float(np.abs(wave).max()), 1e-6)  # the network was trained on speech of one loudness
-        return _unit(np.asarray(self._model.embed_utterance(wave / peak * 0.5)))
 
 
 class UTMOS:
