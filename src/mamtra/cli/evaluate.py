@@ -58,13 +58,25 @@ def evaluate(
         None, "--device", metavar="D[,D...]", help="cpu, cuda, cuda:N or mps; several go to the processes in turn."
     ),
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model that 'resynthesis' uses."),
+    alone: bool = typer.Option(
+        False, "--alone", help="Leave out the set's recordings, and those said again by the model."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Begin anew instead of going on with the file."),
     as_json: bool = typer.Option(False, "--json", help="Print the figures as JSON."),
 ) -> None:
-    """Measure how well SYSTEM says a set: word errors by three rules, failures, and more. An interrupted run goes on."""
-    if whisper is None:
-        raise MamTraError("Counting word errors needs a transcriber; give a Whisper with --whisper DIR|NAME.")
-    from mamtra.evaluate.run import Plan, evaluate_set
+    """Measure how well SYSTEM says a set: word errors by three rules, failures, and more. An interrupted run goes on.
+
+    Where the set has recordings they are measured too, as they are and said again by the model, into FILE.truth.jsonl and
+    FILE.resynthesis.jsonl beside FILE.jsonl; such files that are there already and fit are taken.
+    """
+    if not whisper:
+        raise MamTraError(
+            "Counting word errors needs a transcriber; give a Whisper with --whisper DIR|NAME, such as base (145 MB, fetched "
+            "once)."
+        )
+    from mamtra.device import pick_device
+    from mamtra.evaluate.references import begin, recorded, references
+    from mamtra.evaluate.run import Plan, complete, evaluate_set
     from mamtra.evaluate.sets import read_set
     from mamtra.evaluate.summary import summarise
     from mamtra.evaluate.transcribe import check_english
@@ -82,18 +94,35 @@ def evaluate(
     check_english(line.reference for line in lines.lines)
     if system in ("truth", "resynthesis") and not any(line.truth for line in lines.lines):
         raise MamTraError(f"The set {lines.name} has no recordings of its texts, which {system!r} would judge.")
+    devices = split_devices(device)
+    for one in devices:
+        pick_device(one)
     plan = Plan(
-        system=system, whisper=whisper, voice=voice, seeds=tuple(dict.fromkeys(seed)), keep=sounds, devices=split_devices(device),
+        system=system, whisper=whisper, voice=voice, seeds=tuple(dict.fromkeys(seed)), keep=sounds, devices=devices,
         model=model, similarity=similarity, encoder=encoder, rater=rater if mos else None,
     )  # fmt: skip
     name = Path(system).name or "system"
     path = Path(output or f"{name}.scores.jsonl")
-    scores = _follow(evaluate_set(plan, lines, path, workers=workers, overwrite=overwrite), len(lines.lines))
+    examiner, spoken = plan.open(), recorded(lines)
+    compared = not alone and system not in ("truth", "resynthesis")
+    beside, remarks = references(plan, examiner, path) if compared and spoken.lines else ([], [])
+    # a file that does not fit is better said now than after a long run
+    others = {one.name: begin(one, spoken, overwrite=overwrite) for one in beside}
+    run = evaluate_set(plan, lines, path, workers=workers, overwrite=overwrite, examiner=examiner)
+    scores = _follow(run, len(lines.lines) * len(plan.seeds))
+    for one in beside:
+        _follow(complete(others[one.name], one.plan, spoken, one.examiner, workers), len(spoken.lines), one.name)
+        print(f"{one.path}: {one.name}, by the same judges", file=sys.stderr)
+    if compared and not spoken.lines:
+        remarks = [f"The set {lines.name} has no recordings of its texts to compare with."]
+    for remark in remarks:
+        print(remark, file=sys.stderr)
     if versa is not None:
         from mamtra.evaluate.versa import write_versa
 
         write_versa(scores, Path(versa))
     summary = summarise(scores)
+    summary["references"] = {name: summarise(other) for name, other in others.items()}
     if with_versa:
         metrics = ["words", *(["similarity"] if similarity else []), *(["mos"] if mos else [])]
         own = Path(config) if config else None
@@ -162,12 +191,12 @@ def split_devices(text: str | None) -> tuple[str, ...]:
     return tuple(filter(None, (part.strip() for part in (text or "").split(","))))
 
 
-def _follow(steps: Any, total: int) -> Any:
+def _follow(steps: Any, total: int, what: str = "") -> Any:
     """Run to the end behind a progress bar on standard error; what the run returns."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("Evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(f"Evaluating {what}".rstrip()), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("Evaluating", total=total)
         while True:
@@ -181,12 +210,17 @@ def _show(summary: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    page = Table("", "", "95% interval", "utterances", box=None)
-    for name, value in summary["figures"].items():
-        low, high = value["ci95"]
-        page.add_row(name, f"{value['value']:.4g}", f"\\[{low:.4g}, {high:.4g}]", str(value["utterances"]))
-    console = Console()
-    console.print(f"{summary['system']}: {summary['utterances']} utterances, {summary['without_sound']} without sound")
+    console, systems = Console(), [summary, *summary["references"].values()]
+    for one in systems:
+        console.print(f"{one['system']}: {one['utterances']} utterances, {one['without_sound']} without sound")
+    if len(systems) > 1:
+        page = Table("value and 95% interval", *(str(one["system"]) for one in systems), box=None)
+        for name in dict.fromkeys(name for one in systems for name in one["figures"]):
+            page.add_row(name, *(_cell(one["figures"].get(name)) for one in systems))
+    else:
+        page = Table("", "", "95% interval", "utterances", box=None)
+        for name, value in summary["figures"].items():
+            page.add_row(name, *_cell(value).split(" ", 1), str(value["utterances"]))
     console.print(page)
     if summary["spent"]:
         parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary["spent"].items())
@@ -199,3 +233,11 @@ def _show(summary: dict[str, Any]) -> None:
     console.print(lengths)
     for name, value in summary.get("versa", {}).items():
         console.print(f"VERSA {name}: {value:.4g}", highlight=False)
+
+
+def _cell(value: dict[str, Any] | None) -> str:
+    """A figure and its interval, escaped for a table."""
+    if value is None:
+        return ""
+    low, high = value["ci95"]
+    return f"{value['value']:.4g} \\[{low:.4g}, {high:.4g}]"

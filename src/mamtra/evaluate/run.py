@@ -93,18 +93,18 @@ def evaluate_set(
         path: the score file.
         workers: processes; each loads everything for itself.
         overwrite: begin anew.
-        examiner: opened already, instead of what the plan says; for one process.
+        examiner: opened already by the plan; with several processes each of the others opens the plan for itself.
 
     Raises:
         MamTraError: a model is missing, or the file was measured otherwise.
     """
-    from mamtra import __version__
-
     first = examiner or plan.open()
-    stamp = {
-        "mamtra": __version__, "set": lines.name, "set_sha256": lines.sha256, "lines": len(lines.lines), **first.stamp,
-    }  # fmt: skip
-    scores: ScoreFile = open_scores(path, stamp, overwrite=overwrite)
+    scores = open_scores(path, stamp_of(first, lines), overwrite=overwrite)
+    return (yield from complete(scores, plan, lines, first, workers))
+
+
+def complete(scores: ScoreFile, plan: Plan, lines: TestSet, first: Examiner, workers: int = 1) -> Iterator[int]:
+    """Judge the lines that a score file has no row of yet; arguments, and what it gives, as for `evaluate_set`."""
     seeds = plan.seeds if len(plan.seeds) > 1 else (None,)
     takes = [(line, seed) for line in lines.lines for seed in seeds]
     waiting = [(line, seed) for line, seed in takes if _key(line, seed) not in scores.rows]
@@ -113,6 +113,14 @@ def evaluate_set(
         scores.add(row)
         yield len(scores.rows)
     return scores
+
+
+def stamp_of(examiner: Examiner, lines: TestSet) -> dict[str, Any]:
+    """Stamp of what an examiner measures on a set."""
+    from mamtra import __version__
+
+    about = {"mamtra": __version__, "set": lines.name, "set_sha256": lines.sha256, "lines": len(lines.lines)}
+    return {**about, **examiner.stamp}
 
 
 def _key(line: Line, seed: int | None) -> str:

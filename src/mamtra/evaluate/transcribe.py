@@ -94,7 +94,8 @@ class Whisper:
             self._model = WhisperModel(source, device="cpu", compute_type="float32", cpu_threads=threads)
         except Exception as error:
             raise MamTraError(
-                f"There is no Whisper model {source!r} here or on the hub; give a folder with --whisper DIR."
+                f"There is no Whisper model {source!r} here or on the hub; give a folder with --whisper DIR, or a size that "
+                "faster-whisper fetches, such as base (145 MB)."
             ) from error
         version = metadata.version("faster-whisper")
         self.about = {"asr": f"{Path(source).name}, faster-whisper {version}, beam 5, float32"}

@@ -46,7 +46,7 @@ class WhisperDecoder:
         first = before * torch.arange(batch, device=tokens.device)[:, None]
         rows = (first + (parents if before > 1 else 0)).expand(-1, beams).flatten()
         self._said = [(keys[rows], values[rows]) for keys, values in self._said]
-        place = torch.tensor([self._said[0][0].shape[2]], device=tokens.device)
+        place = torch.full((1,), self._said[0][0].shape[2], device=tokens.device)  # made there: no wait for the device
         hidden = self._run(tokens.reshape(-1, 1), place, causal=False)
         return self._project(hidden).view(batch, beams, -1)
 
