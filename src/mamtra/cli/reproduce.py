@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import typer
 
+from mamtra.cli.evaluate import split_devices
 from mamtra.errors import MamTraError
 
 
@@ -76,6 +77,9 @@ def reproduce(
     listeners: int = typer.Option(
         1, "--listeners", min=0, help="Processes that transcribe what students say; 0 leaves that to a later run."
     ),
+    device: str | None = typer.Option(
+        None, "--device", metavar="D[,D...]", help="Devices that trainings, speech and listeners take in turn."
+    ),
     keep: bool = typer.Option(False, "--keep-students", help="Keep the trained students, not their figures alone."),
     as_is: bool = typer.Option(False, "--as-is", help="Train nothing; show what the finished trainings give."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only list the trainings, and which are done."),
@@ -101,6 +105,7 @@ def reproduce(
 
         trainings = read_experiments(config, changes or ()), work or directory / "cells"
         options = {"side_by_side": side_by_side, "listeners": listeners, "keep": keep}
+        options["devices"] = split_devices(device) or (None,)
         if not as_is and not _make_cells(
             [name for name in chosen if STUDIES[name].cells], *trainings, dry_run=dry_run, **options
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -45,6 +46,16 @@ SCORES = "scores.jsonl"
 _EVALUATION_TOKENS = 16_000
 Stage = Literal["make", "speak", "listen"]
 """Train and measure cross entropy; speak; judge what was said."""
+
+
+def on_device(cell: Cell, device: str | None) -> Cell:
+    """The same cell, whose work runs on a device; None leaves it to its settings."""
+    if device is None:
+        return cell
+    config, held = (
+        content and {**content, "run": {**content["run"], "device": device}} for content in (cell.config, cell.held)
+    )
+    return replace(cell, config=config, held=held)
 
 
 def make_student(cell: Cell, folder: Path) -> None:
@@ -91,7 +102,7 @@ def forget_student(folder: Path) -> None:
 
 def held_out_nats(config: DistillConfig, directory: Path) -> np.ndarray:
     """Summed nats and speech tokens of every held-out sequence, (n, 2) float64; equal corpora give equal sequences."""
-    device, corpus = pick_device(config.run.device), open_corpus(config.data)
+    device, corpus = _take_device(config), open_corpus(config.data)
     lm = read_weights(open_speech_lm(directory)).to(device).eval()
     held = HeldOut(
         corpus, lm, config.run.evaluate_utterances, _EVALUATION_TOKENS, Processes(0, 1, device), config.run.precision
@@ -105,7 +116,7 @@ def let_speak(cell: Cell, folder: Path) -> None:
     Raises:
         MamTraError: it cannot speak.
     """
-    model = open_model(_directory(cell, folder), pick_device(cell.training(folder).run.device))
+    model = open_model(_directory(cell, folder), _take_device(cell.training(folder)))
     voice = TTS(model).voice(cell.listen.voice)
     lines = lines_of(cell.listen).lines
     partial = folder / f"{SOUND}.partial"
@@ -130,7 +141,7 @@ def listen_to(cell: Cell, folder: Path) -> None:
     plan = Plan(str(sound), listen.whisper)
     system = Sounds(sound)
     system.about = {"system": cell.name, "kind": "cell"}
-    examiner = Examiner(system, *_judges(listen, cell.training(folder).run.device))
+    examiner = Examiner(system, *_judges(listen, str(_take_device(cell.training(folder)))))
     for _ in evaluate_set(plan, lines_of(listen), folder / SCORES, examiner=examiner):
         pass
 
@@ -139,6 +150,14 @@ def listen_to(cell: Cell, folder: Path) -> None:
 def lines_of(listen: ListenSettings) -> TestSet:
     """What is said."""
     return read_set(listen.set, listen.utterances)
+
+
+def _take_device(config: DistillConfig) -> torch.device:
+    """The device of a training; graphs are recorded and streams made on the current one, so it becomes that."""
+    device = pick_device(config.run.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
 
 
 def _machine(config: DistillConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import cycle
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -12,7 +13,7 @@ import torch
 
 from mamtra.errors import MamTraError
 from mamtra.experiments.cells import Cell
-from mamtra.experiments.make import Stage, forget_student, let_speak, listen_to, make_student, next_stage
+from mamtra.experiments.make import Stage, forget_student, let_speak, listen_to, make_student, next_stage, on_device
 
 _DO = {"make": make_student, "speak": let_speak, "listen": listen_to}
 _DONE: dict[Stage, Literal["made", "spoken", "heard"]] = {"make": "made", "speak": "spoken", "listen": "heard"}
@@ -27,7 +28,13 @@ class Event(NamedTuple):
 
 
 def run_cells(
-    cells: Sequence[Cell], work: Path, *, side_by_side: int = 1, listeners: int = 1, keep: bool = False
+    cells: Sequence[Cell],
+    work: Path,
+    *,
+    side_by_side: int = 1,
+    listeners: int = 1,
+    devices: Sequence[str | None] = (None,),
+    keep: bool = False,
 ) -> Iterator[Event]:
     """Make, let speak and hear every cell that is not done yet; a cell that fails does not stop the others.
 
@@ -42,7 +49,7 @@ def run_cells(
     waiting = {cell.name: cell for cell in cells}
     if side_by_side == 1 and listeners <= 1:
         for cell in waiting.values():
-            yield from _one_by_one(cell, work / cell.name, listeners > 0, keep)
+            yield from _one_by_one(on_device(cell, devices[0]), work / cell.name, listeners > 0, keep)
         return
     context = get_context("spawn")
     with (
@@ -51,6 +58,7 @@ def run_cells(
         ProcessPoolExecutor(side_by_side, context, _start) as speakers,
         ProcessPoolExecutor(max(1, listeners), context, _start) as ears,
     ):
+        turns = {stage: cycle(devices) for stage in _DO}
         pools = {"make": makers, "speak": speakers, "listen": ears if listeners else None}
         running: dict[Future, tuple[Cell, Stage]] = {}
 
@@ -59,7 +67,8 @@ def run_cells(
             if stage in (None, "listen") and not keep:
                 forget_student(work / cell.name)
             if stage is not None and pools[stage] is not None:
-                running[pools[stage].submit(_DO[stage], cell, work / cell.name)] = cell, stage
+                there = on_device(cell, next(turns[stage]))
+                running[pools[stage].submit(_DO[stage], there, work / cell.name)] = cell, stage
 
         for cell in waiting.values():
             go_on(cell)

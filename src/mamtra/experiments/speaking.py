@@ -16,8 +16,8 @@ from mamtra.synthesis import sampling_of, segment_seed
 from mamtra.token2wav import batch_to_samples
 from mamtra.voices import Voice
 
-SOUNDS = 16
-"""Segments in one call of the flow."""
+SOUNDS = {"cuda": 64, "cpu": 16}
+"""Segments in one call of the flow, by the kind of device."""
 
 
 def speak_texts(
@@ -57,8 +57,9 @@ def speak_texts(
         codes |= {at: row.codes for at, row in zip(chosen, found, strict=True)}
     pieces = {at: np.zeros(0, np.float32) for at in codes}
     speaking = sorted((at for at in codes if codes[at]), key=lambda at: len(codes[at]))
-    for start in range(0, len(speaking), SOUNDS):
-        chosen = speaking[start : start + SOUNDS]
+    together = SOUNDS.get(model.device.type, SOUNDS["cpu"])
+    for start in range(0, len(speaking), together):
+        chosen = speaking[start : start + together]
         seeds = [segment_seed(seed, segments[at][1]) for at in chosen]
         sound = batch_to_samples(model, [voice] * len(chosen), [codes[at] for at in chosen], seeds=seeds)
         for at, samples in zip(chosen, sound, strict=True):
