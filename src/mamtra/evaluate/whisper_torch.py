@@ -30,7 +30,7 @@ LONGEST = 224
 """Tokens of a window."""
 ENCODED = 32
 """Clips that go through the encoder together."""
-KEPT = {"cuda": 12 << 30, "cpu": 1 << 30}
+KEPT = {"cuda": 2 << 30, "cpu": 1 << 30}
 """Bytes that what the encoder made of clips may take on a kind of device; it decides how many are decoded together."""
 
 

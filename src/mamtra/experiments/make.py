@@ -127,6 +127,7 @@ def let_speak(cell: Cell, folder: Path) -> None:
         if len(samples):
             write_audio(partial / f"{lines[number].id}.flac", samples, model.sample_rate)
     os.replace(partial, folder / SOUND)
+    _give_back()
 
 
 def listen_to(cell: Cell, folder: Path) -> None:
@@ -144,6 +145,7 @@ def listen_to(cell: Cell, folder: Path) -> None:
     examiner = Examiner(system, *_judges(listen, str(_take_device(cell.training(folder)))))
     for _ in evaluate_set(plan, lines_of(listen), folder / SCORES, examiner=examiner):
         pass
+    _give_back()
 
 
 @cache
@@ -158,6 +160,13 @@ def _take_device(config: DistillConfig) -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
+
+
+def _give_back() -> None:
+    """Return what this process no longer uses of the device's memory to the processes beside it."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _machine(config: DistillConfig) -> str:
