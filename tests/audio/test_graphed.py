@@ -183,6 +183,9 @@ def test_the_vocoder_in_pieces():
 def test_names_of_weights_and_training_stay():
     flow, vocoder = build(), small_vocoder()
     use_graphs(flow, vocoder)
+    once = flow.decoder.estimator.forward
+    use_graphs(flow, vocoder)
+    assert flow.decoder.estimator.forward is once
     assert flow.state_dict().keys() == PLAIN.state_dict().keys()
     assert vocoder.state_dict().keys() == small_vocoder().state_dict().keys()
     wave, _ = vocoder(torch.randn(1, 80, 10), torch.zeros(1, 4800, 1))

@@ -103,7 +103,7 @@ class GraphedEstimator:
 
 
 def use_graphs(flow: Flow, vocoder: HiFT, kind: Callable[[], Recorder] = Recorder) -> None:
-    """Let inference of both networks run as CUDA graphs, for good; weights and their names stay as they are.
+    """Let inference of both networks run as CUDA graphs, for good; weights and their names stay. Twice is once.
 
     Args:
         flow: on a CUDA device, in evaluation mode; trains as before.
@@ -111,6 +111,8 @@ def use_graphs(flow: Flow, vocoder: HiFT, kind: Callable[[], Recorder] = Recorde
         kind: makes recorders.
     """
     estimator = flow.decoder.estimator
+    if isinstance(estimator.forward, GraphedEstimator):
+        return
     estimator.forward = GraphedEstimator(estimator, kind())
     recorder = kind()
     for name in ("predict_f0", "decode"):
