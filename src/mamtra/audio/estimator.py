@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamtra.audio.convolution import Conv1d
+from mamtra.audio.convolution import WindowConv1d
 from mamtra.audio.masks import additive, attention_mask, hide
 from mamtra.audio.past import Memory
 
 
-class CausalConv1d(Conv1d):
+class CausalConv1d(WindowConv1d):
     """Convolution that sees only the past.
 
     Args:
@@ -69,7 +69,7 @@ class CausalResnet(nn.Module):
         self.mlp = nn.ModuleDict({"1": nn.Linear(time, outputs)})
         self.block1 = CausalBlock(inputs, outputs)
         self.block2 = CausalBlock(outputs, outputs)
-        self.res_conv = Conv1d(inputs, outputs, 1)
+        self.res_conv = WindowConv1d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, mask: Tensor | None, time: Tensor, past: Memory | None = None) -> Tensor:
         """Map (B, inputs, T) to (B, outputs, T); `time` is (B, time width) after its Mish."""
@@ -218,7 +218,7 @@ class Estimator(nn.Module):
         self.mid_blocks = nn.ModuleList(nn.ModuleList(stage(channels)) for _ in range(mid_blocks))
         self.up_blocks = edge(2 * channels)
         self.final_block = CausalBlock(channels, channels)
-        self.final_proj = Conv1d(channels, outputs, 1)
+        self.final_proj = WindowConv1d(channels, outputs, 1)
 
     def forward(
         self,
