@@ -12,7 +12,7 @@ from mamtra.audio.recorder import Recorder
 class Rerun(Recorder):
     """A graph reads and writes the same memory at each launch, and so do the inputs and results here."""
 
-    def __init__(self, most: int = 64) -> None:
+    def __init__(self, most: int = 128) -> None:
         super().__init__(most)
         self.recorded = self.replayed = self.plain = 0
 
@@ -37,3 +37,10 @@ class Rerun(Recorder):
                 kept.copy_(fresh)
 
         return replay, inputs, outputs
+
+
+class Refuses(Rerun):
+    """Fails where it should record."""
+
+    def _record(self, run: Callable[[], tuple[Tensor, ...]], inputs: Sequence[Tensor]):
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")

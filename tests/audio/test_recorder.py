@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mamtra.audio.recorder import Recorder
-from tests.audio.rerun import Rerun
+from tests.audio.rerun import Refuses, Rerun
 
 
 def double(x: torch.Tensor) -> tuple[torch.Tensor]:
@@ -50,11 +50,6 @@ def test_those_used_longest_ago_go():
     assert recorder.plain == 4
     recorder.forget()
     assert recorder.count == 0
-
-
-class Refuses(Rerun):
-    def _record(self, run, inputs):
-        raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
 
 def test_where_recording_fails_all_runs_as_it_is():

@@ -16,8 +16,8 @@ from mamtra.audio.past import Past
 from mamtra.audio.recorder import Recorder
 from mamtra.audio.step_room import RoomPlan, StepRoom, lay_out, room_mask, take_out
 
-KEYS = 256
-"""Rooms hold a multiple of so many keys: all streams of a range of lengths share one, and masks lie as kernels want them."""
+KEYS = 128
+"""Rooms hold a multiple of so many keys: pasts of nearly one length share one, and masks lie as kernels want them."""
 
 
 class GraphedEstimator:

@@ -44,7 +44,7 @@ class Recorder:
         failure: why nothing is recorded any more, or empty.
     """
 
-    def __init__(self, most: int = 64) -> None:
+    def __init__(self, most: int = 128) -> None:
         self.most, self.failure = most, ""
         self.lock = threading.RLock()
         self._recordings: OrderedDict[tuple, _Recording | None] = OrderedDict()
