@@ -21,6 +21,14 @@ def test_the_second_call_is_recorded_and_results_are_the_callers():
     assert torch.equal(torch.stack(results), 2 * torch.arange(4.0)[:, None].expand(4, 3))
 
 
+def test_recorded_in_one_mode_and_used_in_another():
+    recorder = Rerun()
+    for mode in (torch.inference_mode, torch.inference_mode, torch.no_grad, torch.inference_mode):
+        with mode():
+            assert recorder("double", double, [torch.ones(2)])[0].tolist() == [2, 2]
+    assert recorder.replayed == 3
+
+
 def test_names_shapes_and_types_are_told_apart():
     recorder = Rerun()
     two, three = torch.zeros(2), torch.zeros(3)

@@ -91,7 +91,8 @@ class GraphedEstimator:
             self._memory = memory = None
             self._recorder.forget()
             doubled = 1 << (room // KEYS - 1).bit_length()
-            self._memory = memory = like.new_empty(count // room * KEYS * doubled)
+            with torch.inference_mode(False):
+                self._memory = memory = like.new_empty(count // room * KEYS * doubled)
         return memory[:count].view(shape)
 
     def _mask_of(self, frames: int, size: int, seen: int, room: int, chunk: int, like: Tensor) -> Tensor:

@@ -83,6 +83,7 @@ class Recorder:
         """Let all recordings go, because memory that they read is no longer what is handed over."""
         with self.lock:
             self._recordings.clear()
+            self._pool = None  # torch does not take a pool up again that no graph holds any more
 
     @property
     def count(self) -> int:
@@ -90,7 +91,9 @@ class Recorder:
         return sum(recording is not None for recording in self._recordings.values())
 
     def _build(self, run: Run, given: Sequence[Tensor]) -> _Recording | None:
-        inputs = [tensor.clone() for tensor in given]
+        # Written at each call, in inference mode or not.
+        with torch.inference_mode(False):
+            inputs = [tensor.clone() for tensor in given]
         try:
             return _Recording(*self._record(lambda: run(*inputs), inputs))
         except RuntimeError as error:
@@ -112,7 +115,9 @@ class Recorder:
         graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device)
         self._side.wait_stream(current)
         with torch.cuda.stream(self._side):
-            graph.capture_begin(*([] if self._pool is None else [self._pool]), capture_error_mode="thread_local")
+            # The generator's place for graphs, made by the first one, must serve those of training too.
+            with torch.inference_mode(False):
+                graph.capture_begin(*([] if self._pool is None else [self._pool]), capture_error_mode="thread_local")
             try:
                 outputs = run()
             except BaseException:
