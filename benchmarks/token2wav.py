@@ -85,8 +85,8 @@ def release(device: torch.device) -> None:
 def measure(row: Row, model: Model, voice: Voice, tokens: int, runs: int, until: float) -> dict[str, Any]:
     """So many runs of one way, fewer when the time is up, but one at least after those that do not count."""
     device, firsts, times = model.device, [], []
-    release(device)
     try:
+        release(device)
         recorders = record_launches(model) if row.graphs else []
         work, audio = WAYS[row.way](model, voice, row.batch, tokens)
         for run in range(-2 if row.graphs else -1, runs):
@@ -252,8 +252,7 @@ def main(argv: list[str] | None = None) -> None:
             if time.perf_counter() - began > args.seconds:
                 break
             if made is None or made.graphs or made.precision != row.precision:
-                model = None
-                release(device)
+                model = None  # before the next one is made
                 model = build(device, row.precision == "bf16", args.tiny, Path(folder))
             made = row
             found = measure(row, model, voice, args.tokens, args.runs, began + args.seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
@@ -89,4 +91,74 @@ def test_a_failed_capture_leaves_the_device_usable():
         recorder("reads", reads, [x])
         with pytest.warns(UserWarning, match="CUDA graphs are not used"):
             assert recorder("reads", reads, [x])[0].tolist() == [2, 2]
+        torch.cuda.empty_cache()
         assert recorder("reads", reads, [x + 1])[0].tolist() == [8, 8]
+
+
+class FakeCuda:
+    """Stands in for what a recorder asks of CUDA, and writes down in which order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple] = []
+        handles = iter(range(1, 99))
+        fake = self
+
+        class Graph:
+            def capture_begin(self, pool, capture_error_mode):
+                assert not torch.is_inference_mode_enabled()
+                fake.calls.append(("begin", pool, capture_error_mode))
+
+            def capture_end(self):
+                fake.calls.append(("end",))
+                if fake.calls[-2:-1] == [("failed",)]:
+                    raise RuntimeError("capture was invalidated")
+
+            def replay(self):
+                fake.calls.append(("replay",))
+
+        class Stream:
+            def __init__(self, device=None):
+                pass
+
+            def wait_stream(self, other):
+                pass
+
+        for name, value in {
+            "CUDAGraph": Graph,
+            "Stream": Stream,
+            "current_stream": Stream,
+            "stream": lambda stream: contextlib.nullcontext(),
+            "graph_pool_handle": lambda: (0, next(handles)),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+        ended = lambda device, pool: self.calls.append(("allocator", pool))  # noqa: E731
+        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", ended)
+        monkeypatch.setattr(Recorder, "_can_record", lambda *_: True)
+
+
+def test_captures_share_a_pool_until_all_are_forgotten(monkeypatch):
+    fake, recorder = FakeCuda(monkeypatch), Recorder()
+    with torch.inference_mode():
+        for size in (1, 1, 2, 2):
+            recorder("double", double, [torch.zeros(size)])
+        recorder.forget()
+        for _ in range(2):
+            recorder("double", double, [torch.zeros(3)])
+    begun = [("begin", (0, pool), "thread_local") for pool in (1, 1, 2)]
+    assert fake.calls == [call for begin in begun for call in (begin, ("end",), ("replay",))]
+
+
+def test_a_failed_capture_is_ended_everywhere(monkeypatch):
+    fake, recorder, count = FakeCuda(monkeypatch), Recorder(), [0]
+
+    def fails(x: torch.Tensor) -> tuple[torch.Tensor]:
+        count[0] += 1
+        if count[0] == 2:
+            fake.calls.append(("failed",))
+            raise RuntimeError("a value was read")
+        return (2 * x,)
+
+    recorder("fails", fails, [torch.ones(1)])
+    with pytest.warns(UserWarning, match="slower: a value was read"):
+        assert recorder("fails", fails, [torch.ones(1)])[0].item() == 2
+    assert fake.calls == [("begin", (0, 1), "thread_local"), ("failed",), ("end",), ("allocator", (0, 1))]

@@ -112,22 +112,29 @@ class Recorder:
         device = inputs[0].device
         # One stream for all: cuBLAS keeps a workspace for each stream that it ever saw.
         self._side = self._side or torch.cuda.Stream(device)
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device)
         self._side.wait_stream(current)
         with torch.cuda.stream(self._side):
             # The generator's place for graphs, made by the first one, must serve those of training too.
             with torch.inference_mode(False):
-                graph.capture_begin(*([] if self._pool is None else [self._pool]), capture_error_mode="thread_local")
+                graph.capture_begin(self._pool, capture_error_mode="thread_local")
             try:
                 outputs = run()
+                graph.capture_end()
             except BaseException:
-                with suppress(RuntimeError):
-                    graph.capture_end()
+                self._abandon(graph, device)
                 raise
-            graph.capture_end()
         current.wait_stream(self._side)
-        self._pool = self._pool or graph.pool()
         return graph.replay, inputs, outputs
+
+    def _abandon(self, graph: torch.cuda.CUDAGraph, device: torch.device) -> None:
+        """End what failed, so that the device and its allocator serve everything else as before."""
+        with suppress(RuntimeError):
+            graph.capture_end()
+        # A capture that could not be ended leaves the allocator believing that it goes on.
+        with suppress(RuntimeError, AttributeError):
+            torch._C._cuda_endAllocateToPool(device.index, self._pool)
 
 
 def _copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
