@@ -1,6 +1,6 @@
 """Speech tokens to sound at CosyVoice 2's sizes: seconds of audio a second, offline and streaming, at several batch sizes.
 
-    python benchmarks/token2wav.py [--device cuda] [--seconds 60] [--out docs/results] [--batches 1,8,32] [--tiny]
+    python benchmarks/token2wav.py [--device cuda] [--seconds 150] [--runs 3] [--out docs/results] [--batches 1,8,32] [--tiny]
 
 Weights are random and made on the device; a prompt of 3 s; utterances of about 10 s.
 
@@ -10,191 +10,87 @@ Weights are random and made on the device; a prompt of 3 s; utterances of about 
 - ``from scratch``: the same hops as the reference implementation makes them. Each runs the flow over prompt and all tokens so far,
   keeps the new frames, and the vocoder begins 8 frames earlier with the excitation it had there.
 
-On CUDA each is also measured with the Euler steps as CUDA graphs (`mamtra.audio.graphed`). A figure is the median wall time, until
-the samples are on the host, of the runs after a first one that does not count. ``bf16`` has the flow in bfloat16 and the vocoder in
-float32; ``float32`` is PyTorch's default, where convolutions may use TF32. Rows are written as they come; those that the time did
-not suffice for are left out, and the page says so.
+On CUDA each is measured with Euler steps and vocoder as CUDA graphs (`mamtra.audio.graphed`), as streams run by themselves, and
+launched kernel by kernel; before all others it is measured how much the mel of a stream differs between the two. A figure is the
+median wall time, until the samples are on the host, of the runs after those that do not count: one, and two with graphs, in which
+they are recorded. ``bf16`` has the flow in bfloat16 and the vocoder in float32; ``float32`` is PyTorch's default, where
+convolutions may use TF32. Rows are written as they come, the most telling first; those that the time did not suffice for are left
+out, and the page says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from record import circumstances, footnotes, table, write_results
-from torch import Tensor
+from token2wav_ways import PROMPT, RATE, STEPS, TOKENS, WAYS, build, make_codes, make_voice, prompt_of
 
-from mamtra.audio.flow import Flow, FlowConfig
 from mamtra.audio.flow_stream import FlowStream
-from mamtra.audio.graphed import GraphedEstimator
-from mamtra.audio.hift import HiFT, HiFTConfig
-from mamtra.audio.vocoder_stream import VocoderStream
+from mamtra.audio.graphed import use_graphs
+from mamtra.audio.recorder import Recorder
 from mamtra.checkpoints.model import Model
 from mamtra.device import pick_device
-from mamtra.streaming import HopSchedule
-from mamtra.token2wav import batch_to_samples, vocoder_noise
-from mamtra.voices import Voice, VoiceInfo
+from mamtra.voices import Voice
 
-RATE, HOP, STEPS = 24000, 480, 10
-PROMPT, TOKENS = 75, 250
-BEFORE = 8  # mel frames that the reference gives the vocoder again
-MOST_RUNS = 5
-TINY_FLOW = {
-    "input_size": 32, "encoder_heads": 2, "encoder_ffn": 32, "encoder_blocks": 1, "encoder_up_blocks": 1,
-    "estimator_channels": 16, "estimator_heads": 2, "estimator_head_dim": 8, "estimator_n_blocks": 1, "estimator_mid_blocks": 1,
-}  # fmt: skip
-TINY_VOCODER = {"base_channels": 16, "f0_channels": 8}
-First = Callable[[], None]
-"""Told when the first sound is there."""
+COLUMNS = (
+    *("precision", "batch", "way", "launched"),
+    *("audio s / s", "ratio", "seconds (range)", "first sound, ms", "peak, GiB", "runs"),
+)
 
 
-def build(device: torch.device, half: bool, tiny: bool, folder: Path) -> Model:
-    """A model of random weights, without files for them."""
-    torch.manual_seed(0)
-    with torch.device(device):
-        flow = Flow(FlowConfig(**(TINY_FLOW if tiny else {})))
-        vocoder = HiFT(HiFTConfig(**(TINY_VOCODER if tiny else {})))
-    vocoder.remove_weight_norm()
-    (folder / "config.json").write_text(json.dumps({"format": 1, "sample_rate": RATE}))
-    parts = {
-        "flow": flow.to(torch.bfloat16 if half else torch.float32).eval().requires_grad_(False),
-        "vocoder": vocoder.eval().requires_grad_(False),
-    }
-    return Model(folder, device, parts=parts)
+class Row(NamedTuple):
+    """What is measured."""
+
+    precision: str
+    batch: int
+    way: str
+    graphs: bool
 
 
-def make_voice() -> Voice:
-    draw = torch.Generator().manual_seed(1)
-    return Voice(
-        VoiceInfo(name="random"),
-        torch.zeros(0, dtype=torch.int64),
-        torch.randint(0, 6561, (PROMPT,), generator=draw),
-        torch.randn(2 * PROMPT, 80, generator=draw) - 5,
-        torch.randn(192, generator=draw),
-    )
+def plan_rows(device: torch.device, batches: list[int], precisions: list[str]) -> list[Row]:
+    """All rows, the most telling first: those launched best before the others, the first precision before the second.
+
+    Precisions but the first are measured with graphs, where there are any, and without the greatest batch.
+    """
+    launched = (True, False) if device.type == "cuda" else (False,)
+    first = [Row(precisions[0], batch, way, graphs) for graphs in launched for batch in batches for way in WAYS]
+    fewer = batches[:-1] or batches
+    return first + [Row(kind, batch, way, launched[0]) for kind in precisions[1:] for batch in fewer for way in WAYS]
 
 
-def make_codes(lengths: list[int]) -> list[list[int]]:
-    draw = torch.Generator().manual_seed(2)
-    return [torch.randint(0, 6561, (length,), generator=draw).tolist() for length in lengths]
+def record_launches(model: Model) -> list[Recorder]:
+    """Turn graphs on; the recorders, to see whether they did."""
+    made: list[Recorder] = []
+    use_graphs(model.flow, model.vocoder, lambda: made.append(Recorder()) or made[-1])
+    return made
 
 
-def varied(batch: int, tokens: int) -> list[int]:
-    """Lengths from 0.8 to 1.2 times the middle; a single one has it."""
-    return [round(tokens * (0.8 + 0.4 * i / (batch - 1))) for i in range(batch)] if batch > 1 else [tokens]
-
-
-def offline(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Callable[[First], list[np.ndarray]], float]:
-    codes = make_codes(varied(batch, tokens))
-
-    def work(first: First) -> list[np.ndarray]:
-        return batch_to_samples(model, [voice] * batch, codes, seeds=list(range(batch)))
-
-    return work, sum(map(len, codes)) / 25
-
-
-def prompt_of(model: Model, voice: Voice, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-    tensors = (voice.prompt_speech, voice.prompt_mel, voice.embedding)
-    return tuple(value[None].repeat(batch, *[1] * value.dim()).to(model.device) for value in tensors)
-
-
-def noise_of(model: Model, batch: int) -> Callable[[int], Tensor]:
-    draws = [torch.Generator().manual_seed(seed) for seed in range(batch)]
-    return lambda count: torch.cat([vocoder_noise(count, draw) for draw in draws]).to(model.device)
-
-
-def hops(stream: FlowStream, tokens: int) -> list[int]:
-    """How many tokens each hop but the last hands over."""
-    schedule, sizes, chunk = HopSchedule(), [], stream._flow.config.chunk_size
-    done, held = stream.seen, PROMPT - stream.seen
-    while True:
-        least = max(0, PROMPT - done) + schedule.least(len(sizes))
-        ready = -(-least // chunk) * chunk
-        size = ready + stream._flow.config.pre_lookahead_len - held
-        if sum(sizes) + size >= tokens:
-            return sizes
-        sizes.append(size)
-        done, held = done + ready, stream._flow.config.pre_lookahead_len
-
-
-def streaming(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Callable[[First], list[np.ndarray]], float]:
-    begun = FlowStream(model.flow, *prompt_of(model, voice, batch), steps=STEPS)
-    begun.push(torch.zeros(batch, 0, dtype=torch.int64, device=model.device))
-    sizes = hops(begun, tokens)
-    codes = make_codes([tokens] * batch)
-
-    def work(first: First) -> list[np.ndarray]:
-        stream, vocoder = begun.fork(), VocoderStream(model.vocoder, noise_of(model, batch))
-        waves, begin = [], 0
-        for size in (*sizes, tokens):
-            final = size == tokens
-            token = torch.tensor([row[begin : begin + size] for row in codes], device=model.device)
-            waves.append(vocoder.push(stream.push(token, final), final).float().cpu().numpy())
-            first()
-            begin += size
-        return list(np.concatenate(waves, axis=1))
-
-    return work, batch * tokens / 25
-
-
-def from_scratch(
-    model: Model, voice: Voice, batch: int, tokens: int
-) -> tuple[Callable[[First], list[np.ndarray]], float]:
-    prompt = prompt_of(model, voice, batch)
-    probe = FlowStream(model.flow, *prompt, steps=STEPS)
-    probe.seen = PROMPT // model.flow.config.chunk_size * model.flow.config.chunk_size  # only to plan the hops
-    if PROMPT - probe.seen < model.flow.config.pre_lookahead_len:
-        probe.seen -= model.flow.config.chunk_size
-    ends = np.cumsum(hops(probe, tokens)).tolist()
-    codes = make_codes([tokens] * batch)
-
-    @torch.inference_mode()
-    def work(first: First) -> list[np.ndarray]:
-        draw, waves, done = noise_of(model, batch), [], 0
-        mel_before = source_before = None
-        for end in (*ends, tokens):
-            final = end == tokens
-            token = torch.tensor([row[:end] for row in codes], device=model.device)
-            mel = model.flow.inference(token, *prompt, steps=STEPS, streaming=True, finalize=final)[:, :, done:]
-            done += mel.shape[2]
-            if mel_before is not None:
-                mel = torch.cat([mel_before, mel], dim=2)
-            made = model.vocoder.synthesize(mel, source_cache=source_before, noise=draw(mel.shape[2] * HOP))
-            mel_before, source_before = mel[:, :, -BEFORE:], made.source[:, :, -BEFORE * HOP :]
-            wave = made.wave if final else made.wave[:, : -BEFORE * HOP]
-            waves.append(wave.float().cpu().numpy())
-            first()
-        return list(np.concatenate(waves, axis=1))
-
-    return work, batch * tokens / 25
-
-
-WAYS = {"from scratch": from_scratch, "streaming": streaming, "offline": offline}
-
-
-def measure(way: str, model: Model, voice: Voice, batch: int, tokens: int, until: float) -> dict[str, Any]:
-    """Runs of one way until the time is up, one at least after the first."""
-    device = model.device
+def release(device: torch.device) -> None:
+    """Give unused memory back, so that a row's peak is its own."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    firsts: list[float] = []
-    times: list[float] = []
+
+
+def measure(row: Row, model: Model, voice: Voice, tokens: int, runs: int, until: float) -> dict[str, Any]:
+    """So many runs of one way, fewer when the time is up, but one at least after those that do not count."""
+    device, firsts, times = model.device, [], []
     try:
-        work, audio = WAYS[way](model, voice, batch, tokens)
-        for run in range(1 + MOST_RUNS):
-            if run > 1 and time.perf_counter() + times[-1] > until:
+        release(device)
+        recorders = record_launches(model) if row.graphs else []
+        work, audio = WAYS[row.way](model, voice, row.batch, tokens)
+        for run in range(-2 if row.graphs else -1, runs):
+            if run > 0 and time.perf_counter() > until:
                 break
             heard: list[float] = []
             if device.type == "cuda":
@@ -202,7 +98,7 @@ def measure(way: str, model: Model, voice: Voice, batch: int, tokens: int, until
             began = time.perf_counter()
             waves = work(lambda heard=heard: heard.append(time.perf_counter()))
             ended = time.perf_counter()
-            if run:
+            if run >= 0:
                 times.append(ended - began)
                 firsts.append((heard[0] if heard else ended) - began)
     except torch.OutOfMemoryError:
@@ -221,70 +117,115 @@ def measure(way: str, model: Model, voice: Voice, batch: int, tokens: int, until
         "first_sound_ms": 1000 * statistics.median(firsts),
         "finite": bool(all(np.isfinite(wave).all() for wave in waves)),
         "peak_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        "recordings": sum(recorder.count for recorder in recorders),
+        "graphs_refused": next((recorder.failure for recorder in recorders if recorder.failure), ""),
     }
 
 
-def rows_of(device: torch.device, batches: list[int], precisions: list[str]) -> list[tuple[str, int, str, bool]]:
-    """What to measure, the most telling first. Long streams of many rows would keep too much in graphs."""
-    graphs = (False, True) if device.type == "cuda" else (False,)
-    return [
-        (precision, batch, way, graph)
-        for precision in precisions
-        for graph in graphs
-        for batch in batches
-        for way in WAYS
-        if not (graph and way != "offline" and batch > 8)
-    ]
+def compare(model: Model, voice: Voice, tokens: int) -> dict[str, Any]:
+    """How much a stream's mel differs with graphs, new and played again, from that without."""
+
+    def mel() -> torch.Tensor:
+        stream = FlowStream(model.flow, *prompt_of(model, voice, 1), steps=STEPS)
+        pieces = torch.tensor(make_codes([tokens]), device=model.device).split(38, dim=1)
+        made = [stream.push(piece, final=i == len(pieces) - 1) for i, piece in enumerate(pieces)]
+        return torch.cat(made, dim=2).cpu()
+
+    try:
+        wanted, again = mel(), mel()
+        recorders = record_launches(model)
+        errors = [mel() - wanted for _ in range(3)]
+    except RuntimeError as error:
+        return {"failed": str(error).splitlines()[0][:200]}
+    rms = wanted.square().mean().sqrt()
+    return {
+        "relative_rms": max((error.square().mean().sqrt() / rms).item() for error in errors),
+        "plain_again": ((again - wanted).square().mean().sqrt() / rms).item(),
+        "recordings": sum(recorder.count for recorder in recorders),
+        "graphs_refused": next((recorder.failure for recorder in recorders if recorder.failure), ""),
+    }
 
 
 def ratio(rows: list[dict[str, Any]], row: dict[str, Any]) -> float | None:
-    """Audio a second over that of the way from scratch, launched alike, else the plain one."""
+    """Audio a second over that of the way from scratch, launched alike; None where either is missing."""
+    alike = ("precision", "batch", "graphs")
     same = [
         r["audio_a_second"]
-        for graph in (row["graphs"], False)
         for r in rows
-        if r["way"] == "from scratch" and "failed" not in r and r["graphs"] == graph
-        and (r["batch"], r["precision"]) == (row["batch"], row["precision"])
-    ]  # fmt: skip
+        if r["way"] == "from scratch" and "failed" not in r and all(r[name] == row[name] for name in alike)
+    ]
     return row["audio_a_second"] / same[0] if same and "failed" not in row else None
+
+
+def best(rows: list[dict[str, Any]], precision: str, batch: int, way: str) -> float | None:
+    """Most audio a second of a way, however it is launched."""
+    wanted = (precision, batch, way)
+    found = [
+        r["audio_a_second"] for r in rows if (r["precision"], r["batch"], r["way"]) == wanted and "failed" not in r
+    ]
+    return max(found, default=None)
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """A table of each way launched best."""
+    lines = []
+    for precision, batch in dict.fromkeys((row["precision"], row["batch"]) for row in rows):
+        speeds = [best(rows, precision, batch, way) for way in WAYS]
+        scratch = speeds[list(WAYS).index("from scratch")]
+        times = ["-" if speed is None or scratch is None else f"{speed / scratch:.2f}" for speed in speeds[1:]]
+        lines.append((precision, batch, *("-" if speed is None else f"{speed:.1f}" for speed in speeds), *times))
+    others = list(WAYS)[1:]
+    return table(("precision", "batch", *WAYS, *(f"{way}, ratio" for way in others)), lines)
 
 
 def render(result: dict[str, Any]) -> str:
     """The page, from the record alone."""
     lines = []
     for row in result["rows"]:
-        name = row["way"] + (", graphs" if row["graphs"] else "")
+        launched = "graphs" if row["graphs"] else "plain"
+        if row.get("graphs_refused"):
+            launched = "plain, no graph could be made"
         if "failed" in row:
-            lines.append((row["precision"], row["batch"], name, row["failed"], "", "", "", "", ""))
+            lines.append((row["precision"], row["batch"], row["way"], launched, row["failed"], "", "", "", "", ""))
             continue
         times = ratio(result["rows"], row)
         lines.append((
-            row["precision"], row["batch"], name, f"{row['audio_a_second']:.1f}", "-" if times is None else f"{times:.2f}",
-            f"{row['seconds']:.3f} ({row['fastest']:.3f} to {row['slowest']:.3f})", f"{row['first_sound_ms']:.0f}",
-            "-" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**30:.1f}", row["runs"],
+            row["precision"], row["batch"], row["way"], launched, f"{row['audio_a_second']:.1f}",
+            "-" if times is None else f"{times:.2f}", f"{row['seconds']:.3f} ({row['fastest']:.3f} to {row['slowest']:.3f})",
+            f"{row['first_sound_ms']:.0f}", "-" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**30:.1f}", row["runs"],
         ))  # fmt: skip
-    left = result["planned"] - len(result["rows"])
-    return "\n\n".join([
+    left, check = result["planned"] - len(result["rows"]), result["graphs_to_plain"]
+    parts = [
         "# Speech tokens to sound",
         f"Flow and vocoder of {'tiny' if result['tiny'] else 'CosyVoice 2'} size with random weights on {result['device']}, "
         f"{STEPS} Euler steps with guidance; prompt {PROMPT / 25:.0f} s, utterances of about {result['tokens'] / 25:.0f} s. "
-        "Audio a second is all rows of the batch together. `from scratch` recomputes the flow over all tokens at each hop, as the "
-        "reference implementation does; the ratio is to it, at the same batch, precision and way of launching (plain where there "
-        "is no such row)."
+        "Audio seconds a second, all rows of the batch together. `from scratch` recomputes the flow over prompt and all tokens at "
+        "each hop, as the reference implementation does; `streaming` makes the same hops with what it remembers; `offline` makes "
+        "one pass over everything."
         + (f" The time was up before {left} of {result['planned']} rows." if left else ""),
-        table(
-            ("precision", "batch", "way", "audio s / s", "ratio", "seconds (range)", "first sound, ms", "peak, GiB", "runs"),
-            lines,
-        ),
-        "## How it was measured",
-        footnotes(result),
-    ]) + "\n"  # fmt: skip
+        "Each way as it is launched best; ratios are to `from scratch`:",
+        summary(result["rows"]),
+        "## All rows",
+        "With `graphs`, Euler steps and vocoder are CUDA graphs; `plain` launches kernel by kernel. The ratio is to `from scratch` "
+        "at the same batch and precision, launched alike. First sound is the time until the first hop's samples are on the host, "
+        "offline until all are.",
+        table(COLUMNS, lines),
+    ]  # fmt: skip
+    if check is not None:
+        parts.append(
+            f"A stream's mel with graphs against the same stream without: {check['failed']}."
+            if "failed" in check
+            else f"A stream's mel with graphs differs from the same stream without by {check['relative_rms']:.1e} (relative RMS, "
+            f"float32, batch 1; two runs without differ by {check['plain_again']:.1e}; {check['recordings']} graphs)."
+        )
+    return "\n\n".join([*parts, "## How it was measured", footnotes(result)]) + "\n"
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for all rows; the one begun last is finished")
+    parser.add_argument("--seconds", type=float, default=150.0, help="for all rows; the one begun last is finished")
+    parser.add_argument("--runs", type=int, default=3, help="counted runs of each row")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder")
     parser.add_argument("--batches", default="1,8,32")
     parser.add_argument("--precisions", help="bf16,float32; on a CPU float32 alone where left out")
@@ -294,29 +235,29 @@ def main(argv: list[str] | None = None) -> None:
     began = time.perf_counter()
     device = pick_device(args.device)
     known = "bf16,float32" if device.type == "cuda" else "float32"
-    plan = rows_of(device, [int(n) for n in args.batches.split(",")], (args.precisions or known).split(","))
+    plan = plan_rows(device, [int(n) for n in args.batches.split(",")], (args.precisions or known).split(","))
     path = args.out / "token2wav.json"
     result: dict[str, Any] = {
         "benchmark": "token2wav",
         **circumstances(sys.argv, torch.get_num_threads()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        "tiny": args.tiny, "tokens": args.tokens, "planned": len(plan), "rows": [],
+        "tiny": args.tiny, "tokens": args.tokens, "planned": len(plan), "graphs_to_plain": None, "rows": [],
     }  # fmt: skip
     voice, model, made = make_voice(), None, None
     with tempfile.TemporaryDirectory() as folder:
-        for i, (precision, batch, way, graph) in enumerate(plan):
-            now = time.perf_counter()
-            if now - began > args.seconds:
+        if device.type == "cuda":
+            result["graphs_to_plain"] = compare(build(device, False, args.tiny, Path(folder)), voice, args.tokens // 2)
+            print(result["graphs_to_plain"], file=sys.stderr, flush=True)
+        for row in plan:
+            if time.perf_counter() - began > args.seconds:
                 break
-            if made != (precision, graph):
-                made, model = (precision, graph), None
-                model = build(device, precision == "bf16", args.tiny, Path(folder))
-                if graph:
-                    model.flow.decoder.estimator = GraphedEstimator(model.flow.decoder.estimator)
-            until = now + (began + args.seconds - now) / (len(plan) - i)
-            found = measure(way, model, voice, batch, args.tokens, until)
-            result["rows"].append({"precision": precision, "batch": batch, "way": way, "graphs": graph, **found})
-            print(result["rows"][-1], file=sys.stderr, flush=True)
+            if made is None or made.graphs or made.precision != row.precision:
+                model = None  # before the next one is made
+                model = build(device, row.precision == "bf16", args.tiny, Path(folder))
+            made = row
+            found = measure(row, model, voice, args.tokens, args.runs, began + args.seconds)
+            result["rows"].append({**row._asdict(), **found})
+            print(f"{time.perf_counter() - began:.0f} s:", result["rows"][-1], file=sys.stderr, flush=True)
             write_results(path, result, render(result))
     print(path.with_suffix(".md"))
 

@@ -10,12 +10,14 @@ from safetensors.torch import load_file
 import mamtra
 from mamtra import streaming
 from mamtra.audio.flow_stream import FlowStream
+from mamtra.audio.graphed import GraphedEstimator, use_graphs
 from mamtra.audio.stretch import Stretcher, stretch
 from mamtra.checkpoints.open_model import open_model
 from mamtra.errors import MamTraError
 from mamtra.streaming import HopSchedule, PromptStore, SoundStream, stream_segment
 from mamtra.synthesis import segment_seed
 from mamtra.token2wav import codes_to_samples
+from tests.audio.rerun import Rerun
 from tests.factories import tiny_model, tiny_voice
 
 
@@ -42,6 +44,29 @@ def test_hops_are_the_whole(model, speed, count):
     assert len(pieces) == {3: 1, 90: 3, 260: 5}[count] and whole.std() > 1e-4
     assert np.concatenate(pieces).shape == whole.shape
     assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
+
+
+def test_hops_through_recordings_are_the_whole(tmp_path):
+    model = open_model(tiny_model(tmp_path / "tiny"))
+    codes = torch.randint(0, 6561, (260,), generator=torch.Generator().manual_seed(3)).tolist()
+    whole = codes_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
+    use_graphs(model.flow, model.vocoder, Rerun)
+    prompts = PromptStore(model)
+    for _ in range(3):
+        pieces = feed(SoundStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
+        assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_streams_on_cuda_run_as_graphs(tmp_path):
+    model = open_model(tiny_model(tmp_path / "tiny"), device="cuda")
+    codes = torch.randint(0, 6561, (260,), generator=torch.Generator().manual_seed(3)).tolist()
+    whole = codes_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
+    prompts = PromptStore(model)
+    for _ in range(3):
+        pieces = feed(SoundStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
+        assert np.abs(np.concatenate(pieces) - whole).max() < 1e-2  # convolutions use TF32
+    assert isinstance(model.flow.decoder.estimator.forward, GraphedEstimator)
 
 
 def test_hops_grow_anew_for_each_request(model):

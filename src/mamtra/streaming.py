@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from mamtra.audio.flow_stream import FlowStream
+from mamtra.audio.graphed import use_graphs
 from mamtra.audio.stretch import Stretcher
 from mamtra.audio.vocoder_stream import VocoderStream
 from mamtra.checkpoints.model import Model
@@ -70,6 +71,8 @@ class HopSchedule(BaseModel):
 class PromptStore:
     """Flow streams that have seen only the prompt of a voice, so that each voice's prompt is computed once.
 
+    On CUDA the model's flow and vocoder run as graphs from the first stream on (see `mamtra.audio.graphed`).
+
     Args:
         model: the model.
     """
@@ -86,6 +89,8 @@ class PromptStore:
         with self._lock:
             if key not in self._kept:
                 device = self._model.device
+                if device.type == "cuda":
+                    use_graphs(self._model.flow, self._model.vocoder)
                 stream = FlowStream(
                     self._model.flow,
                     *(tensor[None].to(device) for tensor in tensors),

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import nn
 
-from mamtra.audio.convolution import Conv1d, ConvTranspose1d, order_for_cpu
+from mamtra.audio.convolution import Conv1d, ConvTranspose1d, WindowConv1d, order_for_cpu, window_product
 from mamtra.audio.hift import HiFT, HiFTConfig
 from mamtra.audio.short_fourier import istft, stft
 from mamtra.audio.sine_source import SineSource, harmonic_sines
@@ -147,6 +147,15 @@ def test_cpu_convolution_is_the_ordinary_one(options):
     torch.manual_seed(0)
     conv, x = Conv1d(4, 6, 5, **options), torch.randn(2, 4, 30)
     assert torch.allclose(conv(x), nn.Conv1d.forward(conv, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_a_product_over_windows_is_the_convolution(kernel):
+    layer, x = WindowConv1d(6, 5, kernel), torch.randn(2, 6, 20)
+    found = window_product(x.transpose(1, 2), layer.weight, layer.bias).transpose(1, 2)
+    assert torch.allclose(found, layer(x), atol=1e-5)
+    with torch.no_grad():  # what other devices do in inference
+        assert layer.to("meta")(x.to("meta")).shape == found.shape
 
 
 def test_cpu_convolution_of_one_sample_and_transposed():

@@ -32,6 +32,34 @@ class Conv1d(nn.Conv1d):
         return F.conv2d(_tall(x), _tall(self.weight), self.bias, stride, padding, dilation).squeeze(2)
 
 
+class WindowConv1d(Conv1d):
+    """A `Conv1d` without padding, stride or dilation whose input is time-major in memory, as between Transformer blocks.
+
+    Inference on GPUs makes one matrix product of it, in two kernels at most; the library's convolution turns its operands
+    around before and after, which costs several more.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, T) to (B, outputs, T - kernel + 1)."""
+        if x.device.type == "cpu" or torch.is_grad_enabled():
+            return super().forward(x)
+        return window_product(x.transpose(1, 2), self.weight, self.bias).transpose(1, 2)
+
+
+def window_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A convolution as one matrix product over windows.
+
+    Args:
+        x: (B, T + kernel - 1, inputs).
+        weight: (outputs, inputs, kernel).
+        bias: (outputs,) or None.
+
+    Returns:
+        (B, T, outputs).
+    """
+    return F.linear(x.unfold(1, weight.shape[2], 1).flatten(2), weight.flatten(1), bias)
+
+
 class ConvTranspose1d(nn.ConvTranspose1d):
     """`torch.nn.ConvTranspose1d` with one group and neither output padding nor dilation."""
 

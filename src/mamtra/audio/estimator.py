@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamtra.audio.convolution import Conv1d
-from mamtra.audio.masks import attention_mask, hide
-from mamtra.audio.past import Past
+from mamtra.audio.convolution import WindowConv1d
+from mamtra.audio.masks import additive, attention_mask, hide
+from mamtra.audio.past import Memory
 
 
-class CausalConv1d(Conv1d):
+class CausalConv1d(WindowConv1d):
     """Convolution that sees only the past.
 
     Args:
@@ -29,7 +29,7 @@ class CausalConv1d(Conv1d):
         super().__init__(inputs, outputs, kernel)
         self.before = kernel - 1
 
-    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
+    def forward(self, x: Tensor, past: Memory | None = None) -> Tensor:
         """Map (B, inputs, T) to (B, outputs, T), after what a stream's `past` holds."""
         # Padding the transpose keeps the time-major memory of the Transformer blocks.
         x = x.transpose(1, 2)
@@ -49,7 +49,7 @@ class CausalBlock(nn.Module):
         super().__init__()
         self.block = nn.ModuleDict({"0": CausalConv1d(inputs, outputs, 3), "2": nn.LayerNorm(outputs)})
 
-    def forward(self, x: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, past: Memory | None = None) -> Tensor:
         """Map (B, inputs, T) to (B, outputs, T), padded frames zero."""
         y = self.block["0"](hide(x, mask), past).transpose(1, 2)
         return hide(F.mish(self.block["2"](y)).transpose(1, 2), mask)
@@ -69,9 +69,9 @@ class CausalResnet(nn.Module):
         self.mlp = nn.ModuleDict({"1": nn.Linear(time, outputs)})
         self.block1 = CausalBlock(inputs, outputs)
         self.block2 = CausalBlock(outputs, outputs)
-        self.res_conv = Conv1d(inputs, outputs, 1)
+        self.res_conv = WindowConv1d(inputs, outputs, 1)
 
-    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor, past: Past | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor, past: Memory | None = None) -> Tensor:
         """Map (B, inputs, T) to (B, outputs, T); `time` is (B, time width) after its Mish."""
         h = self.block1(x, mask, past) + self.mlp["1"](time)[:, :, None]
         return self.block2(h, mask, past) + self.res_conv(hide(x, mask))
@@ -94,12 +94,12 @@ class SelfAttention(nn.Module):
         self.to_v = nn.Linear(width, heads * head_dim, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(heads * head_dim, width)])
 
-    def forward(self, x: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, past: Memory | None = None) -> Tensor:
         """Map (B, T, width) to (B, T, width).
 
         Args:
             x: (B, T, width).
-            mask: bool, broadcastable to (B, heads, T, keys), or None.
+            mask: to be added to the scores, broadcastable to (B, heads, T, keys), or None.
             past: keys and values of the positions before, or None where there are none.
         """
         q, k, v = (linear(x).unflatten(-1, self.split).transpose(1, 2) for linear in (self.to_q, self.to_k, self.to_v))
@@ -158,7 +158,7 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(width)
         self.ff = FourfoldFeedForward(width)
 
-    def forward(self, x: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, past: Memory | None = None) -> Tensor:
         """Map (B, T, width) to (B, T, width); `mask` and `past` as in `SelfAttention`."""
         x = x + self.attn1(self.norm1(x), mask, past)
         return x + self.ff(self.norm3(x))
@@ -218,7 +218,7 @@ class Estimator(nn.Module):
         self.mid_blocks = nn.ModuleList(nn.ModuleList(stage(channels)) for _ in range(mid_blocks))
         self.up_blocks = edge(2 * channels)
         self.final_block = CausalBlock(channels, channels)
-        self.final_proj = Conv1d(channels, outputs, 1)
+        self.final_proj = WindowConv1d(channels, outputs, 1)
 
     def forward(
         self,
@@ -229,7 +229,7 @@ class Estimator(nn.Module):
         spks: Tensor,
         cond: Tensor,
         chunk: int = 0,
-        past: Past | None = None,
+        past: Memory | None = None,
         seen: int = 0,
     ) -> Tensor:
         """Estimate the vector field.
@@ -251,7 +251,10 @@ class Estimator(nn.Module):
         frames = x.shape[2]
         time = F.mish(self.time_mlp(t))
         mask = None if valid is None else valid[:, None]
-        visible = attention_mask(frames, valid, chunk, x.device, seen)
+        if past is None:
+            visible = additive(attention_mask(frames, valid, chunk, x.device), x.dtype)
+        else:
+            visible = past.visible(frames, chunk, seen, x)
 
         def run(stage: nn.ModuleList, x: Tensor) -> Tensor:
             x = stage[0](x, mask, time, past).transpose(1, 2)

@@ -1,58 +1,39 @@
-"""The flow's estimator as CUDA graphs: one launch for an Euler step instead of more than a thousand.
-
-At small batches the time of a step is that of its launches, which a slow host makes long. All Euler steps of a call have the
-same shapes: the first one runs as it is, which also readies every kernel, the second one is recorded, the others are replayed,
-so that a graph pays within the call that records it. Those used lately are kept for the calls to come.
-"""
+"""Flow and vocoder as CUDA graphs: the estimator's Euler step, in one pass and in streams, and the vocoder's two networks."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from mamtra.audio.estimator import Estimator
+from mamtra.audio.flow import Flow
+from mamtra.audio.hift import HiFT
 from mamtra.audio.past import Past
+from mamtra.audio.recorder import Recorder
+from mamtra.audio.step_room import RoomPlan, StepRoom, lay_out, room_mask, take_out
 
-Key = tuple[nn.Module, str]
-
-
-@dataclass
-class _Recording:
-    """A graph and the memory that it reads and writes, laid out anew for every set of shapes."""
-
-    replay: Callable[[], None]
-    inputs: list[Tensor]
-    outputs: list[Tensor]
-    kept: list[Key]
-
-    @property
-    def bytes(self) -> int:
-        return sum(tensor.nbytes for tensor in (*self.inputs, *self.outputs))
+KEYS = 128
+"""Rooms hold a multiple of so many keys: pasts of nearly one length share one, and masks lie as kernels want them."""
 
 
-class GraphedEstimator(nn.Module):
-    """Takes the place of an `Estimator` for inference, with its arguments and results, ``flow.decoder.estimator`` say.
-
-    Without CUDA, and where gradients are wanted, it calls the estimator as it is. Recordings share one pool of memory, since
-    only one runs at a time: a graphed estimator serves one thread.
+class GraphedEstimator:
+    """Calls an estimator through a recorder, with the arguments and results of `Estimator.forward`.
 
     Args:
         estimator: whose weights stay where they are as long as this is used.
-        most_bytes: what recordings may keep for their inputs and results; those used longest ago go first.
+        recorder: of its own, since it forgets when its room grows.
     """
 
-    def __init__(self, estimator: Estimator, most_bytes: int = 2**33) -> None:
-        super().__init__()
-        self.estimator, self.most_bytes = estimator, most_bytes
-        self._layers = frozenset(estimator.modules())
-        self._recordings: OrderedDict[tuple, _Recording | None] = OrderedDict()
-        self._pool: tuple | None = None
+    def __init__(self, estimator: Estimator, recorder: Recorder) -> None:
+        self._plain, self._plan, self._recorder = estimator.forward, RoomPlan(estimator), recorder
+        self._memory: Tensor | None = None
+        self._mask: tuple[tuple, Tensor] | None = None
 
-    def forward(
+    def __call__(
         self,
         x: Tensor,
         valid: Tensor | None,
@@ -65,80 +46,84 @@ class GraphedEstimator(nn.Module):
         seen: int = 0,
     ) -> Tensor:
         """See `Estimator.forward`."""
-        if not self._can_record(x):
-            return self.estimator(x, valid, mu, t, spks, cond, chunk, past, seen)
-        before = {} if past is None else past.of_slot(self._layers)
-        given = [x, mu, t, spks, cond, *([] if valid is None else [valid]), *before.values()]
-        # The layers' own order is part of the key: values are told apart by their place.
-        key = (chunk, seen, past is None, valid is None, tuple(before), tuple((v.shape, v.dtype) for v in given))
-        recording = self._recordings.get(key)
-        if recording is None:
-            if key not in self._recordings:
-                self._recordings[key] = None
-                return self.estimator(x, valid, mu, t, spks, cond, chunk, past, seen)
-            recording = self._recordings[key] = self._build(
-                given, valid is None, list(before), chunk, past is None, seen
-            )
-            self._recordings.move_to_end(key)
-            self._forget()
-        self._recordings.move_to_end(key)
-        _copy(recording.inputs, given)
-        recording.replay()
-        result, *kept = fresh = [torch.empty_like(tensor) for tensor in recording.outputs]
-        _copy(fresh, recording.outputs)
         if past is not None:
-            past.replace_slot(dict(zip(recording.kept, kept, strict=True)))
-        return result
+            return self._go_on(x, mu, t, spks, cond, chunk, past, seen)
 
-    def _build(
-        self, given: list[Tensor], full: bool, keys: list[Key], chunk: int, alone: bool, seen: int
-    ) -> _Recording:
-        inputs = [tensor.clone() for tensor in given]
-        x, mu, t, spks, cond, *others = inputs
-        valid = None if full else others.pop(0)
-        made: list[Tensor] = []
-        kept: list[Key] = []
+        def run(x: Tensor, mu: Tensor, t: Tensor, spks: Tensor, cond: Tensor, *valid: Tensor) -> tuple[Tensor]:
+            return (self._plain(x, valid[0] if valid else None, mu, t, spks, cond, chunk),)
 
-        def run() -> None:
-            past = None if alone else Past()
-            if past is not None:
-                past.replace_slot(dict(zip(keys, others, strict=True)))
-            made[:] = [self.estimator(x, valid, mu, t, spks, cond, chunk, past, seen)]
-            if past is not None:
-                after = past.of_slot(self._layers)
-                made.extend(after.values())
-                kept[:] = after
+        return self._recorder(("pass", chunk), run, [x, mu, t, spks, cond, *([] if valid is None else [valid])])[0]
 
-        return _Recording(self._record(run), inputs, made, kept)
+    def _go_on(
+        self, x: Tensor, mu: Tensor, t: Tensor, spks: Tensor, cond: Tensor, chunk: int, past: Past, seen: int
+    ) -> Tensor:
+        """A step of a stream. Whole chunks are computed, so that the last hop of an utterance is of a known kind too."""
+        frames = x.shape[2]
+        size = -(-frames // chunk) * chunk
+        room = -(-(size + seen) // KEYS) * KEYS
+        if size > frames:
+            x, mu, cond = (F.pad(value, (0, size - frames)) for value in (x, mu, cond))
+        with self._recorder.lock:
+            keys = self._room(len(x), room, x)
+            pieces = past.remembered(self, "keys")
+            inputs = past.remembered(self, "inputs") or (x.new_zeros(len(x), self._plan.before, self._plan.channels),)
+            lay_out(keys, size, pieces)
+            mask = self._mask_of(frames, size, seen, room, chunk, x)
+            given = [x, mu, t, spks, cond, mask, *inputs]
+            slope, after = self._recorder(("step", room), partial(self._step, keys), given)
+            # Nothing follows what is no whole chunk.
+            if size == frames:
+                past.remember(self, "keys", (*pieces, take_out(keys, size)))
+                past.remember(self, "inputs", (after,))
+        return slope[:, :, :frames]
 
-    def _forget(self) -> None:
-        """Let recordings go until the others fit, but for the latest."""
-        sizes = {key: recording.bytes for key, recording in self._recordings.items() if recording is not None}
-        for key in list(sizes)[:-1]:
-            if sum(sizes.values()) <= self.most_bytes:
-                return
-            del self._recordings[key], sizes[key]
+    def _step(
+        self, keys: Tensor, x: Tensor, mu: Tensor, t: Tensor, spks: Tensor, cond: Tensor, mask: Tensor, inputs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        room = StepRoom(self._plan, keys, mask, inputs)
+        return self._plain(x, None, mu, t, spks, cond, past=room), room.after
 
-    def _can_record(self, x: Tensor) -> bool:
-        return x.device.type == "cuda" and not torch.is_grad_enabled()
+    def _room(self, batch: int, room: int, like: Tensor) -> Tensor:
+        """Room (places, batch, room, width) in the one memory that all steps take turns in; it grows by doubling."""
+        shape = (self._plan.places, batch, room, self._plan.width)
+        count, memory = torch.Size(shape).numel(), self._memory
+        if memory is None or memory.dtype != like.dtype or len(memory) < count:
+            self._memory = memory = None
+            self._recorder.forget()
+            doubled = 1 << (room // KEYS - 1).bit_length()
+            with torch.inference_mode(False):
+                self._memory = memory = like.new_empty(count // room * KEYS * doubled)
+        return memory[:count].view(shape)
 
-    def _record(self, run: Callable[[], None]) -> Callable[[], None]:
-        """Record what `run` launches; returns what launches it again."""
-        graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            graph.capture_begin(*([] if self._pool is None else [self._pool]), capture_error_mode="thread_local")
-            try:
-                run()
-            finally:
-                graph.capture_end()
-        torch.cuda.current_stream().wait_stream(side)
-        self._pool = self._pool or graph.pool()
-        return graph.replay
+    def _mask_of(self, frames: int, size: int, seen: int, room: int, chunk: int, like: Tensor) -> Tensor:
+        """`room_mask`, made once for all steps of a hop."""
+        key = (frames, size, seen, room, chunk, like.device, like.dtype)
+        if self._mask is None or self._mask[0] != key:
+            self._mask = (key, room_mask(*key[:5], like))
+        return self._mask[1]
 
 
-def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
-    """Copy many tensors, those of one type with few launches."""
-    for kind in dict.fromkeys(tensor.dtype for tensor in targets):
-        pairs = [(target, source) for target, source in zip(targets, sources, strict=True) if target.dtype == kind]
-        torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
+def use_graphs(flow: Flow, vocoder: HiFT, kind: Callable[[], Recorder] = Recorder) -> None:
+    """Let inference of both networks run as CUDA graphs, for good; weights and their names stay. Twice is once.
+
+    Args:
+        flow: on a CUDA device, in evaluation mode; trains as before.
+        vocoder: likewise.
+        kind: makes recorders.
+    """
+    estimator = flow.decoder.estimator
+    if isinstance(estimator.forward, GraphedEstimator):
+        return
+    estimator.forward = GraphedEstimator(estimator, kind())
+    recorder = kind()
+    for name in ("predict_f0", "decode"):
+        setattr(vocoder, name, partial(_call, recorder, name, getattr(vocoder, name)))
+
+
+def _call(recorder: Recorder, name: str, function: Callable[..., Tensor], *given: Tensor | None) -> Tensor:
+    """A function of tensors, of which the last may be None, through a recorder."""
+
+    def run(*tensors: Tensor) -> tuple[Tensor]:
+        return (function(*tensors),)
+
+    return recorder(name, run, [tensor for tensor in given if tensor is not None])[0]

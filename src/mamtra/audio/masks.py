@@ -48,3 +48,8 @@ def attention_mask(size: int, valid: Tensor | None, chunk: int, device: torch.de
     reach = (torch.div(position[seen:], chunk, rounding_mode="floor") + 1) * chunk
     chunked = (position[None, :] < reach[:, None])[None, None]
     return chunked if keys is None else chunked & keys
+
+
+def additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """A bool mask, True visible, as what is added to scores: 0 and -inf. Attention would make one of it in each layer."""
+    return None if mask is None else torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, float("-inf"))

@@ -1,0 +1,155 @@
+"""The ways from speech tokens to sound that `token2wav.py` compares, at CosyVoice 2's sizes with random weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mamtra.audio.flow import Flow, FlowConfig
+from mamtra.audio.flow_stream import FlowStream
+from mamtra.audio.hift import HiFT, HiFTConfig
+from mamtra.audio.vocoder_stream import VocoderStream
+from mamtra.checkpoints.model import Model
+from mamtra.streaming import HopSchedule
+from mamtra.token2wav import batch_to_samples, vocoder_noise
+from mamtra.voices import Voice, VoiceInfo
+
+RATE, HOP, STEPS = 24000, 480, 10
+PROMPT, TOKENS = 75, 250
+BEFORE = 8  # mel frames that the reference gives the vocoder again
+TINY_FLOW = {
+    "input_size": 32, "encoder_heads": 2, "encoder_ffn": 32, "encoder_blocks": 1, "encoder_up_blocks": 1,
+    "estimator_channels": 16, "estimator_heads": 2, "estimator_head_dim": 8, "estimator_n_blocks": 1, "estimator_mid_blocks": 1,
+}  # fmt: skip
+TINY_VOCODER = {"base_channels": 16, "f0_channels": 8}
+First = Callable[[], None]
+"""Told when the first sound is there."""
+
+
+def build(device: torch.device, half: bool, tiny: bool, folder: Path) -> Model:
+    """A model of random weights, without files for them."""
+    torch.manual_seed(0)
+    with torch.device(device):
+        flow = Flow(FlowConfig(**(TINY_FLOW if tiny else {})))
+        vocoder = HiFT(HiFTConfig(**(TINY_VOCODER if tiny else {})))
+    vocoder.remove_weight_norm()
+    (folder / "config.json").write_text(json.dumps({"format": 1, "sample_rate": RATE}))
+    parts = {
+        "flow": flow.to(torch.bfloat16 if half else torch.float32).eval().requires_grad_(False),
+        "vocoder": vocoder.eval().requires_grad_(False),
+    }
+    return Model(folder, device, parts=parts)
+
+
+def make_voice() -> Voice:
+    draw = torch.Generator().manual_seed(1)
+    return Voice(
+        VoiceInfo(name="random"),
+        torch.zeros(0, dtype=torch.int64),
+        torch.randint(0, 6561, (PROMPT,), generator=draw),
+        torch.randn(2 * PROMPT, 80, generator=draw) - 5,
+        torch.randn(192, generator=draw),
+    )
+
+
+def make_codes(lengths: list[int]) -> list[list[int]]:
+    draw = torch.Generator().manual_seed(2)
+    return [torch.randint(0, 6561, (length,), generator=draw).tolist() for length in lengths]
+
+
+def varied(batch: int, tokens: int) -> list[int]:
+    """Lengths from 0.8 to 1.2 times the middle; a single one has it."""
+    return [round(tokens * (0.8 + 0.4 * i / (batch - 1))) for i in range(batch)] if batch > 1 else [tokens]
+
+
+def offline(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Callable[[First], list[np.ndarray]], float]:
+    codes = make_codes(varied(batch, tokens))
+
+    def work(first: First) -> list[np.ndarray]:
+        return batch_to_samples(model, [voice] * batch, codes, seeds=list(range(batch)))
+
+    return work, sum(map(len, codes)) / 25
+
+
+def prompt_of(model: Model, voice: Voice, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+    tensors = (voice.prompt_speech, voice.prompt_mel, voice.embedding)
+    return tuple(value[None].repeat(batch, *[1] * value.dim()).to(model.device) for value in tensors)
+
+
+def noise_of(model: Model, batch: int) -> Callable[[int], Tensor]:
+    draws = [torch.Generator().manual_seed(seed) for seed in range(batch)]
+    return lambda count: torch.cat([vocoder_noise(count, draw) for draw in draws]).to(model.device)
+
+
+def hops(stream: FlowStream, tokens: int) -> list[int]:
+    """How many tokens each hop but the last hands over."""
+    schedule, sizes, chunk = HopSchedule(), [], stream._flow.config.chunk_size
+    done, held = stream.seen, PROMPT - stream.seen
+    while True:
+        least = max(0, PROMPT - done) + schedule.least(len(sizes))
+        ready = -(-least // chunk) * chunk
+        size = ready + stream._flow.config.pre_lookahead_len - held
+        if sum(sizes) + size >= tokens:
+            return sizes
+        sizes.append(size)
+        done, held = done + ready, stream._flow.config.pre_lookahead_len
+
+
+def streaming(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Callable[[First], list[np.ndarray]], float]:
+    begun = FlowStream(model.flow, *prompt_of(model, voice, batch), steps=STEPS)
+    begun.push(torch.zeros(batch, 0, dtype=torch.int64, device=model.device))
+    sizes = hops(begun, tokens)
+    codes = make_codes([tokens] * batch)
+
+    def work(first: First) -> list[np.ndarray]:
+        stream, vocoder = begun.fork(), VocoderStream(model.vocoder, noise_of(model, batch))
+        waves, begin = [], 0
+        for size in (*sizes, tokens):
+            final = size == tokens
+            token = torch.tensor([row[begin : begin + size] for row in codes], device=model.device)
+            waves.append(vocoder.push(stream.push(token, final), final).float().cpu().numpy())
+            first()
+            begin += size
+        return list(np.concatenate(waves, axis=1))
+
+    return work, batch * tokens / 25
+
+
+def from_scratch(
+    model: Model, voice: Voice, batch: int, tokens: int
+) -> tuple[Callable[[First], list[np.ndarray]], float]:
+    prompt = prompt_of(model, voice, batch)
+    probe = FlowStream(model.flow, *prompt, steps=STEPS)
+    probe.seen = PROMPT // model.flow.config.chunk_size * model.flow.config.chunk_size  # only to plan the hops
+    if PROMPT - probe.seen < model.flow.config.pre_lookahead_len:
+        probe.seen -= model.flow.config.chunk_size
+    ends = np.cumsum(hops(probe, tokens)).tolist()
+    codes = make_codes([tokens] * batch)
+
+    @torch.inference_mode()
+    def work(first: First) -> list[np.ndarray]:
+        draw, waves, done = noise_of(model, batch), [], 0
+        mel_before = source_before = None
+        for end in (*ends, tokens):
+            final = end == tokens
+            token = torch.tensor([row[:end] for row in codes], device=model.device)
+            mel = model.flow.inference(token, *prompt, steps=STEPS, streaming=True, finalize=final)[:, :, done:]
+            done += mel.shape[2]
+            if mel_before is not None:
+                mel = torch.cat([mel_before, mel], dim=2)
+            made = model.vocoder.synthesize(mel, source_cache=source_before, noise=draw(mel.shape[2] * HOP))
+            mel_before, source_before = mel[:, :, -BEFORE:], made.source[:, :, -BEFORE * HOP :]
+            wave = made.wave if final else made.wave[:, : -BEFORE * HOP]
+            waves.append(wave.float().cpu().numpy())
+            first()
+        return list(np.concatenate(waves, axis=1))
+
+    return work, batch * tokens / 25
+
+
+WAYS = {"from scratch": from_scratch, "streaming": streaming, "offline": offline}
