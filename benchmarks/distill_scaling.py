@@ -1,0 +1,123 @@
+"""How distillation scales over the GPUs of one machine: every process takes 40,000 positions, gradients are summed once a step.
+
+    torchrun --nproc-per-node 2 benchmarks/distill_scaling.py [--seconds 20] [--kernels] [--tiny] [--out docs/results/distill_scaling.json]
+
+The step is that of benchmarks/distill_speed.py (CosyVoice 2 sizes, random weights). ``alone`` is the first process while the others
+wait, without a sum; ``together`` all of them, with the sum of the one flat float32 gradient by NCCL (gloo on CPUs) between the recorded
+backward pass and the recorded update, as `mamtra.distill.trainer` does. Efficiency is the positions a second of all processes over
+those of one times their number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from distill_speed import TINY, make_step
+from record import circumstances, footnotes, table, write_results
+
+from mamtra.analysis.presets import cosyvoice2_config
+from mamtra.distill.processes import Processes
+from mamtra.models.config import SpeechLMConfig
+
+WARM = 3
+
+
+def timed(step: Callable[[], Any], seconds: float, processes: Processes | None) -> list[float]:
+    """Seconds of each step; all processes take equally many."""
+    for _ in range(WARM):
+        float(step())
+    times: list[float] = []
+    start = time.perf_counter()
+    while True:
+        at = time.perf_counter()
+        float(step())  # waits for the device
+        times.append(time.perf_counter() - at)
+        over = len(times) >= 3 and time.perf_counter() - start > seconds
+        if processes.agree(over) if processes else over:
+            return times
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page, from the record alone."""
+    rows = [
+        (name, way["processes"], f"{1e3 * way['seconds_a_step']:.1f} ({1e3 * way['fastest']:.1f} to {1e3 * way['slowest']:.1f})",
+         f"{way['positions_a_second']:,.0f}", way["steps"])
+        for name, way in result["ways"].items()
+    ]  # fmt: skip
+    return "\n\n".join([
+        "# Distillation on several GPUs",
+        f"{result['positions']:,} positions a step and process, ratio {result['ratio']}, {result['precision']}, on {result['processes']} x "
+        f"{result['device']}; {result['gradient_bytes'] / 2**30:.2f} GiB of gradients are summed each step. Efficiency: "
+        f"**{result['efficiency']:.3f}**.",
+        table(("way", "processes", "ms a step (fastest to slowest)", "positions a second", "steps"), rows),
+        "## How it was measured",
+        footnotes(result),
+    ]) + "\n"  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of steps, for both ways together")
+    parser.add_argument("--tokens", type=int, default=40_000)
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--ratio", default="1:1")
+    parser.add_argument("--device")
+    parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
+    parser.add_argument("--loss-chunk", type=int, default=8192)
+    parser.add_argument("--gradient-checkpointing", action="store_true")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--cuda-graph", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--kernels", action="store_true", help="scan and gated norm as Triton kernels")
+    parser.add_argument("--tiny", action="store_true", help="a model of four thin layers")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/distill_scaling.json"))
+    args = parser.parse_args(argv)
+    processes = Processes.join(args.device)
+    device = processes.device
+    config = SpeechLMConfig(**TINY) if args.tiny else cosyvoice2_config()
+    gradients, update, total, flat = make_step(args, config, device)
+
+    def alone() -> torch.Tensor:
+        gradients()
+        update()
+        return total
+
+    def together() -> torch.Tensor:
+        gradients()
+        processes.add(flat)
+        update()
+        return total
+
+    positions = max(1, args.tokens // args.length) * args.length
+    found = {"alone": timed(alone, args.seconds / 2, None) if processes.first else []}
+    processes.wait()
+    found["together"] = timed(together, args.seconds / 2, processes)
+    if processes.first:
+        ways = {}
+        for name, times in found.items():
+            count, middle = (1, processes.world)[name == "together"], statistics.median(times)
+            ways[name] = {
+                "processes": count, "steps": len(times), "seconds_a_step": middle, "fastest": min(times), "slowest": max(times),
+                "positions_a_second": count * positions / middle,
+            }  # fmt: skip
+        result = {
+            "benchmark": "distill_scaling",
+            **circumstances(sys.argv, torch.get_num_threads()),
+            **{key: value for key, value in vars(args).items() if key not in ("out", "device")},
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+            "processes": processes.world, "positions": positions, "gradient_bytes": flat.nbytes, "ways": ways,
+            "efficiency": ways["together"]["positions_a_second"] / (processes.world * ways["alone"]["positions_a_second"]),
+        }  # fmt: skip
+        print(write_results(args.out, result, render(result)))
+    processes.wait()
+    processes.leave()
+
+
+if __name__ == "__main__":
+    main()
