@@ -90,10 +90,11 @@ def test_one_step_follows_the_recurrence():
             torch.testing.assert_close(y[b, k], state @ C[b, 0, k] + D[k] * x[b, 0, k])
 
 
-def test_gradients_equal_those_of_the_loop():
-    args = [a.requires_grad_(True) for a in inputs(3, 2, 11, 2, 3, 4)]
+@pytest.mark.parametrize(("length", "chunk"), [(11, 4), (40, 2)])
+def test_gradients_equal_those_of_the_loop(length, chunk):
+    args = [a.requires_grad_(True) for a in inputs(3, 2, length, 2, 3, 4)]
     grads = []
-    for form in (lambda: ssd_chunked(*args, chunk_size=4), lambda: ssd_naive(*args)):
+    for form in (lambda: ssd_chunked(*args, chunk_size=chunk), lambda: ssd_naive(*args)):
         y, last = form()
         grads.append(torch.autograd.grad(y.sin().sum() + last.square().sum(), args))
     for mine, expected in zip(*grads, strict=True):

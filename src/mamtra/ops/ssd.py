@@ -16,6 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+MOST_STEPS = 16
+"""Chunks up to which `ssd_chunked` hands the states over step by step."""
+
 
 def ssd(
     x: Tensor,
@@ -106,9 +109,9 @@ def ssd_chunked(
     *,
     chunk_size: int = 64,
 ) -> tuple[Tensor, Tensor]:
-    """Matrix products inside chunks, and one small matrix product that hands the states from chunk to chunk.
+    """Matrix products inside chunks; the states are handed from chunk to chunk.
 
-    There is no loop over time and nothing depends on values, so it can be compiled, differentiated and captured in a
+    There is no loop over inputs and nothing depends on values, so it can be compiled, differentiated and captured in a
     CUDA graph. Decays are float32 even where products run in bfloat16. Arguments and results as in `ssd`.
     """
     batch, length, heads, size = x.shape
@@ -139,15 +142,39 @@ def ssd_chunked(
     # chunks.
     if initial_state is None:
         initial_state = x.new_zeros(batch, heads, size, B.shape[-1], dtype=wide)
-    sources = torch.cat((initial_state.to(wide).unsqueeze(1), added.to(wide)), 1).transpose(1, 2).flatten(3)
-    total = F.pad(log_decay[..., -1].transpose(1, 2), (1, 0)).cumsum(-1)
-    with without_autocast(x.device):
-        carried = (_decay_matrix(total) @ sources).unflatten(3, (size, -1))  # (batch, heads, chunks + 1, P, N)
-    before = carried[:, :, :-1].transpose(1, 2).to(kind)
+    before, last = _hand_over(log_decay[..., -1], added, initial_state.to(wide))
 
     y = y + (Cc @ before.transpose(-1, -2)) * torch.exp(log_decay)[..., None]
     y = y.transpose(2, 3).flatten(1, 2) + D[:, None] * x
-    return y[:, :length].to(kind), carried[:, :, -1]
+    return y[:, :length].to(kind), last
+
+
+def _hand_over(log_decay: Tensor, added: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Carry the state from chunk to chunk.
+
+    Few chunks are a chain of multiplications and additions, which the compiler makes one pass over ``added``. Many would
+    be a long program; one small matrix product does for any number of them.
+
+    Args:
+        log_decay: (batch, chunks, heads), of whole chunks.
+        added: (batch, chunks, heads, P, N), what each chunk adds to the state at its end.
+        state: (batch, heads, P, N) before the first chunk, float32 or float64 as is ``log_decay``.
+
+    Returns:
+        The states before each chunk (batch, chunks, heads, P, N) in the dtype of ``added``, and the state after the last one.
+    """
+    kind, wide = added.dtype, state.dtype
+    if added.shape[1] <= MOST_STEPS:
+        before = []
+        for keep, more in zip(log_decay.exp().unbind(1), added.unbind(1), strict=True):
+            before.append(state.to(kind))
+            state = keep[..., None, None] * state + more.to(wide)
+        return torch.stack(before, 1), state
+    sources = torch.cat((state.unsqueeze(1), added.to(wide)), 1).transpose(1, 2).flatten(3)
+    total = F.pad(log_decay.transpose(1, 2), (1, 0)).cumsum(-1)
+    with without_autocast(state.device):
+        carried = (_decay_matrix(total) @ sources).unflatten(3, state.shape[2:])  # (batch, heads, chunks + 1, P, N)
+    return carried[:, :, :-1].transpose(1, 2).to(kind), carried[:, :, -1]
 
 
 def _decay_matrix(log_decay: Tensor) -> Tensor:
