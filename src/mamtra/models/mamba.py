@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mamtra.models.attention import Span
 from mamtra.models.config import BackboneConfig, MambaForm
 from mamtra.models.state import MambaState
-from mamtra.ops.conv import causal_conv1d
+from mamtra.ops.conv import causal_conv1d, causal_conv1d_silu
+from mamtra.ops.linear import aligned_linear
 from mamtra.ops.norms import gated_rms_norm
 from mamtra.ops.ssd import ssd
 
@@ -63,13 +64,18 @@ class MambaMixer(nn.Module):
 
     def forward(self, hidden: Tensor, span: Span, state: MambaState | None = None) -> Tensor:
         """Mix (B, L, hidden_size) along L; ``state`` is read and moved on where there is one."""
-        z, xbc, dt = self.in_proj(hidden).split(self.in_sizes, -1)
+        learning = state is None and torch.is_grad_enabled()
+        z, xbc, dt = self._project(hidden, aligned=learning and hidden.device.type == "cuda")
         padding = None if span.valid is None else ~span.valid[..., None]
         if padding is not None:
             xbc = xbc.masked_fill(padding, 0)  # as a sequence that begins behind it sees what was before
-        past = None if state is None else state.conv
-        conv, conv_state = causal_conv1d(xbc, self.conv1d.weight.squeeze(1), self.conv1d.bias, past, span.lengths)
-        conv = conv if self.discrete else F.silu(conv)
+        taps, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
+        if learning and not self.discrete:
+            conv = causal_conv1d_silu(xbc, taps, bias)
+        else:
+            past = None if state is None else state.conv
+            conv, conv_state = causal_conv1d(xbc, taps, bias, past, span.lengths)
+            conv = conv if self.discrete else F.silu(conv)
         if padding is not None:
             conv = conv.masked_fill(padding, 0)  # the convolution has a bias; nothing of it may enter the memory
         x, B, C = conv.to(z.dtype).split(self.conv_sizes, -1)
@@ -92,6 +98,12 @@ class MambaMixer(nn.Module):
             state.conv.copy_(conv_state)
             state.ssm.copy_(ssm_state)
         return self.out_proj(self.norm(y.flatten(2), z))
+
+    def _project(self, hidden: Tensor, *, aligned: bool) -> tuple[Tensor, Tensor, Tensor]:
+        if not aligned:
+            return self.in_proj(hidden).split(self.in_sizes, -1)
+        projected = aligned_linear(hidden, self.in_proj.weight, self.in_proj.bias)
+        return projected.split((*self.in_sizes, projected.shape[-1] - sum(self.in_sizes)), -1)[:3]
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim))
