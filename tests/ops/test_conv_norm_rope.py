@@ -138,7 +138,8 @@ def test_gated_rms_norm_gradients():
 def test_aligned_linear():
     x, w, b = randn(2, 3, 5), randn(7, 5, seed=1), randn(7, seed=2)
     for bias in (b, None):
-        y = aligned_linear(x, w, bias, 4)
+        y = aligned_linear(x, w, bias, multiple=4)
         torch.testing.assert_close(y[..., :7], F.linear(x, w, bias))
         assert y.shape[-1] == 8 and not y[..., 7:].any()
-    assert aligned_linear(x, w[:4], None, 4).shape[-1] == 4
+    assert (aligned_linear(x, w, b, multiple=4, behind=-9.0)[..., 7:] == -9).all()
+    assert aligned_linear(x, w[:4], multiple=4).shape[-1] == 4
