@@ -14,7 +14,7 @@ from mamtra.models.state import MambaState
 from mamtra.ops.conv import causal_conv1d, causal_conv1d_silu
 from mamtra.ops.linear import aligned_linear
 from mamtra.ops.norms import gated_rms_norm
-from mamtra.ops.ssd import ssd
+from mamtra.ops.ssd import repeat_heads, ssd
 
 
 class GatedRMSNorm(nn.Module):
@@ -42,6 +42,9 @@ class MambaMixer(nn.Module):
     The form ``"discrete"`` follows MOHAWK's Discrete Mamba-2 (arXiv 2408.10189): the input is not scaled by the step
     and nothing bends x, B, C behind the convolution, h_t = a_t h_{t-1} + x_t B_t^T. Without decay this is the linear
     attention of MamTra's Eq. 4 itself. It keeps the norm and the parameters of ``"mamba2"``.
+
+    Attributes:
+        scan_kernel: learn with the kernels of `mamtra.ops.ssd_triton`, which needs Triton and a graphics card.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -51,6 +54,7 @@ class MambaMixer(nn.Module):
         self.repeats = heads // config.num_key_value_heads
         self.chunk_size = config.mamba_chunk_size
         self.discrete = config.mamba_form == "discrete"
+        self.scan_kernel = False
         self.in_sizes = (inner, inner + 2 * shared, heads)
         self.conv_sizes = (shared, shared, inner)
         channels = config.mamba_conv_size
@@ -79,18 +83,21 @@ class MambaMixer(nn.Module):
         if padding is not None:
             conv = conv.masked_fill(padding, 0)  # the convolution has a bias; nothing of it may enter the memory
         x, B, C = conv.to(z.dtype).split(self.conv_sizes, -1)
-        x, dt = self._repeat(self._heads(x)), F.softplus(dt.float() + self.dt_bias.float())
+        x, dt = self._heads(x), F.softplus(dt.float() + self.dt_bias.float())
+        if self.discrete:
+            x = repeat_heads(x, dt.shape[-1])
         y, ssm_state = ssd(
             (x / dt[..., None]).to(x.dtype) if self.discrete else x,  # the recurrence multiplies by dt again
             dt,
             # In half precision exp(A_log) would lose most of its digits.
             -torch.exp(self.A_log.float()),
-            self._repeat(self._heads(B)),
+            self._heads(B),
             self._heads(C),
             torch.zeros_like(self.D) if self.discrete else self.D,
             None if state is None else state.ssm,
             lengths=span.lengths,
             chunk_size=self.chunk_size,
+            kernel=self.scan_kernel and learning and not self.discrete,
         )
         if self.discrete:
             y = (y + self.D[:, None] * x).to(x.dtype)
@@ -107,9 +114,6 @@ class MambaMixer(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim))
-
-    def _repeat(self, x: Tensor) -> Tensor:
-        return x.unsqueeze(3).expand(-1, -1, -1, self.repeats, -1).flatten(2, 3)
 
 
 def draw_dynamics(

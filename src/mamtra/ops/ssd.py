@@ -31,27 +31,34 @@ def ssd(
     *,
     lengths: Tensor | None = None,
     chunk_size: int = 64,
+    kernel: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence, by the single step for one input and in chunks for more.
 
     Args:
-        x: (batch, length, heads, P).
+        x: (batch, length, groups, P); heads are a multiple of groups, neighbours share one as in grouped-query attention.
         dt: (batch, length, heads), after its softplus, not negative.
         A: (heads,), negative.
-        B: (batch, length, heads, N).
+        B: (batch, length, groups, N).
         C: (batch, length, heads, N).
         D: (heads,).
         initial_state: (batch, heads, P, N); zeros when absent.
         lengths: (batch,) int64, valid inputs of each right-padded row. Outputs behind them mean nothing.
         chunk_size: inputs that are handled as one matrix product.
+        kernel: run `mamtra.ops.ssd_triton` where there is no initial state.
 
     Returns:
-        ``y`` of the shape and dtype of ``x``, and the state after the last valid input (batch, heads, P, N), float32
-        (float64 for float64 inputs).
+        ``y`` (batch, length, heads, P) in the dtype of ``x``, and the state after the last valid input (batch, heads, P,
+        N), float32 (float64 for float64 inputs).
     """
     if lengths is not None:
         valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
         dt = dt * valid[..., None]
+    if kernel and initial_state is None:
+        from mamtra.ops.ssd_triton import ssd_triton  # Triton is not there without a graphics card
+
+        return ssd_triton(x, dt, A, B, C, D)
+    x, B = repeat_heads(x, C.shape[2]), repeat_heads(B, C.shape[2])
     if x.shape[1] > 1:
         return ssd_chunked(x, dt, A, B, C, D, initial_state, chunk_size=chunk_size)
     if initial_state is None:
@@ -60,10 +67,18 @@ def ssd(
     return y.unsqueeze(1), state
 
 
+def repeat_heads(x: Tensor, heads: int) -> Tensor:
+    """(batch, length, groups, size) to (batch, length, heads, size); neighbouring heads share a group."""
+    return x.unsqueeze(3).expand(-1, -1, -1, heads // x.shape[2], -1).flatten(2, 3)
+
+
 def ssd_naive(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, initial_state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The definition as a loop over time, the reference for the other forms. Arguments and results as in `ssd`."""
+    """The definition as a loop over time, the reference for the other forms.
+
+    Arguments and results as in `ssd`, x and B of all heads.
+    """
     state = initial_state
     if state is None:
         state = x.new_zeros(x.shape[0], *x.shape[2:], B.shape[-1], dtype=_decay_dtype(x))
@@ -112,7 +127,7 @@ def ssd_chunked(
     """Matrix products inside chunks; the states are handed from chunk to chunk.
 
     There is no loop over inputs and nothing depends on values, so it can be compiled, differentiated and captured in a
-    CUDA graph. Decays are float32 even where products run in bfloat16. Arguments and results as in `ssd`.
+    CUDA graph. Decays are float32 even where products run in bfloat16. Arguments and results as in `ssd`, x and B of all heads.
     """
     batch, length, heads, size = x.shape
     chunk = min(chunk_size, length)
