@@ -9,6 +9,9 @@ import sys
 import pytest
 import torch
 
+from mamtra.models.attention import Span
+from mamtra.models.config import BackboneConfig
+from mamtra.models.mamba import MambaMixer
 from mamtra.ops.ssd import repeat_heads, ssd, ssd_naive
 
 pytest.importorskip("triton")
@@ -69,3 +72,25 @@ def test_outputs_and_gradients(length, heads, groups, size, state, dtype):
     limit = 1e-5 if dtype == torch.float32 else 0.005
     for mine, other in zip((y, last, *found), (expected, expected_last, *wanted), strict=True):
         assert (mine.double() - other).norm() < limit * other.norm()
+
+
+@on_cpu
+def test_a_mixer_learns_the_same():
+    config = BackboneConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+    )
+    torch.manual_seed(0)
+    mixer = MambaMixer(config)
+    hidden = torch.randn(2, 70, 32, requires_grad=True)
+    results = []
+    for mixer.scan_kernel in (False, True):
+        y = mixer(hidden, Span.without_state(70, config, hidden.device))
+        results.append((y, *torch.autograd.grad(y.square().sum(), (hidden, *mixer.parameters()))))
+    assert not torch.equal(*(y for y, *_ in results)), "the kernel was not used"
+    for mine, expected in zip(*results, strict=True):
+        assert (mine - expected).norm() < 1e-4 * expected.norm()

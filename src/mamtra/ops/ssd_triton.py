@@ -23,7 +23,7 @@ def ssd_triton(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
     """`mamtra.ops.ssd.ssd_chunked` without an initial state, x and B not yet repeated to all heads.
 
     Args:
-        x: (batch, length, groups, P), P a power of two from 16 to 128.
+        x: (batch, length, groups, P), P one of 16, 32, 64.
         dt: (batch, length, heads).
         A: (heads,).
         B: (batch, length, groups, N), N as P.
