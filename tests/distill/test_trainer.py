@@ -218,6 +218,11 @@ def change_manifest(corpus, **changes):
     write_json(corpus / MANIFEST, read_json(corpus / MANIFEST) | changes)
 
 
+def test_scan_kernels_need_a_graphics_card(folder):
+    with pytest.raises(MamTraError, match="scan_kernel"):
+        Trainer(setting(folder, "no", run={**BASE, "scan_kernel": True}))
+
+
 def test_what_does_not_match_is_refused(folder, tmp_path):
     wide = make_teacher(tmp_path / "wide", hidden_size=48)
     with pytest.raises(MamTraError, match="hidden_size is 32 in the teacher and 48 in the student"):

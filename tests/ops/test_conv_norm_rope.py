@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mamtra.ops.conv import causal_conv1d, causal_conv1d_step, identity_conv_weight
+from mamtra.ops.conv import causal_conv1d, causal_conv1d_silu, causal_conv1d_step, identity_conv_weight
+from mamtra.ops.linear import aligned_linear
 from mamtra.ops.norms import gated_rms_norm, rms_floor, rms_norm, rms_rows
 from mamtra.ops.rope import Llama3Scaling, apply_rope, rope_frequencies, rope_table
 
@@ -50,6 +51,31 @@ def test_conv_steps():
     steps = torch.stack([causal_conv1d_step(x[:, t], state, w, b) for t in range(9)], 1)
     torch.testing.assert_close(steps, whole)
     torch.testing.assert_close(state, last)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 5), st.integers(1, 5))
+def test_conv_with_silu_and_its_gradients(batch, length, channels, taps):
+    args = [randn(batch, length, channels), randn(channels, taps, seed=1), randn(channels, seed=2)]
+    args = [t.double().requires_grad_() for t in args]
+    fused, plain = causal_conv1d_silu(*args), F.silu(causal_conv1d(*args)[0])
+    torch.testing.assert_close(fused, plain)
+    weights = randn(batch, length, channels, seed=3)
+    for mine, expected in zip(*(torch.autograd.grad(y, args, weights.double()) for y in (fused, plain)), strict=True):
+        torch.testing.assert_close(mine, expected)
+
+
+def test_conv_with_silu_in_half_precision():
+    x = randn(2, 30, 5).bfloat16().requires_grad_()
+    w, b = randn(5, 4, seed=1).requires_grad_(), randn(5, seed=2).requires_grad_()
+    y, expected = causal_conv1d_silu(x, w, b), F.silu(causal_conv1d(x.float(), w, b)[0])
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), expected, rtol=0.01, atol=0.01)
+    found = torch.autograd.grad(y.float().square().sum(), (x, w, b))
+    wanted = torch.autograd.grad(expected.square().sum(), (x, w, b))
+    assert [g.dtype for g in found] == [torch.bfloat16, torch.float32, torch.float32]
+    for mine, exact in zip(found, wanted, strict=True):
+        assert (mine.float() - exact.float()).norm() < 0.01 * exact.float().norm()
 
 
 def test_identity_conv():
@@ -102,3 +128,18 @@ def test_llama3_scaling_stretches_slow_waves_only():
 def test_rope_is_computed_where_it_is_used():
     frequencies = rope_frequencies(8, 1e4, Llama3Scaling(8.0, 1.0, 4.0, 8192), "meta")
     assert {t.device.type for t in rope_table(4, frequencies)} == {"meta"}
+
+
+def test_gated_rms_norm_gradients():
+    y, z, w = (t.double().requires_grad_() for t in (randn(2, 3, 12), randn(2, 3, 12, seed=1), randn(12, seed=2)))
+    assert torch.autograd.gradcheck(lambda *t: gated_rms_norm(*t, 1e-5, 4), (y, z, w))
+
+
+def test_aligned_linear():
+    x, w, b = randn(2, 3, 5), randn(7, 5, seed=1), randn(7, seed=2)
+    for bias in (b, None):
+        y = aligned_linear(x, w, bias, multiple=4)
+        torch.testing.assert_close(y[..., :7], F.linear(x, w, bias))
+        assert y.shape[-1] == 8 and not y[..., 7:].any()
+    assert (aligned_linear(x, w, b, multiple=4, behind=-9.0)[..., 7:] == -9).all()
+    assert aligned_linear(x, w[:4], multiple=4).shape[-1] == 4

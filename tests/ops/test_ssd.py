@@ -80,6 +80,15 @@ def test_padding_leaves_the_state(shape, chunk, data):
         torch.testing.assert_close(last[one], expected_last, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("length", [1, 9])
+def test_neighbouring_heads_share_a_group(length):
+    x, dt, A, B, C, D, h = inputs(4, 2, length, 4, 3, 5)
+    x, B = x[:, :, :2], B[:, :, :2]
+    y, last = ssd(x, dt, A, B, C, D, h)
+    expected = ssd_naive(x[:, :, [0, 0, 1, 1]], dt, A, B[:, :, [0, 0, 1, 1]], C, D, h)
+    torch.testing.assert_close((y, last), expected)
+
+
 def test_one_step_follows_the_recurrence():
     x, dt, A, B, C, D, h = inputs(0, 2, 1, 3, 4, 5)
     y, new = ssd_step(x[:, 0], dt[:, 0], A, B[:, 0], C[:, 0], D, h)
@@ -90,10 +99,11 @@ def test_one_step_follows_the_recurrence():
             torch.testing.assert_close(y[b, k], state @ C[b, 0, k] + D[k] * x[b, 0, k])
 
 
-def test_gradients_equal_those_of_the_loop():
-    args = [a.requires_grad_(True) for a in inputs(3, 2, 11, 2, 3, 4)]
+@pytest.mark.parametrize(("length", "chunk"), [(11, 4), (40, 2)])
+def test_gradients_equal_those_of_the_loop(length, chunk):
+    args = [a.requires_grad_(True) for a in inputs(3, 2, length, 2, 3, 4)]
     grads = []
-    for form in (lambda: ssd_chunked(*args, chunk_size=4), lambda: ssd_naive(*args)):
+    for form in (lambda: ssd_chunked(*args, chunk_size=chunk), lambda: ssd_naive(*args)):
         y, last = form()
         grads.append(torch.autograd.grad(y.sin().sum() + last.square().sum(), args))
     for mine, expected in zip(*grads, strict=True):

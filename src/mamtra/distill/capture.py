@@ -6,11 +6,14 @@ A step of a thin network costs the host tens of milliseconds launch by launch, a
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import torch
 import torch._dynamo
 from torch import Tensor
 
+from mamtra.errors import MamTraError
+from mamtra.models.mamba import MambaMixer
 from mamtra.models.speech_lm import SpeechLM
 
 _VARIANTS = 512
@@ -71,3 +74,18 @@ def compile_layers(*models: SpeechLM) -> None:
     for model in models:
         for layer in model.model.layers:
             layer.compile(dynamic=False)
+
+
+def use_scan_kernel(model: SpeechLM, device: torch.device) -> None:
+    """Have the mixers learn with the Triton kernels of the scan.
+
+    Raises:
+        MamTraError: there is no Triton, or no graphics card, or heads are of other sizes.
+    """
+    if device.type != "cuda" or find_spec("triton") is None:
+        raise MamTraError("run.scan_kernel needs a CUDA device and Triton; set it to false.")
+    if model.config.head_dim not in (16, 32, 64):
+        raise MamTraError("run.scan_kernel needs heads of 16, 32 or 64 channels; set it to false.")
+    for module in model.modules():
+        if isinstance(module, MambaMixer):
+            module.scan_kernel = True

@@ -7,15 +7,18 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from mamtra.distill.chunked import chunked_sums
 from mamtra.distill.losses import DistillLoss, DistillLossConfig, cross_entropy, embedding_mse, skew_kl
 from mamtra.distill.placement import Placement
 from mamtra.distill.topk import TopK, topk_skew_kl
 from mamtra.models.layout import IGNORE, PAD
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.ops.linear import aligned_linear
 
 Result = TypeVar("Result")
+_NEVER = -1e30
+"""A logit whose probability is zero; finite, since 0 * (inf - inf) would be no number."""
 
 
 class Objective:
@@ -45,6 +48,7 @@ class Objective:
         self.student, self.teacher, self.losses, self.chunk = student, teacher, losses, chunk
         self.half, self._placement = precision == "bf16", placement
         self._sums = torch.compile(self._chunk_sums, dynamic=False) if compiled else self._chunk_sums
+        self._mse = torch.compile(embedding_mse, dynamic=False) if compiled else embedding_mse
 
     def __call__(self, kind: Tensor, ids: Tensor, targets: Tensor, cached: TopK | None = None) -> DistillLoss:
         """Weighted sum and parts, means over the positions of this micro-batch.
@@ -66,10 +70,9 @@ class Objective:
             hidden, mine = self._run(self.student, kind, ids)
             with torch.no_grad():
                 aim, theirs = self._teach(kind, ids, whole=cached is None)
-            ce, kl = self._head_losses(hidden, aim, targets, cached)
-        emb = embedding_mse(mine, theirs, kind != PAD) if theirs and self.losses.emb_weight else ce.new_zeros(())
-        total = self.losses.ce_weight * ce + self.losses.logits_weight * kl + self.losses.emb_weight * emb
-        return DistillLoss(total, ce, kl, emb)
+            head, ce, kl = self._head_losses(hidden, aim, targets, cached)
+        emb = self._mse(mine, theirs, kind != PAD) if theirs and self.losses.emb_weight else ce.new_zeros(())
+        return DistillLoss(head + self.losses.emb_weight * emb, ce, kl, emb)
 
     def _teach(self, kind: Tensor, ids: Tensor, *, whole: bool) -> tuple[Tensor | None, list[Tensor]]:
         """`_run` of the teacher; beside cached logits only its tables are needed."""
@@ -90,19 +93,15 @@ class Objective:
 
     def _head_losses(
         self, hidden: Tensor, aim: Tensor | None, targets: Tensor, cached: TopK | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The weighted sum of cross entropy and divergence, which is learnt from, and both for the log."""
         count = (targets != IGNORE).sum().clamp(min=1)
-        sums = hidden.new_zeros(2, dtype=torch.float32)
         flat = [None if t is None else t.flatten(0, 1) for t in (hidden, aim, targets, *(cached or (None, None, None)))]
-        positions = targets.numel()
-        for start in range(0, positions, self.chunk):
-            part = [None if t is None else t[start : start + self.chunk] for t in flat]
-            if positions > self.chunk and torch.is_grad_enabled():
-                sums = sums + checkpoint(self._sums, *part, use_reentrant=False, preserve_rng_state=False)
-            else:
-                sums = sums + self._sums(*part)
+        factors = self.losses.ce_weight, self.losses.logits_weight
+        head = self.student.head_weight, self.student.head_bias
+        total, sums = chunked_sums(self._sums, factors, self.chunk, flat[0], flat[1:], head)
         ce, kl = (sums / count).unbind()
-        return ce, kl
+        return total / count, ce, kl
 
     def _chunk_sums(
         self,
@@ -114,7 +113,7 @@ class Objective:
         rest: Tensor | None,
     ) -> Tensor:
         """Sums of cross entropy and divergence over some positions, (2,) float32."""
-        logits, valid = self.student.logits(hidden), targets != IGNORE
+        logits, valid = head_logits(self.student, hidden), targets != IGNORE
         ce = cross_entropy(logits, targets)
         kl = torch.zeros_like(ce)
         options = {"alpha": self.losses.skew_alpha, "direction": self.losses.skew_direction}
@@ -122,9 +121,22 @@ class Objective:
             kl = topk_skew_kl(logits, TopK(ids, log_p, rest), valid, **options)
         elif self.losses.logits_weight and aim is not None:
             with torch.no_grad():
-                wanted = self.teacher.logits(aim)
+                wanted = head_logits(self.teacher, aim)
             kl = skew_kl(logits, wanted, valid, **options)
         return torch.stack((ce, kl)) * valid.sum()
+
+
+def head_logits(lm: SpeechLM, hidden: Tensor, *, aligned: bool | None = None) -> Tensor:
+    """Logits for the losses, which are the same with or without further ids that never come.
+
+    Args:
+        lm: whose head it is.
+        hidden: (..., hidden_size).
+        aligned: have such ids, as many as make rows of logits aligned; by default on graphics cards.
+    """
+    if not (hidden.device.type == "cuda" if aligned is None else aligned):
+        return lm.logits(hidden)
+    return aligned_linear(hidden, lm.head_weight, lm.head_bias, behind=_NEVER)
 
 
 def halve_matrices(lm: SpeechLM) -> SpeechLM:

@@ -112,9 +112,14 @@ class Optimiser:
         broken = ~torch.isfinite(self.norm)
         self.failed_at.copy_(torch.where((self.failed_at < 0) & broken, self.count, self.failed_at))
         stopped = self.failed_at >= 0
-        if self._on_device:
+        if (
+            self._on_device
+        ):  # the fused step divides by the scale as it goes, and does nothing where something is infinite
             self.adam.found_inf = stopped.float()
-        if self._on_device or not bool(stopped):
+            self.adam.grad_scale = ((self.norm + 1e-6) / self.settings.clip).clamp(min=1.0)
+            self.adam.step()
+            self._average(stopped)
+        elif not bool(stopped):
             self.gradient.mul_((self.settings.clip / (self.norm + 1e-6)).clamp(max=1.0))
             self.adam.step()
             self._average(stopped)

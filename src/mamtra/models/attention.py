@@ -78,8 +78,10 @@ class Attention(nn.Module):
         q, k = apply_rope(q, span.cos, span.sin), apply_rope(k, span.cos, span.sin)
         if state is not None:
             k, v = state.append(k, v, span)
-        k, v = self._repeat(k), self._repeat(v)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=span.mask, is_causal=span.mask is None)
+        shared = state is None and _shares_keys(q, span.mask)
+        if not shared:
+            k, v = self._repeat(k), self._repeat(v)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=span.mask, is_causal=span.mask is None, enable_gqa=shared)
         return self.o_proj(y.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -87,3 +89,8 @@ class Attention(nn.Module):
 
     def _repeat(self, x: Tensor) -> Tensor:
         return x.unsqueeze(2).expand(-1, -1, self.repeats, -1, -1).flatten(1, 2)
+
+
+def _shares_keys(q: Tensor, mask: Tensor | None) -> bool:
+    """Whether attention's kernel reads the keys of a group for all its heads; others need them repeated."""
+    return q.device.type == "cuda" and q.dtype in (torch.bfloat16, torch.float16) and mask is None

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from mamtra.models.attention import Span
 from mamtra.models.config import BackboneConfig, MambaForm
 from mamtra.models.state import MambaState
-from mamtra.ops.conv import causal_conv1d
+from mamtra.ops.conv import causal_conv1d, causal_conv1d_silu
+from mamtra.ops.linear import aligned_linear
 from mamtra.ops.norms import gated_rms_norm
-from mamtra.ops.ssd import ssd
+from mamtra.ops.ssd import repeat_heads, ssd
 
 
 class GatedRMSNorm(nn.Module):
@@ -41,6 +42,9 @@ class MambaMixer(nn.Module):
     The form ``"discrete"`` follows MOHAWK's Discrete Mamba-2 (arXiv 2408.10189): the input is not scaled by the step
     and nothing bends x, B, C behind the convolution, h_t = a_t h_{t-1} + x_t B_t^T. Without decay this is the linear
     attention of MamTra's Eq. 4 itself. It keeps the norm and the parameters of ``"mamba2"``.
+
+    Attributes:
+        scan_kernel: learn with the kernels of `mamtra.ops.ssd_triton`, which needs Triton and a graphics card.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -50,6 +54,7 @@ class MambaMixer(nn.Module):
         self.repeats = heads // config.num_key_value_heads
         self.chunk_size = config.mamba_chunk_size
         self.discrete = config.mamba_form == "discrete"
+        self.scan_kernel = False
         self.in_sizes = (inner, inner + 2 * shared, heads)
         self.conv_sizes = (shared, shared, inner)
         channels = config.mamba_conv_size
@@ -63,28 +68,36 @@ class MambaMixer(nn.Module):
 
     def forward(self, hidden: Tensor, span: Span, state: MambaState | None = None) -> Tensor:
         """Mix (B, L, hidden_size) along L; ``state`` is read and moved on where there is one."""
-        z, xbc, dt = self.in_proj(hidden).split(self.in_sizes, -1)
+        learning = state is None and torch.is_grad_enabled()
+        z, xbc, dt = self._project(hidden, aligned=learning and hidden.device.type == "cuda")
         padding = None if span.valid is None else ~span.valid[..., None]
         if padding is not None:
             xbc = xbc.masked_fill(padding, 0)  # as a sequence that begins behind it sees what was before
-        past = None if state is None else state.conv
-        conv, conv_state = causal_conv1d(xbc, self.conv1d.weight.squeeze(1), self.conv1d.bias, past, span.lengths)
-        conv = conv if self.discrete else F.silu(conv)
+        taps, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
+        if learning and not self.discrete:
+            conv = causal_conv1d_silu(xbc, taps, bias)
+        else:
+            past = None if state is None else state.conv
+            conv, conv_state = causal_conv1d(xbc, taps, bias, past, span.lengths)
+            conv = conv if self.discrete else F.silu(conv)
         if padding is not None:
             conv = conv.masked_fill(padding, 0)  # the convolution has a bias; nothing of it may enter the memory
         x, B, C = conv.to(z.dtype).split(self.conv_sizes, -1)
-        x, dt = self._repeat(self._heads(x)), F.softplus(dt.float() + self.dt_bias.float())
+        x, dt = self._heads(x), F.softplus(dt.float() + self.dt_bias.float())
+        if self.discrete:
+            x = repeat_heads(x, dt.shape[-1])
         y, ssm_state = ssd(
             (x / dt[..., None]).to(x.dtype) if self.discrete else x,  # the recurrence multiplies by dt again
             dt,
             # In half precision exp(A_log) would lose most of its digits.
             -torch.exp(self.A_log.float()),
-            self._repeat(self._heads(B)),
+            self._heads(B),
             self._heads(C),
             torch.zeros_like(self.D) if self.discrete else self.D,
             None if state is None else state.ssm,
             lengths=span.lengths,
             chunk_size=self.chunk_size,
+            kernel=self.scan_kernel and learning and not self.discrete,
         )
         if self.discrete:
             y = (y + self.D[:, None] * x).to(x.dtype)
@@ -93,11 +106,14 @@ class MambaMixer(nn.Module):
             state.ssm.copy_(ssm_state)
         return self.out_proj(self.norm(y.flatten(2), z))
 
+    def _project(self, hidden: Tensor, *, aligned: bool) -> tuple[Tensor, Tensor, Tensor]:
+        if not aligned:
+            return self.in_proj(hidden).split(self.in_sizes, -1)
+        projected = aligned_linear(hidden, self.in_proj.weight, self.in_proj.bias)
+        return projected.split((*self.in_sizes, projected.shape[-1] - sum(self.in_sizes)), -1)[:3]
+
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim))
-
-    def _repeat(self, x: Tensor) -> Tensor:
-        return x.unsqueeze(3).expand(-1, -1, -1, self.repeats, -1).flatten(2, 3)
 
 
 def draw_dynamics(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,9 +38,43 @@ def gated_rms_norm(y: Tensor, z: Tensor, weight: Tensor, eps: float, head_dim: i
     Returns:
         The shape of ``y``; the dtype that ``y * z`` has.
     """
+    if torch.is_grad_enabled() and y.dtype == z.dtype:
+        return _GatedRMSNorm.apply(y, z, weight, eps, head_dim)
+    return _gated_rms_norm(y, z, weight, eps, head_dim)
+
+
+def _gated_rms_norm(y: Tensor, z: Tensor, weight: Tensor, eps: float, head_dim: int) -> Tensor:
     gated = y * F.silu(z)
     normed = F.rms_norm(gated.unflatten(-1, (-1, head_dim)), (head_dim,), None, eps)
     return (normed.flatten(-2) * weight).to(gated.dtype)
+
+
+class _GatedRMSNorm(torch.autograd.Function):
+    """Keeps ``y`` and ``z`` alone for the backward pass, which goes over them once."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, z: Tensor, weight: Tensor, eps: float, head_dim: int) -> Tensor:
+        ctx.save_for_backward(y, z, weight)
+        ctx.eps, ctx.head_dim = eps, head_dim
+        return _gated_rms_norm(y, z, weight, eps, head_dim)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        y, z, weight = ctx.saved_tensors
+        wide = torch.promote_types(y.dtype, torch.float32)
+        y_wide, z_wide, grad, scale = (
+            t.unflatten(-1, (-1, ctx.head_dim)).to(wide) for t in (y, z, grad, weight)
+        )  # (..., heads, head_dim)
+        share = torch.sigmoid(z_wide)
+        gate = z_wide * share
+        gated = y_wide * gate
+        turn = torch.rsqrt(gated.square().mean(-1, keepdim=True) + ctx.eps)
+        normed = gated * turn
+        weight_grad = (grad * normed).flatten(0, -3).sum(0).flatten()
+        normed_grad = grad * scale
+        gated_grad = turn * (normed_grad - normed * (normed_grad * normed).mean(-1, keepdim=True))
+        y_grad, z_grad = gated_grad * gate, gated_grad * y_wide * share * (1 + z_wide * (1 - share))
+        return y_grad.flatten(-2).to(y.dtype), z_grad.flatten(-2).to(z.dtype), weight_grad.to(weight.dtype), None, None
 
 
 def rms_rows(x: Tensor, floor: Tensor) -> Tensor:

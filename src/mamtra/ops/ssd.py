@@ -16,6 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+MOST_STEPS = 16
+"""Chunks up to which `ssd_chunked` hands the states over step by step."""
+
 
 def ssd(
     x: Tensor,
@@ -28,27 +31,34 @@ def ssd(
     *,
     lengths: Tensor | None = None,
     chunk_size: int = 64,
+    kernel: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence, by the single step for one input and in chunks for more.
 
     Args:
-        x: (batch, length, heads, P).
+        x: (batch, length, groups, P); heads are a multiple of groups, neighbours share one as in grouped-query attention.
         dt: (batch, length, heads), after its softplus, not negative.
         A: (heads,), negative.
-        B: (batch, length, heads, N).
+        B: (batch, length, groups, N).
         C: (batch, length, heads, N).
         D: (heads,).
         initial_state: (batch, heads, P, N); zeros when absent.
         lengths: (batch,) int64, valid inputs of each right-padded row. Outputs behind them mean nothing.
         chunk_size: inputs that are handled as one matrix product.
+        kernel: run `mamtra.ops.ssd_triton` where there is no initial state.
 
     Returns:
-        ``y`` of the shape and dtype of ``x``, and the state after the last valid input (batch, heads, P, N), float32
-        (float64 for float64 inputs).
+        ``y`` (batch, length, heads, P) in the dtype of ``x``, and the state after the last valid input (batch, heads, P,
+        N), float32 (float64 for float64 inputs).
     """
     if lengths is not None:
         valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
         dt = dt * valid[..., None]
+    if kernel and initial_state is None:
+        from mamtra.ops.ssd_triton import ssd_triton  # Triton is not there without a graphics card
+
+        return ssd_triton(x, dt, A, B, C, D)
+    x, B = repeat_heads(x, C.shape[2]), repeat_heads(B, C.shape[2])
     if x.shape[1] > 1:
         return ssd_chunked(x, dt, A, B, C, D, initial_state, chunk_size=chunk_size)
     if initial_state is None:
@@ -57,10 +67,18 @@ def ssd(
     return y.unsqueeze(1), state
 
 
+def repeat_heads(x: Tensor, heads: int) -> Tensor:
+    """(batch, length, groups, size) to (batch, length, heads, size); neighbouring heads share a group."""
+    return x.unsqueeze(3).expand(-1, -1, -1, heads // x.shape[2], -1).flatten(2, 3)
+
+
 def ssd_naive(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, initial_state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The definition as a loop over time, the reference for the other forms. Arguments and results as in `ssd`."""
+    """The definition as a loop over time, the reference for the other forms.
+
+    Arguments and results as in `ssd`, x and B of all heads.
+    """
     state = initial_state
     if state is None:
         state = x.new_zeros(x.shape[0], *x.shape[2:], B.shape[-1], dtype=_decay_dtype(x))
@@ -106,10 +124,10 @@ def ssd_chunked(
     *,
     chunk_size: int = 64,
 ) -> tuple[Tensor, Tensor]:
-    """Matrix products inside chunks, and one small matrix product that hands the states from chunk to chunk.
+    """Matrix products inside chunks; the states are handed from chunk to chunk.
 
-    There is no loop over time and nothing depends on values, so it can be compiled, differentiated and captured in a
-    CUDA graph. Decays are float32 even where products run in bfloat16. Arguments and results as in `ssd`.
+    There is no loop over inputs and nothing depends on values, so it can be compiled, differentiated and captured in a
+    CUDA graph. Decays are float32 even where products run in bfloat16. Arguments and results as in `ssd`, x and B of all heads.
     """
     batch, length, heads, size = x.shape
     chunk = min(chunk_size, length)
@@ -139,15 +157,39 @@ def ssd_chunked(
     # chunks.
     if initial_state is None:
         initial_state = x.new_zeros(batch, heads, size, B.shape[-1], dtype=wide)
-    sources = torch.cat((initial_state.to(wide).unsqueeze(1), added.to(wide)), 1).transpose(1, 2).flatten(3)
-    total = F.pad(log_decay[..., -1].transpose(1, 2), (1, 0)).cumsum(-1)
-    with without_autocast(x.device):
-        carried = (_decay_matrix(total) @ sources).unflatten(3, (size, -1))  # (batch, heads, chunks + 1, P, N)
-    before = carried[:, :, :-1].transpose(1, 2).to(kind)
+    before, last = _hand_over(log_decay[..., -1], added, initial_state.to(wide))
 
     y = y + (Cc @ before.transpose(-1, -2)) * torch.exp(log_decay)[..., None]
     y = y.transpose(2, 3).flatten(1, 2) + D[:, None] * x
-    return y[:, :length].to(kind), carried[:, :, -1]
+    return y[:, :length].to(kind), last
+
+
+def _hand_over(log_decay: Tensor, added: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Carry the state from chunk to chunk.
+
+    Few chunks are a chain of multiplications and additions, which the compiler makes one pass over ``added``. Many would
+    be a long program; one small matrix product does for any number of them.
+
+    Args:
+        log_decay: (batch, chunks, heads), of whole chunks.
+        added: (batch, chunks, heads, P, N), what each chunk adds to the state at its end.
+        state: (batch, heads, P, N) before the first chunk, float32 or float64 as is ``log_decay``.
+
+    Returns:
+        The states before each chunk (batch, chunks, heads, P, N) in the dtype of ``added``, and the state after the last one.
+    """
+    kind, wide = added.dtype, state.dtype
+    if added.shape[1] <= MOST_STEPS:
+        before = []
+        for keep, more in zip(log_decay.exp().unbind(1), added.unbind(1), strict=True):
+            before.append(state.to(kind))
+            state = keep[..., None, None] * state + more.to(wide)
+        return torch.stack(before, 1), state
+    sources = torch.cat((state.unsqueeze(1), added.to(wide)), 1).transpose(1, 2).flatten(3)
+    total = F.pad(log_decay.transpose(1, 2), (1, 0)).cumsum(-1)
+    with without_autocast(state.device):
+        carried = (_decay_matrix(total) @ sources).unflatten(3, state.shape[2:])  # (batch, heads, chunks + 1, P, N)
+    return carried[:, :, :-1].transpose(1, 2).to(kind), carried[:, :, -1]
 
 
 def _decay_matrix(log_decay: Tensor) -> Tensor:
