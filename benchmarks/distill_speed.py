@@ -148,6 +148,20 @@ def batch_of(config: SpeechLMConfig, tokens: int, length: int) -> dict[str, Tens
 
 def our_step(args: argparse.Namespace, config: SpeechLMConfig, device: torch.device) -> Callable[[], Tensor]:
     """One training step of this package, on a fixed batch."""
+    gradients, update, total, _ = make_step(args, config, device)
+
+    def step() -> Tensor:
+        gradients()
+        update()
+        return total
+
+    return step
+
+
+def make_step(
+    args: argparse.Namespace, config: SpeechLMConfig, device: torch.device
+) -> tuple[Callable[[], None], Callable[[], None], Tensor, Tensor]:
+    """The two halves of a step, its loss and the flat gradient that the first half adds to and the second uses up."""
     teacher, student = build(config, args.ratio, device)
     half = "bf16" if args.precision == "bf16" else "float32"
     if half == "bf16":
@@ -174,12 +188,7 @@ def our_step(args: argparse.Namespace, config: SpeechLMConfig, device: torch.dev
     optimiser.gradient.zero_()
     optimiser.failed_at.fill_(-1)
 
-    def step() -> Tensor:
-        micro(**batch)
-        update()
-        return total
-
-    return step
+    return lambda: micro(**batch), update, total, optimiser.gradient
 
 
 def plain_step(
