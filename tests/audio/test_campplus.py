@@ -34,7 +34,7 @@ def test_embedding_parity(encoder, vectors, case):
 def test_head_parity(encoder, vectors):
     with torch.no_grad():
         ours = encoder.head(vectors["feat_b"].transpose(1, 2))
-    assert (ours - vectors["head_b"]).abs().max() < 1e-5
+    assert (ours - vectors["head_b"]).abs().max() < 2e-5
 
 
 def test_published_sizes():

@@ -20,7 +20,7 @@ from mamtra.models.config import BackboneConfig
 from mamtra.models.mamba import MambaMixer
 from mamtra.models.state import DecodeState
 
-LENGTHS = (128, 256, 512)
+LENGTHS = (1280, 1536, 1792)
 """Where is measured: three points fix a parabola; multiples of the chunk of the scan."""
 SHOWN = (2048, 32768)
 QUANTITIES = ("flops", "training, scores kept", "training, fused", "decoding")
@@ -36,7 +36,8 @@ NOTES = """One mixer of CosyVoice 2's sizes (d = 896, 14 heads of 64; GQA has 2 
 sequence of L tokens. Each polynomial goes through what was measured at {lengths} tokens; coefficients below one half are left out.
 
 * FLOPs: a forward pass under PyTorch's counter, the scan in chunks of 64. The formula of `mamtra plan --scan chunks` agrees with
-  the counter at every length: {agree}. Mamba's small L² is the product that carries states from chunk to chunk.
+  the counter at every length: {agree}. Mamba's small L² is the product that carries
+  states over more than 16 chunks; fewer hand them over one by one.
 * Training memory: bytes that the forward pass keeps for the backward pass, float32, parameters aside. The L² of attention is there
   only where the scores are kept; fused attention, which this package uses, has none, and then keeps less than the scan in plain
   PyTorch. GQA keeps as much as MHA: keys and values are repeated for all heads before the scores.

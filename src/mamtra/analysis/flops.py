@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from mamtra.analysis.shapes import AttentionShape, Blueprint, MambaShape
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
+from mamtra.ops.ssd import MOST_STEPS
 
 Scores = Literal["full", "causal"]
 Head = Literal["none", "last", "all"]
@@ -114,7 +115,8 @@ def scan_flops(mixer: MambaShape, length: int, scan: Scan) -> int:
     padded = chunks * chunk
     inside = 2 * padded * chunk * mixer.heads * (mixer.state_size + mixer.head_dim)  # C B^T, and its product with x
     states = 2 * 2 * padded * mixer.state_elements  # x B^T into the state, and C out of it
-    across = 2 * (chunks + 1) ** 2 * mixer.state_elements  # from every chunk to every other
+    # from every chunk to every other; few chunks hand over one by one, without a product
+    across = 2 * (chunks + 1) ** 2 * mixer.state_elements if chunks > MOST_STEPS else 0
     return inside + states + across
 
 

@@ -1,0 +1,61 @@
+"""Make a student that `mamtra distill` trained the language model of the embedded voice; all other parts stay as they are.
+
+    python adopt.py --student RUN/student [--model src/mamtra/assets/mini] [--teacher models/mini-teacher] [--storage int8]
+
+Plan, origin of every tensor, settings and figures of the training go into provenance.json and the model card.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from export import size_table, trace_student
+from model_card import write_card
+
+from mamtra.checkpoints.json_files import read_json
+from mamtra.checkpoints.native import PROVENANCE, hash_file, save_model
+from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.storage import STORAGES
+from mamtra.distill.materials import open_speech_lm, read_weights
+
+
+def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:
+    """Write the language model, its provenance and the card."""
+    lm, began = read_weights(open_speech_lm(student)), read_weights(open_speech_lm(teacher))
+    training = read_json(student / PROVENANCE)["distillation"]
+    settings, provenance = training["settings"], read_json(model / PROVENANCE)
+    chosen = settings["student"]
+    record = {name: training[name] for name in ("steps", "epochs", "minutes", "utterances", "device", "processes")}
+    provenance["plan"] = {
+        "ratio": chosen["ratio"], "strategy": chosen["strategy"], "layer_types": list(lm.config.layer_types)
+    }  # fmt: skip
+    provenance["student"] = trace_student(began, lm, chosen["seed"])
+    provenance["seeds"] = {**provenance["seeds"], "student": settings["run"]["seed"]}
+    provenance["stages"]["student"] = {
+        **record,
+        "measured": {"held_out_nats": training["held_out"]["ce"], "teacher_held_out_nats": training["held_out"]["teacher_ce"]},
+        "settings": {name: settings[name] for name in ("losses", "batch", "optimizer", "alignment", "on_policy")},
+        "share_of_data": settings["data"]["share"],
+        "sha256": hash_file(student / PARTS["lm"].file),
+    }  # fmt: skip
+    provenance["storage"] = {**provenance["storage"], "lm": storage}
+    provenance.pop("sha256")
+    save_model(model, {"lm": lm}, storage=storage, provenance=provenance)
+    write_card(model, provenance)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    root = Path(__file__).resolve().parents[2]
+    parser.add_argument("--student", type=Path, required=True, help="model directory that a training wrote")
+    parser.add_argument("--model", type=Path, default=root / "src" / "mamtra" / "assets" / "mini")
+    parser.add_argument("--teacher", type=Path, default=root / "models" / "mini-teacher")
+    parser.add_argument("--storage", choices=STORAGES, default="int8")
+    args = parser.parse_args(argv)
+    adopt(args.student, args.model, args.teacher, args.storage)
+    print(size_table(args.model))
+
+
+if __name__ == "__main__":
+    main()
