@@ -26,8 +26,14 @@ class GatedRMSNorm(nn.Module):
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(size))
 
-    def forward(self, y: Tensor, z: Tensor) -> Tensor:
-        """See `mamtra.ops.norms.gated_rms_norm`."""
+    def forward(self, y: Tensor, z: Tensor, *, kernel: bool = False) -> Tensor:
+        """See `mamtra.ops.norms.gated_rms_norm`; as Triton kernels where ``kernel`` is set."""
+        if kernel:
+            from mamtra.ops.gated_norm_triton import (
+                gated_rms_norm_triton,
+            )  # Triton is not there without a graphics card
+
+            return gated_rms_norm_triton(y, z, self.weight, self.eps, self.head_dim)
         return gated_rms_norm(y, z, self.weight, self.eps, self.head_dim)
 
 
@@ -44,7 +50,7 @@ class MambaMixer(nn.Module):
     attention of MamTra's Eq. 4 itself. It keeps the norm and the parameters of ``"mamba2"``.
 
     Attributes:
-        scan_kernel: learn with the kernels of `mamtra.ops.ssd_triton`, which needs Triton and a graphics card.
+        kernels: learn with the scan and the gated norm as Triton kernels, for which there must be a graphics card.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -54,7 +60,7 @@ class MambaMixer(nn.Module):
         self.repeats = heads // config.num_key_value_heads
         self.chunk_size = config.mamba_chunk_size
         self.discrete = config.mamba_form == "discrete"
-        self.scan_kernel = False
+        self.kernels = False
         self.in_sizes = (inner, inner + 2 * shared, heads)
         self.conv_sizes = (shared, shared, inner)
         channels = config.mamba_conv_size
@@ -69,6 +75,7 @@ class MambaMixer(nn.Module):
     def forward(self, hidden: Tensor, span: Span, state: MambaState | None = None) -> Tensor:
         """Mix (B, L, hidden_size) along L; ``state`` is read and moved on where there is one."""
         learning = state is None and torch.is_grad_enabled()
+        kernels = self.kernels and learning
         z, xbc, dt = self._project(hidden, aligned=learning and hidden.device.type == "cuda")
         padding = None if span.valid is None else ~span.valid[..., None]
         if padding is not None:
@@ -97,14 +104,14 @@ class MambaMixer(nn.Module):
             None if state is None else state.ssm,
             lengths=span.lengths,
             chunk_size=self.chunk_size,
-            kernel=self.scan_kernel and learning and not self.discrete,
+            kernel=kernels and not self.discrete,
         )
         if self.discrete:
             y = (y + self.D[:, None] * x).to(x.dtype)
         if state is not None:
             state.conv.copy_(conv_state)
             state.ssm.copy_(ssm_state)
-        return self.out_proj(self.norm(y.flatten(2), z))
+        return self.out_proj(self.norm(y.flatten(2), z, kernel=kernels))
 
     def _project(self, hidden: Tensor, *, aligned: bool) -> tuple[Tensor, Tensor, Tensor]:
         if not aligned:
