@@ -309,7 +309,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--cuda-graph", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--kernels", action="store_true", help="scan and gated norm as Triton kernels")
+    parser.add_argument(
+        "--kernels", action="store_true", help="convolution, scan and norm of Mamba layers as Triton kernels"
+    )
     parser.add_argument("--tiny", action="store_true", help="a model of four thin layers")
     parser.add_argument(
         "--plain", action=argparse.BooleanOptionalAction, default=True, help="measure the plain loop too"

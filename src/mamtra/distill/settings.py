@@ -169,7 +169,7 @@ class RunSettings(Strict):
         precision: ``bf16`` computes matrix products in bfloat16 over float32 weights.
         compile: compile the layers with torch.compile.
         cuda_graph: capture steps as CUDA graphs, one for each bucket; thin models train many times faster.
-        kernels: learn with scan and gated norm of Mamba layers as Triton kernels; CUDA devices only.
+        kernels: learn with convolution, scan and norm of Mamba layers as Triton kernels; CUDA devices only.
         gradient_checkpointing: trade time for memory.
         loss_chunk: positions whose logits are in memory at a time.
         log_every: steps.

@@ -26,14 +26,8 @@ class GatedRMSNorm(nn.Module):
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(size))
 
-    def forward(self, y: Tensor, z: Tensor, *, kernel: bool = False) -> Tensor:
-        """See `mamtra.ops.norms.gated_rms_norm`; as Triton kernels where ``kernel`` is set."""
-        if kernel:
-            from mamtra.ops.gated_norm_triton import (
-                gated_rms_norm_triton,
-            )  # Triton is not there without a graphics card
-
-            return gated_rms_norm_triton(y, z, self.weight, self.eps, self.head_dim)
+    def forward(self, y: Tensor, z: Tensor) -> Tensor:
+        """See `mamtra.ops.norms.gated_rms_norm`."""
         return gated_rms_norm(y, z, self.weight, self.eps, self.head_dim)
 
 
@@ -50,7 +44,7 @@ class MambaMixer(nn.Module):
     attention of MamTra's Eq. 4 itself. It keeps the norm and the parameters of ``"mamba2"``.
 
     Attributes:
-        kernels: learn with the scan and the gated norm as Triton kernels, for which there must be a graphics card.
+        kernels: learn with convolution, scan and norm as Triton kernels, for which there must be a graphics card.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -82,7 +76,7 @@ class MambaMixer(nn.Module):
             xbc = xbc.masked_fill(padding, 0)  # as a sequence that begins behind it sees what was before
         taps, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
         if learning and not self.discrete:
-            conv = causal_conv1d_silu(xbc, taps, bias)
+            conv = causal_conv1d_silu(xbc, taps, bias, kernel=kernels)
         else:
             past = None if state is None else state.conv
             conv, conv_state = causal_conv1d(xbc, taps, bias, past, span.lengths)
@@ -111,13 +105,16 @@ class MambaMixer(nn.Module):
         if state is not None:
             state.conv.copy_(conv_state)
             state.ssm.copy_(ssm_state)
-        return self.out_proj(self.norm(y.flatten(2), z, kernel=kernels))
+        return self.out_proj(self._norm_by_kernel(y.flatten(2), z) if kernels else self.norm(y.flatten(2), z))
 
     def _project(self, hidden: Tensor, *, aligned: bool) -> tuple[Tensor, Tensor, Tensor]:
         if not aligned:
             return self.in_proj(hidden).split(self.in_sizes, -1)
         projected = aligned_linear(hidden, self.in_proj.weight, self.in_proj.bias)
         return projected.split((*self.in_sizes, projected.shape[-1] - sum(self.in_sizes)), -1)[:3]
+
+    def _norm_by_kernel(self, y: Tensor, z: Tensor) -> Tensor:
+        return gated_rms_norm(y, z, self.norm.weight, self.norm.eps, self.head_dim, kernel=True)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim))
