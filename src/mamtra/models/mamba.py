@@ -108,7 +108,7 @@ class MambaMixer(nn.Module):
         return self.out_proj(self._norm_by_kernel(y.flatten(2), z) if kernels else self.norm(y.flatten(2), z))
 
     def _project(self, hidden: Tensor, *, aligned: bool) -> tuple[Tensor, Tensor, Tensor]:
-        if not aligned:
+        if not aligned or type(self.in_proj) is not nn.Linear:  # adapters in its place do more than multiply
             return self.in_proj(hidden).split(self.in_sizes, -1)
         projected = aligned_linear(hidden, self.in_proj.weight, self.in_proj.bias)
         return projected.split((*self.in_sizes, projected.shape[-1] - sum(self.in_sizes)), -1)[:3]
