@@ -1,7 +1,7 @@
 """Speed of distillation: this package's step beside a plain loop on transformers' modules, in the same run.
 
     python benchmarks/distill_speed.py [--seconds 60] [--tokens 40000] [--length 512] [--ratio 1:1] [--device cuda]
-        [--no-compile] [--no-cuda-graph] [--scan-kernel] [--tiny] [--out docs/results/distill_speed.json]
+        [--no-compile] [--no-cuda-graph] [--kernels] [--tiny] [--out docs/results/distill_speed.json]
 
 Sizes are those of CosyVoice 2 (24 layers of 896, 14 heads on 2), weights and tokens random. Both ways learn with the same three
 losses (cross entropy, skew KL, squared error of the last hidden states) from the same teacher shape, with Adam, bfloat16
@@ -38,7 +38,7 @@ from mamtra.analysis.presets import cosyvoice2_config
 from mamtra.analysis.shapes import blueprint_of
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.device import pick_device
-from mamtra.distill.capture import Captured, compile_layers, use_scan_kernel
+from mamtra.distill.capture import Captured, compile_layers, use_kernels
 from mamtra.distill.estimate import product_speed
 from mamtra.distill.losses import DistillLossConfig, distill_loss
 from mamtra.distill.objective import Objective, halve_matrices
@@ -169,8 +169,8 @@ def make_step(
     optimiser = Optimiser(student, OptimizerSettings(lr=LR))
     objective = Objective(student, teacher, LOSSES, precision=half, chunk=args.loss_chunk, compiled=args.compile)
     student.model.checkpointing = args.gradient_checkpointing
-    if args.scan_kernel:
-        use_scan_kernel(student, device)
+    if args.kernels:
+        use_kernels(student, device)
     if args.compile:
         compile_layers(student, teacher)
     total = torch.zeros((), device=device)
@@ -318,7 +318,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--cuda-graph", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--scan-kernel", action="store_true", help="the scan as Triton kernels")
+    parser.add_argument(
+        "--kernels", action="store_true", help="convolution, scan and norm of Mamba layers as Triton kernels"
+    )
     parser.add_argument("--tiny", action="store_true", help="a model of four thin layers")
     parser.add_argument(
         "--plain", action=argparse.BooleanOptionalAction, default=True, help="measure the plain loop too"

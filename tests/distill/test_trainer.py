@@ -218,9 +218,9 @@ def change_manifest(corpus, **changes):
     write_json(corpus / MANIFEST, read_json(corpus / MANIFEST) | changes)
 
 
-def test_scan_kernels_need_a_graphics_card(folder):
-    with pytest.raises(MamTraError, match="scan_kernel"):
-        Trainer(setting(folder, "no", run={**BASE, "scan_kernel": True}))
+def test_kernels_need_a_graphics_card(folder):
+    with pytest.raises(MamTraError, match="kernels"):
+        Trainer(setting(folder, "no", run={**BASE, "kernels": True}))
 
 
 def test_what_does_not_match_is_refused(folder, tmp_path):

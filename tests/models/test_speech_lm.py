@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mamtra.errors import MamTraError
-from mamtra.models.config import SpeechLMConfig
+from mamtra.models.config import BackboneConfig, SpeechLMConfig
 from mamtra.models.layout import PAD, SOS, SPEECH, TASK, TEXT, prompt, unistream, unistream_padded
+from mamtra.models.mamba import MambaMixer
 from mamtra.models.packed import PackedDecoder
 from mamtra.models.speech_lm import SpeechLM
 
@@ -200,3 +201,16 @@ def test_prompt_is_the_head_of_the_training_layout():
 def test_sizes_that_do_not_fit(change):
     with pytest.raises(ValueError):
         SpeechLMConfig(**(MODELS["ama"].config.model_dump() | change))
+
+
+def test_aligned_rows_of_the_mixers_projection_change_nothing():
+    config = BackboneConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+    )
+    mixer, hidden = MambaMixer(config), torch.randn(2, 5, 32)
+    torch.testing.assert_close(mixer._project(hidden, aligned=True), mixer._project(hidden, aligned=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,7 +24,8 @@ def test_kernels_in_the_interpreter():
     """Triton reads its variable when it is imported: these tests once more, in a process of their own."""
     if INTERPRETED:
         return
-    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    others = sorted(str(path) for path in Path(__file__).parent.glob("test_*_triton.py"))
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *others]
     done = subprocess.run(run, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -88,7 +90,7 @@ def test_a_mixer_learns_the_same():
     mixer = MambaMixer(config)
     hidden = torch.randn(2, 70, 32, requires_grad=True)
     results = []
-    for mixer.scan_kernel in (False, True):
+    for mixer.kernels in (False, True):
         y = mixer(hidden, Span.without_state(70, config, hidden.device))
         results.append((y, *torch.autograd.grad(y.square().sum(), (hidden, *mixer.parameters()))))
     assert not torch.equal(*(y for y, *_ in results)), "the kernel was not used"

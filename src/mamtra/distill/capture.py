@@ -76,16 +76,16 @@ def compile_layers(*models: SpeechLM) -> None:
             layer.compile(dynamic=False)
 
 
-def use_scan_kernel(model: SpeechLM, device: torch.device) -> None:
-    """Have the mixers learn with the Triton kernels of the scan.
+def use_kernels(model: SpeechLM, device: torch.device) -> None:
+    """Have the mixers learn with their Triton kernels.
 
     Raises:
         MamTraError: there is no Triton, or no graphics card, or heads are of other sizes.
     """
     if device.type != "cuda" or find_spec("triton") is None:
-        raise MamTraError("run.scan_kernel needs a CUDA device and Triton; set it to false.")
+        raise MamTraError("run.kernels needs a CUDA device and Triton; set it to false.")
     if model.config.head_dim not in (16, 32, 64):
-        raise MamTraError("run.scan_kernel needs heads of 16, 32 or 64 channels; set it to false.")
+        raise MamTraError("run.kernels needs heads of 16, 32 or 64 channels; set it to false.")
     for module in model.modules():
         if isinstance(module, MambaMixer):
-            module.scan_kernel = True
+            module.kernels = True

@@ -169,7 +169,7 @@ class RunSettings(Strict):
         precision: ``bf16`` computes matrix products in bfloat16 over float32 weights.
         compile: compile the layers with torch.compile.
         cuda_graph: capture steps as CUDA graphs, one for each bucket; thin models train many times faster.
-        scan_kernel: learn with the scan of Mamba layers as Triton kernels; CUDA devices only.
+        kernels: learn with convolution, scan and norm of Mamba layers as Triton kernels; CUDA devices only.
         gradient_checkpointing: trade time for memory.
         loss_chunk: positions whose logits are in memory at a time.
         log_every: steps.
@@ -189,7 +189,7 @@ class RunSettings(Strict):
     precision: Literal["float32", "bf16"] = "bf16"
     compile: bool = False
     cuda_graph: bool = False
-    scan_kernel: bool = False
+    kernels: bool = False
     gradient_checkpointing: bool = False
     loss_chunk: int = Field(8192, ge=1)
     log_every: int = Field(50, ge=1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mamtra.distill.capture import compile_layers, use_scan_kernel
+from mamtra.distill.capture import compile_layers, use_kernels
 from mamtra.distill.checkpoints import Checkpoint, checkpoints, load_checkpoint, save_checkpoint
 from mamtra.distill.config import DistillConfig
 from mamtra.distill.feed import Feed, Share
@@ -121,8 +121,8 @@ class Trainer:
         self._before = config.alignment.matrix_steps + config.alignment.hidden_steps
         self.gradients = Gradients(config, self.student, self.teacher, self.optimiser, self.cache, self.placement)
         self.student.model.checkpointing = run.gradient_checkpointing
-        if run.scan_kernel:
-            use_scan_kernel(self.student, self.processes.device)
+        if run.kernels:
+            use_kernels(self.student, self.processes.device)
         if run.compile:
             compile_layers(*(lm for lm in (self.student, self.teacher) if lm is not None))
         proper = run.steps or max(1, round(run.epochs * len(self.feed.sampler.epoch(0)) / batch.accumulation))

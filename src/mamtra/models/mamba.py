@@ -44,7 +44,7 @@ class MambaMixer(nn.Module):
     attention of MamTra's Eq. 4 itself. It keeps the norm and the parameters of ``"mamba2"``.
 
     Attributes:
-        scan_kernel: learn with the kernels of `mamtra.ops.ssd_triton`, which needs Triton and a graphics card.
+        kernels: learn with convolution, scan and norm as Triton kernels, for which there must be a graphics card.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -54,7 +54,7 @@ class MambaMixer(nn.Module):
         self.repeats = heads // config.num_key_value_heads
         self.chunk_size = config.mamba_chunk_size
         self.discrete = config.mamba_form == "discrete"
-        self.scan_kernel = False
+        self.kernels = False
         self.in_sizes = (inner, inner + 2 * shared, heads)
         self.conv_sizes = (shared, shared, inner)
         channels = config.mamba_conv_size
@@ -69,13 +69,14 @@ class MambaMixer(nn.Module):
     def forward(self, hidden: Tensor, span: Span, state: MambaState | None = None) -> Tensor:
         """Mix (B, L, hidden_size) along L; ``state`` is read and moved on where there is one."""
         learning = state is None and torch.is_grad_enabled()
+        kernels = self.kernels and learning
         z, xbc, dt = self._project(hidden, aligned=learning and hidden.device.type == "cuda")
         padding = None if span.valid is None else ~span.valid[..., None]
         if padding is not None:
             xbc = xbc.masked_fill(padding, 0)  # as a sequence that begins behind it sees what was before
         taps, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
         if learning and not self.discrete:
-            conv = causal_conv1d_silu(xbc, taps, bias)
+            conv = causal_conv1d_silu(xbc, taps, bias, kernel=kernels)
         else:
             past = None if state is None else state.conv
             conv, conv_state = causal_conv1d(xbc, taps, bias, past, span.lengths)
@@ -97,20 +98,23 @@ class MambaMixer(nn.Module):
             None if state is None else state.ssm,
             lengths=span.lengths,
             chunk_size=self.chunk_size,
-            kernel=self.scan_kernel and learning and not self.discrete,
+            kernel=kernels and not self.discrete,
         )
         if self.discrete:
             y = (y + self.D[:, None] * x).to(x.dtype)
         if state is not None:
             state.conv.copy_(conv_state)
             state.ssm.copy_(ssm_state)
-        return self.out_proj(self.norm(y.flatten(2), z))
+        return self.out_proj(self._norm_by_kernel(y.flatten(2), z) if kernels else self.norm(y.flatten(2), z))
 
     def _project(self, hidden: Tensor, *, aligned: bool) -> tuple[Tensor, Tensor, Tensor]:
-        if not aligned:
+        if not aligned or type(self.in_proj) is not nn.Linear:  # adapters in its place do more than multiply
             return self.in_proj(hidden).split(self.in_sizes, -1)
         projected = aligned_linear(hidden, self.in_proj.weight, self.in_proj.bias)
         return projected.split((*self.in_sizes, projected.shape[-1] - sum(self.in_sizes)), -1)[:3]
+
+    def _norm_by_kernel(self, y: Tensor, z: Tensor) -> Tensor:
+        return gated_rms_norm(y, z, self.norm.weight, self.norm.eps, self.head_dim, kernel=True)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim))

@@ -69,7 +69,7 @@ def identity_conv_weight(channels: int, taps: int) -> Tensor:
     return F.pad(torch.ones(channels, 1), (taps - 1, 0))
 
 
-def causal_conv1d_silu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def causal_conv1d_silu(x: Tensor, weight: Tensor, bias: Tensor, *, kernel: bool = False) -> Tensor:
     """``silu(causal_conv1d(x, weight, bias))`` of sequences seen whole, cheap to train.
 
     Kept for the backward pass is ``x`` alone: derived step by step, the same would keep and move float32 tensors that are
@@ -79,10 +79,16 @@ def causal_conv1d_silu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         x: (B, L, C).
         weight: (C, K).
         bias: (C,).
+        kernel: run `mamtra.ops.conv_triton`.
 
     Returns:
         (B, L, C) in the dtype of ``x``; sums and the SiLU are at least float32.
     """
+    if kernel:
+        # there is no Triton without a graphics card
+        from mamtra.ops.conv_triton import causal_conv1d_silu_triton
+
+        return causal_conv1d_silu_triton(x, weight, bias)
     return _ConvSilu.apply(x, weight, bias)
 
 
