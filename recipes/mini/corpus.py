@@ -127,8 +127,9 @@ class Corpus:
 
 
 def crop(flat, starts, length: int):
-    """Slices of equal length out of a flat tensor. flat (N,), starts (B,) int64 -> (B, length); beyond the end repeats the last."""
+    """Slices of equal length out of a flat tensor. flat (N,), starts (B,) int64 -> (B, length); what lies outside of it repeats
+    its first or last value."""
     import torch
 
     index = starts[:, None] + torch.arange(length, device=flat.device)
-    return flat[index.clamp_(max=flat.numel() - 1)]
+    return flat[index.clamp_(min=0, max=flat.numel() - 1)]

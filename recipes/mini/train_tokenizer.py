@@ -119,11 +119,9 @@ class Trainee(nn.Module):
 
 def cut(flat: Tensor, starts: Tensor, lengths: Tensor, tokens: int, size: int) -> Tensor:
     """Utterances with MARGIN tokens of silence in front and silence behind: (B, (tokens + 2 MARGIN) * size) float."""
-    wave = crop(flat, (starts - MARGIN).clamp(min=0) * size, (tokens + 2 * MARGIN) * size)
-    shift = (MARGIN - starts).clamp(min=0) * size  # the first utterance of the corpus has nothing in front
+    wave = crop(flat, (starts - MARGIN) * size, (tokens + 2 * MARGIN) * size)
     place = torch.arange(wave.shape[1], device=wave.device) - MARGIN * size
-    keep = (place >= 0) & (place < lengths[:, None] * size) & (shift[:, None] == 0)
-    return wave.float() / 32768 * keep
+    return wave.float() / 32768 * ((place >= 0) & (place < lengths[:, None] * size))
 
 
 def batches(rows: list[Row], weights: np.ndarray, per_batch: int, rng: np.random.Generator):

@@ -23,14 +23,15 @@ def test_rows_of_zeros_stay_zeros():
 
 def test_only_large_matrices_are_compressed():
     tensors = {
-        "big": torch.randn(64, SMALL // 64 + 1),
+        "big": torch.randn(16, SMALL // 16 + 1),
+        "short rows": torch.randn(SMALL // 8, 16),
         "small": torch.randn(4, 4),
         "bias": torch.randn(2 * SMALL),
         "count": torch.tensor(3),
     }
     packed = pack(tensors, "int8")
     assert packed["big"].dtype == torch.int8 and "big.scale" in packed
-    assert packed["small"].dtype == packed["bias"].dtype == torch.float32
+    assert packed["small"].dtype == packed["bias"].dtype == packed["short rows"].dtype == torch.float32
     back = unpack(packed)
     assert set(back) == set(tensors)
     assert torch.equal(back["small"], tensors["small"]) and torch.equal(back["count"], tensors["count"])

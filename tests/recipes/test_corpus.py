@@ -7,6 +7,7 @@ import torch
 from corpus import CODES, SOUND, Corpus, ShardWriter, finished, keep_codes
 from texts import Weaver
 from train_lm import disturb
+from train_tokenizer import cut
 
 from mamtra.models.layout import SPEECH, TEXT
 from tests.factories import speech_like
@@ -57,3 +58,10 @@ def test_disturbing_touches_speech_alone():
     assert not changed[kind != SPEECH].any()
     assert 60 < changed.sum() < 140
     assert (disturb(kind, ids, 0.0, 6561) == ids).all()
+
+
+def test_an_utterance_at_the_very_beginning_is_cut_like_any_other():
+    flat = torch.arange(1, 101, dtype=torch.int16)
+    first = cut(flat, torch.tensor([0]), torch.tensor([2]), 3, 4)
+    later = cut(torch.cat((flat.new_zeros(400), flat)), torch.tensor([100]), torch.tensor([2]), 3, 4)
+    assert first.equal(later) and first.count_nonzero() == 8

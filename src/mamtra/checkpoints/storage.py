@@ -14,20 +14,24 @@ from mamtra.errors import MamTraError
 
 STORAGES = ("float32", "bfloat16", "float16", "int8")
 SCALE = ".scale"
-SMALL = 4096
+SMALL = 1024
+SHORT_ROW = 32
 
 
 def choose_storage(tensor: torch.Tensor, storage: str) -> str:
     """How a tensor is stored when a model is saved as `storage`.
 
-    Matrices and kernels of more than `SMALL` elements follow `storage`; vectors (biases, norms, decay rates) and small
-    matrices are few bytes and sensitive, and stay float32. Integers stay what they are ("as is").
+    Matrices and kernels of more than `SMALL` elements follow `storage`, those with rows of fewer than `SHORT_ROW` only from
+    four times that on; vectors (biases, norms, decay rates) and small matrices are few bytes and sensitive, and stay float32.
+    Integers stay what they are ("as is").
     """
     if storage not in STORAGES:
         raise MamTraError(f"Storage {storage!r} is unknown; choose one of {', '.join(STORAGES)}.")
     if not tensor.is_floating_point():
         return "as is"
-    return storage if tensor.dim() >= 2 and tensor.numel() > SMALL else "float32"
+    if tensor.dim() < 2:
+        return "float32"
+    return storage if tensor.numel() > (SMALL if tensor[0].numel() >= SHORT_ROW else 4 * SMALL) else "float32"
 
 
 def quantise_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
