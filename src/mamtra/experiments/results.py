@@ -84,6 +84,11 @@ class Measured:
                 row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
         return row | {"without_sound": self.without_sound, "steps": self.steps, **self.training}
 
+    def show_seeds(self) -> str:
+        """How many there are, and how many of them were heard where that is fewer."""
+        made, heard = (len(self.pairs[name].parts) if name in self.pairs else 0 for name in ("ce", "wer"))
+        return f"{made} ({heard} heard)" if 0 < heard < made else str(made)
+
     def figure(self, name: str) -> Figure | None:
         """A figure over all seeds, resampled over sequences or utterances; None where it was not measured."""
         if name not in self.pairs:

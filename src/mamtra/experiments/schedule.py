@@ -53,9 +53,10 @@ def run_cells(
         return
     context = get_context("spawn")
     with (
-        # a fresh process for every training: what graphs hold on the device goes with it
+        # a fresh process for every training and every speaker: what graphs hold on the device goes with it, and so does what a
+        # recording leaves behind that failed for want of memory, after which a process can record no more
         ProcessPoolExecutor(side_by_side, context, _start, max_tasks_per_child=1) as makers,
-        ProcessPoolExecutor(side_by_side, context, _start) as speakers,
+        ProcessPoolExecutor(side_by_side, context, _start, max_tasks_per_child=1) as speakers,
         ProcessPoolExecutor(max(1, listeners), context, _start) as ears,
     ):
         turns = {stage: cycle(devices) for stage in _DO}

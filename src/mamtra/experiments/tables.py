@@ -160,7 +160,7 @@ def _rows(
     rows, lines = [], []
     for title, measured in found.items():
         row: dict[str, Any] = {"row": title, **more.get(title, {}), **measured.columns(names)}
-        shown = [title, *more.get(title, {}).values(), measured.steps or ""]
+        shown = [title, *more.get(title, {}).values(), measured.steps or "", measured.show_seeds()]
         for name in names:
             figure = measured.figure(name)
             if figure is None:
@@ -181,6 +181,7 @@ def _rows(
         "",
         *extra,
         "steps",
+        "seeds",
         *(HEADS[name][0] for name in names),
         *(f"{HEADS[n][0]}, less {called}" for n in judged),
     )
