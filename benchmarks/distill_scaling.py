@@ -1,11 +1,12 @@
 """How distillation scales over the GPUs of one machine: every process takes 40,000 positions, gradients are summed once a step.
 
-    torchrun --nproc-per-node 2 benchmarks/distill_scaling.py [--seconds 20] [--kernels] [--tiny] [--out docs/results/distill_scaling.json]
+    torchrun --nproc-per-node 2 benchmarks/distill_scaling.py [--seconds 20] [--kernels] [--tiny]
+        [--out docs/results/distill_scaling.json]
 
-The step is that of benchmarks/distill_speed.py (CosyVoice 2 sizes, random weights). ``alone`` is the first process while the others
-wait, without a sum; ``together`` all of them, with the sum of the one flat float32 gradient by NCCL (gloo on CPUs) between the recorded
-backward pass and the recorded update, as `mamtra.distill.trainer` does. Efficiency is the positions a second of all processes over
-those of one times their number.
+The step is that of benchmarks/distill_speed.py (CosyVoice 2 sizes, random weights). ``alone`` is the first process while the
+others wait, without a sum; ``together`` all of them, with the sum of the one flat float32 gradient by NCCL (gloo on CPUs)
+between the recorded backward pass and the recorded update, as `mamtra.distill.trainer` does. Efficiency is the positions a
+second of all processes over those of one times their number.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def render(result: dict[str, Any]) -> str:
     ]  # fmt: skip
     return "\n\n".join([
         "# Distillation on several GPUs",
-        f"{result['positions']:,} positions a step and process, ratio {result['ratio']}, {result['precision']}, on {result['processes']} x "
-        f"{result['device']}; {result['gradient_bytes'] / 2**30:.2f} GiB of gradients are summed each step. Efficiency: "
+        f"{result['positions']:,} positions a step and process, ratio {result['ratio']}, {result['precision']}, on "
+        f"{result['processes']} x {result['device']}; {result['gradient_bytes'] / 2**30:.2f} GiB of gradients are summed "
+        "each step. Efficiency: "
         f"**{result['efficiency']:.3f}**.",
         table(("way", "processes", "ms a step (fastest to slowest)", "positions a second", "steps"), rows),
         "## How it was measured",

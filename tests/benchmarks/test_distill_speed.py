@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import distill_scaling
 import distill_speed
 import pytest
 
@@ -39,3 +40,15 @@ def test_operations_of_cosyvoice2():
     """Mostly linear layers: a multiply-accumulate a weight of the teacher, three of the student, which has 10 M more."""
     flops = distill_speed.step_flops(distill_speed.cosyvoice2_config(), "1:1", 1, 2048)
     assert flops / 2048 == pytest.approx(2 * (0.364e9 + 3 * 0.374e9), rel=0.1)
+
+
+def test_one_process_alone_and_together(tmp_path):
+    out = tmp_path / "scaling.json"
+    words = (
+        "--tiny --no-compile --device cpu --precision float32 --tokens 256 --length 64 --loss-chunk 100 --seconds 0.2"
+    )
+    distill_scaling.main([*words.split(), "--out", str(out)])
+    result = json.loads(out.read_text())
+    alone, together = result["ways"]["alone"], result["ways"]["together"]
+    assert result["efficiency"] == pytest.approx(together["positions_a_second"] / alone["positions_a_second"])
+    assert result["gradient_bytes"] > 0 and f"{result['efficiency']:.3f}" in out.with_suffix(".md").read_text()
