@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from distill_speed import TINY, make_step
+from distill_speed import TINY, add_step_options, make_step
 from record import circumstances, footnotes, table, write_results
 
 from mamtra.analysis.presets import cosyvoice2_config
@@ -67,17 +67,7 @@ def render(result: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of steps, for both ways together")
-    parser.add_argument("--tokens", type=int, default=40_000)
-    parser.add_argument("--length", type=int, default=512)
-    parser.add_argument("--ratio", default="1:1")
-    parser.add_argument("--device")
-    parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
-    parser.add_argument("--loss-chunk", type=int, default=8192)
-    parser.add_argument("--gradient-checkpointing", action="store_true")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--cuda-graph", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--kernels", action="store_true", help="scan and gated norm as Triton kernels")
-    parser.add_argument("--tiny", action="store_true", help="a model of four thin layers")
+    add_step_options(parser)
     parser.add_argument("--out", type=Path, default=Path("docs/results/distill_scaling.json"))
     args = parser.parse_args(argv)
     processes = Processes.join(args.device)

@@ -306,9 +306,8 @@ def render(result: dict[str, Any]) -> str:
     ]) + "\n"  # fmt: skip
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of steps, both ways together")
+def add_step_options(parser: argparse.ArgumentParser) -> None:
+    """What `make_step` reads of the command line."""
     parser.add_argument("--tokens", type=int, default=40_000)
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--ratio", default="1:1")
@@ -322,6 +321,12 @@ def main(argv: list[str] | None = None) -> None:
         "--kernels", action="store_true", help="convolution, scan and norm of Mamba layers as Triton kernels"
     )
     parser.add_argument("--tiny", action="store_true", help="a model of four thin layers")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of steps, both ways together")
+    add_step_options(parser)
     parser.add_argument(
         "--plain", action=argparse.BooleanOptionalAction, default=True, help="measure the plain loop too"
     )
