@@ -96,9 +96,17 @@ def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, 
         name: round(float((ended[name] - value).norm() / value.norm().clamp(min=1e-12)), 4)
         for name, value in began.items()
     }
-    records = [{name: value for name, value in asdict(origin).items() if value not in (None, "")} for origin in origins]
+    records = [
+        {
+            name: value
+            for name, value in asdict(origin).items()
+            if value not in (None, "") and (name, value) != ("source", origin.tensor)
+        }
+        for origin in origins
+    ]
     return {
-        "note": "origin of the tensor at the start of distillation, which then trained all of them; moved: relative change",
+        "note": "origin of the tensor at the start of distillation, which then trained all of them; without a source it is the "
+        "teacher's of the same name; moved: relative change",
         "tensors": [{**record, "moved": moved[record["tensor"]]} for record in records],
     }
 
