@@ -1,7 +1,7 @@
 """Speed of distillation: this package's step beside a plain loop on transformers' modules, in the same run.
 
     python benchmarks/distill_speed.py [--seconds 60] [--tokens 40000] [--length 512] [--ratio 1:1] [--device cuda]
-        [--no-compile] [--no-cuda-graph] [--kernels] [--tiny] [--out docs/results/distill_speed.json]
+        [--no-compile] [--no-cuda-graph] [--kernels] [--residual bf16] [--tiny] [--out docs/results/distill_speed.json]
 
 Sizes are those of CosyVoice 2 (24 layers of 896, 14 heads on 2), weights and tokens random. Both ways learn with the same three
 losses (cross entropy, skew KL, squared error of the last hidden states) from the same teacher shape, with Adam, bfloat16
@@ -167,7 +167,9 @@ def make_step(
     if half == "bf16":
         halve_matrices(teacher)
     optimiser = Optimiser(student, OptimizerSettings(lr=LR))
-    objective = Objective(student, teacher, LOSSES, precision=half, chunk=args.loss_chunk, compiled=args.compile)
+    objective = Objective(
+        student, teacher, LOSSES, precision=half, residual=args.residual, chunk=args.loss_chunk, compiled=args.compile
+    )
     student.model.checkpointing = args.gradient_checkpointing
     if args.kernels:
         use_kernels(student, device)
@@ -313,6 +315,7 @@ def add_step_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ratio", default="1:1")
     parser.add_argument("--device")
     parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
+    parser.add_argument("--residual", choices=("bf16", "float32"), default="float32")
     parser.add_argument("--loss-chunk", type=int, default=8192)
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)

@@ -83,3 +83,17 @@ def test_ids_that_never_come_change_nothing(models, batch, direction, alpha):
         results.append((loss, *torch.autograd.grad(loss, learning)))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_sums_between_layers_in_half_precision(models, batch):
+    student, teacher = models
+    kinds = []
+    student.model.layers[1].register_forward_pre_hook(lambda _, args: kinds.append(args[0].dtype))
+    config, gradients, losses = DistillLossConfig(), [], []
+    for residual in ("float32", "bf16"):
+        loss = Objective(student, teacher, config, precision="bf16", residual=residual)(*batch).total
+        gradients.append(torch.autograd.grad(loss, student.llm_decoder.weight)[0])
+        losses.append(loss.detach())
+    assert kinds == [torch.float32, torch.bfloat16]
+    torch.testing.assert_close(*losses, rtol=0.02, atol=0)
+    assert (gradients[1] - gradients[0]).norm() < 0.05 * gradients[0].norm()

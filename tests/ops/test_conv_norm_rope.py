@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mamtra.ops.conv import causal_conv1d, causal_conv1d_silu, causal_conv1d_step, identity_conv_weight
-from mamtra.ops.linear import aligned_linear
+from mamtra.ops.linear import aligned_linear, joint_linear
 from mamtra.ops.norms import gated_rms_norm, rms_floor, rms_norm, rms_rows
 from mamtra.ops.rope import Llama3Scaling, apply_rope, rope_frequencies, rope_table
 
@@ -58,7 +59,8 @@ def test_conv_steps():
 def test_conv_with_silu_and_its_gradients(batch, length, channels, taps):
     args = [randn(batch, length, channels), randn(channels, taps, seed=1), randn(channels, seed=2)]
     args = [t.double().requires_grad_() for t in args]
-    fused, plain = causal_conv1d_silu(*args), F.silu(causal_conv1d(*args)[0])
+    sizes = channels // 2, channels - channels // 2
+    fused, plain = torch.cat(causal_conv1d_silu(*args, sizes), -1), F.silu(causal_conv1d(*args)[0])
     torch.testing.assert_close(fused, plain)
     weights = randn(batch, length, channels, seed=3)
     for mine, expected in zip(*(torch.autograd.grad(y, args, weights.double()) for y in (fused, plain)), strict=True):
@@ -68,7 +70,7 @@ def test_conv_with_silu_and_its_gradients(batch, length, channels, taps):
 def test_conv_with_silu_in_half_precision():
     x = randn(2, 30, 5).bfloat16().requires_grad_()
     w, b = randn(5, 4, seed=1).requires_grad_(), randn(5, seed=2).requires_grad_()
-    y, expected = causal_conv1d_silu(x, w, b), F.silu(causal_conv1d(x.float(), w, b)[0])
+    (y,), expected = causal_conv1d_silu(x, w, b, (5,)), F.silu(causal_conv1d(x.float(), w, b)[0])
     assert y.dtype == torch.bfloat16
     torch.testing.assert_close(y.float(), expected, rtol=0.01, atol=0.01)
     found = torch.autograd.grad(y.float().square().sum(), (x, w, b))
@@ -143,3 +145,10 @@ def test_aligned_linear():
         assert y.shape[-1] == 8 and not y[..., 7:].any()
     assert (aligned_linear(x, w, b, multiple=4, behind=-9.0)[..., 7:] == -9).all()
     assert aligned_linear(x, w[:4], multiple=4).shape[-1] == 4
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_joint_linear(bias):
+    maps, x = [torch.nn.Linear(6, width, bias=bias) for width in (5, 2, 1)], randn(3, 4, 6)
+    for mine, m in zip(joint_linear(x, maps), maps, strict=True):
+        torch.testing.assert_close(mine, m(x))

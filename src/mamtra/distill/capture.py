@@ -80,12 +80,14 @@ def use_kernels(model: SpeechLM, device: torch.device) -> None:
     """Have the mixers learn with their Triton kernels.
 
     Raises:
-        MamTraError: there is no Triton, or no graphics card, or heads are of other sizes.
+        MamTraError: there is no Triton, or no graphics card, or heads or convolutions are of other sizes.
     """
     if device.type != "cuda" or find_spec("triton") is None:
         raise MamTraError("run.kernels needs a CUDA device and Triton; set it to false.")
     if model.config.head_dim not in (16, 32, 64):
         raise MamTraError("run.kernels needs heads of 16, 32 or 64 channels; set it to false.")
+    if model.config.mamba_conv_kernel > 4:
+        raise MamTraError("run.kernels needs convolutions of at most 4 taps; set it to false.")
     for module in model.modules():
         if isinstance(module, MambaMixer):
             module.kernels = True

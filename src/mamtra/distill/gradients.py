@@ -53,7 +53,8 @@ class Gradients:
         run, losses, device = config.run, config.losses, optimiser.gradient.device
         self._optimiser, self._cache, self._tokens = optimiser, cache, config.batch.tokens
         options = {
-            "precision": run.precision, "chunk": run.loss_chunk, "compiled": run.compile, "placement": placement,
+            "precision": run.precision, "residual": run.residual, "chunk": run.loss_chunk, "compiled": run.compile,
+            "placement": placement,
         }  # fmt: skip
         self._objective = Objective(student, teacher, losses, **options)
         self._policy = Objective(student, teacher, losses.model_copy(update={"ce_weight": 0.0}), **options)

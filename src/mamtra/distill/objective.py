@@ -29,6 +29,7 @@ class Objective:
         teacher: without gradients; None where the losses need none.
         losses: weights and choices.
         precision: ``bf16`` computes matrix products in bfloat16.
+        residual: ``bf16`` keeps the sums between layers in bfloat16, of both models.
         chunk: positions whose logits are in memory at a time.
         compiled: compile the losses; they pass over the logits dozens of times otherwise.
         placement: of both models, where they are split between processes.
@@ -41,12 +42,14 @@ class Objective:
         losses: DistillLossConfig,
         *,
         precision: str = "float32",
+        residual: str = "float32",
         chunk: int = 8192,
         compiled: bool = False,
         placement: Placement | None = None,
     ) -> None:
         self.student, self.teacher, self.losses, self.chunk = student, teacher, losses, chunk
         self.half, self._placement = precision == "bf16", placement
+        self._half_residual = residual == "bf16"
         self._sums = torch.compile(self._chunk_sums, dynamic=False) if compiled else self._chunk_sums
         self._mse = torch.compile(embedding_mse, dynamic=False) if compiled else embedding_mse
 
@@ -86,7 +89,7 @@ class Objective:
         """Hidden states after the final norm, and the tensors that L_emb compares."""
         embedded = lm.embed(kind, ids)
         outputs: list[Tensor] | None = [] if self.losses.emb_target == "all_hidden" else None
-        hidden = lm(embedded, collect=outputs)
+        hidden = lm(embedded.bfloat16() if self._half_residual else embedded, collect=outputs)
         if outputs is not None:
             return hidden, outputs
         return hidden, [hidden if self.losses.emb_target == "last_hidden" else embedded]

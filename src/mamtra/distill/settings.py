@@ -167,6 +167,7 @@ class RunSettings(Strict):
         device: cpu, cuda, cuda:N; chosen when left out. Processes of torchrun take one GPU each.
         parallel: what several processes have of the weights: ``ddp`` all of them, ``fsdp`` a part each (FSDP2).
         precision: ``bf16`` computes matrix products in bfloat16 over float32 weights.
+        residual: of the sums between layers; ``bf16``, for bf16 precision, halves what passes between products.
         compile: compile the layers with torch.compile.
         cuda_graph: capture steps as CUDA graphs, one for each bucket; thin models train many times faster.
         kernels: learn with convolution, scan and norm of Mamba layers as Triton kernels; CUDA devices only.
@@ -187,6 +188,7 @@ class RunSettings(Strict):
     device: str | None = None
     parallel: Literal["ddp", "fsdp"] = "ddp"
     precision: Literal["float32", "bf16"] = "bf16"
+    residual: Literal["float32", "bf16"] = "float32"
     compile: bool = False
     cuda_graph: bool = False
     kernels: bool = False
@@ -203,4 +205,6 @@ class RunSettings(Strict):
     def _has_an_end(self) -> RunSettings:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give one of steps and epochs")
+        if self.residual == "bf16" and self.precision != "bf16":
+            raise ValueError("residual: bf16 needs precision: bf16")
         return self

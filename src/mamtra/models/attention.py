@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mamtra.models.config import BackboneConfig
 from mamtra.models.state import AttentionState, DecodeState
+from mamtra.ops.linear import joint_linear
 from mamtra.ops.rope import apply_rope, rope_table
 
 
@@ -74,7 +75,10 @@ class Attention(nn.Module):
 
     def forward(self, hidden: Tensor, span: Span, state: AttentionState | None = None) -> Tensor:
         """Mix (B, L, hidden_size) along L; keys and values are written to ``state`` where there is one."""
-        q, k, v = (self._heads(proj(hidden)) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        maps = self.q_proj, self.k_proj, self.v_proj
+        # adapters in the place of a map do more than multiply; elsewhere a product costs more than reading its input
+        joint = state is None and hidden.device.type == "cuda" and all(type(m) is nn.Linear for m in maps)
+        q, k, v = map(self._heads, joint_linear(hidden, maps) if joint else [m(hidden) for m in maps])
         q, k = apply_rope(q, span.cos, span.sin), apply_rope(k, span.cos, span.sin)
         if state is not None:
             k, v = state.append(k, v, span)

@@ -76,14 +76,14 @@ class MambaMixer(nn.Module):
             xbc = xbc.masked_fill(padding, 0)  # as a sequence that begins behind it sees what was before
         taps, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
         if learning and not self.discrete:
-            conv = causal_conv1d_silu(xbc, taps, bias, kernel=kernels)
+            parts = causal_conv1d_silu(xbc, taps, bias, self.conv_sizes, kernel=kernels)
         else:
             past = None if state is None else state.conv
             conv, conv_state = causal_conv1d(xbc, taps, bias, past, span.lengths)
-            conv = conv if self.discrete else F.silu(conv)
-        if padding is not None:
-            conv = conv.masked_fill(padding, 0)  # the convolution has a bias; nothing of it may enter the memory
-        x, B, C = conv.to(z.dtype).split(self.conv_sizes, -1)
+            parts = (conv if self.discrete else F.silu(conv)).split(self.conv_sizes, -1)
+        if padding is not None:  # the convolution has a bias; nothing of it may enter the memory
+            parts = [part.masked_fill(padding, 0) for part in parts]
+        x, B, C = (part.to(z.dtype) for part in parts)
         x, dt = self._heads(x), F.softplus(dt.float() + self.dt_bias.float())
         if self.discrete:
             x = repeat_heads(x, dt.shape[-1])

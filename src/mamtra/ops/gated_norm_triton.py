@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-ROWS = 32
+ROWS = 16
 
 
 def gated_rms_norm_triton(y: Tensor, z: Tensor, weight: Tensor, eps: float, head_dim: int) -> Tensor:
