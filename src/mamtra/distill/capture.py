@@ -13,7 +13,6 @@ import torch._dynamo
 from torch import Tensor
 
 from mamtra.errors import MamTraError
-from mamtra.models.mamba import MambaMixer
 from mamtra.models.speech_lm import SpeechLM
 
 _VARIANTS = 512
@@ -77,7 +76,7 @@ def compile_layers(*models: SpeechLM) -> None:
 
 
 def use_kernels(model: SpeechLM, device: torch.device) -> None:
-    """Have the mixers learn with their Triton kernels.
+    """Have the layers learn with their Triton kernels.
 
     Raises:
         MamTraError: there is no Triton, or no graphics card, or heads or convolutions are of other sizes.
@@ -88,6 +87,7 @@ def use_kernels(model: SpeechLM, device: torch.device) -> None:
         raise MamTraError("run.kernels needs heads of 16, 32 or 64 channels; set it to false.")
     if model.config.mamba_conv_kernel > 4:
         raise MamTraError("run.kernels needs convolutions of at most 4 taps; set it to false.")
-    for module in model.modules():
-        if isinstance(module, MambaMixer):
-            module.kernels = True
+    if model.config.hidden_size % 8 or model.config.intermediate_size % 8:
+        raise MamTraError("run.kernels needs layers whose widths are multiples of 8; set it to false.")
+    for layer in model.model.layers:
+        layer.mixer.kernels = layer.mlp.kernels = True

@@ -61,10 +61,15 @@ class Span:
 
 
 class Attention(nn.Module):
-    """Token mixer of kind ``"full_attention"``; parameters ``{q,k,v,o}_proj`` as in Qwen2."""
+    """Token mixer of kind ``"full_attention"``; parameters ``{q,k,v,o}_proj`` as in Qwen2.
+
+    Attributes:
+        kernels: learn with rotary positions as a Triton kernel, for which there must be a graphics card.
+    """
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
+        self.kernels = False
         self.head_dim = config.head_dim
         self.groups = config.num_key_value_heads
         self.repeats = config.num_attention_heads // config.num_key_value_heads
@@ -75,11 +80,7 @@ class Attention(nn.Module):
 
     def forward(self, hidden: Tensor, span: Span, state: AttentionState | None = None) -> Tensor:
         """Mix (B, L, hidden_size) along L; keys and values are written to ``state`` where there is one."""
-        maps = self.q_proj, self.k_proj, self.v_proj
-        # adapters in the place of a map do more than multiply; elsewhere a product costs more than reading its input
-        joint = state is None and hidden.device.type == "cuda" and all(type(m) is nn.Linear for m in maps)
-        q, k, v = map(self._heads, joint_linear(hidden, maps) if joint else [m(hidden) for m in maps])
-        q, k = apply_rope(q, span.cos, span.sin), apply_rope(k, span.cos, span.sin)
+        q, k, v = self._project(hidden, span, joint=state is None and hidden.device.type == "cuda")
         if state is not None:
             k, v = state.append(k, v, span)
         shared = state is None and _shares_keys(q, span.mask)
@@ -87,6 +88,23 @@ class Attention(nn.Module):
             k, v = self._repeat(k), self._repeat(v)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=span.mask, is_causal=span.mask is None, enable_gqa=shared)
         return self.o_proj(y.transpose(1, 2).flatten(2))
+
+    def _project(self, hidden: Tensor, span: Span, *, joint: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys at their positions, and values, (B, heads, L, head_dim)."""
+        maps = self.q_proj, self.k_proj, self.v_proj
+        if not joint or any(type(m) is not nn.Linear for m in maps):  # adapters in place of a map do more than multiply
+            q, k, v = (self._heads(m(hidden)) for m in maps)
+        else:
+            together = joint_linear(hidden, maps)
+            if self.kernels and torch.is_grad_enabled():
+                # there is no Triton without a graphics card
+                from mamtra.ops.rope_triton import rope_triton
+
+                heads = self.groups * self.repeats, self.groups
+                q, k, v = rope_triton(together, span.cos, span.sin, *heads)
+                return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+            q, k, v = (self._heads(part) for part in together.split([m.out_features for m in maps], -1))
+        return apply_rope(q, span.cos, span.sin), apply_rope(k, span.cos, span.sin), v
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)

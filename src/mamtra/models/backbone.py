@@ -28,16 +28,27 @@ class RMSNorm(nn.Module):
 
 
 class MLP(nn.Module):
-    """Gated feed-forward: ``down(silu(gate(x)) * up(x))``."""
+    """Gated feed-forward: ``down(silu(gate(x)) * up(x))``.
+
+    Attributes:
+        kernels: under autocast, compute the gated half as one Triton product, for which there must be a graphics card.
+    """
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
+        self.kernels = False
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., hidden_size) to the same shape."""
+        if self.kernels and torch.is_autocast_enabled(x.device.type):
+            # there is no Triton without a graphics card
+            from mamtra.ops.gated_linear_triton import gated_linear_triton
+
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+            return self.down_proj(gated_linear_triton(x, self.gate_proj.weight, self.up_proj.weight))
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 

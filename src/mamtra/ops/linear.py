@@ -33,7 +33,7 @@ def aligned_linear(
     return F.linear(x, weight, bias)
 
 
-def joint_linear(x: Tensor, maps: Sequence[nn.Linear]) -> tuple[Tensor, ...]:
+def joint_linear(x: Tensor, maps: Sequence[nn.Linear]) -> Tensor:
     """Several maps of one input as one product, which reads the input once, as the backward pass writes its gradient once.
 
     Args:
@@ -41,7 +41,7 @@ def joint_linear(x: Tensor, maps: Sequence[nn.Linear]) -> tuple[Tensor, ...]:
         maps: with biases, or all without.
 
     Returns:
-        (..., out) of each map.
+        (..., out) of the maps behind one another.
     """
     bias = None if maps[0].bias is None else torch.cat([m.bias for m in maps])
-    return F.linear(x, torch.cat([m.weight for m in maps]), bias).split([m.out_features for m in maps], -1)
+    return F.linear(x, torch.cat([m.weight for m in maps]), bias)

@@ -1,0 +1,142 @@
+"""The first half of a gated feed-forward layer, ``silu(gate(x)) * up(x)``, as one Triton product, for training on graphics cards.
+
+Rows of both matrices take turns in one, so that a thread of the product has both of a pair in its registers at the end: what the
+SiLU needs is not written out and read again between the product and it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+TILE = {"BM": 128, "BN": 128, "BK": 64, "BAND": 8}
+"""A program computes BM rows of BN pairs at a time, BK inputs after BK; BAND rows of tiles share what they read."""
+LAUNCH = {"num_warps": 8, "num_stages": 3}
+ELEMENTS = 2048
+
+
+def gated_linear_triton(x: Tensor, gate: Tensor, up: Tensor) -> Tensor:
+    """``silu(x @ gate.T) * (x @ up.T)``.
+
+    Args:
+        x: (..., in), a multiple of 8, float16 or bfloat16.
+        gate: (out, in) of any dtype, a multiple of 8.
+        up: (out, in).
+
+    Returns:
+        (..., out) in the dtype of ``x``.
+    """
+    weight = torch.stack((gate.to(x.dtype), up.to(x.dtype)), 1).flatten(0, 1)
+    flat = x.flatten(0, -2)
+    if torch.is_grad_enabled():
+        made, _ = _gated_linear(flat, weight)
+    else:
+        made = _gated_linear_alone(flat, weight)
+    return made.unflatten(0, x.shape[:-1])
+
+
+@torch.library.custom_op("mamtra::gated_linear", mutates_args=())
+def _gated_linear(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """What is asked for, (rows, out), and the pairs before the SiLU, (rows, 2 * out)."""
+    made, pairs = _empty(x, weight)
+    _launch(x, weight, made, pairs)
+    return made, pairs
+
+
+@_gated_linear.register_fake
+def _empty(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape[0], weight.shape[0] // 2), x.new_empty(x.shape[0], weight.shape[0])
+
+
+@torch.library.custom_op("mamtra::gated_linear_alone", mutates_args=())
+def _gated_linear_alone(x: Tensor, weight: Tensor) -> Tensor:
+    made = _empty_alone(x, weight)
+    _launch(x, weight, made, None)
+    return made
+
+
+@_gated_linear_alone.register_fake
+def _empty_alone(x: Tensor, weight: Tensor) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0] // 2)
+
+
+def _launch(x: Tensor, weight: Tensor, made: Tensor, pairs: Tensor | None) -> None:
+    rows, outputs = made.shape
+    tiles = -(-rows // TILE["BM"]), -(-outputs // TILE["BN"])
+    programs = min(tiles[0] * tiles[1], _processors(x.device))
+    tile = {**TILE, "PROGRAMS": programs, "KEEP": pairs is not None}
+    bm, bn, bk = TILE["BM"], TILE["BN"], TILE["BK"]
+    kept = made if pairs is None else pairs
+    _product_kernel[(programs,)](
+        TensorDescriptor.from_tensor(x.contiguous(), [bm, bk]),
+        TensorDescriptor.from_tensor(weight.contiguous(), [2 * bn, bk]),
+        TensorDescriptor.from_tensor(made, [bm, bn]),
+        TensorDescriptor.from_tensor(kept, [bm, bn if pairs is None else 2 * bn]),
+        *tiles, -(-x.shape[1] // bk), **tile, **LAUNCH,
+    )  # fmt: skip
+
+
+def _processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 4
+
+
+@torch.library.custom_op("mamtra::gated_linear_backward", mutates_args=())
+def _in_pairs(grad: Tensor, pairs: Tensor) -> Tensor:
+    """Gradient of the pairs."""
+    found, count = torch.empty_like(pairs), grad.numel()
+    _backward_kernel[(-(-count // ELEMENTS),)](grad.contiguous(), pairs, found, count, E=ELEMENTS)
+    return found
+
+
+@_in_pairs.register_fake
+def _empty_pairs(grad: Tensor, pairs: Tensor) -> Tensor:
+    return torch.empty_like(pairs)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[1])
+
+
+def _differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    x, weight, pairs = ctx.saved_tensors
+    in_pairs = _in_pairs(grad, pairs)
+    return in_pairs @ weight, in_pairs.t() @ x
+
+
+_gated_linear.register_autograd(_differentiate, setup_context=_keep)
+
+
+@triton.jit
+def _product_kernel(
+    x_at, weight_at, made_at, pairs_at, rows, columns, steps,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BAND: tl.constexpr, PROGRAMS: tl.constexpr, KEEP: tl.constexpr,
+):  # fmt: skip
+    for tile in tl.range(tl.program_id(0), rows * columns, PROGRAMS, flatten=True):
+        # tiles of a band of rows follow one another, column by column: what they read is still in the cache
+        first = tile // (BAND * columns) * BAND
+        band = min(rows - first, BAND)
+        within = tile % (BAND * columns)
+        m, n = (first + within % band) * BM, within // band * BN
+        pairs = tl.zeros([BM, 2 * BN], tl.float32)
+        for k in range(steps):
+            pairs = tl.dot(x_at.load([m, k * BK]), weight_at.load([2 * n, k * BK]).T, pairs)
+        if KEEP:
+            pairs_at.store([m, 2 * n], pairs.to(pairs_at.dtype))
+        gate, up = tl.split(tl.reshape(pairs, [BM, BN, 2]))
+        made_at.store([m, n], (gate / (1 + tl.exp(-gate)) * up).to(made_at.dtype))
+
+
+@triton.jit
+def _backward_kernel(grad_at, pairs_at, found_at, count, E: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * E
+    i, j = at + tl.arange(0, E), 2 * at + tl.arange(0, 2 * E)
+    grad = tl.load(grad_at + i, i < count, 0.0).to(tl.float32)
+    gate, up = tl.split(tl.reshape(tl.load(pairs_at + j, j < 2 * count, 0.0).to(tl.float32), [E, 2]))
+    share = 1 / (1 + tl.exp(-gate))
+    found = tl.join(grad * up * share * (1 + gate * (1 - share)), grad * gate * share)
+    tl.store(found_at + j, tl.reshape(found, [2 * E]).to(found_at.dtype.element_ty), j < 2 * count)
