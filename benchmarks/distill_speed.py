@@ -172,7 +172,8 @@ def make_step(
     )
     student.model.checkpointing = args.gradient_checkpointing
     if args.kernels:
-        use_kernels(student, device)
+        for lm in (student, teacher):
+            use_kernels(lm, device)
     if args.compile:
         compile_layers(student, teacher)
     total = torch.zeros((), device=device)

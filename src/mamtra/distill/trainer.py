@@ -121,10 +121,12 @@ class Trainer:
         self._before = config.alignment.matrix_steps + config.alignment.hidden_steps
         self.gradients = Gradients(config, self.student, self.teacher, self.optimiser, self.cache, self.placement)
         self.student.model.checkpointing = run.gradient_checkpointing
+        models = [lm for lm in (self.student, self.teacher) if lm is not None]
         if run.kernels:
-            use_kernels(self.student, self.processes.device)
+            for lm in models:
+                use_kernels(lm, self.processes.device)
         if run.compile:
-            compile_layers(*(lm for lm in (self.student, self.teacher) if lm is not None))
+            compile_layers(*models)
         proper = run.steps or max(1, round(run.epochs * len(self.feed.sampler.epoch(0)) / batch.accumulation))
         self.steps = self._before + proper
 
