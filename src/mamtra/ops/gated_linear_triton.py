@@ -1,7 +1,7 @@
 """The first half of a gated feed-forward layer, ``silu(gate(x)) * up(x)``, as one Triton product, for training on graphics cards.
 
 Rows of both matrices take turns in one, so that a thread of the product has both of a pair in its registers at the end: what the
-SiLU needs is not written out and read again between the product and it.
+SiLU needs is not read again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 TILE = {"BM": 128, "BN": 128, "BK": 64, "BAND": 8}
 """A program computes BM rows of BN pairs at a time, BK inputs after BK; BAND rows of tiles share what they read."""
 LAUNCH = {"num_warps": 8, "num_stages": 3}
-ELEMENTS = 2048
+ELEMENTS = 1024
 
 
 def gated_linear_triton(x: Tensor, gate: Tensor, up: Tensor) -> Tensor:
@@ -34,29 +34,30 @@ def gated_linear_triton(x: Tensor, gate: Tensor, up: Tensor) -> Tensor:
     weight = torch.stack((gate.to(x.dtype), up.to(x.dtype)), 1).flatten(0, 1)
     flat = x.flatten(0, -2)
     if torch.is_grad_enabled():
-        made, _ = _gated_linear(flat, weight)
+        made = _gated_linear(flat, weight)[0]
     else:
         made = _gated_linear_alone(flat, weight)
     return made.unflatten(0, x.shape[:-1])
 
 
 @torch.library.custom_op("mamtra::gated_linear", mutates_args=())
-def _gated_linear(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """What is asked for, (rows, out), and the pairs before the SiLU, (rows, 2 * out)."""
-    made, pairs = _empty(x, weight)
-    _launch(x, weight, made, pairs)
-    return made, pairs
+def _gated_linear(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What is asked for, and both factors before the SiLU, each (rows, out)."""
+    made, gate, up = _empty(x, weight)
+    _launch(x, weight, made, gate, up)
+    return made, gate, up
 
 
 @_gated_linear.register_fake
-def _empty(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape[0], weight.shape[0] // 2), x.new_empty(x.shape[0], weight.shape[0])
+def _empty(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    made, gate, up = (_empty_alone(x, weight) for _ in range(3))
+    return made, gate, up
 
 
 @torch.library.custom_op("mamtra::gated_linear_alone", mutates_args=())
 def _gated_linear_alone(x: Tensor, weight: Tensor) -> Tensor:
     made = _empty_alone(x, weight)
-    _launch(x, weight, made, None)
+    _launch(x, weight, made)
     return made
 
 
@@ -65,19 +66,16 @@ def _empty_alone(x: Tensor, weight: Tensor) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0] // 2)
 
 
-def _launch(x: Tensor, weight: Tensor, made: Tensor, pairs: Tensor | None) -> None:
-    rows, outputs = made.shape
-    tiles = -(-rows // TILE["BM"]), -(-outputs // TILE["BN"])
+def _launch(x: Tensor, weight: Tensor, made: Tensor, *factors: Tensor) -> None:
+    tiles = -(-made.shape[0] // TILE["BM"]), -(-made.shape[1] // TILE["BN"])
     programs = min(tiles[0] * tiles[1], _processors(x.device))
-    tile = {**TILE, "PROGRAMS": programs, "KEEP": pairs is not None}
+    tile = {**TILE, "PROGRAMS": programs, "KEEP": bool(factors)}
     bm, bn, bk = TILE["BM"], TILE["BN"], TILE["BK"]
-    kept = made if pairs is None else pairs
+    outputs = [TensorDescriptor.from_tensor(t, [bm, bn]) for t in (made, *(factors or (made, made)))]
     _product_kernel[(programs,)](
         TensorDescriptor.from_tensor(x.contiguous(), [bm, bk]),
         TensorDescriptor.from_tensor(weight.contiguous(), [2 * bn, bk]),
-        TensorDescriptor.from_tensor(made, [bm, bn]),
-        TensorDescriptor.from_tensor(kept, [bm, bn if pairs is None else 2 * bn]),
-        *tiles, -(-x.shape[1] // bk), **tile, **LAUNCH,
+        *outputs, *tiles, -(-x.shape[1] // bk), **tile, **LAUNCH,
     )  # fmt: skip
 
 
@@ -86,25 +84,25 @@ def _processors(device: torch.device) -> int:
 
 
 @torch.library.custom_op("mamtra::gated_linear_backward", mutates_args=())
-def _in_pairs(grad: Tensor, pairs: Tensor) -> Tensor:
-    """Gradient of the pairs."""
-    found, count = torch.empty_like(pairs), grad.numel()
-    _backward_kernel[(-(-count // ELEMENTS),)](grad.contiguous(), pairs, found, count, E=ELEMENTS)
+def _in_pairs(grad: Tensor, gate: Tensor, up: Tensor) -> Tensor:
+    """Gradients of both factors, which take turns, (rows, 2 * out)."""
+    found, count = _empty_pairs(grad, gate, up), grad.numel()
+    _backward_kernel[(-(-count // ELEMENTS),)](grad.contiguous(), gate, up, found, count, E=ELEMENTS)
     return found
 
 
 @_in_pairs.register_fake
-def _empty_pairs(grad: Tensor, pairs: Tensor) -> Tensor:
-    return torch.empty_like(pairs)
+def _empty_pairs(grad: Tensor, gate: Tensor, up: Tensor) -> Tensor:
+    return gate.new_empty(gate.shape[0], 2 * gate.shape[1])
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs, output[1])
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, *output[1:])
 
 
-def _differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-    x, weight, pairs = ctx.saved_tensors
-    in_pairs = _in_pairs(grad, pairs)
+def _differentiate(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+    x, weight, gate, up = ctx.saved_tensors
+    in_pairs = _in_pairs(grad, gate, up)
     return in_pairs @ weight, in_pairs.t() @ x
 
 
@@ -113,7 +111,7 @@ _gated_linear.register_autograd(_differentiate, setup_context=_keep)
 
 @triton.jit
 def _product_kernel(
-    x_at, weight_at, made_at, pairs_at, rows, columns, steps,
+    x_at, weight_at, made_at, gate_at, up_at, rows, columns, steps,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BAND: tl.constexpr, PROGRAMS: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
     for tile in tl.range(tl.program_id(0), rows * columns, PROGRAMS, flatten=True):
@@ -125,18 +123,20 @@ def _product_kernel(
         pairs = tl.zeros([BM, 2 * BN], tl.float32)
         for k in range(steps):
             pairs = tl.dot(x_at.load([m, k * BK]), weight_at.load([2 * n, k * BK]).T, pairs)
-        if KEEP:
-            pairs_at.store([m, 2 * n], pairs.to(pairs_at.dtype))
         gate, up = tl.split(tl.reshape(pairs, [BM, BN, 2]))
+        if KEEP:
+            gate_at.store([m, n], gate.to(gate_at.dtype))
+            up_at.store([m, n], up.to(up_at.dtype))
         made_at.store([m, n], (gate / (1 + tl.exp(-gate)) * up).to(made_at.dtype))
 
 
 @triton.jit
-def _backward_kernel(grad_at, pairs_at, found_at, count, E: tl.constexpr):
+def _backward_kernel(grad_at, gate_at, up_at, found_at, count, E: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * E
     i, j = at + tl.arange(0, E), 2 * at + tl.arange(0, 2 * E)
     grad = tl.load(grad_at + i, i < count, 0.0).to(tl.float32)
-    gate, up = tl.split(tl.reshape(tl.load(pairs_at + j, j < 2 * count, 0.0).to(tl.float32), [E, 2]))
+    gate = tl.load(gate_at + i, i < count, 0.0).to(tl.float32)
+    up = tl.load(up_at + i, i < count, 0.0).to(tl.float32)
     share = 1 / (1 + tl.exp(-gate))
     found = tl.join(grad * up * share * (1 + gate * (1 - share)), grad * gate * share)
     tl.store(found_at + j, tl.reshape(found, [2 * E]).to(found_at.dtype.element_ty), j < 2 * count)
