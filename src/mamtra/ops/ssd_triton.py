@@ -107,14 +107,17 @@ def _forward_kernel(
     shared, own = row * length * groups + group, row * length * heads + head  # of the first position
     state = tl.zeros([P, N], tl.float32)
     causal = t[:, None] >= t[None, :]
+    dt_at += row * db + head
+    next_dt = tl.load(dt_at + t * dl, t < length, 0.0)
     for c in range(chunks):
         i = c * T + t
         valid = i < length
         x = tl.load(x_at + shared * P + i[:, None] * (groups * P) + p[None, :], valid[:, None], 0.0)
         B = tl.load(B_at + shared * N + i[:, None] * (groups * N) + n[None, :], valid[:, None], 0.0)
         C = tl.load(C_at + own * N + i[:, None] * (heads * N) + n[None, :], valid[:, None], 0.0)
-        raw = tl.load(dt_at + row * db + head + i * dl, valid, 0.0).to(tl.float32) + bias
-        dt = tl.where(valid, _softplus(raw), 0.0)
+        dt = tl.where(valid, _softplus(next_dt.to(tl.float32) + bias), 0.0)
+        # two bytes are too few for the copies ahead of use that the compiler makes of the others
+        next_dt = tl.load(dt_at + (i + T) * dl, i + T < length, 0.0)
         s = tl.cumsum(dt * decay_rate, 0)
         total = tl.sum(dt * decay_rate, 0)
         held = state.to(kind)
