@@ -44,7 +44,8 @@ class MambaMixer(nn.Module):
     attention of MamTra's Eq. 4 itself. It keeps the norm and the parameters of ``"mamba2"``.
 
     Attributes:
-        kernels: learn with convolution, scan and norm as Triton kernels, for which there must be a graphics card.
+        kernels: learn with `mamtra.ops.mixer_triton`, for which there must be a graphics card; the form ``"discrete"`` and
+            left-padded rows do without.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -69,14 +70,16 @@ class MambaMixer(nn.Module):
     def forward(self, hidden: Tensor, span: Span, state: MambaState | None = None) -> Tensor:
         """Mix (B, L, hidden_size) along L; ``state`` is read and moved on where there is one."""
         learning = state is None and torch.is_grad_enabled()
-        kernels = self.kernels and learning
-        z, xbc, dt = self._project(hidden, aligned=learning and hidden.device.type == "cuda")
+        projected = self._project(hidden, aligned=learning and hidden.device.type == "cuda")
+        if self.kernels and learning and not self.discrete and span.valid is None:
+            return self.out_proj(self._mix_by_kernels(projected))
+        z, xbc, dt = projected[..., : sum(self.in_sizes)].split(self.in_sizes, -1)
         padding = None if span.valid is None else ~span.valid[..., None]
         if padding is not None:
             xbc = xbc.masked_fill(padding, 0)  # as a sequence that begins behind it sees what was before
         taps, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
         if learning and not self.discrete:
-            parts = causal_conv1d_silu(xbc, taps, bias, self.conv_sizes, kernel=kernels)
+            parts = causal_conv1d_silu(xbc, taps, bias, self.conv_sizes)
         else:
             past = None if state is None else state.conv
             conv, conv_state = causal_conv1d(xbc, taps, bias, past, span.lengths)
@@ -98,23 +101,34 @@ class MambaMixer(nn.Module):
             None if state is None else state.ssm,
             lengths=span.lengths,
             chunk_size=self.chunk_size,
-            kernel=kernels and not self.discrete,
         )
         if self.discrete:
             y = (y + self.D[:, None] * x).to(x.dtype)
         if state is not None:
             state.conv.copy_(conv_state)
             state.ssm.copy_(ssm_state)
-        return self.out_proj(self._norm_by_kernel(y.flatten(2), z) if kernels else self.norm(y.flatten(2), z))
+        return self.out_proj(self.norm(y.flatten(2), z))
 
-    def _project(self, hidden: Tensor, *, aligned: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, hidden: Tensor, *, aligned: bool) -> Tensor:
+        """The rows of ``in_proj``, with anything behind them where they are to be aligned."""
         if not aligned or type(self.in_proj) is not nn.Linear:  # adapters in its place do more than multiply
-            return self.in_proj(hidden).split(self.in_sizes, -1)
-        projected = aligned_linear(hidden, self.in_proj.weight, self.in_proj.bias)
-        return projected.split((*self.in_sizes, projected.shape[-1] - sum(self.in_sizes)), -1)[:3]
+            return self.in_proj(hidden)
+        return aligned_linear(hidden, self.in_proj.weight, self.in_proj.bias)
 
-    def _norm_by_kernel(self, y: Tensor, z: Tensor) -> Tensor:
-        return gated_rms_norm(y, z, self.norm.weight, self.norm.eps, self.head_dim, kernel=True)
+    def _mix_by_kernels(self, projected: Tensor) -> Tensor:
+        from mamtra.ops.mixer_triton import mixer_triton  # there is no Triton without a graphics card
+
+        return mixer_triton(
+            projected,
+            self.conv1d.weight.squeeze(1),
+            self.conv1d.bias,
+            self.dt_bias,
+            self.A_log,
+            self.D,
+            self.norm.weight,
+            head_dim=self.head_dim,
+            eps=self.norm.eps,
+        )
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim))

@@ -69,9 +69,7 @@ def identity_conv_weight(channels: int, taps: int) -> Tensor:
     return F.pad(torch.ones(channels, 1), (taps - 1, 0))
 
 
-def causal_conv1d_silu(
-    x: Tensor, weight: Tensor, bias: Tensor, sizes: tuple[int, ...], *, kernel: bool = False
-) -> tuple[Tensor, ...]:
+def causal_conv1d_silu(x: Tensor, weight: Tensor, bias: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
     """``silu(causal_conv1d(x, weight, bias))`` of sequences seen whole, split into parts, cheap to train.
 
     Kept for the backward pass is ``x`` alone: derived step by step, the same would keep and move float32 tensors that are
@@ -82,16 +80,10 @@ def causal_conv1d_silu(
         weight: (C, K).
         bias: (C,).
         sizes: channels of each part, C together.
-        kernel: run `mamtra.ops.conv_triton`, for three parts.
 
     Returns:
         (B, L, size) for each size in the dtype of ``x``; sums and the SiLU are at least float32.
     """
-    if kernel:
-        # there is no Triton without a graphics card
-        from mamtra.ops.conv_triton import causal_conv1d_silu_triton
-
-        return causal_conv1d_silu_triton(x, weight, bias, sizes)
     return _ConvSilu.apply(x, weight, bias).split(sizes, -1)
 
 

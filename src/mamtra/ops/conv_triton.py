@@ -1,9 +1,8 @@
-"""Causal convolution with SiLU as one Triton kernel forward and one backward, for training on graphics cards."""
+"""Causal convolution with SiLU as one Triton kernel forward and one backward; `mamtra.ops.mixer_triton` starts them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import triton
@@ -11,75 +10,50 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS, CHANNELS = 32, 128
-"""A program computes so many channels of so many positions at a time."""
+"""A program forward computes so many channels of so many positions."""
+SEGMENTS, STEPS = 4, 32
+"""A program backward goes through so many neighbouring segments of a row at once, each of so many positions."""
 
 
-def causal_conv1d_silu_triton(
-    x: Tensor, weight: Tensor, bias: Tensor, sizes: tuple[int, int, int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`mamtra.ops.conv.causal_conv1d_silu` of at most four taps into three parts that a power of two from 16 on divides."""
-    return _conv_silu(x, weight, bias, list(sizes))
+def conv_silu(x: Tensor, weight: Tensor, bias: Tensor, parts: Sequence[Tensor]) -> None:
+    """`mamtra.ops.conv.causal_conv1d_silu`, written into three parts.
 
-
-@torch.library.custom_op("mamtra::conv_silu", mutates_args=())
-def _conv_silu(x: Tensor, weight: Tensor, bias: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    parts = _empty(x, weight, bias, sizes)
-    x, weight = _rows(x), weight.contiguous()
+    Args:
+        x: (batch, length, channels), values of one position side by side.
+        weight: (channels, K), contiguous, at most four taps.
+        bias: (channels,).
+        parts: (batch, length, size) each, contiguous, sizes a multiple of 16 and together the channels.
+    """
+    sizes = [part.shape[2] for part in parts]
     width, blocks = _block(sizes), -(-x.shape[1] // ROWS)
     _forward_kernel[(x.shape[0] * blocks, x.shape[2] // width)](
         x, weight, bias, *parts, x.shape[1], *x.stride()[:2], *sizes, K=weight.shape[1], T=ROWS, E=width
     )
-    return parts
 
 
-@_conv_silu.register_fake
-def _empty(x: Tensor, weight: Tensor, bias: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    first, second, third = (x.new_empty(*x.shape[:2], size) for size in sizes)
-    return first, second, third
+def conv_silu_backward(grads: Sequence[Tensor], x: Tensor, weight: Tensor, bias: Tensor, x_grad: Tensor) -> Tensor:
+    """Write the gradient of x.
 
+    Args:
+        grads: of the parts, contiguous: of the first two (batch, length, repeats, size), to be summed over the repeats,
+            and of the third (batch, length, size).
+        x: as in `conv_silu`.
+        weight: as in `conv_silu`.
+        bias: as in `conv_silu`.
+        x_grad: the shape of x, values of one position side by side.
 
-@torch.library.custom_op("mamtra::conv_silu_backward", mutates_args=())
-def _conv_silu_backward(
-    first: Tensor, second: Tensor, third: Tensor, x: Tensor, weight: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    grads = _empty_backward(first, second, third, x, weight, bias)
-    parts = [t.contiguous() for t in (first, second, third)]
-    x, weight = _rows(x), weight.contiguous()
-    sizes = [t.shape[2] for t in parts]
-    width, rows = _block(sizes), ROWS // 2
-    # gradients before the SiLU, rounded like x: every tap reads them again
-    inner = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    _backward_kernel[(x.shape[0], x.shape[2] // width)](
-        *parts, x, weight, bias, *grads, inner, x.shape[1], -(-x.shape[1] // rows), *x.stride()[:2], *sizes,
-        K=weight.shape[1], T=rows, E=width,
+    Returns:
+        (programs, channels, K + 1) float32, which together are the gradients of the weight and, behind it, of the bias.
+    """
+    batch, length, channels = x.shape
+    sizes, taps = [grad.shape[-1] for grad in grads], weight.shape[1]
+    width, blocks = _block(sizes), -(-length // (SEGMENTS * STEPS))
+    sums = torch.empty(batch * blocks, channels, taps + 1, dtype=torch.float32, device=x.device)
+    _backward_kernel[(batch * blocks * (channels // width),)](
+        *grads, x, weight, bias, x_grad, sums, length, blocks, *x.stride()[:2], *x_grad.stride()[:2], *sizes,
+        R=grads[0].shape[2], K=taps, S=SEGMENTS, T=STEPS, E=width,
     )  # fmt: skip
-    return grads
-
-
-@_conv_silu_backward.register_fake
-def _empty_backward(
-    first: Tensor, second: Tensor, third: Tensor, x: Tensor, weight: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of weight and bias for every row: their sums are left to the caller."""
-    per_row = [torch.empty(x.shape[0], *t.shape, dtype=torch.float32, device=x.device) for t in (weight, bias)]
-    return x.new_empty(x.shape), per_row[0], per_row[1]
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*inputs[:3])
-
-
-def _differentiate(ctx: Any, *parts: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, bias = ctx.saved_tensors
-    in_x, in_weight, in_bias = _conv_silu_backward(*parts, x, weight, bias)
-    return in_x, in_weight.sum(0).to(weight.dtype), in_bias.sum(0).to(bias.dtype), None
-
-
-_conv_silu.register_autograd(_differentiate, setup_context=_keep)
-
-
-def _rows(t: Tensor) -> Tensor:
-    return t if t.stride(-1) == 1 else t.contiguous()
+    return sums
 
 
 def _block(sizes: Sequence[int]) -> int:
@@ -94,15 +68,6 @@ def _block(sizes: Sequence[int]) -> int:
 def _at(t_at, i, e, stride, length):
     """Some channels at some positions, float32; zero outside of the row."""
     return tl.load(t_at + i[:, None] * stride + e[None, :], ((i >= 0) & (i < length))[:, None], 0.0).to(tl.float32)
-
-
-@triton.jit
-def _inner(x_at, weight_at, i, e, xl, bias, length, K: tl.constexpr):
-    """The convolution at some positions, float32."""
-    inner = tl.zeros([i.shape[0], e.shape[0]], tl.float32) + bias[None, :]
-    for lag in tl.static_range(K):
-        inner += _at(x_at, i - lag, e, xl, length) * tl.load(weight_at + e * K + K - 1 - lag).to(tl.float32)[None, :]
-    return inner
 
 
 @triton.jit
@@ -126,56 +91,99 @@ def _forward_kernel(
     channel = tl.program_id(1) * E
     e = channel + tl.arange(0, E)
     i = begin + tl.arange(0, T)
-    inner = _inner(x_at + row * xb, weight_at, i, e, xl, tl.load(bias_at + e).to(tl.float32), length, K)
+    inner = tl.zeros([T, E], tl.float32) + tl.load(bias_at + e).to(tl.float32)[None, :]
+    for lag in tl.static_range(K):
+        inner += _at(x_at + row * xb, i - lag, e, xl, length) * _tap(weight_at, e, lag, K)
     y_at, size, inside = _part(first, second, third, channel, n1, n2, n3)
     y = (inner / (1 + tl.exp(-inner))).to(y_at.dtype.element_ty)
     tl.store(y_at + (row * length + i[:, None]) * size + inside + tl.arange(0, E)[None, :], y, (i < length)[:, None])
 
 
 @triton.jit
+def _tap(weight_at, e, lag: tl.constexpr, K: tl.constexpr):
+    """The weight of the input so many steps back, for some channels; zero where there is no such tap."""
+    tap = tl.zeros([e.shape[0]], tl.float32)
+    if lag < K:
+        tap = tl.load(weight_at + e * K + (K - 1 - lag)).to(tl.float32)
+    return tap[None, :]
+
+
+@triton.jit
+def _summed(t_at, i, e, size, length, repeated, R: tl.constexpr):
+    """What `_at` gives, or the sum of R such where the values of a position are repeated."""
+    if repeated:
+        total = _at(t_at, i, e, size * R, length)
+        for r in tl.static_range(1, R):
+            total += _at(t_at + r * size, i, e, size * R, length)
+    else:
+        total = _at(t_at, i, e, size, length)
+    return total
+
+
+@triton.jit
 def _backward_kernel(
-    first, second, third, x_at, weight_at, bias_at, x_grad, weight_grad, bias_grad, inner_at, length, blocks, xb, xl,
-    n1, n2, n3, K: tl.constexpr, T: tl.constexpr, E: tl.constexpr,
+    first, second, third, x_at, weight_at, bias_at, x_grad, sums_at, length, blocks, xb, xl, gb, gl, n1, n2, n3,
+    R: tl.constexpr, K: tl.constexpr, S: tl.constexpr, T: tl.constexpr, E: tl.constexpr,
 ):  # fmt: skip
-    """Some channels of one row, from its end on: an input's gradient needs those of the K - 1 outputs behind it."""
-    row, channel = tl.program_id(0).to(tl.int64), tl.program_id(1) * E
+    """Some channels of S segments, all of which go on by one position a step.
+
+    Inputs and gradients of the last four positions stay in registers. An input's gradient needs the three outputs behind it: it
+    is known three steps later, and the last steps lie behind a segment's end.
+    """
     channels = n1 + n2 + n3
+    across = channels // E
+    block = tl.program_id(0) // across  # blocks of channels side by side run together: so their values lie in memory
+    channel = tl.program_id(0) % across * E
+    row, begin = (block // blocks).to(tl.int64), block % blocks * (S * T)
     e = channel + tl.arange(0, E)
-    bias = tl.load(bias_at + e).to(tl.float32)
-    grad_at, size, inside = _part(first, second, third, channel, n1, n2, n3)
-    grad_at += row * length * size
+    starts = begin + tl.arange(0, S) * T
     x_at += row * xb
-    inner_at += row * length * channels
-    in_bias = tl.zeros([T, E], tl.float32)
-    in_tap_0, in_tap_1, in_tap_2, in_tap_3 = in_bias, in_bias, in_bias, in_bias  # by how far back they look
-    for back in range(blocks):
-        i = (blocks - 1 - back) * T + tl.arange(0, T)
-        inner = _inner(x_at, weight_at, i, e, xl, bias, length, K)
+    x_grad += row * gb
+    grad_at, size, inside = _part(first, second, third, channel, n1, n2, n3)
+    repeated = channel < n1 + n2
+    if repeated:
+        grad_at += row * length * size * R
+    else:
+        grad_at += row * length * size
+    inside += tl.arange(0, E)
+
+    bias = tl.load(bias_at + e).to(tl.float32)[None, :]
+    tap_0, tap_1 = _tap(weight_at, e, 0, K), _tap(weight_at, e, 1, K)
+    tap_2, tap_3 = _tap(weight_at, e, 2, K), _tap(weight_at, e, 3, K)
+    in_bias = tl.zeros([S, E], tl.float32)
+    in_tap_0, in_tap_1, in_tap_2, in_tap_3 = in_bias, in_bias, in_bias, in_bias
+    grad_1, grad_2, grad_3 = in_bias, in_bias, in_bias  # before the SiLU, by how many steps ago
+    x_1 = _at(x_at, starts - 1, e, xl, length)
+    x_2 = _at(x_at, starts - 2, e, xl, length)
+    x_3 = _at(x_at, starts - 3, e, xl, length)
+    next_x = _at(x_at, starts, e, xl, length)
+    next_grad = _summed(grad_at, starts, inside, size, length, repeated, R)
+    for step in range(T + 3):
+        i = starts + step
+        x_0, grad = next_x, next_grad
+        next_x = _at(x_at, i + 1, e, xl, length)  # on its way while this step is computed
+        next_grad = _summed(grad_at, i + 1, inside, size, length, repeated, R)
+        inner = bias + tap_0 * x_0 + tap_1 * x_1 + tap_2 * x_2 + tap_3 * x_3
         share = 1 / (1 + tl.exp(-inner))
-        grad = _at(grad_at, i, inside + tl.arange(0, E), size, length) * share * (1 + inner * (1 - share))
-        place = i[:, None] * channels + e[None, :]
-        tl.store(inner_at + place, grad.to(inner_at.dtype.element_ty), (i < length)[:, None])
-        tl.debug_barrier()  # other threads read what was written
-        in_bias += grad
-        in_tap_0 += grad * _at(x_at, i, e, xl, length)
-        in_x = grad * tl.load(weight_at + e * K + K - 1).to(tl.float32)[None, :]
-        for lag in tl.static_range(1, K):
-            tap = tl.load(weight_at + e * K + K - 1 - lag).to(tl.float32)[None, :]
-            in_x += tap * _at(inner_at, i + lag, e, channels, length)
-            product = grad * _at(x_at, i - lag, e, xl, length)
-            if lag == 1:
-                in_tap_1 += product
-            elif lag == 2:
-                in_tap_2 += product
-            else:
-                in_tap_3 += product
-        tl.store(x_grad + row * length * channels + place, in_x.to(x_grad.dtype.element_ty), (i < length)[:, None])
-    at = row * channels + e
-    tl.store(bias_grad + at, tl.sum(in_bias, 0))
-    tl.store(weight_grad + at * K + K - 1, tl.sum(in_tap_0, 0))
+        grad_0 = grad * share * (1 + inner * (1 - share))
+        in_x = tap_0 * grad_3 + tap_1 * grad_2 + tap_2 * grad_1 + tap_3 * grad_0
+        known = (i - 3 >= starts) & (i - 3 < length)
+        place = (i - 3)[:, None] * gl + e[None, :]
+        tl.store(x_grad + place, in_x.to(x_grad.dtype.element_ty), known[:, None])
+        own = tl.where((i < starts + T)[:, None], grad_0, 0.0)
+        in_bias += own
+        in_tap_0 += own * x_0
+        in_tap_1 += own * x_1
+        in_tap_2 += own * x_2
+        in_tap_3 += own * x_3
+        x_1, x_2, x_3 = x_0, x_1, x_2
+        grad_1, grad_2, grad_3 = grad_0, grad_1, grad_2
+    sums_at += (block.to(tl.int64) * channels + e) * (K + 1)
+    tl.store(sums_at + K, tl.sum(in_bias, 0))
+    tl.store(sums_at + K - 1, tl.sum(in_tap_0, 0))
     if K > 1:
-        tl.store(weight_grad + at * K + K - 2, tl.sum(in_tap_1, 0))
+        tl.store(sums_at + K - 2, tl.sum(in_tap_1, 0))
     if K > 2:
-        tl.store(weight_grad + at * K + K - 3, tl.sum(in_tap_2, 0))
+        tl.store(sums_at + K - 3, tl.sum(in_tap_2, 0))
     if K > 3:
-        tl.store(weight_grad + at * K + K - 4, tl.sum(in_tap_3, 0))
+        tl.store(sums_at + K - 4, tl.sum(in_tap_3, 0))

@@ -23,7 +23,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), weight.to(x.dtype), eps)
 
 
-def gated_rms_norm(y: Tensor, z: Tensor, weight: Tensor, eps: float, head_dim: int, *, kernel: bool = False) -> Tensor:
+def gated_rms_norm(y: Tensor, z: Tensor, weight: Tensor, eps: float, head_dim: int) -> Tensor:
     """Gate first, then normalise every head on its own: ``rms(y * silu(z)) * weight``.
 
     It is Mamba-2's gated norm (Dao and Gu 2024, arXiv 2405.21060) with ``norm_before_gate=False`` and one group a head.
@@ -34,16 +34,10 @@ def gated_rms_norm(y: Tensor, z: Tensor, weight: Tensor, eps: float, head_dim: i
         weight: (heads * head_dim,).
         eps: added to the mean square of each head.
         head_dim: size of one head.
-        kernel: run `mamtra.ops.gated_norm_triton`.
 
     Returns:
         The shape of ``y``; the dtype that ``y * z`` has.
     """
-    if kernel:
-        # there is no Triton without a graphics card
-        from mamtra.ops.gated_norm_triton import gated_rms_norm_triton
-
-        return gated_rms_norm_triton(y, z, weight, eps, head_dim)
     if torch.is_grad_enabled() and y.dtype == z.dtype:
         return _GatedRMSNorm.apply(y, z, weight, eps, head_dim)
     return _gated_rms_norm(y, z, weight, eps, head_dim)

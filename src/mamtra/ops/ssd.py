@@ -31,7 +31,6 @@ def ssd(
     *,
     lengths: Tensor | None = None,
     chunk_size: int = 64,
-    kernel: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Run the recurrence, by the single step for one input and in chunks for more.
 
@@ -45,7 +44,6 @@ def ssd(
         initial_state: (batch, heads, P, N); zeros when absent.
         lengths: (batch,) int64, valid inputs of each right-padded row. Outputs behind them mean nothing.
         chunk_size: inputs that are handled as one matrix product.
-        kernel: run `mamtra.ops.ssd_triton` where there is no initial state.
 
     Returns:
         ``y`` (batch, length, heads, P) in the dtype of ``x``, and the state after the last valid input (batch, heads, P,
@@ -54,10 +52,6 @@ def ssd(
     if lengths is not None:
         valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
         dt = dt * valid[..., None]
-    if kernel and initial_state is None:
-        from mamtra.ops.ssd_triton import ssd_triton  # Triton is not there without a graphics card
-
-        return ssd_triton(x, dt, A, B, C, D)
     x, B = repeat_heads(x, C.shape[2]), repeat_heads(B, C.shape[2])
     if x.shape[1] > 1:
         return ssd_chunked(x, dt, A, B, C, D, initial_state, chunk_size=chunk_size)

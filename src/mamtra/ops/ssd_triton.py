@@ -1,13 +1,10 @@
-"""The state-space dual as one Triton kernel forward and one backward, for training on graphics cards.
+"""The state-space dual as one Triton kernel forward and one backward; `mamtra.ops.mixer_triton` starts them.
 
 A program goes through the chunks of one head of one sequence with the state in registers; what `mamtra.ops.ssd.ssd_chunked`
-writes out between its products never leaves the chip. Both are operators of their own, so that compiled layers and CUDA graphs
-take them as they are.
+writes out between its products never leaves the chip.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import triton
@@ -19,126 +16,108 @@ LAUNCH = {"forward": {"num_warps": 4, "num_stages": 2}, "backward": {"num_warps"
 """How the kernels are started."""
 
 
-def ssd_triton(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> tuple[Tensor, Tensor]:
-    """`mamtra.ops.ssd.ssd_chunked` without an initial state, x and B not yet repeated to all heads.
+def scan(
+    x: Tensor, dt: Tensor, dt_bias: Tensor, A_log: Tensor, B: Tensor, C: Tensor, D: Tensor, y: Tensor, states: Tensor
+) -> None:
+    """`mamtra.ops.ssd.ssd` without an initial state, of steps softplus(dt + dt_bias) and A = -exp(A_log), written out.
+
+    All but dt is contiguous.
 
     Args:
         x: (batch, length, groups, P), P one of 16, 32, 64.
-        dt: (batch, length, heads).
-        A: (heads,).
+        dt: (batch, length, heads), values of one position side by side.
+        dt_bias: (heads,).
+        A_log: (heads,).
         B: (batch, length, groups, N), N as P.
         C: (batch, length, heads, N); heads are a multiple of groups, as in grouped-query attention.
         D: (heads,).
+        y: (batch, length, heads, P), the result.
+        states: (batch, heads, chunks, P, N), before every chunk of `CHUNK` positions, for the backward pass.
+    """
+    _forward_kernel[(x.shape[0] * C.shape[2],)](
+        x, dt, dt_bias, A_log, B, C, D, y, states, *_shape(x, C), *dt.stride()[:2], **_sizes(x, B), **LAUNCH["forward"]
+    )
+
+
+def scan_backward(
+    y_grad: Tensor, states: Tensor,
+    x: Tensor, dt: Tensor, dt_bias: Tensor, A_log: Tensor, B: Tensor, C: Tensor, D: Tensor,
+    x_grad: Tensor, dt_grad: Tensor, B_grad: Tensor, C_grad: Tensor,
+) -> Tensor:  # fmt: skip
+    """Write the gradients of x, dt, B and C.
+
+    All but dt and its gradient is contiguous.
+
+    Args:
+        y_grad: (batch, length, heads, P).
+        states: from `scan`, as are the arguments up to D.
+        x: the sequences, and so on.
+        dt: the same.
+        dt_bias: the same.
+        A_log: the same.
+        B: the same.
+        C: the same.
+        D: the same.
+        x_grad: (batch, length, heads / groups, groups, P), to be summed over the heads of a group.
+        dt_grad: the shape of dt, values of one position side by side.
+        B_grad: (batch, length, heads / groups, groups, N), to be summed over the heads of a group.
+        C_grad: the shape of C.
 
     Returns:
-        ``y`` (batch, length, heads, P) in the dtype of ``x``, and the last state (batch, heads, P, N) float32.
+        (batch, 3, heads) float32, which together are the gradients of dt_bias, A_log and D.
     """
-    y, last, _ = _scan(x, dt.float().contiguous(), A.float(), B, C, D.float())
-    return y, last
-
-
-@torch.library.custom_op("mamtra::ssd_scan", mutates_args=())
-def _scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    y, last, states = _empty(x, dt, A, B, C, D)
-    x, B, C = (_rows(t) for t in (x, B, C))
-    _forward_kernel[(x.shape[0] * C.shape[2],)](
-        x, dt, A, B, C, D, y, last, states, *_shape(C), **_strides(x, B, C), **_sizes(x, B, C), **LAUNCH["forward"]
-    )
-    return y, last, states
-
-
-@_scan.register_fake
-def _empty(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    batch, length, heads, state = C.shape
-    size, chunks = x.shape[-1], -(-length // CHUNK)
-    return (
-        x.new_empty(batch, length, heads, size),
-        dt.new_empty(batch, heads, size, state),
-        x.new_empty(batch, heads, chunks, size, state),
-    )
-
-
-@torch.library.custom_op("mamtra::ssd_scan_backward", mutates_args=())
-def _scan_backward(
-    y_grad: Tensor, last_grad: Tensor, states: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    grads = _empty_backward(y_grad, last_grad, states, x, dt, A, B, C, D)
-    x, B, C, y_grad = (_rows(t) for t in (x, B, C, y_grad))
+    sums = torch.empty(x.shape[0], 3, C.shape[2], dtype=torch.float32, device=x.device)
     _backward_kernel[(x.shape[0] * C.shape[2],)](
-        y_grad, last_grad.contiguous(), states, x, dt, A, B, C, D, *grads, *_shape(C),
-        gb=y_grad.stride(0), gl=y_grad.stride(1), gh=y_grad.stride(2),
-        **_strides(x, B, C), **_sizes(x, B, C), **LAUNCH["backward"],
+        y_grad, states, x, dt, dt_bias, A_log, B, C, D, x_grad, dt_grad, B_grad, C_grad, sums, *_shape(x, C),
+        *dt.stride()[:2], *dt_grad.stride()[:2], **_sizes(x, B), **LAUNCH["backward"],
     )  # fmt: skip
-    return grads
+    return sums
 
 
-@_scan_backward.register_fake
-def _empty_backward(
-    y_grad: Tensor, last_grad: Tensor, states: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Of x and B for every head, of A and D for every row: their sums are left to the caller."""
-    batch, length, heads, state = C.shape
-    return (
-        x.new_empty(batch, length, heads, x.shape[-1]),
-        dt.new_empty(batch, length, heads),
-        dt.new_empty(batch, heads),
-        x.new_empty(batch, length, heads, state),
-        x.new_empty(batch, length, heads, state),
-        dt.new_empty(batch, heads),
-    )
+def _shape(x: Tensor, C: Tensor) -> tuple[int, int, int, int]:
+    """Length, groups, heads and chunks."""
+    return C.shape[1], x.shape[2], C.shape[2], -(-C.shape[1] // CHUNK)
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    ctx.save_for_backward(output[2], *inputs)
+def _sizes(x: Tensor, B: Tensor) -> dict[str, int]:
+    return {"P": x.shape[-1], "N": B.shape[-1], "T": CHUNK}
 
 
-def _differentiate(ctx: Any, y_grad: Tensor, last_grad: Tensor, _: Tensor) -> tuple[Tensor, ...]:
-    states, x, dt, A, B, C, D = ctx.saved_tensors
-    in_x, in_dt, in_A, in_B, in_C, in_D = _scan_backward(y_grad, last_grad, states, x, dt, A, B, C, D)
-    in_x, in_B = (t.unflatten(2, (x.shape[2], -1)).sum(3) for t in (in_x, in_B))
-    return in_x, in_dt, in_A.sum(0), in_B, in_C, in_D.sum(0)
-
-
-_scan.register_autograd(_differentiate, setup_context=_keep)
-
-
-def _rows(t: Tensor) -> Tensor:
-    return t if t.stride(-1) == 1 else t.contiguous()
-
-
-def _shape(C: Tensor) -> tuple[int, int, int]:
-    return C.shape[1], C.shape[2], -(-C.shape[1] // CHUNK)
-
-
-def _strides(x: Tensor, B: Tensor, C: Tensor) -> dict[str, int]:
-    return {f"{name}{axis}": t.stride(i) for name, t in (("x", x), ("b", B), ("c", C)) for i, axis in enumerate("blh")}
-
-
-def _sizes(x: Tensor, B: Tensor, C: Tensor) -> dict[str, int]:
-    return {"repeats": C.shape[2] // x.shape[2], "P": x.shape[-1], "N": B.shape[-1], "T": CHUNK}
+@triton.jit
+def _softplus(x):
+    """log(1 + exp(x)) with all its digits: what rounding took from 1 + u is added again, by the logarithm's slope."""
+    u = tl.exp(-tl.abs(x))
+    w = 1 + u
+    return tl.maximum(x, 0.0) + (tl.log(w) + (u - (w - 1)) / w)
 
 
 @triton.jit
 def _forward_kernel(
-    x_at, dt_at, A_at, B_at, C_at, D_at, y_at, last_at, states_at, length, heads, chunks,
-    xb, xl, xh, bb, bl, bh, cb, cl, ch, repeats,
+    x_at, dt_at, dt_bias_at, A_log_at, B_at, C_at, D_at, y_at, states_at, length, groups, heads, chunks, db, dl,
     P: tl.constexpr, N: tl.constexpr, T: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0).to(tl.int64)
     row, head = at // heads, at % heads
+    repeats = heads // groups
     group = head // repeats
     kind = x_at.dtype.element_ty
     t, p, n = tl.arange(0, T), tl.arange(0, P), tl.arange(0, N)
-    decay_rate, skip = tl.load(A_at + head), tl.load(D_at + head)
+    bias, skip = tl.load(dt_bias_at + head).to(tl.float32), tl.load(D_at + head).to(tl.float32)
+    decay_rate = -tl.exp(tl.load(A_log_at + head).to(tl.float32))
+    shared, own = row * length * groups + group, row * length * heads + head  # of the first position
     state = tl.zeros([P, N], tl.float32)
     causal = t[:, None] >= t[None, :]
+    dt_at += row * db + head
+    next_dt = tl.load(dt_at + t * dl, t < length, 0.0)
     for c in range(chunks):
         i = c * T + t
         valid = i < length
-        x = tl.load(x_at + row * xb + group * xh + i[:, None] * xl + p[None, :], valid[:, None], 0.0)
-        B = tl.load(B_at + row * bb + group * bh + i[:, None] * bl + n[None, :], valid[:, None], 0.0)
-        C = tl.load(C_at + row * cb + head * ch + i[:, None] * cl + n[None, :], valid[:, None], 0.0)
-        dt = tl.load(dt_at + (row * length + i) * heads + head, valid, 0.0)
+        x = tl.load(x_at + shared * P + i[:, None] * (groups * P) + p[None, :], valid[:, None], 0.0)
+        B = tl.load(B_at + shared * N + i[:, None] * (groups * N) + n[None, :], valid[:, None], 0.0)
+        C = tl.load(C_at + own * N + i[:, None] * (heads * N) + n[None, :], valid[:, None], 0.0)
+        dt = tl.where(valid, _softplus(next_dt.to(tl.float32) + bias), 0.0)
+        # two bytes are too few for the copies ahead of use that the compiler makes of the others
+        next_dt = tl.load(dt_at + (i + T) * dl, i + T < length, 0.0)
         s = tl.cumsum(dt * decay_rate, 0)
         total = tl.sum(dt * decay_rate, 0)
         held = state.to(kind)
@@ -148,37 +127,40 @@ def _forward_kernel(
         y = tl.dot(weights.to(kind), x, input_precision="ieee")
         y += tl.dot(C, tl.trans(held), input_precision="ieee") * tl.exp(s)[:, None]
         y += skip * x.to(tl.float32)
-        tl.store(y_at + ((row * length + i[:, None]) * heads + head) * P + p[None, :], y.to(kind), valid[:, None])
+        tl.store(y_at + own * P + i[:, None] * (heads * P) + p[None, :], y.to(kind), valid[:, None])
         scaled = (x * (tl.exp(total - s) * dt)[:, None]).to(kind)
         state = state * tl.exp(total) + tl.dot(tl.trans(scaled), B, input_precision="ieee")
-    tl.store(last_at + at * (P * N) + p[:, None] * N + n[None, :], state)
 
 
 @triton.jit
 def _backward_kernel(
-    g_at, last_at, states_at, x_at, dt_at, A_at, B_at, C_at, D_at,
-    x_grad, dt_grad, A_grad, B_grad, C_grad, D_grad, length, heads, chunks,
-    gb, gl, gh, xb, xl, xh, bb, bl, bh, cb, cl, ch, repeats,
+    g_at, states_at, x_at, dt_at, dt_bias_at, A_log_at, B_at, C_at, D_at, x_grad, dt_grad, B_grad, C_grad, sums_at,
+    length, groups, heads, chunks, db, dl, gb, gl,
     P: tl.constexpr, N: tl.constexpr, T: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0).to(tl.int64)
     row, head = at // heads, at % heads
+    repeats = heads // groups
     group = head // repeats
     kind = x_at.dtype.element_ty
     t, p, n = tl.arange(0, T), tl.arange(0, P), tl.arange(0, N)
-    decay_rate, skip = tl.load(A_at + head), tl.load(D_at + head)
-    after = tl.load(last_at + at * (P * N) + p[:, None] * N + n[None, :])  # gradient of the state behind the chunk
-    in_rate, in_skip = 0.0, 0.0
+    bias, skip = tl.load(dt_bias_at + head).to(tl.float32), tl.load(D_at + head).to(tl.float32)
+    decay_rate = -tl.exp(tl.load(A_log_at + head).to(tl.float32))
+    shared, own = row * length * groups + group, row * length * heads + head  # of the first position
+    apart = row * length * heads + head % repeats * groups + group  # as own, with the heads of a group apart
+    after = tl.zeros([P, N], tl.float32)  # gradient of the state behind the chunk
+    in_bias, in_rate, in_skip = 0.0, 0.0, 0.0
     causal = t[:, None] >= t[None, :]
     for back in range(chunks):
         c = chunks - 1 - back
         i = c * T + t
         valid = i < length
-        x = tl.load(x_at + row * xb + group * xh + i[:, None] * xl + p[None, :], valid[:, None], 0.0)
-        B = tl.load(B_at + row * bb + group * bh + i[:, None] * bl + n[None, :], valid[:, None], 0.0)
-        C = tl.load(C_at + row * cb + head * ch + i[:, None] * cl + n[None, :], valid[:, None], 0.0)
-        g = tl.load(g_at + row * gb + head * gh + i[:, None] * gl + p[None, :], valid[:, None], 0.0)
-        dt = tl.load(dt_at + (row * length + i) * heads + head, valid, 0.0)
+        x = tl.load(x_at + shared * P + i[:, None] * (groups * P) + p[None, :], valid[:, None], 0.0)
+        B = tl.load(B_at + shared * N + i[:, None] * (groups * N) + n[None, :], valid[:, None], 0.0)
+        C = tl.load(C_at + own * N + i[:, None] * (heads * N) + n[None, :], valid[:, None], 0.0)
+        g = tl.load(g_at + own * P + i[:, None] * (heads * P) + p[None, :], valid[:, None], 0.0)
+        raw = tl.load(dt_at + row * db + head + i * dl, valid, 0.0).to(tl.float32) + bias
+        dt = tl.where(valid, _softplus(raw), 0.0)
         before = tl.load(states_at + (at * chunks + c) * (P * N) + p[:, None] * N + n[None, :])
         s = tl.cumsum(dt * decay_rate, 0)
         total = tl.sum(dt * decay_rate, 0)
@@ -219,10 +201,14 @@ def _backward_kernel(
         after = after * tl.exp(total)
         after += tl.dot(tl.trans((g * from_start[:, None]).to(kind)), C, input_precision="ieee")
 
-        place = (row * length + i) * heads + head
-        tl.store(x_grad + place[:, None] * P + p[None, :], in_x.to(kind), valid[:, None])
-        tl.store(B_grad + place[:, None] * N + n[None, :], in_B.to(kind), valid[:, None])
-        tl.store(C_grad + place[:, None] * N + n[None, :], in_C.to(kind), valid[:, None])
-        tl.store(dt_grad + place, in_dt, valid)
-    tl.store(A_grad + at, in_rate)
-    tl.store(D_grad + at, in_skip)
+        in_raw = tl.where(valid, in_dt / (1 + tl.exp(-raw)), 0.0)
+        in_bias += tl.sum(in_raw, 0)
+
+        tl.store(x_grad + apart * P + i[:, None] * (heads * P) + p[None, :], in_x.to(kind), valid[:, None])
+        tl.store(B_grad + apart * N + i[:, None] * (heads * N) + n[None, :], in_B.to(kind), valid[:, None])
+        tl.store(C_grad + own * N + i[:, None] * (heads * N) + n[None, :], in_C.to(kind), valid[:, None])
+        tl.store(dt_grad + row * gb + head + i * gl, in_raw.to(dt_grad.dtype.element_ty), valid)
+    sums_at += row * 3 * heads + head
+    tl.store(sums_at, in_bias)
+    tl.store(sums_at + heads, in_rate * decay_rate)
+    tl.store(sums_at + 2 * heads, in_skip)
