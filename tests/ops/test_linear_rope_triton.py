@@ -1,4 +1,4 @@
-"""Kernels of feed-forward layers and rotary positions, in Triton's interpreter (see `test_ssd_triton`), against the plain form."""
+"""Kernels of feed-forward layers and rotary positions in Triton's interpreter (see `test_mixer_triton`), against the plain form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mamtra.ops.rope import apply_rope, rope_frequencies, rope_table
 
 pytest.importorskip("triton")
-pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="run by test_ssd_triton")
+pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="run by test_mixer_triton")
 
 
 def compare(form, plain, args, dtype, limit):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,7 +30,15 @@ def test_kernels_in_the_interpreter():
     """Triton reads its variable when it is imported: these tests once more, in a process of their own."""
     if INTERPRETED:
         return
-    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    run = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *map(str, Path(__file__).parent.glob("test_*_triton.py")),
+    ]
     done = subprocess.run(run, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 

@@ -33,10 +33,7 @@ def gated_linear_triton(x: Tensor, gate: Tensor, up: Tensor) -> Tensor:
     """
     weight = torch.stack((gate.to(x.dtype), up.to(x.dtype)), 1).flatten(0, 1)
     flat = x.flatten(0, -2)
-    if torch.is_grad_enabled():
-        made = _gated_linear(flat, weight)[0]
-    else:
-        made = _gated_linear_alone(flat, weight)
+    made = _gated_linear(flat, weight)[0] if torch.is_grad_enabled() else _gated_linear_alone(flat, weight)
     return made.unflatten(0, x.shape[:-1])
 
 
