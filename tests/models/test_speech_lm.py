@@ -215,3 +215,11 @@ def test_aligned_rows_of_the_mixers_projection_change_nothing():
     mixer, hidden = MambaMixer(config), torch.randn(2, 5, 32)
     plain, aligned = (mixer._project(hidden, aligned=aligned) for aligned in (False, True))
     torch.testing.assert_close(aligned[..., : plain.shape[-1]], plain)
+
+
+def test_sums_left_to_the_next_layer():
+    lm = build("amam").requires_grad_(False)
+    inputs = embeds(2, 9)
+    expected = lm.model(inputs)
+    lm.model.apart = True
+    torch.testing.assert_close(lm.model(inputs), expected, rtol=0, atol=0)

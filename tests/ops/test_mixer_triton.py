@@ -96,7 +96,7 @@ def test_outputs_and_gradients(length, heads, groups, head_dim, taps, dtype, sho
         results.append((y, *torch.autograd.grad((y * scale).sum(), t)))
     assert results[0][0].dtype == dtype
     assert not results[0][1][..., -BEHIND:].any()
-    limit = 1e-5 if dtype == torch.float32 else 0.005
+    limit = 3e-5 if dtype == torch.float32 else 0.005
     for mine, other in zip(*results, strict=True):
         assert (mine.double() - other).norm() < limit * other.norm()
 

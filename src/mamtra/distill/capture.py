@@ -71,6 +71,7 @@ def compile_layers(*models: SpeechLM) -> None:
         if hasattr(torch._dynamo.config, name):  # the names changed with torch 2.6
             setattr(torch._dynamo.config, name, _VARIANTS)
     for model in models:
+        model.model.apart = True
         for layer in model.model.layers:
             layer.compile(dynamic=False)
 

@@ -71,10 +71,30 @@ class DecoderLayer(nn.Module):
         """The token mixer."""
         return self.self_attn if self.kind == "full_attention" else self.mamba
 
-    def forward(self, hidden: Tensor, span: Span, state: AttentionState | MambaState | None = None) -> Tensor:
-        """(B, L, hidden_size) to the same shape."""
+    def forward(
+        self,
+        hidden: Tensor,
+        span: Span,
+        state: AttentionState | MambaState | None = None,
+        added: Tensor | None = None,
+        *,
+        apart: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, L, hidden_size) to the same shape.
+
+        Args:
+            hidden: the sum of all layers before, but for ``added``.
+            span: where the positions lie.
+            state: of this layer, moved on.
+            added: what the layer before adds.
+            apart: give back the sum so far and what this layer adds to it, for the next one: a compiled layer adds and
+                normalises in one pass.
+        """
+        if added is not None:
+            hidden = hidden + added
         hidden = hidden + self.mixer(self.input_layernorm(hidden), span, state)
-        return hidden + self.mlp(self.post_attention_layernorm(hidden))
+        more = self.mlp(self.post_attention_layernorm(hidden))
+        return (hidden, more) if apart else hidden + more
 
 
 class Backbone(nn.Module):
@@ -82,12 +102,13 @@ class Backbone(nn.Module):
 
     Attributes:
         checkpointing: in training, layers are computed again in the backward pass and only their inputs kept.
+        apart: without a state, layers leave it to the next one to add what they give, see `DecoderLayer.forward`.
     """
 
     def __init__(self, config: BackboneConfig, vocabulary: int) -> None:
         super().__init__()
         self.config = config
-        self.checkpointing = False
+        self.checkpointing = self.apart = False
         self.embed_tokens = nn.Embedding(vocabulary, config.hidden_size)
         self.layers = nn.ModuleList(DecoderLayer(config, kind) for kind in config.layer_types)
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -122,9 +143,13 @@ class Backbone(nn.Module):
             span = Span.of(state, length, lengths)
         hidden = inputs_embeds
         checkpointing = self.checkpointing and state is None and torch.is_grad_enabled()
+        apart = self.apart and state is None and collect is None and not checkpointing
+        added = None
         for i, layer in enumerate(self.layers):
             if checkpointing:  # nothing in a layer is drawn at random
                 hidden = checkpoint(layer, hidden, span, use_reentrant=False, preserve_rng_state=False)
+            elif apart:
+                hidden, added = layer(hidden, span, None, added, apart=True)
             else:
                 hidden = layer(hidden, span, None if state is None else state.layers[i])
             if collect is not None:
@@ -134,4 +159,4 @@ class Backbone(nn.Module):
                 before = state.length if state.positions is None else state.positions
                 state.positions = before + (length if lengths is None else lengths)
             state.length += length
-        return self.norm(hidden)
+        return self.norm(hidden if added is None else hidden + added)

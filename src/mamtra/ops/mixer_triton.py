@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mamtra.ops.conv_triton import conv_silu, conv_silu_backward
@@ -55,13 +56,14 @@ def mixer_triton(
 def _mixer(
     projected: Tensor, taps: Tensor, bias: Tensor, dt_bias: Tensor, A_log: Tensor, D: Tensor, norm_weight: Tensor,
     head_dim: int, eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     made = _empty(projected, taps, bias, dt_bias, A_log, D, norm_weight, head_dim, eps)
-    mixed, x, B, C, states, y = made
+    mixed, x, B, C, states, y, steps = made
     z, xbc, dt, _ = _parts(projected, taps, A_log, norm_weight)
     conv_silu(xbc, taps.contiguous(), bias, (x, B, C))
     x, B, C, y_heads = (_heads(t, head_dim) for t in (x, B, C, y))
-    scan(x, dt, dt_bias, A_log, B, C, D, y_heads, states)
+    steps.copy_(F.softplus(dt.float() + dt_bias).transpose(1, 2))
+    scan(x, steps, A_log, B, C, D, y_heads, states)
     gated_norm(y, z, norm_weight, mixed, eps, head_dim)
     return made
 
@@ -70,22 +72,24 @@ def _mixer(
 def _empty(
     projected: Tensor, taps: Tensor, bias: Tensor, dt_bias: Tensor, A_log: Tensor, D: Tensor, norm_weight: Tensor,
     head_dim: int, eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """The result, and what the backward pass reads: x, B and C behind the convolution, states, the scan's result."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """The result, and what the backward pass reads: x, B and C behind the convolution, states, the scan's result, its steps."""
     batch, length, _ = projected.shape
     inner, heads = norm_weight.shape[0], A_log.shape[0]
     shared = (taps.shape[0] - inner) // 2
     mixed, x, B, C, y = (projected.new_empty(batch, length, size) for size in (inner, shared, shared, inner, inner))
-    return mixed, x, B, C, projected.new_empty(batch, heads, -(-length // CHUNK), head_dim, head_dim), y
+    states = projected.new_empty(batch, heads, -(-length // CHUNK), head_dim, head_dim)
+    return mixed, x, B, C, states, y, projected.new_empty(batch, heads, length, dtype=torch.float32)
 
 
 @torch.library.custom_op("mamtra::mixer_backward", mutates_args=())
 def _mixer_backward(
     grad: Tensor, projected: Tensor, taps: Tensor, bias: Tensor, dt_bias: Tensor, A_log: Tensor, D: Tensor,
-    norm_weight: Tensor, x: Tensor, B: Tensor, C: Tensor, states: Tensor, y: Tensor, head_dim: int, eps: float,
+    norm_weight: Tensor, x: Tensor, B: Tensor, C: Tensor, states: Tensor, y: Tensor, steps: Tensor,
+    head_dim: int, eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     in_projected = torch.empty(projected.shape, dtype=projected.dtype, device=projected.device)
-    z, xbc, dt, _ = _parts(projected, taps, A_log, norm_weight)
+    z, xbc, _, _ = _parts(projected, taps, A_log, norm_weight)
     in_z, in_xbc, in_dt, behind = _parts(in_projected, taps, A_log, norm_weight)
     behind.zero_()
     grad = grad if grad.stride(-1) == 1 else grad.contiguous()
@@ -96,18 +100,21 @@ def _mixer_backward(
     x, B, C, in_y = (_heads(t, head_dim) for t in (x, B, C, in_y))
     groups = x.shape[2]
     in_x, in_B = (C.new_empty(*C.shape[:2], C.shape[2] // groups, groups, head_dim) for _ in range(2))
-    in_C = torch.empty_like(C)
-    in_dynamics = scan_backward(in_y, states, x, dt, dt_bias, A_log, B, C, D, in_x, in_dt, in_B, in_C)
+    in_C, in_steps = torch.empty_like(C), torch.empty_like(steps)
+    in_dynamics = scan_backward(in_y, states, x, steps, A_log, B, C, D, in_x, in_steps, in_B, in_C).sum(0)
+    in_steps *= -torch.expm1(-steps)  # the slope of the softplus, from its value
+    in_dt.copy_(in_steps.transpose(1, 2))
 
     in_parts = in_x.flatten(3), in_B.flatten(3), in_C.flatten(2)
     in_conv = conv_silu_backward(in_parts, xbc, taps.contiguous(), bias, in_xbc)
-    return in_projected, in_conv.sum(0), in_dynamics.sum(0), in_norm.sum(0)
+    return in_projected, in_conv.sum(0), torch.cat((in_steps.sum((0, 2))[None], in_dynamics)), in_norm.sum(0)
 
 
 @_mixer_backward.register_fake
 def _empty_backward(
     grad: Tensor, projected: Tensor, taps: Tensor, bias: Tensor, dt_bias: Tensor, A_log: Tensor, D: Tensor,
-    norm_weight: Tensor, x: Tensor, B: Tensor, C: Tensor, states: Tensor, y: Tensor, head_dim: int, eps: float,
+    norm_weight: Tensor, x: Tensor, B: Tensor, C: Tensor, states: Tensor, y: Tensor, steps: Tensor,
+    head_dim: int, eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of ``projected``, of the taps with the bias behind them, of dt_bias, A_log and D, and of the norm's weight."""
     wide = {"dtype": torch.float32, "device": projected.device}

@@ -16,17 +16,12 @@ LAUNCH = {"forward": {"num_warps": 4, "num_stages": 2}, "backward": {"num_warps"
 """How the kernels are started."""
 
 
-def scan(
-    x: Tensor, dt: Tensor, dt_bias: Tensor, A_log: Tensor, B: Tensor, C: Tensor, D: Tensor, y: Tensor, states: Tensor
-) -> None:
-    """`mamtra.ops.ssd.ssd` without an initial state, of steps softplus(dt + dt_bias) and A = -exp(A_log), written out.
-
-    All but dt is contiguous.
+def scan(x: Tensor, dt: Tensor, A_log: Tensor, B: Tensor, C: Tensor, D: Tensor, y: Tensor, states: Tensor) -> None:
+    """`mamtra.ops.ssd.ssd` without an initial state, A = -exp(A_log), written out. All tensors are contiguous.
 
     Args:
         x: (batch, length, groups, P), P one of 16, 32, 64.
-        dt: (batch, length, heads), values of one position side by side.
-        dt_bias: (heads,).
+        dt: (batch, heads, length) float32.
         A_log: (heads,).
         B: (batch, length, groups, N), N as P.
         C: (batch, length, heads, N); heads are a multiple of groups, as in grouped-query attention.
@@ -35,41 +30,37 @@ def scan(
         states: (batch, heads, chunks, P, N), before every chunk of `CHUNK` positions, for the backward pass.
     """
     _forward_kernel[(x.shape[0] * C.shape[2],)](
-        x, dt, dt_bias, A_log, B, C, D, y, states, *_shape(x, C), *dt.stride()[:2], **_sizes(x, B), **LAUNCH["forward"]
+        x, dt, A_log, B, C, D, y, states, *_shape(x, C), **_sizes(x, B), **LAUNCH["forward"]
     )
 
 
 def scan_backward(
-    y_grad: Tensor, states: Tensor,
-    x: Tensor, dt: Tensor, dt_bias: Tensor, A_log: Tensor, B: Tensor, C: Tensor, D: Tensor,
+    y_grad: Tensor, states: Tensor, x: Tensor, dt: Tensor, A_log: Tensor, B: Tensor, C: Tensor, D: Tensor,
     x_grad: Tensor, dt_grad: Tensor, B_grad: Tensor, C_grad: Tensor,
 ) -> Tensor:  # fmt: skip
-    """Write the gradients of x, dt, B and C.
-
-    All but dt and its gradient is contiguous.
+    """Write the gradients of x, dt, B and C. All tensors are contiguous.
 
     Args:
         y_grad: (batch, length, heads, P).
         states: from `scan`, as are the arguments up to D.
         x: the sequences, and so on.
         dt: the same.
-        dt_bias: the same.
         A_log: the same.
         B: the same.
         C: the same.
         D: the same.
         x_grad: (batch, length, heads / groups, groups, P), to be summed over the heads of a group.
-        dt_grad: the shape of dt, values of one position side by side.
+        dt_grad: the shape of dt, float32.
         B_grad: (batch, length, heads / groups, groups, N), to be summed over the heads of a group.
         C_grad: the shape of C.
 
     Returns:
-        (batch, 3, heads) float32, which together are the gradients of dt_bias, A_log and D.
+        (batch, 2, heads) float32, which together are the gradients of A_log and D.
     """
-    sums = torch.empty(x.shape[0], 3, C.shape[2], dtype=torch.float32, device=x.device)
+    sums = torch.empty(x.shape[0], 2, C.shape[2], dtype=torch.float32, device=x.device)
     _backward_kernel[(x.shape[0] * C.shape[2],)](
-        y_grad, states, x, dt, dt_bias, A_log, B, C, D, x_grad, dt_grad, B_grad, C_grad, sums, *_shape(x, C),
-        *dt.stride()[:2], *dt_grad.stride()[:2], **_sizes(x, B), **LAUNCH["backward"],
+        y_grad, states, x, dt, A_log, B, C, D, x_grad, dt_grad, B_grad, C_grad, sums, *_shape(x, C),
+        **_sizes(x, B), **LAUNCH["backward"],
     )  # fmt: skip
     return sums
 
@@ -84,16 +75,8 @@ def _sizes(x: Tensor, B: Tensor) -> dict[str, int]:
 
 
 @triton.jit
-def _softplus(x):
-    """log(1 + exp(x)) with all its digits: what rounding took from 1 + u is added again, by the logarithm's slope."""
-    u = tl.exp(-tl.abs(x))
-    w = 1 + u
-    return tl.maximum(x, 0.0) + (tl.log(w) + (u - (w - 1)) / w)
-
-
-@triton.jit
 def _forward_kernel(
-    x_at, dt_at, dt_bias_at, A_log_at, B_at, C_at, D_at, y_at, states_at, length, groups, heads, chunks, db, dl,
+    x_at, dt_at, A_log_at, B_at, C_at, D_at, y_at, states_at, length, groups, heads, chunks,
     P: tl.constexpr, N: tl.constexpr, T: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0).to(tl.int64)
@@ -102,22 +85,17 @@ def _forward_kernel(
     group = head // repeats
     kind = x_at.dtype.element_ty
     t, p, n = tl.arange(0, T), tl.arange(0, P), tl.arange(0, N)
-    bias, skip = tl.load(dt_bias_at + head).to(tl.float32), tl.load(D_at + head).to(tl.float32)
-    decay_rate = -tl.exp(tl.load(A_log_at + head).to(tl.float32))
+    decay_rate, skip = -tl.exp(tl.load(A_log_at + head).to(tl.float32)), tl.load(D_at + head).to(tl.float32)
     shared, own = row * length * groups + group, row * length * heads + head  # of the first position
     state = tl.zeros([P, N], tl.float32)
     causal = t[:, None] >= t[None, :]
-    dt_at += row * db + head
-    next_dt = tl.load(dt_at + t * dl, t < length, 0.0)
     for c in range(chunks):
         i = c * T + t
         valid = i < length
         x = tl.load(x_at + shared * P + i[:, None] * (groups * P) + p[None, :], valid[:, None], 0.0)
         B = tl.load(B_at + shared * N + i[:, None] * (groups * N) + n[None, :], valid[:, None], 0.0)
         C = tl.load(C_at + own * N + i[:, None] * (heads * N) + n[None, :], valid[:, None], 0.0)
-        dt = tl.where(valid, _softplus(next_dt.to(tl.float32) + bias), 0.0)
-        # two bytes are too few for the copies ahead of use that the compiler makes of the others
-        next_dt = tl.load(dt_at + (i + T) * dl, i + T < length, 0.0)
+        dt = tl.load(dt_at + at * length + i, valid, 0.0)
         s = tl.cumsum(dt * decay_rate, 0)
         total = tl.sum(dt * decay_rate, 0)
         held = state.to(kind)
@@ -134,8 +112,8 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    g_at, states_at, x_at, dt_at, dt_bias_at, A_log_at, B_at, C_at, D_at, x_grad, dt_grad, B_grad, C_grad, sums_at,
-    length, groups, heads, chunks, db, dl, gb, gl,
+    g_at, states_at, x_at, dt_at, A_log_at, B_at, C_at, D_at, x_grad, dt_grad, B_grad, C_grad, sums_at,
+    length, groups, heads, chunks,
     P: tl.constexpr, N: tl.constexpr, T: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0).to(tl.int64)
@@ -144,12 +122,11 @@ def _backward_kernel(
     group = head // repeats
     kind = x_at.dtype.element_ty
     t, p, n = tl.arange(0, T), tl.arange(0, P), tl.arange(0, N)
-    bias, skip = tl.load(dt_bias_at + head).to(tl.float32), tl.load(D_at + head).to(tl.float32)
-    decay_rate = -tl.exp(tl.load(A_log_at + head).to(tl.float32))
+    decay_rate, skip = -tl.exp(tl.load(A_log_at + head).to(tl.float32)), tl.load(D_at + head).to(tl.float32)
     shared, own = row * length * groups + group, row * length * heads + head  # of the first position
     apart = row * length * heads + head % repeats * groups + group  # as own, with the heads of a group apart
     after = tl.zeros([P, N], tl.float32)  # gradient of the state behind the chunk
-    in_bias, in_rate, in_skip = 0.0, 0.0, 0.0
+    in_rate, in_skip = 0.0, 0.0
     causal = t[:, None] >= t[None, :]
     for back in range(chunks):
         c = chunks - 1 - back
@@ -159,8 +136,7 @@ def _backward_kernel(
         B = tl.load(B_at + shared * N + i[:, None] * (groups * N) + n[None, :], valid[:, None], 0.0)
         C = tl.load(C_at + own * N + i[:, None] * (heads * N) + n[None, :], valid[:, None], 0.0)
         g = tl.load(g_at + own * P + i[:, None] * (heads * P) + p[None, :], valid[:, None], 0.0)
-        raw = tl.load(dt_at + row * db + head + i * dl, valid, 0.0).to(tl.float32) + bias
-        dt = tl.where(valid, _softplus(raw), 0.0)
+        dt = tl.load(dt_at + at * length + i, valid, 0.0)
         before = tl.load(states_at + (at * chunks + c) * (P * N) + p[:, None] * N + n[None, :])
         s = tl.cumsum(dt * decay_rate, 0)
         total = tl.sum(dt * decay_rate, 0)
@@ -201,14 +177,10 @@ def _backward_kernel(
         after = after * tl.exp(total)
         after += tl.dot(tl.trans((g * from_start[:, None]).to(kind)), C, input_precision="ieee")
 
-        in_raw = tl.where(valid, in_dt / (1 + tl.exp(-raw)), 0.0)
-        in_bias += tl.sum(in_raw, 0)
-
         tl.store(x_grad + apart * P + i[:, None] * (heads * P) + p[None, :], in_x.to(kind), valid[:, None])
         tl.store(B_grad + apart * N + i[:, None] * (heads * N) + n[None, :], in_B.to(kind), valid[:, None])
         tl.store(C_grad + own * N + i[:, None] * (heads * N) + n[None, :], in_C.to(kind), valid[:, None])
-        tl.store(dt_grad + row * gb + head + i * gl, in_raw.to(dt_grad.dtype.element_ty), valid)
-    sums_at += row * 3 * heads + head
-    tl.store(sums_at, in_bias)
-    tl.store(sums_at + heads, in_rate * decay_rate)
-    tl.store(sums_at + 2 * heads, in_skip)
+        tl.store(dt_grad + at * length + i, in_dt, valid)
+    sums_at += row * 2 * heads + head
+    tl.store(sums_at, in_rate * decay_rate)
+    tl.store(sums_at + heads, in_skip)
