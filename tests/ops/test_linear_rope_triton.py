@@ -11,18 +11,22 @@ import torch.nn.functional as F
 from mamtra.ops.rope import apply_rope, rope_frequencies, rope_table
 
 pytest.importorskip("triton")
-pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="run by test_mixer_triton")
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cpu" if INTERPRETED or not torch.cuda.is_available() else "cuda"
+pytestmark = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="run by test_mixer_triton")
 
 
 def compare(form, plain, args, dtype, limit):
     """Outputs and gradients of the first arguments against those in float64."""
     results = []
     for f, kind in ((form, dtype), (plain, torch.float64)):
-        mine = [t.to(kind).requires_grad_() for t in args]
+        mine = [t.to(DEVICE, kind).requires_grad_() for t in args]
         made = f(*mine)
         made = made if isinstance(made, tuple) else (made,)
         draw = torch.Generator().manual_seed(0)
-        total = sum((y.double() * torch.randn(y.shape, generator=draw, dtype=torch.float64)).sum() for y in made)
+        total = sum(
+            (y.double() * torch.randn(y.shape, generator=draw, dtype=torch.float64).to(DEVICE)).sum() for y in made
+        )
         results.append((*made, *torch.autograd.grad(total, mine)))
     for mine, expected in zip(*results, strict=True):
         assert mine.dtype == dtype and mine.shape == expected.shape
@@ -44,8 +48,8 @@ def test_gated_linear(rows, inner, outer):
         0.002,
     )
     with torch.no_grad():
-        made = gated_linear_triton(x.half(), gate, up)
-    torch.testing.assert_close(made.float(), F.silu(F.linear(x, gate)) * F.linear(x, up), rtol=0.01, atol=0.01)
+        made = gated_linear_triton(x.to(DEVICE).half(), gate.to(DEVICE), up.to(DEVICE))
+    torch.testing.assert_close(made.float().cpu(), F.silu(F.linear(x, gate)) * F.linear(x, up), rtol=0.01, atol=0.01)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -53,7 +57,7 @@ def test_gated_linear(rows, inner, outer):
 def test_rope(length, heads, groups, size, dtype):
     from mamtra.ops.rope_triton import rope_triton
 
-    cos, sin = rope_table(length, rope_frequencies(size, 1e4))
+    cos, sin = rope_table(length, rope_frequencies(size, 1e4, device=DEVICE))
 
     def plain(joint):
         q, k, v = joint.unflatten(-1, (-1, size)).split((heads, groups, groups), 2)

@@ -1,4 +1,4 @@
-"""The mixer's kernels, run by Triton's interpreter on the CPU, against the plain functions."""
+"""The mixer's kernels against the plain functions, in Triton's interpreter where there is no graphics card."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from mamtra.ops.ssd import repeat_heads, ssd_naive
 
 pytest.importorskip("triton")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-on_cpu = pytest.mark.skipif(not INTERPRETED, reason="runs in the process below")
+DEVICE = "cpu" if INTERPRETED or not torch.cuda.is_available() else "cuda"
+kernels_run = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="runs in the process below")
+LIMITS = {torch.float32: 3e-5, torch.float16: 0.005}  # NumPy, below the interpreter, has no bfloat16
+if DEVICE == "cuda":
+    LIMITS[torch.bfloat16] = 0.03
 EPS = 0.01
 """Less, and rounding errors of a head's small first outputs would be most of what is seen."""
 BEHIND = 5
@@ -65,7 +69,7 @@ def inputs(length, heads, groups, head_dim, taps, dtype):
         torch.randn(heads, generator=draw),
         torch.randn(inner, generator=draw),
     )
-    return [t.requires_grad_() for t in drawn]
+    return [t.to(DEVICE).requires_grad_() for t in drawn]
 
 
 def plain(projected, taps, bias, dt_bias, A_log, D, norm_weight, *, head_dim, eps):
@@ -79,8 +83,8 @@ def plain(projected, taps, bias, dt_bias, A_log, D, norm_weight, *, head_dim, ep
     return gated_rms_norm(y.flatten(2), z, norm_weight, eps, head_dim)
 
 
-@on_cpu
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])  # NumPy, below the interpreter, has no bfloat16
+@kernels_run
+@pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize(
     ("length", "heads", "groups", "head_dim", "taps"),
     [(2, 2, 1, 16, 4), (64, 4, 2, 16, 1), (75, 4, 1, 32, 4), (75, 2, 2, 16, 3), (203, 4, 2, 16, 4)],
@@ -90,25 +94,27 @@ def test_outputs_and_gradients(length, heads, groups, head_dim, taps, dtype, sho
 
     args = inputs(length, heads, groups, head_dim, taps, dtype)
     exact = [t.detach().double().requires_grad_() for t in args]
-    scale, results = torch.linspace(-1, 1, 2 * length * heads * head_dim, dtype=torch.float64).view(2, length, -1), []
+    scale, results = (
+        torch.linspace(-1, 1, 2 * length * heads * head_dim, dtype=torch.float64, device=DEVICE).view(2, length, -1),
+        [],
+    )
     for form, t in ((mixer_triton, args), (plain, exact)):
         y = form(*t, head_dim=head_dim, eps=EPS)
         results.append((y, *torch.autograd.grad((y * scale).sum(), t)))
     assert results[0][0].dtype == dtype
     assert not results[0][1][..., -BEHIND:].any()
-    limit = 3e-5 if dtype == torch.float32 else 0.005
     for mine, other in zip(*results, strict=True):
-        assert (mine.double() - other).norm() < limit * other.norm()
+        assert (mine.double() - other).norm() < LIMITS[dtype] * other.norm()
 
 
-@on_cpu
+@kernels_run
 def test_every_part_of_the_gradient(short_segments):
     """Steps are few among the columns: their gradient on its own, over steps from tiny to large."""
     from mamtra.ops.mixer_triton import mixer_triton
 
     args = inputs(20, 4, 2, 16, 4, torch.float32)
     with torch.no_grad():
-        args[3].copy_(torch.tensor([-12.0, -7.0, 0.0, 25.0]))
+        args[3].copy_(torch.tensor([-12.0, -7.0, 0.0, 25.0], device=DEVICE))
     exact = [t.detach().double().requires_grad_() for t in args]
     grads = [
         torch.autograd.grad(form(*t, head_dim=16, eps=EPS).square().sum(), t)
@@ -119,7 +125,7 @@ def test_every_part_of_the_gradient(short_segments):
         assert (mine.double() - other).norm() < 1e-5 * other.norm()
 
 
-@on_cpu
+@kernels_run
 def test_a_mixer_learns_the_same():
     config = BackboneConfig(
         hidden_size=32,
@@ -130,8 +136,8 @@ def test_a_mixer_learns_the_same():
         head_dim=16,
     )
     torch.manual_seed(0)
-    mixer = MambaMixer(config)
-    hidden = torch.randn(2, 70, 32, requires_grad=True)
+    mixer = MambaMixer(config).to(DEVICE)
+    hidden = torch.randn(2, 70, 32, device=DEVICE, requires_grad=True)
     results = []
     for mixer.kernels in (False, True):
         y = mixer(hidden, Span.without_state(70, config, hidden.device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamtra.models.backbone import Backbone
@@ -55,11 +56,14 @@ class SpeechLM(LanguageModel):
             (B, L, hidden_size); padding has the value -1 everywhere, as in CosyVoice 2.
         """
         text, speech = kind == TEXT, kind == SPEECH
-        special = ~(text | speech)
         embedded = torch.where(
             text[..., None],
             self.model.embed_tokens(ids.masked_fill(~text, 0)),
             self.speech_embedding(ids.masked_fill(~speech, 0)),
         )
-        marks = self.llm_embedding(ids.masked_fill(~special, 0).clamp(min=0))
-        return torch.where(special[..., None], marks, embedded).masked_fill((kind == PAD)[..., None], -1.0)
+        marks = self.llm_embedding.weight
+        marks = F.embedding(
+            ids.masked_fill(text | speech, 0).masked_fill(kind == PAD, len(marks)),
+            torch.cat((marks, torch.full_like(marks[:1], -1.0))),
+        )
+        return torch.where((text | speech)[..., None], embedded, marks)

@@ -152,10 +152,12 @@ def _backward_kernel(
     tap_2, tap_3 = _tap(weight_at, e, 2, K), _tap(weight_at, e, 3, K)
     in_bias = tl.zeros([S, E], tl.float32)
     in_tap_0, in_tap_1, in_tap_2, in_tap_3 = in_bias, in_bias, in_bias, in_bias
-    grad_1, grad_2, grad_3 = in_bias, in_bias, in_bias  # before the SiLU, by how many steps ago
     x_1 = _at(x_at, starts - 1, e, xl, length)
     x_2 = _at(x_at, starts - 2, e, xl, length)
     x_3 = _at(x_at, starts - 3, e, xl, length)
+    # gradients before the SiLU, by how many steps ago. Of what they begin with nothing is stored; were it the same for all three,
+    # Triton 3.6 and 3.9 would take them for one value
+    grad_1, grad_2, grad_3 = x_3, x_1, x_2
     next_x = _at(x_at, starts, e, xl, length)
     next_grad = _summed(grad_at, starts, inside, size, length, repeated, R)
     for step in range(T + 3):
