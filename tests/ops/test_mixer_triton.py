@@ -30,10 +30,9 @@ EPS = 0.01
 BEHIND = 5
 
 
+@pytest.mark.skipif(INTERPRETED or DEVICE == "cuda", reason="all tests run as they are")
 def test_kernels_in_the_interpreter():
     """Triton reads its variable when it is imported: these tests once more, in a process of their own."""
-    if INTERPRETED:
-        return
     run = [
         sys.executable,
         "-m",

@@ -105,7 +105,7 @@ class DistillConfig(Strict):
         """The settings that the weights depend on; a training may go on with others changed."""
         content = self.model_dump(mode="json")
         content.pop("out")
-        kept = ("steps", "epochs", "minutes", "seed", "precision")
+        kept = ("steps", "epochs", "minutes", "seed", "precision", "residual")
         content["run"] = {name: content["run"][name] for name in kept}
         content["data"].pop("verify")
         return content

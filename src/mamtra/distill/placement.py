@@ -64,6 +64,9 @@ class Placement:
         """The model for use by any process on its own: itself, or a copy of the gathered weights that learns nothing."""
         if lm not in self._roots:
             return lm
+        for module in self._roots[lm].modules():
+            if hasattr(module, "reshard"):  # what no backward pass has followed is gathered still
+                module.reshard()
         with torch.device("meta"):
             copy = SpeechLM(lm.config)
         gathered = {name: self.gather(parameter) for name, parameter in lm.named_parameters()}
