@@ -8,6 +8,9 @@ from typing import Any
 
 from mamtra.errors import MamTraError
 
+LINE = 120
+"""Characters of a line that is written."""
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
@@ -27,5 +30,21 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys, so that equal content gives equal files."""
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write JSON with sorted keys, so that equal content gives equal files; what fits into a line stands in one."""
+    path.write_text(_layout(value, 0) + "\n", encoding="utf-8")
+
+
+def _layout(value: Any, depth: int, before: int = 0) -> str:
+    """Some JSON at a depth, behind so many characters in its line."""
+    line = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    if not isinstance(value, dict | list | tuple) or before + len(line) <= LINE:
+        return line
+    inner = "  " * (depth + 1)
+    if isinstance(value, dict):
+        names = {json.dumps(str(name), ensure_ascii=False): entry for name, entry in sorted(value.items())}
+        entries = [f"{name}: {_layout(entry, depth + 1, len(inner + name) + 3)}" for name, entry in names.items()]
+        start, end = "{}"
+    else:
+        entries = [_layout(entry, depth + 1, len(inner) + 1) for entry in value]
+        start, end = "[]"
+    return f"{start}\n" + ",\n".join(inner + entry for entry in entries) + "\n" + "  " * depth + end
