@@ -57,6 +57,7 @@ def test_changes(file):
         ("optimizer.lr.x=1", r"no setting|lr"),
         ("optimizer.lr=fast", r"optimizer\.lr"),
         ("run.steps=3", "one of steps and epochs"),
+        ("run={epochs: 1, precision: float32, residual: bf16}", "residual: bf16 needs precision: bf16"),
         ("student.model=x", "one of model, ratio and attention"),
         ("batch.tokens=[", "cannot be read as YAML"),
         ("teacher.cache=x", "holds logits only"),

@@ -170,7 +170,7 @@ class RunSettings(Strict):
         residual: of the sums between layers; ``bf16``, for bf16 precision, halves what passes between products.
         compile: compile the layers with torch.compile.
         cuda_graph: capture steps as CUDA graphs, one for each bucket; thin models train many times faster.
-        kernels: learn with convolution, scan and norm of Mamba layers as Triton kernels; CUDA devices only.
+        kernels: learn with Mamba mixers, gated feed-forward and rotary positions as Triton kernels; CUDA devices only.
         gradient_checkpointing: trade time for memory.
         loss_chunk: positions whose logits are in memory at a time.
         log_every: steps.
