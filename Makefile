@@ -1,9 +1,11 @@
 # make say    speak TEXT into OUT (sets up .venv on the first call)
-# make test   all tests       make lint   style       make clean   remove what the other targets made
+# make test   all tests, JOBS of them side by side (JOBS=0 ARGS="-k NAME" for some)
+# make lint   style       make clean   remove what the other targets made
 PYTHON ?= python3
 VENV   ?= .venv
 OUT    ?= hello.wav
 TEXT   ?= Hello! This voice runs on your own machine.
+JOBS   ?= 2
 
 BIN  := $(VENV)/bin
 BASE := $(VENV)/.installed
@@ -17,7 +19,7 @@ say: $(BASE)
 	@"$(BIN)/mamtra" say "$$TEXT" -o "$(OUT)"
 
 test: $(DEV)
-	OMP_WAIT_POLICY=PASSIVE "$(BIN)/python" -m pytest $(ARGS)
+	OMP_WAIT_POLICY=PASSIVE "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(DEV)
 	"$(BIN)/ruff" check .

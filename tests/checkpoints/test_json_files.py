@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mamtra.checkpoints.json_files import LINE, read_json, write_json
@@ -13,6 +13,7 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=8) | st.dictionaries(st.text(max_size=9), v, max_size=8))
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.dictionaries(st.text(max_size=9), VALUES, max_size=5))
 def test_what_is_written_is_read(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "value.json"
