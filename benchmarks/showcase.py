@@ -40,7 +40,7 @@ def draw(sounds: dict[str, Audio], path: Path) -> None:
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
     with Image.open(path) as picture:  # a palette is enough for one colour map, at a third of the size
-        picture.convert("RGB").quantize(128).save(path, optimize=True)
+        picture.convert("RGB").quantize(48).save(path, optimize=True)
 
 
 def main() -> None:

@@ -126,14 +126,8 @@ def test_every_part_of_the_gradient(short_segments):
 
 @kernels_run
 def test_a_mixer_learns_the_same():
-    config = BackboneConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-    )
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    config = BackboneConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=1, **heads)
     torch.manual_seed(0)
     mixer = MambaMixer(config).to(DEVICE)
     hidden = torch.randn(2, 70, 32, device=DEVICE, requires_grad=True)

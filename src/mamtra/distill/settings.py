@@ -167,7 +167,7 @@ class RunSettings(Strict):
         device: cpu, cuda, cuda:N; chosen when left out. Processes of torchrun take one GPU each.
         parallel: what several processes have of the weights: ``ddp`` all of them, ``fsdp`` a part each (FSDP2).
         precision: ``bf16`` computes matrix products in bfloat16 over float32 weights.
-        residual: of the sums between layers; ``bf16``, for bf16 precision, halves what passes between products.
+        residual: dtype of the sums between layers; ``bf16``, for bf16 precision, halves what passes between products.
         compile: compile the layers with torch.compile.
         cuda_graph: capture steps as CUDA graphs, one for each bucket; thin models train many times faster.
         kernels: learn with Mamba mixers, gated feed-forward and rotary positions as Triton kernels; CUDA devices only.
