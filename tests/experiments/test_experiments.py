@@ -32,7 +32,10 @@ distill:
 listen: null
 fig4: {{strategies: [block-beg, back], ratios: ['1:1'], more_seeds: {{'block-beg 1:1': [1]}}}}
 table4: {{seeds: [0]}}
-table3: {{plans: [block-beg 1:1], shares: [0.5, 1.0], steps: [2, 3]}}
+table3: {{plans: [block-beg 1:1], shares: [0.5, 0.5, 1.0], steps: [2, 3, 3]}}
+variants:
+  first: {{variants: {{faster: {{optimizer.lr: 1e-2}}, as wide: {{run.residual: float32}}}}}}
+  longer: {{seeds: [0, 1], changes: {{run.steps: 4}}, variants: {{faster: {{optimizer.lr: 1e-2}}}}}}
 """
 
 
@@ -78,11 +81,42 @@ def test_tables_and_figures(folder, capsys):
         "all three", "without ce", "without logits", "without emb",
     ]  # fmt: skip
     three = json.loads((folder / "out" / "table3.json").read_text())["rows"]
-    assert [row["steps"] for row in three] == [0, 2, 3] and three[0]["ce_less"] == 0
+    assert [row["steps"] for row in three] == [0, 2, 3, 3] and three[0]["ce_less"] == 0
+    assert [row["row"] for row in three[1:]] == [
+        "1:1 block-beg, 50%", "1:1 block-beg, 50%, 3 steps", "1:1 block-beg, 100%",
+    ]  # fmt: skip
     assert three[0]["attention layers"] == 2 and three[1]["attention layers"] == 1
     curves = json.loads((folder / "out" / "fig6.json").read_text())["curves"]
     assert [step for step, _ in curves["kaiming"]] == [0, 1, 2, 3]
     assert (folder / "out" / "fig6.svg").stat().st_size > 1000
+
+
+def test_variants_are_compared_within_their_study(folder):
+    command = ["reproduce", "variants", "--config", str(folder / "e.yaml"), "-o", str(folder / "out")]
+    assert main(command) == 0
+    rows = json.loads((folder / "out" / "variants.json").read_text())["rows"]
+    assert [(row["study"], row["row"], row["steps"], row["ce_seeds"]) for row in rows] == [
+        ("first", "as it is", 3, 1),
+        ("first", "faster", 3, 1),
+        ("first", "as wide", 3, 1),
+        ("longer", "as it is", 4, 2),
+        ("longer", "faster", 4, 2),
+    ]
+    assert all(row["ce_less"] == 0 for row in rows if row["row"] in ("as it is", "as wide"))
+    for study in (rows[:3], rows[3:]):
+        assert study[1]["ce_less"] == pytest.approx(study[1]["ce"] - study[0]["ce"]) != 0
+    page = (folder / "out" / "variants.md").read_text()
+    assert "## block-beg 1:1, first" in page and "## block-beg 1:1, longer" in page
+
+
+def test_settings_that_decide_a_training_part_its_cells(folder):
+    """What gives other weights, be it by rounding alone, is never taken for the same training."""
+    settings = read_experiments(folder / "e.yaml")
+    names = {
+        student_cell(settings, "block-beg", "1:1", changes={**change, "run.precision": "bf16"}).name
+        for change in ({}, {"run.residual": "bf16"}, {"run.steps": 4}, {"optimizer.lr": 1e-2}, {"data.share": 0.5})
+    }
+    assert len(names) == 5
 
 
 def _names(folder: Path) -> list[str]:
@@ -124,6 +158,8 @@ def test_a_cell_that_fails_stops_no_other(folder, capsys):
         (["fig4", "--config", "e.yaml", "--set", "distill.run.stepps=1"], "stepps"),
         (["fig4", "--config", "e.yaml", "--set", "fig4.strategies=[importance-wer]"], "needs a ranking"),
         (["table3", "--config", "e.yaml", "--set", "table3.steps=[1]"], "equally many"),
+        (["variants", "--config", "e.yaml", "--set", "variants={}"], "name no variants"),
+        (["variants", "--config", "e.yaml", "--set", "variants.first.seeds=[]", "--as-is"], "not finished"),
     ],
 )
 def test_mistakes_are_one_sentence(folder, monkeypatch, capsys, arguments, said):

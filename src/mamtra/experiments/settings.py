@@ -114,7 +114,8 @@ class FinalSettings(Strict):
 
     Attributes:
         plans: "STRATEGY RATIO" each.
-        shares: of the data; a training on a share takes the steps of `steps` with the same place.
+        shares: of the data; a training on a share takes the steps of `steps` with the same place. One may stand there more
+            than once.
         steps: optimiser steps by share.
         seeds: trainings of every row.
         models: further directories that are measured as they are, by name.
@@ -143,7 +144,7 @@ class ExperimentSettings(Strict):
         fig6: see `StartSettings`.
         table3: see `FinalSettings`.
         table4: see `LossSettings`.
-        variants: see `VariantSettings`.
+        variants: studies by name, see `VariantSettings`.
     """
 
     distill: dict[str, Any]
@@ -154,7 +155,7 @@ class ExperimentSettings(Strict):
     fig6: StartSettings = StartSettings()
     table3: FinalSettings = FinalSettings()
     table4: LossSettings = LossSettings()
-    variants: VariantSettings = VariantSettings()
+    variants: dict[str, VariantSettings] = Field(default_factory=dict)
 
 
 def read_experiments(path: str | os.PathLike, changes: Iterable[str] = ()) -> ExperimentSettings:

@@ -26,6 +26,7 @@ HEADS = {
 }
 CONTEXT = 2048
 """Tokens of the prefill whose operations Table 3 counts, as the paper's."""
+AS_IT_IS = "as it is"
 
 
 def table4_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
@@ -57,32 +58,44 @@ def table4(settings: ExperimentSettings, work: Path) -> StudyResult:
     return StudyResult("table4", "Table 4: what each loss is worth", data, rows, page)
 
 
-def variants_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
-    """Cells with the training as it is, then with every variant of it."""
-    chosen = settings.variants
+def variants_rows(settings: ExperimentSettings) -> dict[str, dict[str, list[Cell]]]:
+    """By study, cells with the training as it is, then with every variant of it."""
     return {
-        title: [_row_cell(settings, chosen, seed, changes) for seed in chosen.seeds]
-        for title, changes in {"as it is": {}, **chosen.variants}.items()
+        study: {
+            title: [_row_cell(settings, chosen, seed, changes) for seed in chosen.seeds]
+            for title, changes in {AS_IT_IS: {}, **chosen.variants}.items()
+        }
+        for study, chosen in settings.variants.items()
     }
 
 
 def variants_cells(settings: ExperimentSettings) -> list[Cell]:
-    """All that the table of variants needs."""
-    return cells_of(variants_rows(settings))
+    """All that the tables of variants need."""
+    return [cell for rows in variants_rows(settings).values() for cell in cells_of(rows)]
 
 
 def variants(settings: ExperimentSettings, work: Path) -> StudyResult:
-    """The table of variants from cells that are done."""
-    found = {title: read_cells(members, work) for title, members in variants_rows(settings).items()}
-    rows, page = _rows(found, "as it is", "as it is", {})
+    """A table of variants for every study, from cells that are done.
+
+    Raises:
+        MamTraError: the settings name no study, or one lacks the row that its others are compared with.
+    """
+    if not settings.variants:
+        raise MamTraError("The settings name no variants.")
+    rows, pages = [], []
+    for study, wanted in variants_rows(settings).items():
+        found = {title: read_cells(members, work) for title, members in wanted.items()}
+        its_rows, page = _rows(found, AS_IT_IS, AS_IT_IS, {})
+        chosen = settings.variants[study]
+        rows += [{"study": study, **row} for row in its_rows]
+        pages.append(f"## {chosen.strategy} {chosen.ratio}, {study}\n\n{page}")
     data = {
         **made_by(variants_cells(settings), work),
         "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "variants"}),
         "rows": rows,
     }
-    chosen = settings.variants
-    page += f"\n\n{chosen.strategy} {chosen.ratio}. " + show_made_by(data)
-    return StudyResult("variants", "Other trainings of one plan", data, rows, page)
+    pages.append(show_made_by(data))
+    return StudyResult("variants", "Other trainings of one plan", data, rows, "\n\n".join(pages))
 
 
 def _row_cell(settings: ExperimentSettings, chosen: OnePlanSettings, seed: int, changes: dict[str, Any]) -> Cell:
@@ -105,9 +118,10 @@ def table3_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
         found[name] = [model_cell(settings, path, seed, **heard) for seed in chosen.seeds]
     for plan in chosen.plans:
         strategy, _, ratio = plan.partition(" ")
-        for share, steps in zip(chosen.shares, chosen.steps, strict=True):
+        for at, (share, steps) in enumerate(zip(chosen.shares, chosen.steps, strict=True)):
             changes = {**chosen.changes, "data.share": share, "run.steps": steps}
-            found[f"{ratio} {strategy}, {100 * share:g}%"] = [
+            longer = f", {steps:,} steps" if chosen.shares.index(share) < at else ""
+            found[f"{ratio} {strategy}, {100 * share:g}%{longer}"] = [
                 student_cell(settings, strategy, ratio, seed=seed, changes=changes, **heard) for seed in chosen.seeds
             ]
     return found
