@@ -106,7 +106,7 @@ def test_variants_are_compared_within_their_study(folder):
     for study in (rows[:3], rows[3:]):
         assert study[1]["ce_less"] == pytest.approx(study[1]["ce"] - study[0]["ce"]) != 0
     page = (folder / "out" / "variants.md").read_text()
-    assert "## block-beg 1:1, first" in page and "## block-beg 1:1, longer" in page
+    assert "## first (block-beg)" in page and "## longer (block-beg)" in page
 
 
 def test_settings_that_decide_a_training_part_its_cells(folder):

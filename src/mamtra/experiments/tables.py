@@ -87,15 +87,15 @@ def variants(settings: ExperimentSettings, work: Path) -> StudyResult:
         found = {title: read_cells(members, work) for title, members in wanted.items()}
         its_rows, page = _rows(found, AS_IT_IS, AS_IT_IS, {})
         chosen = settings.variants[study]
-        rows += [{"study": study, **row} for row in its_rows]
-        pages.append(f"## {chosen.strategy} {chosen.ratio}, {study}\n\n{page}")
+        rows += [{"study": study, "plan": f"{chosen.strategy} {chosen.ratio}", **row} for row in its_rows]
+        pages.append(f"## {study} ({chosen.strategy})\n\n{page}")
     data = {
         **made_by(variants_cells(settings), work),
         "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "variants"}),
         "rows": rows,
     }
     pages.append(show_made_by(data))
-    return StudyResult("variants", "Other trainings of one plan", data, rows, "\n\n".join(pages))
+    return StudyResult("variants", "Other trainings of a plan", data, rows, "\n\n".join(pages))
 
 
 def _row_cell(settings: ExperimentSettings, chosen: OnePlanSettings, seed: int, changes: dict[str, Any]) -> Cell:
