@@ -96,15 +96,18 @@ def test_variants_are_compared_within_their_study(folder):
     assert main(command) == 0
     rows = json.loads((folder / "out" / "variants.json").read_text())["rows"]
     assert [(row["study"], row["row"], row["steps"], row["ce_seeds"]) for row in rows] == [
+        ("first", "teacher", 0, 1),
         ("first", "as it is", 3, 1),
         ("first", "faster", 3, 1),
         ("first", "as wide", 3, 1),
+        ("longer", "teacher", 0, 2),
         ("longer", "as it is", 4, 2),
         ("longer", "faster", 4, 2),
     ]
     assert all(row["ce_less"] == 0 for row in rows if row["row"] in ("as it is", "as wide"))
-    for study in (rows[:3], rows[3:]):
-        assert study[1]["ce_less"] == pytest.approx(study[1]["ce"] - study[0]["ce"]) != 0
+    for teacher, base, faster in (rows[:3], rows[4:]):
+        assert faster["ce_less"] == pytest.approx(faster["ce"] - base["ce"]) != 0
+        assert faster["ce_less_teacher"] == pytest.approx(faster["ce"] - teacher["ce"]) != 0
     page = (folder / "out" / "variants.md").read_text()
     assert "## first (block-beg)" in page and "## longer (block-beg)" in page
 

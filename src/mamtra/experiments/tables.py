@@ -26,6 +26,7 @@ HEADS = {
 }
 CONTEXT = 2048
 """Tokens of the prefill whose operations Table 3 counts, as the paper's."""
+TEACHER = "teacher"
 AS_IT_IS = "as it is"
 
 
@@ -48,7 +49,7 @@ def table4_cells(settings: ExperimentSettings) -> list[Cell]:
 def table4(settings: ExperimentSettings, work: Path) -> StudyResult:
     """Table 4 from cells that are done."""
     found = {title: read_cells(members, work) for title, members in table4_rows(settings).items()}
-    rows, page = _rows(found, "all three", "the full loss", {})
+    rows, page = _rows(found, {"the full loss": "all three"}, {})
     data = {
         **made_by(table4_cells(settings), work),
         "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "table4"}),
@@ -59,14 +60,14 @@ def table4(settings: ExperimentSettings, work: Path) -> StudyResult:
 
 
 def variants_rows(settings: ExperimentSettings) -> dict[str, dict[str, list[Cell]]]:
-    """By study, cells with the training as it is, then with every variant of it."""
-    return {
-        study: {
-            title: [_row_cell(settings, chosen, seed, changes) for seed in chosen.seeds]
-            for title, changes in {AS_IT_IS: {}, **chosen.variants}.items()
-        }
-        for study, chosen in settings.variants.items()
-    }
+    """By study, the teacher, cells with the training as it is, then with every variant of it."""
+    found = {}
+    for study, chosen in settings.variants.items():
+        rows = {TEACHER: [teacher_cell(settings, seed, listen=chosen.listen) for seed in chosen.seeds]}
+        for title, changes in {AS_IT_IS: {}, **chosen.variants}.items():
+            rows[title] = [_row_cell(settings, chosen, seed, changes) for seed in chosen.seeds]
+        found[study] = rows
+    return found
 
 
 def variants_cells(settings: ExperimentSettings) -> list[Cell]:
@@ -85,7 +86,7 @@ def variants(settings: ExperimentSettings, work: Path) -> StudyResult:
     rows, pages = [], []
     for study, wanted in variants_rows(settings).items():
         found = {title: read_cells(members, work) for title, members in wanted.items()}
-        its_rows, page = _rows(found, AS_IT_IS, AS_IT_IS, {})
+        its_rows, page = _rows(found, {AS_IT_IS: AS_IT_IS, "the teacher": TEACHER}, {})
         chosen = settings.variants[study]
         rows += [{"study": study, "plan": f"{chosen.strategy} {chosen.ratio}", **row} for row in its_rows]
         pages.append(f"## {study} ({chosen.strategy})\n\n{page}")
@@ -113,7 +114,7 @@ def table3_rows(settings: ExperimentSettings) -> dict[str, list[Cell]]:
     if len(chosen.shares) != len(chosen.steps):
         raise MamTraError("table3.shares and table3.steps need equally many entries.")
     heard = {"listen": chosen.listen}
-    found = {"teacher": [teacher_cell(settings, seed, **heard) for seed in chosen.seeds]}
+    found = {TEACHER: [teacher_cell(settings, seed, **heard) for seed in chosen.seeds]}
     for name, path in chosen.models.items():
         found[name] = [model_cell(settings, path, seed, **heard) for seed in chosen.seeds]
     for plan in chosen.plans:
@@ -137,7 +138,7 @@ def table3(settings: ExperimentSettings, work: Path) -> StudyResult:
     wanted = table3_rows(settings)
     found = {title: read_cells(members, work) for title, members in wanted.items()}
     costs = {title: _cost(members[0], work) for title, members in wanted.items()}
-    rows, page = _rows(found, "teacher", "the teacher", costs)
+    rows, page = _rows(found, {"the teacher": TEACHER}, costs)
     page += f"\n\nGFLOPs: a prefill of {CONTEXT:,} tokens through the backbone, no head."
     data = {
         **made_by(table3_cells(settings), work),
@@ -162,14 +163,15 @@ def _cost(cell: Cell, work: Path) -> dict[str, Any]:
 
 
 def _rows(
-    every: dict[str, Measured | None], against: str, called: str, more: dict[str, dict[str, Any]]
+    every: dict[str, Measured | None], against: dict[str, str], more: dict[str, dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], str]:
-    """Rows for CSV, and the page."""
+    """Rows for CSV, and the page; `against` has the rows that all are compared with, by how the page calls them."""
     found = {title: measured for title, measured in every.items() if measured is not None}
-    if against not in found:
-        raise MamTraError(f"The row {against!r}, which all others are compared with, is not finished.")
-    base = found[against]
-    names = [name for name in HEADS if name in base.pairs]
+    for base in against.values():
+        if base not in found:
+            raise MamTraError(f"The row {base!r}, which all others are compared with, is not finished.")
+    first = found[next(iter(against.values()))]
+    names = [name for name in HEADS if name in first.pairs]
     judged = [name for name in ("ce", "wer") if name in names]
     rows, lines = [], []
     for title, measured in found.items():
@@ -177,26 +179,16 @@ def _rows(
         shown = [title, *more.get(title, {}).values(), measured.steps or "", measured.show_seeds()]
         for name in names:
             figure = measured.figure(name)
-            if figure is None:
-                shown.append("")
-                continue
-            shown.append(figure.show(HEADS[name][1], base.figure(name).count))
-        for name in judged:
-            less = measured.less(name, base)
-            if less is None:
-                shown.append("")
-                continue
-            row |= {f"{name}_less": less.value, f"{name}_less_low": less.low, f"{name}_less_high": less.high}
-            shown.append("" if measured is base else less.show(HEADS[name][1]))
+            shown.append("" if figure is None else figure.show(HEADS[name][1], first.figure(name).count))
+        for base in against.values():
+            for name in judged:
+                less = measured.less(name, found[base])
+                key = f"{name}_less" + ("" if found[base] is first else f"_{base}")
+                if less is not None:
+                    row |= {key: less.value, f"{key}_low": less.low, f"{key}_high": less.high}
+                shown.append("" if less is None or title == base else less.show(HEADS[name][1]))
         rows.append(row)
         lines.append(shown)
     extra = next(iter(more.values()), {})
-    heads = (
-        "",
-        *extra,
-        "steps",
-        "seeds",
-        *(HEADS[name][0] for name in names),
-        *(f"{HEADS[n][0]}, less {called}" for n in judged),
-    )
-    return rows, markdown_table(heads, lines)
+    compared = [f"{HEADS[name][0]}, less {called}" for called in against for name in judged]
+    return rows, markdown_table(("", *extra, "steps", "seeds", *(HEADS[n][0] for n in names), *compared), lines)
