@@ -25,7 +25,7 @@ def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:
     lm, began = read_weights(open_speech_lm(student)), read_weights(open_speech_lm(teacher))
     training = read_json(student / PROVENANCE)["distillation"]
     settings, provenance = training["settings"], read_json(model / PROVENANCE)
-    chosen = settings["student"]
+    chosen, held = settings["student"], training["held_out"]
     record = {name: training[name] for name in ("steps", "epochs", "minutes", "utterances", "device", "processes")}
     provenance["plan"] = {
         "ratio": chosen["ratio"], "strategy": chosen["strategy"], "layer_types": list(lm.config.layer_types)
@@ -34,7 +34,7 @@ def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:
     provenance["seeds"] = {**provenance["seeds"], "student": settings["run"]["seed"]}
     provenance["stages"]["student"] = {
         **record,
-        "measured": {"held_out_nats": training["held_out"]["ce"], "teacher_held_out_nats": training["held_out"]["teacher_ce"]},
+        "measured": {"held_out_nats": round(held["ce"], 4), "teacher_held_out_nats": round(held["teacher_ce"], 4)},
         "settings": {name: settings[name] for name in ("losses", "batch", "optimizer", "alignment", "on_policy")},
         "share_of_data": settings["data"]["share"],
         "sha256": hash_file(student / PARTS["lm"].file),

@@ -16,7 +16,7 @@ Plan = tuple[str, str]
 def groups(settings: ExperimentSettings) -> dict[Plan | None, list[Cell]]:
     """Cells by strategy and ratio, one a seed; the teacher under None."""
     grid = settings.fig4
-    found: dict[Plan | None, list[Cell]] = {None: [teacher_cell(settings)]}
+    found: dict[Plan | None, list[Cell]] = {None: [teacher_cell(settings, seed) for seed in grid.seeds]}
     for strategy in grid.strategies:
         for ratio in grid.ratios:
             seeds = grid.seeds + tuple(s for s in grid.more_seeds.get(f"{strategy} {ratio}", ()) if s not in grid.seeds)
