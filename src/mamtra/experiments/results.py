@@ -186,7 +186,8 @@ def _together(each: Sequence[Pair]) -> Pair:
 
 def made_by(cells: Sequence[Cell], work: Path) -> dict[str, Any]:
     """Where the cells were trained, and by whom they were heard, from the first that was."""
-    held = [read_json(work / cell.name / HELD_OUT) for cell in cells if (work / cell.name / HELD_OUT).is_file()]
+    trained = [work / cell.name / HELD_OUT for cell in cells if cell.config is not None]
+    held = [read_json(path) for path in trained if path.is_file()]
     return {"made_on": sorted({one["made_on"] for one in held}), "heard_by": _stamp(cells, work)}
 
 
