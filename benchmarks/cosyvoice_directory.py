@@ -27,9 +27,9 @@ import torch
 from conversion import write_source
 from record import REPOSITORY, circumstances, footnotes, table, write_results
 
-from mamtra.audio.flow import Flow, FlowConfig
-from mamtra.audio.hift import HiFT, HiFTConfig
-from mamtra.device import pick_device
+from mamtra.acoustic.flow import Flow, FlowConfig
+from mamtra.acoustic.hift import HiFT, HiFTConfig
+from mamtra.runtime.device import pick_device
 
 BOUND = 1.15
 KINDS = ("float32", "bfloat16")
@@ -94,10 +94,10 @@ directory, kind, device = sys.argv[1:]
 idle = peak()
 import itertools
 from pathlib import Path
-from mamtra.checkpoints.open_model import open_model
-from mamtra.engine.decode import generate
-from mamtra.token2wav import codes_to_samples
-from mamtra.voices import Voice, VoiceShelf
+from mamtra.synthesis.open_model import open_model
+from mamtra.engine.generate import generate
+from mamtra.synthesis.token2wav import codes_to_samples
+from mamtra.voices.voice import Voice, VoiceShelf
 began = time.perf_counter()
 model = open_model(Path(directory), device, getattr(torch, kind))
 parts = model.lm, model.flow, model.vocoder

@@ -23,8 +23,8 @@ import torch
 from distill_speed import TINY, add_step_options, make_step
 from record import circumstances, footnotes, table, write_results
 
-from mamtra.analysis.presets import cosyvoice2_config
-from mamtra.distill.processes import Processes
+from mamtra.cost.presets import cosyvoice2_config
+from mamtra.distill.distributed import Processes
 from mamtra.models.config import SpeechLMConfig
 
 WARM = 3

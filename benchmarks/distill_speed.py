@@ -33,15 +33,14 @@ import torch
 from record import circumstances, footnotes, table, write_results
 from torch import Tensor, nn
 
-from mamtra.analysis.flops import FlopConvention, prefill_flops
-from mamtra.analysis.presets import cosyvoice2_config
-from mamtra.analysis.shapes import blueprint_of
 from mamtra.conversion.transfer import convert_attention_to_mamba
-from mamtra.device import pick_device
-from mamtra.distill.capture import Captured, compile_layers, use_kernels
+from mamtra.cost.flops import FlopConvention, prefill_flops
+from mamtra.cost.presets import cosyvoice2_config
+from mamtra.cost.shapes import blueprint_of
+from mamtra.distill.compile import Captured, compile_layers, use_kernels
+from mamtra.distill.distill_loss import Objective, halve_matrices
 from mamtra.distill.estimate import product_speed
 from mamtra.distill.losses import DistillLossConfig, distill_loss
-from mamtra.distill.objective import Objective, halve_matrices
 from mamtra.distill.optimiser import Optimiser
 from mamtra.distill.settings import OptimizerSettings
 from mamtra.models.attention import Span
@@ -50,6 +49,7 @@ from mamtra.models.layout import PAD, unistream
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.ssd import repeat_heads
+from mamtra.runtime.device import pick_device
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "4090": 165e12}
 """Dense bfloat16 operations a second by the data sheets (SXM where there are several)."""

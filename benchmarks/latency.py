@@ -121,8 +121,8 @@ def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> 
     """Milliseconds of each stage of one sentence, the medium one."""
     import torch
 
-    from mamtra.checkpoints.model import Model
-    from mamtra.synthesis import codes_to_samples, draw_codes
+    from mamtra.synthesis.model import Model
+    from mamtra.synthesis.sentence import codes_to_samples, draw_codes
 
     flow, vocoder = Timed(tts.model.flow), Timed(tts.model.vocoder)
     model = Model(tts.model.directory, parts={"lm": tts.model.lm, "flow": flow, "vocoder": vocoder})

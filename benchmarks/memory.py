@@ -24,17 +24,17 @@ import torch
 from record import circumstances, footnotes, table, write_results
 from torch import nn
 
-from mamtra.analysis.memory import CacheTypes, kv_bytes_per_token, state_bytes
-from mamtra.analysis.presets import cosyvoice2_config
-from mamtra.analysis.shapes import blueprint_of
-from mamtra.audio.flow import Flow, FlowConfig
-from mamtra.audio.flow_stream import FlowStream
-from mamtra.audio.hift import HiFT, HiFTConfig
+from mamtra.acoustic.flow import Flow, FlowConfig
+from mamtra.acoustic.flow_stream import FlowStream
+from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.checkpoints.blank import build_blank
-from mamtra.device import pick_device
+from mamtra.cost.memory import CacheTypes, kv_bytes_per_token, state_bytes
+from mamtra.cost.presets import cosyvoice2_config
+from mamtra.cost.shapes import blueprint_of
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.runtime.device import pick_device
 
 RATIOS = ("1:0", "1:1", "1:5", "1:11")
 TYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -98,7 +98,7 @@ def flow_past_bytes(config: FlowConfig, frames: int, dtype: torch.dtype, steps: 
 
 
 def computed(ratio: str, kind: str, streams: int, tiny: bool) -> dict[str, int]:
-    """Bytes of the tensors, without making any, and by the formulas of `mamtra.analysis` for what streams remember."""
+    """Bytes of the tensors, without making any, and by the formulas of `mamtra.cost` for what streams remember."""
     config, dtype = config_of(ratio, tiny), TYPES[kind]
     nets = networks(config, dtype, tiny, torch.device("meta"))
     found = {name: size(tensors) for name, tensors in parts_of(nets).items()}

@@ -19,12 +19,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "src"))
 import torch
 
 from mamtra.errors import MamTraError
-from mamtra.evaluate.examine import Examiner
-from mamtra.evaluate.judges import DistilMOS
+from mamtra.evaluate.judges.asr import Whisper
+from mamtra.evaluate.judges.models import DistilMOS
 from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.scorer import Examiner
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Sounds
-from mamtra.evaluate.transcribe import Whisper
 
 
 def score(test_set: Path, sounds: Path, out: Path, examiner: Examiner) -> Iterator[int]:

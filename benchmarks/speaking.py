@@ -14,7 +14,7 @@ from mamtra import TTS, MamTraError
 from mamtra.audio.io import write_audio
 from mamtra.checkpoints.native import base_of, hash_model
 from mamtra.evaluate.systems import say_again
-from mamtra.voices import Voice
+from mamtra.voices.voice import Voice
 
 MADE = "made.jsonl"
 

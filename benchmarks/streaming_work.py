@@ -29,7 +29,7 @@ def codes_of(tts: Any, voice: Any, count: int) -> list[int]:
     """So many codes of the model's own speech, sentence after sentence."""
     import torch
 
-    from mamtra.synthesis import draw_codes, segment_seed
+    from mamtra.synthesis.sentence import draw_codes, segment_seed
 
     codes: list[int] = []
     index = 0
@@ -99,7 +99,7 @@ def from_scratch(model: Any, voice: Any, codes: list[int], ends: list[int]) -> N
     """Flow and vocoder over everything so far, at each hop."""
     import torch
 
-    from mamtra.token2wav import vocoder_noise
+    from mamtra.synthesis.token2wav import vocoder_noise
 
     prompt = (voice.prompt_speech[None], voice.prompt_mel[None], voice.embedding[None])
     for end in ends:
@@ -136,8 +136,8 @@ def mel_of(model: Any, voice: Any, codes: list[int], streaming: bool) -> Any:
 
 def measure_length(model: Any, voice: Any, codes: list[int]) -> dict[str, Any]:
     """All figures of one length."""
-    from mamtra.streaming import HopSchedule, PromptStore, SoundStream
-    from mamtra.token2wav import codes_to_samples
+    from mamtra.synthesis.streaming import HopSchedule, PromptStore, SoundStream
+    from mamtra.synthesis.token2wav import codes_to_samples
 
     prompts = PromptStore(model)
     with Work(model) as prompt:

@@ -4,13 +4,13 @@
 
 Weights are random and made on the device; a prompt of 3 s; utterances of about 10 s.
 
-- ``offline``: `mamtra.token2wav.batch_to_samples`, lengths between 8 and 12 s in one batch.
-- ``streaming``: `FlowStream` and `VocoderStream` in the hops of `mamtra.streaming`, rows of 10 s in lockstep; the prompt's pass was
+- ``offline``: `mamtra.synthesis.token2wav.batch_to_samples`, lengths between 8 and 12 s in one batch.
+- ``streaming``: `FlowStream` and `VocoderStream` in the hops of `mamtra.synthesis.streaming`, rows of 10 s in lockstep; the prompt's pass was
   made before, as it is for every sentence but a voice's first.
 - ``from scratch``: the same hops as the reference implementation makes them. Each runs the flow over prompt and all tokens so far,
   keeps the new frames, and the vocoder begins 8 frames earlier with the excitation it had there.
 
-On CUDA each is measured with Euler steps and vocoder as CUDA graphs (`mamtra.audio.graphed`), as streams run by themselves, and
+On CUDA each is measured with Euler steps and vocoder as CUDA graphs (`mamtra.acoustic.graphs`), as streams run by themselves, and
 launched kernel by kernel; before all others it is measured how much the mel of a stream differs between the two. A figure is the
 median wall time, until the samples are on the host, of the runs after those that do not count: one, and two with graphs, in which
 they are recorded. ``bf16`` has the flow in bfloat16 and the vocoder in float32; ``float32`` is PyTorch's default, where
@@ -34,12 +34,12 @@ import torch
 from record import circumstances, footnotes, table, write_results
 from token2wav_ways import PROMPT, RATE, STEPS, TOKENS, WAYS, build, make_codes, make_voice, prompt_of
 
-from mamtra.audio.flow_stream import FlowStream
-from mamtra.audio.graphed import use_graphs
-from mamtra.audio.recorder import Recorder
-from mamtra.checkpoints.model import Model
-from mamtra.device import pick_device
-from mamtra.voices import Voice
+from mamtra.acoustic.flow_stream import FlowStream
+from mamtra.acoustic.graphs import use_graphs
+from mamtra.runtime.cuda_graphs import Recorder
+from mamtra.runtime.device import pick_device
+from mamtra.synthesis.model import Model
+from mamtra.voices.voice import Voice
 
 COLUMNS = (
     *("precision", "batch", "way", "launched"),

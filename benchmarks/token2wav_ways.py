@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mamtra.audio.flow import Flow, FlowConfig
-from mamtra.audio.flow_stream import FlowStream
-from mamtra.audio.hift import HiFT, HiFTConfig
-from mamtra.audio.vocoder_stream import VocoderStream
-from mamtra.checkpoints.model import Model
-from mamtra.streaming import HopSchedule
-from mamtra.token2wav import batch_to_samples, vocoder_noise
-from mamtra.voices import Voice, VoiceInfo
+from mamtra.acoustic.flow import Flow, FlowConfig
+from mamtra.acoustic.flow_stream import FlowStream
+from mamtra.acoustic.hift import HiFT, HiFTConfig
+from mamtra.acoustic.vocoder_stream import VocoderStream
+from mamtra.synthesis.model import Model
+from mamtra.synthesis.streaming import HopSchedule
+from mamtra.synthesis.token2wav import batch_to_samples, vocoder_noise
+from mamtra.voices.voice import Voice, VoiceInfo
 
 RATE, HOP, STEPS = 24000, 480, 10
 PROMPT, TOKENS = 75, 250

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
-from mamtra.audio.flow import Flow, FlowConfig
-from mamtra.audio.hift import HiFT, HiFTConfig
+from mamtra.acoustic.flow import Flow, FlowConfig
+from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.audio.io import write_audio
-from mamtra.audio.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.checkpoints.native import GenerationConfig, save_model, voice_space
+from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.text.tokenizer import build_phoneme_tokenizer
-from mamtra.voices import Voice, VoiceInfo
+from mamtra.voices.voice import Voice, VoiceInfo
 
 EMBEDDING = 16
 WORDS = {

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mamtra.audio.flow import Flow, FlowConfig
-from mamtra.audio.hift import HiFT, HiFTConfig
+from mamtra.acoustic.flow import Flow, FlowConfig
+from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.models.causal_lm import CausalLM
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM

@@ -3,13 +3,13 @@ import pytest
 import torch
 
 import mamtra
-from mamtra import synthesis
-from mamtra.audio.join import PieceStream
+from mamtra.audio.trim import PieceStream
 from mamtra.errors import MamTraError
-from mamtra.streaming import HopSchedule
+from mamtra.synthesis import sentence as synthesis
+from mamtra.synthesis.streaming import HopSchedule
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
 from mamtra.tts import TTS, Audio, load
-from mamtra.voices import VoiceShelf
+from mamtra.voices.voice import VoiceShelf
 from tests.factories import reference, tiny_model, tiny_voice
 
 TWO = "Good morning. How are you?"

@@ -13,11 +13,11 @@ from pathlib import Path
 from export import size_table, trace_student
 from model_card import write_card
 
-from mamtra.checkpoints.json_files import read_json
 from mamtra.checkpoints.native import PROVENANCE, hash_file, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
-from mamtra.distill.materials import open_speech_lm, read_weights
+from mamtra.distill.setup import open_speech_lm, read_weights
+from mamtra.runtime.json_files import read_json
 
 
 def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from mamtra.text.letter_to_sound import (
+from mamtra.text.english.letter_to_sound import (
     LETTERS,
     LetterToSoundNetwork,
     best_path,
@@ -25,7 +25,7 @@ from mamtra.text.letter_to_sound import (
     save_letter_to_sound,
     split_sounds,
 )
-from mamtra.text.lexicon import DEFAULT, Lexicon
+from mamtra.text.english.lexicon import DEFAULT, Lexicon
 
 HELD_OUT_PERCENT = 3
 Pair = tuple[str, list[str]]

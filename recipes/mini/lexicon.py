@@ -15,7 +15,7 @@ import lzma
 from importlib.util import find_spec
 from pathlib import Path
 
-from mamtra.text.phonemes import ALPHABET
+from mamtra.text.english.phonemes import ALPHABET
 from mamtra.text.tokenizer import build_phoneme_tokenizer
 
 SOURCES = ("lexicon_us_silver.json.gz", "lexicon_us_gold.json.gz")  # the later one wins

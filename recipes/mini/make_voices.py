@@ -24,9 +24,9 @@ import yaml
 from corpus import TOKEN_24, Row, finished, read_index
 from pydantic import BaseModel, ConfigDict
 
-from mamtra.audio.join import trim_edges
-from mamtra.checkpoints.model import Model
-from mamtra.voices import Voice
+from mamtra.audio.trim import trim_edges
+from mamtra.synthesis.model import Model
+from mamtra.voices.voice import Voice
 
 RATE = 24000
 SHORTEST, LONGEST = 3.0, 5.0  # seconds

@@ -18,7 +18,7 @@ from corpus import Corpus
 from safetensors.torch import load_file
 from train_speaker import embed_corpus
 
-from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
 
 
 def main() -> None:

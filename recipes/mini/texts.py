@@ -18,8 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from mamtra.errors import MamTraError
+from mamtra.text.english.lexicon import Lexicon
 from mamtra.text.frontend import LEXICON_FILE, TextFrontend
-from mamtra.text.lexicon import Lexicon
 
 BOOKS = ("libritts_train_clean_100", "ljspeech")
 MAX_PHONEMES = 330  # about 20 s of speech

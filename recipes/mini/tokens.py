@@ -3,7 +3,7 @@
     python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz
 
 Rows follow the order of the corpus; shards that hold codes already (speak.py --codes) come after those with sound.
-Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.phonemes`), text_len,
+Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.english.phonemes`), text_len,
 speaker and source (numbers into the lists speakers and sources).
 """
 
@@ -20,8 +20,8 @@ from train_tokenizer import cut
 from trained import load_network
 
 from mamtra.audio.features import whisper_log_mel_128
-from mamtra.audio.speech_tokenizer import MARGIN, SpeechTokenizer
-from mamtra.text.phonemes import phoneme_ids
+from mamtra.encoders.speech_tokenizer import MARGIN, SpeechTokenizer
+from mamtra.text.english.phonemes import phoneme_ids
 
 
 @dataclass

@@ -16,9 +16,9 @@ from tokens import TokenSet
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, digit_rows, resume, section
 
+from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.audio.features import mel_24k
-from mamtra.audio.flow import Flow, FlowConfig
-from mamtra.audio.speech_tokenizer import SpeechTokenizerConfig
+from mamtra.encoders.speech_tokenizer import SpeechTokenizerConfig
 
 
 def main() -> None:

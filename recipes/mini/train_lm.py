@@ -14,8 +14,8 @@ from tokens import TokenSet
 from torch import Tensor
 from training import Captured, Optimiser, Run, ahead, command, digit_rows, resume, section
 
-from mamtra.audio.speech_tokenizer import SpeechTokenizerConfig
 from mamtra.distill.losses import cross_entropy
+from mamtra.encoders.speech_tokenizer import SpeechTokenizerConfig
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import SPEECH
 from mamtra.models.speech_lm import SpeechLM

@@ -14,8 +14,8 @@ from corpus import TOKEN_16, Corpus, crop
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, resume, section
 
-from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
 from mamtra.audio.features import kaldi_fbank_80
+from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
 
 
 def embed(model: CAMPPlus, wave: Tensor) -> Tensor:

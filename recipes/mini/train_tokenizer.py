@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from training import CapturedAround, Optimiser, Run, command, resume, section
 
 from mamtra.audio.features import mel_24k, whisper_log_mel_128
-from mamtra.audio.speech_tokenizer import MARGIN, ConvNeXtBlock, SpeechTokenizer, SpeechTokenizerConfig
+from mamtra.encoders.speech_tokenizer import MARGIN, ConvNeXtBlock, SpeechTokenizer, SpeechTokenizerConfig
 
 BUCKETS = (50, 75, 100, 130, 170, 220, 300)  # tokens
 NOT_SPOKEN = frozenset(' ˈˌː;:,.!?—…"()“”')

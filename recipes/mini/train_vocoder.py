@@ -14,8 +14,8 @@ from discriminators import Discriminators, adversarial_loss, discriminator_loss,
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, resume, section
 
+from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.audio.features import mel_24k, slaney_filterbank
-from mamtra.audio.hift import HiFT, HiFTConfig
 
 EDGE = 4  # mel frames of real context on both sides of a crop, so that mel edges are never learnt
 RESOLUTIONS = ((512, 40), (1024, 80), (2048, 128))

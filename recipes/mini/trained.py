@@ -10,11 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from mamtra.audio.campplus import CAMPPlus, CAMPPlusConfig
-from mamtra.audio.flow import Flow, FlowConfig
-from mamtra.audio.hift import HiFT, HiFTConfig
-from mamtra.audio.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
+from mamtra.acoustic.flow import Flow, FlowConfig
+from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.checkpoints.blank import build_blank, load_strictly
+from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
 

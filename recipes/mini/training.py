@@ -16,8 +16,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mamtra.audio.speech_tokenizer import SpeechTokenizerConfig, code_values
 from mamtra.checkpoints.storage import unpack
+from mamtra.encoders.speech_tokenizer import SpeechTokenizerConfig, code_values
 
 
 def command(description: str) -> argparse.ArgumentParser:

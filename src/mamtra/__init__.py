@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mamtra.errors import MamTraError
     from mamtra.models.plan import LayerPlan
     from mamtra.tts import TTS, Audio, load
-    from mamtra.voices import Voice
+    from mamtra.voices.voice import Voice
 
 __version__ = "0.1.0"
 __all__ = ["TTS", "Audio", "LayerPlan", "MamTraError", "Voice", "__version__", "convert", "load"]
@@ -28,7 +28,7 @@ _HOME = {
     "Audio": "mamtra.tts",
     "load": "mamtra.tts",
     "convert": "mamtra.conversion.convert",
-    "Voice": "mamtra.voices",
+    "Voice": "mamtra.voices.voice",
     "LayerPlan": "mamtra.models.plan",
     "MamTraError": "mamtra.errors",
 }

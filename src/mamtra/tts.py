@@ -11,20 +11,20 @@ from pathlib import Path
 import torch
 
 from mamtra.audio.io import SUFFIXES
-from mamtra.audio.join import PieceStream
+from mamtra.audio.trim import PieceStream
 from mamtra.checkpoints.find import find_model
-from mamtra.checkpoints.model import Model
-from mamtra.checkpoints.open_model import open_model
-from mamtra.device import pick_device
 from mamtra.errors import MamTraError
-from mamtra.incoming import complete_sentences
-from mamtra.interleaving import Utterance, utterances
-from mamtra.spoken import Audio
-from mamtra.streaming import HopSchedule, PromptStore, stream_segment
-from mamtra.synthesis import Piece, check_speed, check_voice, speak_segment
+from mamtra.runtime.device import pick_device
+from mamtra.synthesis.audio import Audio
+from mamtra.synthesis.model import Model
+from mamtra.synthesis.open_model import open_model
+from mamtra.synthesis.sentence import Piece, check_speed, check_voice, speak_segment
+from mamtra.synthesis.streaming import HopSchedule, PromptStore, stream_segment
+from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
+from mamtra.text.incremental import complete_sentences
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment
-from mamtra.voices import Voice, VoiceShelf
+from mamtra.voices.voice import Voice, VoiceShelf
 
 MAX_CHARACTERS = 100_000
 _BLOCK = 2000
@@ -139,7 +139,7 @@ class TTS:
             whole_sentences: give each sentence when all of it is spoken; the chunks in their order are the sound of `say`.
             interleave: read on while speaking (CosyVoice 2's bistream), or wait for whole sentences; by default the former for
                 arriving text where the model can and `whole_sentences` is off.
-            hops: how much speech each chunk waits for, see `mamtra.streaming.HopSchedule`.
+            hops: how much speech each chunk waits for, see `mamtra.synthesis.streaming.HopSchedule`.
         """
         began = time.perf_counter()
         check_speed(speed)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mamtra.audio.encode import FORMATS, StreamEncoder, available_formats, encode
+from mamtra.audio.formats import FORMATS, StreamEncoder, available_formats, encode
 from mamtra.audio.io import SUFFIXES, format_of, read_audio, resample, write_audio, write_bytes
 from mamtra.errors import MamTraError
 

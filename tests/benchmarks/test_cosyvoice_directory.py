@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import cosyvoice_directory as benchmark
 
-from mamtra.audio.flow import FlowConfig
-from mamtra.audio.hift import HiFTConfig
-from mamtra.checkpoints.cosyvoice_parts import read_flow_config, read_vocoder_config
-from mamtra.checkpoints.cosyvoice_yaml import Settings
+from mamtra.acoustic.flow import FlowConfig
+from mamtra.acoustic.hift import HiFTConfig
+from mamtra.checkpoints.cosyvoice.parts import read_flow_config, read_vocoder_config
+from mamtra.checkpoints.cosyvoice.yaml import Settings
 
 
 def test_the_yaml_has_the_published_sizes(tmp_path):

@@ -8,7 +8,7 @@ import memory
 import pytest
 import torch
 
-from mamtra.audio.flow_stream import FlowStream
+from mamtra.acoustic.flow_stream import FlowStream
 
 CPU = torch.device("cpu")
 

@@ -10,8 +10,8 @@ import token2wav
 import token2wav_ways
 import torch
 
-from mamtra.audio import graphed
-from tests.audio.rerun import Rerun
+from mamtra.acoustic import graphs as graphed
+from tests.rerun import Rerun
 
 CPU = torch.device("cpu")
 

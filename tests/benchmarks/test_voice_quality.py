@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{benchmarks!r}]
 from scoring import score
-from mamtra.evaluate.examine import Examiner
+from mamtra.evaluate.scorer import Examiner
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Sounds
 class Hears:

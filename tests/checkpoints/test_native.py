@@ -6,10 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mamtra.audio.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.checkpoints.blank import build_blank, describe_difference
 from mamtra.checkpoints.find import find_model
-from mamtra.checkpoints.model import Model
 from mamtra.checkpoints.native import (
     GenerationConfig,
     hash_file,
@@ -18,9 +16,11 @@ from mamtra.checkpoints.native import (
     save_model,
     voice_space,
 )
+from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.errors import MamTraError
+from mamtra.synthesis.model import Model
 from mamtra.tts import load
-from mamtra.voices import VoiceShelf
+from mamtra.voices.voice import VoiceShelf
 from tests.factories import tiny_model, tiny_parts
 
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 
-from mamtra.checkpoints.cosyvoice import PickledTensors
+from mamtra.checkpoints.cosyvoice.lm import PickledTensors
 from mamtra.checkpoints.huggingface import causal_lm_config
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.errors import MamTraError

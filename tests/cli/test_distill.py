@@ -72,7 +72,7 @@ def test_the_student_is_listened_to(tmp_path, capsys, monkeypatch):
     Path("distill.yaml").write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
     Path("say.txt").write_text("Hello there.\nGood morning.\n")
     heard = iter(["hello", "", "hello there", "good", "hello there", "good morning"])
-    monkeypatch.setattr("mamtra.evaluate.transcribe.open_transcriber", lambda name: lambda samples, rate: next(heard))
+    monkeypatch.setattr("mamtra.evaluate.judges.asr.open_transcriber", lambda name: lambda samples, rate: next(heard))
     monkeypatch.setattr("mamtra.evaluate.error_rates.english_normaliser", lambda: (str.lower, "lower case"))
     words = ["distill", "distill.yaml", "--whisper", "x", "--sentences", "say.txt", "--voice", "tiny", "--json"]
     assert main(words) == 0

@@ -16,10 +16,10 @@ import torch
 
 from mamtra.audio.io import write_audio
 from mamtra.checkpoints.native import hash_model
-from mamtra.checkpoints.open_model import open_model
 from mamtra.cli import main
-from mamtra.distill.token_shards import TokenShards
-from mamtra.distill.tokenize import Filter, tokenize_batch
+from mamtra.data.token_shards import TokenShards
+from mamtra.data.tokenize import Filter, tokenize_batch
+from mamtra.synthesis.open_model import open_model
 from tests.factories import speech_like
 
 SECONDS = (1.2, 1.6, 2.0, 1.4)
@@ -111,7 +111,7 @@ def test_interrupted_runs_go_on_and_give_equal_files(model, capsys, monkeypatch)
     shutil.copytree("whole", "cut")
     Path("cut/manifest.json").unlink()
     Path("cut/shard-00001.safetensors").write_bytes(b"half")
-    import mamtra.distill.tokenize as module
+    import mamtra.data.tokenize as module
 
     read, tokenized = module._read, []
     monkeypatch.setattr(module, "_read", lambda item, **kw: tokenized.append(item.id) or read(item, **kw))

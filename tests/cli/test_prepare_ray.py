@@ -46,7 +46,7 @@ def test_what_is_finished_is_not_made_again(cluster, model, capsys, monkeypatch)
     shutil.copytree("whole", "cut")
     for name in ("manifest.json", "shard-00002.json"):
         Path("cut", name).unlink()
-    from mamtra.distill import ray_prepare
+    from mamtra.data import ray_prepare
 
     asked, each = [], ray_prepare.RayTokenizer.each
     monkeypatch.setattr(

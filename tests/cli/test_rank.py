@@ -13,10 +13,10 @@ import torch
 
 from mamtra.checkpoints.native import save_model
 from mamtra.cli import main
-from mamtra.conversion.importance import read_ranking
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.ranking.criteria import read_ranking
 from tests.factories import tiny_model, tiny_parts
 
 

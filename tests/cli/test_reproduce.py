@@ -60,9 +60,7 @@ def test_all_is_all_that_there_is(capsys, monkeypatch):
 
 
 def test_a_study_can_be_added(capsys, monkeypatch):
-    monkeypatch.setitem(
-        STUDIES, "fig4", STUDIES["fig4"]._replace(function="mamtra.analysis.layouts:table1", cells=None)
-    )
+    monkeypatch.setitem(STUDIES, "fig4", STUDIES["fig4"]._replace(function="mamtra.paper.table1:table1", cells=None))
     assert main(["reproduce", "fig4", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fig4"]["plans"]
 

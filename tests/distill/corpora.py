@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mamtra.distill.token_shards import TokenShards, Utterance, write_corpus
+from mamtra.data.token_shards import TokenShards, Utterance, write_corpus
 
 
 def make_corpus(directory, count=60, *, vocabulary=50, codes=6561, seed=0, longest=60, **manifest) -> TokenShards:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.distill.alignment import attention_matrix, mixing_matrix
-from mamtra.distill.journal import read_log
+from mamtra.distill.log import read_log
 from mamtra.distill.on_policy import sample_speech
 from mamtra.distill.trainer import Trainer, distill
 from mamtra.models.attention import Span

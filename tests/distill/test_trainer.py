@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mamtra.checkpoints.json_files import read_json, write_json
 from mamtra.checkpoints.native import load_part, read_generation
+from mamtra.data.token_shards import MANIFEST, Utterance, write_corpus
 from mamtra.distill.checkpoints import checkpoints
-from mamtra.distill.journal import read_log
-from mamtra.distill.token_shards import MANIFEST, Utterance, write_corpus
+from mamtra.distill.log import read_log
 from mamtra.distill.trainer import Trainer, distill
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import read_json, write_json
 from tests.distill.runs import CODES, make_teacher, prepare, setting
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import Counts, align, count
 from mamtra.evaluate.error_rates import edit_distance
-from mamtra.evaluate.failures import bucket, failures, silence_share
-from mamtra.evaluate.normalise import normaliser, seedtts
+from mamtra.evaluate.failure_types import bucket, failures, silence_share
 from mamtra.evaluate.summary import by_length, classes, floor_of
+from mamtra.evaluate.text_normalizers import normaliser, seedtts
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 words = st.lists(st.sampled_from("abc"), max_size=9)

@@ -10,7 +10,7 @@ import pytest
 
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
-from mamtra.evaluate.examine import Examiner
+from mamtra.evaluate.scorer import Examiner
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Sounds
 
@@ -76,7 +76,7 @@ def test_mistakes_get_a_sentence(place, monkeypatch, capsys, arguments, message)
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setitem(sys.modules, "faster_whisper", types.SimpleNamespace(WhisperModel=engine))
-    monkeypatch.setattr("mamtra.evaluate.transcribe.metadata.version", lambda name: "1")
+    monkeypatch.setattr("mamtra.evaluate.judges.asr.metadata.version", lambda name: "1")
     common = ["evaluate", "sounds", "--set", "good.txt", "--whisper", "good", "-o", "s.jsonl"]
     assert main([*common, *arguments]) == 2  # of an option given twice the second counts
     assert message in " ".join(capsys.readouterr().err.split())
@@ -98,7 +98,7 @@ def test_sound_of_another_rate_reaches_every_judge_at_theirs(place):
 
 def test_a_damaged_recording_is_named(place, capsys, monkeypatch):
     monkeypatch.setattr(
-        "mamtra.evaluate.transcribe.open_transcriber",
+        "mamtra.evaluate.judges.asr.open_transcriber",
         lambda *_: type("Ears", (), {"about": {"asr": "x"}, "__call__": lambda self, samples, rate: "hello"})(),
     )
     (place / "t.wav").write_bytes(b"not a sound file")

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from mamtra.audio.io import write_audio
-from mamtra.evaluate.examine import Examiner
-from mamtra.evaluate.judges import DistilMOS
+from mamtra.evaluate.judges.asr import open_transcriber
+from mamtra.evaluate.judges.models import DistilMOS
 from mamtra.evaluate.run import Plan, evaluate_set
 from mamtra.evaluate.score_file import read_scores
+from mamtra.evaluate.scorer import Examiner
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Sounds, Truth
-from mamtra.evaluate.transcribe import open_transcriber
-from tests.evaluate.test_whisper_torch import make
+from tests.evaluate.judges.test_whisper_transformers import make
 
 IDS = "abcdef"
 
@@ -131,7 +131,7 @@ def rated(monkeypatch):
     package = types.ModuleType("distillmos")
     package.ConvTransformerSQAModel = Network
     monkeypatch.setitem(sys.modules, "distillmos", package)
-    monkeypatch.setattr("mamtra.evaluate.judges.metadata.version", lambda name: "1")
+    monkeypatch.setattr("mamtra.evaluate.judges.models.metadata.version", lambda name: "1")
     return DistilMOS(), seen
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from mamtra.cli import main
 from mamtra.errors import MamTraError
-from mamtra.evaluate.examine import Examiner
 from mamtra.evaluate.references import begin, recorded, references
 from mamtra.evaluate.run import Plan
 from mamtra.evaluate.score_file import differences, read_scores
+from mamtra.evaluate.scorer import Examiner
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Resynthesis, Sounds, Speaking, Truth
 from mamtra.tts import load
@@ -42,7 +42,7 @@ def place(tmp_path, monkeypatch):
     rows = "a\tHello there.\tone.wav\nb\tHello there.\t\nc\tHello there.\ttwo.wav\n"
     (tmp_path / "set.tsv").write_text("id\ttext\ttruth\n" + rows, encoding="utf-8")
     (tmp_path / "bare.txt").write_text("Hello there.\n", encoding="utf-8")
-    monkeypatch.setattr("mamtra.evaluate.transcribe.open_transcriber", Hears)
+    monkeypatch.setattr("mamtra.evaluate.judges.asr.open_transcriber", Hears)
     monkeypatch.setattr(Hears, "calls", 0)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -10,9 +10,9 @@ import pytest
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
 from mamtra.errors import MamTraError
-from mamtra.evaluate.examine import Examiner
 from mamtra.evaluate.run import Plan, evaluate_set
 from mamtra.evaluate.score_file import differences, read_scores
+from mamtra.evaluate.scorer import Examiner
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.summary import compare, summarise
 from mamtra.evaluate.systems import Sounds, Truth

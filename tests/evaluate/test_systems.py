@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mamtra.cli.evaluate import split_devices
-from mamtra.evaluate.examine import Examiner
 from mamtra.evaluate.run import Plan, evaluate_set
 from mamtra.evaluate.score_file import read_scores
+from mamtra.evaluate.scorer import Examiner
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.summary import compare, summarise
 from mamtra.evaluate.systems import Resynthesis, Speaking, open_system

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mamtra.engine.packed_step import PackedDecoder
 from mamtra.models.causal_lm import CausalLM
 from mamtra.models.config import CausalLMConfig
-from mamtra.models.packed import PackedDecoder
 from mamtra.ops.rope import Llama3Scaling
 
 

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mamtra.engine.packed_step import PackedDecoder
 from mamtra.errors import MamTraError
 from mamtra.models.config import BackboneConfig, SpeechLMConfig
 from mamtra.models.layout import PAD, SOS, SPEECH, TASK, TEXT, prompt, unistream, unistream_padded
 from mamtra.models.mamba import MambaMixer
-from mamtra.models.packed import PackedDecoder
 from mamtra.models.speech_lm import SpeechLM
 
 KINDS = {"a": "full_attention", "m": "linear_attention", "d": "linear_attention"}

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from corpus import ShardWriter
 
-from mamtra.checkpoints.model import Model
-from mamtra.text.phonemes import phoneme_ids
-from mamtra.voices import Voice, VoiceShelf, check_name
+from mamtra.synthesis.model import Model
+from mamtra.text.english.phonemes import phoneme_ids
+from mamtra.voices.voice import Voice, VoiceShelf, check_name
 from tests.factories import speech_like, tiny_model
 
 GOOD = "həlˈO ðɛɹ."

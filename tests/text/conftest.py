@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import mamtra
-from mamtra.text.g2p import G2P
-from mamtra.text.lexicon import Lexicon
+from mamtra.text.english.g2p import G2P
+from mamtra.text.english.lexicon import Lexicon
 
 torch.set_num_threads(1)  # the networks here are far too small to share
 

@@ -8,8 +8,7 @@ import torch
 
 import mamtra
 from mamtra.errors import MamTraError
-from mamtra.text.frontend import TextFrontend
-from mamtra.text.letter_to_sound import (
+from mamtra.text.english.letter_to_sound import (
     LetterToSound,
     LetterToSoundNetwork,
     best_path,
@@ -17,7 +16,8 @@ from mamtra.text.letter_to_sound import (
     save_letter_to_sound,
     split_sounds,
 )
-from mamtra.text.phonemes import ALPHABET, phoneme_ids
+from mamtra.text.english.phonemes import ALPHABET, phoneme_ids
+from mamtra.text.frontend import TextFrontend
 from mamtra.text.tokenizer import PhonemeTokenizer, build_phoneme_tokenizer
 
 ASSETS = Path(mamtra.__path__[0]) / "assets" / "mini"

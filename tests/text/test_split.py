@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mamtra.errors import MamTraError
+from mamtra.text.english.normalize import normalize
 from mamtra.text.markup import Pause, parse_markup
-from mamtra.text.normalize import normalize
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment, cut_long, sentences, split_text
 
 

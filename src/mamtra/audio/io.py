@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from mamtra.audio.encode import encode
+from mamtra.audio.formats import encode
 from mamtra.errors import MamTraError
 
 SUFFIXES = {

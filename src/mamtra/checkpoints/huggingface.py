@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mamtra.checkpoints.json_files import read_json
 from mamtra.checkpoints.stored_lm import StoredLM, own_names
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles
 from mamtra.errors import MamTraError
 from mamtra.models.config import CausalLMConfig
 from mamtra.ops.rope import Llama3Scaling
+from mamtra.runtime.json_files import read_json
 
 SUPPORTED = ("qwen2", "llama")
 WEIGHTS = "model.safetensors"

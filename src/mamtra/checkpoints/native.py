@@ -34,12 +34,12 @@ from pydantic import (
 from torch import nn
 
 from mamtra.checkpoints.blank import load_strictly
-from mamtra.checkpoints.json_files import read_json, write_json
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import SCALE, pack, unpack
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, TensorInfo, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import read_json, write_json
 
 FORMAT = 1
 CONFIG = "config.json"

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mamtra.checkpoints.cosyvoice import is_cosyvoice, open_cosyvoice
+from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice, open_cosyvoice
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.huggingface import open_huggingface
-from mamtra.checkpoints.json_files import read_json
 from mamtra.checkpoints.native import CONFIG, LANGUAGE_MODELS, PROVENANCE, base_of, first_problem, read_config
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.stored_lm import StoredLM, own_names
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import read_json
 
 REPORT = "CONVERSION.md"
 _ABOUT_OTHER_WEIGHTS = ("README.md", PROVENANCE, REPORT)

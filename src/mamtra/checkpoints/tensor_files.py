@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mamtra.checkpoints.json_files import read_json
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import read_json
 
 INDEX = ".index.json"
 DTYPES = {

@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from torch import Tensor
 
-from mamtra.checkpoints.json_files import write_json
 from mamtra.checkpoints.tensor_files import DTYPES, INDEX, TensorInfo, as_bytes
+from mamtra.runtime.json_files import write_json
 
 SHARD_BYTES = 5_000_000_000
 _CODES = {dtype: code for code, dtype in DTYPES.items()}

@@ -141,7 +141,7 @@ def _show(conversion: Conversion, facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mamtra.analysis.units import byte_count
+    from mamtra.cost.units import byte_count
 
     teacher, options = facts["source"], facts["options"]
     before, after = facts["parameters"].values()

@@ -44,7 +44,7 @@ def distill(
         facts = estimate(settings)
         print(json.dumps(facts) if as_json else _page(facts))
         return
-    from mamtra.distill.journal import read_log
+    from mamtra.distill.log import read_log
     from mamtra.distill.run_report import write_run_report
     from mamtra.distill.trainer import Trainer
 

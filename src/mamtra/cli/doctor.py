@@ -49,11 +49,11 @@ def doctor(
 def examine(model: str | None = None) -> dict[str, Any]:
     """All facts, ready for JSON. Never fails because of what is missing: that is what it reports."""
     from mamtra import __version__
-    from mamtra.audio.encode import available_formats
+    from mamtra.audio.formats import available_formats
     from mamtra.checkpoints.find import built_in_models
     from mamtra.cli.player import find_player
-    from mamtra.device import describe_devices
-    from mamtra.voices import user_home
+    from mamtra.runtime.device import describe_devices
+    from mamtra.voices.voice import user_home
 
     player = find_player()
     return {
@@ -102,7 +102,7 @@ def _examine_model(name: str | None) -> dict[str, Any]:
     from mamtra.checkpoints.native import base_of, find_beside, read_config
     from mamtra.checkpoints.parts import PARTS
     from mamtra.errors import MamTraError
-    from mamtra.voices import VoiceShelf
+    from mamtra.voices.voice import VoiceShelf
 
     try:
         directory = find_model(name)

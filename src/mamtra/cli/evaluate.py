@@ -74,12 +74,12 @@ def evaluate(
             "Counting word errors needs a transcriber; give a Whisper with --whisper DIR|NAME, such as base (145 MB, fetched "
             "once)."
         )
-    from mamtra.device import pick_device
+    from mamtra.evaluate.judges.asr import check_english
     from mamtra.evaluate.references import begin, recorded, references
     from mamtra.evaluate.run import Plan, complete, evaluate_set
     from mamtra.evaluate.sets import read_set
     from mamtra.evaluate.summary import summarise
-    from mamtra.evaluate.transcribe import check_english
+    from mamtra.runtime.device import pick_device
 
     if with_versa:
         from mamtra.evaluate.versa_run import run_versa, scorer

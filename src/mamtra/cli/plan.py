@@ -12,7 +12,7 @@ import typer
 from mamtra.errors import MamTraError
 
 if TYPE_CHECKING:
-    from mamtra.analysis.shapes import Blueprint
+    from mamtra.cost.shapes import Blueprint
     from mamtra.models.plan import LayerPlan
 
 DEFAULT_MODEL = "cosyvoice2"
@@ -66,10 +66,10 @@ def plan(
     from dataclasses import replace
     from typing import get_args
 
-    from mamtra.analysis.flops import FlopConvention, Head, Scan, Scores
-    from mamtra.analysis.memory import CacheTypes, FloatType
-    from mamtra.analysis.presets import find_blueprint
-    from mamtra.analysis.summary import plan_facts
+    from mamtra.cost.flops import FlopConvention, Head, Scan, Scores
+    from mamtra.cost.memory import CacheTypes, FloatType
+    from mamtra.cost.presets import find_blueprint
+    from mamtra.cost.summary import plan_facts
 
     for option, value, kind in (
         ("--scores", scores, Scores),
@@ -91,7 +91,7 @@ def plan(
     chosen = _plan(blueprint, layers, ratio, strategy, attention, ranking)
     facts = plan_facts(blueprint, chosen, context, batch, convention, types)
     if target is not None:
-        from mamtra.analysis.strip import strips_svg
+        from mamtra.cost.layer_strip import strips_svg
 
         target.write_text(strips_svg([(_origin(chosen), chosen)], f"{blueprint.name}: {_counts(chosen)}"), "utf-8")
     if as_json:
@@ -166,7 +166,7 @@ def _counts(chosen: LayerPlan) -> str:
 def _show(blueprint: Blueprint, chosen: LayerPlan, facts: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from mamtra.analysis.strip import strip_text
+    from mamtra.cost.layer_strip import strip_text
 
     console = Console(highlight=False)
     console.print(f"{blueprint.name}: {_counts(chosen)} ({_origin(chosen)})\n")
@@ -191,7 +191,7 @@ def _table(facts: dict[str, Any], first: str) -> Any:
 
 
 def _figures(facts: dict[str, Any]) -> Any:
-    from mamtra.analysis.units import byte_count, change
+    from mamtra.cost.units import byte_count, change
 
     context, whole = facts["context"], facts["all_attention"]
     at = f"{context:,} tokens" + (f" x {facts['batch']:,}" if facts["batch"] > 1 else "")
@@ -226,7 +226,7 @@ def _break_even(facts: dict[str, Any]) -> str:
 
 def _curve(facts: dict[str, Any]) -> Any:
     """Cache and state together by context; a bar of ten blocks is what all attention takes."""
-    from mamtra.analysis.units import byte_count
+    from mamtra.cost.units import byte_count
 
     table = _table(facts, "cache and state of")
     if facts["mamba_layers"]:

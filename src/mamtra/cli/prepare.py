@@ -47,12 +47,12 @@ def prepare(
         summary = _import(Path(corpus), out, model)
     else:
         from mamtra.checkpoints.find import find_model
-        from mamtra.checkpoints.open_model import open_model
-        from mamtra.device import pick_device
-        from mamtra.distill.corpora import open_corpus_of
-        from mamtra.distill.prepare import prepare_corpus
-        from mamtra.distill.ray_prepare import RayTokenizer, absolute
-        from mamtra.distill.tokenize import Filter, Tokenizer
+        from mamtra.data.corpora import open_corpus_of
+        from mamtra.data.prepare import prepare_corpus
+        from mamtra.data.ray_prepare import RayTokenizer, absolute
+        from mamtra.data.tokenize import Filter, Tokenizer
+        from mamtra.runtime.device import pick_device
+        from mamtra.synthesis.open_model import open_model
         from mamtra.text.bpe import BpeFrontend
 
         found = open_corpus_of(absolute(corpus) if ray else corpus)
@@ -79,8 +79,8 @@ def prepare(
 def _import(path: Path, out: Path, model: str) -> dict[str, Any]:
     from mamtra.checkpoints.find import find_model
     from mamtra.checkpoints.open_lm import open_language_model
-    from mamtra.distill.materials import tokenizer_hashes
-    from mamtra.distill.token_sets import import_token_set
+    from mamtra.data.token_sets import import_token_set
+    from mamtra.distill.setup import tokenizer_hashes
 
     directory = find_model(model)
     sizes, (speech, text) = open_language_model(directory).config, tokenizer_hashes(directory)

@@ -12,10 +12,10 @@ import typer
 from mamtra.errors import MamTraError
 
 if TYPE_CHECKING:
-    from mamtra.conversion.ranking import Measure, RankingTable
-    from mamtra.evaluate.importance import Judge, RankSettings
+    from mamtra.conversion.ranking_table import Measure, RankingTable
+    from mamtra.ranking.run import Judge, RankSettings
     from mamtra.tts import TTS
-    from mamtra.voices import Voice
+    from mamtra.voices.voice import Voice
 
 CRITERIA = ("cosine", "wer", "kl")
 PARTS = ("block", "attention")
@@ -83,11 +83,11 @@ def rank(
     path = Path(output or f"ranking-{criterion}.jsonl")
     check_place(path)
     if plot is not None:
-        from mamtra.evaluate.ranking_plot import check_plot, plot_ranking
+        from mamtra.ranking.plot import check_plot, plot_ranking
 
         check_plot(plot)
-    from mamtra.evaluate.calibration import SENTENCES, read_sentences
-    from mamtra.evaluate.importance import RankSettings, ranking_job
+    from mamtra.ranking.calibration import SENTENCES, read_sentences
+    from mamtra.ranking.run import RankSettings, ranking_job
     from mamtra.tts import load
 
     settings = RankSettings(
@@ -124,8 +124,8 @@ def _voice(tts: TTS, name: str | None, settings: RankSettings) -> Voice | None:
 
 def _judge(whisper: str | None) -> Judge:
     from mamtra.evaluate.error_rates import english_normaliser
-    from mamtra.evaluate.importance import Judge
-    from mamtra.evaluate.transcribe import open_transcriber
+    from mamtra.evaluate.judges.asr import open_transcriber
+    from mamtra.ranking.run import Judge
 
     return Judge(open_transcriber(whisper), *english_normaliser())
 
@@ -135,7 +135,7 @@ def _follow(table: RankingTable, measure: Measure) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from mamtra.conversion.ranking import complete
+    from mamtra.conversion.ranking_table import complete
 
     columns = (TextColumn("Measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:

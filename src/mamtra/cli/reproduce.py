@@ -30,26 +30,20 @@ class Study(NamedTuple):
 
 
 STUDIES = {
-    "table1": Study("strategies and ratios, drawn", "mamtra.analysis.layouts:table1"),
-    "table2": Study("growth of operations and memory of the mixers", "mamtra.analysis.complexity:table2"),
-    "table3": Study(
-        "quality and efficiency", "mamtra.experiments.tables:table3", "mamtra.experiments.tables:table3_cells"
-    ),
-    "table3-flops": Study("the TFLOPs column of table 3", "mamtra.analysis.flops_column:flops_column"),
-    "table4": Study("loss ablation", "mamtra.experiments.tables:table4", "mamtra.experiments.tables:table4_cells"),
+    "table1": Study("strategies and ratios, drawn", "mamtra.paper.table1:table1"),
+    "table2": Study("growth of operations and memory of the mixers", "mamtra.paper.table2:table2"),
+    "table3": Study("quality and efficiency", "mamtra.paper.tables:table3", "mamtra.paper.tables:table3_cells"),
+    "table3-flops": Study("the TFLOPs column of table 3", "mamtra.paper.table3_flops:flops_column"),
+    "table4": Study("loss ablation", "mamtra.paper.tables:table4", "mamtra.paper.tables:table4_cells"),
     "variants": Study(
         "other trainings of one plan, beyond the paper",
-        "mamtra.experiments.tables:variants",
-        "mamtra.experiments.tables:variants_cells",
+        "mamtra.paper.tables:variants",
+        "mamtra.paper.tables:variants_cells",
     ),
     "fig3": Study("memory of whole systems"),
-    "fig4": Study(
-        "loss and word errors by strategy and ratio", "mamtra.experiments.fig4:study", "mamtra.experiments.fig4:cells"
-    ),
-    "fig5": Study("cache by context", "mamtra.analysis.cache_growth:fig5"),
-    "fig6": Study(
-        "convergence with and without weight transfer", "mamtra.experiments.fig6:study", "mamtra.experiments.fig6:cells"
-    ),
+    "fig4": Study("loss and word errors by strategy and ratio", "mamtra.paper.fig4:study", "mamtra.paper.fig4:cells"),
+    "fig5": Study("cache by context", "mamtra.paper.fig5:fig5"),
+    "fig6": Study("convergence with and without weight transfer", "mamtra.paper.fig6:study", "mamtra.paper.fig6:cells"),
 }
 """In the order of the paper. A study is added by a line here and a function in a module below."""
 
@@ -101,7 +95,7 @@ def reproduce(
         print(f"Left out: {', '.join(missing)}.", file=sys.stderr)
     trainings: tuple[Any, ...] = ()
     if config is not None:
-        from mamtra.experiments.settings import read_experiments
+        from mamtra.paper.settings import read_experiments
 
         trainings = read_experiments(config, changes or ()), work or directory / "cells"
         options = {"side_by_side": side_by_side, "listeners": listeners, "keep": keep}
@@ -166,8 +160,8 @@ def _make_cells(names: list[str], settings: Any, work: Path, *, dry_run: bool, *
     Raises:
         MamTraError: some trainings failed; the others are done and stay.
     """
-    from mamtra.experiments.make import next_stage
-    from mamtra.experiments.schedule import run_cells
+    from mamtra.paper.schedule import run_cells
+    from mamtra.paper.stages import next_stage
 
     cells = list({cell.name: cell for name in names for cell in _load(STUDIES[name].cells)(settings)}.values())
     cells.sort(key=lambda cell: cell.seed)  # every row has one result before any has a second

@@ -69,7 +69,7 @@ def say(
     if target is not None:
         check_destination(target)
 
-    from mamtra.streaming import HopSchedule
+    from mamtra.synthesis.streaming import HopSchedule
     from mamtra.tts import load
 
     schedule = None if hops is None else HopSchedule.parse(hops)
@@ -154,7 +154,7 @@ def _join(chunks: list[Audio]) -> Audio:
 
 def _write_while_speaking(chunks: Iterable[Audio], fmt: str, sample_rate: int) -> Audio:
     """Put each chunk on standard output as it comes. (To a file only the finished whole is ever written.)"""
-    from mamtra.audio.encode import StreamEncoder
+    from mamtra.audio.formats import StreamEncoder
     from mamtra.audio.io import write_bytes
 
     encoder = StreamEncoder(sample_rate, fmt)

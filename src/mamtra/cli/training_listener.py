@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from mamtra.evaluate.error_rates import Normaliser
-    from mamtra.evaluate.transcribe import Transcriber
+    from mamtra.evaluate.judges.asr import Transcriber
     from mamtra.models.speech_lm import SpeechLM
 
 
@@ -40,7 +40,7 @@ class Listener:
         normalise: Normaliser,
         device: torch.device,
     ) -> None:
-        from mamtra.checkpoints.open_model import open_model
+        from mamtra.synthesis.open_model import open_model
         from mamtra.tts import TTS
 
         self._model = open_model(directory, device)
@@ -75,9 +75,9 @@ def make_listener(whisper: str, sentences: Path | None, voice: str | None) -> Ca
     Raises:
         MamTraError: the transcriber is missing, or the file holds no sentences.
     """
-    from mamtra.evaluate.calibration import SENTENCES, read_sentences
     from mamtra.evaluate.error_rates import english_normaliser
-    from mamtra.evaluate.transcribe import open_transcriber
+    from mamtra.evaluate.judges.asr import open_transcriber
+    from mamtra.ranking.calibration import SENTENCES, read_sentences
 
     said, transcribe, (normalise, _) = (
         read_sentences(sentences or SENTENCES),

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def _shelf(model: str | None):
     from mamtra.checkpoints.find import find_model
-    from mamtra.voices import VoiceShelf
+    from mamtra.voices.voice import VoiceShelf
 
     return VoiceShelf(find_model(model))
 
@@ -33,8 +33,8 @@ def _shelf(model: str | None):
 def list_voices(model: str | None = _MODEL, as_json: bool = _JSON) -> None:
     """List the voices of a model and your own."""
     from mamtra.checkpoints.find import find_model
-    from mamtra.checkpoints.open_model import open_model
-    from mamtra.voices import read_info
+    from mamtra.synthesis.open_model import open_model
+    from mamtra.voices.voice import read_info
 
     shelf = _shelf(model)
     rows = []
@@ -63,7 +63,7 @@ def show_voice(
     name: str = typer.Argument(help="Name of a voice."), model: str | None = _MODEL, as_json: bool = _JSON
 ) -> None:
     """Show what is known about a voice."""
-    from mamtra.voices import Voice
+    from mamtra.voices.voice import Voice
 
     path = _shelf(model).path(name)
     voice = Voice.load(path)
@@ -94,7 +94,7 @@ def add_voice(
 ) -> None:
     """Add a voice made from a recording. Only clone a voice whose owner agrees."""
     from mamtra.tts import load
-    from mamtra.voices import check_name
+    from mamtra.voices.voice import check_name
 
     check_name(name)
     tts = load(model)

@@ -1,1 +1,1 @@
-"""Attention to Mamba: the transfer of weights, whole directories, and which layers need their attention."""
+"""Attention to Mamba: the transfer of weights and whole directories."""

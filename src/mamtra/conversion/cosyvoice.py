@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mamtra.checkpoints.cosyvoice import VOICE_SPACE
-from mamtra.checkpoints.cosyvoice_parts import (
+from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
+from mamtra.checkpoints.cosyvoice.parts import (
     FLOW,
     VOCODER,
     YAML,
@@ -18,17 +18,17 @@ from mamtra.checkpoints.cosyvoice_parts import (
     open_text,
     read_generation,
 )
-from mamtra.checkpoints.cosyvoice_speakers import read_speakers
-from mamtra.checkpoints.cosyvoice_yaml import Settings
-from mamtra.checkpoints.json_files import write_json
+from mamtra.checkpoints.cosyvoice.speakers import read_speakers
+from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.native import GENERATION
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import pack
 from mamtra.checkpoints.tensor_files import TensorInfo
 from mamtra.checkpoints.tensor_writer import TensorWriter
 from mamtra.models.config import SpeechLMConfig
+from mamtra.runtime.json_files import write_json
 from mamtra.text.bpe import CONFIG_FILE, TOKENIZER_FILE, BpeConfig
-from mamtra.voices import Voice
+from mamtra.voices.voice import Voice
 
 _ONNX = {"speech_tokenizer_v2.onnx": "speech_tokenizer.onnx", "campplus.onnx": "speaker_encoder.onnx"}
 

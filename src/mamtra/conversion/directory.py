@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 import mamtra
-from mamtra.checkpoints.json_files import write_json
 from mamtra.checkpoints.native import CONFIG, FORMAT, PROVENANCE, TRANSFORMERS_KEYS, base_of, hash_file
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.parts import PARTS
@@ -23,9 +22,10 @@ from mamtra.conversion.checks import LIMIT, linear_attention_error
 from mamtra.conversion.convert import Conversion, Progress
 from mamtra.conversion.cosyvoice import converted_files, write_other_parts
 from mamtra.conversion.report import describe
-from mamtra.conversion.streaming import copy_tensors, read_attention, read_back, transfer_layers
+from mamtra.conversion.tensors import copy_tensors, read_attention, read_back, transfer_layers
 from mamtra.conversion.transfer import TensorOrigin, mamba_prefix
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import write_json
 
 
 def write_directory(conversion: Conversion, dst: str | os.PathLike, progress: Progress | None = None) -> dict[str, Any]:

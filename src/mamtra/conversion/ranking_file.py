@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mamtra.conversion.ranking import RankingHeader, RankingTable, Row
+from mamtra.conversion.ranking_table import RankingHeader, RankingTable, Row
 from mamtra.errors import MamTraError
 
 SUFFIXES = (".jsonl", ".csv")

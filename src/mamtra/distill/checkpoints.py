@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mamtra.checkpoints.json_files import read_json
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import read_json
 
 FOLDER = "checkpoints"
 _STATE, _STUDENT, _OPTIMIZER = "state.json", "student.safetensors", "optimizer.safetensors"

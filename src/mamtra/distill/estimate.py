@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from mamtra.checkpoints.parts import PARTS
-from mamtra.device import pick_device
+from mamtra.data.bucket_sampler import Sampler
 from mamtra.distill.config import DistillConfig
-from mamtra.distill.materials import Corpus, check_corpus, check_pair, conversion_of, open_corpus, open_speech_lm
-from mamtra.distill.sampler import Sampler
+from mamtra.distill.setup import Corpus, check_corpus, check_pair, conversion_of, open_corpus, open_speech_lm
 from mamtra.models.config import SpeechLMConfig
+from mamtra.runtime.device import pick_device
 
 UTILISATION = 0.3
 """Share of a plain matrix product's speed that a training is assumed to reach."""

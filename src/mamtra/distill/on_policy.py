@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mamtra.engine.rows import generate_rows
+from mamtra.engine.batch import generate_rows
 from mamtra.models.layout import PAD, unistream
 from mamtra.models.speech_lm import SpeechLM
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from mamtra.distill.placement import Placement
-from mamtra.distill.processes import Processes
+from mamtra.distill.distributed import Processes
 from mamtra.distill.settings import OptimizerSettings
+from mamtra.distill.sharding import Placement
 
 
 class Optimiser:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mamtra.checkpoints.json_files import read_json
 from mamtra.checkpoints.native import PROVENANCE
-from mamtra.distill.finish import STUDENT
-from mamtra.distill.journal import read_log
+from mamtra.distill.export import STUDENT
+from mamtra.distill.log import read_log
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import read_json
 
 REPORT = "report.html"
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 560, 240, 60, 26

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mamtra.checkpoints.json_files import read_json, write_json
 from mamtra.checkpoints.tensor_files import hash_tensors
-from mamtra.distill.batches import BatchMaker
+from mamtra.data.bucket_sampler import MicroBatch, Sampler
+from mamtra.data.collate import BatchMaker
+from mamtra.data.token_shards import TokenShards
 from mamtra.distill.config import DistillConfig
-from mamtra.distill.materials import Corpus, read_weights
-from mamtra.distill.objective import halve_matrices
-from mamtra.distill.processes import Processes
-from mamtra.distill.sampler import MicroBatch, Sampler
-from mamtra.distill.token_shards import TokenShards
+from mamtra.distill.distill_loss import halve_matrices
+from mamtra.distill.distributed import Processes
+from mamtra.distill.setup import Corpus, read_weights
 from mamtra.distill.topk import top_k_of
 from mamtra.errors import MamTraError
 from mamtra.models.layout import IGNORE
+from mamtra.runtime.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     from mamtra.checkpoints.stored_lm import StoredLM

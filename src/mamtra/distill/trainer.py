@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from mamtra.distill.capture import compile_layers, use_kernels
+from mamtra.data.bucket_sampler import MicroBatch
 from mamtra.distill.checkpoints import Checkpoint, checkpoints, load_checkpoint, save_checkpoint
+from mamtra.distill.compile import compile_layers, use_kernels
 from mamtra.distill.config import DistillConfig
-from mamtra.distill.feed import Feed, Share
-from mamtra.distill.finish import write_student
-from mamtra.distill.gradients import Gradients, Way
-from mamtra.distill.held_out import HeldOut
-from mamtra.distill.journal import Journal
-from mamtra.distill.materials import (
+from mamtra.distill.distill_loss import halve_matrices
+from mamtra.distill.distributed import Processes
+from mamtra.distill.export import write_student
+from mamtra.distill.loader import Feed, Share
+from mamtra.distill.log import Journal
+from mamtra.distill.optimiser import Optimiser
+from mamtra.distill.settings import AlignmentSettings
+from mamtra.distill.setup import (
     check_corpus,
     check_pair,
     make_student,
@@ -28,13 +31,10 @@ from mamtra.distill.materials import (
     open_speech_lm,
     read_weights,
 )
-from mamtra.distill.objective import halve_matrices
-from mamtra.distill.optimiser import Optimiser
-from mamtra.distill.placement import Placement
-from mamtra.distill.processes import Processes
-from mamtra.distill.sampler import MicroBatch
-from mamtra.distill.settings import AlignmentSettings
+from mamtra.distill.sharding import Placement
 from mamtra.distill.teacher_cache import TeacherCache, open_cache
+from mamtra.distill.train_step import Gradients, Way
+from mamtra.distill.validation import HeldOut
 from mamtra.errors import MamTraError
 from mamtra.models.speech_lm import SpeechLM
 

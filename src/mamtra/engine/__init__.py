@@ -1,1 +1,1 @@
-"""Decoding: sampling and the loop that turns text ids into speech codes. Knows neither text nor sound."""
+"""Decoding: sampling and the loops that turn text ids into speech tokens. Knows neither text nor sound."""

@@ -1,1 +1,1 @@
-"""Judging speech: error rates, transcription, and what needs them, such as layer importance by word errors."""
+"""Judging speech: sets, metrics, judges, score files, reports."""

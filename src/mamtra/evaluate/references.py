@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mamtra.errors import MamTraError
-from mamtra.evaluate.examine import Examiner
 from mamtra.evaluate.run import Plan, stamp_of
 from mamtra.evaluate.score_file import ScoreFile, open_scores, read_scores
+from mamtra.evaluate.scorer import Examiner
 from mamtra.evaluate.sets import TestSet
 from mamtra.evaluate.systems import RESYNTHESIS, TRUTH, Resynthesis, Speaking, System, Truth
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import align
-from mamtra.evaluate.normalise import normaliser
 from mamtra.evaluate.report_media import picture, player
 from mamtra.evaluate.score_file import ScoreFile, differences
 from mamtra.evaluate.summary import classes, compare, floor_of, summarise, word_counts
+from mamtra.evaluate.text_normalizers import normaliser
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:90rem;margin:2rem auto;padding:0 1rem;color:#1f2933}
 table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.25rem .8rem .25rem 0;text-align:left;vertical-align:top;

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from mamtra.audio.encode import encode
 from mamtra.audio.features import mel_24k
+from mamtra.audio.formats import encode
 from mamtra.audio.io import read_audio
 from mamtra.errors import MamTraError
 

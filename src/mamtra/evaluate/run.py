@@ -9,8 +9,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from mamtra.evaluate.examine import Examiner, Take
 from mamtra.evaluate.score_file import ScoreFile, open_scores, row_key
+from mamtra.evaluate.scorer import Examiner, Take
 from mamtra.evaluate.sets import Line, TestSet
 
 
@@ -20,15 +20,15 @@ class Plan:
 
     Attributes:
         system: see `mamtra.evaluate.systems.open_system`.
-        whisper: see `mamtra.evaluate.transcribe.open_transcriber`.
+        whisper: see `mamtra.evaluate.judges.asr.open_transcriber`.
         voice: to speak with where the set gives no prompt.
         seeds: of speaking; with several, every line is spoken once with each.
         keep: folder for what is said.
         devices: of the speaking model and of the judges, one for each process in turn.
         model: that says recordings again, where the system is "resynthesis".
         similarity: whether voices are compared.
-        encoder: see `mamtra.evaluate.other_judges.open_voices`; the speaker encoder that comes with the package by default.
-        rater: of naturalness, see `mamtra.evaluate.other_judges.open_rater`; none where None.
+        encoder: see `mamtra.evaluate.judges.optional.open_voices`; the speaker encoder that comes with the package by default.
+        rater: of naturalness, see `mamtra.evaluate.judges.optional.open_rater`; none where None.
     """
 
     system: str
@@ -52,9 +52,9 @@ class Plan:
         Raises:
             MamTraError: a model is missing.
         """
-        from mamtra.evaluate.other_judges import open_rater, open_voices
+        from mamtra.evaluate.judges.asr import open_transcriber
+        from mamtra.evaluate.judges.optional import open_rater, open_voices
         from mamtra.evaluate.systems import open_system
-        from mamtra.evaluate.transcribe import open_transcriber
 
         keep, device = Path(self.keep) if self.keep else None, self.device_of(process)
         transcriber = open_transcriber(self.whisper, threads, device)

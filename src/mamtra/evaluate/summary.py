@@ -10,10 +10,10 @@ import numpy as np
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import Counts, count
-from mamtra.evaluate.failures import bucket, failures, voice_floor
-from mamtra.evaluate.normalise import RULES, normaliser
+from mamtra.evaluate.failure_types import bucket, failures, voice_floor
 from mamtra.evaluate.score_file import ScoreFile
 from mamtra.evaluate.statistics import Rows, grouped_difference, interval, picks, ratio, sign_test, within
+from mamtra.evaluate.text_normalizers import RULES, normaliser
 
 MEANS = (
     "mos", "similarity_to_prompt", "similarity_to_truth", "duration_ratio", "silence_share", "words_per_second", "rtf",

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from mamtra.audio.io import read_audio, write_audio
-from mamtra.audio.join import prepare_piece
+from mamtra.audio.trim import prepare_piece
 from mamtra.checkpoints.native import base_of, hash_model
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sets import Line
-from mamtra.synthesis import segment_seed
-from mamtra.token2wav import codes_to_samples
+from mamtra.synthesis.sentence import segment_seed
+from mamtra.synthesis.token2wav import codes_to_samples
 from mamtra.tts import TTS
-from mamtra.voices import Voice
+from mamtra.voices.voice import Voice
 
 TRUTH = "truth"
 RESYNTHESIS = "resynthesis"

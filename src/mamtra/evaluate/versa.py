@@ -16,8 +16,8 @@ import yaml
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import Counts, count
-from mamtra.evaluate.normalise import normaliser
 from mamtra.evaluate.score_file import ScoreFile, row_key
+from mamtra.evaluate.text_normalizers import normaliser
 
 METRICS = {"whisper_wer": "words", "speaker": "similarity", "pseudo_mos": "mos"}
 """Names in VERSA's configuration, and what answers to them here."""

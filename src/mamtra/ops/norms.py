@@ -81,7 +81,7 @@ def rms_rows(x: Tensor, floor: Tensor) -> Tensor:
     """`rms_norm` without a weight and without its factor ``sqrt(channels)``, in three cheap calls.
 
     On the CPU the general norm is a chain of small operations whose overhead is larger than their arithmetic. The
-    missing factors belong in the matrix that follows, see `mamtra.models.packed`.
+    missing factors belong in the matrix that follows, see `mamtra.engine.packed_step`.
 
     Args:
         x: (..., channels).

@@ -1,1 +1,1 @@
-"""Text as written -> spoken words -> phonemes -> ids: normalise, split, read out, tokenise."""
+"""Text as written -> segments -> ids: splitting, normalisation, tokenization."""

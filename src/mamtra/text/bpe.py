@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mamtra.errors import MamTraError
+from mamtra.text.english.normalize import normalize
 from mamtra.text.markup import Pause, parse_markup
-from mamtra.text.normalize import normalize
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment, cut_long
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mamtra.errors import MamTraError
-from mamtra.text.g2p import G2P
-from mamtra.text.lexicon import Lexicon
-from mamtra.text.normalize import normalize
+from mamtra.text.english.g2p import G2P
+from mamtra.text.english.lexicon import Lexicon
+from mamtra.text.english.normalize import normalize
 from mamtra.text.split import Segment, split_text
 from mamtra.text.tokenizer import PhonemeTokenizer
 
 if TYPE_CHECKING:
-    from mamtra.text.letter_to_sound import LetterToSound
+    from mamtra.text.english.letter_to_sound import LetterToSound
 
 LEXICON_FILE = "lexicon.txt.xz"
 LETTER_TO_SOUND_FILE = "letter_to_sound.safetensors"
@@ -121,7 +121,7 @@ class TextFrontend:
 
     def _read_unknown(self, word: str) -> str:
         if self._network is None:
-            from mamtra.text.letter_to_sound import LetterToSound
+            from mamtra.text.english.letter_to_sound import LetterToSound
 
             self._network = LetterToSound.load(self._network_file)
         return self._network(word)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mamtra.errors import MamTraError
-from mamtra.text.phonemes import phoneme_ids
+from mamtra.text.english.phonemes import phoneme_ids
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mamtra.audio.encode import MIME, encode
+from mamtra.audio.formats import MIME, encode
 from mamtra.audio.io import read_audio, resample
 
 RATE = 24000

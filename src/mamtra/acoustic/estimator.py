@@ -1,0 +1,273 @@
+"""Vector-field estimator of the flow: a causal 1-D U-Net with Transformer blocks and one resolution.
+
+Parameter names follow the CosyVoice 2 release, which inherits them from Matcha-TTS (Mehta et al. 2024).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamtra.acoustic.convolution import WindowConv1d
+from mamtra.acoustic.masks import additive, attention_mask, hide
+from mamtra.acoustic.stream_cache import Memory
+
+
+class CausalConv1d(WindowConv1d):
+    """Convolution that sees only the past.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        kernel: kernel size.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel)
+        self.before = kernel - 1
+
+    def forward(self, x: Tensor, past: Memory | None = None) -> Tensor:
+        """Map (B, inputs, T) to (B, outputs, T), after what a stream's `past` holds."""
+        # Padding the transpose keeps the time-major memory of the Transformer blocks.
+        x = x.transpose(1, 2)
+        x = F.pad(x, (0, 0, self.before, 0)) if past is None else past.behind(self, x, self.before)
+        return super().forward(x.transpose(1, 2))
+
+
+class CausalBlock(nn.Module):
+    """Causal convolution, LayerNorm over channels, Mish.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.block = nn.ModuleDict({"0": CausalConv1d(inputs, outputs, 3), "2": nn.LayerNorm(outputs)})
+
+    def forward(self, x: Tensor, mask: Tensor | None, past: Memory | None = None) -> Tensor:
+        """Map (B, inputs, T) to (B, outputs, T), padded frames zero."""
+        y = self.block["0"](hide(x, mask), past).transpose(1, 2)
+        return hide(F.mish(self.block["2"](y)).transpose(1, 2), mask)
+
+
+class CausalResnet(nn.Module):
+    """Two causal blocks with the time embedding added in between, and a 1x1 skip.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        time: width of the time embedding.
+    """
+
+    def __init__(self, inputs: int, outputs: int, time: int) -> None:
+        super().__init__()
+        self.mlp = nn.ModuleDict({"1": nn.Linear(time, outputs)})
+        self.block1 = CausalBlock(inputs, outputs)
+        self.block2 = CausalBlock(outputs, outputs)
+        self.res_conv = WindowConv1d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor, past: Memory | None = None) -> Tensor:
+        """Map (B, inputs, T) to (B, outputs, T); `time` is (B, time width) after its Mish."""
+        h = self.block1(x, mask, past) + self.mlp["1"](time)[:, :, None]
+        return self.block2(h, mask, past) + self.res_conv(hide(x, mask))
+
+
+class SelfAttention(nn.Module):
+    """Plain multi-head self-attention; positions come from the convolutions around it.
+
+    Args:
+        width: model width.
+        heads: number of heads.
+        head_dim: width of one head.
+    """
+
+    def __init__(self, width: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.split = (heads, head_dim)
+        self.to_q = nn.Linear(width, heads * head_dim, bias=False)
+        self.to_k = nn.Linear(width, heads * head_dim, bias=False)
+        self.to_v = nn.Linear(width, heads * head_dim, bias=False)
+        self.to_out = nn.ModuleList([nn.Linear(heads * head_dim, width)])
+
+    def forward(self, x: Tensor, mask: Tensor | None, past: Memory | None = None) -> Tensor:
+        """Map (B, T, width) to (B, T, width).
+
+        Args:
+            x: (B, T, width).
+            mask: to be added to the scores, broadcastable to (B, heads, T, keys), or None.
+            past: keys and values of the positions before, or None where there are none.
+        """
+        q, k, v = (linear(x).unflatten(-1, self.split).transpose(1, 2) for linear in (self.to_q, self.to_k, self.to_v))
+        if past is not None:
+            k, v = past.appended(self, "key", k), past.appended(self, "value", v)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.to_out[0](out.transpose(1, 2).flatten(2))
+
+
+class GeluProjection(nn.Module):
+    """Linear followed by the exact GELU.
+
+    Args:
+        inputs: input width.
+        outputs: output width.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., inputs) to (..., outputs)."""
+        return F.gelu(self.proj(x))
+
+
+class FourfoldFeedForward(nn.Module):
+    """Feed-forward of four times the width.
+
+    Args:
+        width: model width.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.net = nn.ModuleDict({"0": GeluProjection(width, 4 * width), "2": nn.Linear(4 * width, width)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, T, width) to (B, T, width)."""
+        return self.net["2"](self.net["0"](x))
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm attention and feed-forward.
+
+    Args:
+        width: model width.
+        heads: number of heads.
+        head_dim: width of one head.
+    """
+
+    def __init__(self, width: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn1 = SelfAttention(width, heads, head_dim)
+        self.norm3 = nn.LayerNorm(width)
+        self.ff = FourfoldFeedForward(width)
+
+    def forward(self, x: Tensor, mask: Tensor | None, past: Memory | None = None) -> Tensor:
+        """Map (B, T, width) to (B, T, width); `mask` and `past` as in `SelfAttention`."""
+        x = x + self.attn1(self.norm1(x), mask, past)
+        return x + self.ff(self.norm3(x))
+
+
+class TimeEmbedding(nn.Module):
+    """Two linear layers with SiLU over a sinusoidal code of the flow time.
+
+    Args:
+        inputs: even width of the sinusoidal code.
+        outputs: width of the embedding.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.linear_1 = nn.Linear(inputs, outputs)
+        self.linear_2 = nn.Linear(outputs, outputs)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Map times (B,) in [0, 1] to (B, outputs); the angles are 1000 t over geometric wavelengths, in float32."""
+        half = self.inputs // 2
+        rate = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000) / (half - 1)))
+        angle = 1000 * t.float()[:, None] * rate
+        code = torch.cat([angle.sin(), angle.cos()], dim=-1).to(self.linear_1.weight.dtype)
+        return self.linear_2(F.silu(self.linear_1(code)))
+
+
+class Estimator(nn.Module):
+    """dx/dt of the mel at flow time t, given encoder output, speaker and prompt mel.
+
+    Args:
+        inputs: channels of noisy mel, mu, speaker and prompt together.
+        outputs: mel bins.
+        channels: width of the U-Net.
+        heads: attention heads.
+        head_dim: width of one head.
+        n_blocks: Transformer blocks for each stage.
+        mid_blocks: stages between the first and the last.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, channels: int, heads: int, head_dim: int, n_blocks: int, mid_blocks: int
+    ) -> None:
+        super().__init__()
+        time = 4 * channels
+        self.time_mlp = TimeEmbedding(inputs, time)
+
+        def stage(wide: int) -> list[nn.Module]:
+            blocks = nn.ModuleList(TransformerBlock(channels, heads, head_dim) for _ in range(n_blocks))
+            return [CausalResnet(wide, channels, time), blocks]
+
+        def edge(wide: int) -> nn.ModuleList:
+            return nn.ModuleList([nn.ModuleList([*stage(wide), CausalConv1d(channels, channels, 3)])])
+
+        self.down_blocks = edge(inputs)
+        self.mid_blocks = nn.ModuleList(nn.ModuleList(stage(channels)) for _ in range(mid_blocks))
+        self.up_blocks = edge(2 * channels)
+        self.final_block = CausalBlock(channels, channels)
+        self.final_proj = WindowConv1d(channels, outputs, 1)
+
+    def forward(
+        self,
+        x: Tensor,
+        valid: Tensor | None,
+        mu: Tensor,
+        t: Tensor,
+        spks: Tensor,
+        cond: Tensor,
+        chunk: int = 0,
+        past: Memory | None = None,
+        seen: int = 0,
+    ) -> Tensor:
+        """Estimate the vector field.
+
+        Args:
+            x: (B, mel, T) mel at time t.
+            valid: (B, T) bool of unpadded frames, or None when nothing is padded.
+            mu: (B, mel, T) encoder output.
+            t: (B,) flow times in [0, 1].
+            spks: (B, mel) projected speaker embedding.
+            cond: (B, mel, T) prompt mel, zero after the prompt.
+            chunk: chunk length in frames; 0 attends everywhere.
+            past: memory of a stream at this flow time; without padding, and with a `chunk` that `seen` is a multiple of.
+            seen: frames before these.
+
+        Returns:
+            (B, mel, T), zero at padding.
+        """
+        frames = x.shape[2]
+        time = F.mish(self.time_mlp(t))
+        mask = None if valid is None else valid[:, None]
+        if past is None:
+            visible = additive(attention_mask(frames, valid, chunk, x.device), x.dtype)
+        else:
+            visible = past.visible(frames, chunk, seen, x)
+
+        def run(stage: nn.ModuleList, x: Tensor) -> Tensor:
+            x = stage[0](x, mask, time, past).transpose(1, 2)
+            for block in stage[1]:
+                x = block(x, visible, past)
+            return x.transpose(1, 2)
+
+        down, up = self.down_blocks[0], self.up_blocks[0]
+        x = run(down, torch.cat([x, mu, spks[:, :, None].expand(-1, -1, frames), cond], dim=1))
+        skip = x
+        x = down[2](hide(x, mask), past)
+        for stage in self.mid_blocks:
+            x = run(stage, x)
+        x = run(up, torch.cat([x, skip], dim=1))
+        x = self.final_block(up[2](hide(x, mask), past), mask, past)
+        return hide(self.final_proj(hide(x, mask)), mask)

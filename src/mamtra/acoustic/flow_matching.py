@@ -1,0 +1,165 @@
+"""Conditional flow matching: Euler sampling with classifier-free guidance, and the training objective.
+
+Lipman et al. 2023 (optimal-transport paths), Ho and Salimans 2022 (guidance); schedule and constants of CosyVoice 2.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from mamtra.acoustic.estimator import Estimator
+from mamtra.acoustic.stream_cache import Past
+from mamtra.errors import MamTraError
+
+NOISE_FRAMES = 15000
+
+
+@lru_cache(maxsize=2)
+@torch.inference_mode(False)
+def fixed_noise(mels: int) -> Tensor:
+    """The noise that every synthesis starts from: standard normal of seed 0, 300 s long, sliced to the length needed.
+
+    The whole buffer must be drawn, since the slice of a long draw differs from a short draw. It comes from a generator
+    of its own and leaves the global one alone.
+
+    Args:
+        mels: mel bins.
+
+    Returns:
+        (1, mels, 15000) float32 on the CPU; shared, do not write to it.
+    """
+    return torch.randn(1, mels, NOISE_FRAMES, generator=torch.Generator().manual_seed(0))
+
+
+@lru_cache(maxsize=4)
+@torch.inference_mode(False)
+def fixed_noise_on(device: torch.device, mels: int) -> Tensor:
+    """`fixed_noise` on a device, kept there, so that no synthesis waits for a copy of it; shared likewise."""
+    return fixed_noise(mels).to(device)
+
+
+def cosine_schedule(u: Tensor) -> Tensor:
+    """Map uniform progress in [0, 1] to flow time 1 - cos(pi u / 2), which is dense near the noise."""
+    return 1 - torch.cos(u * 0.5 * math.pi)
+
+
+class FlowMatching(nn.Module):
+    """The probability path around an `Estimator`.
+
+    Args:
+        estimator: the vector field.
+        sigma_min: width of the path at t = 1.
+        guidance: default weight g of classifier-free guidance, (1 + g) conditional - g unconditional.
+    """
+
+    def __init__(self, estimator: Estimator, sigma_min: float, guidance: float) -> None:
+        super().__init__()
+        self.estimator = estimator
+        self.sigma_min, self.guidance = sigma_min, guidance
+
+    def sample(
+        self,
+        mu: Tensor,
+        valid: Tensor | None,
+        spks: Tensor,
+        cond: Tensor,
+        *,
+        steps: int,
+        guidance: float | None = None,
+        noise: Tensor | None = None,
+        chunk: int = 0,
+        past: Past | None = None,
+        seen: int = 0,
+    ) -> Tensor:
+        """Integrate from noise to mel with Euler steps.
+
+        Args:
+            mu: (B, mel, T) encoder output.
+            valid: (B, T) bool, or None when nothing is padded.
+            spks: (B, mel) projected speaker embedding.
+            cond: (B, mel, T) prompt mel.
+            steps: Euler steps.
+            guidance: overrides the default weight; 0 halves the work.
+            noise: (B or 1, mel, seen + T or longer) standard normal; None takes `fixed_noise`.
+            chunk: chunk length in frames; 0 attends everywhere.
+            past: memory of a stream, one slot for each step; see `Estimator`.
+            seen: frames that the stream made before.
+
+        Returns:
+            (B, mel, T) float32.
+
+        Raises:
+            MamTraError: when `noise` is shorter than the mel, or the mel longer than the fixed noise.
+        """
+        frames = seen + mu.shape[2]
+        noise = fixed_noise_on(mu.device, mu.shape[1]) if noise is None else noise
+        if noise.shape[2] < frames:
+            raise MamTraError(
+                f"The utterance has {frames} mel frames with its prompt but the noise only {noise.shape[2]}; "
+                "split the text into shorter pieces or pass longer noise."
+            )
+        guidance = self.guidance if guidance is None else guidance
+        x = noise[:, :, seen:frames].to(mu.device, torch.float32).expand(mu.shape[0], -1, -1)
+        twice = guidance != 0
+        if twice:
+            mu, spks, cond = (torch.cat([value, torch.zeros_like(value)]) for value in (mu, spks, cond))
+            valid = None if valid is None else valid.repeat(2, 1)
+        grid = cosine_schedule(torch.linspace(0, 1, steps + 1, device=mu.device))
+        t = grid[0]
+        for step in range(steps):
+            dt = grid[step + 1] - t
+            if past is not None:
+                past.slot = step
+            both = torch.cat([x, x]) if twice else x
+            times = t.expand(mu.shape[0])
+            slope = self.estimator(both.to(mu.dtype), valid, mu, times, spks, cond, chunk, past, seen).float()
+            if twice:
+                given, free = slope.chunk(2)
+                slope = (1 + guidance) * given - guidance * free
+            x = x + dt * slope
+            t = t + dt
+        if past is not None:
+            past.slot = 0
+        return x
+
+    def loss(
+        self,
+        target: Tensor,
+        valid: Tensor,
+        mu: Tensor,
+        spks: Tensor,
+        cond: Tensor,
+        *,
+        t: Tensor,
+        noise: Tensor,
+        keep: Tensor,
+        chunk: int = 0,
+    ) -> Tensor:
+        """Mean squared error of the vector field over the valid frames.
+
+        Args:
+            target: (B, mel, T) mel.
+            valid: (B, T) bool.
+            mu: (B, mel, T) encoder output.
+            spks: (B, mel).
+            cond: (B, mel, T).
+            t: (B,) flow times.
+            noise: (B, mel, T) standard normal.
+            keep: (B,) 1 keeps the conditions, 0 drops them all (training for guidance).
+            chunk: chunk length in frames; 0 attends everywhere.
+
+        Returns:
+            Scalar float32.
+        """
+        target, noise = target.float(), noise.float()
+        at, kept = t.float()[:, None, None], keep.to(mu.dtype)
+        x = (1 - (1 - self.sigma_min) * at) * noise + at * target
+        slope = target - (1 - self.sigma_min) * noise
+        wide = kept[:, None, None]
+        found = self.estimator(x, valid, mu * wide, t, spks * kept[:, None], cond * wide, chunk)
+        error = (found.float() - slope).square() * valid[:, None]
+        return error.sum() / (valid.sum() * target.shape[1])

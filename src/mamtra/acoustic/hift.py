@@ -1,0 +1,302 @@
+"""HiFT vocoder: mel to 24 kHz waveform with a sine source and an inverse STFT (HiFTNet, Li et al. 2023).
+
+Parameter names follow the CosyVoice 2 release, without its prefix `generator.`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import weight_norm
+
+from mamtra.acoustic.convolution import Conv1d, ConvTranspose1d
+from mamtra.acoustic.f0_predictor import F0Predictor
+from mamtra.acoustic.masks import hide, valid_positions
+from mamtra.acoustic.sine_source import SineSource
+from mamtra.acoustic.stft import istft, stft
+
+LOG_LARGEST_MAGNITUDE = math.log(100.0)
+
+
+class HiFTConfig(BaseModel):
+    """Sizes of the vocoder; the defaults are CosyVoice 2's. Rates and kernels are one entry for each upsampling."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    in_channels: PositiveInt = 80
+    base_channels: PositiveInt = 512
+    nb_harmonics: NonNegativeInt = 8
+    sampling_rate: PositiveInt = 24000
+    nsf_alpha: NonNegativeFloat = 0.1
+    nsf_sigma: NonNegativeFloat = 0.003
+    nsf_voiced_threshold: NonNegativeFloat = 10.0
+    upsample_rates: tuple[PositiveInt, ...] = (8, 5, 3)
+    upsample_kernel_sizes: tuple[PositiveInt, ...] = (16, 11, 7)
+    istft_n_fft: PositiveInt = 16
+    istft_hop: PositiveInt = 4
+    resblock_kernel_sizes: tuple[PositiveInt, ...] = (3, 7, 11)
+    resblock_dilation_sizes: tuple[tuple[PositiveInt, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    source_resblock_kernel_sizes: tuple[PositiveInt, ...] = (7, 7, 11)
+    source_resblock_dilation_sizes: tuple[tuple[PositiveInt, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    lrelu_slope: float = Field(0.1, ge=0, lt=1)
+    audio_limit: float = Field(0.99, gt=0, le=1)
+    f0_channels: PositiveInt = 512
+
+    @property
+    def hop(self) -> int:
+        """Samples for each mel frame."""
+        return math.prod(self.upsample_rates) * self.istft_hop
+
+    @model_validator(mode="after")
+    def _consistent(self) -> HiFTConfig:
+        stages = len(self.upsample_rates)
+        for name in ("upsample_kernel_sizes", "source_resblock_kernel_sizes", "source_resblock_dilation_sizes"):
+            if len(getattr(self, name)) != stages:
+                raise ValueError(f"{name} needs {stages} entries, one for each of upsample_rates")
+        if len(self.resblock_kernel_sizes) != len(self.resblock_dilation_sizes):
+            raise ValueError("resblock_kernel_sizes and resblock_dilation_sizes need the same number of entries")
+        if self.istft_n_fft % self.istft_hop or self.istft_n_fft % 2:
+            raise ValueError("istft_n_fft must be even and a multiple of istft_hop")
+        if self.base_channels % 2**stages:
+            raise ValueError(f"base_channels must be divisible by {2**stages}, since every upsampling halves it")
+        return self
+
+
+class Synthesis(NamedTuple):
+    """Waveform (B, hop*T) and the excitation (B, 1, hop*T) it was made from; the next chunk wants the latter's tail."""
+
+    wave: Tensor
+    source: Tensor
+
+
+def _normed(conv: nn.Module, small: bool = True) -> nn.Module:
+    """Weight-normalise a convolution, with HiFi-GAN's small initial weights where asked."""
+    if small:
+        nn.init.normal_(conv.weight, 0.0, 0.01)
+    return weight_norm(conv)
+
+
+class Snake(nn.Module):
+    """x + sin^2(a x) / a with one learnt frequency a for each channel (Ziyin et al. 2020).
+
+    Args:
+        channels: number of channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, T) to (B, C, T)."""
+        alpha = self.alpha.to(x.dtype)[:, None]
+        scale = (alpha + 1e-9).reciprocal()
+        if torch.is_grad_enabled():
+            sine = torch.sin(x * alpha)
+            return torch.addcmul(x, sine, sine * scale)
+        # On a CPU fresh memory costs more than the sine: one buffer for all steps.
+        square = (x * alpha).sin_().square_()
+        return torch.addcmul(x, square, scale, out=square)
+
+
+class ResBlock(nn.Module):
+    """Residual pairs of convolutions, the first of each pair dilated, with Snake in front of both.
+
+    Args:
+        channels: number of channels.
+        kernel: odd kernel size.
+        dilations: one entry for each pair.
+    """
+
+    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+
+        def conv(dilation: int) -> nn.Module:
+            padding = (kernel - 1) * dilation // 2
+            return _normed(Conv1d(channels, channels, kernel, dilation=dilation, padding=padding))
+
+        self.convs1 = nn.ModuleList(conv(dilation) for dilation in dilations)
+        self.convs2 = nn.ModuleList(conv(1) for _ in dilations)
+        self.activations1 = nn.ModuleList(Snake(channels) for _ in dilations)
+        self.activations2 = nn.ModuleList(Snake(channels) for _ in dilations)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map (B, C, T) to (B, C, T); `mask` (B, 1, T) is False where the input is padded, with zeros."""
+        for snake1, conv1, snake2, conv2 in zip(
+            self.activations1, self.convs1, self.activations2, self.convs2, strict=True
+        ):
+            x = hide(conv2(snake2(hide(conv1(snake1(x)), mask))), mask).add_(x)
+        return x
+
+
+class HiFT(nn.Module):
+    """The vocoder.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: HiFTConfig) -> None:
+        super().__init__()
+        self.config = config
+        bins = config.istft_n_fft + 2
+        rates, base = config.upsample_rates, config.base_channels
+        widths = [base >> (stage + 1) for stage in range(len(rates))]
+        self.m_source = SineSource(
+            config.nb_harmonics,
+            config.hop,
+            config.sampling_rate,
+            config.nsf_alpha,
+            config.nsf_sigma,
+            config.nsf_voiced_threshold,
+        )
+        self.conv_pre = _normed(Conv1d(config.in_channels, base, 7, padding=3), small=False)
+        self.ups = nn.ModuleList(
+            _normed(ConvTranspose1d(2 * width, width, kernel, rate, padding=(kernel - rate) // 2))
+            for width, kernel, rate in zip(widths, config.upsample_kernel_sizes, rates, strict=True)
+        )
+        self.source_downs = nn.ModuleList()
+        for stage, width in enumerate(widths):
+            down = math.prod(rates[stage + 1 :])
+            kernel, padding = (1, 0) if down == 1 else (2 * down, down // 2)
+            self.source_downs.append(Conv1d(bins, width, kernel, down, padding=padding))
+        self.source_resblocks = nn.ModuleList(
+            ResBlock(width, kernel, dilations)
+            for width, kernel, dilations in zip(
+                widths, config.source_resblock_kernel_sizes, config.source_resblock_dilation_sizes, strict=True
+            )
+        )
+        kinds = list(zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True))
+        self.resblocks = nn.ModuleList(ResBlock(width, *kind) for width in widths for kind in kinds)
+        self.conv_post = _normed(Conv1d(widths[-1], bins, 7, padding=3))
+        self.f0_predictor = F0Predictor(config.in_channels, config.f0_channels)
+
+    def remove_weight_norm(self) -> HiFT:
+        """Fold every weight norm into a plain weight, for faster inference; names in the state dict change."""
+        for module in self.modules():
+            if parametrize.is_parametrized(module, "weight"):
+                parametrize.remove_parametrizations(module, "weight")
+        return self
+
+    def predict_f0(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Predict F0 in Hz (B, T), float32, from mel (B, in_channels, T); `lengths` as in `decode`."""
+        return self.f0_predictor(mel, None if lengths is None else valid_positions(lengths, mel.shape[2])[:, None])
+
+    def source(
+        self,
+        f0: Tensor,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        phase: Tensor | None = None,
+    ) -> Tensor:
+        """Make the excitation (B, 1, hop*T) of F0 (B, T) in Hz; the other arguments as in `SineSource.forward`."""
+        return self.m_source(f0, noise, generator, phase)
+
+    def decode(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Turn mel and excitation into a waveform; differentiable, and without reading a value on the host.
+
+        Args:
+            mel: (B, in_channels, T).
+            source: (B, 1, hop*T).
+            lengths: (B,) int64 frames of each row, whose sound is then that of the row alone; None when all are full.
+
+        Returns:
+            (B, hop*T) float32 within +-audio_limit; zero behind `lengths`.
+        """
+        config, kernels = self.config, len(self.config.resblock_kernel_sizes)
+        fourier, samples = (config.istft_n_fft, config.istft_hop), None if lengths is None else lengths * config.hop
+        with torch.autocast(mel.device.type, enabled=False):
+            spectrum = stft(source.squeeze(1).float(), *fourier, samples).to(mel.dtype)
+
+        def padding(scale: int, more: int, x: Tensor) -> Tensor | None:
+            return None if lengths is None else valid_positions(lengths * scale + more, x.shape[2])[:, None]
+
+        scale, mask = 1, padding(1, 0, mel)
+        x = hide(self.conv_pre(hide(mel, mask)), mask)
+        for stage, up in enumerate(self.ups):
+            scale *= config.upsample_rates[stage]
+            x = up(F.leaky_relu(x, config.lrelu_slope, inplace=True))
+            if stage == len(self.ups) - 1:
+                # One frame more, since a centred STFT has one more frame than hops.
+                x = F.pad(x, (1, 0), mode="reflect")
+            mask = padding(scale, int(stage == len(self.ups) - 1), x)
+            x = hide(x, mask)
+            x = self.source_resblocks[stage](hide(self.source_downs[stage](spectrum), mask), mask).add_(x)
+            first, *others = self.resblocks[stage * kernels : (stage + 1) * kernels]
+            total = first(x, mask)
+            for block in others:
+                total = total.add_(block(x, mask))
+            x = total.div_(kernels)
+        x = F.leaky_relu(x, inplace=True)
+        with torch.autocast(mel.device.type, enabled=False):
+            # A phase or a logarithm rounded to bfloat16 is noise at -40 dB: the last layer is exact even in mixed precision.
+            x = self.conv_post(x.to(self.conv_post.bias.dtype))
+            log_magnitude, phase = x.float().chunk(2, dim=1)
+            # Limiting before exp rather than after keeps the gradient finite.
+            magnitude = log_magnitude.clamp(max=LOG_LARGEST_MAGNITUDE).exp()
+            phase = torch.sin(phase)
+            spectrum = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1)
+            wave = istft(spectrum, *fourier, samples)
+        wave = wave.clamp(-config.audio_limit, config.audio_limit)
+        return wave if samples is None else wave * valid_positions(samples, wave.shape[1])
+
+    def forward(
+        self, mel: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Resynthesise for training.
+
+        Args:
+            mel: (B, in_channels, T).
+            noise: as in `source`.
+            generator: as in `source`.
+
+        Returns:
+            Waveform (B, hop*T) and F0 (B, T) in Hz; the waveform's gradient does not reach the F0 predictor.
+        """
+        f0 = self.predict_f0(mel)
+        return self.decode(mel, self.source(f0, noise, generator)), f0
+
+    @torch.inference_mode()
+    def synthesize(
+        self,
+        mel: Tensor,
+        *,
+        source_cache: Tensor | None = None,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        lengths: Tensor | None = None,
+    ) -> Synthesis:
+        """Turn mel into a waveform, continuing an earlier chunk's excitation where given.
+
+        Args:
+            mel: (B, in_channels, T); when streaming, starts with the last frames of the chunk before.
+            source_cache: (B, 1, S) tail of the excitation of the chunk before (CosyVoice 2: 8 frames, 3840 samples),
+                which replaces the first S samples, so that sines do not jump.
+            noise: as in `source`.
+            generator: as in `source`.
+            lengths: as in `decode`.
+
+        Returns:
+            Waveform and the excitation it was made from.
+        """
+        source = self.source(self.predict_f0(mel, lengths), noise, generator)
+        if source_cache is not None:
+            source = torch.cat([source_cache.to(source), source[:, :, source_cache.shape[2] :]], dim=2)
+        return Synthesis(self.decode(mel, source, lengths), source)
+
+    def inference(
+        self,
+        mel: Tensor,
+        *,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Turn mel (B, in_channels, T) into a waveform (B, hop*T); arguments as in `synthesize`."""
+        return self.synthesize(mel, noise=noise, generator=generator, lengths=lengths).wave

@@ -1,0 +1,303 @@
+"""Upsampling Conformer encoder of the flow: 25 Hz speech tokens to 50 Hz hidden states.
+
+Structure and parameter names follow the CosyVoice 2 release: a look-ahead convolution, blocks at token rate, nearest
+upsampling with a causal convolution, blocks at mel rate. Attention uses the relative positions of Transformer-XL
+(Dai et al. 2019, section 3.3); the blocks have no convolution module.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamtra.acoustic.convolution import Conv1d
+from mamtra.acoustic.masks import attention_mask, valid_positions
+from mamtra.acoustic.stream_cache import Past
+
+
+def relative_positions(size: int, width: int, device: torch.device, seen: int = 0) -> Tensor:
+    """Sinusoidal table of the distances seen+size-1 (key far left of the query) down to 1-size.
+
+    Args:
+        size: number of queries T.
+        width: even embedding width D.
+        device: where to build it.
+        seen: keys before the first query.
+
+    Returns:
+        (seen+2T-1, D) float32, sine in even and cosine in odd columns.
+    """
+    distance = torch.arange(seen + size - 1, -size, -1, device=device, dtype=torch.float32)
+    rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / width))
+    angle = distance[:, None] * rate
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+
+
+def align_distances(by_distance: Tensor) -> Tensor:
+    """Turn scores by distance into scores by key, as a view.
+
+    With K keys of which T are queries too, row i of the input counts distances from K-1 down, so key j sits at column
+    T-1-i+j: in the flattened matrix every row starts one entry less than its width after the one before it.
+
+    Args:
+        by_distance: (..., T, K+T-1), contiguous in the last two dimensions.
+
+    Returns:
+        (..., T, K).
+    """
+    size, width = by_distance.shape[-2:]
+    if size == 1:
+        return by_distance
+    flat = by_distance.flatten(-2)[..., size - 1 : size - 1 + size * (width - 1)]
+    return flat.unflatten(-1, (size, width - 1))[..., : width - size + 1]
+
+
+class RelativeAttention(nn.Module):
+    """Multi-head self-attention with relative positions.
+
+    Args:
+        width: model width D.
+        heads: number of heads; divides D.
+        dropout: dropout of the attention weights in training.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.dropout = heads, width // heads, dropout
+        self.linear_q = nn.Linear(width, width)
+        self.linear_k = nn.Linear(width, width)
+        self.linear_v = nn.Linear(width, width)
+        self.linear_out = nn.Linear(width, width)
+        self.linear_pos = nn.Linear(width, width, bias=False)
+        self.pos_bias_u = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, self.head_dim)))
+        self.pos_bias_v = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, self.head_dim)))
+
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+        """Attend.
+
+        Args:
+            x: (B, T, D).
+            positions: (seen+2T-1, D) from `relative_positions`.
+            mask: bool broadcastable to (B, heads, T, seen+T), True visible, or None.
+            past: keys and values of the positions before, or None where there are none.
+
+        Returns:
+            (B, T, D).
+        """
+        split = (self.heads, self.head_dim)
+        q = self.linear_q(x).unflatten(-1, split)
+        k = self.linear_k(x).unflatten(-1, split).transpose(1, 2)
+        v = self.linear_v(x).unflatten(-1, split).transpose(1, 2)
+        if past is not None:
+            k, v = past.appended(self, "key", k), past.appended(self, "value", v)
+        p = self.linear_pos(positions).unflatten(-1, split).permute(1, 2, 0)
+        by_content = (q + self.pos_bias_u).transpose(1, 2).to(v.dtype)
+        by_position = (q + self.pos_bias_v).transpose(1, 2) * self.head_dim**-0.5
+        bias = align_distances(torch.matmul(by_position, p)).to(v.dtype)
+        if mask is not None:
+            bias = bias.masked_fill(~mask, float("-inf"))
+        elif x.device.type != "cpu":
+            # The scores are a view that starts anywhere in memory; kernels of other devices want an aligned start.
+            bias = bias.contiguous()
+        dropout = self.dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(by_content, k, v, attn_mask=bias, dropout_p=dropout)
+        return self.linear_out(out.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """Linear, SiLU, linear.
+
+    Args:
+        width: model width.
+        hidden: inner width.
+        dropout: dropout after the activation in training.
+    """
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.w_1 = nn.Linear(width, hidden)
+        self.w_2 = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, T, D) to (B, T, D)."""
+        return self.w_2(self.dropout(F.silu(self.w_1(x))))
+
+
+class ConformerBlock(nn.Module):
+    """Pre-norm attention and feed-forward, each with a residual connection.
+
+    Args:
+        width: model width.
+        heads: attention heads.
+        hidden: feed-forward width.
+        dropout: dropout of both branches in training.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = RelativeAttention(width, heads, dropout)
+        self.feed_forward = FeedForward(width, hidden, dropout)
+        self.norm_mha = nn.LayerNorm(width, eps=1e-12)
+        self.norm_ff = nn.LayerNorm(width, eps=1e-12)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+        """Map (B, T, D) to (B, T, D); the other arguments as in `RelativeAttention`."""
+        x = x + self.dropout(self.self_attn(self.norm_mha(x), positions, mask, past))
+        return x + self.dropout(self.feed_forward(self.norm_ff(x)))
+
+
+class InputProjection(nn.Module):
+    """Linear and LayerNorm, scaled by sqrt(width) as in front of a sinusoidal position code.
+
+    Args:
+        inputs: input width.
+        width: output width.
+        dropout: dropout in training.
+    """
+
+    def __init__(self, inputs: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.out = nn.Sequential(nn.Linear(inputs, width), nn.LayerNorm(width), nn.Dropout(dropout))
+        self.scale = math.sqrt(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, T, inputs) to (B, T, width)."""
+        return self.out(x) * self.scale
+
+
+class PreLookahead(nn.Module):
+    """Residual pair of convolutions that lets every token see a few tokens ahead.
+
+    Args:
+        width: model width.
+        lookahead: tokens seen ahead.
+    """
+
+    def __init__(self, width: int, lookahead: int) -> None:
+        super().__init__()
+        self.lookahead = lookahead
+        self.conv1 = Conv1d(width, width, lookahead + 1)
+        self.conv2 = Conv1d(width, width, 3)
+
+    def forward(self, x: Tensor, context: Tensor | None, past: Past | None = None) -> Tensor:
+        """Map (B, T, D) to (B, T, D).
+
+        Args:
+            x: (B, T, D).
+            context: (B, lookahead, D) embedded tokens that follow, or None for zeros (the end of the utterance).
+            past: memory of a stream.
+        """
+        y = x.transpose(1, 2)
+        y = F.pad(y, (0, self.lookahead)) if context is None else torch.cat([y, context.transpose(1, 2)], dim=2)
+        y = F.leaky_relu(self.conv1(y)).transpose(1, 2)
+        y = F.pad(y, (0, 0, 2, 0)) if past is None else past.behind(self.conv2, y, 2)
+        return x + self.conv2(y.transpose(1, 2)).transpose(1, 2)
+
+
+class CausalUpsample(nn.Module):
+    """Nearest-neighbour upsampling followed by a causal convolution.
+
+    Args:
+        width: model width.
+        stride: upsampling factor.
+    """
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv = Conv1d(width, width, 2 * stride + 1)
+
+    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
+        """Map (B, T, D) to (B, stride*T, D), after what a stream's `past` holds."""
+        y, before = x.repeat_interleave(self.stride, dim=1), 2 * self.stride
+        y = F.pad(y, (0, 0, before, 0)) if past is None else past.behind(self.conv, y, before)
+        return self.conv(y.transpose(1, 2)).transpose(1, 2)
+
+
+class UpsampleConformer(nn.Module):
+    """The whole encoder.
+
+    Args:
+        width: input and model width D.
+        heads: attention heads.
+        hidden: feed-forward width.
+        blocks: blocks at token rate.
+        up_blocks: blocks at mel rate.
+        lookahead: tokens of look-ahead.
+        stride: mel frames for each token.
+        dropout: dropout in training.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int,
+        blocks: int,
+        up_blocks: int,
+        lookahead: int,
+        stride: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.embed = InputProjection(width, width, dropout)
+        self.pre_lookahead_layer = PreLookahead(width, lookahead)
+        self.encoders = nn.ModuleList(ConformerBlock(width, heads, hidden, dropout) for _ in range(blocks))
+        self.up_layer = CausalUpsample(width, stride)
+        self.up_embed = InputProjection(width, width, dropout)
+        self.up_encoders = nn.ModuleList(ConformerBlock(width, heads, hidden, dropout) for _ in range(up_blocks))
+        self.after_norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        context: Tensor | None = None,
+        chunk: int = 0,
+        clean_padding: bool = True,
+        past: Past | None = None,
+        seen: int = 0,
+    ) -> Tensor:
+        """Encode.
+
+        Args:
+            x: (B, N, D) token embeddings, zero at padding.
+            lengths: (B,) valid tokens, or None when nothing is padded.
+            context: (B, lookahead, D) embeddings of tokens that follow and are not encoded, or None at the end.
+            chunk: chunk length in tokens for chunk-masked attention; 0 attends everywhere.
+            clean_padding: zero the padding in front of the look-ahead convolution, so that a padded row gives what it
+                gives alone. The original leaves the projection's bias there, which reaches the last `lookahead`
+                tokens of padded rows: pass False to get its numbers.
+            past: memory of a stream; without padding, and with a `chunk` that `seen` is a multiple of.
+            seen: tokens that the stream encoded before.
+
+        Returns:
+            (B, stride*N, D) hidden states; rows beyond `lengths` mean nothing.
+        """
+        valid = None if lengths is None else valid_positions(lengths, x.shape[1])
+        x = self.embed(x)
+        if valid is not None and clean_padding:
+            x = x * valid[:, :, None]
+        x = self.pre_lookahead_layer(x, None if context is None else self.embed(context), past)
+        x = self._run(self.encoders, x, valid, chunk, past, seen)
+        if valid is not None:
+            valid = valid.repeat_interleave(self.stride, dim=1)
+        x = self.up_embed(self.up_layer(x, past))
+        x = self._run(self.up_encoders, x, valid, chunk * self.stride, past, seen * self.stride)
+        return self.after_norm(x)
+
+    @staticmethod
+    def _run(
+        blocks: nn.ModuleList, x: Tensor, valid: Tensor | None, chunk: int, past: Past | None, seen: int
+    ) -> Tensor:
+        positions = relative_positions(x.shape[1], x.shape[2], x.device, seen).to(x.dtype)
+        mask = attention_mask(x.shape[1], valid, chunk, x.device, seen)
+        for block in blocks:
+            x = block(x, positions, mask, past)
+        return x

@@ -1,0 +1,132 @@
+"""The language model of a CosyVoice 2 directory (arXiv 2412.10117): llm.pt and the sizes in CosyVoice-BlankEN/config.json.
+
+What the language model needs follows from tensors and sizes; for cosyvoice2.yaml see `mamtra.checkpoints.cosyvoice.yaml`.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mamtra.checkpoints.huggingface import TOKENIZER_FILES, causal_lm_config
+from mamtra.checkpoints.stored_lm import StoredLM
+from mamtra.checkpoints.tensor_files import TensorInfo, TensorSource
+from mamtra.errors import MamTraError
+from mamtra.models.config import SpeechLMConfig
+from mamtra.runtime.json_files import read_json
+
+WEIGHTS = "llm.pt"
+BACKBONE = "CosyVoice-BlankEN"
+VOICE_SPACE = "cosyvoice2"
+"""Voices of all models with the published speech tokenizer and text tokenizer fit each other."""
+OTHERS = {"cosyvoice.yaml": "CosyVoice 1", "cosyvoice3.yaml": "CosyVoice 3"}
+_INNER = "llm.model.model."
+_TEXT_HEAD = "llm.model.lm_head.weight"
+_TABLES = ("llm_embedding.weight", "speech_embedding.weight", "llm_decoder.weight", "llm_decoder.bias")
+_SPECIAL_IDS = 3  # behind the speech codes: end of speech, a spare, "more text, please"
+
+
+class PickledTensors(TensorSource):
+    """The tensors of a flat state dict that ``torch.save`` wrote. Only tensors and numbers are unpickled, never objects.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MamTraError: it is missing, damaged, or holds something else.
+    """
+
+    RELOAD_BYTES = 2**28
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._load()
+        found = {name: TensorInfo(tensor.dtype, tuple(tensor.shape)) for name, tensor in self._state.items()}
+        self.tensors = dict(sorted(found.items()))
+
+    def read(self, name: str) -> Tensor:
+        """See `TensorSource.read`."""
+        # A mapping keeps every page that was read: it is let go from time to time.
+        if self._touched > self.RELOAD_BYTES:
+            self._load()
+        self._touched += self.tensors[name].bytes
+        return self._state[name]
+
+    def _load(self) -> None:
+        self._state: dict[str, Tensor] = {}
+        self._touched = 0
+        if not self.path.is_file():
+            raise MamTraError(f"{self.path} is missing; get the model again or check the path.")
+        try:
+            found = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+            raise MamTraError(
+                f"{self.path} is damaged or holds more than tensors and cannot be read; get the model again."
+            ) from error
+        if not isinstance(found, dict):
+            raise MamTraError(f"{self.path} should hold tensors by name; get the model again.")
+        self._state = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def is_cosyvoice(directory: Path) -> bool:
+    """Whether a directory looks like one of CosyVoice 2.
+
+    Raises:
+        MamTraError: it is of another CosyVoice.
+    """
+    if (directory / "cosyvoice2.yaml").is_file():
+        return True
+    for name, what in OTHERS.items():
+        if (directory / name).is_file():
+            raise MamTraError(f"{directory} is a {what} model; of the CosyVoice models only CosyVoice 2 is supported.")
+    return (directory / WEIGHTS).is_file()
+
+
+def open_cosyvoice(directory: Path) -> StoredLM:
+    """Open the speech LM of a CosyVoice 2 directory.
+
+    The tokenizer's files go with it. Flow, vocoder, speech tokenizer and speaker encoder have formats of their own and are
+    left behind; a reader of theirs adds what it makes of them to `StoredLM.companions`.
+
+    Raises:
+        MamTraError: files that are missing or damaged, or of another CosyVoice.
+    """
+    is_cosyvoice(directory)
+    source = PickledTensors(directory / WEIGHTS)
+    lost = [name for name in (_INNER + "embed_tokens.weight", *_TABLES) if name not in source.tensors]
+    if lost:
+        raise MamTraError(f"{source.path} is not the language model of CosyVoice 2: it has no {lost[0]}.")
+    path = directory / BACKBONE / "config.json"
+    if not path.is_file():
+        raise MamTraError(f"{path} is missing, which says how many heads the language model has; get the model again.")
+    backbone = causal_lm_config(path, read_json(path))
+    rows = source.tensors["speech_embedding.weight"].shape[0]
+    shared = backbone.model_dump(exclude={"vocab_size", "tie_word_embeddings", "eos_ids"})
+    config = SpeechLMConfig(
+        **shared,
+        text_vocab_size=source.tensors[_INNER + "embed_tokens.weight"].shape[0],
+        speech_codes=rows - _SPECIAL_IDS,
+        speech_vocab_size=rows,
+        eos_id=rows - _SPECIAL_IDS,
+        fill_id=rows - 1,
+    )
+    names = {name.replace(_INNER, "model.", 1): name for name in source.tensors if name != _TEXT_HEAD}
+    unused = {_TEXT_HEAD: "the head over text, which speech has no use for"} if _TEXT_HEAD in source.tensors else {}
+    tokenizer = {name: directory / BACKBONE / name for name in TOKENIZER_FILES}
+    files = sorted(path.name for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
+    return StoredLM(
+        directory,
+        "cosyvoice2",
+        "lm",
+        config,
+        source,
+        names,
+        unused=unused,
+        settings={"sample_rate": 24000, "voice_space": VOICE_SPACE},
+        companions={name: path for name, path in tokenizer.items() if path.is_file()},
+        left=tuple(name for name in files if name != WEIGHTS),
+        about={"architecture": "cosyvoice2"},
+    )

@@ -1,0 +1,195 @@
+"""The other networks of a CosyVoice 2 directory: flow.pt, hift.pt, and how cosyvoice2.yaml sizes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+from torch import Tensor, nn
+
+from mamtra.acoustic.flow import Flow, FlowConfig
+from mamtra.acoustic.hift import HiFT, HiFTConfig
+from mamtra.checkpoints.blank import build_blank, describe_difference, load_strictly
+from mamtra.checkpoints.cosyvoice.lm import BACKBONE, PickledTensors
+from mamtra.checkpoints.cosyvoice.yaml import Settings
+from mamtra.checkpoints.native import GenerationConfig, first_problem
+from mamtra.errors import MamTraError
+from mamtra.models.config import SpeechLMConfig
+from mamtra.text.bpe import build_qwen_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+YAML = "cosyvoice2.yaml"
+FLOW = "flow.pt"
+VOCODER = "hift.pt"
+SAMPLE_RATE = 24000
+_FLOW_RULES = {
+    "sample_rate": SAMPLE_RATE,
+    "flow.output_type": "mel",
+    "flow.output_size": 80,
+    "flow.input_frame_rate": 25,
+    "flow.encoder.normalize_before": True,
+    "flow.encoder.input_layer": "linear",
+    "flow.encoder.pos_enc_layer_type": "rel_pos_espnet",
+    "flow.encoder.selfattention_layer_type": "rel_selfattn",
+    "flow.encoder.use_cnn_module": False,
+    "flow.encoder.macaron_style": False,
+    "flow.decoder.cfm_params.content.solver": "euler",
+    "flow.decoder.cfm_params.content.t_scheduler": "cosine",
+    "flow.decoder.estimator.act_fn": "gelu",
+    "hift.sampling_rate": SAMPLE_RATE,
+}
+
+
+def read_flow_config(settings: Settings, blocks_after: int) -> FlowConfig:
+    """Sizes of the flow.
+
+    Args:
+        settings: content of cosyvoice2.yaml.
+        blocks_after: encoder blocks behind the upsampling, which the file does not name.
+
+    Raises:
+        MamTraError: a value is missing, wrong, or not supported.
+    """
+    for place, wanted in _FLOW_RULES.items():
+        settings.require(place, wanted)
+    get = settings.get
+    width = get("flow.encoder.output_size")
+    settings.require("flow.encoder.input_size", width)
+    settings.require("flow.input_size", width)
+    settings.require("flow.vocab_size", get("llm.speech_token_size"))
+    channels = get("flow.decoder.estimator.channels")
+    if not isinstance(channels, list) or len(channels) != 1:
+        raise MamTraError(f"{settings.path} has flow.decoder.estimator.channels {channels!r}; one width is supported.")
+    estimator, cfm = "flow.decoder.estimator.", "flow.decoder.cfm_params.content."
+    return _checked(
+        settings,
+        FlowConfig,
+        input_size=width,
+        spk_embed_dim=get("flow.spk_embed_dim"),
+        vocab_size=get("flow.vocab_size"),
+        token_mel_ratio=get("flow.token_mel_ratio"),
+        pre_lookahead_len=get("flow.pre_lookahead_len"),
+        chunk_size=get("flow.encoder.static_chunk_size", 25),
+        encoder_heads=get("flow.encoder.attention_heads"),
+        encoder_ffn=get("flow.encoder.linear_units"),
+        encoder_blocks=get("flow.encoder.num_blocks"),
+        encoder_up_blocks=blocks_after,
+        encoder_dropout=get("flow.encoder.dropout_rate", 0.1),
+        estimator_channels=channels[0],
+        estimator_heads=get(estimator + "num_heads"),
+        estimator_head_dim=get(estimator + "attention_head_dim"),
+        estimator_n_blocks=get(estimator + "n_blocks"),
+        estimator_mid_blocks=get(estimator + "num_mid_blocks"),
+        sigma_min=get(cfm + "sigma_min", 1e-6),
+        inference_cfg_rate=get(cfm + "inference_cfg_rate", 0.7),
+        training_cfg_rate=get(cfm + "training_cfg_rate", 0.2),
+    )
+
+
+def read_vocoder_config(settings: Settings) -> HiFTConfig:
+    """Sizes of the vocoder.
+
+    Raises:
+        MamTraError: a value is missing or wrong.
+    """
+    settings.require("hift.sampling_rate", SAMPLE_RATE)
+    renamed = {
+        "istft_n_fft": "istft_params.n_fft",
+        "istft_hop": "istft_params.hop_len",
+        "f0_channels": "f0_predictor.cond_channels",
+    }
+    values = {name: settings.get("hift." + renamed.get(name, name)) for name in HiFTConfig.model_fields}
+    return _checked(settings, HiFTConfig, **values)
+
+
+def read_generation(settings: Settings) -> GenerationConfig:
+    """Sampling defaults of the file; lengths, Euler steps and what it leaves out are those of the original's code.
+
+    Raises:
+        MamTraError: a value is not a number.
+    """
+    found = {name: settings.get("llm.sampling." + name, None) for name in ("top_p", "top_k", "win_size", "tau_r")}
+    given = {name: value for name, value in found.items() if value is not None}
+    return _checked(settings, GenerationConfig, bistream=True, **given)
+
+
+def check_language_model(settings: Settings, config: SpeechLMConfig) -> None:
+    """Compare cosyvoice2.yaml with the sizes that the tensors of llm.pt have.
+
+    Raises:
+        MamTraError: they differ.
+    """
+    for place, found in (
+        ("llm.speech_token_size", config.speech_codes),
+        ("llm.llm_input_size", config.hidden_size),
+        ("llm.llm_output_size", config.hidden_size),
+    ):
+        said = settings.get(place, found)
+        if said != found:
+            raise MamTraError(f"{settings.path} has {place} {said!r}, but llm.pt has {found}; get the model again.")
+
+
+def open_text(directory: Path, config: SpeechLMConfig) -> Tokenizer:
+    """The text tokenizer, whose ids all have a row in the language model.
+
+    Raises:
+        MamTraError: its files are missing or damaged, or some ids have no row.
+    """
+    tokenizer = build_qwen_tokenizer(directory / BACKBONE)
+    if tokenizer.get_vocab_size() > config.text_vocab_size:
+        raise MamTraError(
+            f"{directory / BACKBONE} has {tokenizer.get_vocab_size()} text tokens, but llm.pt only "
+            f"{config.text_vocab_size}; get the model again."
+        )
+    return tokenizer
+
+
+def load_flow(directory: Path, settings: Settings) -> Flow:
+    """The flow in float32, on the CPU, in eval mode.
+
+    Raises:
+        MamTraError: a file is missing or damaged, or names and shapes differ from the sizes in cosyvoice2.yaml.
+    """
+    state = _state(directory / FLOW)
+    after = {name.split(".")[2] for name in state if name.startswith("encoder.up_encoders.")}
+    config = read_flow_config(settings, len(after))
+    return _filled(lambda: Flow(config), state, directory / FLOW)
+
+
+def load_vocoder(directory: Path, settings: Settings) -> HiFT:
+    """The vocoder likewise, its weight norm folded in.
+
+    Training checkpoints carry a discriminator beside the generator; it is left out.
+    """
+    state = _state(directory / VOCODER)
+    state = {
+        name.removeprefix("generator."): tensor
+        for name, tensor in state.items()
+        if not name.startswith("discriminator.")
+    }
+    config = read_vocoder_config(settings)
+    return _filled(lambda: HiFT(config), state, directory / VOCODER).remove_weight_norm().requires_grad_(False)
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    source = PickledTensors(path)
+    return {name: source.read(name) for name in source.tensors}
+
+
+def _filled(factory: Any, state: dict[str, Tensor], path: Path) -> Any:
+    module: nn.Module = build_blank(factory)
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    difference = describe_difference(wanted, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    if difference:
+        raise MamTraError(f"{path} does not fit {YAML}: {difference}.")
+    return load_strictly(module, {name: tensor.float() for name, tensor in state.items()}, str(path))
+
+
+def _checked(settings: Settings, kind: type[BaseModel], **values: Any) -> Any:
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise MamTraError(f"{settings.path} is wrong at {first_problem(error)}.") from error

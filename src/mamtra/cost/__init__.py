@@ -1,0 +1,1 @@
+"""What a layer plan costs: parameters, FLOPs, memory."""

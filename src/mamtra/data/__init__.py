@@ -1,0 +1,1 @@
+"""Training data: corpora, tokenization, shards of speech tokens, batches."""

@@ -1,0 +1,135 @@
+"""Tokens of corpora that are too large for one machine: a Ray Data pipeline, whose results are those of a single process."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mamtra.checkpoints.find import find_model
+from mamtra.data.corpora import HUB, Corpus, Item
+from mamtra.data.tokenize import Filter, Tokenizer, Tokens
+from mamtra.errors import MamTraError
+
+HERE = "local"
+"""Address for Ray processes on this machine alone."""
+
+
+class RayTokenizer:
+    """Tokenizes parts of a corpus in a pool of Ray actors, each of which holds the model; tokens come back to this process.
+
+    Every machine needs this package, and the recordings and the model at the same paths. A machine that is lost loses
+    the parts that it was working on, which others then do.
+
+    Args:
+        corpus: with absolute paths, see `absolute`.
+        model: directory or name, whose tokenizers are used.
+        keep: what is kept.
+        device: of each actor; one with a GPU has it to itself.
+        address: ``local``, ``auto`` for the cluster that this machine is part of, or ``HOST:PORT``.
+        workers: actors at most; as many as there is room for when left out.
+
+    Raises:
+        MamTraError: Ray is not installed, or nothing answers at the address.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        model: str,
+        keep: Filter,
+        device: torch.device,
+        *,
+        address: str = HERE,
+        workers: int | None = None,
+    ) -> None:
+        try:
+            import ray.data
+        except ImportError as error:
+            raise MamTraError("Preparing with --ray needs Ray; run `pip install 'mamtra[ray]'`.") from error
+        self._ray, self._device, self._workers = ray, device, workers
+        self._given = {"corpus": corpus, "model": _anywhere(model), "keep": keep, "device": device.type}
+        self._started = not ray.is_initialized()
+        if self._started:
+            here = {"include_dashboard": False} if address == HERE else {}
+            try:
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise MamTraError(
+                    f"No Ray cluster answers at {address}; start one with `ray start`, or use --ray {HERE}."
+                ) from error
+
+    def __enter__(self) -> RayTokenizer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._started:
+            self._ray.shutdown()
+
+    def each(self, parts: Sequence[Sequence[Item]]) -> Iterator[tuple[int, list[Tokens]]]:
+        """Parts by number, in the order in which they get ready; see `Tokenizer.each`.
+
+        Raises:
+            MamTraError: the model cannot tokenize, or the cluster fails.
+        """
+        if not parts:
+            return
+        data = self._ray.data
+        context = data.DataContext.get_current()
+        context.enable_progress_bars = context.print_on_execution_start = sys.stderr.isatty()
+        pool = {"min_size": 1} if self._workers is None else {"min_size": 1, "max_size": self._workers}
+        rows = [{"part": number, "items": json.dumps(part)} for number, part in enumerate(parts)]
+        made = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _Actor, fn_constructor_kwargs=self._given, batch_size=1, compute=data.ActorPoolStrategy(**pool),
+            num_cpus=1, num_gpus=int(self._device.type == "cuda"),
+        )  # fmt: skip
+        try:
+            for row in made.iter_rows():
+                yield int(row["part"]), [_read(content) for content in json.loads(row["tokens"])]
+        except self._ray.exceptions.RayError as error:
+            raise MamTraError(f"Ray could not finish: {_cause(error)}; what is finished stays.") from error
+
+
+class _Actor:
+    """One process somewhere on the cluster."""
+
+    def __init__(self, corpus: Corpus, model: str, keep: Filter, device: str) -> None:
+        torch.set_num_threads(1)
+        self._tokenizer = Tokenizer(corpus, model, keep, torch.device(device))
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        tokens = [self._tokenizer([Item(*item) for item in json.loads(items)]) for items in batch["items"]]
+        return {"part": batch["part"], "tokens": [json.dumps([_plain(t) for t in part]) for part in tokens]}
+
+
+def _plain(tokens: Tokens) -> dict[str, Any]:
+    return {**tokens._asdict(), "text": tokens.text.tolist(), "speech": tokens.speech.tolist()}
+
+
+def _read(content: dict[str, Any]) -> Tokens:
+    ids = {name: np.array(content[name], np.int64) for name in ("text", "speech")}
+    return Tokens(**{**content, **ids})
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of what the cluster says, which names the reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).rstrip(".")
+
+
+def absolute(place: str) -> str:
+    """The place of a corpus as other processes find it, wherever they work; names of data sets stay."""
+    kind, path = (HUB, place.removeprefix(HUB)) if place.startswith(HUB) else ("", place)
+    return kind + (os.path.abspath(path) if os.path.exists(path) else path)
+
+
+def _anywhere(model: str) -> str:
+    """The same for a model; one that is built in, or on a hub, is found by its name."""
+    found = find_model(model)
+    return str(found.resolve()) if found == Path(model).expanduser() else model

@@ -1,0 +1,68 @@
+"""Token sets (.npz, one array for all utterances) become token shards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from mamtra.data.token_shards import Manifest, Utterance, write_corpus
+from mamtra.errors import MamTraError
+
+
+def import_token_set(
+    path: str | os.PathLike,
+    directory: str | os.PathLike,
+    *,
+    text_vocab_size: int,
+    speech_codes: int = 6561,
+    speech_tokenizer: str = "",
+    text_tokenizer: str = "",
+    per_shard: int = 10_000,
+) -> Manifest:
+    """Write the shards of a token set.
+
+    Args:
+        path: a .npz with the arrays speech, speech_len, text, text_len and, where known, speaker, speakers, source, sources.
+        directory: made where it does not exist.
+        text_vocab_size: text ids are below it.
+        speech_codes: codes are below it.
+        speech_tokenizer: hash of the tokenizer that made the codes.
+        text_tokenizer: hash of the file that made the text ids.
+        per_shard: utterances of a shard.
+
+    Raises:
+        MamTraError: it is no token set, is empty, or holds ids beyond these sizes.
+    """
+    try:
+        with np.load(path) as found:
+            arrays = {name: found[name] for name in found.files}
+        lengths = {part: arrays[f"{part}_len"].astype(np.int64) for part in ("speech", "text")}
+        count = len(lengths["speech"])
+        agree = all(lengths[part].sum() == len(arrays[part]) for part in lengths) and count == len(lengths["text"])
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise MamTraError(f"{path} is not a token set: it needs speech, speech_len, text and text_len.") from error
+    if not agree or count == 0:
+        raise MamTraError(f"{path} is empty or damaged: its lengths do not add up.")
+    for part, size in (("speech", speech_codes), ("text", text_vocab_size)):
+        if arrays[part].max(initial=0) >= size:
+            raise MamTraError(f"{path} holds {part} ids of {size} or more; use data made for this model.")
+    names = {part: [str(name) for name in arrays.get(f"{part}s", ["unknown"])] for part in ("speaker", "source")}
+    numbers = {part: arrays.get(part, np.zeros(count, np.int32)) for part in names}
+
+    def rows() -> Iterator[Utterance]:
+        ends = {part: np.cumsum(lengths[part]) for part in lengths}
+        for i in range(count):
+            text, speech = (
+                arrays[p][ends[p][i] - lengths[p][i] : ends[p][i]].astype(np.int64) for p in ("text", "speech")
+            )
+            yield Utterance(text, speech, int(numbers["speaker"][i]), int(numbers["source"][i]))
+
+    return write_corpus(
+        directory, rows(), per_shard=per_shard, speech_codes=speech_codes, text_vocab_size=text_vocab_size,
+        speech_tokenizer=speech_tokenizer, text_tokenizer=text_tokenizer, speakers=names["speaker"], sources=names["source"],
+        about={"made_from": Path(path).name},
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""The trained student as a model directory: the one that it began as, with other weights."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mamtra
+from mamtra.checkpoints.native import CONFIG, GENERATION, PROVENANCE, base_of, hash_model, read_generation, save_model
+from mamtra.checkpoints.open_lm import REPORT
+from mamtra.checkpoints.stored_lm import StoredLM
+from mamtra.models.speech_lm import SpeechLM
+from mamtra.runtime.json_files import read_json, write_json
+
+STUDENT = "student"
+"""Folder of a training that holds the trained student."""
+
+
+def write_student(out: Path, began: StoredLM, student: SpeechLM, about: dict[str, Any], *, bistream: bool) -> Path:
+    """Write the model directory, whole or not at all; one that is there is replaced.
+
+    Args:
+        out: folder of the training.
+        began: directory of this package that the student began as.
+        student: with the weights to keep.
+        about: goes into provenance.json, section "distillation".
+        bistream: whether it was trained to speak while text is arriving; what it began as may have been able to.
+    """
+    place = out / STUDENT
+    partial = out / f"{STUDENT}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(began.directory, partial, ignore=shutil.ignore_patterns(REPORT, "model*.safetensors*"))
+    config = read_json(partial / CONFIG)
+    base = base_of(began.directory)
+    if base is not None:
+        config["base"] = Path(os.path.relpath(base, place.resolve())).as_posix()
+        write_json(partial / CONFIG, config)
+    save_model(partial, {"lm": student}, storage="float32", sample_rate=config.get("sample_rate", 24000))
+    written = read_json(partial / CONFIG)
+    # what belongs to the other parts stays as it was; saving the language model knows nothing of them
+    write_json(partial / CONFIG, {**written, **{k: v for k, v in config.items() if k != "lm"}})
+    generation = read_generation(partial).model_copy(update={"bistream": bistream})
+    write_json(partial / GENERATION, generation.model_dump(mode="json"))
+    before = read_json(partial / PROVENANCE) if (partial / PROVENANCE).is_file() else {}
+    versions = {"mamtra": mamtra.__version__, "torch": torch.__version__}
+    provenance = {**before, "distillation": {"versions": versions, **about}}
+    provenance["sha256"] = {**before.get("sha256", {}), **hash_model(partial)}
+    write_json(partial / PROVENANCE, provenance)
+    shutil.rmtree(place, ignore_errors=True)
+    os.replace(partial, place)
+    return place

@@ -1,0 +1,1 @@
+"""From a recording to what a model is prompted with: speech tokenizer and speaker encoder."""

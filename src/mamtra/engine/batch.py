@@ -1,0 +1,85 @@
+"""Generate speech codes for many texts side by side, each row until it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from mamtra.engine.graph_step import GraphedSteps
+from mamtra.models.layout import PAD, prompt
+from mamtra.models.speech_lm import SpeechLM
+
+RowSampler = Callable[[Tensor, Tensor], Tensor]
+"""From logits (B, V) and the codes so far (B, n) to the next ids (B,) int64."""
+_LOOK_EVERY = 16
+"""Steps between two looks at whether all rows have ended: a look waits for the device."""
+
+
+class Row(NamedTuple):
+    """Codes (0 .. speech_codes - 1) of one text, and why they end: "eos" or "length"."""
+
+    codes: list[int]
+    finish_reason: Literal["eos", "length"]
+
+
+@torch.no_grad()
+def generate_rows(
+    lm: SpeechLM,
+    texts: Sequence[Sequence[int] | Tensor],
+    prompt_text_ids: Sequence[int] | Tensor = (),
+    prompt_speech: Sequence[int] | Tensor = (),
+    *,
+    shortest: Sequence[int],
+    longest: Sequence[int],
+    sampler: RowSampler,
+) -> list[Row]:
+    """Speak several texts behind the same prompt, by the rules of `mamtra.engine.generate.generate`.
+
+    Args:
+        lm: the model.
+        texts: text ids of each row.
+        prompt_text_ids: ids of what the prompt says.
+        prompt_speech: speech codes of the prompt.
+        shortest: codes of each row before eos may come.
+        longest: codes of each row at most.
+        sampler: draws for all rows at once; rows that have ended are drawn for too, and dropped.
+
+    Returns:
+        One result a row.
+    """
+    device, stop = lm.head_weight.device, lm.config.eos_id
+    before = torch.as_tensor(prompt_text_ids, dtype=torch.int64).flatten()
+    starts = [
+        prompt(torch.cat((before, torch.as_tensor(t, dtype=torch.int64).flatten())), prompt_speech) for t in texts
+    ]
+    kind, ids = (
+        pad_sequence([s[i][0] for s in starts], batch_first=True, padding_value=PAD).to(device) for i in (0, 1)
+    )
+    lengths = torch.tensor([s[0].shape[1] for s in starts], device=device)
+    least, most = torch.tensor(shortest, device=device), torch.tensor(longest, device=device)
+    state = lm.init_state(len(starts), kind.shape[1] + max(longest), device)
+    hidden = lm(lm.embed(kind, ids), state, lengths)
+    logits = lm.logits(hidden[torch.arange(len(starts), device=device), lengths - 1])
+    step_on = GraphedSteps(lm, state) if device.type == "cuda" else partial(lm.next_logits, state=state)
+    said = torch.full((len(starts), max(longest)), stop, device=device)
+    ended = torch.zeros(len(starts), dtype=torch.bool, device=device)
+    for step in range(max(longest)):
+        logits[:, stop] = logits[:, stop].masked_fill(step < least, float("-inf"))
+        drawn = sampler(logits, said[:, :step])
+        ended = ended | (drawn >= stop) | (step >= most)
+        drawn = torch.where(ended, stop, drawn)
+        said[:, step] = drawn
+        if step % _LOOK_EVERY == _LOOK_EVERY - 1 and bool(ended.all()):
+            break
+        if step + 1 < max(longest):
+            logits = step_on(lm.speech_embedding(drawn))
+    found = []
+    for codes, limit in zip(said.tolist(), longest, strict=True):
+        end = codes.index(stop) if stop in codes else len(codes)
+        found.append(Row(codes[:end], "eos" if end < limit else "length"))
+    return found

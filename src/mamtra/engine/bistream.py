@@ -1,0 +1,183 @@
+"""Generate speech codes while the text is still arriving: the bistream layout of CosyVoice 2 (arXiv 2412.10117).
+
+The inputs are those of `mamtra.models.layout.bistream`: five text ids, fifteen codes, and so on, ``[task]`` and the rest of the
+text once there is no more. So the codes begin after five ids and go on as far as the text allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mamtra.engine.generate import Sampler, Step
+from mamtra.engine.sampling import ras_sample
+from mamtra.models.layout import BISTREAM_SPEECH, BISTREAM_TEXT, SOS, SPEECH, TASK, TEXT
+from mamtra.models.speech_lm import SpeechLM
+
+_ROOM = 256
+
+
+class InterleavedGeneration(Iterator[int]):
+    """A running generation: iterate over it to get codes; it reads on in the text when it needs more of it.
+
+    Attributes:
+        codes: all codes so far.
+        finish_reason: ``eos`` when the model ended, ``length`` when it was cut at the longest length, None while codes are
+            still to come.
+        state: the model's state; another object whenever it had to grow.
+    """
+
+    def __init__(
+        self,
+        lm: SpeechLM,
+        text_ids: Iterable[int],
+        prompt_text_ids: Sequence[int],
+        prompt_speech: Sequence[int],
+        *,
+        max_ratio: float,
+        generator: torch.Generator | None,
+        sampler: Sampler,
+        step: Step,
+    ) -> None:
+        self.codes: list[int] = []
+        self.finish_reason: Literal["eos", "length"] | None = None
+        self._lm, self._config = lm, lm.config
+        self._max_ratio, self._generator, self._sampler, self._step = max_ratio, generator, sampler, step
+        self.state = lm.init_state(1, len(prompt_text_ids) + len(prompt_speech) + _ROOM)
+        self._inputs: list[tuple[int, int]] = [(SOS, SOS)]
+        self._history: list[int] = []
+        self._text, self._speech = list(prompt_text_ids), list(prompt_speech)
+        # Where fill is due among the ids drawn: the prompt's last, incomplete fifteen codes are to be completed first.
+        self._fill_at = BISTREAM_SPEECH - len(self._speech) % BISTREAM_SPEECH
+        self._run = self._decode(text_ids)
+
+    def __iter__(self) -> InterleavedGeneration:
+        return self
+
+    def __next__(self) -> int:
+        return next(self._run)
+
+    def _decode(self, text_ids: Iterable[int]) -> Iterator[int]:
+        count = 0
+        for arrived in text_ids:
+            count += 1
+            self._text.append(int(arrived))
+            while self._speech and len(self._text) >= BISTREAM_TEXT:
+                self._inputs += self._take_text()
+                self._inputs += [(SPEECH, code) for code in self._speech[:BISTREAM_SPEECH]]
+                del self._speech[:BISTREAM_SPEECH]
+            if self._speech:
+                continue
+            asked = self._asks_for_text
+            if asked or self._inputs == [(SOS, SOS)]:
+                if len(self._text) < BISTREAM_TEXT:
+                    continue
+                self._inputs = ([] if asked else self._inputs) + self._take_text()
+            yield from self._until_fill()
+        # As in the original, what was fed before the last fill is fed once more here. A prompt that the text was too short to
+        # use up follows the task mark, as in training; the original drops it and says its end again.
+        rest = [(TEXT, i) for i in self._text] + [(TASK, TASK)] + [(SPEECH, code) for code in self._speech]
+        self._inputs += rest
+        yield from self._until_end(int(count * self._max_ratio))
+
+    @property
+    def _asks_for_text(self) -> bool:
+        return self._history[-1:] == [self._config.fill_id]
+
+    def _take_text(self) -> list[tuple[int, int]]:
+        taken = [(TEXT, i) for i in self._text[:BISTREAM_TEXT]]
+        del self._text[:BISTREAM_TEXT]
+        return taken
+
+    def _until_fill(self) -> Iterator[int]:
+        """Codes until the model asks for more text, after fifteen of them at the latest."""
+        while (drawn := self._draw(ended=False)) != self._config.fill_id:
+            yield self._keep(drawn)
+        self._fill_at = len(self._history) + BISTREAM_SPEECH + 1
+        self._history.append(drawn)
+
+    def _until_end(self, longest: int) -> Iterator[int]:
+        while len(self.codes) < longest:
+            drawn = self._draw(ended=True)
+            if drawn >= self._config.eos_id:
+                self.finish_reason = "eos"
+                return
+            yield self._keep(drawn)
+        self.finish_reason = "length"
+
+    def _keep(self, code: int) -> int:
+        self._history.append(code)
+        self.codes.append(code)
+        self._inputs = [(SPEECH, code)]
+        return code
+
+    @torch.inference_mode()
+    def _draw(self, ended: bool) -> int:
+        logits, config = self._feed(), self._config
+        if not ended and len(self._history) == self._fill_at:
+            return config.fill_id
+        if not ended:
+            logits[config.eos_id] = float("-inf")
+        drawn = self._sampler(logits, self._history, self._generator)
+        while not ended and drawn > config.eos_id and drawn != config.fill_id:
+            # The spare id, at which the original stops with an error.
+            logits[drawn] = float("-inf")
+            drawn = self._sampler(logits, self._history, self._generator)
+        return drawn
+
+    def _feed(self) -> Tensor:
+        """Logits behind the inputs, which stay as they are."""
+        inputs, lm = self._inputs, self._lm
+        needed = self.state.length + len(inputs)
+        if needed > self.state.max_length:
+            self.state = self.state.clone(max(needed, 2 * self.state.max_length))
+        if len(inputs) == 1 and inputs[0][0] == SPEECH:
+            return self._step(lm.speech_embedding.weight[inputs[0][1], None], self.state)[0]
+        device = lm.llm_decoder.weight.device
+        kind, ids = torch.tensor(inputs, device=device).T[:, None]
+        return lm.logits(lm(lm.embed(kind, ids), self.state)[0, -1])
+
+
+def generate_interleaved(
+    lm: SpeechLM,
+    text_ids: Iterable[int],
+    prompt_text_ids: Sequence[int] | Tensor = (),
+    prompt_speech: Sequence[int] | Tensor = (),
+    *,
+    generator: torch.Generator | None = None,
+    max_ratio: float = 20,
+    sampler: Sampler = ras_sample,
+    step: Step | None = None,
+) -> InterleavedGeneration:
+    """Speak a text that is still arriving, in the voice of a prompt.
+
+    The rules are CosyVoice 2's: the prompt goes in by fives and fifteens too, and takes text with it, so that a prompt of n
+    codes with t text ids lets the first code come after 5 * ceil(n / 15) - t ids of the text. While there is text to come, eos
+    is impossible and ``fill`` follows fifteen codes, or earlier where it is drawn; after that any id from eos on stops.
+
+    Args:
+        lm: the model, in evaluation mode, trained with the bistream layout.
+        text_ids: ids of the text to speak, asked for one by one when codes need them; may block.
+        prompt_text_ids: ids of what the prompt says.
+        prompt_speech: speech codes of the prompt.
+        generator: CPU generator of the sampler; equal seeds give equal codes.
+        max_ratio: codes per text id at most, counted when the text has come to its end.
+        sampler: `ras_sample`, `greedy`, or another of their shape.
+        step: as in `mamtra.engine.generate.generate`.
+
+    Returns:
+        An iterator of codes (0 .. speech_codes - 1) that knows its ``finish_reason`` at the end.
+    """
+    return InterleavedGeneration(
+        lm,
+        text_ids,
+        torch.as_tensor(prompt_text_ids, dtype=torch.int64).flatten().tolist(),
+        torch.as_tensor(prompt_speech, dtype=torch.int64).flatten().tolist(),
+        max_ratio=max_ratio,
+        generator=generator,
+        sampler=sampler,
+        step=step or lm.next_logits,
+    )

@@ -1,0 +1,126 @@
+"""Generate speech codes from text, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mamtra.engine.sampling import ras_sample
+from mamtra.models.layout import prompt
+from mamtra.models.speech_lm import SpeechLM
+from mamtra.models.state import DecodeState
+
+Sampler = Callable[[Tensor, Sequence[int], "torch.Generator | None"], int]
+Step = Callable[[Tensor, DecodeState], Tensor]
+
+
+class Generation(Iterator[int]):
+    """A running generation: iterate over it to get codes as they are made.
+
+    Attributes:
+        codes: all codes so far.
+        finish_reason: ``eos`` when the model ended (by any stop id), ``length`` when it was cut at the longest length,
+            None while codes are still to come.
+        state: the model's state.
+    """
+
+    def __init__(
+        self,
+        lm: SpeechLM,
+        kind: Tensor,
+        ids: Tensor,
+        *,
+        min_length: int,
+        max_length: int,
+        generator: torch.Generator | None,
+        sampler: Sampler,
+        step: Step,
+    ) -> None:
+        self.codes: list[int] = []
+        self.finish_reason: Literal["eos", "length"] | None = None
+        self._lm = lm
+        self._config = lm.config
+        self._bounds = (min_length, max_length)
+        self._generator = generator
+        self._sampler = sampler
+        self._step = step
+        with torch.inference_mode():
+            device = lm.llm_decoder.weight.device
+            self.state = lm.init_state(1, ids.shape[1] + max_length)
+            hidden = lm(lm.embed(kind.to(device), ids.to(device)), self.state)
+            self._logits = lm.logits(hidden[0, -1])
+
+    def __iter__(self) -> Generation:
+        return self
+
+    def __next__(self) -> int:
+        if self.finish_reason is not None:
+            raise StopIteration
+        shortest, longest = self._bounds
+        count = len(self.codes)
+        if count >= longest:
+            self.finish_reason = "length"
+            raise StopIteration
+        # Entered at each step: a mode that stayed on between steps would reach into the caller's code.
+        with torch.inference_mode():
+            if count:
+                self._logits = self._step(self._lm.speech_embedding.weight[self.codes[-1], None], self.state)[0]
+            if count < shortest:
+                self._logits[self._config.eos_id] = float("-inf")
+            code = self._sampler(self._logits, self.codes, self._generator)
+        if code >= self._config.eos_id:
+            self.finish_reason = "eos"
+            raise StopIteration
+        self.codes.append(code)
+        return code
+
+
+def generate(
+    lm: SpeechLM,
+    text_ids: Sequence[int] | Tensor,
+    prompt_text_ids: Sequence[int] | Tensor = (),
+    prompt_speech: Sequence[int] | Tensor = (),
+    *,
+    generator: torch.Generator | None = None,
+    min_ratio: float = 2,
+    max_ratio: float = 20,
+    sampler: Sampler = ras_sample,
+    step: Step | None = None,
+) -> Generation:
+    """Speak a text in the voice of a prompt: prefill ``[sos] prompt text, text [task] prompt speech``, then step.
+
+    The rules are CosyVoice 2's: eos (and only it) is impossible before ``min_ratio`` codes per text id, all ids from
+    eos on stop, and there are at most ``max_ratio`` codes per text id. The prefill happens in this call, the steps
+    while iterating.
+
+    Args:
+        lm: the model, in evaluation mode.
+        text_ids: ids of the text to speak; only they count for the lengths.
+        prompt_text_ids: ids of what the prompt says.
+        prompt_speech: speech codes of the prompt.
+        generator: CPU generator of the sampler; equal seeds give equal codes.
+        min_ratio: codes per text id before eos may come.
+        max_ratio: codes per text id at most.
+        sampler: `ras_sample`, `greedy`, or another of their shape.
+        step: what makes one step, a `mamtra.engine.packed_step.PackedDecoder` of the same model for speed on a CPU; the
+            model by default.
+
+    Returns:
+        An iterator of codes (0 .. speech_codes - 1) that knows its ``finish_reason`` at the end.
+    """
+    text = torch.as_tensor(text_ids, dtype=torch.int64).flatten()
+    before = torch.as_tensor(prompt_text_ids, dtype=torch.int64).flatten()
+    kind, ids = prompt(torch.cat((before, text)), prompt_speech)
+    return Generation(
+        lm,
+        kind,
+        ids,
+        min_length=int(len(text) * min_ratio),
+        max_length=int(len(text) * max_ratio),
+        generator=generator,
+        sampler=sampler,
+        step=step or lm.next_logits,
+    )

@@ -1,0 +1,1 @@
+"""The networks that judge speech: ASR, naturalness, speaker similarity. Each is optional."""

@@ -1,0 +1,233 @@
+"""What cells gave, as figures with intervals: cross entropy over held-out sequences, words and characters over a set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from mamtra.distill.log import read_log
+from mamtra.errors import MamTraError
+from mamtra.evaluate.score_file import read_scores
+from mamtra.evaluate.statistics import difference, draws, interval, ratio
+from mamtra.evaluate.summary import arrays, char_counts, word_counts
+from mamtra.paper.runs import Cell
+from mamtra.paper.stages import HELD_OUT, SCORES
+from mamtra.runtime.json_files import read_json
+
+RULE = "english"
+Title = TypeVar("Title")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure, its 95% bootstrap interval, its value for every seed, and over how many sequences or utterances it goes."""
+
+    value: float
+    low: float
+    high: float
+    seeds: tuple[float, ...]
+    count: int
+
+    def show(self, digits: int, whole: int | None = None) -> str:
+        """Such as 4.1 [3.2, 5.0]; with the count where that is less than the whole."""
+        part = f" (of {self.count})" if whole and self.count < whole else ""
+        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]{part}"
+
+    def content(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"value": self.value, "ci95": [self.low, self.high], "seeds": list(self.seeds), "count": self.count}
+
+
+class Pair(NamedTuple):
+    """Parts and wholes of a figure, each (seeds, n), by which sequences or utterances: nats and tokens, errors and words, ..."""
+
+    names: list[str]
+    parts: np.ndarray
+    wholes: np.ndarray
+
+    def only(self, names: Sequence[str]) -> Pair:
+        """Of some of the utterances."""
+        chosen = [self.names.index(name) for name in names]
+        return Pair(list(names), self.parts[:, chosen], self.wholes[:, chosen])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What cells gave that differ in their seeds alone.
+
+    Attributes:
+        pairs: by the name of the figure.
+        without_sound: utterances of which there is no sound, all seeds together.
+        steps: optimiser steps of the training, 0 where there was none.
+        curve: (step, nats a token) on held-out utterances during the first seed's training.
+        training: of the first seed: utterances learnt from, minutes, nats a token on the last batches.
+    """
+
+    pairs: dict[str, Pair]
+    without_sound: int
+    steps: int
+    curve: tuple[tuple[int, float], ...]
+    training: dict[str, float]
+
+    def columns(self, names: Iterable[str]) -> dict[str, float]:
+        """Figures as columns of a table of data; those that were not measured are left out."""
+        row: dict[str, float] = {}
+        for name in names:
+            figure = self.figure(name)
+            if figure is not None:
+                row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+                row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
+        return row | {"without_sound": self.without_sound, "steps": self.steps, **self.training}
+
+    def show_seeds(self) -> str:
+        """How many there are, and how many of them were heard where that is fewer."""
+        made, heard = (len(self.pairs[name].parts) if name in self.pairs else 0 for name in ("ce", "wer"))
+        return f"{made} ({heard} heard)" if 0 < heard < made else str(made)
+
+    def figure(self, name: str) -> Figure | None:
+        """A figure over all seeds, resampled over sequences or utterances; None where it was not measured."""
+        if name not in self.pairs:
+            return None
+        names, parts, wholes = self.pairs[name]
+        scale = _SCALES.get(name, 1.0)
+        low, high = interval(scale * ratio(parts.sum(0), wholes.sum(0), draws(len(names))))
+        each = tuple(float(scale * ratio(p, w)) for p, w in zip(parts, wholes, strict=True))
+        return Figure(float(scale * ratio(parts.sum(0), wholes.sum(0))), low, high, each, len(names))
+
+    def less(self, name: str, other: Measured) -> Figure | None:
+        """This figure less that of another, over the utterances that both have; None where there are none."""
+        if name not in self.pairs or name not in other.pairs:
+            return None
+        shared = [one for one in self.pairs[name].names if one in set(other.pairs[name].names)]
+        if not shared:
+            return None
+        mine, theirs = self.pairs[name].only(shared), other.pairs[name].only(shared)
+        scale = _SCALES.get(name, 1.0)
+        value, (low, high) = difference(
+            scale * theirs.parts.mean(0), theirs.wholes.mean(0), scale * mine.parts.mean(0), mine.wholes.mean(0)
+        )
+        return Figure(value, low, high, (), len(shared))
+
+
+_SCALES = {"wer": 100.0, "cer": 100.0}
+_RATED = ("mos", "similarity_to_prompt", "similarity_to_truth")
+
+
+def read_cells(cells: Sequence[Cell], work: Path) -> Measured | None:
+    """The figures of some cells that differ in their seeds alone, of those that are made; None where none is.
+
+    Utterances that not all seeds have been heard with are left out.
+    """
+    made = [cell for cell in cells if (work / cell.name / HELD_OUT).is_file()]
+    if not made:
+        return None
+    found: dict[str, list[Pair]] = {}
+    silent = 0
+    for cell in made:
+        folder = work / cell.name
+        held = read_json(folder / HELD_OUT)
+        nats = np.array([held["nats"], held["tokens"]])
+        found.setdefault("ce", []).append(_pair(map(str, range(nats.shape[1])), *nats))
+        if not (folder / SCORES).is_file():
+            continue
+        rows = read_scores(folder / SCORES).rows
+        silent += sum("error" in row for row in rows.values())
+        found.setdefault("wer", []).append(_pair(rows, *arrays(word_counts(rows.values(), RULE))))
+        found.setdefault("cer", []).append(_pair(rows, *arrays(char_counts(rows.values(), RULE))))
+        for name in _RATED:
+            rated = {key: row[name] for key, row in rows.items() if name in row}
+            if rated:
+                found.setdefault(name, []).append(_pair(rated, np.array([*rated.values()]), np.ones(len(rated))))
+    log = _log(work / made[0].name)
+    curve = tuple((line["step"], line["ce"]) for line in log if line["kind"] == "held_out" and "ce" in line)
+    pairs = {name: _together(each) for name, each in found.items()}
+    return Measured(pairs, silent, max((line["step"] for line in log), default=0), curve, _training(log))
+
+
+def finished(groups: Mapping[Title | None, Sequence[Cell]], work: Path) -> tuple[Measured, dict[Title, Measured]]:
+    """The teacher, whose cells stand under None, and all groups of which a cell is made.
+
+    Raises:
+        MamTraError: no group has one, or the teacher is not measured.
+    """
+    every = {title: read_cells(cells, work) for title, cells in groups.items()}
+    teacher = every.pop(None)
+    found = {title: measured for title, measured in every.items() if measured is not None}
+    if teacher is None or not found:
+        raise MamTraError(f"{work} holds no finished training of this figure.")
+    return teacher, found
+
+
+def _training(log: Sequence[dict[str, Any]]) -> dict[str, float]:
+    first = {line["kind"]: line for line in reversed(log)}
+    last = {line["kind"]: line for line in log}
+    places = {
+        "utterances": (first, "start", "utterances"),
+        "minutes": (last, "end", "minutes"),
+        "train_ce": (last, "train", "ce"),
+    }
+    return {name: lines[kind][key] for name, (lines, kind, key) in places.items() if key in lines.get(kind, {})}
+
+
+def _pair(names: Iterable[str], parts: np.ndarray, wholes: np.ndarray) -> Pair:
+    return Pair([str(name) for name in names], parts[None], wholes[None])
+
+
+def _together(each: Sequence[Pair]) -> Pair:
+    shared = set.intersection(*(set(pair.names) for pair in each))
+    parts = [pair.only([name for name in each[0].names if name in shared]) for pair in each]
+    return Pair(parts[0].names, np.concatenate([p.parts for p in parts]), np.concatenate([p.wholes for p in parts]))
+
+
+def made_by(cells: Sequence[Cell], work: Path) -> dict[str, Any]:
+    """Where the cells were trained, and by whom they were heard, from the first that was."""
+    trained = [work / cell.name / HELD_OUT for cell in cells if cell.config is not None]
+    held = [read_json(path) for path in trained if path.is_file()]
+    return {"made_on": sorted({one["made_on"] for one in held}), "heard_by": _stamp(cells, work)}
+
+
+def show_made_by(found: dict[str, Any]) -> str:
+    """`made_by` as a line of a page."""
+    heard = found["heard_by"]
+    ears = f" Heard by {heard['asr']}, on the first {heard['lines']} of {heard['set']}." if "asr" in heard else ""
+    return f"Trained on {'; '.join(found['made_on'])}.{ears}"
+
+
+def _stamp(cells: Sequence[Cell], work: Path) -> dict[str, Any]:
+    for cell in cells:
+        if (work / cell.name / SCORES).is_file():
+            stamp = read_scores(work / cell.name / SCORES).stamp
+            return {key: stamp[key] for key in ("set", "set_sha256", "lines", "asr", "asr_sha256") if key in stamp}
+    return {}
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """Spearman's rho and its 95% bootstrap interval over the points."""
+    points = np.array([one, other])
+
+    def rho(picked: np.ndarray) -> float:
+        ranks = np.array([_ranks(row[picked]) for row in points])
+        spread = ranks.std(1)
+        return float(np.corrcoef(ranks)[0, 1]) if spread.min() > 0 else 0.0
+
+    n = points.shape[1]
+    return rho(np.arange(n)), interval(np.array([rho(picked) for picked in draws(n)]))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Places from 0, equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts + 1) / 2)[inverse]
+
+
+def _log(folder: Path) -> list[dict[str, Any]]:
+    try:
+        return read_log(folder / "training")
+    except (OSError, json.JSONDecodeError):
+        return []

@@ -1,0 +1,1 @@
+"""Which layers need their attention: criteria, calibration data, the ranking run."""

@@ -1,0 +1,1 @@
+"""What every room needs from the machine: devices, CUDA graphs, files."""

@@ -1,0 +1,86 @@
+"""Spoken sound and the facts about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mamtra.audio.formats import encode
+from mamtra.audio.io import write_audio
+from mamtra.errors import MamTraError
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Spoken sound and how it came about.
+
+    Attributes:
+        samples: float32 (T,) in [-1, 1].
+        sample_rate: Hz.
+        text: what was spoken.
+        seed: the seed used.
+        voice: name of the voice.
+        tokens: speech tokens made.
+        finish_reason: "eos", or "length" where a sentence was cut off at the length limit in every attempt; empty for a chunk
+            that the rest of its sentence follows.
+        rtf: computing time over duration; under 1 is faster than real time.
+        ttfa_ms: milliseconds from the call to the first sound.
+    """
+
+    samples: np.ndarray
+    sample_rate: int
+    text: str
+    seed: int
+    voice: str
+    tokens: int
+    finish_reason: str
+    rtf: float
+    ttfa_ms: float
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.samples) / self.sample_rate
+
+    def save(self, path: str | os.PathLike, fmt: str | None = None) -> Path:
+        """Write the sound as wav, flac, opus, mp3, aac or pcm, by suffix or `fmt`. The file is whole or not there.
+
+        Raises:
+            MamTraError: unknown format, or a place that cannot be written.
+        """
+        write_audio(path, self.samples, self.sample_rate, fmt)
+        return Path(path)
+
+    def to_bytes(self, fmt: str = "wav") -> bytes:
+        """The sound as the bytes of a file of format `fmt`."""
+        return encode(self.samples, self.sample_rate, fmt)
+
+    @classmethod
+    def joined(cls, chunks: Sequence[Audio]) -> Audio:
+        """Chunks of one stream as one sound.
+
+        Raises:
+            MamTraError: there are no chunks.
+        """
+        if not chunks:
+            raise MamTraError("There is nothing to join: the text held no words.")
+        first = chunks[0]
+        samples = np.concatenate([chunk.samples for chunk in chunks])
+        spent = sum(chunk.rtf * chunk.seconds for chunk in chunks)
+        return cls(
+            samples=samples,
+            sample_rate=first.sample_rate,
+            text=" ".join(chunk.text.strip() for chunk in chunks if chunk.text),
+            seed=first.seed,
+            voice=first.voice,
+            tokens=sum(chunk.tokens for chunk in chunks),
+            finish_reason="length"
+            if any(chunk.finish_reason == "length" for chunk in chunks)
+            else chunks[-1].finish_reason,
+            rtf=spent * first.sample_rate / max(1, len(samples)),
+            ttfa_ms=first.ttfa_ms,
+        )

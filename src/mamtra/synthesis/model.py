@@ -1,0 +1,163 @@
+"""A model as the rest of the package uses it: its parts by name, each loaded when first asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from mamtra.checkpoints.native import GenerationConfig, find_beside, load_part, read_config, read_generation
+from mamtra.engine.packed_step import PackedDecoder
+from mamtra.runtime.json_files import read_json
+
+if TYPE_CHECKING:
+    from mamtra.models.state import DecodeState
+    from mamtra.text.bpe import BpeFrontend
+    from mamtra.text.frontend import TextFrontend
+
+_ONNX = {"speech_tokenizer": "OnnxSpeechTokenizer", "speaker_encoder": "OnnxSpeakerEncoder"}
+"""Parts that may be ONNX files, SECTION.onnx in the directory."""
+
+
+class Model:
+    """A model directory with lazily loaded parts.
+
+    Speaking with a stored voice touches neither the speech tokenizer nor the speaker encoder, so these cost nothing
+    until a voice is cloned. Loading a part twice from two threads is prevented.
+
+    Args:
+        directory: a model directory (see `mamtra.checkpoints.native`).
+        device: where parts go.
+        dtype: type of the weights of the LM; the other parts compute in float32.
+        parts: networks to use instead of those in the files, by section.
+
+    Attributes:
+        directory: the model directory.
+        config: content of config.json.
+        generation: sampling defaults.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        parts: Mapping[str, nn.Module] | None = None,
+    ) -> None:
+        self.directory = Path(directory)
+        self.config: dict[str, Any]
+        self.generation: GenerationConfig
+        self._read()
+        self.device, self.dtype = torch.device(device), dtype
+        self._parts: dict[str, nn.Module] = dict(parts or {})
+        self._text: TextFrontend | BpeFrontend | None = None
+        self._step: Callable[[torch.Tensor, DecodeState], torch.Tensor] | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        """Name of the directory."""
+        return self.directory.resolve().name
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the sound the model makes, Hz."""
+        return int(self.config.get("sample_rate", 24000))
+
+    @property
+    def voice_space(self) -> str:
+        """Which voices fit, see `mamtra.checkpoints.native.voice_space`."""
+        return str(self.config.get("voice_space", ""))
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Sections of the parts that are in memory."""
+        return tuple(self._parts)
+
+    def part(self, section: str) -> nn.Module:
+        """A part by section, loaded on first use.
+
+        Raises:
+            MamTraError: see `load_part`.
+        """
+        with self._lock:
+            if section not in self._parts:
+                self._parts[section] = self._load(section).to(self.device)
+            return self._parts[section]
+
+    @property
+    def lm(self) -> nn.Module:
+        """The speech LM."""
+        return self.part("lm")
+
+    @property
+    def lm_step(self) -> Callable[[torch.Tensor, DecodeState], torch.Tensor]:
+        """One decode step of the LM, (1, hidden_size) to logits (1, speech_vocab_size); packed on a CPU."""
+        with self._lock:
+            if self._step is None:
+                self._step = PackedDecoder(self.lm) if self.device.type == "cpu" else self.lm.next_logits
+            return self._step
+
+    @property
+    def flow(self) -> nn.Module:
+        """Speech tokens to mel."""
+        return self.part("flow")
+
+    @property
+    def vocoder(self) -> nn.Module:
+        """Mel to waveform."""
+        return self.part("vocoder")
+
+    @property
+    def speech_tokenizer(self) -> nn.Module:
+        """Sound to speech tokens."""
+        return self.part("speech_tokenizer")
+
+    @property
+    def speaker_encoder(self) -> nn.Module:
+        """Filter banks to a speaker embedding."""
+        return self.part("speaker_encoder")
+
+    @property
+    def text(self) -> TextFrontend | BpeFrontend:
+        """The text front end of the model.
+
+        Raises:
+            MamTraError: a file of the text front end is missing or damaged.
+        """
+        with self._lock:
+            if self._text is None:
+                self._text = self._open_text()
+            return self._text
+
+    @property
+    def speakers(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        """Speakers that came in another form than a voice file, by name; a directory of this package has none."""
+        return {}
+
+    def _read(self) -> None:
+        self.config = read_config(self.directory)
+        self.generation = read_generation(self.directory)
+
+    def _load(self, section: str) -> nn.Module:
+        if section in _ONNX and section not in self.config:
+            path = find_beside(self.directory, f"{section}.onnx")
+            if path.is_file():
+                return getattr(importlib.import_module("mamtra.encoders.onnx"), _ONNX[section])(path)
+        return load_part(self.directory, section, self.dtype if section == "lm" else torch.float32)
+
+    def _open_text(self) -> TextFrontend | BpeFrontend:
+        from mamtra.text.frontend import CONFIG_FILE, TextFrontend
+
+        path = find_beside(self.directory, CONFIG_FILE)
+        if path.is_file() and read_json(path).get("kind") == "bpe":
+            from mamtra.text.bpe import BpeFrontend
+
+            return BpeFrontend.load(path.parent)
+        return TextFrontend.load(path.parent)

@@ -1,0 +1,26 @@
+"""From a directory of any supported format to a model that speaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice
+from mamtra.checkpoints.native import CONFIG
+from mamtra.runtime.json_files import read_json
+from mamtra.synthesis.model import Model
+
+
+def open_model(directory: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
+    """A model directory of this package, or one of CosyVoice 2 as it was published.
+
+    Raises:
+        MamTraError: it is neither, or files are missing or damaged.
+    """
+    config = read_json(directory / CONFIG) if (directory / CONFIG).is_file() else {}
+    if "format" not in config and is_cosyvoice(directory):
+        from mamtra.synthesis.cosyvoice_model import CosyVoiceModel
+
+        return CosyVoiceModel(directory, device, dtype)
+    return Model(directory, device, dtype)

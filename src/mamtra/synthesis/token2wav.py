@@ -1,0 +1,90 @@
+"""Speech codes to sound: mel from the flow, samples from the vocoder; one utterance, or several in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from mamtra.acoustic.time_stretch import stretch
+from mamtra.errors import MamTraError
+from mamtra.synthesis.model import Model
+from mamtra.voices.voice import Voice
+
+
+@torch.inference_mode()
+def codes_to_samples(
+    model: Model, voice: Voice, codes: list[int], *, seed: int, speed: float = 1.0, chunked: bool = False
+) -> np.ndarray:
+    """Speech codes to float32 samples (T,) in the sound of `voice`.
+
+    Args:
+        codes: at least one.
+        seed: of the vocoder's noise.
+        speed: stretches the mel before the vocoder.
+        chunked: attend by chunks as `mamtra.synthesis.streaming` must, which sounds different: the codes of a chunk know nothing of
+            later chunks.
+    """
+    device = model.device
+    mel = model.flow.inference(
+        torch.tensor([codes], dtype=torch.int64, device=device),
+        voice.prompt_speech[None].to(device),
+        voice.prompt_mel[None].to(device),
+        voice.embedding[None].to(device),
+        steps=model.generation.flow_steps,
+        streaming=chunked,
+    )
+    mel = stretch(mel, speed)
+    noise = vocoder_noise(mel.shape[-1] * model.vocoder.config.hop, torch.Generator().manual_seed(seed))
+    return model.vocoder.inference(mel, noise=noise.to(device)).reshape(-1).float().cpu().numpy()
+
+
+@torch.inference_mode()
+def batch_to_samples(
+    model: Model, voices: Sequence[Voice], codes: Sequence[list[int]], *, seeds: Sequence[int], speed: float = 1.0
+) -> list[np.ndarray]:
+    """`codes_to_samples` of several utterances in one flow call and one vocoder call.
+
+    Args:
+        voices: one for each utterance; prompts may differ in length.
+        codes: of each utterance, at least one.
+        seeds: one for each utterance.
+        speed: of all of them.
+
+    Returns:
+        samples (T_i,) of each, equal to those that it gives alone up to rounding.
+
+    Raises:
+        MamTraError: no utterances, one without codes, or lists of different lengths.
+    """
+    if not codes or not all(codes) or not len(voices) == len(codes) == len(seeds):
+        raise MamTraError("A batch needs one voice, one seed and at least one speech code for each utterance.")
+    device, flow, vocoder = model.device, model.flow, model.vocoder
+
+    def padded(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        return pad_sequence(list(rows), batch_first=True).to(device)
+
+    counts = [len(row) for row in codes]
+    mel = flow.inference(
+        padded([torch.tensor(row, dtype=torch.int64) for row in codes]),
+        padded([voice.prompt_speech for voice in voices]),
+        padded([voice.prompt_mel for voice in voices]),
+        torch.stack([voice.embedding for voice in voices]).to(device),
+        steps=model.generation.flow_steps,
+        token_len=torch.tensor(counts, device=device),
+        prompt_len=torch.tensor([len(voice.prompt_speech) for voice in voices], device=device),
+    )
+    ratio = flow.config.token_mel_ratio
+    mels = [stretch(row[None, :, : ratio * n], speed)[0].T for row, n in zip(mel, counts, strict=True)]
+    frames, hop = [len(row) for row in mels], vocoder.config.hop
+    noise = [vocoder_noise(n * hop, torch.Generator().manual_seed(s))[0] for n, s in zip(frames, seeds, strict=True)]
+    mel = padded(mels).transpose(1, 2)
+    wave = vocoder.inference(mel, noise=padded(noise), lengths=torch.tensor(frames, device=device)).float().cpu()
+    return [row[: n * hop].numpy() for row, n in zip(wave, frames, strict=True)]
+
+
+def vocoder_noise(samples: int, generator: torch.Generator) -> torch.Tensor:
+    """Noise (1, samples, 1), drawn on the CPU so that a seed means the same on every device."""
+    return torch.randn(1, samples, 1, generator=generator)

@@ -1,0 +1,285 @@
+"""Flow: the original's numbers, streaming, padding, and the training objective."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from mamtra.acoustic.flow import Flow, FlowConfig
+from mamtra.acoustic.flow_matching import cosine_schedule, fixed_noise
+from mamtra.acoustic.masks import attention_mask, valid_positions
+from mamtra.acoustic.token_encoder import align_distances
+from mamtra.errors import MamTraError
+
+TINY = FlowConfig(
+    input_size=64,
+    encoder_heads=4,
+    encoder_ffn=128,
+    encoder_blocks=2,
+    estimator_channels=48,
+    estimator_heads=4,
+    estimator_head_dim=16,
+    estimator_n_blocks=2,
+    estimator_mid_blocks=2,
+)
+CASES = {
+    "full": (False, True, 25),
+    "stream_finalize": (True, True, 25),
+    "stream_lookahead": (True, False, 25),
+    "stream_chunk5_lookahead": (True, False, 5),
+    "nostream_lookahead": (False, False, 25),
+}
+
+
+@pytest.fixture(scope="module")
+def released(golden):
+    state = torch.load(golden / "cosyvoice2-tiny" / "flow.pt", weights_only=True)
+
+    def build(chunk: int = 25) -> Flow:
+        flow = Flow(TINY.model_copy(update={"chunk_size": chunk}))
+        flow.load_state_dict(state)
+        return flow.eval()
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    config = TINY.model_copy(
+        update={
+            "vocab_size": 50,
+            "input_size": 16,
+            "encoder_ffn": 32,
+            "encoder_blocks": 1,
+            "encoder_up_blocks": 1,
+            "encoder_dropout": 0.0,
+            "estimator_channels": 16,
+            "estimator_head_dim": 4,
+            "estimator_n_blocks": 1,
+            "estimator_mid_blocks": 1,
+            "chunk_size": 4,
+        }
+    )
+    return Flow(config).eval()
+
+
+def prompt(batch: int = 1, tokens: int = 3):
+    generator = torch.Generator().manual_seed(5)
+    return (
+        torch.randint(0, 50, (1, tokens), generator=generator).repeat(batch, 1),
+        torch.randn(1, 2 * tokens, 80, generator=generator).repeat(batch, 1, 1),
+        torch.randn(1, 192, generator=generator).repeat(batch, 1),
+    )
+
+
+def batch_of_two():
+    generator = torch.Generator().manual_seed(6)
+    feat_len = torch.tensor([12, 7])
+    return {
+        "token": torch.randint(0, 50, (2, 6), generator=generator),
+        "token_len": torch.tensor([6, 4]),
+        "feat": torch.randn(2, 12, 80, generator=generator),
+        "feat_len": feat_len,
+        "embedding": torch.randn(2, 192, generator=generator),
+        "cond_len": torch.tensor([3, 0]),
+        "t": torch.tensor([0.2, 0.7]),
+        "noise": torch.randn(2, 12, 80, generator=generator),
+        "keep": torch.tensor([1.0, 1.0]),
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mel_parity(golden, released, case):
+    streaming, finalize, chunk = CASES[case]
+    vectors = load_file(golden / f"flow_{case}.safetensors")
+    inputs = (vectors[name] for name in ("token", "prompt_token", "prompt_feat", "embedding"))
+    mel = released(chunk).inference(*inputs, streaming=streaming, finalize=finalize)
+    assert mel.shape == vectors["mel"].shape
+    assert (mel - vectors["mel"]).abs().max() < 2e-5
+
+
+def test_parity_inside(golden, released):
+    flow, vectors = released(), load_file(golden / "flow_full.safetensors")
+    with torch.no_grad():
+        assert (flow.speaker(vectors["embedding"]) - vectors["spk"]).abs().max() < 1e-6
+        tokens = torch.cat([vectors["prompt_token"], vectors["token"]], dim=1)
+        hidden = flow.encoder(flow.input_embedding(tokens))
+        assert (hidden - vectors["encoder_out"]).abs().max() < 1e-5
+        assert (flow.encoder_proj(hidden) - vectors["mu"]).abs().max() < 1e-5
+        for step in ("est0", "est5"):
+            conditions = (vectors[f"est0_{name}"] for name in ("spks", "cond"))
+            out = flow.decoder.estimator(
+                vectors[f"{step}_x"], None, vectors["est0_mu"], vectors[f"{step}_t"], *conditions
+            )
+            assert (out - vectors[f"{step}_out"]).abs().max() < 1e-5
+    assert torch.allclose(cosine_schedule(torch.linspace(0, 1, 11))[:10], vectors["est_t"], atol=1e-6)
+
+
+@pytest.mark.parametrize(("streaming", "name"), [(0, "encoder_out"), (25, "encoder_out_stream")])
+def test_padded_encoder_parity(golden, released, streaming, name):
+    flow, vectors = released(), load_file(golden / "flow_padded_batch.safetensors")
+    lengths = vectors["token_len"]
+    with torch.no_grad():
+        embedded = flow.input_embedding(vectors["token"]) * valid_positions(lengths, 21)[:, :, None]
+        hidden = flow.encoder(embedded, lengths, chunk=streaming, clean_padding=False)
+    error = (hidden - vectors[name]) * valid_positions(2 * lengths, 42)[:, :, None]
+    assert error.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(("chunk", "name"), [(0, "est_out"), (16, "est_out_stream16")])
+def test_padded_estimator_parity(golden, released, chunk, name):
+    vectors = load_file(golden / "flow_padded_batch.safetensors")
+    valid = vectors["mask"][:, 0].bool()
+    with torch.no_grad():
+        inputs = (vectors[key] for key in ("mu", "t", "spks", "cond"))
+        out = released().decoder.estimator(vectors["x"], valid, *inputs, chunk)
+    assert ((out - vectors[name]) * valid[:, None]).abs().max() < 1e-5
+    assert (out * ~valid[:, None]).abs().max() == 0
+
+
+def test_fixed_noise_is_the_originals_and_leaves_the_global_generator_alone(golden):
+    fixed_noise.cache_clear()
+    before = torch.get_rng_state()
+    noise = fixed_noise(80)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(noise[:, :, :400], load_file(golden / "flow_noise.safetensors")["noise_head"])
+    digest = hashlib.sha256(noise.numpy().tobytes()).hexdigest()
+    assert digest == "584a26e6eaad944407a96c5999aaa5cd0a6a359309a841eade68bf805c072322"
+
+
+def test_published_sizes():
+    with torch.device("meta"):
+        flow = Flow(FlowConfig())
+    assert len(flow.state_dict()) == 1121
+    assert sum(value.numel() for value in flow.parameters()) == 112_549_360
+
+
+def test_streaming_mel_of_a_chunk_ignores_later_chunks(small):
+    token = torch.arange(13)[None]
+    changed = token.clone()
+    changed[:, 8:] += 20
+    voice, noise = prompt(tokens=4), torch.randn(1, 80, 40, generator=torch.Generator().manual_seed(0))
+    first, second = (small.inference(t, *voice, streaming=True, noise=noise, steps=2) for t in (token, changed))
+    # Prompt and two chunks of four tokens are settled but for the look-ahead of their last three tokens.
+    assert torch.equal(first[:, :, :8], second[:, :, :8])
+    assert not torch.equal(first[:, :, 16:], second[:, :, 16:])
+    full = small.inference(changed, *voice, noise=noise, steps=2)
+    assert not torch.allclose(full[:, :, :8], first[:, :, :8])
+
+
+def test_lookahead_tokens_shape_the_mel_but_yield_none(small):
+    token, voice = torch.arange(9)[None], prompt()
+    changed = token.clone()
+    changed[:, -1] += 20
+    first, second = (small.inference(t, *voice, finalize=False, steps=2) for t in (token, changed))
+    assert first.shape == (1, 80, 12)
+    assert not torch.equal(first, second)
+
+
+def test_a_padded_row_gives_what_it_gives_alone(small):
+    token = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(1))
+    both = small.inference(token, *prompt(2), steps=3, token_len=torch.tensor([9, 5]))
+    alone = small.inference(token[1:, :5], *prompt(), steps=3)
+    assert both.shape == (2, 80, 18)
+    assert torch.allclose(both[1:, :, :10], alone, atol=1e-4)
+
+
+def test_guidance_mixes_the_two_branches(small):
+    token, voice = torch.arange(6)[None], prompt()
+    plain, half, whole = (small.inference(token, *voice, steps=1, guidance=g) for g in (0.0, 0.5, 1.0))
+    # One Euler step is linear in the guidance weight.
+    assert torch.allclose(half - plain, (whole - plain) / 2, atol=1e-5)
+    assert not torch.allclose(whole, plain)
+    default = small.inference(token, *voice, steps=1)
+    assert torch.allclose(default, small.inference(token, *voice, steps=1, guidance=0.7))
+
+
+def test_errors_say_what_to_do(small):
+    token, voice = torch.arange(6)[None], prompt()
+    with pytest.raises(MamTraError, match="shorter pieces"):
+        small.inference(token, *voice, noise=torch.randn(1, 80, 10))
+    with pytest.raises(MamTraError, match="finalize=True"):
+        small.inference(token, *voice, finalize=False, token_len=torch.tensor([6]))
+    with pytest.raises(MamTraError, match="too few"):
+        small.inference(token[:, :0], *voice, finalize=False)
+    with pytest.raises(ValidationError):
+        FlowConfig(width=3)
+
+
+def test_loss_ignores_padding(small):
+    batch = batch_of_two()
+    loss = small.loss(**batch)
+    batch["token"][1, 4:] = 7
+    batch["feat"][1, 7:] = 100.0
+    batch["noise"][1, 7:] = 100.0
+    assert small.loss(**batch).item() == pytest.approx(loss.item(), rel=1e-5)
+    batch["feat"][1, 6] += 1.0
+    assert small.loss(**batch).item() != pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_dropped_conditions_do_not_matter(small):
+    batch = batch_of_two() | {"keep": torch.zeros(2)}
+    loss = small.loss(**batch)
+    batch["embedding"] = -batch["embedding"]
+    batch["token"] = 49 - batch["token"]
+    batch["cond_len"] = torch.tensor([0, 2])
+    assert small.loss(**batch).item() == pytest.approx(loss.item(), rel=1e-6)
+
+
+def test_loss_of_an_estimator_that_says_zero_is_the_power_of_the_field(small):
+    batch = batch_of_two()
+    zeroed = Flow(small.config).eval()
+    torch.nn.init.zeros_(zeroed.decoder.estimator.final_proj.weight)
+    torch.nn.init.zeros_(zeroed.decoder.estimator.final_proj.bias)
+    valid = valid_positions(batch["feat_len"], 12)
+    field = (batch["feat"] - batch["noise"])[valid]
+    assert zeroed.loss(**batch).item() == pytest.approx(field.square().mean().item(), rel=1e-4)
+
+
+def test_prior_aims_the_encoder_at_the_mel(small):
+    batch = batch_of_two()
+    valid = valid_positions(batch["feat_len"], 12)
+    hidden = small.encoder(small._embed(batch["token"], batch["token_len"]), batch["token_len"])
+    distance = (small.encoder_proj(hidden) - batch["feat"])[valid].abs().mean()
+    added = small.loss(**batch, prior_weight=2.0) - small.loss(**batch)
+    assert added.item() == pytest.approx(2 * distance.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_training_reaches_every_parameter(small, streaming):
+    flow = Flow(small.config.model_copy(update={"encoder_dropout": 0.1})).train()
+    flow.loss(**batch_of_two(), streaming=streaming).backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in flow.parameters())
+    assert flow.encoder.encoders[0].self_attn.linear_pos.weight.grad.abs().sum() > 0
+
+
+def test_draw_is_deterministic_and_within_bounds(small):
+    feat_len = torch.arange(10, 410)
+    first, again = (small.draw(feat_len, 420, torch.Generator().manual_seed(2)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert first.noise.shape == (400, 420, 80)
+    assert (first.cond_len <= 0.3 * feat_len).all() and (first.cond_len >= 0).all()
+    assert 0.35 < (first.cond_len > 0).float().mean() < 0.65
+    assert 0.7 < first.keep.mean() < 0.9
+    assert (first.t >= 0).all() and (first.t < 1).all()
+
+
+def test_align_distances_is_a_gather():
+    for size in (1, 2, 5):
+        scores = torch.randn(2, 3, size, 2 * size - 1)
+        query, key = torch.arange(size)[:, None], torch.arange(size)
+        index = (size - 1 - query + key).expand(2, 3, size, size)
+        assert torch.equal(align_distances(scores), scores.gather(3, index))
+
+
+def test_attention_mask():
+    assert attention_mask(4, None, 0, torch.device("cpu")) is None
+    assert attention_mask(4, None, 4, torch.device("cpu")) is None
+    valid = valid_positions(torch.tensor([4, 3]), 4)
+    mask = attention_mask(4, valid, 2, torch.device("cpu"))
+    assert mask[1, 0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]]

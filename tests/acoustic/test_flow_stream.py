@@ -1,0 +1,204 @@
+"""The flow by chunks: the same mel as in one pass, with every chunk computed once, and rows of different lengths."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from torch.utils.flop_counter import FlopCounterMode
+
+from mamtra.acoustic.flow import Flow, FlowConfig
+from mamtra.acoustic.flow_matching import fixed_noise
+from mamtra.acoustic.flow_stream import FlowStream
+from mamtra.acoustic.graphs import GraphedEstimator
+from mamtra.acoustic.masks import attention_mask
+from mamtra.acoustic.token_encoder import RelativeAttention, align_distances
+from tests.rerun import Rerun
+
+SMALL = FlowConfig(
+    input_size=16,
+    vocab_size=50,
+    spk_embed_dim=8,
+    encoder_heads=2,
+    encoder_ffn=32,
+    encoder_blocks=2,
+    encoder_up_blocks=2,
+    estimator_channels=16,
+    estimator_heads=2,
+    estimator_head_dim=8,
+    estimator_n_blocks=2,
+    estimator_mid_blocks=1,
+    chunk_size=5,
+)
+
+
+def build(config: FlowConfig = SMALL) -> Flow:
+    torch.manual_seed(0)
+    return Flow(config).eval()
+
+
+def voice(tokens: int, batch: int = 1) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(tokens)
+    return (
+        torch.randint(0, 50, (batch, tokens), generator=generator),
+        torch.randn(batch, 2 * tokens, 80, generator=generator),
+        torch.randn(batch, 8, generator=generator),
+    )
+
+
+FLOW = build()
+
+
+@settings(max_examples=25, deadline=None)
+@given(prompt=st.integers(0, 13), sizes=st.lists(st.integers(0, 17), min_size=1, max_size=6), seed=st.integers(0, 99))
+def test_pieces_are_the_whole(prompt, sizes, seed):
+    count = max(1, sum(sizes))
+    token = torch.randint(0, 50, (1, count), generator=torch.Generator().manual_seed(seed))
+    whole = FLOW.inference(token, *voice(prompt), streaming=True, steps=2)
+    stream, pieces, begin = FlowStream(FLOW, *voice(prompt), steps=2), [], 0
+    for size in sizes[:-1]:
+        pieces.append(stream.push(token[:, begin : begin + size]))
+        begin += size
+        assert sum(piece.shape[2] for piece in pieces) == 2 * max(0, stream.seen - prompt)
+    pieces.append(stream.push(token[:, begin:], final=True))
+    mel = torch.cat(pieces, dim=2)
+    assert mel.shape == whole.shape
+    assert (mel - whole).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("case", ["stream_finalize", "stream_lookahead", "stream_chunk5_lookahead"])
+def test_original_mel(golden, case, recorded):
+    """The original's chunk-masked passes, computed chunk by chunk, in a past that grows and in a room of fixed size."""
+    sizes = {"input_size": 64, "vocab_size": 6561, "spk_embed_dim": 192, "encoder_heads": 4, "encoder_ffn": 128,
+             "encoder_up_blocks": 4, "estimator_channels": 48, "estimator_heads": 4, "estimator_head_dim": 16,
+             "estimator_mid_blocks": 2, "chunk_size": 5 if "chunk5" in case else 25}  # fmt: skip
+    flow = build(SMALL.model_copy(update=sizes))
+    flow.load_state_dict(torch.load(golden / "cosyvoice2-tiny" / "flow.pt", weights_only=True))
+    if recorded:
+        flow.decoder.estimator.forward = GraphedEstimator(flow.decoder.estimator, Rerun())
+    vectors = load_file(golden / f"flow_{case}.safetensors")
+    stream = FlowStream(flow, *(vectors[name] for name in ("prompt_token", "prompt_feat", "embedding")))
+    final = case == "stream_finalize"
+    pieces = [stream.push(piece) for piece in vectors["token"].split(7, dim=1)]
+    if final:
+        pieces.append(stream.push(vectors["token"][:, :0], final=True))
+    mel = torch.cat(pieces, dim=2)
+    assert mel.shape[2] == vectors["mel"].shape[2] if final else 0 < mel.shape[2] <= vectors["mel"].shape[2]
+    assert (mel - vectors["mel"][:, :, : mel.shape[2]]).abs().max() < 2e-5
+
+
+def test_a_fork_leaves_its_origin_alone():
+    first = FlowStream(FLOW, *voice(8), steps=2)
+    assert first.push(torch.zeros(1, 0, dtype=torch.int64)).shape == (1, 80, 0) and first.seen == 5
+    token = torch.arange(20)[None]
+    mels = []
+    for other in (token, 49 - token, token):
+        stream = first.fork()
+        mels.append(torch.cat([stream.push(other[:, :11]), stream.push(other[:, 11:], final=True)], dim=2))
+    assert torch.equal(mels[0], mels[2]) and not torch.allclose(mels[0], mels[1])
+    assert first.seen == 5
+    assert (mels[0] - FLOW.inference(token, *voice(8), streaming=True, steps=2)).abs().max() < 1e-4
+
+
+def test_rows_in_lockstep():
+    token = torch.randint(0, 50, (3, 12), generator=torch.Generator().manual_seed(1))
+    whole = FLOW.inference(token, *voice(4, 3), streaming=True, steps=2)
+    stream = FlowStream(FLOW, *voice(4, 3), steps=2)
+    mel = torch.cat([stream.push(token[:, :9]), stream.push(token[:, 9:], final=True)], dim=2)
+    assert (mel - whole).abs().max() < 1e-4
+
+
+def test_wanted_completes_a_chunk():
+    stream = FlowStream(FLOW, *voice(8), steps=1)
+    assert stream.wanted(1) == stream.wanted(2) == 2 + 3 and stream.wanted(3) == 7 + 3
+    stream.push(torch.zeros(1, 0, dtype=torch.int64))
+    assert stream.wanted(2) == 2 + 3 and stream.wanted(3) == 7 + 3
+    assert stream.push(torch.zeros(1, 4, dtype=torch.int64)).shape[2] == 0
+    assert stream.push(torch.zeros(1, 1, dtype=torch.int64)).shape[2] == 4
+    assert stream.wanted(5) == 5 and stream.wanted(6) == 10
+
+
+def test_every_position_is_computed_once():
+    """Work of a stream is linear in its length up to attention; from scratch it is repeated for each hop."""
+    token = torch.zeros(1, 103, dtype=torch.int64)
+    prompt = voice(10)
+    with FlopCounterMode(display=False) as kept:
+        stream = FlowStream(FLOW, *prompt, steps=2)
+        for begin in range(0, 103, 5):
+            stream.push(token[:, begin : begin + 5], final=begin >= 98)
+    with FlopCounterMode(display=False) as whole:
+        FLOW.inference(token, *prompt, steps=2, streaming=True)
+    with FlopCounterMode(display=False) as scratch:
+        for end in range(8, 103, 5):
+            FLOW.inference(token[:, :end], *prompt, steps=2, streaming=True, finalize=False)
+        FLOW.inference(token, *prompt, steps=2, streaming=True)
+    assert kept.get_total_flops() < 1.1 * whole.get_total_flops()
+    assert scratch.get_total_flops() > 8 * kept.get_total_flops()
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 14)), min_size=2, max_size=4))
+def test_a_batch_is_its_rows(rows):
+    voices = [voice(prompt) for prompt, _ in rows]
+    tokens = [torch.randint(0, 50, (n,), generator=torch.Generator().manual_seed(n)) for _, n in rows]
+    longest = max(prompt for prompt, _ in rows)
+    mel = FLOW.inference(
+        torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True),
+        torch.cat([torch.nn.functional.pad(v[0], (0, longest - v[0].shape[1]), value=7) for v in voices]),
+        torch.cat([torch.nn.functional.pad(v[1], (0, 0, 0, 2 * (longest - v[0].shape[1])), value=3.0) for v in voices]),
+        torch.cat([v[2] for v in voices]),
+        steps=2,
+        token_len=torch.tensor([n for _, n in rows]),
+        prompt_len=torch.tensor([prompt for prompt, _ in rows]),
+    )
+    assert mel.shape == (len(rows), 80, 2 * max(n for _, n in rows))
+    for row, (token, alone) in enumerate(zip(tokens, voices, strict=True)):
+        found = mel[row : row + 1, :, : 2 * len(token)]
+        assert (found - FLOW.inference(token[None], *alone, steps=2)).abs().max() < 1e-4
+
+
+def test_masks_and_distances_with_a_past():
+    mask = attention_mask(4, None, 2, torch.device("cpu"), seen=2)
+    assert mask[0, 0].int().tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [1] * 6, [1] * 6]
+    assert attention_mask(2, None, 2, torch.device("cpu"), seen=4) is None
+    for queries, keys in ((1, 4), (2, 5), (3, 3)):
+        scores = torch.randn(2, queries, keys + queries - 1)
+        query, key = torch.arange(queries)[:, None], torch.arange(keys)
+        index = (queries - 1 - query + key).expand(2, queries, keys)
+        assert torch.equal(align_distances(scores)[..., :keys], scores.gather(2, index))
+
+
+def test_noise_that_is_too_short_is_named():
+    assert fixed_noise(80).shape[2] == 15000
+    stream = FlowStream(FLOW, *voice(4), steps=1, noise=torch.randn(1, 80, 12))
+    with pytest.raises(Exception, match="shorter pieces"):
+        stream.push(torch.zeros(1, 20, dtype=torch.int64), final=True)
+
+
+def test_bfloat16_weights():
+    """All of it runs in the type of the weights, in one pass and by pieces; the Euler steps stay float32."""
+    half, token = build().to(torch.bfloat16), torch.arange(20)[None]
+    wanted = FLOW.inference(token, *voice(8), streaming=True, steps=2)
+    mel = half.inference(token, *voice(8), streaming=True, steps=2)
+    stream = FlowStream(half, *voice(8), steps=2)
+    pieces = torch.cat([stream.push(token[:, :12]), stream.push(token[:, 12:], final=True)], dim=2)
+    for found in (mel, pieces):
+        assert found.dtype == torch.float32
+        assert 0 < (found - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
+def test_scores_of_other_devices_start_where_memory_does(monkeypatch):
+    """Kernels for attention refuse a bias that starts in the middle of its memory."""
+    seen = []
+
+    def attend(q, k, v, attn_mask, **_):
+        seen.append((attn_mask.is_contiguous(), attn_mask.storage_offset()))
+        return q
+
+    monkeypatch.setattr("mamtra.acoustic.token_encoder.F.scaled_dot_product_attention", attend)
+    layer = RelativeAttention(16, 2, 0.0).to("meta")
+    layer(torch.empty(1, 16, 16, device="meta"), torch.empty(31, 16, device="meta"), None)
+    assert seen == [(True, 0)]

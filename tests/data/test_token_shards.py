@@ -1,0 +1,112 @@
+"""Token shards read back what was written, and refuse what is damaged."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mamtra.data.token_sets import import_token_set
+from mamtra.data.token_shards import MANIFEST, TokenShards, Utterance, write_corpus
+from mamtra.errors import MamTraError
+from tests.distill.corpora import make_corpus
+
+
+def rows(count=7, large=200):
+    rng = np.random.default_rng(0)
+    return [Utterance(rng.integers(0, large, 3 + i), rng.integers(0, 6561, 5 + i), i % 2, 0) for i in range(count)]
+
+
+@pytest.mark.parametrize("large", [200, 150_000])
+def test_what_is_written_is_read_back(tmp_path, large):
+    wanted = rows(large=large)
+    write_corpus(
+        tmp_path, wanted, per_shard=3, speech_codes=6561, text_vocab_size=large, speakers=["a", "b"], sources=["x"]
+    )
+    found = TokenShards(tmp_path)
+    assert len(found) == 7 and len(found.manifest.shards) == 3
+    for row in (6, 0, 3, 2):
+        assert np.array_equal(found[row].text, wanted[row].text)
+        assert np.array_equal(found[row].speech, wanted[row].speech)
+        assert found[row].speaker == found.speaker[row] == row % 2
+    assert found.speech_len.tolist() == [len(u.speech) for u in wanted]
+
+
+def test_equal_corpora_are_equal_files(tmp_path):
+    for name in ("one", "two"):
+        make_corpus(tmp_path / name)
+    one, two = (sorted((tmp_path / name).iterdir()) for name in ("one", "two"))
+    assert [f.read_bytes() for f in one] == [f.read_bytes() for f in two]
+
+
+def damage(directory, how):
+    shard = directory / "shard-00001.safetensors"
+    content = bytearray(shard.read_bytes())
+    if how == "missing":
+        shard.unlink()
+    elif how == "empty":
+        shard.write_bytes(b"")
+    elif how == "short":
+        shard.write_bytes(content[: len(content) // 2])
+    else:
+        content[-3] ^= 1
+        shard.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "short", "changed"])
+def test_damaged_shards_are_named(tmp_path, how):
+    make_corpus(tmp_path)
+    damage(tmp_path, how)
+    with pytest.raises(MamTraError, match=r"shard-00001\.safetensors"):
+        TokenShards(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["empty", "short"])
+def test_short_shards_are_found_without_hashing(tmp_path, how):
+    make_corpus(tmp_path)
+    damage(tmp_path, how)
+    with pytest.raises(MamTraError, match=r"shard-00001\.safetensors"):
+        TokenShards(tmp_path, verify=False)
+
+
+def test_manifests_are_checked(tmp_path):
+    with pytest.raises(MamTraError, match="mamtra prepare"):
+        TokenShards(tmp_path)
+    make_corpus(tmp_path)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    for change, what in (({"format": 9}, "format 9"), ({"shards": []}, "no utterances"), ({"extra": 1}, "damaged")):
+        (tmp_path / MANIFEST).write_text(json.dumps(manifest | change))
+        with pytest.raises(MamTraError, match=what):
+            TokenShards(tmp_path)
+
+
+def test_ids_beyond_the_vocabulary_are_refused(tmp_path):
+    write_corpus(tmp_path, rows(), speech_codes=10, text_vocab_size=200, speakers=["a", "b"], sources=["x"])
+    with pytest.raises(MamTraError, match="speech ids outside 0 to 9"):
+        TokenShards(tmp_path)[0]
+
+
+def test_token_sets_are_imported(tmp_path):
+    wanted = rows()
+    np.savez(
+        tmp_path / "tokens.npz",
+        speech=np.concatenate([u.speech for u in wanted]).astype(np.uint16),
+        speech_len=np.array([len(u.speech) for u in wanted], np.uint16),
+        text=np.concatenate([u.text for u in wanted]).astype(np.uint8),
+        text_len=np.array([len(u.text) for u in wanted], np.uint16),
+        speaker=np.array([u.speaker for u in wanted], np.uint16),
+        speakers=np.array(["a", "b"]),
+        source=np.zeros(7, np.uint8),
+        sources=np.array(["x"]),
+    )
+    import_token_set(tmp_path / "tokens.npz", tmp_path / "out", text_vocab_size=200, per_shard=3)
+    found = TokenShards(tmp_path / "out")
+    assert found.manifest.speakers == ["a", "b"]
+    assert all(np.array_equal(found[i].speech, wanted[i].speech) for i in range(7))
+    assert all(np.array_equal(found[i].text, wanted[i].text) for i in range(7))
+    with pytest.raises(MamTraError, match="text ids of 20 or more"):
+        import_token_set(tmp_path / "tokens.npz", tmp_path / "no", text_vocab_size=20)
+    (tmp_path / "broken.npz").write_bytes(b"nothing")
+    with pytest.raises(MamTraError, match="not a token set"):
+        import_token_set(tmp_path / "broken.npz", tmp_path / "no", text_vocab_size=200)

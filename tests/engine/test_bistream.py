@@ -1,0 +1,139 @@
+"""Codes while the text is arriving: against the original, its rules, and what follows when they are bent."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mamtra.engine.bistream import generate_interleaved
+from mamtra.engine.packed_step import PackedDecoder
+from mamtra.engine.sampling import greedy
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.speech_lm import SpeechLM
+from tests.models.test_golden import load_tiny
+
+FILL = 32
+
+
+@pytest.fixture(scope="module")
+def original(golden) -> SpeechLM:
+    return load_tiny(golden)
+
+
+def codes_alone(logits, history, generator=None):
+    """Greedy among the codes, as the vectors were made."""
+    return int(logits[:6561].argmax())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("prefix", ["", "noprompt_"])
+def test_original_run(golden, original, prefix, packed):
+    g = load_file(golden / "lm_bistream_infer.safetensors")
+    prompt = () if prefix else (g["prompt_text"], g["prompt_speech_token"])
+    fed = []
+    hook = original.model.register_forward_pre_hook(lambda _, args: fed.append(args[0].shape[1]))
+    taken = []
+
+    def arriving():
+        for i in g["text"][0].tolist():
+            taken.append(i)
+            yield i
+
+    step = PackedDecoder(original) if packed else None
+    run = generate_interleaved(original, arriving(), *prompt, sampler=codes_alone, step=step)
+    wanted = g[f"{prefix}tokens"].tolist()
+    found = [next(run)]
+    # 33 codes of the prompt take 15 text ids, of which it brings 8 itself
+    assert len(taken) == (5 if prefix else 7)
+    found += [next(run) for _ in wanted[1:]]
+    hook.remove()
+    assert found == wanted == run.codes and taken == g["text"][0].tolist()
+    lengths = g[f"{prefix}input_lengths"].tolist()
+    assert fed == ([n for n in lengths if n > 1] if packed else lengths)
+
+
+@pytest.fixture(scope="module")
+def hybrid() -> SpeechLM:
+    config = SpeechLMConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        text_vocab_size=40,
+        speech_codes=30,
+        speech_vocab_size=33,
+        eos_id=30,
+        fill_id=FILL,
+        layer_types=("full_attention", "linear_attention"),
+    )
+    return SpeechLM(config, torch.Generator().manual_seed(0)).eval()
+
+
+def biased(lm: SpeechLM, **ids: float) -> SpeechLM:
+    lm = copy.deepcopy(lm)
+    for name, bias in ids.items():
+        lm.llm_decoder.bias.data[{"eos": 30, "spare": 31, "fill": FILL}[name]] = bias
+    return lm
+
+
+def test_the_codes_are_those_of_one_pass_over_the_layout(hybrid):
+    """Each code is the best one behind everything that was fed, seen by a pass without a state."""
+    lm = biased(hybrid, eos=-100, spare=-100, fill=-100)
+    run = generate_interleaved(lm, range(10, 22), sampler=greedy, max_ratio=4)
+    codes = list(run)
+    assert len(codes) == 48 and run.finish_reason == "length"
+    text = list(range(10, 22))
+    rows = [(0, 0)]
+    for begin in (0, 1):
+        rows += [(2, i) for i in text[5 * begin : 5 * begin + 5]]
+        rows += [(3, c) for c in codes[15 * begin : 15 * begin + 15]]
+    rows += [(3, codes[29]), (2, 20), (2, 21), (1, 1), *[(3, c) for c in codes[30:-1]]]
+    kind, ids = torch.tensor(rows).T[:, None]
+    best = lm.logits(lm(lm.embed(kind, ids)))[0, :, :30].argmax(-1).tolist()
+    assert [*best[5:20], *best[25:40], *best[44:]] == codes
+
+
+def test_fill_may_come_early_and_text_may_be_short(hybrid):
+    lm = biased(hybrid, eos=100, fill=90)
+    taken = []
+    run = generate_interleaved(lm, (taken.append(i) or i for i in range(1, 13)), sampler=greedy)
+    assert list(run) == [] and run.finish_reason == "eos" and len(taken) == 12
+    lm = biased(hybrid, eos=-100, spare=-100, fill=-100)
+    run = generate_interleaved(lm, [1, 2], sampler=greedy, max_ratio=3.5)
+    assert len(list(run)) == 7 and run.finish_reason == "length" and next(run, None) is None
+
+
+def test_a_prompt_that_the_text_does_not_use_up_follows_the_task_mark(hybrid, monkeypatch):
+    fed = []
+    embed = SpeechLM.embed
+    monkeypatch.setattr(
+        SpeechLM, "embed", lambda lm, kind, ids: (fed.append(kind[0].tolist()), embed(lm, kind, ids))[1]
+    )
+    list(generate_interleaved(biased(hybrid, eos=100), [7], [1, 2, 3, 4, 5], list(range(20)), sampler=greedy))
+    assert fed == [[0, *[2] * 5, *[3] * 15, 2, 1, *[3] * 5]]
+
+
+def test_the_spare_id_is_drawn_again_until_the_text_ends(hybrid):
+    lm = biased(hybrid, eos=-100, spare=100, fill=-100)
+    run = generate_interleaved(lm, range(1, 8), sampler=greedy)
+    assert len(list(run)) == 15 and run.finish_reason == "eos"
+
+
+def test_the_state_grows(hybrid):
+    lm = biased(hybrid, eos=-100, spare=-100, fill=-100)
+    run = generate_interleaved(lm, [1] * 20, sampler=greedy)
+    assert len(list(run)) == 400 and run.state.max_length >= 420
+
+
+def test_equal_seeds_give_equal_codes(hybrid):
+    lm = biased(hybrid, eos=-100, spare=-100)
+    runs = [
+        list(generate_interleaved(lm, [1] * 12, generator=torch.Generator().manual_seed(s), max_ratio=5))
+        for s in (1, 1, 2)
+    ]
+    assert runs[0] == runs[1] != runs[2]

@@ -1,0 +1,130 @@
+"""Generation against the original, its length rules, and its manners."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mamtra.engine.generate import generate
+from mamtra.engine.packed_step import PackedDecoder
+from mamtra.engine.sampling import greedy
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.speech_lm import SpeechLM
+
+
+@pytest.fixture(scope="module")
+def tiny(golden) -> SpeechLM:
+    weights = torch.load(golden / "cosyvoice2-tiny" / "llm.pt", weights_only=True)
+    weights = {k.replace("llm.model.model.", "model."): v for k, v in weights.items() if k not in ("epoch", "step")}
+    del weights["llm.model.lm_head.weight"]
+    config = SpeechLMConfig(
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        text_vocab_size=512,
+    )
+    lm = SpeechLM(config).eval()
+    lm.load_state_dict(weights)
+    return lm
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_greedy_tokens(golden, tiny, packed):
+    g = load_file(golden / "lm_zero_shot_greedy.safetensors")
+    logits = []
+
+    def record(row, history, generator):
+        logits.append(row.clone())
+        return greedy(row, history)
+
+    step = PackedDecoder(tiny) if packed else None
+    run = generate(tiny, g["text"], g["prompt_text"], g["prompt_speech_token"], sampler=record, step=step)
+    assert [next(run) for _ in range(30)] == g["greedy_tokens"].tolist()
+    keep = torch.arange(6564) != 6561  # masked before min_len
+    assert (logits[0] - g["prefill_logits"])[keep].abs().max() < 1e-4
+    assert (logits[29] - g["step_logits_last"])[keep].abs().max() < 1e-4
+    assert (torch.stack(logits).gather(1, g["step_logits_top8_ids"]) - g["step_logits_top8"]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_sampled_tokens(golden, tiny, packed):
+    g = load_file(golden / "lm_zero_shot_ras.safetensors")
+    generator = torch.Generator().manual_seed(int(g["seed"]))
+    step = PackedDecoder(tiny) if packed else None
+    run = generate(tiny, g["text"], g["prompt_text"], g["prompt_speech_token"], generator=generator, step=step)
+    assert [next(run) for _ in range(40)] == g["tokens"].tolist()
+
+
+@pytest.mark.parametrize(
+    "row, bias, tokens, reason",
+    [
+        (6561, 100, "tokens_bias_eos_plus100", "eos"),
+        (6561, -100, "tokens_bias_eos_minus100", "length"),
+        (6562, 100, "tokens_bias_6562_plus100", "eos"),
+    ],
+)
+def test_length_rules(golden, tiny, row, bias, tokens, reason):
+    g = load_file(golden / "lm_length_rules.safetensors")
+    lm = copy.deepcopy(tiny)
+    lm.llm_decoder.bias.data[row] += bias
+    run = generate(lm, g["text"], g["prompt_text"], g["prompt_speech_token"], sampler=greedy)
+    assert list(run) == g[tokens].tolist()
+    assert run.finish_reason == reason
+    assert run.codes == g[tokens].tolist()
+
+
+def test_without_a_prompt(golden, tiny):
+    g = load_file(golden / "lm_length_rules.safetensors")
+    run = generate(tiny, g["text"], sampler=greedy)
+    assert [next(run) for _ in range(6)] == g["no_prompt_tokens"].tolist()
+
+
+@pytest.fixture(scope="module")
+def hybrid() -> SpeechLM:
+    config = SpeechLMConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        text_vocab_size=10,
+        speech_codes=30,
+        speech_vocab_size=33,
+        eos_id=30,
+        fill_id=32,
+        layer_types=("full_attention", "linear_attention"),
+    )
+    lm = SpeechLM(config, torch.Generator().manual_seed(0)).eval()
+    lm.llm_decoder.bias.data[31:] = -100
+    return lm
+
+
+def test_ratios_are_arguments(hybrid):
+    lm = copy.deepcopy(hybrid)
+    lm.llm_decoder.bias.data[30] = 100
+    assert len(list(generate(lm, [1, 2, 3], min_ratio=1.5))) == 4
+    lm.llm_decoder.bias.data[30] = -100
+    run = generate(lm, [1, 2, 3], max_ratio=3.4)
+    assert len(list(run)) == 10
+    assert run.finish_reason == "length"
+    assert next(run, None) is None
+
+
+def test_equal_seeds_give_equal_codes(hybrid):
+    runs = [list(generate(hybrid, [1, 2], generator=torch.Generator().manual_seed(s))) for s in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_the_callers_gradient_mode_is_left_alone(hybrid):
+    run = generate(hybrid, [1, 2], generator=torch.Generator().manual_seed(0))
+    assert not torch.is_inference_mode_enabled()
+    next(run)
+    assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
+    assert run.finish_reason is None

@@ -1,0 +1,138 @@
+"""Every way to speak with a CosyVoice 2 model, at every ratio of attention to Mamba layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import mamtra
+from mamtra.engine.generate import generate
+from mamtra.engine.sampling import greedy
+from mamtra.errors import MamTraError
+from mamtra.models.layout import prompt
+from mamtra.models.plan import LayerPlan
+from mamtra.tts import Audio
+from tests.factories import reference
+from tests.foreign import cosyvoice_directory
+from tests.tiny_onnx import write_onnx_files
+
+LAYERS = 12
+RATIOS = {"1:0": 12, "1:1": 6, "1:2": 4, "1:3": 3, "1:5": 2, "1:8": 2, "1:11": 1, "0:1": 0}
+"""Attention layers that stay of twelve."""
+LONGEST = 4
+"""Codes per text id."""
+TEXT = "tom met his aunt at the old mill. she had a full glass."
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return cosyvoice_directory(tmp_path_factory.mktemp("cosy") / "source", layers=LAYERS)
+
+
+@pytest.fixture(scope="module", params=RATIOS)
+def tts(request, source, tmp_path_factory):
+    plan = LayerPlan.from_ratio(LAYERS, request.param)
+    made = mamtra.convert(source, tmp_path_factory.mktemp("made") / "model", plan)
+    tts = mamtra.load(made)
+    kinds = list(tts.model.lm.config.layer_types)
+    assert kinds.count("full_attention") == RATIOS[request.param] and len(kinds) == LAYERS
+    with torch.no_grad():  # runs of known length: no end before the longest one
+        tts.model.lm.llm_decoder.bias[27:] = -100
+    settings = {"max_ratio": LONGEST, "min_ratio": 1.0, "flow_steps": 2}
+    tts.model.generation = tts.model.generation.model_copy(update=settings)
+    return tts
+
+
+@pytest.fixture(scope="module")
+def recording(source, tmp_path_factory):
+    pytest.importorskip("onnxruntime")
+    write_onnx_files(source)
+    return reference(tmp_path_factory.mktemp("sound") / "me.wav", seconds=1.5, rate=24000)
+
+
+def options(mode, source, recording):
+    """Voice and other options of `TTS.stream`."""
+    clone = mamtra.load(source).clone
+    return {
+        "zero-shot": lambda: {"voice": clone(recording, "hello there.")},
+        "cross-lingual": lambda: {"voice": clone(recording)},
+        "instruct": lambda: {"voice": clone(recording), "instruct": "slow."},
+        "preset": lambda: {"voice": "ann"},
+        "preset without a prompt": lambda: {"voice": "speaker-2"},
+    }[mode]()
+
+
+MODES = ["zero-shot", "cross-lingual", "instruct", "preset", "preset without a prompt"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_at_every_ratio(tts, source, recording, mode):
+    chosen = options(mode, source, recording)
+    chunks = list(tts.stream(TEXT, seed=1, **chosen))
+    whole = Audio.joined(chunks)
+    assert whole.tokens == LONGEST * sum(len(tts.model.text.encode(text)) for text in tts.segments(TEXT))
+    assert whole.finish_reason == "length" and np.isfinite(whole.samples).all() and np.abs(whole.samples).max() > 0
+    assert np.array_equal(whole.samples, Audio.joined(list(tts.stream(TEXT, seed=1, **chosen))).samples)
+
+    # step by step the model says what it would in one pass over everything
+    voice = tts.voice(chosen["voice"])
+    voice = voice.instruct(tts.model.text.instruction("slow.")) if mode == "instruct" else voice
+    wanted = {"zero-shot": (True, True), "instruct": (True, False), "preset": (True, True)}.get(mode, (False, False))
+    assert tuple(len(part) > 0 for part in voice.lm_prompt) == wanted
+    rows = []
+
+    def record(logits, history, generator):
+        rows.append(logits.clone())
+        return greedy(logits, history)
+
+    lm, ids = tts.model.lm, tts.model.text.encode("tom met his aunt.")
+    codes = list(generate(lm, ids, *voice.lm_prompt, sampler=record, step=tts.model.lm_step, min_ratio=0, max_ratio=1))
+    text, speech = voice.lm_prompt
+    kind, ids = prompt(torch.cat((text, torch.tensor(ids))), torch.cat((speech, torch.tensor(codes[:-1]))))
+    with torch.inference_mode():
+        logits = lm.logits(lm(lm.embed(kind, ids)))[0, -len(codes) :]
+    assert len(codes) == 17 and (logits - torch.stack(rows)).abs().max() < 2e-4
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_text_that_arrives_while_speaking(tts, source, recording, mode):
+    chosen, taken = options(mode, source, recording), []
+
+    def arriving():
+        for word in TEXT.split():
+            taken.append(word)
+            yield word + " "
+
+    assert tts.interleaves
+    stream = tts.stream(arriving(), seed=1, **chosen)
+    first = next(stream)
+    # five ids are a word here, and the flow's first hop needs at most 44 + 3 codes
+    assert 0 < len(taken) <= len(TEXT.split()) and len(first.samples)
+    chunks = [first, *stream]
+    whole = Audio.joined(chunks)
+    assert taken == TEXT.split() and "".join(chunk.text for chunk in chunks) == TEXT
+    assert whole.tokens == LONGEST * len(tts.model.text.encode(TEXT)) and np.isfinite(whole.samples).all()
+    again = Audio.joined(list(tts.stream(TEXT, seed=1, interleave=True, **chosen)))
+    assert np.array_equal(again.samples, whole.samples)
+
+
+def test_sound_comes_before_the_text_is_complete(tts):
+    taken = []
+
+    def arriving():
+        for word in TEXT.split() * 3:
+            taken.append(word)
+            yield word + " "
+
+    next(tts.stream(arriving(), "speaker-2"))
+    assert len(taken) < 20 < len(TEXT.split() * 3)
+
+
+def test_waiting_for_sentences_may_be_asked_for(tts):
+    words = [word + " " for word in TEXT.split()]
+    by_sentence = Audio.joined(list(tts.stream(iter(words), "ann", interleave=False, seed=2)))
+    chunks = list(tts.stream(iter(words), "ann", whole_sentences=True, seed=2))
+    assert len(by_sentence.samples) and [chunk.text for chunk in chunks] == TEXT.replace(". s", ".|s").split("|")
+    with pytest.raises(MamTraError, match="leave out one"):
+        tts.stream(iter(words), "ann", whole_sentences=True, interleave=True)

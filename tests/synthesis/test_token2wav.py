@@ -1,0 +1,40 @@
+"""Several utterances of different lengths, voices and seeds in one call are what each is alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mamtra.errors import MamTraError
+from mamtra.synthesis.open_model import open_model
+from mamtra.synthesis.token2wav import batch_to_samples, codes_to_samples
+from tests.factories import tiny_model, tiny_voice
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return open_model(tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+def codes(count: int, seed: int) -> list[int]:
+    return torch.randint(0, 6561, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.3])
+def test_a_batch_is_its_utterances(model, speed):
+    voices = [tiny_voice(tokens=n) for n in (10, 3, 17)]
+    utterances, seeds = [codes(n, n) for n in (40, 61, 1)], [5, 6, 7]
+    waves = batch_to_samples(model, voices, utterances, seeds=seeds, speed=speed)
+    for wave, voice, row, seed in zip(waves, voices, utterances, seeds, strict=True):
+        alone = codes_to_samples(model, voice, row, seed=seed, speed=speed)
+        assert wave.shape == alone.shape and alone.std() > 1e-4
+        assert np.abs(wave - alone).max() < 1e-4
+
+
+def test_a_batch_of_nothing_is_refused(model):
+    for utterances in ([], [[1], []]):
+        with pytest.raises(MamTraError, match="at least one speech code"):
+            batch_to_samples(model, [tiny_voice()] * len(utterances), utterances, seeds=[0] * len(utterances))
+    with pytest.raises(MamTraError, match="one voice"):
+        batch_to_samples(model, [tiny_voice()], [[1], [2]], seeds=[0, 0])

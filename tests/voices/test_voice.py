@@ -1,0 +1,142 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file, save_file
+
+from mamtra.errors import MamTraError
+from mamtra.synthesis.cloning import advise, check_reference
+from mamtra.synthesis.model import Model
+from mamtra.voices.voice import Voice, VoiceShelf, check_name, read_info, user_home
+from tests.factories import EMBEDDING, reference, speech_like, tiny_model, tiny_voice
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return Model(tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+def test_a_voice_survives_its_file(tmp_path):
+    voice = tiny_voice("anna")
+    back = Voice.load(voice.save(tmp_path / "anna.safetensors"))
+    assert back.info == voice.info == read_info(tmp_path / "anna.safetensors")
+    assert torch.equal(back.prompt_text, voice.prompt_text) and torch.equal(back.prompt_speech, voice.prompt_speech)
+    assert torch.equal(back.embedding, voice.embedding)
+    assert (back.prompt_mel - voice.prompt_mel).abs().max() < 0.01
+    assert back.seconds == 0.4
+
+
+def test_the_file_name_is_the_name(tmp_path):
+    tiny_voice("anna").save(tmp_path / "berta.safetensors")
+    assert Voice.load(tmp_path / "berta.safetensors").name == "berta"
+
+
+def test_without_transcript_the_lm_gets_no_prompt():
+    voice = tiny_voice()
+    assert [t.numel() for t in voice.lm_prompt] == [5, 10]
+    silent = Voice(voice.info, voice.prompt_text[:0], voice.prompt_speech, voice.prompt_mel, voice.embedding)
+    assert [t.numel() for t in silent.lm_prompt] == [0, 0]
+
+
+def test_damaged_voice_files(tmp_path):
+    path = tiny_voice().save(tmp_path / "v.safetensors")
+    tensors = load_file(path)
+    save_file({k: t for k, t in tensors.items() if k != "embedding"}, path)
+    with pytest.raises(MamTraError, match="no embedding"):
+        Voice.load(path)
+    save_file({**tensors, "prompt_mel": tensors["prompt_mel"][:-1].clone()}, path)
+    with pytest.raises(MamTraError, match="does not fit"):
+        Voice.load(path)
+    save_file({**tensors, "embedding": torch.full((EMBEDDING,), float("nan"))}, path)
+    with pytest.raises(MamTraError, match="not numbers"):
+        Voice.load(path)
+    path.write_bytes(b"nonsense")
+    with pytest.raises(MamTraError, match="damaged"):
+        Voice.load(path)
+    with pytest.raises(MamTraError, match="no voice file"):
+        Voice.load(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 65, "a b"])
+def test_names_that_are_no_file_names_are_refused(name):
+    with pytest.raises(MamTraError, match="cannot name a voice"):
+        check_name(name)
+
+
+def test_shelf(tmp_path):
+    model, home = tmp_path / "model", tmp_path / "home"
+    (model / "voices").mkdir(parents=True)
+    shelf = VoiceShelf(model, home)
+    with pytest.raises(MamTraError, match="no voices"):
+        shelf.default()
+    tiny_voice("berta").save(model / "voices" / "berta.safetensors")
+    path = shelf.add(tiny_voice("anna"))
+    assert list(shelf.paths()) == ["anna", "berta"]
+    assert shelf.default() == "berta"
+    assert shelf.is_users("anna") and not shelf.is_users("berta")
+    with pytest.raises(MamTraError, match="already"):
+        shelf.add(tiny_voice("anna"))
+    assert shelf.add(tiny_voice("anna"), replace=True) == path
+    with pytest.raises(MamTraError, match="came with the model"):
+        shelf.remove("berta")
+    shelf.remove("anna")
+    with pytest.raises(MamTraError, match="no voice 'anna'; voices here: berta"):
+        shelf.path("anna")
+
+
+def test_a_model_chooses_its_default_voice(tmp_path):
+    for name in ("anna", "berta"):
+        (tmp_path / "voices").mkdir(exist_ok=True)
+        tiny_voice(name).save(tmp_path / "voices" / f"{name}.safetensors")
+    for wanted, got in (("berta", "berta"), (None, "anna"), ("gone", "anna")):
+        (tmp_path / "generation_config.json").write_text(json.dumps({"voice": wanted}))
+        assert VoiceShelf(tmp_path, home=tmp_path / "home").default() == got
+
+
+def test_home_can_be_moved(monkeypatch, tmp_path):
+    monkeypatch.setenv("MAMTRA_HOME", str(tmp_path))
+    assert user_home() == tmp_path
+    monkeypatch.delenv("MAMTRA_HOME")
+    assert user_home().name == "mamtra"
+
+
+def test_cloning_aligns_tokens_and_frames(model, tmp_path):
+    voice = Voice.from_audio(reference(tmp_path / "me.wav", 2.0, 22050), model, "Hello there.", consent="mine")
+    assert voice.name == "me" and voice.info.consent == "mine" and voice.info.voice_space == model.voice_space
+    assert voice.prompt_mel.shape == (2 * voice.prompt_speech.numel(), 80)
+    assert abs(voice.seconds - 2.0) < 0.3
+    assert voice.embedding.shape == (EMBEDDING,)
+    assert voice.prompt_text.numel() > 0
+    assert Voice.from_audio(tmp_path / "me.wav", model).prompt_text.numel() == 0
+
+
+def test_recordings_that_cannot_serve(tmp_path):
+    cases = {
+        "short.wav": (reference(tmp_path / "short.wav", 0.1), "0.1 s long"),
+        "long.wav": (tmp_path / "long.wav", "600 s long"),
+        "silent.wav": (tmp_path / "silent.wav", "is silent"),
+        "low.wav": (reference(tmp_path / "low.wav", 3, 8000), "8000 Hz"),
+    }
+    soundfile.write(tmp_path / "long.wav", np.full(600 * 16000, 99, np.int16), 16000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(48000), 16000)
+    soundfile.write(tmp_path / "nan.wav", np.full(48000, np.nan, np.float32), 16000, subtype="FLOAT")
+    cases["nan.wav"] = (tmp_path / "nan.wav", "not numbers")
+    blip = np.concatenate([np.zeros(16000), speech_like(0.4), np.zeros(16000)])
+    soundfile.write(tmp_path / "blip.wav", blip, 16000)
+    cases["blip.wav"] = (tmp_path / "blip.wav", "not silence")
+    for path, words in cases.values():
+        with pytest.raises(MamTraError, match=words):
+            check_reference(path)
+
+
+def test_advice():
+    good = speech_like(6.0)
+    assert advise(good, 16000, "a" * 60) == []
+    assert any("clipped" in line for line in advise(np.clip(9 * good, -1, 1), 16000, "a" * 60))
+    noisy = good + np.random.default_rng(0).normal(0, 0.05, len(good))
+    assert any("background" in line for line in advise(noisy, 16000, "a" * 60))
+    assert any("transcript" in line.lower() for line in advise(good, 16000, None))
+    assert any("too long or too short" in line for line in advise(good, 16000, "a"))
+    assert any("5 to 10 s" in line for line in advise(good[:32000], 16000, "a" * 20))
