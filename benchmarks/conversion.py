@@ -73,7 +73,7 @@ print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.pl
 def write_source(directory: Path) -> None:
     """The language model of CosyVoice 2 as it is published, with random weights."""
     config = SpeechLMConfig(
-        **COSYVOICE2, head_dim=64, text_vocab_size=151936, speech_codes=6561, speech_vocab_size=6564, eos_id=6561, fill_id=6563
+        **COSYVOICE2, head_dim=64, text_vocab_size=151936, num_speech_tokens=6561, speech_vocab_size=6564, eos_id=6561, fill_id=6563
     )  # fmt: skip
     state = SpeechLM(config, torch.Generator().manual_seed(0)).state_dict()
     state = {f"llm.model.{name}" if name.startswith("model.") else name: value for name, value in state.items()}

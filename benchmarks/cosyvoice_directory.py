@@ -96,8 +96,8 @@ import itertools
 from pathlib import Path
 from mamtra.synthesis.open_model import open_model
 from mamtra.engine.generate import generate
-from mamtra.synthesis.token2wav import codes_to_samples
-from mamtra.voices.voice import Voice, VoiceShelf
+from mamtra.synthesis.token2wav import tokens_to_samples
+from mamtra.voices.voice import Voice, VoiceLibrary
 began = time.perf_counter()
 model = open_model(Path(directory), device, getattr(torch, kind))
 parts = model.lm, model.flow, model.vocoder
@@ -112,11 +112,11 @@ found["weight_bytes"] = sum(p.nbytes for part in parts for p in part.parameters(
 if device != "cpu":
     found["device_load_peak_bytes"] = torch.cuda.max_memory_allocated()
 voice = (Voice.preset("ann", model.speakers["ann"], model.voice_space) if model.speakers
-         else Voice.load(VoiceShelf(directory).path("ann")))
+         else Voice.load(VoiceLibrary(directory).path("ann")))
 began = time.perf_counter()
 codes = list(itertools.islice(generate(model.lm, range(100), step=model.lm_step,
                                        generator=torch.Generator().manual_seed(0)), 125))
-samples = codes_to_samples(model, voice, codes, seed=0)
+samples = tokens_to_samples(model, voice, codes, seed=0)
 found |= {"speak_seconds": time.perf_counter() - began, "tokens": len(codes), "audio_seconds": len(samples) / 24000}
 found["speak_peak_bytes"] = peak() - idle
 if device != "cpu":

@@ -55,7 +55,7 @@ PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "4090": 
 """Dense bfloat16 operations a second by the data sheets (SXM where there are several)."""
 TINY = {
     "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 16, "text_vocab_size": 50, "speech_codes": 100, "speech_vocab_size": 103, "eos_id": 100, "fill_id": 102,
+    "head_dim": 16, "text_vocab_size": 50, "num_speech_tokens": 100, "speech_vocab_size": 103, "eos_id": 100, "fill_id": 102,
 }  # fmt: skip
 WARM = 3
 LOSSES = DistillLossConfig()
@@ -141,7 +141,7 @@ def batch_of(config: SpeechLMConfig, tokens: int, length: int) -> dict[str, Tens
     rows, texts = max(1, tokens // length), max(1, length // 8)
     draw = torch.Generator().manual_seed(1)
     text = torch.randint(1, config.text_vocab_size, (rows, texts), generator=draw)
-    speech = torch.randint(0, config.speech_codes, (rows, length - texts - 2), generator=draw)
+    speech = torch.randint(0, config.num_speech_tokens, (rows, length - texts - 2), generator=draw)
     batch = unistream(list(text), list(speech), eos_id=config.eos_id)
     return {"kind": batch.kind, "ids": batch.ids, "targets": batch.targets}
 

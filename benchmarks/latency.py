@@ -122,7 +122,7 @@ def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> 
     import torch
 
     from mamtra.synthesis.model import Model
-    from mamtra.synthesis.sentence import codes_to_samples, draw_codes
+    from mamtra.synthesis.sentence import generate_tokens, tokens_to_samples
 
     flow, vocoder = Timed(tts.model.flow), Timed(tts.model.vocoder)
     model = Model(tts.model.directory, parts={"lm": tts.model.lm, "flow": flow, "vocoder": vocoder})
@@ -136,9 +136,9 @@ def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> 
         began = time.perf_counter()
         ids = tts.model.text.encode(tts.segments(TEXTS["medium"])[0])
         read = time.perf_counter()
-        codes, _ = draw_codes(model, chosen, ids, torch.Generator().manual_seed(max(0, run)))
+        codes, _ = generate_tokens(model, chosen, ids, torch.Generator().manual_seed(max(0, run)))
         drawn = time.perf_counter()
-        codes_to_samples(model, chosen, codes, seed=0)
+        tokens_to_samples(model, chosen, codes, seed=0)
         if run >= 0:
             tokens.append(len(codes))
             for name, seconds in (

@@ -22,14 +22,14 @@ from mamtra.errors import MamTraError
 from mamtra.evaluate.judges.asr import Whisper
 from mamtra.evaluate.judges.models import DistilMOS
 from mamtra.evaluate.run import Plan, evaluate_set
-from mamtra.evaluate.scorer import Examiner
+from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Sounds
 
 
-def score(test_set: Path, sounds: Path, out: Path, examiner: Examiner) -> Iterator[int]:
+def score(test_set: Path, sounds: Path, out: Path, scorer: Scorer) -> Iterator[int]:
     """Judge every line that has no row yet; yields how many are done."""
-    return evaluate_set(Plan(str(sounds), ""), read_set(test_set), out, examiner=examiner)
+    return evaluate_set(Plan(str(sounds), ""), read_set(test_set), out, scorer=scorer)
 
 
 def distilmos() -> DistilMOS | None:
@@ -56,8 +56,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("give the folder of a CTranslate2 Whisper with --whisper DIR or MAMTRA_WHISPER")
     torch.set_num_threads(args.threads)
     ears = Whisper(args.whisper, args.threads)
-    examiner = Examiner(Sounds(args.sounds), ears, mos=None if args.no_mos else distilmos())
-    for done in score(args.set, args.sounds, args.out, examiner):
+    scorer = Scorer(Sounds(args.sounds), ears, mos=None if args.no_mos else distilmos())
+    for done in score(args.set, args.sounds, args.out, scorer):
         print(done, flush=True)
 
 

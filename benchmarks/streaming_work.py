@@ -29,14 +29,14 @@ def codes_of(tts: Any, voice: Any, count: int) -> list[int]:
     """So many codes of the model's own speech, sentence after sentence."""
     import torch
 
-    from mamtra.synthesis.sentence import draw_codes, segment_seed
+    from mamtra.synthesis.sentence import generate_tokens, segment_seed
 
     codes: list[int] = []
     index = 0
     while len(codes) < count:
         for segment in tts.model.text.segments(TEXT):
             generator = torch.Generator().manual_seed(segment_seed(0, index))
-            codes += draw_codes(tts.model, voice, tts.model.text.encode(segment.text), generator)[0]
+            codes += generate_tokens(tts.model, voice, tts.model.text.encode(segment.text), generator)[0]
             index += 1
         if not codes:
             raise SystemExit("the model says nothing")
@@ -137,7 +137,7 @@ def mel_of(model: Any, voice: Any, codes: list[int], streaming: bool) -> Any:
 def measure_length(model: Any, voice: Any, codes: list[int]) -> dict[str, Any]:
     """All figures of one length."""
     from mamtra.synthesis.streaming import HopSchedule, PromptStore, SoundStream
-    from mamtra.synthesis.token2wav import codes_to_samples
+    from mamtra.synthesis.token2wav import tokens_to_samples
 
     prompts = PromptStore(model)
     with Work(model) as prompt:
@@ -154,7 +154,7 @@ def measure_length(model: Any, voice: Any, codes: list[int]) -> dict[str, Any]:
             "reuse": kept.facts(),
             "scratch": scratch.facts(),
             "memory_bytes": flow.bytes,
-            "seams": differences(wave, codes_to_samples(model, voice, codes, seed=0, chunked=True)),
+            "seams": differences(wave, tokens_to_samples(model, voice, codes, seed=0, chunked=True)),
         }
     with Work(model) as once:
         from_scratch(model, voice, codes, [len(codes)])

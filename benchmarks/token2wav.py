@@ -5,8 +5,8 @@
 Weights are random and made on the device; a prompt of 3 s; utterances of about 10 s.
 
 - ``offline``: `mamtra.synthesis.token2wav.batch_to_samples`, lengths between 8 and 12 s in one batch.
-- ``streaming``: `FlowStream` and `VocoderStream` in the hops of `mamtra.synthesis.streaming`, rows of 10 s in lockstep; the prompt's pass was
-  made before, as it is for every sentence but a voice's first.
+- ``streaming``: `FlowStream` and `VocoderStream` in the hops of `mamtra.synthesis.streaming`, rows of 10 s in lockstep; the
+  prompt's pass was made before, as it is for every sentence but a voice's first.
 - ``from scratch``: the same hops as the reference implementation makes them. Each runs the flow over prompt and all tokens so far,
   keeps the new frames, and the vocoder begins 8 frames earlier with the excitation it had there.
 

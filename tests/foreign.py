@@ -174,7 +174,7 @@ def cosyvoice_state(seed: int = 0, layers: int = LAYERS) -> dict[str, Any]:
         num_key_value_heads=2,
         head_dim=8,
         text_vocab_size=40,
-        speech_codes=27,
+        num_speech_tokens=27,
         speech_vocab_size=30,
         eos_id=27,
         fill_id=29,

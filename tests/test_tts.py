@@ -3,13 +3,13 @@ import pytest
 import torch
 
 import mamtra
-from mamtra.audio.trim import PieceStream
+from mamtra.audio.trim import EdgeTrimmer
 from mamtra.errors import MamTraError
 from mamtra.synthesis import sentence as synthesis
 from mamtra.synthesis.streaming import HopSchedule
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
 from mamtra.tts import TTS, Audio, load
-from mamtra.voices.voice import VoiceShelf
+from mamtra.voices.voice import VoiceLibrary
 from tests.factories import reference, tiny_model, tiny_voice
 
 TWO = "Good morning. How are you?"
@@ -19,7 +19,7 @@ TWO = "Good morning. How are you?"
 def tts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     made = load(tiny_model(folder / "tiny"))
-    made.shelf = VoiceShelf(made.model.directory, folder / "home")
+    made.library = VoiceLibrary(made.model.directory, folder / "home")
     return made
 
 
@@ -118,7 +118,7 @@ def test_hops_are_an_option_of_the_request(tts, monkeypatch):
 def test_speed_changes_the_length(tts):
     def spoken(speed):
         voice = tts.voice()
-        return len(synthesis.codes_to_samples(tts.model, voice, list(range(50)), seed=0, speed=speed))
+        return len(synthesis.tokens_to_samples(tts.model, voice, list(range(50)), seed=0, speed=speed))
 
     assert spoken(1.0) == 50 * 960
     assert spoken(2.0) == 25 * 960 and spoken(0.5) == 100 * 960
@@ -153,15 +153,15 @@ def test_long_texts_keep_their_sentences_and_pauses(tts, monkeypatch):
     text = "Good morning. " * 40 + "Hello\nthere.\n\nHi. " + "Good morning. " * 40
     whole = tts.model.text.segments(text)
     monkeypatch.setattr("mamtra.tts._BLOCK", 100)
-    monkeypatch.setattr(synthesis, "draw_codes", lambda *_: ([1] * 10, "eos"))
+    monkeypatch.setattr(synthesis, "generate_tokens", lambda *_: ([1] * 10, "eos"))
     seen = []
 
-    class Recorder(PieceStream):
+    class Recorder(EdgeTrimmer):
         def __init__(self, rate, pause):
             seen.append(pause)
             super().__init__(rate, pause)
 
-    monkeypatch.setattr("mamtra.tts.PieceStream", Recorder)
+    monkeypatch.setattr("mamtra.tts.EdgeTrimmer", Recorder)
     assert [chunk.text for chunk in tts.stream(text, whole_sentences=True)] == [segment.text for segment in whole]
     assert seen == [segment.pause_before for segment in whole]
 
@@ -212,26 +212,26 @@ def test_a_run_without_end_is_tried_again_and_then_reported(tts, monkeypatch):
         seeds.append(generator.initial_seed())
         return [1, 2, 3] * 5, "length"
 
-    monkeypatch.setattr(synthesis, "draw_codes", endless)
+    monkeypatch.setattr(synthesis, "generate_tokens", endless)
     assert tts.say("Hello.").finish_reason == "length"
     assert len(set(seeds)) == synthesis.ATTEMPTS
 
 
 def test_the_first_run_that_ends_is_taken(tts, monkeypatch):
     runs = iter([([1] * 30, "length"), ([], "eos"), ([2] * 20, "eos")])
-    monkeypatch.setattr(synthesis, "draw_codes", lambda *_: next(runs))
+    monkeypatch.setattr(synthesis, "generate_tokens", lambda *_: next(runs))
     audio = tts.say("Hello.")
     assert audio.finish_reason == "eos" and audio.tokens == 20
 
 
 def test_no_speech_at_all_is_an_error(tts, monkeypatch):
-    monkeypatch.setattr(synthesis, "draw_codes", lambda *_: ([], "eos"))
+    monkeypatch.setattr(synthesis, "generate_tokens", lambda *_: ([], "eos"))
     with pytest.raises(MamTraError, match="no speech"):
         tts.say("Hello.")
 
 
 def test_sound_that_is_not_a_number_is_an_error(tts, monkeypatch):
-    monkeypatch.setattr(synthesis, "codes_to_samples", lambda *_, **__: np.array([np.nan], np.float32))
+    monkeypatch.setattr(synthesis, "tokens_to_samples", lambda *_, **__: np.array([np.nan], np.float32))
     with pytest.raises(MamTraError, match="not a number"):
         tts.say("Hello.")
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mamtra.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from mamtra.conversion.convert import convert
     from mamtra.errors import MamTraError
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from mamtra.tts import TTS, Audio, load
     from mamtra.voices.voice import Voice
 
-__version__ = "0.1.0"
 __all__ = ["TTS", "Audio", "LayerPlan", "MamTraError", "Voice", "__version__", "convert", "load"]
 
 _HOME = {

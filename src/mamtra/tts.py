@@ -11,20 +11,20 @@ from pathlib import Path
 import torch
 
 from mamtra.audio.io import SUFFIXES
-from mamtra.audio.trim import PieceStream
+from mamtra.audio.trim import EdgeTrimmer
 from mamtra.checkpoints.find import find_model
 from mamtra.errors import MamTraError
 from mamtra.runtime.device import pick_device
 from mamtra.synthesis.audio import Audio
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.open_model import open_model
-from mamtra.synthesis.sentence import Piece, check_speed, check_voice, speak_segment
+from mamtra.synthesis.sentence import AudioChunk, check_speed, check_voice, speak_segment
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, stream_segment
 from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.incremental import complete_sentences
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment
-from mamtra.voices.voice import Voice, VoiceShelf
+from mamtra.voices.voice import Voice, VoiceLibrary
 
 MAX_CHARACTERS = 100_000
 _BLOCK = 2000
@@ -37,12 +37,12 @@ class TTS:
 
     Args:
         model: a loaded model.
-        shelf: where voices are; those of the model and the user by default.
+        library: where voices are; those of the model and the user by default.
     """
 
-    def __init__(self, model: Model, shelf: VoiceShelf | None = None) -> None:
+    def __init__(self, model: Model, library: VoiceLibrary | None = None) -> None:
         self.model = model
-        self.shelf = shelf or VoiceShelf(model.directory)
+        self.library = library or VoiceLibrary(model.directory)
         self._voices: dict[tuple[str, int], Voice] = {}
         self._prompts = PromptStore(model)
 
@@ -71,7 +71,7 @@ class TTS:
     @property
     def voices(self) -> list[str]:
         """Names of the voices at hand."""
-        return sorted({*self.shelf.paths(), *self.model.speakers})
+        return sorted({*self.library.paths(), *self.model.speakers})
 
     @property
     def interleaves(self) -> bool:
@@ -185,14 +185,14 @@ class TTS:
             text = line.text if isinstance(line, Segment) else ""
             ids = self.model.text.encode(text) if isinstance(line, Segment) else line
             if whole:
-                pieces: Iterable[Piece] = [speak_segment(self.model, voice, ids, **options)]
+                chunks: Iterable[AudioChunk] = [speak_segment(self.model, voice, ids, **options)]
             else:
-                pieces = stream_segment(self.model, voice, ids, self._prompts, schedule=hops, **options)
-            edges, tokens = PieceStream(self.sample_rate, line.pause_before / speed), 0
-            for piece in pieces:
-                samples = edges.push(piece.samples, final=bool(piece.finish_reason))
-                tokens += piece.tokens
-                if not len(samples) and not piece.finish_reason:
+                chunks = stream_segment(self.model, voice, ids, self._prompts, schedule=hops, **options)
+            edges, tokens = EdgeTrimmer(self.sample_rate, line.pause_before / speed), 0
+            for chunk in chunks:
+                samples = edges.push(chunk.samples, final=bool(chunk.finish_reason))
+                tokens += chunk.tokens
+                if not len(samples) and not chunk.finish_reason:
                     continue
                 now = time.perf_counter()
                 ttfa = (now - began) * 1000 if ttfa is None else ttfa
@@ -203,7 +203,7 @@ class TTS:
                     seed=seed,
                     voice=voice.name,
                     tokens=tokens,
-                    finish_reason=piece.finish_reason,
+                    finish_reason=chunk.finish_reason,
                     rtf=(now - started) * self.sample_rate / max(1, len(samples)),
                     ttfa_ms=ttfa,
                 )
@@ -253,16 +253,16 @@ class TTS:
 
     def _find_voice(self, voice: str | os.PathLike | None, text: str | None) -> Voice:
         speakers = self.model.speakers
-        name = (next(iter(speakers), None) or self.shelf.default()) if voice is None else os.fspath(voice)
+        name = (next(iter(speakers), None) or self.library.default()) if voice is None else os.fspath(voice)
         if name in speakers and text is None:
             return Voice.preset(name, speakers[name], self.model.voice_space)
         path = Path(name).expanduser()
-        if name in self.shelf.paths():
-            path = self.shelf.path(name)
+        if name in self.library.paths():
+            path = self.library.path(name)
         elif path.suffix != ".safetensors":
             if path.is_file() or path.suffix.lower() in SUFFIXES:
                 return self.clone(path, text)
-            path = self.shelf.path(name)
+            path = self.library.path(name)
         if text is not None:
             raise MamTraError("A transcript goes with a recording; a stored voice has its own.")
         if not path.is_file():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mamtra.audio.trim import FADE_SECONDS, KEEP_SECONDS, PieceStream, fade_edges, join, prepare_piece, trim_edges
+from mamtra.audio.trim import FADE_SECONDS, KEEP_SECONDS, EdgeTrimmer, fade_edges, join, prepare_piece, trim_edges
 
 RATE = 24000
 
@@ -65,7 +65,7 @@ def test_nothing_joined_is_nothing():
 @pytest.mark.parametrize("tail", [0.0, 0.01, 0.7])
 def test_a_piece_that_is_still_coming_is_prepared_like_a_whole_one(size, tail):
     piece = np.concatenate([silence(0.3), voiced(0.4), silence(0.5), voiced(0.3, 0.1), silence(tail)])
-    stream, out = PieceStream(RATE, 0.25), []
+    stream, out = EdgeTrimmer(RATE, 0.25), []
     for begin in range(0, len(piece), size):
         out.append(stream.push(piece[begin : begin + size]))
     out.append(stream.push(piece[:0], final=True))
@@ -74,10 +74,10 @@ def test_a_piece_that_is_still_coming_is_prepared_like_a_whole_one(size, tail):
 
 
 def test_silence_is_held_back_until_speech_follows():
-    stream = PieceStream(RATE)
+    stream = EdgeTrimmer(RATE)
     assert len(stream.push(silence(1.0))) == 0
     assert abs(len(stream.push(voiced(0.5))) / RATE - 0.53) < 0.02
     assert len(stream.push(silence(2.0))) < 0.03 * RATE
     assert abs(len(stream.push(voiced(0.5))) / RATE - 2.5) < 0.03
-    whole = PieceStream(RATE)
+    whole = EdgeTrimmer(RATE)
     assert len(whole.push(silence(0.5), final=True)) == RATE // 2

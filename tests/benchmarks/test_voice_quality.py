@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{benchmarks!r}]
 from scoring import score
-from mamtra.evaluate.scorer import Examiner
+from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Sounds
 class Hears:
@@ -39,7 +39,7 @@ class Knows(Sounds):
         Hears.now = line
         return super().__call__(line)
 rows, sounds, out = Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[sys.argv.index("--out") + 1])
-for done in score(rows, sounds, out, Examiner(Knows(sounds), Hears(), mos=Rates())):
+for done in score(rows, sounds, out, Scorer(Knows(sounds), Hears(), mos=Rates())):
     print(done)
 """
 

@@ -20,7 +20,7 @@ from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerCon
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
 from mamtra.tts import load
-from mamtra.voices.voice import VoiceShelf
+from mamtra.voices.voice import VoiceLibrary
 from tests.factories import tiny_model, tiny_parts
 
 
@@ -192,7 +192,7 @@ def test_a_model_is_completed_by_its_base(variant):
     assert torch.equal(load_part(model, "flow").input_embedding.weight, load_part(base, "flow").input_embedding.weight)
     assert Model(model).voice_space == Model(base).voice_space != ""
     assert Model(model).text.encode("Hello.") == Model(base).text.encode("Hello.")
-    assert list(VoiceShelf(model, home=model / "none").paths()) == ["tiny"]
+    assert list(VoiceLibrary(model, home=model / "none").paths()) == ["tiny"]
     assert load(model).say("Hello.").voice == "tiny"
 
 

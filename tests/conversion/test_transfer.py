@@ -40,7 +40,7 @@ def shake(lm):
 
 @pytest.fixture(scope="module")
 def teacher() -> SpeechLM:
-    sizes = {"text_vocab_size": 30, "speech_codes": 20, "speech_vocab_size": 23, "eos_id": 20, "fill_id": 22}
+    sizes = {"text_vocab_size": 30, "num_speech_tokens": 20, "speech_vocab_size": 23, "eos_id": 20, "fill_id": 22}
     return shake(SpeechLM(SpeechLMConfig(**SIZES, **sizes), torch.Generator().manual_seed(0)))
 
 

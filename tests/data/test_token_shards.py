@@ -22,7 +22,7 @@ def rows(count=7, large=200):
 def test_what_is_written_is_read_back(tmp_path, large):
     wanted = rows(large=large)
     write_corpus(
-        tmp_path, wanted, per_shard=3, speech_codes=6561, text_vocab_size=large, speakers=["a", "b"], sources=["x"]
+        tmp_path, wanted, per_shard=3, num_speech_tokens=6561, text_vocab_size=large, speakers=["a", "b"], sources=["x"]
     )
     found = TokenShards(tmp_path)
     assert len(found) == 7 and len(found.manifest.shards) == 3
@@ -82,7 +82,7 @@ def test_manifests_are_checked(tmp_path):
 
 
 def test_ids_beyond_the_vocabulary_are_refused(tmp_path):
-    write_corpus(tmp_path, rows(), speech_codes=10, text_vocab_size=200, speakers=["a", "b"], sources=["x"])
+    write_corpus(tmp_path, rows(), num_speech_tokens=10, text_vocab_size=200, speakers=["a", "b"], sources=["x"])
     with pytest.raises(MamTraError, match="speech ids outside 0 to 9"):
         TokenShards(tmp_path)[0]
 

@@ -19,5 +19,7 @@ def make_corpus(directory, count=60, *, vocabulary=50, codes=6561, seed=0, longe
         for i in range(count)
     ]
     names = {"speakers": ["a", "b", "c"], "sources": ["x", "y"]}
-    write_corpus(directory, rows, per_shard=25, speech_codes=codes, text_vocab_size=vocabulary, **names, **manifest)
+    write_corpus(
+        directory, rows, per_shard=25, num_speech_tokens=codes, text_vocab_size=vocabulary, **names, **manifest
+    )
     return TokenShards(directory)

@@ -20,7 +20,7 @@ def make_teacher(directory: Path, seed: int = 0, **changes: Any) -> Path:
     """Two attention layers; large weights, so that it is sure of what it says."""
     sizes = {
         "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-        "head_dim": 16, "text_vocab_size": 50, "speech_codes": CODES, "speech_vocab_size": CODES + 3, "eos_id": CODES,
+        "head_dim": 16, "text_vocab_size": 50, "num_speech_tokens": CODES, "speech_vocab_size": CODES + 3, "eos_id": CODES,
         "fill_id": CODES + 2,
     }  # fmt: skip
     lm = SpeechLM(SpeechLMConfig(**sizes | changes), torch.Generator().manual_seed(seed))

@@ -18,7 +18,7 @@ ROWS, LENGTH = 3, 11
 def speech_lm(seed: int, ratio: str) -> SpeechLM:
     config = SpeechLMConfig(
         hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
-        head_dim=16, text_vocab_size=20, speech_codes=30, speech_vocab_size=33, eos_id=30, fill_id=32,
+        head_dim=16, text_vocab_size=20, num_speech_tokens=30, speech_vocab_size=33, eos_id=30, fill_id=32,
         layer_types=LayerPlan.from_ratio(2, ratio).layer_types,
     )  # fmt: skip
     lm = SpeechLM(config, torch.Generator().manual_seed(seed))

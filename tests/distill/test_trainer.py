@@ -235,11 +235,11 @@ def test_what_does_not_match_is_refused(folder, tmp_path):
     )
     with pytest.raises(MamTraError, match="another speech tokenizer"):
         Trainer(setting(tmp_path, "no"))
-    change_manifest(tmp_path / "corpus", speech_tokenizer="", speech_codes=99)
+    change_manifest(tmp_path / "corpus", speech_tokenizer="", num_speech_tokens=99)
     with pytest.raises(MamTraError, match="99 speech codes"):
         Trainer(setting(tmp_path, "no"))
     rows = [Utterance(np.array([1]), np.zeros(0, np.int64))]
     names = {"speakers": ["a"], "sources": ["x"]}
-    write_corpus(tmp_path / "corpus", rows, speech_codes=CODES, text_vocab_size=50, **names)
+    write_corpus(tmp_path / "corpus", rows, num_speech_tokens=CODES, text_vocab_size=50, **names)
     with pytest.raises(MamTraError, match="No utterance fits"):
         Trainer(setting(tmp_path, "no", data={"held_out": 0.0}))

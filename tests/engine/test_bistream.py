@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mamtra.engine.bistream import generate_interleaved
+from mamtra.engine.bistream import generate_bistream
 from mamtra.engine.packed_step import PackedDecoder
 from mamtra.engine.sampling import greedy
 from mamtra.models.config import SpeechLMConfig
@@ -43,14 +43,14 @@ def test_original_run(golden, original, prefix, packed):
             yield i
 
     step = PackedDecoder(original) if packed else None
-    run = generate_interleaved(original, arriving(), *prompt, sampler=codes_alone, step=step)
+    run = generate_bistream(original, arriving(), *prompt, sampler=codes_alone, step=step)
     wanted = g[f"{prefix}tokens"].tolist()
     found = [next(run)]
     # 33 codes of the prompt take 15 text ids, of which it brings 8 itself
     assert len(taken) == (5 if prefix else 7)
     found += [next(run) for _ in wanted[1:]]
     hook.remove()
-    assert found == wanted == run.codes and taken == g["text"][0].tolist()
+    assert found == wanted == run.tokens and taken == g["text"][0].tolist()
     lengths = g[f"{prefix}input_lengths"].tolist()
     assert fed == ([n for n in lengths if n > 1] if packed else lengths)
 
@@ -65,7 +65,7 @@ def hybrid() -> SpeechLM:
         num_key_value_heads=1,
         head_dim=8,
         text_vocab_size=40,
-        speech_codes=30,
+        num_speech_tokens=30,
         speech_vocab_size=33,
         eos_id=30,
         fill_id=FILL,
@@ -84,7 +84,7 @@ def biased(lm: SpeechLM, **ids: float) -> SpeechLM:
 def test_the_codes_are_those_of_one_pass_over_the_layout(hybrid):
     """Each code is the best one behind everything that was fed, seen by a pass without a state."""
     lm = biased(hybrid, eos=-100, spare=-100, fill=-100)
-    run = generate_interleaved(lm, range(10, 22), sampler=greedy, max_ratio=4)
+    run = generate_bistream(lm, range(10, 22), sampler=greedy, max_ratio=4)
     codes = list(run)
     assert len(codes) == 48 and run.finish_reason == "length"
     text = list(range(10, 22))
@@ -101,10 +101,10 @@ def test_the_codes_are_those_of_one_pass_over_the_layout(hybrid):
 def test_fill_may_come_early_and_text_may_be_short(hybrid):
     lm = biased(hybrid, eos=100, fill=90)
     taken = []
-    run = generate_interleaved(lm, (taken.append(i) or i for i in range(1, 13)), sampler=greedy)
+    run = generate_bistream(lm, (taken.append(i) or i for i in range(1, 13)), sampler=greedy)
     assert list(run) == [] and run.finish_reason == "eos" and len(taken) == 12
     lm = biased(hybrid, eos=-100, spare=-100, fill=-100)
-    run = generate_interleaved(lm, [1, 2], sampler=greedy, max_ratio=3.5)
+    run = generate_bistream(lm, [1, 2], sampler=greedy, max_ratio=3.5)
     assert len(list(run)) == 7 and run.finish_reason == "length" and next(run, None) is None
 
 
@@ -114,26 +114,26 @@ def test_a_prompt_that_the_text_does_not_use_up_follows_the_task_mark(hybrid, mo
     monkeypatch.setattr(
         SpeechLM, "embed", lambda lm, kind, ids: (fed.append(kind[0].tolist()), embed(lm, kind, ids))[1]
     )
-    list(generate_interleaved(biased(hybrid, eos=100), [7], [1, 2, 3, 4, 5], list(range(20)), sampler=greedy))
+    list(generate_bistream(biased(hybrid, eos=100), [7], [1, 2, 3, 4, 5], list(range(20)), sampler=greedy))
     assert fed == [[0, *[2] * 5, *[3] * 15, 2, 1, *[3] * 5]]
 
 
 def test_the_spare_id_is_drawn_again_until_the_text_ends(hybrid):
     lm = biased(hybrid, eos=-100, spare=100, fill=-100)
-    run = generate_interleaved(lm, range(1, 8), sampler=greedy)
+    run = generate_bistream(lm, range(1, 8), sampler=greedy)
     assert len(list(run)) == 15 and run.finish_reason == "eos"
 
 
 def test_the_state_grows(hybrid):
     lm = biased(hybrid, eos=-100, spare=-100, fill=-100)
-    run = generate_interleaved(lm, [1] * 20, sampler=greedy)
+    run = generate_bistream(lm, [1] * 20, sampler=greedy)
     assert len(list(run)) == 400 and run.state.max_length >= 420
 
 
 def test_equal_seeds_give_equal_codes(hybrid):
     lm = biased(hybrid, eos=-100, spare=-100)
     runs = [
-        list(generate_interleaved(lm, [1] * 12, generator=torch.Generator().manual_seed(s), max_ratio=5))
+        list(generate_bistream(lm, [1] * 12, generator=torch.Generator().manual_seed(s), max_ratio=5))
         for s in (1, 1, 2)
     ]
     assert runs[0] == runs[1] != runs[2]

@@ -76,7 +76,7 @@ def test_length_rules(golden, tiny, row, bias, tokens, reason):
     run = generate(lm, g["text"], g["prompt_text"], g["prompt_speech_token"], sampler=greedy)
     assert list(run) == g[tokens].tolist()
     assert run.finish_reason == reason
-    assert run.codes == g[tokens].tolist()
+    assert run.tokens == g[tokens].tolist()
 
 
 def test_without_a_prompt(golden, tiny):
@@ -95,7 +95,7 @@ def hybrid() -> SpeechLM:
         num_key_value_heads=1,
         head_dim=8,
         text_vocab_size=10,
-        speech_codes=30,
+        num_speech_tokens=30,
         speech_vocab_size=33,
         eos_id=30,
         fill_id=32,

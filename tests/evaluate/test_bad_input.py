@@ -10,7 +10,7 @@ import pytest
 
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
-from mamtra.evaluate.scorer import Examiner
+from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Sounds
 
@@ -91,8 +91,8 @@ def test_sound_of_another_rate_reaches_every_judge_at_theirs(place):
         return "hello"
 
     judge.about = {"asr": "stand-in"}
-    examiner = Examiner(Sounds(place / "sounds"), judge, mos=lambda samples, rate: judge(samples, rate) and 3.0)
-    row = examiner(read_set("good.txt").lines[0])
+    scorer = Scorer(Sounds(place / "sounds"), judge, mos=lambda samples, rate: judge(samples, rate) and 3.0)
+    row = scorer(read_set("good.txt").lines[0])
     assert rates == [(1600, 16000)] * 2 and row["seconds"] == 0.1 and row["mos"] == 3.0
 
 

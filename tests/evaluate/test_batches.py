@@ -14,7 +14,7 @@ from mamtra.evaluate.judges.asr import open_transcriber
 from mamtra.evaluate.judges.models import DistilMOS
 from mamtra.evaluate.run import Plan, evaluate_set
 from mamtra.evaluate.score_file import read_scores
-from mamtra.evaluate.scorer import Examiner
+from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Sounds, Truth
 from tests.evaluate.judges.test_whisper_transformers import make
@@ -40,7 +40,7 @@ class Batch:
         return f"heard {len(samples)}"
 
 
-class Voices:
+class SpeakerEncoder:
     """A vector of the loudness."""
 
     about = "loudness"
@@ -70,17 +70,17 @@ def plain(row):
 
 
 def run(place, transcriber, name="s.jsonl"):
-    examiner = Examiner(Sounds(place / "sounds"), transcriber, Voices(), lambda samples, rate: float(len(samples)))
-    for _ in evaluate_set(Plan("x", ""), read_set(place / "set.tsv"), place / name, examiner=examiner):
+    scorer = Scorer(Sounds(place / "sounds"), transcriber, SpeakerEncoder(), lambda samples, rate: float(len(samples)))
+    for _ in evaluate_set(Plan("x", ""), read_set(place / "set.tsv"), place / name, scorer=scorer):
         pass
     return read_scores(place / name).rows
 
 
 def test_rows_are_those_of_one_by_one(place):
     lines, ears = read_set(place / "set.tsv").lines, Batch()
-    examiner = Examiner(Sounds(place / "sounds"), ears, Voices(), lambda samples, rate: float(len(samples)))
-    single = [examiner(line) for line in lines]
-    together = examiner.many([(line, None) for line in lines])
+    scorer = Scorer(Sounds(place / "sounds"), ears, SpeakerEncoder(), lambda samples, rate: float(len(samples)))
+    single = [scorer(line) for line in lines]
+    together = scorer.many([(line, None) for line in lines])
     assert [plain(row) for row in together] == [plain(row) for row in single]
     assert [*together[0]] == [*single[0]] and {*together[0]["spent"]} == {*single[0]["spent"]}
     assert "similarity_to_truth" in together[0] and "similarity_to_truth" not in together[3] and "mos" in together[3]
@@ -101,16 +101,16 @@ def test_a_batch_that_breaks_leaves_the_rows_before_it(place):
 
 
 def test_only_sound_that_is_there_is_heard_in_batches(place):
-    assert Examiner(Sounds(place), Batch()).at_once == 2 == Examiner(Truth(), Batch()).at_once
-    assert Examiner(lambda line: None, Batch()).at_once == 1 == Examiner(Truth(), lambda samples, rate: "").at_once
+    assert Scorer(Sounds(place), Batch()).at_once == 2 == Scorer(Truth(), Batch()).at_once
+    assert Scorer(lambda line: None, Batch()).at_once == 1 == Scorer(Truth(), lambda samples, rate: "").at_once
 
 
 def test_a_tiny_whisper_in_batches(place):
     ears = open_transcriber(make(place / "whisper"), device="cpu")
-    examiner = Examiner(Truth(), ears)
+    scorer = Scorer(Truth(), ears)
     lines = read_set(place / "set.tsv").lines
-    together = examiner.many([(line, None) for line in lines])
-    assert [plain(row) for row in together] == [plain(examiner(line)) for line in lines]
+    together = scorer.many([(line, None) for line in lines])
+    assert [plain(row) for row in together] == [plain(scorer(line)) for line in lines]
     assert all(row["heard"] for row in together)
 
 

@@ -12,7 +12,7 @@ from mamtra.errors import MamTraError
 from mamtra.evaluate.references import begin, recorded, references
 from mamtra.evaluate.run import Plan
 from mamtra.evaluate.score_file import differences, read_scores
-from mamtra.evaluate.scorer import Examiner
+from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Resynthesis, Sounds, Speaking, Truth
 from mamtra.tts import load
@@ -124,18 +124,18 @@ def test_truth_itself_is_measured_alone(place, capsys):
 
 def test_what_stands_beside_which_system(place, monkeypatch):
     plan, lines = Plan("tiny", "", seeds=(3, 4), keep="kept"), read_set("set.tsv")
-    found, remarks = references(Plan("sounds", ""), Examiner(Sounds(place / "sounds"), Hears()), place / "x.jsonl")
-    assert [type(one.examiner.system) for one in found] == [Truth] and not remarks
+    found, remarks = references(Plan("sounds", ""), Scorer(Sounds(place / "sounds"), Hears()), place / "x.jsonl")
+    assert [type(one.scorer.system) for one in found] == [Truth] and not remarks
     tts = load(place / "tiny")
-    examiner = Examiner(Speaking(tts, seeds=(3, 4)), Hears())
-    found, _ = references(plan, examiner, place / "x.jsonl")
-    assert [type(one.examiner.system) for one in found] == [Truth, Resynthesis]
-    assert found[1].plan == Plan("resynthesis", "", seeds=(3,), model="tiny") and found[1].examiner.system.seeds == (3,)
+    scorer = Scorer(Speaking(tts, seeds=(3, 4)), Hears())
+    found, _ = references(plan, scorer, place / "x.jsonl")
+    assert [type(one.scorer.system) for one in found] == [Truth, Resynthesis]
+    assert found[1].plan == Plan("resynthesis", "", seeds=(3,), model="tiny") and found[1].scorer.system.seeds == (3,)
     assert not begin(found[0], recorded(lines)).rows
 
     def missing(self, section):
         raise MamTraError(f"There is no {section}.")
 
     monkeypatch.setattr(type(tts.model), "part", missing)
-    found, (remark,) = references(plan, examiner, place / "x.jsonl")
+    found, (remark,) = references(plan, scorer, place / "x.jsonl")
     assert len(found) == 1 and remark == "The recordings cannot be said again by tiny: There is no speech_tokenizer."

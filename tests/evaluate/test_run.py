@@ -12,7 +12,7 @@ from mamtra.cli import main
 from mamtra.errors import MamTraError
 from mamtra.evaluate.run import Plan, evaluate_set
 from mamtra.evaluate.score_file import differences, read_scores
-from mamtra.evaluate.scorer import Examiner
+from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.summary import compare, summarise
 from mamtra.evaluate.systems import Sounds, Truth
@@ -45,15 +45,15 @@ def place(tmp_path):
 
 
 def judge(place, heard, path="scores.jsonl", **options):
-    examiner = Examiner(Sounds(place / "sounds"), Says(heard))
+    scorer = Scorer(Sounds(place / "sounds"), Says(heard))
     steps = evaluate_set(
-        Plan(system="sounds", whisper=""), read_set(place / "set.tsv"), place / path, examiner=examiner, **options
+        Plan(system="sounds", whisper=""), read_set(place / "set.tsv"), place / path, scorer=scorer, **options
     )
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            return end.value, examiner.transcriber.calls
+            return end.value, scorer.transcriber.calls
 
 
 def untimed(scores):
@@ -113,8 +113,8 @@ def test_comparison_pairs_utterances_and_refuses_other_judges(place, capsys):
 
 def test_truth_is_judged_by_its_own_recordings(place):
     (place / "m.lst").write_text("a||sounds/a.wav|the old red hat|sounds/b.wav\n", encoding="utf-8")
-    examiner = Examiner(Truth(), Says({7: "the old red hat"}))
-    row = examiner(read_set(place / "m.lst").lines[0])
+    scorer = Scorer(Truth(), Says({7: "the old red hat"}))
+    row = scorer(read_set(place / "m.lst").lines[0])
     assert row["duration_ratio"] == pytest.approx(1.0) and row["heard"] == "the old red hat"
 
 

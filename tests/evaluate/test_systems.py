@@ -7,7 +7,7 @@ import pytest
 from mamtra.cli.evaluate import split_devices
 from mamtra.evaluate.run import Plan, evaluate_set
 from mamtra.evaluate.score_file import read_scores
-from mamtra.evaluate.scorer import Examiner
+from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.summary import compare, summarise
 from mamtra.evaluate.systems import Resynthesis, Speaking, open_system
@@ -37,7 +37,7 @@ def place(tmp_path_factory):
 
 
 def run(system, plan, place, name):
-    steps = evaluate_set(plan, read_set(place / "set.lst"), place / name, examiner=Examiner(system, Hears()))
+    steps = evaluate_set(plan, read_set(place / "set.lst"), place / name, scorer=Scorer(system, Hears()))
     while True:
         try:
             next(steps)

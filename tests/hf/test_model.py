@@ -58,7 +58,7 @@ def native(request, plan):
                 **shared,
                 mamba_form=form,
                 text_vocab_size=20,
-                speech_codes=27,
+                num_speech_tokens=27,
                 speech_vocab_size=30,
                 eos_id=27,
                 fill_id=29,
@@ -268,7 +268,9 @@ def test_what_does_not_fit(native, model):
 
 
 def test_speech_ids():
-    sizes = SpeechLMConfig(**SHARED, text_vocab_size=20, speech_codes=27, speech_vocab_size=30, eos_id=27, fill_id=29)
+    sizes = SpeechLMConfig(
+        **SHARED, text_vocab_size=20, num_speech_tokens=27, speech_vocab_size=30, eos_id=27, fill_id=29
+    )
     assert speech_input_ids(sizes, [0, 19], [5, 6]).tolist() == [[30, 32, 51, 31, 5, 6]]
 
 

@@ -30,7 +30,7 @@ class OnlyOn(TorchDispatchMode):
 def speech_lm(plan: LayerPlan) -> SpeechLM:
     config = SpeechLMConfig(
         hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
-        head_dim=16, text_vocab_size=20, speech_codes=30, speech_vocab_size=33, eos_id=30, fill_id=32,
+        head_dim=16, text_vocab_size=20, num_speech_tokens=30, speech_vocab_size=33, eos_id=30, fill_id=32,
         layer_types=plan.layer_types,
     )  # fmt: skip
     return SpeechLM(config).to("meta")

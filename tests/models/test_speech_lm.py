@@ -28,7 +28,7 @@ def build(pattern: str, bias: bool = True, hidden_size: int = 24, intermediate_s
         num_key_value_heads=2,
         head_dim=8,
         text_vocab_size=30,
-        speech_codes=20,
+        num_speech_tokens=20,
         speech_vocab_size=23,
         eos_id=20,
         fill_id=22,

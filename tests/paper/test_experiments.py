@@ -12,7 +12,7 @@ import torch
 
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
-from mamtra.engine.batch import generate_rows
+from mamtra.engine.batch import generate_batch
 from mamtra.engine.sampling import RASConfig, ras_sample, ras_sample_rows
 from mamtra.evaluate.score_file import read_scores
 from mamtra.paper import fig4, schedule, tables
@@ -197,7 +197,7 @@ def test_rows_end_as_single_generations_do():
 
     lm = tiny_parts()["lm"].eval()
     texts, before, heard = [[1, 2, 3, 4], [5, 6], [7, 8, 9]], [3, 1], [4, 4, 2]
-    rows = generate_rows(
+    rows = generate_batch(
         lm,
         texts,
         before,
@@ -208,7 +208,7 @@ def test_rows_end_as_single_generations_do():
     )
     for text, row in zip(texts, rows, strict=True):
         run = generate(lm, text, before, heard, min_ratio=2, max_ratio=5, sampler=greedy)
-        assert row.codes == list(run) and row.finish_reason == run.finish_reason
+        assert row.tokens == list(run) and row.finish_reason == run.finish_reason
 
 
 @pytest.mark.parametrize(("ears", "device"), [({"device": "cuda:3"}, "cuda:3"), ({}, "cpu")])
@@ -216,7 +216,7 @@ def test_judges_follow_the_transcriber_to_its_device(monkeypatch, ears, device):
     """One of transformers takes the device of the training, and the other judges with it; CTranslate2's stays on the CPU."""
     asked = {}
     monkeypatch.setattr(make, "open_transcriber", lambda name, threads, place: SimpleNamespace(asked=place, **ears))
-    monkeypatch.setattr(make, "open_voices", lambda name, place: asked.setdefault(name, place))
+    monkeypatch.setattr(make, "open_speaker_encoder", lambda name, place: asked.setdefault(name, place))
     monkeypatch.setattr(make, "DistilMOS", lambda place: asked.setdefault("mos", place))
     listen = ListenSettings(similarity=True, encoder="resemblyzer", mos=True, whisper=f"hf:{device}")
     transcriber, *_ = make._judges(listen, "cuda:3")

@@ -13,7 +13,7 @@ from mamtra.engine.generate import generate
 from mamtra.engine.sampling import greedy
 from mamtra.errors import MamTraError
 from mamtra.models.layout import IGNORE, SPEECH, TEXT
-from mamtra.ranking.calibration import SENTENCES, Utterance, batches, own_speech, read_sentences, read_utterances
+from mamtra.ranking.calibration import Utterance, batches, own_speech, read_utterances
 from tests.factories import tiny_parts
 
 SETTINGS = GenerationConfig(max_ratio=4.0)
@@ -26,12 +26,6 @@ def lm():
 
 def letters(text: str) -> list[int]:
     return [ord(c) for c in text]
-
-
-def test_the_built_in_sentences_are_distinct_and_plain():
-    found = read_sentences()
-    assert len(found) == len(set(found)) == 24
-    assert all(line[-1] in ".?!" and not any(c.isdigit() for c in line) for line in found)
 
 
 def test_lines_of_words_or_ids(tmp_path, lm):
@@ -88,14 +82,6 @@ def test_files_that_do_not_serve(tmp_path, lm, name, text, words):
         (tmp_path / name).write_text(text)
     with pytest.raises(MamTraError, match=words):
         read_utterances(tmp_path / name, lm.config, letters, count=9)
-
-
-def test_sentence_lists_that_do_not_serve(tmp_path):
-    (tmp_path / "empty.txt").write_text("\n \n")
-    for name, words in (("gone.txt", "cannot be read"), ("empty.txt", "holds no sentences")):
-        with pytest.raises(MamTraError, match=words):
-            read_sentences(tmp_path / name)
-    assert SENTENCES.is_file()
 
 
 def test_own_speech_is_what_the_model_says_behind_its_prompt(lm):

@@ -27,7 +27,7 @@ def lm() -> SpeechLM:
         num_key_value_heads=2,
         head_dim=8,
         text_vocab_size=30,
-        speech_codes=20,
+        num_speech_tokens=20,
         speech_vocab_size=23,
         eos_id=20,
         fill_id=22,

@@ -7,7 +7,7 @@ from corpus import ShardWriter
 
 from mamtra.synthesis.model import Model
 from mamtra.text.english.phonemes import phoneme_ids
-from mamtra.voices.voice import Voice, VoiceShelf, check_name
+from mamtra.voices.voice import Voice, VoiceLibrary, check_name
 from tests.factories import speech_like, tiny_model
 
 GOOD = "həlˈO ðɛɹ."
@@ -140,8 +140,8 @@ def test_a_name_cannot_be_taken_twice(tmp_path):
         make_voices.read_list(path)
 
 
-def test_made_voices_are_on_the_shelf(corpus, tmp_path):
+def test_made_voices_are_on_the_library(corpus, tmp_path):
     directory = tiny_model(tmp_path / "tiny")
     make_voices.main(["--corpus", str(corpus), "--model", str(directory), "--list", str(entry(tmp_path))])
-    shelf = VoiceShelf(directory, home=tmp_path / "home")
-    assert list(shelf.paths()) == ["anna", "tiny"] and shelf.default() == "anna"
+    library = VoiceLibrary(directory, home=tmp_path / "home")
+    assert list(library.paths()) == ["anna", "tiny"] and library.default() == "anna"

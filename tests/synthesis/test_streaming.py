@@ -16,7 +16,7 @@ from mamtra.synthesis import streaming
 from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.sentence import segment_seed
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, SoundStream, stream_segment
-from mamtra.synthesis.token2wav import codes_to_samples
+from mamtra.synthesis.token2wav import tokens_to_samples
 from tests.factories import tiny_model, tiny_voice
 from tests.rerun import Rerun
 
@@ -39,7 +39,7 @@ def feed(sound: SoundStream, codes: list[int]) -> list[np.ndarray]:
 def test_hops_are_the_whole(model, speed, count):
     codes = torch.randint(0, 6561, (count,), generator=torch.Generator().manual_seed(count)).tolist()
     voice = tiny_voice(tokens=31)
-    whole = codes_to_samples(model, voice, codes, seed=5, speed=speed, chunked=True)
+    whole = tokens_to_samples(model, voice, codes, seed=5, speed=speed, chunked=True)
     pieces = feed(SoundStream(model, PromptStore(model).stream(voice), seed=5, speed=speed), codes)
     assert len(pieces) == {3: 1, 90: 3, 260: 5}[count] and whole.std() > 1e-4
     assert np.concatenate(pieces).shape == whole.shape
@@ -49,7 +49,7 @@ def test_hops_are_the_whole(model, speed, count):
 def test_hops_through_recordings_are_the_whole(tmp_path):
     model = open_model(tiny_model(tmp_path / "tiny"))
     codes = torch.randint(0, 6561, (260,), generator=torch.Generator().manual_seed(3)).tolist()
-    whole = codes_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
+    whole = tokens_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
     use_graphs(model.flow, model.vocoder, Rerun)
     prompts = PromptStore(model)
     for _ in range(3):
@@ -61,7 +61,7 @@ def test_hops_through_recordings_are_the_whole(tmp_path):
 def test_streams_on_cuda_run_as_graphs(tmp_path):
     model = open_model(tiny_model(tmp_path / "tiny"), device="cuda")
     codes = torch.randint(0, 6561, (260,), generator=torch.Generator().manual_seed(3)).tolist()
-    whole = codes_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
+    whole = tokens_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
     prompts = PromptStore(model)
     for _ in range(3):
         pieces = feed(SoundStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
@@ -127,10 +127,10 @@ class Run:
     """A run of the LM with known codes."""
 
     def __init__(self, codes, reason):
-        self.codes, self.finish_reason = list(codes), reason
+        self.tokens, self.finish_reason = list(codes), reason
 
     def __iter__(self):
-        return iter(self.codes)
+        return iter(self.tokens)
 
 
 def segment(model, monkeypatch, *runs):
@@ -144,7 +144,7 @@ def test_runs_that_say_nothing_are_repeated(model, monkeypatch):
     assert [piece.attempts for piece in pieces] == [3] * len(pieces) and sum(piece.tokens for piece in pieces) == 80
     assert [piece.finish_reason for piece in pieces][-1] == "eos" and not any(p.finish_reason for p in pieces[:-1])
     found = np.concatenate([piece.samples for piece in pieces])
-    whole = codes_to_samples(model, tiny_voice(), [2] * 80, seed=segment_seed(4, 1, 2), chunked=True)
+    whole = tokens_to_samples(model, tiny_voice(), [2] * 80, seed=segment_seed(4, 1, 2), chunked=True)
     assert np.abs(found - whole).max() < 1e-4
     with pytest.raises(MamTraError, match="no speech"):
         segment(model, monkeypatch, *[([], "eos")] * 3)

@@ -8,7 +8,7 @@ import torch
 
 from mamtra.errors import MamTraError
 from mamtra.synthesis.open_model import open_model
-from mamtra.synthesis.token2wav import batch_to_samples, codes_to_samples
+from mamtra.synthesis.token2wav import batch_to_samples, tokens_to_samples
 from tests.factories import tiny_model, tiny_voice
 
 
@@ -27,7 +27,7 @@ def test_a_batch_is_its_utterances(model, speed):
     utterances, seeds = [codes(n, n) for n in (40, 61, 1)], [5, 6, 7]
     waves = batch_to_samples(model, voices, utterances, seeds=seeds, speed=speed)
     for wave, voice, row, seed in zip(waves, voices, utterances, seeds, strict=True):
-        alone = codes_to_samples(model, voice, row, seed=seed, speed=speed)
+        alone = tokens_to_samples(model, voice, row, seed=seed, speed=speed)
         assert wave.shape == alone.shape and alone.std() > 1e-4
         assert np.abs(wave - alone).max() < 1e-4
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from mamtra.errors import MamTraError
 from mamtra.synthesis.cloning import advise, check_reference
 from mamtra.synthesis.model import Model
-from mamtra.voices.voice import Voice, VoiceShelf, check_name, read_info, user_home
+from mamtra.voices.voice import Voice, VoiceLibrary, check_name, read_info, user_home
 from tests.factories import EMBEDDING, reference, speech_like, tiny_model, tiny_voice
 
 
@@ -65,25 +65,25 @@ def test_names_that_are_no_file_names_are_refused(name):
         check_name(name)
 
 
-def test_shelf(tmp_path):
+def test_library(tmp_path):
     model, home = tmp_path / "model", tmp_path / "home"
     (model / "voices").mkdir(parents=True)
-    shelf = VoiceShelf(model, home)
+    library = VoiceLibrary(model, home)
     with pytest.raises(MamTraError, match="no voices"):
-        shelf.default()
+        library.default()
     tiny_voice("berta").save(model / "voices" / "berta.safetensors")
-    path = shelf.add(tiny_voice("anna"))
-    assert list(shelf.paths()) == ["anna", "berta"]
-    assert shelf.default() == "berta"
-    assert shelf.is_users("anna") and not shelf.is_users("berta")
+    path = library.add(tiny_voice("anna"))
+    assert list(library.paths()) == ["anna", "berta"]
+    assert library.default() == "berta"
+    assert library.is_users("anna") and not library.is_users("berta")
     with pytest.raises(MamTraError, match="already"):
-        shelf.add(tiny_voice("anna"))
-    assert shelf.add(tiny_voice("anna"), replace=True) == path
+        library.add(tiny_voice("anna"))
+    assert library.add(tiny_voice("anna"), replace=True) == path
     with pytest.raises(MamTraError, match="came with the model"):
-        shelf.remove("berta")
-    shelf.remove("anna")
+        library.remove("berta")
+    library.remove("anna")
     with pytest.raises(MamTraError, match="no voice 'anna'; voices here: berta"):
-        shelf.path("anna")
+        library.path("anna")
 
 
 def test_a_model_chooses_its_default_voice(tmp_path):
@@ -92,7 +92,7 @@ def test_a_model_chooses_its_default_voice(tmp_path):
         tiny_voice(name).save(tmp_path / "voices" / f"{name}.safetensors")
     for wanted, got in (("berta", "berta"), (None, "anna"), ("gone", "anna")):
         (tmp_path / "generation_config.json").write_text(json.dumps({"voice": wanted}))
-        assert VoiceShelf(tmp_path, home=tmp_path / "home").default() == got
+        assert VoiceLibrary(tmp_path, home=tmp_path / "home").default() == got
 
 
 def test_home_can_be_moved(monkeypatch, tmp_path):

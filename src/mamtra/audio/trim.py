@@ -64,7 +64,7 @@ def prepare_piece(samples: np.ndarray, sample_rate: int, pause_before: float = 0
     return np.concatenate([silence, piece])
 
 
-class PieceStream:
+class EdgeTrimmer:
     """`prepare_piece` while the sound of the piece is still coming.
 
     What may yet turn out to be the silence at the end is held back. Silence is measured against the loudest 10 ms so far.

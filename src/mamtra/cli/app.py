@@ -48,9 +48,9 @@ def build() -> typer.Typer:
     @app.callback(invoke_without_command=True)
     def program(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
         if version:
-            from mamtra import __version__
+            from mamtra.version import VERSION
 
-            typer.echo(f"mamtra {__version__}")
+            typer.echo(f"mamtra {VERSION}")
             raise typer.Exit
 
     for verb in VERBS:

@@ -48,16 +48,16 @@ def doctor(
 
 def examine(model: str | None = None) -> dict[str, Any]:
     """All facts, ready for JSON. Never fails because of what is missing: that is what it reports."""
-    from mamtra import __version__
     from mamtra.audio.formats import available_formats
     from mamtra.checkpoints.find import built_in_models
     from mamtra.cli.player import find_player
     from mamtra.runtime.device import describe_devices
+    from mamtra.version import VERSION
     from mamtra.voices.voice import user_home
 
     player = find_player()
     return {
-        "mamtra": __version__,
+        "mamtra": VERSION,
         "python": platform.python_version(),
         "system": platform.platform(),
         "packages": {name: _version(name) for name in CORE},
@@ -102,7 +102,7 @@ def _examine_model(name: str | None) -> dict[str, Any]:
     from mamtra.checkpoints.native import base_of, find_beside, read_config
     from mamtra.checkpoints.parts import PARTS
     from mamtra.errors import MamTraError
-    from mamtra.voices.voice import VoiceShelf
+    from mamtra.voices.voice import VoiceLibrary
 
     try:
         directory = find_model(name)
@@ -115,7 +115,12 @@ def _examine_model(name: str | None) -> dict[str, Any]:
         for name, part in PARTS.items()
         if part.speaks or name in sections
     }
-    return {"problem": None, "directory": str(directory), "parts": parts, "voices": list(VoiceShelf(directory).paths())}
+    return {
+        "problem": None,
+        "directory": str(directory),
+        "parts": parts,
+        "voices": list(VoiceLibrary(directory).paths()),
+    }
 
 
 def _version(package: str) -> str | None:

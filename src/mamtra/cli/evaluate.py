@@ -103,15 +103,15 @@ def evaluate(
     )  # fmt: skip
     name = Path(system).name or "system"
     path = Path(output or f"{name}.scores.jsonl")
-    examiner, spoken = plan.open(), recorded(lines)
+    scorer, spoken = plan.open(), recorded(lines)
     compared = not alone and system not in ("truth", "resynthesis")
-    beside, remarks = references(plan, examiner, path) if compared and spoken.lines else ([], [])
+    beside, remarks = references(plan, scorer, path) if compared and spoken.lines else ([], [])
     # a file that does not fit is better said now than after a long run
     others = {one.name: begin(one, spoken, overwrite=overwrite) for one in beside}
-    run = evaluate_set(plan, lines, path, workers=workers, overwrite=overwrite, examiner=examiner)
+    run = evaluate_set(plan, lines, path, workers=workers, overwrite=overwrite, scorer=scorer)
     scores = _follow(run, len(lines.lines) * len(plan.seeds))
     for one in beside:
-        _follow(complete(others[one.name], one.plan, spoken, one.examiner, workers), len(spoken.lines), one.name)
+        _follow(complete(others[one.name], one.plan, spoken, one.scorer, workers), len(spoken.lines), one.name)
         print(f"{one.path}: {one.name}, by the same judges", file=sys.stderr)
     if compared and not spoken.lines:
         remarks = [f"The set {lines.name} has no recordings of its texts to compare with."]

@@ -85,7 +85,7 @@ def _import(path: Path, out: Path, model: str) -> dict[str, Any]:
     directory = find_model(model)
     sizes, (speech, text) = open_language_model(directory).config, tokenizer_hashes(directory)
     made = import_token_set(
-        path, out, text_vocab_size=sizes.text_vocab_size, speech_codes=sizes.speech_codes,
+        path, out, text_vocab_size=sizes.text_vocab_size, num_speech_tokens=sizes.num_speech_tokens,
         speech_tokenizer=speech, text_tokenizer=text,
     )  # fmt: skip
     totals = {

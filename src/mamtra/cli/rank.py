@@ -86,7 +86,7 @@ def rank(
         from mamtra.ranking.plot import check_plot, plot_ranking
 
         check_plot(plot)
-    from mamtra.ranking.calibration import SENTENCES, read_sentences
+    from mamtra.evaluate.sentences import SENTENCES, read_sentences
     from mamtra.ranking.run import RankSettings, ranking_job
     from mamtra.tts import load
 

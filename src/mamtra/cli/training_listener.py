@@ -77,7 +77,7 @@ def make_listener(whisper: str, sentences: Path | None, voice: str | None) -> Ca
     """
     from mamtra.evaluate.error_rates import english_normaliser
     from mamtra.evaluate.judges.asr import open_transcriber
-    from mamtra.ranking.calibration import SENTENCES, read_sentences
+    from mamtra.evaluate.sentences import SENTENCES, read_sentences
 
     said, transcribe, (normalise, _) = (
         read_sentences(sentences or SENTENCES),

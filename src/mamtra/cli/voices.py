@@ -23,11 +23,11 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="voices")
 
 
-def _shelf(model: str | None):
+def _library(model: str | None):
     from mamtra.checkpoints.find import find_model
-    from mamtra.voices.voice import VoiceShelf
+    from mamtra.voices.voice import VoiceLibrary
 
-    return VoiceShelf(find_model(model))
+    return VoiceLibrary(find_model(model))
 
 
 def list_voices(model: str | None = _MODEL, as_json: bool = _JSON) -> None:
@@ -36,11 +36,11 @@ def list_voices(model: str | None = _MODEL, as_json: bool = _JSON) -> None:
     from mamtra.synthesis.open_model import open_model
     from mamtra.voices.voice import read_info
 
-    shelf = _shelf(model)
+    library = _library(model)
     rows = []
-    for name, path in shelf.paths().items():
+    for name, path in library.paths().items():
         info = read_info(path).model_dump(include={"name", "language", "gender", "description", "licence"})
-        rows.append({**info, "origin": "user" if shelf.is_users(name) else "model"})
+        rows.append({**info, "origin": "user" if library.is_users(name) else "model"})
     for name in open_model(find_model(model)).speakers:
         facts = {"name": name, "language": "", "gender": "", "description": "preset speaker", "licence": ""}
         rows.append({**facts, "origin": "model"})
@@ -65,7 +65,7 @@ def show_voice(
     """Show what is known about a voice."""
     from mamtra.voices.voice import Voice
 
-    path = _shelf(model).path(name)
+    path = _library(model).path(name)
     voice = Voice.load(path)
     facts = voice.info.model_dump() | {
         "seconds": round(voice.seconds, 2),
@@ -107,7 +107,7 @@ def add_voice(
         "consent": consent,
     }
     voice = tts.clone(recording, text, **facts)
-    path = tts.shelf.add(voice, replace=replace)
+    path = tts.library.add(voice, replace=replace)
     for sentence in voice.advice:
         print(f"Advice: {sentence}", file=sys.stderr)
     if as_json:
@@ -120,7 +120,7 @@ def remove_voice(
     name: str = typer.Argument(help="Name of a voice of yours."), model: str | None = _MODEL, as_json: bool = _JSON
 ) -> None:
     """Remove a voice that you added."""
-    path = _shelf(model).remove(name)
+    path = _library(model).remove(name)
     if as_json:
         print(json.dumps({"removed": name, "file": str(path)}))
     else:

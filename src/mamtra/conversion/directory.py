@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-import mamtra
 from mamtra.checkpoints.native import CONFIG, FORMAT, PROVENANCE, TRANSFORMERS_KEYS, base_of, hash_file
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.parts import PARTS
@@ -26,6 +25,7 @@ from mamtra.conversion.tensors import copy_tensors, read_attention, read_back, t
 from mamtra.conversion.transfer import TensorOrigin, mamba_prefix
 from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import write_json
+from mamtra.version import VERSION
 
 
 def write_directory(conversion: Conversion, dst: str | os.PathLike, progress: Progress | None = None) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
             "layer_types": list(conversion.plan.layer_types),
         },
         "conversion": {
-            "versions": {"mamtra": mamtra.__version__, "torch": torch.__version__},
+            "versions": {"mamtra": VERSION, "torch": torch.__version__},
             "options": conversion.options.model_dump(),
             "seed": conversion.seed,
             "storage": conversion.storage,

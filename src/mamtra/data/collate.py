@@ -70,7 +70,7 @@ class BatchMaker:
         if self._disturbed > 0:
             chosen = torch.from_numpy(rng.random(tuple(ids.shape)) < self._disturbed) & (kind == SPEECH)
             ids = torch.where(
-                chosen, torch.from_numpy(rng.integers(self._config.speech_codes, size=tuple(ids.shape))), ids
+                chosen, torch.from_numpy(rng.integers(self._config.num_speech_tokens, size=tuple(ids.shape))), ids
             )
         if self._fixed:
             room = (0, batch.length - kind.shape[1], 0, batch.rows - kind.shape[0])

@@ -184,7 +184,7 @@ def _complete(
         "reasons": dict(sorted(Counter(entry["reason"] for entry in skipped).items())),
     }
     manifest = Manifest(
-        speech_tokenizer=speech_hash, text_tokenizer=text_hash, speech_codes=sizes.speech_codes,
+        speech_tokenizer=speech_hash, text_tokenizer=text_hash, num_speech_tokens=sizes.num_speech_tokens,
         text_vocab_size=sizes.text_vocab_size, speakers=speakers, sources=sources, shards=shards,
         about={"filter": vars(keep), **summary},
     )  # fmt: skip

@@ -18,7 +18,7 @@ def import_token_set(
     directory: str | os.PathLike,
     *,
     text_vocab_size: int,
-    speech_codes: int = 6561,
+    num_speech_tokens: int = 6561,
     speech_tokenizer: str = "",
     text_tokenizer: str = "",
     per_shard: int = 10_000,
@@ -29,7 +29,7 @@ def import_token_set(
         path: a .npz with the arrays speech, speech_len, text, text_len and, where known, speaker, speakers, source, sources.
         directory: made where it does not exist.
         text_vocab_size: text ids are below it.
-        speech_codes: codes are below it.
+        num_speech_tokens: codes are below it.
         speech_tokenizer: hash of the tokenizer that made the codes.
         text_tokenizer: hash of the file that made the text ids.
         per_shard: utterances of a shard.
@@ -47,7 +47,7 @@ def import_token_set(
         raise MamTraError(f"{path} is not a token set: it needs speech, speech_len, text and text_len.") from error
     if not agree or count == 0:
         raise MamTraError(f"{path} is empty or damaged: its lengths do not add up.")
-    for part, size in (("speech", speech_codes), ("text", text_vocab_size)):
+    for part, size in (("speech", num_speech_tokens), ("text", text_vocab_size)):
         if arrays[part].max(initial=0) >= size:
             raise MamTraError(f"{path} holds {part} ids of {size} or more; use data made for this model.")
     names = {part: [str(name) for name in arrays.get(f"{part}s", ["unknown"])] for part in ("speaker", "source")}
@@ -62,7 +62,7 @@ def import_token_set(
             yield Utterance(text, speech, int(numbers["speaker"][i]), int(numbers["source"][i]))
 
     return write_corpus(
-        directory, rows(), per_shard=per_shard, speech_codes=speech_codes, text_vocab_size=text_vocab_size,
+        directory, rows(), per_shard=per_shard, num_speech_tokens=num_speech_tokens, text_vocab_size=text_vocab_size,
         speech_tokenizer=speech_tokenizer, text_tokenizer=text_tokenizer, speakers=names["speaker"], sources=names["source"],
         about={"made_from": Path(path).name},
     )  # fmt: skip

@@ -57,7 +57,7 @@ class Manifest(BaseModel):
         format: of the shards.
         speech_tokenizer: hash of the speech tokenizer that made the codes, the `voice_space` of its model.
         text_tokenizer: SHA-256 of the file that turns text into ids.
-        speech_codes: codes are below it.
+        num_speech_tokens: codes are below it.
         text_vocab_size: text ids are below it.
         speakers: names by number.
         sources: names by number.
@@ -70,7 +70,7 @@ class Manifest(BaseModel):
     format: int = FORMAT
     speech_tokenizer: str = ""
     text_tokenizer: str = ""
-    speech_codes: int
+    num_speech_tokens: int
     text_vocab_size: int
     speakers: list[str]
     sources: list[str]
@@ -185,7 +185,7 @@ class TokenShards:
         number = int(np.searchsorted(self._first, row, side="right")) - 1
         shard, starts, at = self._shards[number], self._starts[number], row - self._first[number]
         parts = {}
-        for part, size in (("text", self.manifest.text_vocab_size), ("speech", self.manifest.speech_codes)):
+        for part, size in (("text", self.manifest.text_vocab_size), ("speech", self.manifest.num_speech_tokens)):
             start = starts[part][at]
             ids = shard[part][start : start + shard[f"{part}_len"][at]].astype(np.int64)
             if len(ids) and not 0 <= ids.min() <= ids.max() < size:

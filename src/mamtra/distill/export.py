@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-import mamtra
 from mamtra.checkpoints.native import CONFIG, GENERATION, PROVENANCE, base_of, hash_model, read_generation, save_model
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.runtime.json_files import read_json, write_json
+from mamtra.version import VERSION
 
 STUDENT = "student"
 """Folder of a training that holds the trained student."""
@@ -46,7 +46,7 @@ def write_student(out: Path, began: StoredLM, student: SpeechLM, about: dict[str
     generation = read_generation(partial).model_copy(update={"bistream": bistream})
     write_json(partial / GENERATION, generation.model_dump(mode="json"))
     before = read_json(partial / PROVENANCE) if (partial / PROVENANCE).is_file() else {}
-    versions = {"mamtra": mamtra.__version__, "torch": torch.__version__}
+    versions = {"mamtra": VERSION, "torch": torch.__version__}
     provenance = {**before, "distillation": {"versions": versions, **about}}
     provenance["sha256"] = {**before.get("sha256", {}), **hash_model(partial)}
     write_json(partial / PROVENANCE, provenance)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mamtra.engine.batch import generate_rows
+from mamtra.engine.batch import generate_batch
 from mamtra.models.layout import PAD, unistream
 from mamtra.models.speech_lm import SpeechLM
 
@@ -41,10 +41,10 @@ def sample_speech(
             chances[:, stop:] = 0
         return torch.multinomial(chances, 1, generator=generator)[:, 0]
 
-    rows = generate_rows(
+    rows = generate_batch(
         lm, list(map(torch.from_numpy, texts)), shortest=[0] * len(texts), longest=longest, sampler=draw
     )
-    return [np.array(row.codes, np.int64) for row in rows]
+    return [np.array(row.tokens, np.int64) for row in rows]
 
 
 def lay_out(

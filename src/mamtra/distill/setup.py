@@ -170,10 +170,10 @@ def check_corpus(manifest: Manifest, directory: Path | str, teacher: StoredLM) -
                 f"{teacher.name} has ({mine[:16]}); prepare it again with this model."
             )
     config = teacher.config
-    if manifest.speech_codes > config.speech_codes or manifest.text_vocab_size > config.text_vocab_size:
+    if manifest.num_speech_tokens > config.num_speech_tokens or manifest.text_vocab_size > config.text_vocab_size:
         raise MamTraError(
-            f"The corpus {directory} has {manifest.speech_codes} speech codes and {manifest.text_vocab_size} text ids, the "
-            f"model {teacher.name} {config.speech_codes} and {config.text_vocab_size}; prepare it again with this model."
+            f"The corpus {directory} has {manifest.num_speech_tokens} speech codes and {manifest.text_vocab_size} text ids, the "
+            f"model {teacher.name} {config.num_speech_tokens} and {config.text_vocab_size}; prepare it again with this model."
         )
 
 
@@ -193,7 +193,7 @@ def check_pair(teacher: SpeechLMConfig, student: SpeechLMConfig, losses: Distill
     Raises:
         MamTraError: they have other ids, or another width or depth where hidden states are compared.
     """
-    same = ["speech_codes", "speech_vocab_size", "eos_id", "fill_id", "text_vocab_size"]
+    same = ["num_speech_tokens", "speech_vocab_size", "eos_id", "fill_id", "text_vocab_size"]
     if losses.emb_weight:
         same.append("hidden_size")
         if losses.emb_target == "all_hidden":

@@ -1,4 +1,4 @@
-"""Generate speech codes for many texts side by side, each row until it ends."""
+"""Generate speech tokens for many texts side by side, each row until it ends."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mamtra.models.layout import PAD, prompt
 from mamtra.models.speech_lm import SpeechLM
 
 RowSampler = Callable[[Tensor, Tensor], Tensor]
-"""From logits (B, V) and the codes so far (B, n) to the next ids (B,) int64."""
+"""From logits (B, V) and the tokens so far (B, n) to the next ids (B,) int64."""
 _LOOK_EVERY = 16
 """Steps between two looks at whether all rows have ended: a look waits for the device."""
 
 
 class Row(NamedTuple):
-    """Codes (0 .. speech_codes - 1) of one text, and why they end: "eos" or "length"."""
+    """Codes (0 .. num_speech_tokens - 1) of one text, and why they end: "eos" or "length"."""
 
-    codes: list[int]
+    tokens: list[int]
     finish_reason: Literal["eos", "length"]
 
 
 @torch.no_grad()
-def generate_rows(
+def generate_batch(
     lm: SpeechLM,
     texts: Sequence[Sequence[int] | Tensor],
     prompt_text_ids: Sequence[int] | Tensor = (),
@@ -44,9 +44,9 @@ def generate_rows(
         lm: the model.
         texts: text ids of each row.
         prompt_text_ids: ids of what the prompt says.
-        prompt_speech: speech codes of the prompt.
-        shortest: codes of each row before eos may come.
-        longest: codes of each row at most.
+        prompt_speech: speech tokens of the prompt.
+        shortest: tokens of each row before eos may come.
+        longest: tokens of each row at most.
         sampler: draws for all rows at once; rows that have ended are drawn for too, and dropped.
 
     Returns:
@@ -79,7 +79,7 @@ def generate_rows(
         if step + 1 < max(longest):
             logits = step_on(lm.speech_embedding(drawn))
     found = []
-    for codes, limit in zip(said.tolist(), longest, strict=True):
-        end = codes.index(stop) if stop in codes else len(codes)
-        found.append(Row(codes[:end], "eos" if end < limit else "length"))
+    for tokens, limit in zip(said.tolist(), longest, strict=True):
+        end = tokens.index(stop) if stop in tokens else len(tokens)
+        found.append(Row(tokens[:end], "eos" if end < limit else "length"))
     return found

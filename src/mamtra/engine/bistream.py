@@ -1,7 +1,7 @@
-"""Generate speech codes while the text is still arriving: the bistream layout of CosyVoice 2 (arXiv 2412.10117).
+"""Generate speech tokens while the text is still arriving: the bistream layout of CosyVoice 2 (arXiv 2412.10117).
 
-The inputs are those of `mamtra.models.layout.bistream`: five text ids, fifteen codes, and so on, ``[task]`` and the rest of the
-text once there is no more. So the codes begin after five ids and go on as far as the text allows.
+The inputs are those of `mamtra.models.layout.bistream`: five text ids, fifteen tokens, and so on, ``[task]`` and the rest of the
+text once there is no more. So the tokens begin after five ids and go on as far as the text allows.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from mamtra.models.speech_lm import SpeechLM
 _ROOM = 256
 
 
-class InterleavedGeneration(Iterator[int]):
-    """A running generation: iterate over it to get codes; it reads on in the text when it needs more of it.
+class BistreamGeneration(Iterator[int]):
+    """A running generation: iterate over it to get tokens; it reads on in the text when it needs more of it.
 
     Attributes:
-        codes: all codes so far.
-        finish_reason: ``eos`` when the model ended, ``length`` when it was cut at the longest length, None while codes are
+        tokens: all tokens so far.
+        finish_reason: ``eos`` when the model ended, ``length`` when it was cut at the longest length, None while tokens are
             still to come.
         state: the model's state; another object whenever it had to grow.
     """
@@ -42,7 +42,7 @@ class InterleavedGeneration(Iterator[int]):
         sampler: Sampler,
         step: Step,
     ) -> None:
-        self.codes: list[int] = []
+        self.tokens: list[int] = []
         self.finish_reason: Literal["eos", "length"] | None = None
         self._lm, self._config = lm, lm.config
         self._max_ratio, self._generator, self._sampler, self._step = max_ratio, generator, sampler, step
@@ -50,11 +50,11 @@ class InterleavedGeneration(Iterator[int]):
         self._inputs: list[tuple[int, int]] = [(SOS, SOS)]
         self._history: list[int] = []
         self._text, self._speech = list(prompt_text_ids), list(prompt_speech)
-        # Where fill is due among the ids drawn: the prompt's last, incomplete fifteen codes are to be completed first.
+        # Where fill is due among the ids drawn: the prompt's last, incomplete fifteen tokens are to be completed first.
         self._fill_at = BISTREAM_SPEECH - len(self._speech) % BISTREAM_SPEECH
         self._run = self._decode(text_ids)
 
-    def __iter__(self) -> InterleavedGeneration:
+    def __iter__(self) -> BistreamGeneration:
         return self
 
     def __next__(self) -> int:
@@ -67,7 +67,7 @@ class InterleavedGeneration(Iterator[int]):
             self._text.append(int(arrived))
             while self._speech and len(self._text) >= BISTREAM_TEXT:
                 self._inputs += self._take_text()
-                self._inputs += [(SPEECH, code) for code in self._speech[:BISTREAM_SPEECH]]
+                self._inputs += [(SPEECH, token) for token in self._speech[:BISTREAM_SPEECH]]
                 del self._speech[:BISTREAM_SPEECH]
             if self._speech:
                 continue
@@ -79,7 +79,7 @@ class InterleavedGeneration(Iterator[int]):
             yield from self._until_fill()
         # As in the original, what was fed before the last fill is fed once more here. A prompt that the text was too short to
         # use up follows the task mark, as in training; the original drops it and says its end again.
-        rest = [(TEXT, i) for i in self._text] + [(TASK, TASK)] + [(SPEECH, code) for code in self._speech]
+        rest = [(TEXT, i) for i in self._text] + [(TASK, TASK)] + [(SPEECH, token) for token in self._speech]
         self._inputs += rest
         yield from self._until_end(int(count * self._max_ratio))
 
@@ -100,7 +100,7 @@ class InterleavedGeneration(Iterator[int]):
         self._history.append(drawn)
 
     def _until_end(self, longest: int) -> Iterator[int]:
-        while len(self.codes) < longest:
+        while len(self.tokens) < longest:
             drawn = self._draw(ended=True)
             if drawn >= self._config.eos_id:
                 self.finish_reason = "eos"
@@ -108,11 +108,11 @@ class InterleavedGeneration(Iterator[int]):
             yield self._keep(drawn)
         self.finish_reason = "length"
 
-    def _keep(self, code: int) -> int:
-        self._history.append(code)
-        self.codes.append(code)
-        self._inputs = [(SPEECH, code)]
-        return code
+    def _keep(self, token: int) -> int:
+        self._history.append(token)
+        self.tokens.append(token)
+        self._inputs = [(SPEECH, token)]
+        return token
 
     @torch.inference_mode()
     def _draw(self, ended: bool) -> int:
@@ -141,7 +141,7 @@ class InterleavedGeneration(Iterator[int]):
         return lm.logits(lm(lm.embed(kind, ids), self.state)[0, -1])
 
 
-def generate_interleaved(
+def generate_bistream(
     lm: SpeechLM,
     text_ids: Iterable[int],
     prompt_text_ids: Sequence[int] | Tensor = (),
@@ -151,27 +151,27 @@ def generate_interleaved(
     max_ratio: float = 20,
     sampler: Sampler = ras_sample,
     step: Step | None = None,
-) -> InterleavedGeneration:
+) -> BistreamGeneration:
     """Speak a text that is still arriving, in the voice of a prompt.
 
     The rules are CosyVoice 2's: the prompt goes in by fives and fifteens too, and takes text with it, so that a prompt of n
-    codes with t text ids lets the first code come after 5 * ceil(n / 15) - t ids of the text. While there is text to come, eos
-    is impossible and ``fill`` follows fifteen codes, or earlier where it is drawn; after that any id from eos on stops.
+    tokens with t text ids lets the first token come after 5 * ceil(n / 15) - t ids of the text. While there is text to come, eos
+    is impossible and ``fill`` follows fifteen tokens, or earlier where it is drawn; after that any id from eos on stops.
 
     Args:
         lm: the model, in evaluation mode, trained with the bistream layout.
-        text_ids: ids of the text to speak, asked for one by one when codes need them; may block.
+        text_ids: ids of the text to speak, asked for one by one when tokens need them; may block.
         prompt_text_ids: ids of what the prompt says.
-        prompt_speech: speech codes of the prompt.
-        generator: CPU generator of the sampler; equal seeds give equal codes.
-        max_ratio: codes per text id at most, counted when the text has come to its end.
+        prompt_speech: speech tokens of the prompt.
+        generator: CPU generator of the sampler; equal seeds give equal tokens.
+        max_ratio: tokens per text id at most, counted when the text has come to its end.
         sampler: `ras_sample`, `greedy`, or another of their shape.
         step: as in `mamtra.engine.generate.generate`.
 
     Returns:
-        An iterator of codes (0 .. speech_codes - 1) that knows its ``finish_reason`` at the end.
+        An iterator of tokens (0 .. num_speech_tokens - 1) that knows its ``finish_reason`` at the end.
     """
-    return InterleavedGeneration(
+    return BistreamGeneration(
         lm,
         text_ids,
         torch.as_tensor(prompt_text_ids, dtype=torch.int64).flatten().tolist(),

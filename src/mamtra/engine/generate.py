@@ -1,4 +1,4 @@
-"""Generate speech codes from text, one at a time."""
+"""Generate speech tokens from text, one at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Step = Callable[[Tensor, DecodeState], Tensor]
 
 
 class Generation(Iterator[int]):
-    """A running generation: iterate over it to get codes as they are made.
+    """A running generation: iterate over it to get tokens as they are made.
 
     Attributes:
-        codes: all codes so far.
+        tokens: all tokens so far.
         finish_reason: ``eos`` when the model ended (by any stop id), ``length`` when it was cut at the longest length,
-            None while codes are still to come.
+            None while tokens are still to come.
         state: the model's state.
     """
 
@@ -39,7 +39,7 @@ class Generation(Iterator[int]):
         sampler: Sampler,
         step: Step,
     ) -> None:
-        self.codes: list[int] = []
+        self.tokens: list[int] = []
         self.finish_reason: Literal["eos", "length"] | None = None
         self._lm = lm
         self._config = lm.config
@@ -60,22 +60,22 @@ class Generation(Iterator[int]):
         if self.finish_reason is not None:
             raise StopIteration
         shortest, longest = self._bounds
-        count = len(self.codes)
+        count = len(self.tokens)
         if count >= longest:
             self.finish_reason = "length"
             raise StopIteration
-        # Entered at each step: a mode that stayed on between steps would reach into the caller's code.
+        # Entered at each step: a mode that stayed on between steps would reach into the caller's token.
         with torch.inference_mode():
             if count:
-                self._logits = self._step(self._lm.speech_embedding.weight[self.codes[-1], None], self.state)[0]
+                self._logits = self._step(self._lm.speech_embedding.weight[self.tokens[-1], None], self.state)[0]
             if count < shortest:
                 self._logits[self._config.eos_id] = float("-inf")
-            code = self._sampler(self._logits, self.codes, self._generator)
-        if code >= self._config.eos_id:
+            token = self._sampler(self._logits, self.tokens, self._generator)
+        if token >= self._config.eos_id:
             self.finish_reason = "eos"
             raise StopIteration
-        self.codes.append(code)
-        return code
+        self.tokens.append(token)
+        return token
 
 
 def generate(
@@ -92,24 +92,24 @@ def generate(
 ) -> Generation:
     """Speak a text in the voice of a prompt: prefill ``[sos] prompt text, text [task] prompt speech``, then step.
 
-    The rules are CosyVoice 2's: eos (and only it) is impossible before ``min_ratio`` codes per text id, all ids from
-    eos on stop, and there are at most ``max_ratio`` codes per text id. The prefill happens in this call, the steps
+    The rules are CosyVoice 2's: eos (and only it) is impossible before ``min_ratio`` tokens per text id, all ids from
+    eos on stop, and there are at most ``max_ratio`` tokens per text id. The prefill happens in this call, the steps
     while iterating.
 
     Args:
         lm: the model, in evaluation mode.
         text_ids: ids of the text to speak; only they count for the lengths.
         prompt_text_ids: ids of what the prompt says.
-        prompt_speech: speech codes of the prompt.
-        generator: CPU generator of the sampler; equal seeds give equal codes.
-        min_ratio: codes per text id before eos may come.
-        max_ratio: codes per text id at most.
+        prompt_speech: speech tokens of the prompt.
+        generator: CPU generator of the sampler; equal seeds give equal tokens.
+        min_ratio: tokens per text id before eos may come.
+        max_ratio: tokens per text id at most.
         sampler: `ras_sample`, `greedy`, or another of their shape.
         step: what makes one step, a `mamtra.engine.packed_step.PackedDecoder` of the same model for speed on a CPU; the
             model by default.
 
     Returns:
-        An iterator of codes (0 .. speech_codes - 1) that knows its ``finish_reason`` at the end.
+        An iterator of tokens (0 .. num_speech_tokens - 1) that knows its ``finish_reason`` at the end.
     """
     text = torch.as_tensor(text_ids, dtype=torch.int64).flatten()
     before = torch.as_tensor(prompt_text_ids, dtype=torch.int64).flatten()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mamtra.errors import MamTraError
 from mamtra.evaluate.run import Plan, stamp_of
 from mamtra.evaluate.score_file import ScoreFile, open_scores, read_scores
-from mamtra.evaluate.scorer import Examiner
+from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import TestSet
 from mamtra.evaluate.systems import RESYNTHESIS, TRUTH, Resynthesis, Speaking, System, Truth
 
@@ -21,13 +21,13 @@ class Reference(NamedTuple):
         name: "truth" or "resynthesis".
         path: of its score file: NAME.truth.jsonl beside NAME.jsonl.
         plan: of it, for further processes.
-        examiner: of it.
+        scorer: of it.
     """
 
     name: str
     path: Path
     plan: Plan
-    examiner: Examiner
+    scorer: Scorer
 
 
 def recorded(lines: TestSet) -> TestSet:
@@ -35,24 +35,24 @@ def recorded(lines: TestSet) -> TestSet:
     return replace(lines, lines=tuple(line for line in lines.lines if line.truth))
 
 
-def references(plan: Plan, examiner: Examiner, path: Path) -> tuple[list[Reference], list[str]]:
+def references(plan: Plan, scorer: Scorer, path: Path) -> tuple[list[Reference], list[str]]:
     """What to measure beside a system, with the judges that are open already, and a sentence for what cannot be.
 
     Recordings beside any system; recordings said again beside a model that has a speech tokenizer, with the first seed.
 
     Args:
         plan: of the system.
-        examiner: of the system.
+        scorer: of the system.
         path: its score file.
     """
-    system = examiner.system
-    found, remarks = [_reference(TRUTH, path, plan, examiner, Truth())], []
+    system = scorer.system
+    found, remarks = [_reference(TRUTH, path, plan, scorer, Truth())], []
     if isinstance(system, Speaking):
         keep = system.keep / RESYNTHESIS if system.keep else None
         try:
             _ = system.tts.model.speech_tokenizer
             again = Resynthesis(system.tts, system.voice, plan.seeds[:1], keep)
-            found.append(_reference(RESYNTHESIS, path, plan, examiner, again, keep))
+            found.append(_reference(RESYNTHESIS, path, plan, scorer, again, keep))
         except MamTraError as error:
             remarks.append(f"The recordings cannot be said again by {system.about['system']}: {error}")
     return found, remarks
@@ -69,13 +69,13 @@ def begin(reference: Reference, lines: TestSet, *, overwrite: bool = False) -> S
     Raises:
         MamTraError: the file there was measured otherwise and is not to be overwritten.
     """
-    path, stamp = reference.path, stamp_of(reference.examiner, lines)
+    path, stamp = reference.path, stamp_of(reference.scorer, lines)
     fits = path.exists() and read_scores(path).stamp == stamp
     return open_scores(path, stamp, overwrite=overwrite and not fits)
 
 
 def _reference(
-    name: str, path: Path, plan: Plan, examiner: Examiner, system: System, keep: Path | None = None
+    name: str, path: Path, plan: Plan, scorer: Scorer, system: System, keep: Path | None = None
 ) -> Reference:
     other = replace(plan, system=name, model=plan.system, seeds=plan.seeds[:1], keep=str(keep) if keep else None)
-    return Reference(name, path.with_suffix(f".{name}.jsonl"), other, replace(examiner, system=system))
+    return Reference(name, path.with_suffix(f".{name}.jsonl"), other, replace(scorer, system=system))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.evaluate.score_file import ScoreFile, open_scores, row_key
-from mamtra.evaluate.scorer import Examiner, Take
+from mamtra.evaluate.scorer import Scorer, Take
 from mamtra.evaluate.sets import Line, TestSet
 
 
@@ -27,7 +27,7 @@ class Plan:
         devices: of the speaking model and of the judges, one for each process in turn.
         model: that says recordings again, where the system is "resynthesis".
         similarity: whether voices are compared.
-        encoder: see `mamtra.evaluate.judges.optional.open_voices`; the speaker encoder that comes with the package by default.
+        encoder: see `mamtra.evaluate.judges.optional.open_speaker_encoder`; the package's own by default.
         rater: of naturalness, see `mamtra.evaluate.judges.optional.open_rater`; none where None.
     """
 
@@ -46,20 +46,20 @@ class Plan:
         """Device of a process: they get the devices in turn; None leaves the choice to the model."""
         return self.devices[process % len(self.devices)] if self.devices else None
 
-    def open(self, threads: int = 2, process: int = 0) -> Examiner:
+    def open(self, threads: int = 2, process: int = 0) -> Scorer:
         """Everything loaded, on the device of a process.
 
         Raises:
             MamTraError: a model is missing.
         """
         from mamtra.evaluate.judges.asr import open_transcriber
-        from mamtra.evaluate.judges.optional import open_rater, open_voices
+        from mamtra.evaluate.judges.optional import open_rater, open_speaker_encoder
         from mamtra.evaluate.systems import open_system
 
         keep, device = Path(self.keep) if self.keep else None, self.device_of(process)
         transcriber = open_transcriber(self.whisper, threads, device)
         ears = device or getattr(transcriber, "device", "cpu")
-        return Examiner(
+        return Scorer(
             open_system(
                 self.system,
                 voice=self.voice,
@@ -69,7 +69,7 @@ class Plan:
                 model=self.model,
             ),
             transcriber,
-            open_voices(self.encoder, ears) if self.similarity else None,
+            open_speaker_encoder(self.encoder, ears) if self.similarity else None,
             open_rater(self.rater, ears) if self.rater else None,
         )
 
@@ -81,7 +81,7 @@ def evaluate_set(
     *,
     workers: int = 1,
     overwrite: bool = False,
-    examiner: Examiner | None = None,
+    scorer: Scorer | None = None,
 ) -> Iterator[int]:
     """Judge every line that has no row yet; yields how many are done, returns the score file.
 
@@ -93,17 +93,17 @@ def evaluate_set(
         path: the score file.
         workers: processes; each loads everything for itself.
         overwrite: begin anew.
-        examiner: opened already by the plan; with several processes each of the others opens the plan for itself.
+        scorer: opened already by the plan; with several processes each of the others opens the plan for itself.
 
     Raises:
         MamTraError: a model is missing, or the file was measured otherwise.
     """
-    first = examiner or plan.open()
+    first = scorer or plan.open()
     scores = open_scores(path, stamp_of(first, lines), overwrite=overwrite)
     return (yield from complete(scores, plan, lines, first, workers))
 
 
-def complete(scores: ScoreFile, plan: Plan, lines: TestSet, first: Examiner, workers: int = 1) -> Iterator[int]:
+def complete(scores: ScoreFile, plan: Plan, lines: TestSet, first: Scorer, workers: int = 1) -> Iterator[int]:
     """Judge the lines that a score file has no row of yet; arguments, and what it gives, as for `evaluate_set`."""
     seeds = plan.seeds if len(plan.seeds) > 1 else (None,)
     takes = [(line, seed) for line in lines.lines for seed in seeds]
@@ -115,19 +115,19 @@ def complete(scores: ScoreFile, plan: Plan, lines: TestSet, first: Examiner, wor
     return scores
 
 
-def stamp_of(examiner: Examiner, lines: TestSet) -> dict[str, Any]:
-    """Stamp of what an examiner measures on a set."""
-    from mamtra import __version__
+def stamp_of(scorer: Scorer, lines: TestSet) -> dict[str, Any]:
+    """Stamp of what an scorer measures on a set."""
+    from mamtra.version import VERSION
 
-    about = {"mamtra": __version__, "set": lines.name, "set_sha256": lines.sha256, "lines": len(lines.lines)}
-    return {**about, **examiner.stamp}
+    about = {"mamtra": VERSION, "set": lines.name, "set_sha256": lines.sha256, "lines": len(lines.lines)}
+    return {**about, **scorer.stamp}
 
 
 def _key(line: Line, seed: int | None) -> str:
     return row_key({"id": line.id} if seed is None else {"id": line.id, "seed": seed})
 
 
-def _rows(plan: Plan, first: Examiner, waiting: list[Take], workers: int) -> Iterator[dict[str, Any]]:
+def _rows(plan: Plan, first: Scorer, waiting: list[Take], workers: int) -> Iterator[dict[str, Any]]:
     if workers == 1 or len(waiting) < 2:
         for start in range(0, len(waiting), first.at_once):
             yield from first.many(waiting[start : start + first.at_once])

@@ -17,7 +17,7 @@ from mamtra.audio.io import read_audio, resample
 from mamtra.errors import MamTraError
 from mamtra.evaluate.failure_types import silence_share
 from mamtra.evaluate.judges.asr import Transcriber
-from mamtra.evaluate.judges.models import RATE, Voices, embed_file
+from mamtra.evaluate.judges.models import RATE, SpeakerEncoder, embed_file
 from mamtra.evaluate.sets import Line
 from mamtra.evaluate.systems import Spoken, System
 from mamtra.evaluate.text_normalizers import RULES, normaliser
@@ -30,7 +30,7 @@ Take = tuple[Line, int | None]
 
 
 @dataclass
-class Examiner:
+class Scorer:
     """Judges what a system says.
 
     Attributes:
@@ -43,7 +43,7 @@ class Examiner:
 
     system: System
     transcriber: Transcriber
-    voices: Voices | None = None
+    voices: SpeakerEncoder | None = None
     mos: Callable[[np.ndarray, int], float] | None = None
     known: dict[Path, np.ndarray] = field(default_factory=dict, repr=False)
 

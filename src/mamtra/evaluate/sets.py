@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mamtra.errors import MamTraError
-from mamtra.ranking.calibration import SENTENCES
+from mamtra.evaluate.sentences import SENTENCES
 
 BUILT_IN = {"plain": SENTENCES, "sample": Path(__file__).with_name("sample") / "sample.lst"}
 SOUNDS = (".wav", ".flac")

@@ -18,7 +18,7 @@ from mamtra.checkpoints.native import base_of, hash_model
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sets import Line
 from mamtra.synthesis.sentence import segment_seed
-from mamtra.synthesis.token2wav import codes_to_samples
+from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.tts import TTS
 from mamtra.voices.voice import Voice
 
@@ -177,7 +177,7 @@ def say_again(tts: TTS, voice: Voice, recording: Path, seed: int) -> tuple[np.nd
     wave, _ = read_audio(recording, 16000)
     with torch.inference_mode():
         codes = tts.model.speech_tokenizer.tokenize(torch.from_numpy(np.ascontiguousarray(wave)).to(tts.model.device))
-        samples = codes_to_samples(tts.model, voice, codes.tolist(), seed=segment_seed(seed, 0))
+        samples = tokens_to_samples(tts.model, voice, codes.tolist(), seed=segment_seed(seed, 0))
     return prepare_piece(samples, tts.sample_rate), codes.numel()
 
 

@@ -102,21 +102,21 @@ class SpeechLMConfig(BackboneConfig):
 
     Attributes:
         text_vocab_size: rows of the text table.
-        speech_codes: speech codes proper, 0 .. speech_codes - 1.
+        num_speech_tokens: speech codes proper, 0 .. num_speech_tokens - 1.
         speech_vocab_size: rows of the speech table and of the output.
         eos_id: end of speech.
         fill_id: "more text, please" of the interleaved layout.
     """
 
     text_vocab_size: int
-    speech_codes: int = 6561
+    num_speech_tokens: int = 6561
     speech_vocab_size: int = 6564
     eos_id: int = 6561
     fill_id: int = 6563
 
     @model_validator(mode="after")
     def _ids_agree(self) -> SpeechLMConfig:
-        if not self.speech_codes <= self.eos_id < self.speech_vocab_size:
+        if not self.num_speech_tokens <= self.eos_id < self.speech_vocab_size:
             raise ValueError("eos_id must lie behind the speech codes and inside the speech vocabulary")
         return self
 

@@ -28,7 +28,7 @@ class ListenSettings(Strict):
         whisper: see `mamtra.evaluate.judges.asr.open_transcriber`; one of transformers, and all other judges with it, run on the
             device of the training.
         similarity: compare voices too.
-        encoder: what does, see `mamtra.evaluate.judges.optional.open_voices`.
+        encoder: what does, see `mamtra.evaluate.judges.optional.open_speaker_encoder`.
         mos: rate naturalness too.
         rows: segments that are spoken side by side.
     """

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-import mamtra
 from mamtra.audio.io import write_audio
 from mamtra.checkpoints.find import find_model
 from mamtra.distill.distributed import Processes
@@ -22,11 +21,11 @@ from mamtra.distill.setup import open_corpus, open_speech_lm, read_weights
 from mamtra.distill.trainer import Trainer
 from mamtra.distill.validation import HeldOut
 from mamtra.evaluate.judges.asr import Transcriber, open_transcriber
-from mamtra.evaluate.judges.models import DistilMOS, Voices
-from mamtra.evaluate.judges.optional import open_voices
+from mamtra.evaluate.judges.models import DistilMOS, SpeakerEncoder
+from mamtra.evaluate.judges.optional import open_speaker_encoder
 from mamtra.evaluate.run import Plan, evaluate_set
 from mamtra.evaluate.score_file import read_scores
-from mamtra.evaluate.scorer import Examiner
+from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import TestSet, read_set
 from mamtra.evaluate.systems import Sounds
 from mamtra.paper.runs import Cell
@@ -36,6 +35,7 @@ from mamtra.runtime.json_files import write_json
 from mamtra.synthesis.batch import speak_texts
 from mamtra.synthesis.open_model import open_model
 from mamtra.tts import TTS
+from mamtra.version import VERSION
 
 if TYPE_CHECKING:
     from mamtra.distill.config import DistillConfig
@@ -142,8 +142,8 @@ def listen_to(cell: Cell, folder: Path) -> None:
     plan = Plan(str(sound), listen.whisper)
     system = Sounds(sound)
     system.about = {"system": cell.name, "kind": "cell"}
-    examiner = Examiner(system, *_judges(listen, str(_take_device(cell.training(folder)))))
-    for _ in evaluate_set(plan, lines_of(listen), folder / SCORES, examiner=examiner):
+    scorer = Scorer(system, *_judges(listen, str(_take_device(cell.training(folder)))))
+    for _ in evaluate_set(plan, lines_of(listen), folder / SCORES, scorer=scorer):
         pass
     _give_back()
 
@@ -172,7 +172,7 @@ def _give_back() -> None:
 def _machine(config: DistillConfig) -> str:
     device = pick_device(config.run.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-    return f"{name}, torch {torch.__version__}, mamtra {mamtra.__version__}"
+    return f"{name}, torch {torch.__version__}, mamtra {VERSION}"
 
 
 def _directory(cell: Cell, folder: Path) -> Path:
@@ -182,9 +182,9 @@ def _directory(cell: Cell, folder: Path) -> Path:
 @cache
 def _judges(
     listen: ListenSettings, device: str | None
-) -> tuple[Transcriber, Voices | None, DistilMOS | None, dict[Path, np.ndarray]]:
+) -> tuple[Transcriber, SpeakerEncoder | None, DistilMOS | None, dict[Path, np.ndarray]]:
     """Loaded once a process; with them, vectors of the set's recordings."""
     transcriber = open_transcriber(listen.whisper, torch.get_num_threads(), device)
     ears = getattr(transcriber, "device", "cpu")
-    voices = open_voices(listen.encoder, ears) if listen.similarity else None
+    voices = open_speaker_encoder(listen.encoder, ears) if listen.similarity else None
     return transcriber, voices, DistilMOS(ears) if listen.mos else None, {}

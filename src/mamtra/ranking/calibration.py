@@ -23,7 +23,6 @@ from mamtra.models.layout import Batch, unistream
 from mamtra.models.speech_lm import SpeechLM
 
 POSITIONS = 2048
-SENTENCES = Path(__file__).with_name("sentences.txt")
 Encode = Callable[[str], Sequence[int]]
 
 
@@ -33,22 +32,6 @@ class Utterance:
 
     text: Sequence[int]
     speech: Sequence[int]
-
-
-def read_sentences(path: Path = SENTENCES) -> list[str]:
-    """Lines of a text file; the sentences that come with the package by default.
-
-    Raises:
-        MamTraError: the file is missing, is not UTF-8 or holds no text.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise MamTraError(f"{path} cannot be read as a text file with one sentence a line.") from error
-    found = [line for line in lines if line]
-    if not found:
-        raise MamTraError(f"{path} holds no sentences.")
-    return found
 
 
 def read_utterances(
@@ -80,7 +63,7 @@ def read_utterances(
     for one in found:
         for name, ids, size in (
             ("text id", one.text, config.text_vocab_size),
-            ("code", one.speech, config.speech_codes),
+            ("code", one.speech, config.num_speech_tokens),
         ):
             if len(ids) == 0 or not 0 <= min(ids) <= max(ids) < size:
                 raise MamTraError(

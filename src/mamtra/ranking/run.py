@@ -38,7 +38,7 @@ from mamtra.ranking.criteria import (
     with_layers,
 )
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.sentence import codes_to_samples, draw_codes, segment_seed
+from mamtra.synthesis.sentence import generate_tokens, segment_seed, tokens_to_samples
 from mamtra.voices.voice import Voice
 
 
@@ -220,9 +220,9 @@ def _speak(model: Model, voice: Voice, segments: Sequence[tuple[list[int], float
     pieces = [np.zeros(0, np.float32)]
     for index, (ids, pause) in enumerate(segments):
         number = segment_seed(seed, index)
-        codes, _ = draw_codes(model, voice, ids, torch.Generator().manual_seed(number))
+        codes, _ = generate_tokens(model, voice, ids, torch.Generator().manual_seed(number))
         if codes:
-            samples = codes_to_samples(model, voice, codes, seed=number)
+            samples = tokens_to_samples(model, voice, codes, seed=number)
             pieces.append(prepare_piece(samples, model.sample_rate, pause))
     return np.concatenate(pieces)
 

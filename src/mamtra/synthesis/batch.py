@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mamtra.audio.trim import prepare_piece
-from mamtra.engine.batch import generate_rows
+from mamtra.engine.batch import generate_batch
 from mamtra.engine.sampling import ras_sample_rows
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.sentence import sampling_of, segment_seed
@@ -46,7 +46,7 @@ def speak_texts(
     for start in range(0, len(by_length), rows):
         chosen = by_length[start : start + rows]
         ids = [segments[at][2] for at in chosen]
-        found = generate_rows(
+        found = generate_batch(
             model.lm,
             ids,
             *voice.lm_prompt,
@@ -54,7 +54,7 @@ def speak_texts(
             longest=[int(len(text) * settings.max_ratio) for text in ids],
             sampler=partial(ras_sample_rows, generator=generator, config=sampling_of(model)),
         )
-        codes |= {at: row.codes for at, row in zip(chosen, found, strict=True)}
+        codes |= {at: row.tokens for at, row in zip(chosen, found, strict=True)}
     pieces = {at: np.zeros(0, np.float32) for at in codes}
     speaking = sorted((at for at in codes if codes[at]), key=lambda at: len(codes[at]))
     together = SOUNDS.get(model.device.type, SOUNDS["cpu"])

@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from mamtra.engine.bistream import InterleavedGeneration, generate_interleaved
+from mamtra.engine.bistream import BistreamGeneration, generate_bistream
 from mamtra.engine.generate import Generation, generate
 from mamtra.engine.sampling import RASConfig, ras_sample
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.token2wav import codes_to_samples
+from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.voices.voice import Voice
 
 ATTEMPTS = 3
@@ -24,7 +24,7 @@ _ATTEMPT_STRIDE = 7_919
 
 
 @dataclass(frozen=True)
-class Piece:
+class AudioChunk:
     """Sound of one segment.
 
     Attributes:
@@ -63,7 +63,7 @@ def check_voice(model: Model, voice: Voice) -> Voice:
         MamTraError: an id outside the model's tables, or an embedding of another size.
     """
     lm, size = model.lm.config, model.flow.config.spk_embed_dim
-    ids = ((voice.prompt_text, lm.text_vocab_size), (voice.prompt_speech, lm.speech_codes))
+    ids = ((voice.prompt_text, lm.text_vocab_size), (voice.prompt_speech, lm.num_speech_tokens))
     outside = any(part.numel() and not 0 <= int(part.min()) <= int(part.max()) < rows for part, rows in ids)
     if outside or voice.embedding.numel() != size:
         what = (
@@ -79,7 +79,7 @@ def check_voice(model: Model, voice: Voice) -> Voice:
 
 def speak_segment(
     model: Model, voice: Voice, text_ids: list[int], *, seed: int, index: int = 0, speed: float = 1.0
-) -> Piece:
+) -> AudioChunk:
     """Speak one segment.
 
     A run of the LM that does not come to an end or says nothing is repeated with the next seed, at most `ATTEMPTS` runs
@@ -97,7 +97,7 @@ def speak_segment(
     kept: tuple[list[int], str, int] | None = None
     for attempt in range(ATTEMPTS):
         generator = torch.Generator().manual_seed(segment_seed(seed, index, attempt))
-        codes, reason = draw_codes(model, voice, text_ids, generator)
+        codes, reason = generate_tokens(model, voice, text_ids, generator)
         better = kept is None or (reason == "eos" and kept[1] != "eos") or len(codes) < len(kept[0])
         if codes and better:
             kept = (codes, reason, attempt)
@@ -106,13 +106,15 @@ def speak_segment(
     if kept is None:
         raise MamTraError("The model made no speech for a sentence; try another seed or voice.")
     codes, reason, attempt = kept
-    samples = codes_to_samples(model, voice, codes, seed=segment_seed(seed, index, attempt), speed=speed)
+    samples = tokens_to_samples(model, voice, codes, seed=segment_seed(seed, index, attempt), speed=speed)
     if not np.isfinite(samples).all():
         raise MamTraError("The model made sound that is not a number; its weights are damaged or overflow.")
-    return Piece(samples, len(codes), reason, attempt + 1)
+    return AudioChunk(samples, len(codes), reason, attempt + 1)
 
 
-def draw_codes(model: Model, voice: Voice, text_ids: list[int], generator: torch.Generator) -> tuple[list[int], str]:
+def generate_tokens(
+    model: Model, voice: Voice, text_ids: list[int], generator: torch.Generator
+) -> tuple[list[int], str]:
     """One run of the LM.
 
     Returns:
@@ -140,9 +142,9 @@ def start_run(model: Model, voice: Voice, text_ids: list[int], generator: torch.
 
 def start_interleaved(
     model: Model, voice: Voice, text_ids: Iterable[int], generator: torch.Generator
-) -> InterleavedGeneration:
+) -> BistreamGeneration:
     """One run of the LM while its text is arriving, to be iterated over."""
-    return generate_interleaved(
+    return generate_bistream(
         model.lm,
         text_ids,
         *voice.lm_prompt,

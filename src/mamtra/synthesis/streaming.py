@@ -1,7 +1,7 @@
 """Sound while the LM is still decoding: codes go into the flow by chunks, mel into the vocoder, samples come out.
 
 Flow and vocoder remember what they made, so nothing is computed twice but a few frames around each of the vocoder's seams;
-what comes out is `codes_to_samples(..., chunked=True)` of all codes.
+what comes out is `tokens_to_samples(..., chunked=True)` of all codes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mamtra.acoustic.time_stretch import Stretcher
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.sentence import ATTEMPTS, Piece, segment_seed, start_interleaved, start_run
+from mamtra.synthesis.sentence import ATTEMPTS, AudioChunk, segment_seed, start_interleaved, start_run
 from mamtra.synthesis.token2wav import vocoder_noise
 from mamtra.voices.voice import Voice
 
@@ -106,7 +106,7 @@ class PromptStore:
 
 
 class SoundStream:
-    """Codes of one segment to samples, piece by piece.
+    """Codes of one segment to samples, chunk by chunk.
 
     Args:
         model: the model.
@@ -151,7 +151,7 @@ def stream_segment(
     index: int = 0,
     speed: float = 1.0,
     schedule: HopSchedule | None = None,
-) -> Iterator[Piece]:
+) -> Iterator[AudioChunk]:
     """Speak one segment and give its sound as it is made; what `speak_segment` would say, but for its choice of attempts.
 
     As long as nothing was heard, a run of the LM that says nothing or does not come to an end is repeated; after that it
@@ -163,7 +163,7 @@ def stream_segment(
         schedule: of the hops; see `HopSchedule` for the default. Other arguments are those of `speak_segment`.
 
     Yields:
-        pieces, of which only the last one tells why the codes ended; errors as in `speak_segment`.
+        chunks, of which only the last one tells why the codes ended; errors as in `speak_segment`.
     """
     start = start_run if isinstance(text_ids, list) else start_interleaved
     for attempt in range(ATTEMPTS):
@@ -179,10 +179,10 @@ def stream_segment(
             unheard += len(waiting)
             waiting, wanted = [], sound.wanted
             if len(samples):
-                yield Piece(samples, unheard, "", attempt + 1)
+                yield AudioChunk(samples, unheard, "", attempt + 1)
                 heard, unheard = True, 0
-        if heard or (run.codes and (run.finish_reason == "eos" or attempt + 1 == ATTEMPTS)):
+        if heard or (run.tokens and (run.finish_reason == "eos" or attempt + 1 == ATTEMPTS)):
             rest = sound.push(waiting, final=True)
-            yield Piece(rest, unheard + len(waiting), str(run.finish_reason), attempt + 1)
+            yield AudioChunk(rest, unheard + len(waiting), str(run.finish_reason), attempt + 1)
             return
     raise MamTraError("The model made no speech for a sentence; try another seed or voice.")

@@ -15,7 +15,7 @@ from mamtra.voices.voice import Voice
 
 
 @torch.inference_mode()
-def codes_to_samples(
+def tokens_to_samples(
     model: Model, voice: Voice, codes: list[int], *, seed: int, speed: float = 1.0, chunked: bool = False
 ) -> np.ndarray:
     """Speech codes to float32 samples (T,) in the sound of `voice`.
@@ -45,7 +45,7 @@ def codes_to_samples(
 def batch_to_samples(
     model: Model, voices: Sequence[Voice], codes: Sequence[list[int]], *, seeds: Sequence[int], speed: float = 1.0
 ) -> list[np.ndarray]:
-    """`codes_to_samples` of several utterances in one flow call and one vocoder call.
+    """`tokens_to_samples` of several utterances in one flow call and one vocoder call.
 
     Args:
         voices: one for each utterance; prompts may differ in length.

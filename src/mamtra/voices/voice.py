@@ -191,7 +191,7 @@ def user_home() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "mamtra"
 
 
-class VoiceShelf:
+class VoiceLibrary:
     """The voices at hand: those of a model and those the user added; the user's win where names are equal.
 
     Args:

@@ -23,7 +23,7 @@ from mamtra.engine.generate import generate
 from mamtra.engine.sampling import greedy
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
-from mamtra.synthesis.token2wav import codes_to_samples
+from mamtra.synthesis.token2wav import tokens_to_samples
 from tests.factories import reference, speech_like
 from tests.foreign import FLOW, cosyvoice_directory, cosyvoice_state
 from tests.tiny_onnx import write_onnx_files
@@ -287,7 +287,7 @@ def test_more_text_than_the_model_can_take(source):
         tts.say("a " * 60_000)
     voice = tts.voice("女")
     with pytest.raises(MamTraError, match="shorter pieces"):
-        codes_to_samples(tts.model, voice, [1] * 7501, seed=0)
+        tokens_to_samples(tts.model, voice, [1] * 7501, seed=0)
 
 
 @pytest.mark.parametrize("name", ["flow.pt", "hift.pt", "llm.pt", "spk2info.pt"])

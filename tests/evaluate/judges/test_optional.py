@@ -15,7 +15,7 @@ from mamtra.cli import main
 from mamtra.errors import MamTraError
 from mamtra.evaluate.judges.asr import check_english
 from mamtra.evaluate.judges.ge2e import GE2E, Resemblyzer
-from mamtra.evaluate.judges.optional import UTMOS, WavLM, open_rater, open_voices
+from mamtra.evaluate.judges.optional import UTMOS, WavLM, open_rater, open_speaker_encoder
 from mamtra.evaluate.score_file import ScoreFile
 from mamtra.evaluate.sets import Line
 from mamtra.evaluate.versa_run import run_versa
@@ -39,7 +39,7 @@ def wavlm(tmp_path_factory):
 
 
 def test_wavlm_gives_unit_vectors_at_any_rate(wavlm):
-    voices = open_voices(f"wavlm:{wavlm}")
+    voices = open_speaker_encoder(f"wavlm:{wavlm}")
     assert isinstance(voices, WavLM) and wavlm.name in voices.about
     one, two = voices(TONE, 16000), voices(TONE, 24000)
     assert one.shape == (12,) and np.linalg.norm(one) == pytest.approx(1.0)
@@ -55,9 +55,9 @@ def test_resemblyzer_takes_the_weights_of_its_package(monkeypatch, tmp_path):
     (tmp_path / "resemblyzer.py").write_text("raise ImportError('what it imports is not here')", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("mamtra.evaluate.judges.ge2e.metadata.version", lambda name: "9")
-    voices = open_voices("resemblyzer")
+    voices = open_speaker_encoder("resemblyzer")
     assert voices.about == "resemblyzer 9" and voices(TONE, 24000).shape == (256,)
-    assert open_voices(f"resemblyzer:{tmp_path}/pretrained.pt").about == "resemblyzer, pretrained.pt"
+    assert open_speaker_encoder(f"resemblyzer:{tmp_path}/pretrained.pt").about == "resemblyzer, pretrained.pt"
     with pytest.raises(MamTraError, match="no file of Resemblyzer weights"):
         Resemblyzer(str(tmp_path / "none.pt"))
     with pytest.raises(MamTraError, match="does not hold the weights"):
@@ -101,7 +101,7 @@ def test_utmos_from_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda place: open_voices(f"wavlm:{place}/none"), "no WavLM speaker model"),
+        (lambda place: open_speaker_encoder(f"wavlm:{place}/none"), "no WavLM speaker model"),
         (lambda place: UTMOS(f"{place}/none"), "UTMOS is neither in"),
         (lambda place: open_rater("ears"), "no rater 'ears'"),
     ],

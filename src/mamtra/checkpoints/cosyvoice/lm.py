@@ -108,7 +108,7 @@ def open_cosyvoice(directory: Path) -> StoredLM:
     config = SpeechLMConfig(
         **shared,
         text_vocab_size=source.tensors[_INNER + "embed_tokens.weight"].shape[0],
-        speech_codes=rows - _SPECIAL_IDS,
+        num_speech_tokens=rows - _SPECIAL_IDS,
         speech_vocab_size=rows,
         eos_id=rows - _SPECIAL_IDS,
         fill_id=rows - 1,

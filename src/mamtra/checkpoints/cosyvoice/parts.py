@@ -123,7 +123,7 @@ def check_language_model(settings: Settings, config: SpeechLMConfig) -> None:
         MamTraError: they differ.
     """
     for place, found in (
-        ("llm.speech_token_size", config.speech_codes),
+        ("llm.speech_token_size", config.num_speech_tokens),
         ("llm.llm_input_size", config.hidden_size),
         ("llm.llm_output_size", config.hidden_size),
     ):

@@ -41,7 +41,7 @@ class GE2E(nn.Module):
 
 
 class Resemblyzer:
-    """Voices by resemblyzer's network: the mean over parts of 1.6 s.
+    """SpeakerEncoder by resemblyzer's network: the mean over parts of 1.6 s.
 
     Args:
         weights: another file of weights than the package's.

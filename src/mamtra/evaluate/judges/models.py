@@ -22,7 +22,7 @@ from mamtra.synthesis.open_model import open_model
 RATE = 16000
 
 
-class Voices(Protocol):
+class SpeakerEncoder(Protocol):
     """Embeds voices.
 
     Attributes:
@@ -36,7 +36,7 @@ class Voices(Protocol):
         ...
 
 
-class ModelVoices:
+class ModelSpeakerEncoder:
     """The speaker encoder of a model directory: our small CAM++, or CosyVoice 2's own campplus.onnx.
 
     Similarities by different encoders are different figures; the stamp names the encoder.
@@ -108,7 +108,7 @@ class DistilMOS:
         return np.stack([wave[int(start) :][: self.WINDOW] for start in starts])
 
 
-def embed_file(voices: Voices, path: Path, known: dict[Path, np.ndarray]) -> np.ndarray:
+def embed_file(voices: SpeakerEncoder, path: Path, known: dict[Path, np.ndarray]) -> np.ndarray:
     """Vector of a recording; each is embedded once."""
     if path not in known:
         from mamtra.audio.io import read_audio

@@ -17,14 +17,14 @@ import torch
 from mamtra.audio.io import resample
 from mamtra.errors import MamTraError
 from mamtra.evaluate.judges.ge2e import Resemblyzer
-from mamtra.evaluate.judges.models import RATE, DistilMOS, ModelVoices, Voices
+from mamtra.evaluate.judges.models import RATE, DistilMOS, ModelSpeakerEncoder, SpeakerEncoder
 from mamtra.runtime.device import pick_device
 
 WAVLM = "microsoft/wavlm-base-plus-sv"
 SPEECH_MOS = "tarepan/SpeechMOS:v1.2.0"
 
 
-def open_voices(name: str | None, device: str | torch.device = "cpu") -> Voices:
+def open_speaker_encoder(name: str | None, device: str | torch.device = "cpu") -> SpeakerEncoder:
     """What compares voices: "wavlm", "resemblyzer" (each perhaps with :PLACE), or a model whose speaker encoder does.
 
     Raises:
@@ -35,7 +35,7 @@ def open_voices(name: str | None, device: str | torch.device = "cpu") -> Voices:
         return WavLM(place or WAVLM, device)
     if kind == "resemblyzer":
         return Resemblyzer(place or None, device)
-    return ModelVoices(name, device)
+    return ModelSpeakerEncoder(name, device)
 
 
 def open_rater(name: str, device: str | torch.device = "cpu") -> Callable[[np.ndarray, int], float]:

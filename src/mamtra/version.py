@@ -1,0 +1,3 @@
+"""The version of the package, for modules below the package root."""
+
+VERSION = "0.1.0"
