@@ -59,7 +59,7 @@ def test_a_full_disk_while_writing_bytes(tmp_path, monkeypatch):
         raise FULL
 
     monkeypatch.setattr(Path, "write_bytes", write)
-    with pytest.raises(MamTraError, match=r"disk is full: .*sound.wav needs") as caught:
+    with pytest.raises(MamTraError, match=r"disk is full: .*sound.wav was not written") as caught:
         write_bytes(tmp_path / "sound.wav", b"x" * 1000)
     assert disk_is_full(caught.value) and not disk_is_full(ValueError()) and not list(tmp_path.iterdir())
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from mamtra.conversion.ranking_table import RankingHeader, RankingTable, Row
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 
 SUFFIXES = (".jsonl", ".csv")
 
@@ -45,9 +46,7 @@ class StoredTable(RankingTable):
             return
         # without the half line that an interruption may have left
         lines = [*_first_lines(self.header, self.path), *(_line(row, self.path) for row in self.rows)]
-        partial = self.path.with_name(self.path.name + ".partial")
-        partial.write_text("".join(lines), encoding="utf-8")
-        partial.replace(self.path)
+        write_text(self.path, "".join(lines))
         self._begun = True
 
 

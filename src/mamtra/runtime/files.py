@@ -93,7 +93,7 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
         sys.stdout.buffer.flush()
         return
     check_destination(path)
-    with atomic_file(path, len(data)) as partial:
+    with atomic_file(path) as partial:
         partial.write_bytes(data)
 
 
@@ -157,7 +157,7 @@ def _partial(path: Path, size: int | None) -> Iterator[Path]:
 def _explain(error: Exception, path: Path, partial: Path, size: int | None) -> NoReturn:
     """Raise what went wrong, as a user's mistake where the destination is the reason."""
     if disk_is_full(error):
-        needs = f"{path} needs {size / 1e9:.2g} GB" if size else f"{path} was not written"
+        needs = f"{path} needs {size / 1e9:.2f} GB" if size else f"{path} was not written"
         raise MamTraError(f"The disk is full: {needs}; nothing was left behind, make room and try again.") from error
     if isinstance(error, OSError):
         names = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
