@@ -37,16 +37,16 @@ from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.cost.flops import FlopConvention, prefill_flops
 from mamtra.cost.presets import cosyvoice2_config
 from mamtra.cost.shapes import blueprint_of
-from mamtra.distill.compile import Captured, compile_layers, use_kernels
+from mamtra.distill.compile import Captured, compile_layers, enable_triton
 from mamtra.distill.distill_loss import Objective, halve_matrices
 from mamtra.distill.estimate import product_speed
 from mamtra.distill.losses import DistillLossConfig, distill_loss
 from mamtra.distill.optimiser import Optimiser
 from mamtra.distill.settings import OptimizerSettings
-from mamtra.models.attention import Span
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import PAD, unistream
 from mamtra.models.plan import LayerPlan
+from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.ssd import repeat_heads
 from mamtra.runtime.device import pick_device
@@ -112,7 +112,7 @@ class PlainMixer(nn.Module):
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
         """(B, L, hidden_size) to the same shape."""
         return self.mixer(
-            hidden_states, Span.without_state(hidden_states.shape[1], self.config, hidden_states.device)
+            hidden_states, Positions.from_zero(hidden_states.shape[1], self.config, hidden_states.device)
         ), None
 
 
@@ -173,7 +173,7 @@ def make_step(
     student.model.checkpointing = args.gradient_checkpointing
     if args.kernels:
         for lm in (student, teacher):
-            use_kernels(lm, device)
+            enable_triton(lm, device)
     if args.compile:
         compile_layers(student, teacher)
     total = torch.zeros((), device=device)
@@ -214,7 +214,7 @@ def plain_step(
         for piece in pieces:
             kind, ids, targets = (piece[name].to(device) for name in ("kind", "ids", "targets"))
             with (
-                patch("mamtra.models.mamba.ssd", fallback_ssd),
+                patch("mamtra.ops.mixer.ssd", fallback_ssd),
                 torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16"),
             ):
                 with torch.no_grad():

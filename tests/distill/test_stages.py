@@ -15,9 +15,9 @@ from mamtra.distill.alignment import attention_matrix, mixing_matrix
 from mamtra.distill.log import read_log
 from mamtra.distill.on_policy import sample_speech
 from mamtra.distill.trainer import Trainer, distill
-from mamtra.models.attention import Span
 from mamtra.models.layout import prompt
 from mamtra.models.plan import LayerPlan
+from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 from tests.distill.runs import make_teacher, prepare, setting
 from tests.factories import tiny_parts
@@ -36,8 +36,8 @@ def test_mixing_matrices_are_what_mixers_do(form):
     mixer, hidden = student.model.layers[1].mamba, torch.randn(2, 20, 32, generator=torch.Generator().manual_seed(1))
     heard = {}
     mixer.norm.register_forward_hook(lambda module, inputs, _: heard.update(y=inputs[0]))
-    span = Span.without_state(20, config, hidden.device)
-    mixer(hidden, span)
+    positions = Positions.from_zero(20, config, hidden.device)
+    mixer(hidden, positions)
     _, xbc, _ = mixer.in_proj(hidden).split(mixer.in_sizes, -1)
     conv = mixer.conv1d(torch.nn.functional.pad(xbc.transpose(1, 2), (3, 0))).transpose(1, 2)
     x = (conv if form == "discrete" else torch.nn.functional.silu(conv)).split(mixer.conv_sizes, -1)[0]
@@ -49,10 +49,10 @@ def test_mixing_matrices_are_what_mixers_do(form):
 def test_attention_matrices_are_what_attention_does():
     attention, config = tiny_parts()["lm"].model.layers[0].self_attn, tiny_parts()["lm"].config
     hidden = torch.randn(2, 9, 32, generator=torch.Generator().manual_seed(1))
-    span = Span.without_state(9, config, hidden.device)
+    positions = Positions.from_zero(9, config, hidden.device)
     v = attention.v_proj(hidden).unflatten(-1, (-1, 16)).transpose(1, 2).repeat_interleave(2, 1)
-    y = attention.o_proj((attention_matrix(attention, hidden, span) @ v).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(y, attention(hidden, span), rtol=1e-4, atol=1e-5)
+    y = attention.o_proj((attention_matrix(attention, hidden, positions) @ v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(y, attention(hidden, positions), rtol=1e-4, atol=1e-5)
 
 
 def test_stages_move_mixers_alone_and_lower_their_losses(folder):

@@ -6,24 +6,17 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.transfer import GATE_ONE
-from mamtra.models.attention import Span
 from mamtra.models.config import BackboneConfig
 from mamtra.models.mamba import MambaMixer
+from mamtra.models.positions import Positions
 from mamtra.ops.conv import identity_conv_weight
 
 LIMIT = 1e-5
 LENGTH = 32
-
-
-class _GateAlone(nn.Module):
-    """In place of the gated norm."""
-
-    def forward(self, y: Tensor, z: Tensor) -> Tensor:
-        return y * F.silu(z)
 
 
 @torch.no_grad()
@@ -55,7 +48,7 @@ def linear_attention_error(
     biased = "q_proj.bias" in attention and options.qkv_bias != "drop"
     inputs = torch.randn(1, LENGTH, config.hidden_size, generator=torch.Generator().manual_seed(seed))
     neutral = _neutral(config, mixer, attention if biased else {}, options)
-    y = neutral(inputs, Span.without_state(LENGTH, config, inputs.device))
+    y = neutral(inputs, Positions.from_zero(LENGTH, config, inputs.device))
 
     def project(name: str) -> Tensor:
         bias = attention[f"{name}.bias"].double() if biased else None
@@ -108,5 +101,5 @@ def _neutral(
         },
         assign=True,
     )
-    module.norm = _GateAlone()
+    module.norm.weight = None
     return module

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamtra.models.attention import Attention, Span
+from mamtra.models.attention import Attention
 from mamtra.models.layout import PAD
 from mamtra.models.mamba import MambaMixer
+from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.conv import causal_conv1d
 from mamtra.ops.rope import apply_rope
@@ -52,25 +53,25 @@ class Alignment:
         total = torch.zeros((), device=kind.device)
         with torch.autocast(kind.device.type, torch.bfloat16, enabled=self._half, cache_enabled=False):
             with torch.no_grad():
-                span = Span.without_state(kind.shape[1], teacher.config, kind.device)
+                positions = Positions.from_zero(kind.shape[1], teacher.config, kind.device)
                 hidden = teacher.embed(kind, ids)
             for i, layer in enumerate(teacher.model.layers):
                 if i in self.layers:
                     with torch.no_grad():
                         seen = layer.input_layernorm(hidden)
                         aim = (
-                            attention_matrix(layer.self_attn, seen, span)
+                            attention_matrix(layer.self_attn, seen, positions)
                             if stage == "matrix"
-                            else layer.self_attn(seen, span)
+                            else layer.self_attn(seen, positions)
                         )
                     mixer = self._student.model.layers[i].mamba
-                    made = mixing_matrix(mixer, seen) if stage == "matrix" else mixer(seen, span)
+                    made = mixing_matrix(mixer, seen) if stage == "matrix" else mixer(seen, positions)
                     compare = matrix_distance if stage == "matrix" else output_distance
                     loss = compare(made, aim, valid) / len(self.layers)
                     (loss * weight).backward()
                     total = total + loss.detach()
                 with torch.no_grad():
-                    hidden = layer(hidden, span)
+                    hidden = layer(hidden, positions)
         return total
 
 
@@ -98,13 +99,13 @@ def mixing_matrix(mixer: MambaMixer, hidden: Tensor) -> Tensor:
     return weights + torch.diag_embed(mixer.D.float()[:, None].expand(-1, dt.shape[-1]))
 
 
-def attention_matrix(attention: Attention, hidden: Tensor, span: Span) -> Tensor:
+def attention_matrix(attention: Attention, hidden: Tensor, positions: Positions) -> Tensor:
     """The weights of causal attention, (B, heads, L, L) float32."""
     q, k = (
         proj(hidden).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
         for proj in (attention.q_proj, attention.k_proj)
     )
-    q, k = (apply_rope(t, span.cos, span.sin).float() for t in (q, k))
+    q, k = (apply_rope(t, positions.cos, positions.sin).float() for t in (q, k))
     with torch.autocast(hidden.device.type, enabled=False):
         scores = q @ k.repeat_interleave(attention.repeats, 1).transpose(-1, -2) / math.sqrt(attention.head_dim)
     above = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)

@@ -71,16 +71,16 @@ def compile_layers(*models: SpeechLM) -> None:
         if hasattr(torch._dynamo.config, name):  # the names changed with torch 2.6
             setattr(torch._dynamo.config, name, _VARIANTS)
     for model in models:
-        model.model.apart = True
+        model.model.defer_residual = True
         for layer in model.model.layers:
             layer.compile(dynamic=False)
 
 
-def use_kernels(model: SpeechLM, device: torch.device) -> None:
-    """Have the layers learn with their Triton kernels.
+def enable_triton(model: SpeechLM, device: torch.device) -> None:
+    """Train the layers with their Triton kernels.
 
     Raises:
-        MamTraError: there is no Triton, or no graphics card, or heads or convolutions are of other sizes.
+        MamTraError: there is no Triton or no CUDA device, or heads or convolutions are of other sizes.
     """
     if device.type != "cuda" or find_spec("triton") is None:
         raise MamTraError("run.kernels needs a CUDA device and Triton; set it to false.")
@@ -91,4 +91,4 @@ def use_kernels(model: SpeechLM, device: torch.device) -> None:
     if model.config.hidden_size % 8 or model.config.intermediate_size % 8:
         raise MamTraError("run.kernels needs layers whose widths are multiples of 8; set it to false.")
     for layer in model.model.layers:
-        layer.mixer.kernels = layer.mlp.kernels = True
+        layer.mixer.use_triton = layer.mlp.use_triton = True

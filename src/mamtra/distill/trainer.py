@@ -14,7 +14,7 @@ import torch
 
 from mamtra.data.bucket_sampler import MicroBatch
 from mamtra.distill.checkpoints import Checkpoint, checkpoints, load_checkpoint, save_checkpoint
-from mamtra.distill.compile import compile_layers, use_kernels
+from mamtra.distill.compile import compile_layers, enable_triton
 from mamtra.distill.config import DistillConfig
 from mamtra.distill.distill_loss import halve_matrices
 from mamtra.distill.distributed import Processes
@@ -124,7 +124,7 @@ class Trainer:
         models = [lm for lm in (self.student, self.teacher) if lm is not None]
         if run.kernels:
             for lm in models:
-                use_kernels(lm, self.processes.device)
+                enable_triton(lm, self.processes.device)
         if run.compile:
             compile_layers(*models)
         proper = run.steps or max(1, round(run.epochs * len(self.feed.sampler.epoch(0)) / batch.accumulation))

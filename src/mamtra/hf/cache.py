@@ -10,8 +10,8 @@ from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicCache
 
 from mamtra.errors import MamTraError
-from mamtra.models.attention import Span
 from mamtra.models.config import BackboneConfig
+from mamtra.models.positions import Positions
 from mamtra.models.state import MambaState
 from mamtra.ops.rope import rope_table
 
@@ -48,7 +48,7 @@ class CachedAttention:
     cache: Cache
     layer: int
 
-    def append(self, k: Tensor, v: Tensor, span: Span) -> tuple[Tensor, Tensor]:
+    def append(self, k: Tensor, v: Tensor, positions: Positions) -> tuple[Tensor, Tensor]:
         """See `AttentionState.append`."""
         return self.cache.update(k, v, self.layer)
 
@@ -98,9 +98,9 @@ def cached_length(cache: Cache | None, config: BackboneConfig) -> int:
     return cache.get_seq_length(config.layer_types.index("full_attention"))
 
 
-def span_of(
+def positions_of(
     config: BackboneConfig, length: int, past: int, attention_mask: Tensor | None, device: torch.device
-) -> Span:
+) -> Positions:
     """Where the inputs of a pass lie.
 
     Args:
@@ -119,7 +119,7 @@ def span_of(
     if not padded:
         cos, sin = rope_table(end, config.rope_frequencies(device))
         causal = torch.ones(length, end, dtype=torch.bool, device=device).tril(past)[None, None] if past else None
-        return Span(cos[past:], sin[past:], past, mask=causal)
+        return Positions(cos[past:], sin[past:], past, mask=causal)
     if attention_mask.dim() != 2 or attention_mask.shape[1] < end:
         raise MamTraError(f"The attention mask has the shape {tuple(attention_mask.shape)}, not (batch, {end}).")
     real = attention_mask.bool()
@@ -128,10 +128,10 @@ def span_of(
             "Padding stands before the first input of a row (padding_side='left'), not behind or between."
         )
     valid, real = real[:, -length:], real[:, -end:]
-    positions = (real.cumsum(1) - 1).clamp(min=0)[:, past:]
+    ids = (real.cumsum(1) - 1).clamp(min=0)[:, past:]
     cos, sin = rope_table(end, config.rope_frequencies(device))
     causal = torch.ones(length, end, dtype=torch.bool, device=device).tril(past)
     # padding looks at itself: a query that may look nowhere has no softmax
     itself = torch.eye(length, end, dtype=torch.bool, device=device) if not past else causal & ~causal.tril(past - 1)
     mask = (causal & real[:, None, :]) | itself
-    return Span(cos[positions].unsqueeze(1), sin[positions].unsqueeze(1), past, mask=mask.unsqueeze(1), valid=valid)
+    return Positions(cos[ids].unsqueeze(1), sin[ids].unsqueeze(1), past, mask=mask.unsqueeze(1), valid=valid)
