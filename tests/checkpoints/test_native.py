@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import mamtra
 from mamtra.checkpoints.blank import build_blank, describe_difference
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.native import (
@@ -16,6 +17,7 @@ from mamtra.checkpoints.native import (
     save_model,
     voice_space,
 )
+from mamtra.checkpoints.open_lm import open_native
 from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
@@ -123,6 +125,11 @@ def test_bad_configs(saved, tmp_path):
     (model / "config.json").write_text(json.dumps({**config, "lm": {**config["lm"], "sise": 3}}))
     with pytest.raises(MamTraError, match="section 'lm': sise"):
         load_part(model, "lm")
+    old = {"speech_codes" if key == "num_speech_tokens" else key: value for key, value in config["lm"].items()}
+    (model / "config.json").write_text(json.dumps({**config, "lm": old}))
+    for read in (lambda: load_part(model, "lm"), lambda: mamtra.plan(model), lambda: open_native(model)):
+        with pytest.raises(MamTraError, match="'speech_codes' is called 'num_speech_tokens' now; rename it"):
+            read()
     (model / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "flow"}))
     with pytest.raises(MamTraError, match="has no flow, which turns speech tokens into a spectrogram"):
         load_part(model, "flow")

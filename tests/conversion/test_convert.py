@@ -18,7 +18,7 @@ from mamtra.checkpoints.native import hash_weights, load_part, read_config, read
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.tensor_files import TensorFiles, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter
-from mamtra.conversion.convert import Conversion
+from mamtra.conversion.job import Conversion
 from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.errors import MamTraError
@@ -206,6 +206,18 @@ def test_equal_words_make_equal_directories(sources, tmp_path):
     for path in one.iterdir():
         assert path.read_bytes() == (two / path.name).read_bytes(), path.name
     assert hash_weights(one / "model.safetensors") != hash_weights(other / "model.safetensors")
+
+
+def test_a_plan_by_its_ratio(sources, tmp_path):
+    src = sources("qwen2")
+    with_plan = mamtra.convert(src, tmp_path / "one", LayerPlan.from_ratio(LAYERS, "1:3"))
+    by_ratio = mamtra.convert(src, tmp_path / "two", ratio="1:3", strategy="block-beg")
+    assert (with_plan / "CONVERSION.md").read_bytes() == (by_ratio / "CONVERSION.md").read_bytes()
+    with pytest.raises(MamTraError, match="leave out ratio"):
+        mamtra.convert(src, tmp_path / "three", PLAN, ratio="1:3")
+    with pytest.raises(MamTraError, match="Say which layers stay attention"):
+        mamtra.convert(src, tmp_path / "three")
+    assert not (tmp_path / "three").exists()
 
 
 def test_facts_before_anything_is_read(sources, tmp_path):

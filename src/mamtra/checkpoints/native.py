@@ -38,7 +38,7 @@ from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import SCALE, pack, unpack
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, TensorInfo, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter
-from mamtra.errors import MamTraError
+from mamtra.errors import MamTraError, first_problem
 from mamtra.runtime.json_files import read_json, write_json
 
 FORMAT = 1
@@ -271,10 +271,3 @@ def _plain_state(section: str, module: nn.Module) -> dict[str, torch.Tensor]:
         weight = slot.split(".", 1)[0]
         plain[f"{owner}.{weight}"] = getattr(module.get_submodule(owner), weight)
     return plain
-
-
-def first_problem(error: ValidationError) -> str:
-    """What is wrong with a configuration, in words."""
-    problem = error.errors()[0]
-    where = ".".join(str(step) for step in problem["loc"]) or "content"
-    return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

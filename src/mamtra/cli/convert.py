@@ -16,7 +16,7 @@ from mamtra.errors import MamTraError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mamtra.conversion.convert import Conversion, Progress
+    from mamtra.conversion.job import Conversion, Progress
     from mamtra.conversion.options import TransferOptions
 
 GB = 10**9
@@ -73,12 +73,13 @@ def convert(
         a_init=a_init, d_init=d_init,
     )  # fmt: skip
     from mamtra.checkpoints.open_lm import open_language_model
-    from mamtra.cli.plan_options import choose_plan
-    from mamtra.conversion.convert import Conversion
+    from mamtra.cli.plan_options import read_indices
+    from mamtra.conversion.choose_plan import choose_plan
     from mamtra.conversion.directory import check_destination, write_directory
+    from mamtra.conversion.job import Conversion
 
     teacher = open_language_model(src)
-    plan = choose_plan(teacher.config.num_hidden_layers, ratio, strategy, attention, ranking)
+    plan = choose_plan(teacher.config.num_hidden_layers, ratio, strategy, read_indices(attention), ranking)
     conversion = Conversion(teacher, plan, options, storage=storage, seed=seed, shard_bytes=round(shard_gb * GB))
     facts = {"destination": dst, "dry_run": dry_run, **conversion.facts()}
     if dry_run:

@@ -16,8 +16,8 @@ from mamtra.checkpoints.storage import choose_storage, dequantise_rows, quantise
 from mamtra.checkpoints.tensor_files import TensorFiles
 from mamtra.checkpoints.tensor_writer import TensorWriter
 from mamtra.conversion.checks import LIMIT, linear_attention_error
-from mamtra.conversion.convert import Conversion, Progress
 from mamtra.conversion.cosyvoice import converted_files, write_other_parts
+from mamtra.conversion.job import Conversion, Progress
 from mamtra.conversion.report import describe
 from mamtra.conversion.tensors import copy_tensors, read_attention, read_back, transfer_layers
 from mamtra.conversion.transfer import TensorOrigin, mamba_prefix

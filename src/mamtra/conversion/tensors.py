@@ -13,7 +13,7 @@ from torch import Tensor
 from mamtra.checkpoints.storage import pack
 from mamtra.checkpoints.tensor_files import TensorFiles, update_digest
 from mamtra.checkpoints.tensor_writer import TensorWriter
-from mamtra.conversion.convert import Conversion
+from mamtra.conversion.job import Conversion
 from mamtra.conversion.transfer import TensorOrigin, attention_prefix, mamba_prefix, mixer_from_attention, placed
 from mamtra.errors import MamTraError
 

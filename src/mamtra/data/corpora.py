@@ -208,7 +208,7 @@ class HubDataset(Corpus):
             try:
                 import datasets
             except ImportError as error:
-                raise MamTraError("Data sets of Hugging Face need `pip install 'mamtra[train]' datasets`.") from error
+                raise MamTraError("Data sets of Hugging Face need `pip install 'mamtra[train]'`.") from error
             try:
                 data = datasets.load_dataset(self._name, split=self._split)
             except Exception as error:  # the library has many classes for what may be wrong

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors.numpy import save
 
-from mamtra.errors import MamTraError
+from mamtra.errors import MamTraError, first_problem, refuse_renamed
 from mamtra.runtime.files import write_bytes
 from mamtra.runtime.json_files import read_json, write_json
 
@@ -77,6 +77,11 @@ class Manifest(BaseModel):
     sources: list[str]
     shards: list[ShardInfo]
     about: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_old_keys(cls, values: Any) -> Any:
+        return refuse_renamed(values, {"speech_codes": "num_speech_tokens"})
 
 
 def write_shard(path: Path, utterances: Sequence[Utterance]) -> ShardInfo:
@@ -211,7 +216,9 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        raise MamTraError(f"{path} is damaged; make the corpus again with `mamtra prepare`.") from error
+        raise MamTraError(
+            f"{path}: {first_problem(error)}; mend it or make the corpus again with `mamtra prepare`."
+        ) from error
 
 
 def _open_shard(path: Path, info: ShardInfo, verify: bool) -> dict[str, np.ndarray]:

@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError, model_validator
 
-from mamtra.checkpoints.native import first_problem
 from mamtra.distill.losses import DistillLossConfig
 from mamtra.distill.settings import (
     AlignmentSettings,
@@ -24,7 +23,7 @@ from mamtra.distill.settings import (
     StudentSettings,
     TeacherSettings,
 )  # fmt: skip
-from mamtra.errors import MamTraError
+from mamtra.errors import MamTraError, first_problem
 
 
 class _Loader(yaml.SafeLoader):

@@ -14,8 +14,8 @@ from mamtra.checkpoints.native import CONFIG, find_beside, read_config
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.stored_lm import StoredLM
-from mamtra.conversion.convert import Conversion
 from mamtra.conversion.directory import write_directory
+from mamtra.conversion.job import Conversion
 from mamtra.conversion.ranking_file import read_ranking
 from mamtra.data.token_shards import Manifest, TokenShards
 from mamtra.distill.config import DistillConfig

@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 
 from mamtra.checkpoints.native import FORMAT, LANGUAGE_MODELS, TRANSFORMERS_KEYS
 from mamtra.checkpoints.parts import PARTS
-from mamtra.errors import MamTraError
+from mamtra.errors import MamTraError, first_problem
 from mamtra.models.config import BackboneConfig, CausalLMConfig, SpeechLMConfig
 
 _SIZES = (
@@ -89,9 +89,7 @@ class MamTraConfig(PreTrainedConfig):
         try:
             return kind.model_validate(getattr(self, self.section))
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, (self.section, *problem["loc"])))
-            raise MamTraError(f"The configuration is damaged at {where}: {problem['msg'].lower()}.") from error
+            raise MamTraError(f"The configuration, section {self.section!r}: {first_problem(error)}.") from error
 
     @classmethod
     def of(cls, sizes: BackboneConfig) -> MamTraConfig:

@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 
+from mamtra.errors import refuse_renamed
 from mamtra.models.plan import LayerPlan, LayerType
 from mamtra.ops.rope import Llama3Scaling, rope_frequencies
 
@@ -15,7 +16,7 @@ MambaForm = Literal["mamba2", "discrete"]
 
 
 class BackboneConfig(BaseModel):
-    """A Qwen2- or Llama-shaped stack of layers with a token mixer for every layer.
+    """A Qwen2- or Llama-shaped decoder whose layers have attention or Mamba as their token mixer.
 
     Attributes:
         hidden_size: width of the residual stream.
@@ -24,16 +25,16 @@ class BackboneConfig(BaseModel):
         num_attention_heads: query heads; the Mamba mixer has as many heads.
         num_key_value_heads: key/value heads; the Mamba mixer shares x and B in the same groups.
         head_dim: size of a head and of the Mamba state.
-        rope_theta: base of the rotary wave lengths.
-        rope_scaling: of the rotary wave lengths, as in Llama 3.1 and later.
+        rope_theta: base of the rotary wavelengths.
+        rope_scaling: of the rotary wavelengths, as in Llama 3.1 and later.
         rms_norm_eps: of the layer norms.
         attention_bias: the projections to q, k, v have biases (Qwen2) or not (Llama).
-        layer_types: one kind per layer; all attention when left out.
+        layer_types: one kind per layer; all attention by default.
         mamba_form: of the mixer, see `mamtra.models.mamba.MambaMixer`.
         mamba_conv_kernel: taps of the mixer's causal convolution.
         mamba_chunk_size: inputs per chunk of the scan.
         mamba_norm_eps: of the mixer's gated norm.
-        mamba_qkv_bias: the mixer's in_proj has a bias, which takes over the attention's biases.
+        mamba_qkv_bias: the mixer's in_proj has a bias, which receives the attention's biases.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,7 +70,7 @@ class BackboneConfig(BaseModel):
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError("num_attention_heads must be a multiple of num_key_value_heads")
         if self.head_dim % 2:
-            raise ValueError("head_dim must be even: rotary embedding turns pairs of channels")
+            raise ValueError("head_dim must be even: rotary embedding rotates pairs of channels")
         return self
 
     @property
@@ -102,10 +103,10 @@ class SpeechLMConfig(BackboneConfig):
 
     Attributes:
         text_vocab_size: rows of the text table.
-        num_speech_tokens: speech codes proper, 0 .. num_speech_tokens - 1.
+        num_speech_tokens: speech tokens 0 .. num_speech_tokens - 1; special ids follow.
         speech_vocab_size: rows of the speech table and of the output.
-        eos_id: end of speech.
-        fill_id: "more text, please" of the interleaved layout.
+        eos_id: ends the speech.
+        fill_id: asks for more text in the interleaved (bistream) layout.
     """
 
     text_vocab_size: int
@@ -114,15 +115,20 @@ class SpeechLMConfig(BackboneConfig):
     eos_id: int = 6561
     fill_id: int = 6563
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_old_keys(cls, values: Any) -> Any:
+        return refuse_renamed(values, {"speech_codes": "num_speech_tokens"})
+
     @model_validator(mode="after")
     def _ids_agree(self) -> SpeechLMConfig:
         if not self.num_speech_tokens <= self.eos_id < self.speech_vocab_size:
-            raise ValueError("eos_id must lie behind the speech codes and inside the speech vocabulary")
+            raise ValueError("eos_id must follow the speech tokens and lie inside the speech vocabulary")
         return self
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
-        """Every id that ends generation: eos and whatever lies behind it."""
+        """Every id that ends generation: eos_id and all ids after it."""
         return tuple(range(self.eos_id, self.speech_vocab_size))
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from mamtra.checkpoints.native import first_problem
 from mamtra.distill.config import change_setting, read_yaml
 from mamtra.distill.settings import Strict
-from mamtra.errors import MamTraError
+from mamtra.errors import MamTraError, first_problem
 
 STRATEGIES = ("block-beg", "block-end", "front", "middle", "back", "sandwich", "importance-wer")
 RATIOS = ("1:1", "1:3", "1:5", "1:11")
