@@ -155,14 +155,14 @@ def test_picture(capsys):
         (["--model", "."], "no config.json"),
         (["--context", "0"], "--context"),
         (["--batch", "0"], "--batch"),
-        (["--rate", "nan"], "--rate"),
-        (["--scores", "half"], "--scores 'half' is unknown; choose one of full, causal"),
+        (["--rate", "nan"], "rate is the number of tokens in a second"),
+        (["--scores", "half"], "scores 'half' is unknown; choose one of full, causal"),
         (["--head", "some"], "choose one of none, last, all"),
         (["--scan", "fast"], "choose one of none, steps, chunks, 9ldn"),
         (["--state-dtype", "int8"], "choose one of float32"),
         (["--model", "zonos-v0.1", "--head", "all"], "do not include its head"),
         (["--svg", "a.png"], "a .svg file"),
-        (["--svg", "gone/a.svg"], "folder that exists"),
+        (["--svg", "gone/a.svg"], "does not exist; create it first"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(words, expected, capsys):

@@ -15,7 +15,7 @@ COSYVOICE = (
     "CosyVoice-BlankEN/*.json", "CosyVoice-BlankEN/*.txt",
 )  # fmt: skip
 PATTERNS = (*NATIVE, *COSYVOICE)
-"""What a native directory, a transformers one or one of CosyVoice 2 needs; compiled engines and sample recordings are not downloaded."""
+"""What a native directory, a transformers one or one of CosyVoice 2 needs; compiled engines and sample recordings are left out."""
 
 
 def pull(
