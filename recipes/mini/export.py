@@ -26,10 +26,10 @@ from tokens import TokenSet
 from trained import load_network, read_metadata
 
 import mamtra
-from mamtra.checkpoints.blank import describe_difference
 from mamtra.checkpoints.native import GenerationConfig, hash_weights, read_generation, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
+from mamtra.checkpoints.strict_loading import describe_difference
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM

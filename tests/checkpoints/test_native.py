@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mamtra
-from mamtra.checkpoints.blank import build_blank, describe_difference
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.native import (
     GenerationConfig,
@@ -18,6 +17,7 @@ from mamtra.checkpoints.native import (
     voice_space,
 )
 from mamtra.checkpoints.open_lm import open_native
+from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference
 from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
@@ -73,7 +73,7 @@ def test_dtype_on_loading(saved):
 
 def test_building_blank_draws_nothing_and_keeps_buffers():
     before = torch.get_rng_state()
-    blank = build_blank(lambda: SpeechTokenizer(SpeechTokenizerConfig(width=16)))
+    blank = build_uninitialised(lambda: SpeechTokenizer(SpeechTokenizerConfig(width=16)))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(blank.powers, 3 ** torch.arange(8))
 

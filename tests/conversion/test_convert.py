@@ -111,7 +111,7 @@ def test_the_report_names_every_rule(sources, tmp_path):
     row = "| `model.layers.1, 3.mamba.in_proj.bias` | 48:64 | transferred | `llm.model.model.layers.i.self_attn.k_proj.bias` |"
     assert row in text
     assert "| `model.layers.0-3.mlp.up_proj.weight` |  | copied |" in text
-    assert "`llm.model.lm_head.weight`" in text and "here in another form\n\n`flow.pt`" in text
+    assert "`llm.model.lm_head.weight`" in text and "were converted\n\n`flow.pt`" in text
     assert "bit-identical after reading back" in text and "linear attention of Eq. 4: layer 1" in text
     assert str(tmp_path) not in text + (dst / "provenance.json").read_text()
 

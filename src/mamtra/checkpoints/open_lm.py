@@ -1,4 +1,4 @@
-"""From a directory of any supported format to its language model."""
+"""Open the language model of a directory of any supported format."""
 
 from __future__ import annotations
 
@@ -86,6 +86,6 @@ def open_native(directory: Path) -> StoredLM:
         own_names(source),
         settings={name: value for name, value in own.items() if name not in LANGUAGE_MODELS},
         companions=companions,
-        left=tuple(left),
-        about={"provenance": read_json(provenance)} if provenance.is_file() else {},
+        not_copied=tuple(left),
+        source_info={"provenance": read_json(provenance)} if provenance.is_file() else {},
     )

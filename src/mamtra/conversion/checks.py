@@ -1,4 +1,4 @@
-"""Is a converted layer the linear attention of the paper? Its Eq. 4 (arXiv 2603.12342), in the plainest form, beside the mixer."""
+"""Check that a converted layer computes the linear attention of the paper, Eq. 4 of arXiv 2603.12342."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def linear_attention_error(
     *,
     seed: int = 0,
 ) -> float:
-    """Run a converted mixer with everything neutral that attention knows nothing of, and compare with Eq. 4.
+    """Run a converted mixer with all parts neutral that attention does not have, and compare with Eq. 4.
 
     Of the mixer the rows and biases of x, B and C, the convolution where it is the identity, and the output projection are
-    used as they are. Gate and steps are 1, there is no decay, skip, norm, or SiLU behind the convolution. Eq. 4 lacks its
-    factor 1/sqrt(d), which a normalised head does not see.
+    used as they are. Gate and steps are 1, there is no decay, skip, norm, or SiLU after the convolution. The factor
+    1/sqrt(d) is left out of Eq. 4, since the norm of each head cancels it.
 
     Args:
         config: of the student.
@@ -42,7 +42,7 @@ def linear_attention_error(
         seed: of the inputs.
 
     Returns:
-        Greatest absolute difference over 32 positions of normal inputs, relative to the greatest output. The mixer runs
+        Largest absolute difference over 32 positions of normal inputs, relative to the largest output. The mixer runs
         in float32, Eq. 4 in float64.
     """
     biased = "q_proj.bias" in attention and options.qkv_bias != "drop"

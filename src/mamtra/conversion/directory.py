@@ -1,4 +1,4 @@
-"""A conversion written as a model directory: whole or not at all."""
+"""Write a conversion as a model directory, complete or not at all."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from mamtra.version import VERSION
 
 
 def write_directory(conversion: Conversion, dst: str | os.PathLike, progress: Progress | None = None) -> dict[str, Any]:
-    """Carry a conversion out.
+    """Carry out a conversion.
 
     Everything is written to a partial directory beside `dst`, read back, and renamed at the end; a failure leaves nothing
     behind.
 
     Args:
         conversion: what to make.
-        dst: directory to make; one that is there must be empty.
-        progress: told how far the work is.
+        dst: directory to make, absent or empty.
+        progress: called with the bytes done and their total.
 
     Returns:
         The content of provenance.json.
 
     Raises:
-        MamTraError: the place is taken or cannot be written, the disk is full, the teacher's files are damaged or hold
-            weights that are not numbers, or a check fails.
+        MamTraError: the destination is not empty or cannot be written, the disk is full, the teacher's files are damaged or hold
+            non-finite weights, or a check fails.
     """
     dst = Path(dst)
     check_destination(dst, conversion)
@@ -52,10 +52,10 @@ def write_directory(conversion: Conversion, dst: str | os.PathLike, progress: Pr
 
 
 def check_destination(dst: Path, conversion: Conversion) -> None:
-    """Refuse a place that a directory cannot be made in.
+    """Refuse a destination at which no directory can be made.
 
     Raises:
-        MamTraError: it is taken, has no folder to be in, lies in the source, or the disk has too little room.
+        MamTraError: it is not empty, its parent is missing, it lies inside the source, or the disk has too little space.
     """
     if dst.exists() and not dst.is_dir():
         raise MamTraError(f"{dst} is a file; name a directory to make.")
@@ -74,7 +74,7 @@ def check_destination(dst: Path, conversion: Conversion) -> None:
     needs, has = conversion.bytes + _companion_bytes(conversion), shutil.disk_usage(parent).free
     if needs > has:
         raise MamTraError(
-            f"{dst} needs {needs / 1e9:.2f} GB, but the disk has {has / 1e9:.2f} GB left; make room first."
+            f"{dst} needs {needs / 1e9:.2f} GB, but the disk has {has / 1e9:.2f} GB left; free some space first."
         )
 
 
@@ -116,7 +116,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
             "format": teacher.kind,
             "parameters": teacher.parameters,
             "sha256": sha256,
-            **teacher.about,
+            **teacher.source_info,
         },
         "plan": {
             "plan": str(conversion.plan),
@@ -135,7 +135,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
             "unused": {**teacher.unused, **_dropped(conversion, origins)},
             "other_parts": sorted(parts),
             "converted_files": list(_converted(conversion)),
-            "left_files": [name for name in teacher.left if name not in _converted(conversion)],
+            "left_files": [name for name in teacher.not_copied if name not in _converted(conversion)],
             "checks": checks,
         },
         "sha256": {teacher.section: mine, **others},
@@ -146,7 +146,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
 
 
 def _check_linear_attention(conversion: Conversion, files: TensorFiles) -> dict[str, Any]:
-    """The first converted layer, as it was read back, beside the paper's Eq. 4."""
+    """Compare the first converted layer, read back, with the paper's Eq. 4."""
     found: dict[str, Any] = {"check": "linear attention of Eq. 4"}
     if not conversion.new_layers:
         return found | {"passed": None, "reason": "no layer became Mamba"}
@@ -171,17 +171,21 @@ def _check_linear_attention(conversion: Conversion, files: TensorFiles) -> dict[
 
 
 def _rounded(weight: torch.Tensor, kind: str) -> torch.Tensor:
-    """A matrix as it is after storage; rows are rounded one by one, so it is the same in any larger matrix."""
+    """A matrix as stored and read back; rows are rounded independently, so a block may be rounded alone."""
     if kind == "int8":
         return dequantise_rows(*quantise_rows(weight))
     return weight.to(getattr(torch, kind)).float()
 
 
 def _dropped(conversion: Conversion, origins: list[TensorOrigin]) -> dict[str, str]:
-    """Parameters of the teacher that nothing was made of."""
+    """Parameters of the teacher that were not used, with the reason."""
     used = {origin.source for origin in origins}
     init = conversion.options.init
-    why = "biases are dropped (qkv_bias drop)" if init == "transfer" else f"projections are drawn anew (init {init})"
+    why = (
+        "biases are dropped (qkv_bias drop)"
+        if init == "transfer"
+        else f"projections are randomly initialised (init {init})"
+    )
     return {name: why for name in conversion.teacher.names.values() if name not in used}
 
 
@@ -196,6 +200,6 @@ def _companion_bytes(conversion: Conversion) -> int:
 
 
 def _converted(conversion: Conversion) -> tuple[str, ...]:
-    """Files of the source that are neither copied nor left behind."""
+    """Files of the source that are converted."""
     teacher = conversion.teacher
     return converted_files(teacher.directory) if teacher.kind == "cosyvoice2" else ()

@@ -1,4 +1,4 @@
-"""A conversion before it is carried out: which tensors it copies, which it makes, and how large they are."""
+"""What a conversion will do: tensors to copy, tensors to make, and their sizes."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes that are done and those that there are."""
+"""Called with the bytes done and their total."""
 
 
 class Conversion:
-    """A conversion before anything is read or written.
+    """A planned conversion; no weights have been read yet.
 
     Args: see `convert`.
 
     Attributes:
         config: sizes of the hybrid.
-        storage: of the tensors that are made, see `mamtra.checkpoints.storage`.
-        repacks: copied tensors are stored otherwise than in the source.
+        storage: of new tensors, see `mamtra.checkpoints.storage`.
+        repacks: copied tensors are stored in another type than in the source.
         new_layers: layers that become Mamba.
-        copied: parameters that stay.
-        tensors: what the weights of the hybrid will be, in the order of the model.
+        copied: parameters that are copied.
+        tensors: types and shapes of the weights of the hybrid, in model order.
 
     Raises:
         MamTraError: plan or options do not fit the teacher.
@@ -72,7 +72,7 @@ class Conversion:
 
     @property
     def file(self) -> str:
-        """Name of the weights in the directory."""
+        """Name of the weights file in the directory."""
         return PARTS[self.teacher.section].file
 
     @cached_property
@@ -92,7 +92,7 @@ class Conversion:
         return {mine: teacher.source.read(theirs) for mine, theirs in teacher.stored_names(parameter).items()}
 
     def facts(self) -> dict[str, Any]:
-        """Plan, sizes and choices, for JSON."""
+        """Plan, sizes and options, for JSON."""
         from mamtra.conversion.cosyvoice import converted_files
 
         plan, teacher = self.plan, self.teacher
@@ -110,13 +110,13 @@ class Conversion:
             "seed": self.seed,
             "options": self.options.model_dump(),
             "copied_files": sorted(teacher.companions),
-            "left_files": [name for name in teacher.left if name not in other_files],
+            "left_files": [name for name in teacher.not_copied if name not in other_files],
             "converted_files": list(other_files),
         }
 
 
 def packed_infos(name: str, shape: tuple[int, ...], storage: str) -> dict[str, TensorInfo]:
-    """What `pack` makes of a float tensor, without making it."""
+    """Types and shapes that `pack` gives a float tensor of a shape."""
     kind = choose_storage(torch.empty(shape, device="meta"), storage)
     if kind == "int8":
         return {name: TensorInfo(torch.int8, shape), name + SCALE: TensorInfo(torch.float32, shape[:1])}
@@ -124,4 +124,4 @@ def packed_infos(name: str, shape: tuple[int, ...], storage: str) -> dict[str, T
 
 
 def _architecture(teacher: StoredLM) -> dict[str, str]:
-    return {"architecture": teacher.about["architecture"]} if "architecture" in teacher.about else {}
+    return {"architecture": teacher.source_info["architecture"]} if "architecture" in teacher.source_info else {}

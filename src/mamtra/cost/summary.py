@@ -25,7 +25,7 @@ class PlanSummary:
 
     Attributes:
         params: parameters, tables and head included.
-        prefill_tflops: reading ``batch`` sequences of ``context`` tokens, 1e12 operations.
+        prefill_tflops: prefill of ``batch`` sequences of ``context`` tokens, 1e12 operations.
         prefill_parts: the same by `mamtra.cost.flops.Flops`.
         decode_mflops: one decode step of ``batch`` sequences at ``context``, 1e6 operations.
         cache_bytes: keys and values of ``batch`` sequences of ``context`` tokens.

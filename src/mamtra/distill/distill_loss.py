@@ -139,7 +139,7 @@ def head_logits(lm: SpeechLM, hidden: Tensor, *, aligned: bool | None = None) ->
     """
     if not (hidden.device.type == "cuda" if aligned is None else aligned):
         return lm.logits(hidden)
-    return aligned_linear(hidden, lm.head_weight, lm.head_bias, behind=_NEVER)
+    return aligned_linear(hidden, lm.head_weight, lm.head_bias, pad_bias=_NEVER)
 
 
 def halve_matrices(lm: SpeechLM) -> SpeechLM:

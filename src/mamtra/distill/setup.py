@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mamtra.checkpoints.blank import load_strictly
 from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
 from mamtra.checkpoints.native import CONFIG, find_beside, read_config
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.stored_lm import StoredLM
+from mamtra.checkpoints.strict_loading import load_strictly
 from mamtra.conversion.directory import write_directory
 from mamtra.conversion.job import Conversion
 from mamtra.conversion.ranking_file import read_ranking

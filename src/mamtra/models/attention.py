@@ -1,4 +1,4 @@
-"""Causal grouped-query attention of Qwen2 and Llama: biases on q, k, v or nowhere, rotary positions."""
+"""Causal grouped-query attention of Qwen2 and Llama: biases on q, k, v or none, rotary positions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Attention(nn.Module):
     def _project(self, hidden: Tensor, positions: Positions, *, joint: bool) -> tuple[Tensor, Tensor, Tensor]:
         """RoPE-rotated queries and keys, and values, each (B, heads, L, head_dim)."""
         maps = self.q_proj, self.k_proj, self.v_proj
-        if not joint or any(type(m) is not nn.Linear for m in maps):  # adapters in place of a map do more than multiply
+        if not joint or any(type(m) is not nn.Linear for m in maps):  # an adapter (LoRA) in its place computes more
             q, k, v = (self._heads(m(hidden)) for m in maps)
         else:
             heads = self.groups * self.repeats, self.groups

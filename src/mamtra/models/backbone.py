@@ -122,7 +122,7 @@ class Backbone(nn.Module):
             inputs_embeds: (B, L, hidden_size).
             state: cache of the previous positions, updated in place. None for whole sequences, as in training.
             lengths: (B,) int64, valid inputs of each right-padded row; only the state needs it, hidden states of valid
-                positions never see the padding behind them.
+                positions do not depend on the padding after them.
             collect: list to which the output of every layer, before the final norm, is appended.
 
         Returns:

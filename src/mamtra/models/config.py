@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 from torch import Tensor
 
 from mamtra.errors import refuse_renamed
@@ -13,6 +13,9 @@ from mamtra.models.plan import LayerPlan, LayerType
 from mamtra.ops.rope import Llama3Scaling, rope_frequencies
 
 MambaForm = Literal["mamba2", "discrete"]
+MOST_LAYERS = 10_000
+Size = Annotated[int, Field(ge=1, le=2**24)]
+"""A width or vocabulary; the bound keeps damaged files from asking for impossible tensors."""
 
 
 class BackboneConfig(BaseModel):
@@ -37,30 +40,31 @@ class BackboneConfig(BaseModel):
         mamba_qkv_bias: the mixer's in_proj has a bias, which receives the attention's biases.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    rope_theta: float = 1e6
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)]
+    num_attention_heads: Size
+    num_key_value_heads: Size
+    head_dim: Size
+    rope_theta: PositiveFloat = 1e6
     rope_scaling: Llama3Scaling | None = None
-    rms_norm_eps: float = 1e-6
+    rms_norm_eps: PositiveFloat = 1e-6
     attention_bias: bool = True
     layer_types: tuple[LayerType, ...] = ()
     mamba_form: MambaForm = "mamba2"
-    mamba_conv_kernel: int = 4
-    mamba_chunk_size: int = 64
-    mamba_norm_eps: float = 1e-5
+    mamba_conv_kernel: Size = 4
+    mamba_chunk_size: Size = 64
+    mamba_norm_eps: PositiveFloat = 1e-5
     mamba_qkv_bias: bool = True
 
     @model_validator(mode="before")
     @classmethod
     def _all_attention_by_default(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not values.get("layer_types"):
-            values = values | {"layer_types": ("full_attention",) * int(values.get("num_hidden_layers", 0))}
+        number = values.get("num_hidden_layers") if isinstance(values, dict) else None
+        if isinstance(number, int) and number <= MOST_LAYERS and not values.get("layer_types"):
+            values = values | {"layer_types": ("full_attention",) * number}
         return values
 
     @model_validator(mode="after")
@@ -109,9 +113,9 @@ class SpeechLMConfig(BackboneConfig):
         fill_id: asks for more text in the interleaved (bistream) layout.
     """
 
-    text_vocab_size: int
-    num_speech_tokens: int = 6561
-    speech_vocab_size: int = 6564
+    text_vocab_size: Size
+    num_speech_tokens: Size = 6561
+    speech_vocab_size: Size = 6564
     eos_id: int = 6561
     fill_id: int = 6563
 
@@ -141,6 +145,6 @@ class CausalLMConfig(BackboneConfig):
         eos_ids: each ends generation.
     """
 
-    vocab_size: int
+    vocab_size: Size
     tie_word_embeddings: bool = False
     eos_ids: tuple[int, ...] = ()

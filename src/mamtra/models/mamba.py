@@ -82,19 +82,19 @@ class MambaMixer(nn.Module):
 
     def _project(self, hidden: Tensor, *, aligned: bool) -> Tensor:
         """(B, L, in_sizes together), padded with further channels to a fast width where ``aligned``."""
-        if not aligned or type(self.in_proj) is not nn.Linear:  # adapters in its place do more than multiply
+        if not aligned or type(self.in_proj) is not nn.Linear:  # an adapter (LoRA) in its place computes more
             return self.in_proj(hidden)
         return aligned_linear(hidden, self.in_proj.weight, self.in_proj.bias)
 
 
-def draw_dynamics(
+def init_dynamics(
     heads: int, generator: torch.Generator | None = None, form: MambaForm = "mamba2"
 ) -> dict[str, Tensor]:
-    """The parameters that have no counterpart in attention, drawn as Mamba-2 does (arXiv 2405.21060).
+    """Random initialisation, as in Mamba-2 (arXiv 2405.21060), of the parameters that have no counterpart in attention.
 
     Args:
         heads: heads of the mixer.
-        generator: source of the draws.
+        generator: of the random numbers.
         form: of the mixer; ``"discrete"`` has A = -1 as MOHAWK has.
 
     Returns:

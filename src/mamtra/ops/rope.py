@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Llama3Scaling:
-    """How Llama 3.1 and later stretch the wave lengths beyond the context they were first trained on.
+    """How Llama 3.1 and later scale the wavelengths beyond the context of their pretraining.
 
     Waves with more than ``high_freq_factor`` periods in the old context stay, those with fewer than
     ``low_freq_factor`` periods become ``factor`` times longer, and those between are interpolated.
@@ -36,8 +36,8 @@ def rope_frequencies(
 
     Args:
         head_dim: size of one head, even.
-        theta: base of the wave lengths (1e6 in Qwen2).
-        scaling: of the wave lengths.
+        theta: base of the wavelengths (1e6 in Qwen2).
+        scaling: of the wavelengths.
         device: where they are computed; nothing is copied from the host, so that a CUDA graph can capture it.
 
     Returns:
@@ -84,7 +84,7 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def rotate_joint(
     joint: Tensor, cos: Tensor, sin: Tensor, heads: int, groups: int, *, use_triton: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Split a joint projection to queries, keys and values and apply RoPE to the first two.
+    """Split a joint projection into queries, keys and values and apply RoPE to the first two.
 
     Args:
         joint: (B, L, (heads + 2 * groups) * head_dim), queries, keys and values side by side.
