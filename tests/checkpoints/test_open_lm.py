@@ -113,7 +113,7 @@ def test_cosyvoice(tmp_path):
     assert {*lm.names.values(), *lm.unused} == {name for name in state if name not in ("epoch", "step")}
     assert torch.equal(lm.read("model.norm.weight"), state["llm.model.model.norm.weight"])
     assert set(lm.companions) == {"merges.txt", "tokenizer_config.json", "vocab.json"}
-    assert "flow.pt" in lm.not_copied and "llm.pt" not in lm.left
+    assert "flow.pt" in lm.not_copied and "llm.pt" not in lm.not_copied
 
 
 @pytest.mark.parametrize("damage", ["cut", "object", "list", "missing sizes", "another model"])
