@@ -38,8 +38,8 @@ from mamtra.cost.flops import FlopConvention, prefill_flops
 from mamtra.cost.presets import cosyvoice2_config
 from mamtra.cost.shapes import blueprint_of
 from mamtra.distill.compile import Captured, compile_layers, enable_triton
-from mamtra.distill.distill_loss import Objective, halve_matrices
-from mamtra.distill.estimate import product_speed
+from mamtra.distill.distill_loss import DistillLossFunction, cast_linear_weights_to_bf16
+from mamtra.distill.dry_run import product_speed
 from mamtra.distill.losses import DistillLossConfig, distill_loss
 from mamtra.distill.optimiser import Optimiser
 from mamtra.distill.settings import OptimizerSettings
@@ -165,9 +165,9 @@ def make_step(
     teacher, student = build(config, args.ratio, device)
     half = "bf16" if args.precision == "bf16" else "float32"
     if half == "bf16":
-        halve_matrices(teacher)
+        cast_linear_weights_to_bf16(teacher)
     optimiser = Optimiser(student, OptimizerSettings(lr=LR))
-    objective = Objective(
+    objective = DistillLossFunction(
         student, teacher, LOSSES, precision=half, residual=args.residual, chunk=args.loss_chunk, compiled=args.compile
     )
     student.model.checkpointing = args.gradient_checkpointing

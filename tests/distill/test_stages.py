@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.distill.alignment import attention_matrix, mixing_matrix
+from mamtra.distill.api import distill, open_trainer
 from mamtra.distill.log import read_log
 from mamtra.distill.on_policy import sample_speech
-from mamtra.distill.trainer import Trainer, distill
 from mamtra.models.layout import prompt
 from mamtra.models.plan import LayerPlan
 from mamtra.models.positions import Positions
@@ -61,7 +61,7 @@ def test_stages_move_mixers_alone_and_lower_their_losses(folder):
     config = setting(
         folder, "staged", alignment={"matrix_steps": 12, "hidden_steps": 12, "lr": 3e-3},
         optimizer={"name": "adamw", "weight_decay": 0.5, "average": 0.0},
-        run={"steps": 3, "save_every": 24, "keep": 5, "evaluate_every": 0},
+        run={"steps": 3, "save_every": 24, "keep": 5, "validate_every": 0},
     )  # fmt: skip
     distill(config)
     lines = [line for line in read_log(Path(config.out)) if line["kind"] == "train"]
@@ -94,9 +94,9 @@ def test_samples_are_those_of_the_model_one_by_one():
 
 def test_learning_on_own_speech_resumes_exactly(folder):
     def settings(out):
-        return setting(folder, out, on_policy={"share": 0.6}, run={"steps": 10, "evaluate_every": 0})
+        return setting(folder, out, on_policy={"fraction": 0.6}, run={"steps": 10, "validate_every": 0})
 
-    whole = distill(settings("policy"))
+    whole = distill(settings("policy")).student
     lines = [line for line in read_log(folder / "policy") if line["kind"] == "train"]
     assert any("policy" in line for line in lines) and any("ce" in line for line in lines)
 
@@ -105,8 +105,8 @@ def test_learning_on_own_speech_resumes_exactly(folder):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Trainer(settings("policy-cut"), listener=stop).run()
-    again = distill(settings("policy-cut"), resume=True)
+        open_trainer(settings("policy-cut"), listener=stop).run()
+    again = distill(settings("policy-cut"), resume=True).student
     one, other = (load_file(place / "model.safetensors") for place in (whole, again))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -116,8 +116,8 @@ def test_own_speech_brings_the_student_nearer(folder, tmp_path):
     make_teacher(tmp_path / "teacher", seed=3)
     (tmp_path / "corpus").symlink_to(folder / "corpus")
     config = setting(
-        tmp_path, "own", on_policy={"share": 1.0}, losses={"emb_weight": 0.0},
-        run={"steps": 30, "log_every": 10, "evaluate_every": 0, "save_every": 0},
+        tmp_path, "own", on_policy={"fraction": 1.0}, losses={"emb_weight": 0.0},
+        run={"steps": 30, "log_every": 10, "validate_every": 0, "save_every": 0},
     )  # fmt: skip
     distill(config)
     values = [line["policy"] for line in read_log(Path(config.out)) if line["kind"] == "train"]

@@ -1,7 +1,7 @@
-"""Speech tokens of a corpus on disk: shards that hold ragged arrays, and a manifest that says what they are.
+"""Tokens of a corpus on disk: shards with ragged arrays, and a manifest that describes them.
 
     manifest.json            what the ids mean, names of speakers and sources, size and hash of every shard
-    shard-00000.safetensors  speech, text: ids of all utterances behind one another (int16, or int32 where ids are larger)
+    shard-00000.safetensors  speech, text: ids of all utterances concatenated (int16, or int32 where ids are larger)
                              speech_len, text_len, speaker, source: one int32 an utterance
 
 Shards are read through memory maps, so a corpus may be larger than memory.
@@ -56,9 +56,9 @@ class Manifest(BaseModel):
 
     Attributes:
         format: of the shards.
-        speech_tokenizer: hash of the speech tokenizer that made the codes, the `voice_space` of its model.
+        speech_tokenizer: hash of the speech tokenizer that made the speech tokens, the `voice_space` of its model.
         text_tokenizer: SHA-256 of the file that turns text into ids.
-        num_speech_tokens: codes are below it.
+        num_speech_tokens: speech tokens are below it.
         text_vocab_size: text ids are below it.
         speakers: names by number.
         sources: names by number.

@@ -1,6 +1,7 @@
-"""Staged alignment after MOHAWK (Bick et al. 2024, arXiv 2408.10189): each new mixer learns from the attention that it replaces.
+"""Staged alignment after MOHAWK (Bick et al. 2024, arXiv 2408.10189): each new mixer is trained to imitate
+the attention that it replaces.
 
-Both stages feed the teacher's own hidden states to every layer, so layers learn side by side and no error is passed on.
+Every layer gets the teacher's own hidden states as input, so layers are trained independently and errors do not accumulate.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ Stage = Literal["matrix", "hidden"]
 
 
 class Alignment:
-    """Losses of the Mamba layers of a student beside the attention layers of its teacher.
+    """Losses between the Mamba layers of a student and the attention layers of its teacher that they replace.
 
     Args:
-        student: its mixers learn, all else is used as it is.
+        student: only its mixers are trained.
         teacher: without gradients.
-        half: matrix products run in bfloat16.
+        half: compute matrix products in bfloat16.
     """
 
     def __init__(self, student: SpeechLM, teacher: SpeechLM, *, half: bool = False) -> None:
@@ -38,10 +39,10 @@ class Alignment:
         self.layers = [i for i, pair in enumerate(kinds) if pair == ("full_attention", "linear_attention")]
 
     def backward(self, stage: Stage, kind: Tensor, ids: Tensor, weight: Tensor) -> Tensor:
-        """Add the gradient of a micro-batch, layer by layer, so that only one layer's matrices are in memory.
+        """Add the gradient of a micro-batch, layer by layer, so that the matrices of only one layer are in memory.
 
         Args:
-            stage: ``matrix`` compares how positions are mixed, ``hidden`` what comes out of the mixers.
+            stage: ``matrix`` compares the mixing matrices, ``hidden`` the outputs of the mixers.
             kind: (B, L) int64.
             ids: (B, L) int64.
             weight: () of the micro-batch in its step.
@@ -76,7 +77,7 @@ class Alignment:
 
 
 def mixing_matrix(mixer: MambaMixer, hidden: Tensor) -> Tensor:
-    """How a mixer weighs earlier inputs before gate and norm: y_i = sum_j M_ij x_j, with the skip on the diagonal.
+    """The mixing matrix of a mixer before gate and norm: y_i = sum_j M_ij x_j, with the skip on the diagonal.
 
     Args:
         mixer: see `MambaMixer`.
@@ -121,7 +122,7 @@ def matrix_distance(made: Tensor, aim: Tensor, valid: Tensor) -> Tensor:
         valid: (B, L) bool.
     """
     squares = torch.where(valid[:, None, :, None], made - aim, 0.0).square().sum((-2, -1))
-    norms = (squares + 1e-12).sqrt().mean(1)  # (B,); the root has no slope at zero
+    norms = (squares + 1e-12).sqrt().mean(1)  # (B,); the epsilon keeps the gradient of the root finite
     used = valid.any(-1)
     return torch.where(used, norms, 0.0).sum() / used.sum().clamp(min=1)
 

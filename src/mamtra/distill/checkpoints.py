@@ -1,4 +1,4 @@
-"""Checkpoints of a training: safetensors and JSON, whole or not there at all, and only as many as are wanted."""
+"""Checkpoints of a training run: safetensors and JSON, written atomically; the oldest are removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STATE, _STUDENT, _OPTIMIZER = "state.json", "student.safetensors", "optimizer.s
 
 
 class Checkpoint(NamedTuple):
-    """All that a training needs to go on.
+    """Everything that a training run is resumed from.
 
     Attributes:
         state: numbers and settings.
@@ -33,7 +33,7 @@ class Checkpoint(NamedTuple):
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """Complete checkpoints of a training, the latest last."""
+    """Complete checkpoints of a training run, the latest last."""
     return sorted(path for path in (out / FOLDER).glob("step-*") if (path / _STATE).is_file() and path.suffix == "")
 
 
@@ -41,9 +41,9 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Write a checkpoint beside the others, then remove the oldest.
 
     Args:
-        out: folder of the training.
+        out: folder of the training run.
         checkpoint: `state` has the number "step".
-        keep: checkpoints that stay.
+        keep: number of checkpoints to keep.
 
     Raises:
         MamTraError: the disk is full or cannot be written; checkpoints that were there stay.
@@ -75,8 +75,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
         MamTraError: it is damaged.
     """
     try:
-        return Checkpoint(read_json(path / _STATE), load_file(path / _STUDENT), load_file(path / _OPTIMIZER))
+        state = read_json(path / _STATE)
+        if "measured" not in state:
+            raise MamTraError(f"The checkpoint {path} was made by an older version of mamtra; train in another folder.")
+        return Checkpoint(state, load_file(path / _STUDENT), load_file(path / _OPTIMIZER))
     except MamTraError:
         raise
     except Exception as error:  # the library raises a class of its own
         raise MamTraError(f"The checkpoint {path} is damaged; remove it to go on from the one before.") from error
+
+
+def check_same_settings(saved: dict[str, Any], mine: dict[str, Any], out: Path, section: str = "") -> None:
+    """Refuse to resume with settings that lead to other weights; the length of the run may change.
+
+    Raises:
+        MamTraError: a setting of the checkpoint differs.
+    """
+    for name in sorted({*saved, *mine}):
+        key = f"{section}{name}"
+        one, other = saved.get(name), mine.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            check_same_settings(one, other, out, f"{key}.")
+        elif one != other and key not in ("run.steps", "run.epochs", "run.minutes"):
+            raise MamTraError(
+                f"The training in {out} has {key} {one!r}, not {other!r}; resume with its settings or use another folder."
+            )

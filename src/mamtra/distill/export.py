@@ -1,4 +1,4 @@
-"""The trained student as a model directory: the one that it began as, with other weights."""
+"""The trained student as a model directory: a copy of the initial one with the trained weights."""
 
 from __future__ import annotations
 

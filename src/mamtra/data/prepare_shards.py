@@ -1,4 +1,4 @@
-"""A corpus of recordings becomes token shards, shard by shard: what is finished is never done again."""
+"""Token shards of a corpus of recordings, written one by one; finished shards are not made again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.open_lm import open_language_model
-from mamtra.data.corpora import Corpus, Item
+from mamtra.data.corpora import Item, Recordings
+from mamtra.data.corpus import tokenizer_hashes
 from mamtra.data.token_shards import MANIFEST, Manifest, ShardInfo, Utterance, shard_name, write_shard
 from mamtra.data.tokenize import Filter, Tokens
-from mamtra.distill.setup import tokenizer_hashes
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.runtime.files import disk_is_full, hash_files, write_text
@@ -23,18 +23,18 @@ from mamtra.runtime.json_files import read_json, write_json
 
 SKIPPED = "skipped.jsonl"
 Progress = Callable[[int, int], None]
-"""Called with the recordings that are done and those that there are."""
+"""Called with the recordings that are done and their total."""
 
 
 class Tokenizes(Protocol):
-    """Makes tokens of recordings, here or elsewhere."""
+    """Tokenizes recordings, in this process or elsewhere."""
 
     def each(self, parts: Sequence[Sequence[Item]]) -> Iterable[tuple[int, Sequence[Tokens]]]:
-        """The number of a part and the tokens of its items, as parts get ready."""
+        """The number of a part and the tokens of its items, as parts are finished."""
 
 
 def prepare_corpus(
-    corpus: Corpus,
+    corpus: Recordings,
     out: Path,
     tokenizer: Tokenizes,
     model: str,
@@ -43,22 +43,22 @@ def prepare_corpus(
     per_shard: int = 1000,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write the shards of a corpus. The same call goes on where an interrupted one stopped, and gives equal files.
+    """Write the shards of a corpus. The same call resumes an interrupted one, with equal files in the end.
 
     Args:
         corpus: recordings.
         out: folder of the shards.
         tokenizer: of this corpus and model.
-        model: whose ids the shards will hold.
-        keep: what is kept.
+        model: directory or name of the model whose ids the shards hold.
+        keep: filter of the recordings.
         per_shard: recordings of a shard, before filters.
-        progress: told how far the work is.
+        progress: called after every shard.
 
     Returns:
         Counts of what was kept and skipped, for JSON.
 
     Raises:
-        MamTraError: nothing is kept, the folder holds the shards of other settings, or the disk is full.
+        MamTraError: every recording was skipped, or the disk is full.
     """
     items = corpus.items()
     directory = find_model(model)
@@ -72,7 +72,7 @@ def prepare_corpus(
         "speakers": speakers,
         "sources": sources,
     }
-    with _room_in(out):
+    with _explain_full_disk(out):
         out.mkdir(parents=True, exist_ok=True)
     parts = [items[start : start + per_shard] for start in range(0, len(items), per_shard)]
     keys = [_key(settings, part) for part in parts]
@@ -81,7 +81,7 @@ def prepare_corpus(
     done = sum(len(parts[i]) for i in records)
     for at, tokens in tokenizer.each([parts[i] for i in missing]):
         number = missing[at]
-        with _room_in(out):
+        with _explain_full_disk(out):
             records[number] = _make(out, number, keys[number], parts[number], tokens, speakers, sources)
         done += len(parts[number])
         if progress is not None:
@@ -90,15 +90,15 @@ def prepare_corpus(
         out / name for i in range(len(parts)) for name in (shard_name(i), _record_name(i))
     }:
         stale.unlink()
-    with _room_in(out):
+    with _explain_full_disk(out):
         return _complete(
             out, [records[i] for i in range(len(parts))], sizes, speech_hash, text_hash, speakers, sources, keep
         )
 
 
 @contextmanager
-def _room_in(out: Path) -> Iterator[None]:
-    """Says on a full disk how to go on."""
+def _explain_full_disk(out: Path) -> Iterator[None]:
+    """Say how to go on when the disk is full."""
     try:
         yield
     except (MamTraError, OSError) as error:
@@ -119,7 +119,7 @@ def _make(
     speakers: list[str],
     sources: list[str],
 ) -> dict[str, Any]:
-    """Write one shard, and then the record that says that it is finished."""
+    """Write one shard, and then the record that marks it as finished."""
     kept: list[Utterance] = []
     skipped, seconds = [], 0.0
     numbers = {"speaker": {s: i for i, s in enumerate(speakers)}, "source": {s: i for i, s in enumerate(sources)}}
@@ -138,7 +138,7 @@ def _make(
 
 
 def _finished(out: Path, number: int, key: str) -> dict[str, Any] | None:
-    """The record of a shard that is there and whole, made of the same recordings by the same settings."""
+    """The record of a finished, undamaged shard of the same recordings and settings."""
     path = out / _record_name(number)
     if not path.is_file():
         return None
@@ -164,7 +164,7 @@ def _complete(
     sources: list[str],
     keep: Filter,
 ) -> dict[str, Any]:
-    """Write manifest and list of what was skipped; the summary of both."""
+    """Write the manifest and the list of skipped recordings; returns the summary."""
     skipped = [entry for record in records for entry in record["skipped"]]
     shards = [ShardInfo(**record["shard"]) for record in records if record["shard"] is not None]
     write_text(out / SKIPPED, "".join(json.dumps(entry) + "\n" for entry in skipped))
