@@ -1,20 +1,20 @@
-"""Speed of distillation: this package's step beside a plain loop on transformers' modules, in the same run.
+"""Speed of distillation: this package's step against a plain loop over transformers' modules, in the same run.
 
     python benchmarks/distill_speed.py [--seconds 60] [--tokens 40000] [--length 512] [--ratio 1:1] [--device cuda]
         [--no-compile] [--no-cuda-graph] [--kernels] [--residual bf16] [--tiny] [--out docs/results/distill_speed.json]
 
-Sizes are those of CosyVoice 2 (24 layers of 896, 14 heads on 2), weights and tokens random. Both ways learn with the same three
+Sizes are those of CosyVoice 2 (24 layers of 896, 14 heads on 2), weights and tokens random. Both minimise the same three
 losses (cross entropy, skew KL, squared error of the last hidden states) from the same teacher shape, with Adam, bfloat16
 products over float32 weights, and one clipped step a micro-batch.
 
-``mamtra`` is `mamtra.distill`: layers compiled, the step in a CUDA graph, logits in chunks. ``plain`` is what one would write
-first: `transformers.Qwen2Model` for teacher and student, the mixers of the Mamba layers in place of attention, the scan being
-transformers' own fallback without kernels, all logits at once, torch.optim.Adam, nothing compiled;
-where the batch does not fit into memory, gradients of 2, 4, 8 ... parts of it are summed up (`parts`).
+``mamtra`` is `mamtra.distill`: layers compiled, the step in a CUDA graph, logits in chunks. ``plain`` is a
+straightforward loop: `transformers.Qwen2Model` for teacher and student, the mixers of the Mamba layers in place of attention, with transformers'
+own scan without kernels, all logits at once, torch.optim.Adam, nothing compiled;
+where the batch does not fit into memory, gradients of 2, 4, 8 ... parts of it are accumulated (`parts`).
 
 Utilisation counts the products that a step needs (forward of the teacher; forward and twice that backward of the student;
 causal scores; the scan in chunks of 64; nothing for recomputation) against the data sheet's dense bfloat16 peak where the
-device is known, else against one large matrix product measured here. The two ways take turns in halves of the time.
+device is known, else against one large matrix product measured here. The two backends take turns in halves of the time.
 """
 
 from __future__ import annotations
