@@ -75,6 +75,10 @@ def open_recordings(place: str) -> Recordings:
     path = Path(place)
     if path.is_file() and path.suffix == ".jsonl":
         return JsonLines(path)
+    if path.is_file():
+        raise MamTraError(
+            f'{place} is no corpus; files are .jsonl with {{"audio": path, "text": words}} a line, or .npz.'
+        )
     if not path.is_dir():
         raise MamTraError(
             f"There is no corpus {place}; give a LibriTTS or LibriSpeech folder, a .jsonl file, or hf:NAME."
@@ -104,7 +108,7 @@ class LibriTTS(Recordings):
                 Item(
                     name,
                     str(transcript.with_name(f"{name}.wav")),
-                    transcript.read_text(encoding="utf-8", errors="replace").strip(),
+                    _read_text(transcript).strip(),
                     name.split("_")[0],
                     _subset(self._root, transcript),
                 )
@@ -122,7 +126,7 @@ class LibriSpeech(Recordings):
         """See `Recordings.items`."""
         found = []
         for transcripts in self._root.rglob("*.trans.txt"):
-            for line in transcripts.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in _read_text(transcripts).splitlines():
                 name, _, text = line.strip().partition(" ")
                 if name:
                     place = str(transcripts.with_name(f"{name}.flac"))
@@ -141,13 +145,15 @@ class JsonLines(Recordings):
     def items(self) -> list[Item]:
         """See `Recordings.items`."""
         found = []
-        for number, line in enumerate(self._path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        for number, line in enumerate(_read_text(self._path).splitlines(), 1):
             if not line.strip():
                 continue
             try:
                 content: dict[str, Any] = json.loads(line)
                 audio = str(next(content[key] for key in _AUDIO_KEYS if key in content))
-                name, text = str(content.get("id", Path(audio).with_suffix("").as_posix())), str(content["text"])
+                name, text = str(content.get("id", Path(audio).with_suffix("").as_posix())), content["text"]
+                if not isinstance(text, str):
+                    raise TypeError
             except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
                 raise MamTraError(f'Line {number} of {self._path} is not {{"audio": path, "text": words}}.') from error
             place = os.path.join(self._path.parent, audio)
@@ -215,6 +221,18 @@ class HubDataset(Recordings):
                 raise MamTraError(f"The data set {self._name} ({self._split}) cannot be loaded: {error}.") from error
             self._data = data.cast_column("audio", datasets.Audio(decode=False))
         return self._data
+
+
+def _read_text(path: Path) -> str:
+    """Contents of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        MamTraError: it has another encoding.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MamTraError(f"{path} is not UTF-8 text; convert it, for example with iconv.") from error
 
 
 def _subset(root: Path, transcript: Path) -> str:

@@ -24,6 +24,8 @@ from mamtra.synthesis.open_model import open_model
 
 FRAMES = 100
 """Frames of 10 ms a second, the unit of CosyVoice 2's filter of texts."""
+SILENCE = 1e-3
+"""Recordings whose samples are all smaller, -60 dB, are skipped."""
 _GPU_TOKENS = 25_000
 
 
@@ -183,6 +185,8 @@ def _read(item: Item, *, corpus: Recordings, model: Model, keep: Filter) -> tupl
             reason = keep.reason_against(seconds, len(text))
     except MamTraError as error:
         return Tokens(nothing, nothing, 0.0, "unreadable", str(error)), None
+    if reason is None and np.abs(wave).max() < SILENCE:
+        reason = "silent"
     if reason is not None:
         return Tokens(nothing, nothing, seconds, reason), None
     return Tokens(text, nothing, seconds), np.ascontiguousarray(wave, np.float32)

@@ -17,7 +17,7 @@ RENAMED = {
     "run.evaluate_utterances": "run.validation_utterances",
     "run.kernels": "run.use_triton",
     "listen": "evaluation",
-    "listen.rows": "evaluation.batch_size",
+    "evaluation.rows": "evaluation.batch_size",
     "table3.shares": "table3.fractions",
 }
 """New names by old ones, of training configurations and of the experiments' settings."""

@@ -15,7 +15,7 @@ import torch
 from mamtra.audio.io import write_audio
 from mamtra.checkpoints.find import find_model
 from mamtra.data.corpus import open_corpus
-from mamtra.distill.api import open_trainer
+from mamtra.distill.api import distill
 from mamtra.distill.distributed import Processes
 from mamtra.distill.export import STUDENT
 from mamtra.distill.models import open_speech_lm, read_weights
@@ -71,7 +71,7 @@ def train_student(run: Run, folder: Path) -> None:
     """
     directory = _directory(run, folder)
     if not directory.is_dir():
-        open_trainer(run.training(folder), resume=True).run()
+        distill(run.training(folder), resume=True)
         gc.collect()  # graphs and their memory, before the next run of this process
     if not (folder / VALIDATION).is_file():
         nats = cross_entropies(run.training(folder), directory)
