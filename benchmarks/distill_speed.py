@@ -9,7 +9,8 @@ products over float32 weights, and one clipped step a micro-batch.
 
 ``mamtra`` is `mamtra.distill`: layers compiled, the step in a CUDA graph, logits in chunks. ``plain`` is a
 straightforward loop: `transformers.Qwen2Model` for teacher and student, the mixers of the Mamba layers in place of
-attention, with transformers' own scan without kernels, all logits at once, torch.optim.Adam, nothing compiled; where the batch does not fit into memory, gradients of 2, 4, 8 ... parts of it are accumulated (`parts`).
+attention, with transformers' own scan without kernels, all logits at once, torch.optim.Adam, nothing compiled; where
+the batch does not fit into memory, gradients of 2, 4, 8 ... parts of it are accumulated (`parts`).
 
 Utilisation counts the products that a step needs (forward of the teacher; forward and twice that backward of the student;
 causal scores; the scan in chunks of 64; nothing for recomputation) against the data sheet's dense bfloat16 peak where the
