@@ -27,7 +27,7 @@ import torch
 from record import circumstances, footnotes, say_progress, table, write_results
 
 from mamtra.checkpoints.open_lm import open_language_model
-from mamtra.conversion.convert import Conversion
+from mamtra.conversion.job import Conversion
 from mamtra.conversion.options import TransferOptions
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan

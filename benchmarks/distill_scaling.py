@@ -5,7 +5,7 @@
 
 The step is that of benchmarks/distill_speed.py (CosyVoice 2 sizes, random weights). ``alone`` is the first process while the
 others wait, without a sum; ``together`` all of them, with the sum of the one flat float32 gradient by NCCL (gloo on CPUs)
-between the recorded backward pass and the recorded update, as `mamtra.distill.trainer` does. Efficiency is the positions a
+between the captured backward pass and the captured update, as `mamtra.distill.trainer` does. Efficiency is the positions a
 second of all processes over those of one times their number.
 """
 

@@ -1,20 +1,20 @@
-"""Speed of distillation: this package's step beside a plain loop on transformers' modules, in the same run.
+"""Speed of distillation: this package's step against a plain loop over transformers' modules, in the same run.
 
     python benchmarks/distill_speed.py [--seconds 60] [--tokens 40000] [--length 512] [--ratio 1:1] [--device cuda]
         [--no-compile] [--no-cuda-graph] [--kernels] [--residual bf16] [--tiny] [--out docs/results/distill_speed.json]
 
-Sizes are those of CosyVoice 2 (24 layers of 896, 14 heads on 2), weights and tokens random. Both ways learn with the same three
+Sizes are those of CosyVoice 2 (24 layers of 896, 14 heads on 2), weights and tokens random. Both minimise the same three
 losses (cross entropy, skew KL, squared error of the last hidden states) from the same teacher shape, with Adam, bfloat16
 products over float32 weights, and one clipped step a micro-batch.
 
-``mamtra`` is `mamtra.distill`: layers compiled, the step in a CUDA graph, logits in chunks. ``plain`` is what one would write
-first: `transformers.Qwen2Model` for teacher and student, the mixers of the Mamba layers in place of attention, the scan being
-transformers' own fallback without kernels, all logits at once, torch.optim.Adam, nothing compiled;
-where the batch does not fit into memory, gradients of 2, 4, 8 ... parts of it are summed up (`parts`).
+``mamtra`` is `mamtra.distill`: layers compiled, the step in a CUDA graph, logits in chunks. ``plain`` is a
+straightforward loop: `transformers.Qwen2Model` for teacher and student, the mixers of the Mamba layers in place of
+attention, with transformers' own scan without kernels, all logits at once, torch.optim.Adam, nothing compiled; where
+the batch does not fit into memory, gradients of 2, 4, 8 ... parts of it are accumulated (`parts`).
 
 Utilisation counts the products that a step needs (forward of the teacher; forward and twice that backward of the student;
 causal scores; the scan in chunks of 64; nothing for recomputation) against the data sheet's dense bfloat16 peak where the
-device is known, else against one large matrix product measured here. The two ways take turns in halves of the time.
+device is known, else against one large matrix product measured here. The two backends take turns in halves of the time.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.cost.flops import FlopConvention, prefill_flops
 from mamtra.cost.presets import cosyvoice2_config
 from mamtra.cost.shapes import blueprint_of
-from mamtra.distill.compile import Captured, compile_layers, use_kernels
-from mamtra.distill.distill_loss import Objective, halve_matrices
-from mamtra.distill.estimate import product_speed
+from mamtra.distill.compile import Captured, compile_layers, enable_triton
+from mamtra.distill.distill_loss import DistillLossFunction, cast_linear_weights_to_bf16
+from mamtra.distill.dry_run import product_speed
 from mamtra.distill.losses import DistillLossConfig, distill_loss
 from mamtra.distill.optimiser import Optimiser
 from mamtra.distill.settings import OptimizerSettings
-from mamtra.models.attention import Span
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import PAD, unistream
 from mamtra.models.plan import LayerPlan
+from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.ssd import repeat_heads
 from mamtra.runtime.device import pick_device
@@ -112,7 +112,7 @@ class PlainMixer(nn.Module):
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
         """(B, L, hidden_size) to the same shape."""
         return self.mixer(
-            hidden_states, Span.without_state(hidden_states.shape[1], self.config, hidden_states.device)
+            hidden_states, Positions.from_zero(hidden_states.shape[1], self.config, hidden_states.device)
         ), None
 
 
@@ -165,15 +165,15 @@ def make_step(
     teacher, student = build(config, args.ratio, device)
     half = "bf16" if args.precision == "bf16" else "float32"
     if half == "bf16":
-        halve_matrices(teacher)
+        cast_linear_weights_to_bf16(teacher)
     optimiser = Optimiser(student, OptimizerSettings(lr=LR))
-    objective = Objective(
+    objective = DistillLossFunction(
         student, teacher, LOSSES, precision=half, residual=args.residual, chunk=args.loss_chunk, compiled=args.compile
     )
     student.model.checkpointing = args.gradient_checkpointing
     if args.kernels:
         for lm in (student, teacher):
-            use_kernels(lm, device)
+            enable_triton(lm, device)
     if args.compile:
         compile_layers(student, teacher)
     total = torch.zeros((), device=device)
@@ -214,7 +214,7 @@ def plain_step(
         for piece in pieces:
             kind, ids, targets = (piece[name].to(device) for name in ("kind", "ids", "targets"))
             with (
-                patch("mamtra.models.mamba.ssd", fallback_ssd),
+                patch("mamtra.ops.mixer.ssd", fallback_ssd),
                 torch.autocast(device.type, torch.bfloat16, enabled=args.precision == "bf16"),
             ):
                 with torch.no_grad():

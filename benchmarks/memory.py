@@ -27,7 +27,7 @@ from torch import nn
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.hift import HiFT, HiFTConfig
-from mamtra.checkpoints.blank import build_blank
+from mamtra.checkpoints.strict_loading import build_uninitialised
 from mamtra.cost.memory import CacheTypes, kv_bytes_per_token, state_bytes
 from mamtra.cost.presets import cosyvoice2_config
 from mamtra.cost.shapes import blueprint_of
@@ -60,9 +60,9 @@ def networks(config: SpeechLMConfig, dtype: torch.dtype, tiny: bool, device: tor
     """LM, flow and vocoder; on a device with memory every weight is small and finite."""
     with torch.device(device):
         made = {
-            "lm": build_blank(lambda: SpeechLM(config)).to(dtype),
-            "flow": build_blank(lambda: Flow(FlowConfig(**(TINY_FLOW if tiny else {})))).to(dtype),
-            "vocoder": build_blank(
+            "lm": build_uninitialised(lambda: SpeechLM(config)).to(dtype),
+            "flow": build_uninitialised(lambda: Flow(FlowConfig(**(TINY_FLOW if tiny else {})))).to(dtype),
+            "vocoder": build_uninitialised(
                 lambda: HiFT(HiFTConfig(**({"base_channels": 16, "f0_channels": 8} if tiny else {})))
             ),
         }

@@ -14,6 +14,7 @@ from mamtra import TTS, MamTraError
 from mamtra.audio.io import write_audio
 from mamtra.checkpoints.native import base_of, hash_model
 from mamtra.evaluate.systems import say_again
+from mamtra.runtime.files import hash_files
 from mamtra.voices.voice import Voice
 
 MADE = "made.jsonl"
@@ -118,7 +119,7 @@ def resynthesise(
 
     def digest(sentence: Sentence) -> str:
         path = source / f"{sentence.id}.wav"
-        return f"{mark} {seed} " + (hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
+        return f"{mark} {seed} " + (hash_files(path) if path.is_file() else "")
 
     def produce(sentence: Sentence) -> dict[str, Any]:
         path = source / f"{sentence.id}.wav"

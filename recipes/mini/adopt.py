@@ -13,10 +13,10 @@ from pathlib import Path
 from export import size_table, trace_student
 from model_card import write_card
 
-from mamtra.checkpoints.native import PROVENANCE, hash_file, save_model
+from mamtra.checkpoints.native import PROVENANCE, hash_weights, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
-from mamtra.distill.setup import open_speech_lm, read_weights
+from mamtra.distill.models import open_speech_lm, read_weights
 from mamtra.runtime.json_files import read_json
 
 
@@ -25,7 +25,7 @@ def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:
     lm, began = read_weights(open_speech_lm(student)), read_weights(open_speech_lm(teacher))
     training = read_json(student / PROVENANCE)["distillation"]
     settings, provenance = training["settings"], read_json(model / PROVENANCE)
-    chosen, held = settings["student"], training["held_out"]
+    chosen, held = settings["student"], training["validation"]
     record = {name: training[name] for name in ("steps", "epochs", "minutes", "utterances", "device", "processes")}
     provenance["plan"] = {
         "ratio": chosen["ratio"], "strategy": chosen["strategy"], "layer_types": list(lm.config.layer_types)
@@ -36,8 +36,8 @@ def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:
         **record,
         "measured": {"held_out_nats": round(held["ce"], 4), "teacher_held_out_nats": round(held["teacher_ce"], 4)},
         "settings": {name: settings[name] for name in ("losses", "batch", "optimizer", "alignment", "on_policy")},
-        "share_of_data": settings["data"]["share"],
-        "sha256": hash_file(student / PARTS["lm"].file),
+        "fraction_of_data": settings["data"]["fraction"],
+        "sha256": hash_weights(student / PARTS["lm"].file),
     }  # fmt: skip
     provenance["storage"] = {**provenance["storage"], "lm": storage}
     provenance.pop("sha256")

@@ -16,12 +16,12 @@ SHAPES = (64, 96, 128, 160, 200, 250, 310, 390, 500, 640, 800, 960)  # positions
 
 
 def held_out(data: TokenSet, every: int = 100) -> np.ndarray:
-    """The rows kept aside for measuring: every hundredth."""
+    """The rows of the validation set: every hundredth."""
     return np.arange(len(data)) % every == 0
 
 
 def sequences(data: TokenSet, rows: np.ndarray, join: float, rng: np.random.Generator) -> list[list[int]]:
-    """One epoch: single utterances and, for a share `join` of the rows, two of one speaker in a row (what a prompt looks like)."""
+    """One epoch: single utterances, and for a fraction `join` of the rows two of one speaker, as text after a voice prompt."""
     order, out, waiting = rng.permutation(rows), [], {}
     for row in order.tolist():
         speaker = int(data.speaker[row])

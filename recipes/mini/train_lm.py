@@ -22,7 +22,7 @@ from mamtra.models.speech_lm import SpeechLM
 
 
 def guess(lm: SpeechLM, kind: Tensor, ids: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy over speech positions, and the share of them where the best guess is right."""
+    """Mean cross-entropy over speech positions, and the accuracy of the most probable token."""
     with torch.autocast(kind.device.type, torch.bfloat16, enabled=kind.is_cuda, cache_enabled=False):
         logits = lm.logits(lm(lm.embed(kind, ids)))
     loss = cross_entropy(logits, target)
@@ -31,19 +31,18 @@ def guess(lm: SpeechLM, kind: Tensor, ids: Tensor, target: Tensor) -> tuple[Tens
     return loss, right
 
 
-def disturb(kind: Tensor, ids: Tensor, share: float, codes: int) -> Tensor:
-    """The ids with a share of the speech codes drawn anew: what was said before may be wrong, the text is to be relied on.
+def add_token_noise(kind: Tensor, ids: Tensor, fraction: float, codes: int) -> Tensor:
+    """The ids with a fraction of the speech tokens replaced by random ones, so that the model relies on the text.
 
-    The model's own samples differ from the recordings that it learns from; noise in what it hears of itself narrows the gap
-    and keeps a small corpus from being learnt by heart.
+    Sampled tokens differ from those of recordings; noise in the input narrows this gap and reduces overfitting.
     """
-    drawn = torch.rand(ids.shape, device=ids.device) < share
+    drawn = torch.rand(ids.shape, device=ids.device) < fraction
     return torch.where(drawn & (kind == SPEECH), torch.randint_like(ids, codes), ids)
 
 
 @torch.no_grad()
 def held_out_loss(lm: SpeechLM, data: TokenSet, per_batch: int, device: str) -> dict[str, float]:
-    """Cross-entropy in nats a token on the rows kept aside, by source."""
+    """Cross entropy per speech token on the validation set, by source."""
     result = {}
     for number, source in enumerate(data.sources):
         rows = np.flatnonzero(held_out(data) & (data.source == number))[:400]
@@ -73,27 +72,27 @@ def main() -> None:
     optimiser = Optimiser(lm, config["lr"], decay=config["decay"], average=config["average"])
 
     def step(kind: Tensor, ids: Tensor, target: Tensor) -> dict[str, Tensor]:
-        loss, right = guess(lm, kind, disturb(kind, ids, config["disturbed"], codebook.codes), target)
+        loss, right = guess(lm, kind, add_token_noise(kind, ids, config["token_noise"], codebook.codes), target)
         norm = optimiser.step(loss)
         return {"loss": loss.detach(), "right": right, "norm": norm}
 
     captured = Captured(step, device)
     rows = np.flatnonzero(~held_out(data))
-    feed = endless(
-        data, rows, config["join"], config["tokens_per_batch"], lm.config.eos_id, np.random.default_rng(config["seed"])
-    )
+    rng = np.random.default_rng(config["seed"])
+    joined, eos = config["concatenate_same_speaker"], lm.config.eos_id
+    feed = endless(data, rows, joined, config["tokens_per_batch"], eos, rng)
     feed = ahead(feed)
     run = Run(args.out, config["steps"], config["minutes"])
     saved = 0.0
     for _ in run:
         optimiser.schedule(run.progress)
         run.report(200, **captured(**next(feed)), lr=optimiser.peak)
-        if run.progress - saved > 0.25:  # a training that is cut off leaves its last quarter behind
+        if run.progress - saved > 0.25:  # an interrupted training leaves a checkpoint
             saved = run.progress
             run.save(optimiser.averaged_state(), config=lm.config.model_dump(), progress=run.progress)
     lm.load_state_dict(optimiser.averaged_state())
     measured = held_out_loss(lm, data, config["tokens_per_batch"], device)
-    print("held out, nats a token:", measured, flush=True)
+    print("cross entropy per speech token, validation:", measured, flush=True)
     run.save(optimiser.averaged_state(), config=lm.config.model_dump(), measured=measured, utterances=len(rows))
 
 

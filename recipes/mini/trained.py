@@ -12,7 +12,7 @@ from torch import nn
 
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.hift import HiFT, HiFTConfig
-from mamtra.checkpoints.blank import build_blank, load_strictly
+from mamtra.checkpoints.strict_loading import build_uninitialised, load_strictly
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
 from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.models.config import SpeechLMConfig
@@ -44,4 +44,4 @@ def load_network(path: Path, section: str) -> nn.Module:
     """The network of a training's file, in the form that it was trained in, in eval mode and without gradients."""
     network, config = NETWORKS[section]
     settings = config(**read_metadata(path)["config"])
-    return load_strictly(build_blank(lambda: network(settings)), load_file(path), str(path))
+    return load_strictly(build_uninitialised(lambda: network(settings)), load_file(path), str(path))

@@ -17,21 +17,25 @@ from mamtra.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from mamtra.conversion.convert import convert
+    from mamtra.cost.plan import plan
+    from mamtra.data.api import prepare
     from mamtra.errors import MamTraError
     from mamtra.models.plan import LayerPlan
     from mamtra.tts import TTS, Audio, load
     from mamtra.voices.voice import Voice
 
-__all__ = ["TTS", "Audio", "LayerPlan", "MamTraError", "Voice", "__version__", "convert", "load"]
+__all__ = ["TTS", "Audio", "LayerPlan", "MamTraError", "Voice", "__version__", "convert", "load", "plan", "prepare"]
 
 _HOME = {
     "TTS": "mamtra.tts",
     "Audio": "mamtra.tts",
     "load": "mamtra.tts",
     "convert": "mamtra.conversion.convert",
+    "plan": "mamtra.cost.plan",
     "Voice": "mamtra.voices.voice",
     "LayerPlan": "mamtra.models.plan",
     "MamTraError": "mamtra.errors",
+    "prepare": "mamtra.data.api",
 }
 
 

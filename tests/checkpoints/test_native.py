@@ -6,16 +6,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mamtra.checkpoints.blank import build_blank, describe_difference
+import mamtra
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.native import (
     GenerationConfig,
-    hash_file,
+    hash_weights,
     load_part,
     read_generation,
     save_model,
     voice_space,
 )
+from mamtra.checkpoints.open_lm import open_native
+from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference
 from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
@@ -71,7 +73,7 @@ def test_dtype_on_loading(saved):
 
 def test_building_blank_draws_nothing_and_keeps_buffers():
     before = torch.get_rng_state()
-    blank = build_blank(lambda: SpeechTokenizer(SpeechTokenizerConfig(width=16)))
+    blank = build_uninitialised(lambda: SpeechTokenizer(SpeechTokenizerConfig(width=16)))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(blank.powers, 3 ** torch.arange(8))
 
@@ -123,6 +125,11 @@ def test_bad_configs(saved, tmp_path):
     (model / "config.json").write_text(json.dumps({**config, "lm": {**config["lm"], "sise": 3}}))
     with pytest.raises(MamTraError, match="section 'lm': sise"):
         load_part(model, "lm")
+    old = {"speech_codes" if key == "num_speech_tokens" else key: value for key, value in config["lm"].items()}
+    (model / "config.json").write_text(json.dumps({**config, "lm": old}))
+    for read in (lambda: load_part(model, "lm"), lambda: mamtra.plan(model), lambda: open_native(model)):
+        with pytest.raises(MamTraError, match="'speech_codes' is called 'num_speech_tokens' now; rename it"):
+            read()
     (model / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "flow"}))
     with pytest.raises(MamTraError, match="has no flow, which turns speech tokens into a spectrogram"):
         load_part(model, "flow")
@@ -146,7 +153,7 @@ def test_hash_ignores_order_and_metadata_but_not_values(tmp_path):
     save_file(tensors, tmp_path / "one")
     save_file(dict(reversed(tensors.items())), tmp_path / "two", metadata={"x": "y"})
     save_file({**tensors, "a": torch.tensor([1.0, 1.5])}, tmp_path / "three")
-    assert hash_file(tmp_path / "one") == hash_file(tmp_path / "two") != hash_file(tmp_path / "three")
+    assert hash_weights(tmp_path / "one") == hash_weights(tmp_path / "two") != hash_weights(tmp_path / "three")
 
 
 def test_saving_writes_hashes_and_keeps_other_parts(saved, tmp_path):
@@ -156,7 +163,9 @@ def test_saving_writes_hashes_and_keeps_other_parts(saved, tmp_path):
     provenance = json.loads((model / "provenance.json").read_text())
     assert provenance["data"] == "none"
     assert (
-        provenance["sha256"]["lm"] == hash_file(model / "model.safetensors") != hash_file(saved / "model.safetensors")
+        provenance["sha256"]["lm"]
+        == hash_weights(model / "model.safetensors")
+        != hash_weights(saved / "model.safetensors")
     )
     assert json.loads((model / "config.json").read_text()) == before
     assert voice_space(model) == before["voice_space"] != ""

@@ -31,7 +31,7 @@ def test_huggingface(tmp_path, kind, tied, shards):
     assert lm.config.eos_ids == (3, 5) and lm.storage == "float32"
     assert lm.parameters == sum(value.numel() for value in state.values())
     assert all(torch.equal(lm.read(name), value) for name, value in state.items())
-    assert set(lm.companions) == {"LICENSE", "tokenizer.json"} and lm.left == ("generation_config.json",)
+    assert set(lm.companions) == {"LICENSE", "tokenizer.json"} and lm.not_copied == ("generation_config.json",)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_cosyvoice(tmp_path):
     assert {*lm.names.values(), *lm.unused} == {name for name in state if name not in ("epoch", "step")}
     assert torch.equal(lm.read("model.norm.weight"), state["llm.model.model.norm.weight"])
     assert set(lm.companions) == {"merges.txt", "tokenizer_config.json", "vocab.json"}
-    assert "flow.pt" in lm.left and "llm.pt" not in lm.left
+    assert "flow.pt" in lm.not_copied and "llm.pt" not in lm.not_copied
 
 
 @pytest.mark.parametrize("damage", ["cut", "object", "list", "missing sizes", "another model"])
@@ -160,7 +160,7 @@ def test_native(tmp_path):
     lm = open_language_model(directory)
     assert lm.kind == "native" and lm.storage == "int8" and lm.section == "lm"
     assert "model.safetensors" not in lm.companions and "voices/tiny.safetensors" in lm.companions
-    assert lm.left == ("README.md",) and "flow.safetensors" in lm.companions
+    assert lm.not_copied == ("README.md",) and "flow.safetensors" in lm.companions
     assert lm.is_quantised("model.embed_tokens.weight") and not lm.is_quantised("model.norm.weight")
     assert lm.read("model.embed_tokens.weight").dtype == torch.float32
 

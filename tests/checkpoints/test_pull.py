@@ -142,3 +142,13 @@ def test_a_model_that_is_not_there(hub, tmp_path):
     with pytest.raises(MamTraError, match="no model 'someone/else' at v2 on the Hugging Face hub"):
         module.pull("someone/else", tmp_path / "m", "v2")
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../config.json", "/etc/config.json", "voices/../../a.safetensors", "..\\\\config.json"]
+)
+def test_names_outside_the_directory_are_refused(tmp_path, hub, monkeypatch, name):
+    monkeypatch.setitem(FILES, name, b"{}")
+    with pytest.raises(MamTraError, match="lies outside"):
+        module.pull("someone/voice", tmp_path / "out")
+    assert not list(tmp_path.rglob("*.json")) and not list(tmp_path.rglob("*.safetensors"))

@@ -21,7 +21,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def file(folder):
-    config = setting(folder, "run", run={"steps": 4, "evaluate_every": 2})
+    config = setting(folder, "run", run={"steps": 4, "validate_every": 2})
     Path("distill.yaml").write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
     return "distill.yaml"
 
@@ -43,7 +43,7 @@ def test_training_and_report(file, folder, capsys):
     assert main(["distill", file, f"out={folder / 'told'}", "--json"]) == 0
     captured = capsys.readouterr()
     facts = json.loads(captured.out)
-    assert captured.err == "" and facts["steps"] == 4 and facts["held_out"]["ce"] > 0
+    assert captured.err == "" and facts["steps"] == 4 and facts["validation"]["ce"] > 0
     page = Path(facts["report"]).read_text()
     assert page.count("<svg") >= 4 and "http" not in page and "Skew KL" in page
     assert main(["distill", file, f"out={folder / 'told'}"]) == 2
@@ -68,7 +68,7 @@ def test_mistakes_are_one_sentence(file, capsys):
 def test_the_student_is_listened_to(tmp_path, capsys, monkeypatch):
     tiny_model(tmp_path / "teacher")
     make_corpus(tmp_path / "corpus", 40, vocabulary=100, longest=30)
-    config = setting(tmp_path, "heard", student={"ratio": None, "attention": []}, run={"steps": 4, "evaluate_every": 2})
+    config = setting(tmp_path, "heard", student={"ratio": None, "attention": []}, run={"steps": 4, "validate_every": 2})
     Path("distill.yaml").write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
     Path("say.txt").write_text("Hello there.\nGood morning.\n")
     heard = iter(["hello", "", "hello there", "good", "hello there", "good morning"])
@@ -77,9 +77,9 @@ def test_the_student_is_listened_to(tmp_path, capsys, monkeypatch):
     words = ["distill", "distill.yaml", "--whisper", "x", "--sentences", "say.txt", "--voice", "tiny", "--json"]
     assert main(words) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["held_out"]["wer"] == 0
+    assert facts["validation"]["wer"] == 0
     lines = [json.loads(line) for line in Path(config.out, "log.jsonl").read_text().splitlines()]
-    assert [line["wer"] for line in lines if line["kind"] == "held_out"] == [75.0, 25.0, 0.0]
+    assert [line["wer"] for line in lines if line["kind"] == "validation"] == [75.0, 25.0, 0.0]
     assert "word error rate" in Path(facts["report"]).read_text()
     assert Path(facts["student"], "voices", "tiny.safetensors").is_file()
 

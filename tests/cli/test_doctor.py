@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
 
-from mamtra.cli import main
+import pytest
+
+from mamtra.cli import doctor, main
 
 
 def test_facts_as_json(model, capsys):
@@ -27,3 +29,16 @@ def test_a_missing_part_and_a_missing_model_are_reported_not_raised(model, capsy
     assert json.loads(capsys.readouterr().out)["model"]["parts"]["speaker_encoder"] is False
     assert main(["doctor", "--model", "nothing"]) == 0
     assert "no model 'nothing'" in capsys.readouterr().out
+
+
+def test_what_is_missing_is_told_with_its_extra(model, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "_present", lambda module: module != "av")
+    assert main(["doctor", "--model", model]) == 0
+    out = capsys.readouterr().out
+    assert "extras    formats no  train yes" in out and "to get    AAC sound: pip install 'mamtra[formats]'" in out
+
+
+def test_extras_are_those_of_the_package():
+    tomllib = pytest.importorskip("tomllib")
+    content = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert {*doctor.EXTRAS} == {*content["project"]["optional-dependencies"]} - {"all", "dev"}

@@ -13,7 +13,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+import mamtra
 from mamtra.cli import main
+from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
 
 FIXED_KEYS = {
@@ -147,20 +149,20 @@ def test_picture(capsys):
         (["--attention", "0,24"], "0..23"),
         (["--attention", "0,-1"], "between commas"),
         (["--attention", "first"], "between commas"),
-        (["--attention", "0", "--ratio", "1:1"], "leave out --ratio"),
+        (["--attention", "0", "--ratio", "1:1"], "leave out ratio"),
         (["--model", "nothing"], "no model 'nothing'"),
         (["--model", "other"], "architecture 'gpt2'"),
         (["--model", "."], "no config.json"),
         (["--context", "0"], "--context"),
         (["--batch", "0"], "--batch"),
-        (["--rate", "nan"], "--rate"),
-        (["--scores", "half"], "--scores 'half' is unknown; choose one of full, causal"),
+        (["--rate", "nan"], "rate is the number of tokens in a second"),
+        (["--scores", "half"], "scores 'half' is unknown; choose one of full, causal"),
         (["--head", "some"], "choose one of none, last, all"),
         (["--scan", "fast"], "choose one of none, steps, chunks, 9ldn"),
         (["--state-dtype", "int8"], "choose one of float32"),
         (["--model", "zonos-v0.1", "--head", "all"], "do not include its head"),
         (["--svg", "a.png"], "a .svg file"),
-        (["--svg", "gone/a.svg"], "folder that exists"),
+        (["--svg", "gone/a.svg"], "does not exist; create it first"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(words, expected, capsys):
@@ -190,3 +192,15 @@ def test_the_page_shows_what_happens(capsys):
             assert shown.strip() == blocks["text"].strip()
     assert Path("plan.svg").is_file()
     exec(blocks["python"], {})
+
+
+def test_python_gives_the_figures_of_the_command(facts, tmp_path):
+    cost = mamtra.plan("cosyvoice2", "1:3", layers=24, context=500, batch=2)
+    assert json.loads(json.dumps(cost.to_dict())) == facts("--ratio", "1:3", "--context", "500", "--batch", "2")
+    assert cost.plan == LayerPlan.from_ratio(24, "1:3") and cost.summary.cache_bytes < cost.all_attention.cache_bytes
+    assert mamtra.plan(attention=[0, 4], layers=12).plan.attention_layers == (0, 4)
+    cost.save_svg(tmp_path / "plan.svg")
+    assert main(["plan", "--ratio", "1:3", "--svg", str(tmp_path / "other.svg")]) == 0
+    assert (tmp_path / "plan.svg").read_bytes() == (tmp_path / "other.svg").read_bytes()
+    with pytest.raises(MamTraError, match="scores 'half' is unknown"):
+        mamtra.plan(scores="half")

@@ -99,6 +99,15 @@ def test_recordings_that_cannot_be_used_are_listed(model, capsys):
     assert "no sound file" in listed["missing"]["detail"] and "cannot be read" in listed["broken"]["detail"]
 
 
+def test_silence_is_skipped_and_byte_order_marks_are_read(model, capsys):
+    write_audio("a.wav", speech_like(1.5), 16000)
+    write_audio("b.wav", np.zeros(24000, np.float32), 16000)
+    rows = [json.dumps({"audio": f"{name}.wav", "text": "Hello."}) for name in "ab"]
+    Path("list.jsonl").write_text("\n".join(rows), encoding="utf-8-sig")
+    summary = run(capsys, model, "list.jsonl", "out")
+    assert summary["utterances"] == 1 and summary["reasons"] == {"silent": 1}
+
+
 def files(folder):
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
@@ -127,7 +136,7 @@ def test_full_disks_keep_what_is_finished(model, capsys, monkeypatch):
     write, full = Path.write_bytes, True
 
     def fill(path, content):
-        if full and path.name.startswith("shard-00001"):
+        if full and "shard-00001" in path.name:
             write(path, content[: len(content) // 2])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(path, content)
@@ -186,12 +195,18 @@ def test_token_sets(model, capsys):
 def test_mistakes(model, capsys):
     Path("empty").mkdir()
     Path("bad.jsonl").write_text('{"audio": "x.wav"}\n')
+    Path("null.jsonl").write_text('{"audio": "x.wav", "text": null}\n')
+    Path("latin.jsonl").write_bytes('{"audio": "x.wav", "text": "Ärger"}\n'.encode("latin-1"))
+    Path("list.csv").write_text("audio,text\n")
     Path("none.jsonl").write_text("\n")
     Path("all.jsonl").write_text('{"audio": "x.wav", "text": "Hello."}\n')
     for corpus, what in (
         ("nowhere", "no corpus nowhere"),
         ("empty", "neither *.normalized.txt"),
         ("bad.jsonl", "Line 1 of bad.jsonl"),
+        ("null.jsonl", "Line 1 of null.jsonl"),
+        ("latin.jsonl", "latin.jsonl is not UTF-8"),
+        ("list.csv", "list.csv is no corpus; files are .jsonl"),
         ("none.jsonl", "no recordings"),
         ("all.jsonl", "There is no sound file"),
     ):

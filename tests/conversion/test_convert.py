@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mamtra
-from mamtra.checkpoints.native import hash_file, load_part, read_config, read_generation, save_model
+from mamtra.checkpoints.native import hash_weights, load_part, read_config, read_generation, save_model
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.tensor_files import TensorFiles, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter
-from mamtra.conversion.convert import Conversion
+from mamtra.conversion.job import Conversion
 from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.errors import MamTraError
@@ -81,7 +81,7 @@ def test_provenance(sources, tmp_path, kind, options, storage):
     opened = open_language_model(src)
     assert teacher["sha256"] == hash_tensors(opened.source) and teacher["format"] == opened.kind
     section = opened.section
-    assert record["sha256"][section] == hash_file(dst / "model.safetensors")
+    assert record["sha256"][section] == hash_weights(dst / "model.safetensors")
     assert set(record["sha256"]) == {p for p in read_config(dst) if (dst / f"{p}.safetensors").is_file()} | {section}
     state = load_part(dst, section).state_dict()
     covered = dict.fromkeys(state, 0)
@@ -111,7 +111,7 @@ def test_the_report_names_every_rule(sources, tmp_path):
     row = "| `model.layers.1, 3.mamba.in_proj.bias` | 48:64 | transferred | `llm.model.model.layers.i.self_attn.k_proj.bias` |"
     assert row in text
     assert "| `model.layers.0-3.mlp.up_proj.weight` |  | copied |" in text
-    assert "`llm.model.lm_head.weight`" in text and "here in another form\n\n`flow.pt`" in text
+    assert "`llm.model.lm_head.weight`" in text and "were converted\n\n`flow.pt`" in text
     assert "bit-identical after reading back" in text and "linear attention of Eq. 4: layer 1" in text
     assert str(tmp_path) not in text + (dst / "provenance.json").read_text()
 
@@ -205,7 +205,19 @@ def test_equal_words_make_equal_directories(sources, tmp_path):
     one, two, other = (mamtra.convert(src, tmp_path / str(i), PLAN, seed=seed) for i, seed in enumerate((1, 1, 2)))
     for path in one.iterdir():
         assert path.read_bytes() == (two / path.name).read_bytes(), path.name
-    assert hash_file(one / "model.safetensors") != hash_file(other / "model.safetensors")
+    assert hash_weights(one / "model.safetensors") != hash_weights(other / "model.safetensors")
+
+
+def test_a_plan_by_its_ratio(sources, tmp_path):
+    src = sources("qwen2")
+    with_plan = mamtra.convert(src, tmp_path / "one", LayerPlan.from_ratio(LAYERS, "1:3"))
+    by_ratio = mamtra.convert(src, tmp_path / "two", ratio="1:3", strategy="block-beg")
+    assert (with_plan / "CONVERSION.md").read_bytes() == (by_ratio / "CONVERSION.md").read_bytes()
+    with pytest.raises(MamTraError, match="leave out ratio"):
+        mamtra.convert(src, tmp_path / "three", PLAN, ratio="1:3")
+    with pytest.raises(MamTraError, match="Say which layers stay attention"):
+        mamtra.convert(src, tmp_path / "three")
+    assert not (tmp_path / "three").exists()
 
 
 def test_facts_before_anything_is_read(sources, tmp_path):

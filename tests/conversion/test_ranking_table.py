@@ -157,3 +157,24 @@ def test_places_that_no_table_can_go_to(tmp_path):
     ):
         with pytest.raises(MamTraError, match=words):
             open_table(tmp_path / name, header())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"num_layers": 2**63 - 1}, {"num_layers": 0}, {"candidates": [0, 9]}, {"candidates": [1, 0]}]
+)
+def test_impossible_headers_are_refused_at_once(tmp_path, changes):
+    path = tmp_path / "ranking.jsonl"
+    path.write_text(json.dumps({**json.loads(header().model_dump_json()), **changes}) + "\n")
+    with pytest.raises(MamTraError, match="not a ranking table"):
+        read_ranking(path)
+
+
+@pytest.mark.parametrize("layer", [0, 99])
+def test_damaged_lines_do_not_make_another_ranking(path, layer):
+    list(complete(open_table(path, header()), plain))
+    *rows, last = read_table(path).rows
+    table = open_table(path, header(), overwrite=True)
+    for row in (*rows, last.model_copy(update={"layer": layer})):
+        table.add(row)
+    with pytest.raises(MamTraError, match=f"layer {layer} of step 0 is unknown or there twice"):
+        read_table(path)

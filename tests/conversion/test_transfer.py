@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.errors import MamTraError
-from mamtra.models.attention import Span
 from mamtra.models.causal_lm import CausalLM
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
 from mamtra.models.plan import LayerPlan
+from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.ssd import ssd
 
@@ -61,7 +61,7 @@ def hidden_states(length=30, seed=1):
 
 def mix(mixer, hidden):
     with torch.no_grad():
-        return mixer(hidden, Span(torch.empty(0), torch.empty(0)))
+        return mixer(hidden, Positions(torch.empty(0), torch.empty(0)))
 
 
 def equation_4(attention, hidden):

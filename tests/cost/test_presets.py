@@ -93,11 +93,11 @@ def test_defaults_of_old_llama_configurations(hugging_face):
         ({"model_type": "llama", "mlp_bias": True}, "mlp_bias"),
         ({"hidden_size": None}, "lacks hidden_size"),
         ({"hidden_size": "wide"}, "does not describe a model"),
-        ({"head_dim": 64, "hidden_size": "wide"}, "at hidden_size"),
+        ({"head_dim": 64, "hidden_size": "wide"}, "model: hidden_size"),
         ({"num_attention_heads": 0}, "does not describe a model"),
         ({"num_key_value_heads": 3}, "multiple of num_key_value_heads"),
         ({"format": 1}, "no language model"),
-        ({"format": 1, "lm": {"hidden_size": 4}}, "at intermediate_size"),
+        ({"format": 1, "lm": {"hidden_size": 4}}, "model: intermediate_size"),
         ({"format": 99}, "format 99"),
     ],
 )

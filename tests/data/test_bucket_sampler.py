@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mamtra.data.bucket_sampler import MARKS, Position, Sampler, bucket_lengths
-from mamtra.data.collate import BatchMaker, ahead
+from mamtra.data.bucket_sampler import SPECIAL_TOKENS, Sampler, SamplerPosition, bucket_lengths
+from mamtra.data.collate import Collator, ahead
 from mamtra.errors import MamTraError
 from mamtra.models.layout import IGNORE, PAD, SPEECH
 from tests.distill.corpora import make_corpus
@@ -28,13 +28,13 @@ def sampler(corpus, budget=600, **options):
 @pytest.mark.parametrize("join", [0.0, 0.6])
 def test_an_epoch_has_every_utterance_once_within_the_budget(corpus, join):
     for epoch in range(2):
-        plan = sampler(corpus, join=join).epoch(epoch)
+        plan = sampler(corpus, concatenate_same_speaker=join).epoch(epoch)
         used = [row for batch in plan for members in batch.members for row in members]
         assert sorted(used) == list(range(200))
         for batch in plan:
             assert batch.rows * batch.length <= 600 and 0 < len(batch.members) <= batch.rows
             for members in batch.members:
-                size = sum(int(corpus.text_len[row] + corpus.speech_len[row]) for row in members) + MARKS
+                size = sum(int(corpus.text_len[row] + corpus.speech_len[row]) for row in members) + SPECIAL_TOKENS
                 assert size <= batch.length
                 assert len({int(corpus.speaker[row]) for row in members}) == 1
         joined = sum(len(members) == 2 for batch in plan for members in batch.members)
@@ -52,14 +52,16 @@ def test_order_depends_on_seed_and_epoch_alone(corpus):
 def test_budgets_are_well_filled(corpus):
     plan = sampler(corpus, 2000).epoch(0)
     filled = sum(
-        int((corpus.text_len[list(m)] + corpus.speech_len[list(m)]).sum()) + MARKS for b in plan for m in b.members
+        int((corpus.text_len[list(m)] + corpus.speech_len[list(m)]).sum()) + SPECIAL_TOKENS
+        for b in plan
+        for m in b.members
     )
     assert filled / sum(batch.rows * batch.length for batch in plan) > 0.6
 
 
 def test_too_long_utterances_are_counted(corpus):
     found = sampler(corpus, lengths=(32,))
-    fits = corpus.text_len + corpus.speech_len + MARKS <= 32
+    fits = corpus.text_len + corpus.speech_len + SPECIAL_TOKENS <= 32
     assert found.left_out == (~fits).sum() > 0
     with pytest.raises(MamTraError, match="longer than the token budget"):
         sampler(corpus, 3)
@@ -84,20 +86,20 @@ def walk(position, steps):
 
 
 def test_steps_are_the_same_on_any_number_of_processes(corpus):
-    whole = walk(Position(sampler(corpus), 4), 30)
-    shares = [walk(Position(sampler(corpus), 4, rank, 2), 30) for rank in range(2)]
+    whole = walk(SamplerPosition(sampler(corpus), 4), 30)
+    shares = [walk(SamplerPosition(sampler(corpus), 4, rank, 2), 30) for rank in range(2)]
     for (batches, total), (left, one), (right, two) in zip(whole, *shares, strict=True):
         assert [left[0], right[0], left[1], right[1]] == batches
         assert total == one == two == sum(batch.targets for batch in batches)
     with pytest.raises(MamTraError, match=r"multiple of 3"):
-        Position(sampler(corpus), 4, 0, 3)
+        SamplerPosition(sampler(corpus), 4, 0, 3)
 
 
 def test_positions_are_restored_exactly(corpus):
-    position = Position(sampler(corpus, join=0.3), 3)
+    position = SamplerPosition(sampler(corpus, concatenate_same_speaker=0.3), 3)
     walk(position, 17)
     saved, wanted = position.state(), walk(position, 40)
-    other = Position(sampler(corpus, join=0.3), 3)
+    other = SamplerPosition(sampler(corpus, concatenate_same_speaker=0.3), 3)
     other.restore(saved)
     assert walk(other, 40) == wanted and wanted[-1][0][0].epoch > 0
 
@@ -106,8 +108,8 @@ def test_positions_are_restored_exactly(corpus):
 @pytest.mark.parametrize("fixed", [False, True])
 def test_batches(corpus, layout, fixed):
     config = tiny_parts()["lm"].config
-    plan = sampler(corpus, join=0.3).epoch(0)
-    maker = BatchMaker(corpus, config, layout=layout, fixed=fixed, seed=3)
+    plan = sampler(corpus, concatenate_same_speaker=0.3).epoch(0)
+    maker = Collator(corpus, config, layout=layout, fixed=fixed, seed=3)
     fills = 0
     for batch in plan:
         made, again = maker(batch), maker(batch)
@@ -122,7 +124,7 @@ def test_batches(corpus, layout, fixed):
 def test_disturbed_codes(corpus):
     config = tiny_parts()["lm"].config
     batch = sampler(corpus).epoch(0)[0]
-    plain, changed = (BatchMaker(corpus, config, disturbed=share)(batch) for share in (0.0, 0.3))
+    plain, changed = (Collator(corpus, config, token_noise=share)(batch) for share in (0.0, 0.3))
     speech = plain["kind"] == SPEECH
     share = (plain["ids"] != changed["ids"])[speech].float().mean()
     assert 0.15 < share < 0.45
@@ -132,7 +134,7 @@ def test_disturbed_codes(corpus):
 
 def test_errors_of_the_thread_arrive():
     numbers = iter(range(3))
-    feed = ahead(lambda: next(numbers))
-    assert [next(feed) for _ in range(3)] == [0, 1, 2]
+    loader = ahead(lambda: next(numbers))
+    assert [next(loader) for _ in range(3)] == [0, 1, 2]
     with pytest.raises((StopIteration, RuntimeError)):
-        next(feed)
+        next(loader)

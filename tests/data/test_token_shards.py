@@ -75,7 +75,12 @@ def test_manifests_are_checked(tmp_path):
         TokenShards(tmp_path)
     make_corpus(tmp_path)
     manifest = json.loads((tmp_path / MANIFEST).read_text())
-    for change, what in (({"format": 9}, "format 9"), ({"shards": []}, "no utterances"), ({"extra": 1}, "damaged")):
+    for change, what in (
+        ({"format": 9}, "format 9"),
+        ({"shards": []}, "no utterances"),
+        ({"extra": 1}, "extra: extra inputs"),
+        ({"speech_codes": 27}, "'speech_codes' is called 'num_speech_tokens' now"),
+    ):
         (tmp_path / MANIFEST).write_text(json.dumps(manifest | change))
         with pytest.raises(MamTraError, match=what):
             TokenShards(tmp_path)

@@ -35,11 +35,11 @@ def setting(folder: Path, out: str = "run", **sections: dict[str, Any]) -> Disti
         "out": str(folder / out),
         "teacher": {"model": str(folder / "teacher")},
         "student": {"ratio": "1:1"},
-        "data": {"train": str(folder / "corpus"), "held_out": 0.2},
+        "data": {"train": str(folder / "corpus"), "validation": 0.2},
         "batch": {"tokens": 200, "accumulation": 2},
         "optimizer": {"lr": 3e-3, "average": 0.9},
         "run": {
-            "steps": 12, "precision": "float32", "device": "cpu", "log_every": 3, "evaluate_every": 6, "save_every": 4,
+            "steps": 12, "precision": "float32", "device": "cpu", "log_every": 3, "validate_every": 6, "save_every": 4,
             "loss_chunk": 64,
         },
     }  # fmt: skip

@@ -9,6 +9,7 @@ import yaml
 
 from mamtra.distill.config import read_config
 from mamtra.distill.losses import DistillLossConfig
+from mamtra.distill.renamed_keys import RENAMED, refuse_renamed
 from mamtra.distill.settings import OptimizerSettings
 from mamtra.errors import MamTraError
 
@@ -53,7 +54,7 @@ def test_changes(file):
     [
         ("optimizer.rate=1", r"no setting optimizer\.rate; known are name, lr"),
         ("speed=1", r"no setting speed; known are out, teacher"),
-        ("optimizer.lr", "no change of a setting"),
+        ("optimizer.lr", "does not change a setting"),
         ("optimizer.lr.x=1", r"no setting|lr"),
         ("optimizer.lr=fast", r"optimizer\.lr"),
         ("run.steps=3", "one of steps and epochs"),
@@ -94,3 +95,12 @@ def test_the_example_of_the_guide_is_read(tmp_path):
     page = (Path(__file__).resolve().parents[2] / "docs" / "distill.md").read_text(encoding="utf-8")
     (tmp_path / "a.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
     assert read_config(tmp_path / "a.yaml").optimizer == OptimizerSettings()
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_old_names_are_refused_with_the_new_ones(file, old, new):
+    if not old.startswith("table3"):
+        with pytest.raises(MamTraError, match=f"The setting {old} is called {new} now"):
+            read_config(file, [f"{old}=1"])
+    with pytest.raises(MamTraError, match=f"The setting {old} is called {new} now"):
+        refuse_renamed({"variants": {"a": {"variants": {"b": {old: 1}}}}})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mamtra.distill.distill_loss import Objective, head_logits
+from mamtra.distill.distill_loss import DistillLossFunction, head_logits
 from mamtra.distill.losses import DistillLossConfig, cross_entropy, distill_loss, skew_kl
 from mamtra.distill.topk import top_k_of, topk_skew_kl
 from mamtra.models.layout import PAD, SPEECH, TEXT
@@ -56,14 +56,14 @@ def test_chunks_are_the_whole(models, batch, chunk, trained):
         config, student_logits=student.logits(hidden), teacher_logits=teacher.logits(aim), targets=targets,
         student_emb=[hidden], teacher_emb=[aim], emb_valid=kind != PAD,
     )  # fmt: skip
-    found = Objective(student, teacher, config, chunk=chunk)(kind, ids, targets)
+    found = DistillLossFunction(student, teacher, config, chunk=chunk)(kind, ids, targets)
     torch.testing.assert_close(list(found), list(expected))
     wanted = torch.autograd.grad(expected.total * 0.3, list(learning.values()), allow_unused=True)
     mine = torch.autograd.grad(found.total * 0.3, list(learning.values()), allow_unused=True)
     for name, one, other in zip(learning, mine, wanted, strict=True):
         torch.testing.assert_close(one, other, msg=lambda m, name=name: f"{name}: {m}")
     with torch.no_grad():
-        silent = Objective(student, teacher, config, chunk=chunk)(kind, ids, targets)
+        silent = DistillLossFunction(student, teacher, config, chunk=chunk)(kind, ids, targets)
     torch.testing.assert_close(list(silent), list(expected))
 
 
@@ -91,7 +91,7 @@ def test_sums_between_layers_in_half_precision(models, batch):
     student.model.layers[1].register_forward_pre_hook(lambda _, args: kinds.append(args[0].dtype))
     config, gradients, losses = DistillLossConfig(), [], []
     for residual in ("float32", "bf16"):
-        loss = Objective(student, teacher, config, precision="bf16", residual=residual)(*batch).total
+        loss = DistillLossFunction(student, teacher, config, precision="bf16", residual=residual)(*batch).total
         gradients.append(torch.autograd.grad(loss, student.llm_decoder.weight)[0])
         losses.append(loss.detach())
     assert kinds == [torch.float32, torch.bfloat16]

@@ -50,7 +50,7 @@ def weights(out):
 
 
 def test_a_killed_training_ends_with_the_same_weights(folder):
-    run = {"steps": 60, "save_every": 2, "evaluate_every": 20, "keep": 3}
+    run = {"steps": 60, "save_every": 2, "validate_every": 20, "keep": 3}
     whole, killed = (setting(folder, name, run={**RUN, **run}) for name in ("whole", "killed"))
     finish(start(folder, whole))
     kills = 0
@@ -89,7 +89,7 @@ def alone(folder):
     return config
 
 
-EIGHT = {**RUN, "steps": 8, "evaluate_every": 4, "save_every": 4}
+EIGHT = {**RUN, "steps": 8, "validate_every": 4, "save_every": 4}
 CLIPPED = {"clip": 0.5}  # below the norms of this training, so that clipping counts
 
 
@@ -99,7 +99,7 @@ def test_two_processes_learn_as_one(folder, alone, parallel):
     together(folder, config)
     norms = [line["norm"] for line in read_log(Path(alone.out)) if line["kind"] == "train"]
     assert min(norms) > CLIPPED["clip"]
-    for kind, names in (("train", ("loss", "ce", "kl", "emb", "norm")), ("held_out", ("ce", "teacher_ce"))):
+    for kind, names in (("train", ("loss", "ce", "kl", "emb", "norm")), ("validation", ("ce", "teacher_ce"))):
         one, two = ([line for line in read_log(Path(c.out)) if line["kind"] == kind] for c in (alone, config))
         assert len(one) == len(two) > 2
         for name in names:
@@ -130,7 +130,7 @@ def test_a_split_training_goes_on_whole(folder, alone):
     Measured at the end alone, when the teacher has run many times.
     """
     half = setting(
-        folder, "handed", run={**EIGHT, "steps": 4, "evaluate_every": 0, "parallel": "fsdp"}, optimizer=CLIPPED
+        folder, "handed", run={**EIGHT, "steps": 4, "validate_every": 0, "parallel": "fsdp"}, optimizer=CLIPPED
     )
     together(folder, half)
     rest = setting(folder, "handed", run=EIGHT, optimizer=CLIPPED)
@@ -145,7 +145,7 @@ def test_a_split_training_goes_on_whole(folder, alone):
     [
         ({"run": {**EIGHT, "parallel": "fsdp", "cuda_graph": True}}, "run.cuda_graph to false"),
         ({"run": {**EIGHT, "parallel": "fsdp", "compile": True}}, "run.compile to false"),
-        ({"run": {**EIGHT, "parallel": "fsdp"}, "alignment": {"hidden_steps": 2}}, "alignment needs whole layers"),
+        ({"run": {**EIGHT, "parallel": "fsdp"}, "alignment": {"hidden_steps": 2}}, "alignment needs unsharded layers"),
     ],
 )
 def test_what_a_split_training_cannot_do(folder, sections, said):

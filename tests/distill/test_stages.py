@@ -12,13 +12,14 @@ from safetensors.torch import load_file
 from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.distill.alignment import attention_matrix, mixing_matrix
+from mamtra.distill.api import distill, open_trainer
 from mamtra.distill.log import read_log
 from mamtra.distill.on_policy import sample_speech
-from mamtra.distill.trainer import Trainer, distill
-from mamtra.models.attention import Span
 from mamtra.models.layout import prompt
 from mamtra.models.plan import LayerPlan
+from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.ops import mixer as mixer_op
 from tests.distill.runs import make_teacher, prepare, setting
 from tests.factories import tiny_parts
 
@@ -29,37 +30,38 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("form", ["mamba2", "discrete"])
-def test_mixing_matrices_are_what_mixers_do(form):
+def test_mixing_matrices_are_what_mixers_do(form, monkeypatch):
     config = tiny_parts()["lm"].config.model_copy(update={"layer_types": ("full_attention",) * 2, "mamba_form": form})
     teacher = SpeechLM(config, torch.Generator().manual_seed(0))
     student, _ = convert_attention_to_mamba(teacher, LayerPlan.explicit(2, [0]), TransferOptions(conv_init="default"))
     mixer, hidden = student.model.layers[1].mamba, torch.randn(2, 20, 32, generator=torch.Generator().manual_seed(1))
-    heard = {}
-    mixer.norm.register_forward_hook(lambda module, inputs, _: heard.update(y=inputs[0]))
-    span = Span.without_state(20, config, hidden.device)
-    mixer(hidden, span)
+    before_norm = []
+    norm = mixer_op.gated_rms_norm
+    monkeypatch.setattr(mixer_op, "gated_rms_norm", lambda y, *rest: before_norm.append(y) or norm(y, *rest))
+    positions = Positions.from_zero(20, config, hidden.device)
+    mixer(hidden, positions)
     _, xbc, _ = mixer.in_proj(hidden).split(mixer.in_sizes, -1)
     conv = mixer.conv1d(torch.nn.functional.pad(xbc.transpose(1, 2), (3, 0))).transpose(1, 2)
     x = (conv if form == "discrete" else torch.nn.functional.silu(conv)).split(mixer.conv_sizes, -1)[0]
     x = x.unflatten(-1, (-1, 16)).transpose(1, 2).repeat_interleave(2, 1)
     y = (mixing_matrix(mixer, hidden) @ x).transpose(1, 2).flatten(2)
-    torch.testing.assert_close(y, heard["y"], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(y, before_norm[0], rtol=1e-3, atol=1e-4)
 
 
 def test_attention_matrices_are_what_attention_does():
     attention, config = tiny_parts()["lm"].model.layers[0].self_attn, tiny_parts()["lm"].config
     hidden = torch.randn(2, 9, 32, generator=torch.Generator().manual_seed(1))
-    span = Span.without_state(9, config, hidden.device)
+    positions = Positions.from_zero(9, config, hidden.device)
     v = attention.v_proj(hidden).unflatten(-1, (-1, 16)).transpose(1, 2).repeat_interleave(2, 1)
-    y = attention.o_proj((attention_matrix(attention, hidden, span) @ v).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(y, attention(hidden, span), rtol=1e-4, atol=1e-5)
+    y = attention.o_proj((attention_matrix(attention, hidden, positions) @ v).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(y, attention(hidden, positions), rtol=1e-4, atol=1e-5)
 
 
 def test_stages_move_mixers_alone_and_lower_their_losses(folder):
     config = setting(
         folder, "staged", alignment={"matrix_steps": 12, "hidden_steps": 12, "lr": 3e-3},
         optimizer={"name": "adamw", "weight_decay": 0.5, "average": 0.0},
-        run={"steps": 3, "save_every": 24, "keep": 5, "evaluate_every": 0},
+        run={"steps": 3, "save_every": 24, "keep": 5, "validate_every": 0},
     )  # fmt: skip
     distill(config)
     lines = [line for line in read_log(Path(config.out)) if line["kind"] == "train"]
@@ -92,9 +94,9 @@ def test_samples_are_those_of_the_model_one_by_one():
 
 def test_learning_on_own_speech_resumes_exactly(folder):
     def settings(out):
-        return setting(folder, out, on_policy={"share": 0.6}, run={"steps": 10, "evaluate_every": 0})
+        return setting(folder, out, on_policy={"fraction": 0.6}, run={"steps": 10, "validate_every": 0})
 
-    whole = distill(settings("policy"))
+    whole = distill(settings("policy")).student
     lines = [line for line in read_log(folder / "policy") if line["kind"] == "train"]
     assert any("policy" in line for line in lines) and any("ce" in line for line in lines)
 
@@ -103,8 +105,8 @@ def test_learning_on_own_speech_resumes_exactly(folder):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Trainer(settings("policy-cut"), listener=stop).run()
-    again = distill(settings("policy-cut"), resume=True)
+        open_trainer(settings("policy-cut"), listener=stop).run()
+    again = distill(settings("policy-cut"), resume=True).student
     one, other = (load_file(place / "model.safetensors") for place in (whole, again))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -114,8 +116,8 @@ def test_own_speech_brings_the_student_nearer(folder, tmp_path):
     make_teacher(tmp_path / "teacher", seed=3)
     (tmp_path / "corpus").symlink_to(folder / "corpus")
     config = setting(
-        tmp_path, "own", on_policy={"share": 1.0}, losses={"emb_weight": 0.0},
-        run={"steps": 30, "log_every": 10, "evaluate_every": 0, "save_every": 0},
+        tmp_path, "own", on_policy={"fraction": 1.0}, losses={"emb_weight": 0.0},
+        run={"steps": 30, "log_every": 10, "validate_every": 0, "save_every": 0},
     )  # fmt: skip
     distill(config)
     values = [line["policy"] for line in read_log(Path(config.out)) if line["kind"] == "train"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from safetensors.torch import load_file
 
 from mamtra.checkpoints.native import load_part, read_generation
 from mamtra.data.token_shards import MANIFEST, Utterance, write_corpus
+from mamtra.distill.api import distill, open_trainer
 from mamtra.distill.checkpoints import checkpoints
 from mamtra.distill.log import read_log
-from mamtra.distill.trainer import Trainer, distill
 from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import read_json, write_json
+from mamtra.runtime.locks import directory_lock
 from tests.distill.runs import CODES, make_teacher, prepare, setting
 
 
@@ -28,7 +30,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(folder):
     """A training from beginning to end."""
-    return distill(setting(folder, "whole"))
+    return distill(setting(folder, "whole")).student
 
 
 def weights(student: Path) -> dict[str, torch.Tensor]:
@@ -44,21 +46,21 @@ def test_a_student_learns_and_is_a_model(folder, whole):
     assert student.config.layer_types == ("full_attention", "linear_attention")
     lines = read_log(folder / "whole")
     assert [line["step"] for line in lines if line["kind"] == "train"] == [3, 6, 9, 12]
-    assert [line["step"] for line in lines if line["kind"] == "held_out"] == [0, 6, 12]
+    assert [line["step"] for line in lines if line["kind"] == "validation"] == [0, 6, 12]
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
     assert losses[-1] < 0.9 * losses[0]
     assert [path.name for path in checkpoints(folder / "whole")] == ["step-00000008", "step-00000012"]
     about = read_json(whole / "provenance.json")
     assert about["distillation"]["steps"] == 12 and about["plan"]["ratio"] == "1:1"
-    assert about["distillation"]["held_out"]["ce"] == lines[-2]["ce"]
+    assert about["distillation"]["validation"]["ce"] == lines[-2]["ce"]
 
 
 def test_equal_settings_give_equal_weights_and_seeds_others(folder, whole):
-    assert equal(weights(distill(setting(folder, "again"))), weights(whole))
-    assert not equal(weights(distill(setting(folder, "other", run={**BASE, "seed": 1}))), weights(whole))
+    assert equal(weights(distill(setting(folder, "again")).student), weights(whole))
+    assert not equal(weights(distill(setting(folder, "other", run={**BASE, "seed": 1})).student), weights(whole))
 
 
-BASE = {"steps": 12, "precision": "float32", "device": "cpu", "log_every": 3, "evaluate_every": 6, "save_every": 4}
+BASE = {"steps": 12, "precision": "float32", "device": "cpu", "log_every": 3, "validate_every": 6, "save_every": 4}
 
 
 @pytest.mark.parametrize("step", [4, 8])
@@ -71,11 +73,11 @@ def test_interrupted_trainings_end_the_same(folder, whole, step):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Trainer(config, listener=stop).run()
+        open_trainer(config, listener=stop).run()
     assert int(checkpoints(out)[-1].name[-8:]) == step
     with pytest.raises(MamTraError, match="--resume"):
-        Trainer(config)
-    assert equal(weights(distill(config, resume=True)), weights(whole))
+        open_trainer(config)
+    assert equal(weights(distill(config, resume=True).student), weights(whole))
     mine, theirs = (
         [{k: v for k, v in line.items() if k not in ("minutes", "tokens_per_second")} for line in read_log(run)]
         for run in (out, folder / "whole")
@@ -85,14 +87,14 @@ def test_interrupted_trainings_end_the_same(folder, whole, step):
 
 def test_other_settings_do_not_go_on(folder, whole):
     with pytest.raises(MamTraError, match=r"optimizer.lr 0.003, not 0.01"):
-        Trainer(setting(folder, "whole", optimizer={"lr": 0.01}), resume=True)
+        open_trainer(setting(folder, "whole", optimizer={"lr": 0.01}), resume=True)
 
 
 def test_damaged_checkpoints_are_named(folder, whole):
     shutil.copytree(folder / "whole", folder / "damaged")
     (folder / "damaged" / "checkpoints" / "step-00000012" / "student.safetensors").write_bytes(b"half")
     with pytest.raises(MamTraError, match="step-00000012 is damaged"):
-        Trainer(setting(folder, "damaged"), resume=True)
+        open_trainer(setting(folder, "damaged"), resume=True)
 
 
 @pytest.mark.parametrize(
@@ -100,18 +102,18 @@ def test_damaged_checkpoints_are_named(folder, whole):
     [
         {
             "losses": {"skew_direction": "reverse", "emb_target": "all_hidden"},
-            "batch": {"layout": "mixed", "join": 0.5},
+            "batch": {"layout": "mixed", "concatenate_same_speaker": 0.5},
         },
-        {"losses": {"skew_alpha": 0.0, "emb_target": "embedding"}, "batch": {"layout": "bistream", "disturbed": 0.1}},
+        {"losses": {"skew_alpha": 0.0, "emb_target": "embedding"}, "batch": {"layout": "bistream", "token_noise": 0.1}},
         {"losses": {"logits_weight": 0.0, "emb_weight": 0.0}, "optimizer": {"name": "adamw", "weight_decay": 0.1}},
         {"optimizer": {"train": "mamba", "schedule": "cosine", "warmup": 0.3, "average": 0.0}},
     ],
     ids=["reverse", "plain", "ce", "mamba"],
 )
 def test_other_ways(folder, sections, tmp_path):
-    run = {**BASE, "steps": 4, "evaluate_every": 0, "loss_chunk": 64}
+    run = {**BASE, "steps": 4, "validate_every": 0, "loss_chunk": 64}
     config = setting(folder, f"ways/{tmp_path.name}", run=run, **sections)
-    place = distill(config)
+    place = distill(config).student
     lines = [line for line in read_log(Path(config.out)) if line["kind"] == "train"]
     assert all(np.isfinite(line[name]) for line in lines for name in ("loss", "ce", "kl", "emb"))
     assert read_generation(place).bistream == (config.batch.layout != "unistream")
@@ -125,15 +127,15 @@ def test_gradient_checkpointing_and_chunks_change_nothing_but_memory(folder):
         ("plain", {"loss_chunk": 10_000}),
         ("spare", {"gradient_checkpointing": True, "loss_chunk": 32}),
     ):
-        config = setting(folder, name, run={**BASE, "steps": 4, "evaluate_every": 0, **more})
-        found.append(weights(distill(config)))
+        config = setting(folder, name, run={**BASE, "steps": 4, "validate_every": 0, **more})
+        found.append(weights(distill(config).student))
     for name in found[0]:
         torch.testing.assert_close(found[0][name], found[1][name], rtol=1e-3, atol=1e-5)
 
 
 def test_accumulation_is_one_large_batch(folder):
     trainers = [
-        Trainer(
+        open_trainer(
             setting(
                 folder,
                 f"sum{n}",
@@ -144,13 +146,13 @@ def test_accumulation_is_one_large_batch(folder):
         for tokens, n in ((128, 2), (256, 1))
     ]
     small, large = trainers
-    members = [m for batch in small.feed.position.step()[0] for m in batch.members]
-    large.feed.sampler._plan = (0, [large.feed.sampler._batch(0, 0, 64, members)])
-    small.feed.position.restore({"epoch": 0, "number": 0})
+    members = [m for batch in small.setup.loader.position.step()[0] for m in batch.members]
+    large.setup.loader.sampler._plan = (0, [large.setup.loader.sampler._batch(0, 0, 64, members)])
+    small.setup.loader.position.restore({"epoch": 0, "number": 0})
     for trainer in trainers:
-        for inputs in trainer.feed.next_share().inputs:
-            trainer.gradients.add("train", inputs)
-    torch.testing.assert_close(small.optimiser.gradient, large.optimiser.gradient, rtol=1e-3, atol=1e-4)
+        for inputs in trainer.setup.loader.next_step().inputs:
+            trainer.setup.train_step.add("train", inputs)
+    torch.testing.assert_close(small.setup.optimiser.gradient, large.setup.optimiser.gradient, rtol=1e-3, atol=1e-4)
 
 
 def test_a_cached_teacher_teaches_the_same(folder):
@@ -159,23 +161,23 @@ def test_a_cached_teacher_teaches_the_same(folder):
     for name, teacher in (("line", {}), ("cached", {"cache": str(folder / "cache"), "top_k": CODES + 3})):
         config = setting(
             folder, name, losses=losses, teacher={"model": str(folder / "teacher"), **teacher},
-            run={**BASE, "steps": 4, "log_every": 1, "evaluate_every": 0},
+            run={**BASE, "steps": 4, "log_every": 1, "validate_every": 0},
         )  # fmt: skip
         distill(config)
         kl.append([line["kl"] for line in read_log(Path(config.out)) if line["kind"] == "train"])
     assert kl[0] == pytest.approx(kl[1], rel=2e-3)
     with pytest.raises(MamTraError, match="another top_k"):
-        Trainer(setting(folder, "few", losses=losses, teacher={"cache": str(folder / "cache"), "top_k": 5}))
+        open_trainer(setting(folder, "few", losses=losses, teacher={"cache": str(folder / "cache"), "top_k": 5}))
 
 
 def test_losses_that_are_no_numbers_stop_and_name_the_batch(folder):
     config = setting(folder, "nan")
-    trainer = Trainer(config)
+    trainer = open_trainer(config)
 
     def spoil(line):
         if line["kind"] == "train" and line["step"] == 6:
             with torch.no_grad():
-                trainer.student.llm_decoder.bias[0] = float("nan")
+                trainer.setup.student.llm_decoder.bias[0] = float("nan")
 
     trainer._listener = spoil
     with pytest.raises(MamTraError, match=r"step 7: epoch 1 batch \d+ \(utterances .*step-00000004 is the last good"):
@@ -208,8 +210,8 @@ def test_out_of_memory_says_what_to_lower(folder, monkeypatch):
     def fail(*_):
         raise torch.OutOfMemoryError("no more")
 
-    trainer = Trainer(setting(folder, "oom"))
-    monkeypatch.setattr(trainer.gradients, "_objective", fail)
+    trainer = open_trainer(setting(folder, "oom"))
+    monkeypatch.setattr(trainer.setup.train_step, "_objective", fail)
     with pytest.raises(MamTraError, match=r"lower batch.tokens \(now 200\)"):
         trainer.run()
 
@@ -218,15 +220,15 @@ def change_manifest(corpus, **changes):
     write_json(corpus / MANIFEST, read_json(corpus / MANIFEST) | changes)
 
 
-def test_kernels_need_a_graphics_card(folder):
-    with pytest.raises(MamTraError, match="kernels"):
-        Trainer(setting(folder, "no", run={**BASE, "kernels": True}))
+def test_triton_needs_a_gpu(folder):
+    with pytest.raises(MamTraError, match="use_triton"):
+        open_trainer(setting(folder, "no", run={**BASE, "use_triton": True}))
 
 
 def test_what_does_not_match_is_refused(folder, tmp_path):
     wide = make_teacher(tmp_path / "wide", hidden_size=48)
     with pytest.raises(MamTraError, match="hidden_size is 32 in the teacher and 48 in the student"):
-        Trainer(setting(folder, "no", student={"ratio": None, "model": str(wide)}))
+        open_trainer(setting(folder, "no", student={"ratio": None, "model": str(wide)}))
     shutil.copytree(folder / "corpus", tmp_path / "corpus")
     shutil.copytree(folder / "teacher", tmp_path / "teacher")
     change_manifest(tmp_path / "corpus", speech_tokenizer="ab" * 8)
@@ -234,12 +236,47 @@ def test_what_does_not_match_is_refused(folder, tmp_path):
         tmp_path / "teacher/config.json", read_json(tmp_path / "teacher/config.json") | {"voice_space": "cd" * 8}
     )
     with pytest.raises(MamTraError, match="another speech tokenizer"):
-        Trainer(setting(tmp_path, "no"))
+        open_trainer(setting(tmp_path, "no"))
     change_manifest(tmp_path / "corpus", speech_tokenizer="", num_speech_tokens=99)
-    with pytest.raises(MamTraError, match="99 speech codes"):
-        Trainer(setting(tmp_path, "no"))
+    with pytest.raises(MamTraError, match="99 speech tokens"):
+        open_trainer(setting(tmp_path, "no"))
     rows = [Utterance(np.array([1]), np.zeros(0, np.int64))]
     names = {"speakers": ["a"], "sources": ["x"]}
     write_corpus(tmp_path / "corpus", rows, num_speech_tokens=CODES, text_vocab_size=50, **names)
     with pytest.raises(MamTraError, match="No utterance fits"):
-        Trainer(setting(tmp_path, "no", data={"held_out": 0.0}))
+        open_trainer(setting(tmp_path, "no", data={"validation": 0.0}))
+
+
+def test_resuming_a_finished_training_logs_nothing_twice(folder, whole):
+    shutil.copytree(folder / "whole", folder / "finished")
+    before = read_log(folder / "finished")
+    distill(setting(folder, "finished"), resume=True)
+    after = read_log(folder / "finished")
+    assert [(line["kind"], line["step"]) for line in after] == [(line["kind"], line["step"]) for line in before]
+
+
+def test_ctrl_c_saves_the_step(folder, whole):
+    """A signal within a step ends the training after it, with a checkpoint from which it ends with the same bits."""
+
+    def stop(line):
+        if line["kind"] == "train" and line["step"] == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    config = setting(folder, "interrupted")
+    with pytest.raises(KeyboardInterrupt, match="step 6 is saved"):
+        open_trainer(config, listener=stop).run()
+    assert checkpoints(folder / "interrupted")[-1].name == "step-00000006"
+    assert equal(weights(distill(config, resume=True).student), weights(whole))
+    steps = [(line["kind"], line["step"]) for line in read_log(folder / "interrupted")]
+    assert len(steps) == len(set(steps))
+
+
+def test_two_trainings_do_not_share_a_folder(folder):
+    with directory_lock(folder / "shared", "training"), pytest.raises(MamTraError, match="in use by another training"):
+        distill(setting(folder, "shared"))
+
+
+def test_logs_of_older_versions_are_refused(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"kind": "held_out", "step": 0, "ce": 1.0}\n')
+    with pytest.raises(MamTraError, match="older version"):
+        read_log(tmp_path)

@@ -267,6 +267,12 @@ def test_what_does_not_fit(native, model):
         model(ids, past_key_values=DynamicCache())
 
 
+def test_old_keys_are_refused_by_their_new_names():
+    sizes = {**SHARED, "text_vocab_size": 20, "speech_codes": 27, "speech_vocab_size": 30, "eos_id": 27, "fill_id": 29}
+    with pytest.raises(MamTraError, match="section 'lm': the key 'speech_codes' is called 'num_speech_tokens' now"):
+        MamTraConfig(lm=sizes)
+
+
 def test_speech_ids():
     sizes = SpeechLMConfig(
         **SHARED, text_vocab_size=20, num_speech_tokens=27, speech_vocab_size=30, eos_id=27, fill_id=29
@@ -283,7 +289,7 @@ def test_a_configuration_alone(tmp_path):
     assert found.sizes == sizes and found.layer_types == ["full_attention"] * 4
     with pytest.raises(MamTraError, match="no language model"):
         MamTraForCausalLM(MamTraConfig())
-    with pytest.raises(MamTraError, match="damaged at causal_lm"):
+    with pytest.raises(MamTraError, match="section 'causal_lm': head_dim must be even"):
         MamTraConfig(causal_lm={**sizes.model_dump(), "head_dim": 7})
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mamtra.errors import MamTraError
+from mamtra.models.config import BackboneConfig
 from mamtra.models.plan import IMPORTANCE, STRATEGIES, LayerPlan
 
 RANKING = [23, 0, 11, 5, 17, 2, 8, 20, 14, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16, 18, 19, 21, 22]
@@ -190,3 +191,17 @@ def test_plans_are_what_they_say():
 def test_explicit_outside(layers, kept, words):
     with pytest.raises(MamTraError, match=words):
         LayerPlan.explicit(layers, kept)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_hidden_layers": 2**62}, {"num_hidden_layers": 0}, {"hidden_size": 0}, {"hidden_size": 10**30},
+        {"num_key_value_heads": 0}, {"rope_theta": float("inf")}, {"rms_norm_eps": float("nan")}, {"num_hidden_layers": "many"},
+        {"head_dim": -2},
+    ],
+)  # fmt: skip
+def test_impossible_sizes_are_refused_at_once(change):
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    with pytest.raises(ValidationError):
+        BackboneConfig.model_validate({**sizes, "num_key_value_heads": 2, "head_dim": 8, **change})

@@ -125,7 +125,7 @@ def test_copies_of_a_state_are_independent(pattern):
     for _ in range(2):
         again = snapshot.clone(12)
         torch.testing.assert_close(lm(x[:, 6:], again), whole[:, 6:], rtol=0, atol=1e-4)
-    with pytest.raises(MamTraError, match="room for 5"):
+    with pytest.raises(MamTraError, match="capacity of 5"):
         snapshot.clone(5)
 
 
@@ -140,7 +140,7 @@ def test_bytes_of_a_state():
 
 def test_a_full_state_says_so():
     lm = MODELS["mmm"]
-    with pytest.raises(MamTraError, match="room for 4"):
+    with pytest.raises(MamTraError, match="capacity of 4"):
         lm(embeds(1, 5), lm.init_state(1, 4))
 
 
@@ -221,5 +221,5 @@ def test_sums_left_to_the_next_layer():
     lm = build("amam").requires_grad_(False)
     inputs = embeds(2, 9)
     expected = lm.model(inputs)
-    lm.model.apart = True
+    lm.model.defer_residual = True
     torch.testing.assert_close(lm.model(inputs), expected, rtol=0, atol=0)

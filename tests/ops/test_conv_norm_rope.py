@@ -143,7 +143,7 @@ def test_aligned_linear():
         y = aligned_linear(x, w, bias, multiple=4)
         torch.testing.assert_close(y[..., :7], F.linear(x, w, bias))
         assert y.shape[-1] == 8 and not y[..., 7:].any()
-    assert (aligned_linear(x, w, b, multiple=4, behind=-9.0)[..., 7:] == -9).all()
+    assert (aligned_linear(x, w, b, multiple=4, pad_bias=-9.0)[..., 7:] == -9).all()
     assert aligned_linear(x, w[:4], multiple=4).shape[-1] == 4
 
 

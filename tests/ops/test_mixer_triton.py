@@ -11,9 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mamtra.models.attention import Span
 from mamtra.models.config import BackboneConfig
 from mamtra.models.mamba import MambaMixer
+from mamtra.models.positions import Positions
 from mamtra.ops.conv import causal_conv1d
 from mamtra.ops.norms import gated_rms_norm
 from mamtra.ops.ssd import repeat_heads, ssd_naive
@@ -132,8 +132,8 @@ def test_a_mixer_learns_the_same():
     mixer = MambaMixer(config).to(DEVICE)
     hidden = torch.randn(2, 70, 32, device=DEVICE, requires_grad=True)
     results = []
-    for mixer.kernels in (False, True):
-        y = mixer(hidden, Span.without_state(70, config, hidden.device))
+    for mixer.use_triton in (False, True):
+        y = mixer(hidden, Positions.from_zero(70, config, hidden.device))
         results.append((y, *torch.autograd.grad(y.square().sum(), (hidden, *mixer.parameters()))))
     assert not torch.equal(*(y for y, *_ in results)), "the kernel was not used"
     for mine, expected in zip(*results, strict=True):

@@ -1,4 +1,4 @@
-"""Experiments on a tiny teacher that speaks: cells are made once, shared, resumed, and end as tables with intervals."""
+"""Experiments on a tiny teacher that speaks: runs are made once, shared, resumed, and end as tables with intervals."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from mamtra.engine.sampling import RASConfig, ras_sample, ras_sample_rows
 from mamtra.evaluate.score_file import read_scores
 from mamtra.paper import fig4, schedule, tables
 from mamtra.paper import stages as make
-from mamtra.paper.results import rank_correlation, read_cells
-from mamtra.paper.runs import student_cell, teacher_cell
-from mamtra.paper.schedule import run_cells
-from mamtra.paper.settings import ListenSettings, read_experiments
+from mamtra.paper.results import rank_correlation, read_runs
+from mamtra.paper.runs import student_run, teacher_run
+from mamtra.paper.schedule import run_all
+from mamtra.paper.settings import EvaluationSettings, read_experiments
 from tests.distill.runs import prepare
 
 YAML = """
 distill:
   teacher: {{model: {folder}/teacher}}
-  data: {{train: {folder}/corpus, held_out: 0.2}}
+  data: {{train: {folder}/corpus, validation: 0.2}}
   batch: {{tokens: 200}}
   optimizer: {{lr: 3e-3}}
-  run: {{steps: 3, precision: float32, device: cpu, evaluate_every: 1, save_every: 0}}
-listen: null
+  run: {{steps: 3, precision: float32, device: cpu, validate_every: 1, save_every: 0}}
+evaluation: null
 fig4: {{strategies: [block-beg, back], ratios: ['1:1'], more_seeds: {{'block-beg 1:1': [1]}}}}
 table4: {{seeds: [0]}}
-table3: {{plans: [block-beg 1:1], shares: [0.5, 0.5, 1.0], steps: [2, 3, 3]}}
+table3: {{plans: [block-beg 1:1], fractions: [0.5, 0.5, 1.0], steps: [2, 3, 3]}}
 variants:
   first: {{variants: {{faster: {{optimizer.lr: 1e-2}}, as wide: {{run.residual: float32}}}}}}
   longer: {{seeds: [0, 1], changes: {{run.steps: 4}}, variants: {{faster: {{optimizer.lr: 1e-2}}}}}}
@@ -49,15 +49,15 @@ def folder(tmp_path):
 
 def test_cells_are_shared_and_made_once(folder, monkeypatch):
     settings = read_experiments(folder / "e.yaml")
-    assert student_cell(settings, "block-beg", "1:1").name == tables.table4_rows(settings)["all three"][0].name
-    assert student_cell(settings, "block-beg", "1:1", seed=1).name != student_cell(settings, "block-beg", "1:1").name
-    assert len(fig4.cells(settings)) == 4
-    work = folder / "cells"
-    events = list(run_cells(fig4.cells(settings), work))
-    assert [event.what for event in events] == ["made"] * 4
+    assert student_run(settings, "block-beg", "1:1").name == tables.table4_rows(settings)["all three"][0].name
+    assert student_run(settings, "block-beg", "1:1", seed=1).name != student_run(settings, "block-beg", "1:1").name
+    assert len(fig4.runs(settings)) == 4
+    work = folder / "runs"
+    events = list(run_all(fig4.runs(settings), work))
+    assert [event.what for event in events] == ["trained"] * 4
     assert not list(work.glob("*/training/student"))
-    monkeypatch.setitem(schedule._DO, "make", lambda *a, **k: pytest.fail("made twice"))
-    assert list(run_cells(fig4.cells(settings), work)) == []
+    monkeypatch.setitem(schedule._DO, "train", lambda *a, **k: pytest.fail("made twice"))
+    assert list(run_all(fig4.runs(settings), work)) == []
 
 
 def test_tables_and_figures(folder, capsys):
@@ -76,13 +76,13 @@ def test_tables_and_figures(folder, capsys):
     assert capsys.readouterr().out.count("to do") == len({path for path in _names(folder)})
     assert main(command) == 0
     found = json.loads((folder / "out" / "fig4.json").read_text())
-    beg = next(cell for cell in found["cells"] if cell["strategy"] == "block-beg")
+    beg = next(run for run in found["runs"] if run["strategy"] == "block-beg")
     assert len(beg["ce"]["seeds"]) == 2 and beg["ce"]["ci95"][0] < beg["ce"]["value"] < beg["ce"]["ci95"][1]
     assert [row["row"] for row in json.loads((folder / "out" / "table4.json").read_text())["rows"]] == [
         "all three", "without ce", "without logits", "without emb",
     ]  # fmt: skip
     three = json.loads((folder / "out" / "table3.json").read_text())["rows"]
-    assert [row["steps"] for row in three] == [0, 2, 3, 3] and three[0]["ce_less"] == 0
+    assert [row["steps"] for row in three] == [0, 2, 3, 3] and three[0]["ce_difference"] == 0
     assert [row["row"] for row in three[1:]] == [
         "1:1 block-beg, 50%", "1:1 block-beg, 50%, 3 steps", "1:1 block-beg, 100%",
     ]  # fmt: skip
@@ -98,17 +98,17 @@ def test_variants_are_compared_within_their_study(folder):
     rows = json.loads((folder / "out" / "variants.json").read_text())["rows"]
     assert [(row["study"], row["row"], row["steps"], row["ce_seeds"]) for row in rows] == [
         ("first", "teacher", 0, 1),
-        ("first", "as it is", 3, 1),
+        ("first", "baseline", 3, 1),
         ("first", "faster", 3, 1),
         ("first", "as wide", 3, 1),
         ("longer", "teacher", 0, 2),
-        ("longer", "as it is", 4, 2),
+        ("longer", "baseline", 4, 2),
         ("longer", "faster", 4, 2),
     ]
-    assert all(row["ce_less"] == 0 for row in rows if row["row"] in ("as it is", "as wide"))
+    assert all(row["ce_difference"] == 0 for row in rows if row["row"] in ("baseline", "as wide"))
     for teacher, base, faster in (rows[:3], rows[4:]):
-        assert faster["ce_less"] == pytest.approx(faster["ce"] - base["ce"]) != 0
-        assert faster["ce_less_teacher"] == pytest.approx(faster["ce"] - teacher["ce"]) != 0
+        assert faster["ce_difference"] == pytest.approx(faster["ce"] - base["ce"]) != 0
+        assert faster["ce_difference_teacher"] == pytest.approx(faster["ce"] - teacher["ce"]) != 0
     page = (folder / "out" / "variants.md").read_text()
     assert "## first (block-beg)" in page and "## longer (block-beg)" in page
 
@@ -117,8 +117,8 @@ def test_settings_that_decide_a_training_part_its_cells(folder):
     """What gives other weights, be it by rounding alone, is never taken for the same training."""
     settings = read_experiments(folder / "e.yaml")
     names = {
-        student_cell(settings, "block-beg", "1:1", changes={**change, "run.precision": "bf16"}).name
-        for change in ({}, {"run.residual": "bf16"}, {"run.steps": 4}, {"optimizer.lr": 1e-2}, {"data.share": 0.5})
+        student_run(settings, "block-beg", "1:1", changes={**change, "run.precision": "bf16"}).name
+        for change in ({}, {"run.residual": "bf16"}, {"run.steps": 4}, {"optimizer.lr": 1e-2}, {"data.fraction": 0.5})
     }
     assert len(names) == 5
 
@@ -128,20 +128,20 @@ def _names(folder: Path) -> list[str]:
 
     settings = read_experiments(folder / "e.yaml")
     every = [
-        *fig4.cells(settings),
-        *fig6.cells(settings),
-        *tables.table3_cells(settings),
-        *tables.table4_cells(settings),
+        *fig4.runs(settings),
+        *fig6.runs(settings),
+        *tables.table3_runs(settings),
+        *tables.table4_runs(settings),
     ]
-    return [cell.name for cell in every]
+    return [run.name for run in every]
 
 
 def test_side_by_side_gives_the_same_figures(folder):
     settings = read_experiments(folder / "e.yaml")
-    cells = [teacher_cell(settings), student_cell(settings, "block-beg", "1:1")]
-    list(run_cells(cells, folder / "one"))
-    list(run_cells(cells, folder / "two", side_by_side=2))
-    one, two = (read_cells([cells[1]], folder / name).figure("ce") for name in ("one", "two"))
+    runs = [teacher_run(settings), student_run(settings, "block-beg", "1:1")]
+    list(run_all(runs, folder / "one"))
+    list(run_all(runs, folder / "two", side_by_side=2))
+    one, two = (read_runs([runs[1]], folder / name).figure("ce") for name in ("one", "two"))
     assert one.value == pytest.approx(two.value, rel=1e-5)
 
 
@@ -150,7 +150,7 @@ def test_a_cell_that_fails_stops_no_other(folder, capsys):
     out = ["-o", str(folder / "out")]
     assert main(["reproduce", "fig4", "--config", str(folder / "e.yaml"), *out]) == 2
     error = capsys.readouterr().err
-    assert "trainings failed" in error and error.count(" made") == 4
+    assert "trainings failed" in error and error.count(" trained") == 4
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,10 @@ def test_a_cell_that_fails_stops_no_other(folder, capsys):
         (["fig4", "--config", "e.yaml", "--set", "distill.run.stepps=1"], "stepps"),
         (["fig4", "--config", "e.yaml", "--set", "fig4.strategies=[importance-wer]"], "needs a ranking"),
         (["table3", "--config", "e.yaml", "--set", "table3.steps=[1]"], "equally many"),
+        (["fig4", "--config", "e.yaml", "--set", "fig4.strategies=['../../../x']"], "no strategy '../../../x'"),
+        (["fig4", "--config", "e.yaml", "--set", "listen={}"], "The setting listen is called evaluation now"),
         (["variants", "--config", "e.yaml", "--set", "variants={}"], "name no variants"),
-        (["variants", "--config", "e.yaml", "--set", "variants.first.seeds=[]", "--as-is"], "not finished"),
+        (["variants", "--config", "e.yaml", "--set", "variants.first.seeds=[]", "--finished"], "not finished"),
     ],
 )
 def test_mistakes_are_one_sentence(folder, monkeypatch, capsys, arguments, said):
@@ -211,15 +213,15 @@ def test_rows_end_as_single_generations_do():
         assert row.tokens == list(run) and row.finish_reason == run.finish_reason
 
 
-@pytest.mark.parametrize(("ears", "device"), [({"device": "cuda:3"}, "cuda:3"), ({}, "cpu")])
-def test_judges_follow_the_transcriber_to_its_device(monkeypatch, ears, device):
+@pytest.mark.parametrize(("asr", "device"), [({"device": "cuda:3"}, "cuda:3"), ({}, "cpu")])
+def test_judges_follow_the_transcriber_to_its_device(monkeypatch, asr, device):
     """One of transformers takes the device of the training, and the other judges with it; CTranslate2's stays on the CPU."""
     asked = {}
-    monkeypatch.setattr(make, "open_transcriber", lambda name, threads, place: SimpleNamespace(asked=place, **ears))
+    monkeypatch.setattr(make, "open_transcriber", lambda name, threads, place: SimpleNamespace(asked=place, **asr))
     monkeypatch.setattr(make, "open_speaker_encoder", lambda name, place: asked.setdefault(name, place))
     monkeypatch.setattr(make, "DistilMOS", lambda place: asked.setdefault("mos", place))
-    listen = ListenSettings(similarity=True, encoder="resemblyzer", mos=True, whisper=f"hf:{device}")
-    transcriber, *_ = make._judges(listen, "cuda:3")
+    evaluation = EvaluationSettings(similarity=True, encoder="resemblyzer", mos=True, whisper=f"hf:{device}")
+    transcriber, *_ = make._judges(evaluation, "cuda:3")
     assert transcriber.asked == "cuda:3" and asked == {"resemblyzer": device, "mos": device}
 
 
@@ -231,14 +233,14 @@ def test_a_cell_is_judged_in_batches_from_its_folder(tmp_path, monkeypatch):
             self.sizes.append(len(sounds))
             return ["good night"] * len(sounds)
 
-    listen = ListenSettings(set="plain", utterances=24)
-    cell = SimpleNamespace(
-        name="x-1", listen=listen, training=lambda folder: SimpleNamespace(run=SimpleNamespace(device=None))
+    evaluation = EvaluationSettings(set="plain", utterances=24)
+    run = SimpleNamespace(
+        name="x-1", evaluation=evaluation, training=lambda folder: SimpleNamespace(run=SimpleNamespace(device=None))
     )
-    (tmp_path / make.SOUND).mkdir()
-    for line in make.lines_of(listen).lines:
-        write_audio(tmp_path / make.SOUND / f"{line.id}.wav", np.full(1600, 0.1, np.float32), 16000)
-    monkeypatch.setattr(make, "_judges", lambda listen, device: (Ears(), None, None, {}))
-    make.listen_to(cell, tmp_path)
+    (tmp_path / make.SPEECH).mkdir()
+    for line in make.lines_of(evaluation).lines:
+        write_audio(tmp_path / make.SPEECH / f"{line.id}.wav", np.full(1600, 0.1, np.float32), 16000)
+    monkeypatch.setattr(make, "_judges", lambda evaluation, device: (Ears(), None, None, {}))
+    make.score_speech(run, tmp_path)
     scores = read_scores(tmp_path / make.SCORES)
     assert len(scores.rows) == 24 and scores.stamp["system"] == "x-1" and Ears.sizes == [20, 4]

@@ -6,7 +6,7 @@ import tokens
 import torch
 from corpus import CODES, SOUND, Corpus, ShardWriter, finished, keep_codes
 from texts import Weaver
-from train_lm import disturb
+from train_lm import add_token_noise
 from train_tokenizer import cut
 
 from mamtra.models.layout import SPEECH, TEXT
@@ -54,10 +54,10 @@ def test_disturbing_touches_speech_alone():
     kind = torch.tensor([[0, TEXT, TEXT, 1] + [SPEECH] * 400])
     ids = torch.full_like(kind, 5)
     torch.manual_seed(0)
-    changed = disturb(kind, ids, 0.25, 6561) != ids
+    changed = add_token_noise(kind, ids, 0.25, 6561) != ids
     assert not changed[kind != SPEECH].any()
     assert 60 < changed.sum() < 140
-    assert (disturb(kind, ids, 0.0, 6561) == ids).all()
+    assert (add_token_noise(kind, ids, 0.0, 6561) == ids).all()
 
 
 def test_an_utterance_at_the_very_beginning_is_cut_like_any_other():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import LINE, read_json, write_json
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30)
@@ -30,3 +33,28 @@ def test_lines(tmp_path):
     assert len(lines) == 30 + 5 and max(map(len, lines)) <= LINE
     write_json(path, {"long": json.loads(json.dumps(long)), "short": short})
     assert path.read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a": ' * 100_000, "damaged"),
+        (b"[" * 100_000 + b"]" * 100_000, "damaged"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "damaged"),
+        (b'{"a": "\xff"}', "damaged"),
+        (b"", "damaged"),
+        (b"[1]", "should hold a JSON object"),
+    ],
+)
+def test_damaged_files_give_one_sentence(tmp_path, content, message):
+    (tmp_path / "value.json").write_bytes(content)
+    with pytest.raises(MamTraError, match=message):
+        read_json(tmp_path / "value.json")
+
+
+def test_pipes_and_missing_files_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MamTraError, match="not a regular file"):
+        read_json(tmp_path / "pipe")
+    with pytest.raises(MamTraError, match=r"has no gone\.json"):
+        read_json(tmp_path / "gone.json")

@@ -68,7 +68,7 @@ class StreamEncoder:
         if fmt not in FORMATS:
             raise MamTraError(f"Format {fmt!r} is unknown; choose one of {', '.join(FORMATS)}.")
         if not available_formats()[fmt]:
-            how = "pip install av" if fmt == "aac" else "pip install -U soundfile"
+            how = "pip install 'mamtra[formats]'" if fmt == "aac" else "pip install -U soundfile"
             raise MamTraError(f"This installation cannot write {fmt}; run `{how}` or choose wav or flac.")
         self.sample_rate, self.fmt = sample_rate, fmt
         self._sent = 0

@@ -48,5 +48,5 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(PATTERNS)))
     except Exception as error:
         raise MamTraError(
-            f"The model {name!r} is neither a directory nor to be had from the Hugging Face hub."
+            f"The model {name!r} is neither a directory nor available from the Hugging Face hub."
         ) from error

@@ -36,7 +36,7 @@ def open_huggingface(directory: Path) -> StoredLM:
     """Open a Qwen2 or Llama causal language model.
 
     Raises:
-        MamTraError: another architecture, a setting that the layers of this package lack, or files that are missing or
+        MamTraError: another architecture, an unsupported setting, or files that are missing or
             damaged.
     """
     config = read_json(directory / "config.json")
@@ -50,7 +50,7 @@ def open_huggingface(directory: Path) -> StoredLM:
     source = TensorFiles(directory / WEIGHTS)
     unused = {name: "computed from the configuration" for name in source.tensors if _FREQUENCIES.fullmatch(name)}
     if sizes.tie_word_embeddings and "lm_head.weight" in source.tensors:
-        unused["lm_head.weight"] = "tied: the head is the table model.embed_tokens.weight"
+        unused["lm_head.weight"] = "tied to model.embed_tokens.weight"
     files = sorted(path.name for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
     taken = [name for name in files if name in TOKENIZER_FILES or _LICENCE.fullmatch(name)]
     gone = {*taken, "config.json", WEIGHTS + INDEX, *(path.name for path in source.files)}
@@ -63,8 +63,8 @@ def open_huggingface(directory: Path) -> StoredLM:
         own_names(source, unused),
         unused=unused,
         companions={name: directory / name for name in taken},
-        left=tuple(name for name in files if name not in gone),
-        about={"architecture": config["model_type"], "name_or_path": str(config.get("_name_or_path") or "")},
+        not_copied=tuple(name for name in files if name not in gone),
+        source_info={"architecture": config["model_type"], "name_or_path": str(config.get("_name_or_path") or "")},
     )
 
 
@@ -77,7 +77,7 @@ def causal_lm_config(path: Path, config: dict[str, Any], eos_ids: tuple[int, ...
         eos_ids: each ends generation.
 
     Raises:
-        MamTraError: another architecture, a setting that the layers of this package lack, or sizes that are missing or
+        MamTraError: another architecture, an unsupported setting, or sizes that are missing or
             contradict each other.
     """
     kind = config.get("model_type")
@@ -129,11 +129,11 @@ def _refuse_what_is_missing(path: Path, config: dict[str, Any]) -> None:
     }
     found = [what for what, is_so in problems.items() if is_so]
     if found:
-        raise MamTraError(f"{path} asks for {found[0]}, which the layers of this package do not have.")
+        raise MamTraError(f"{path} asks for {found[0]}, which this package does not support.")
 
 
 def _rope(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """What transformers 5 keeps in ``rope_parameters`` and version 4 in ``rope_theta`` and ``rope_scaling``."""
+    """Settings of RoPE: ``rope_parameters`` in transformers 5, ``rope_theta`` and ``rope_scaling`` in version 4."""
     rope = config.get("rope_parameters") or {}
     old = config.get("rope_scaling") or {}
     if not isinstance(rope, dict) or not isinstance(old, dict):
@@ -147,7 +147,7 @@ def _scaling(path: Path, rope: dict[str, Any]) -> Llama3Scaling | None:
     if kind not in ("default", "llama3") or rope.get("partial_rotary_factor", 1) != 1:
         what = f"of type {kind!r}" if kind not in ("default", "llama3") else "over a part of each head"
         raise MamTraError(
-            f"{path} asks for rotary positions {what}; only 'default' and 'llama3' over whole heads are had."
+            f"{path} asks for rotary positions {what}; only 'default' and 'llama3' over whole heads are supported."
         )
     if kind == "default":
         return None

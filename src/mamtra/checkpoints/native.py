@@ -1,6 +1,6 @@
 """MamTra's model directory: safetensors and JSON, nothing executable.
 
-config.json                sizes of every part, sample rate, voice space; what transformers needs to know it by
+config.json                sizes of every part, sample rate, voice space, and the keys by which transformers finds its class
 generation_config.json     sampling defaults
 model.safetensors          the speech LM; flow, vocoder, speech_tokenizer, speaker_encoder beside it. A large one may be
                            shards that model.safetensors.index.json names
@@ -33,12 +33,12 @@ from pydantic import (
 )
 from torch import nn
 
-from mamtra.checkpoints.blank import load_strictly
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import SCALE, pack, unpack
+from mamtra.checkpoints.strict_loading import load_strictly
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, TensorInfo, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter
-from mamtra.errors import MamTraError
+from mamtra.errors import MamTraError, first_problem
 from mamtra.runtime.json_files import read_json, write_json
 
 FORMAT = 1
@@ -48,7 +48,7 @@ PROVENANCE = "provenance.json"
 LANGUAGE_MODELS = ("lm", "causal_lm")
 """Sections of the parts that are a language model; a directory has one of them."""
 TRANSFORMERS_KEYS = {"model_type": "mamtra", "architectures": ["MamTraForCausalLM"]}
-"""What the config.json of a model with a language model says to transformers."""
+"""Keys of config.json by which transformers finds the class of the language model."""
 
 
 class GenerationConfig(BaseModel):
@@ -118,7 +118,7 @@ def base_of(directory: str | os.PathLike) -> Path | None:
 
 
 def find_beside(directory: str | os.PathLike, name: str) -> Path:
-    """A file or folder of a model: its own, else that of its base. Nothing need be there."""
+    """Path of a file or folder of a model: its own where it exists, else that of its base."""
     own = Path(directory) / name
     base = None if own.exists() else base_of(directory)
     return own if base is None else base / name
@@ -147,7 +147,7 @@ def read_tensors(path: Path, dtype: torch.dtype = torch.float32) -> dict[str, to
     for name, kind in kinds.items():
         if name.endswith(SCALE) and kinds.get(name[: -len(SCALE)]) == torch.int8:
             continue
-        # One by one: beside the weights in their new type there is never more than one in that of the file.
+        # one by one, so that at most one tensor is in memory in both types
         own = (name, name + SCALE) if kind == torch.int8 and name + SCALE in kinds else (name,)
         tensors |= unpack({each: files.read(each) for each in own}, dtype)
     return tensors
@@ -188,7 +188,7 @@ def save_model(
     provenance: Mapping[str, Any] | None = None,
     base: str | None = None,
 ) -> Path:
-    """Write a model directory. Parts that are not given are left as the directory has them.
+    """Write a model directory. Parts that are not given stay as they are.
 
     Args:
         directory: made where it does not exist.
@@ -226,7 +226,7 @@ def save_model(
     if base is not None:
         config["base"] = base
     space = voice_space(directory)
-    if space or "base" not in config:  # without a tokenizer of its own a model shares its base's voices
+    if space or "base" not in config:  # a model without its own speech tokenizer uses its base's voices
         config["voice_space"] = space
     write_json(directory / CONFIG, config)
     if generation is not None or not (directory / GENERATION).exists():
@@ -236,7 +236,7 @@ def save_model(
     return directory
 
 
-def hash_file(path: str | os.PathLike) -> str:
+def hash_weights(path: str | os.PathLike) -> str:
     """SHA-256 of the tensors of a safetensors file (names, types, shapes, bytes), whatever their order, metadata and
     shards."""
     return hash_tensors(TensorFiles(path))
@@ -245,16 +245,16 @@ def hash_file(path: str | os.PathLike) -> str:
 def hash_model(directory: str | os.PathLike) -> dict[str, str]:
     """SHA-256 of every part that a model directory has itself, by section."""
     directory = Path(directory)
-    return {s: hash_file(directory / PARTS[s].file) for s in PARTS if s in _read_own_config(directory)}
+    return {s: hash_weights(directory / PARTS[s].file) for s in PARTS if s in _read_own_config(directory)}
 
 
 def voice_space(directory: str | os.PathLike) -> str:
-    """Name of the space in which a model's voices live: models with the same speech tokenizer can share voices.
+    """Fingerprint of the speech tokenizer: models with the same one can share voices.
 
     Empty where the directory has no speech tokenizer.
     """
     path = Path(directory) / PARTS["speech_tokenizer"].file
-    return hash_file(path)[:16] if path.is_file() else ""
+    return hash_weights(path)[:16] if path.is_file() else ""
 
 
 def _plain_state(section: str, module: nn.Module) -> dict[str, torch.Tensor]:
@@ -271,10 +271,3 @@ def _plain_state(section: str, module: nn.Module) -> dict[str, torch.Tensor]:
         weight = slot.split(".", 1)[0]
         plain[f"{owner}.{weight}"] = getattr(module.get_submodule(owner), weight)
     return plain
-
-
-def first_problem(error: ValidationError) -> str:
-    """What is wrong with a configuration, in words."""
-    problem = error.errors()[0]
-    where = ".".join(str(step) for step in problem["loc"]) or "content"
-    return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -1,4 +1,4 @@
-"""From a directory of any supported format to its language model."""
+"""Open the language model of a directory of any supported format."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice, open_cosyvoice
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.huggingface import open_huggingface
-from mamtra.checkpoints.native import CONFIG, LANGUAGE_MODELS, PROVENANCE, base_of, first_problem, read_config
+from mamtra.checkpoints.native import CONFIG, LANGUAGE_MODELS, PROVENANCE, base_of, read_config
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.stored_lm import StoredLM, own_names
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles
-from mamtra.errors import MamTraError
+from mamtra.errors import MamTraError, first_problem
 from mamtra.runtime.json_files import read_json
 
 REPORT = "CONVERSION.md"
@@ -86,6 +86,6 @@ def open_native(directory: Path) -> StoredLM:
         own_names(source),
         settings={name: value for name, value in own.items() if name not in LANGUAGE_MODELS},
         companions=companions,
-        left=tuple(left),
-        about={"provenance": read_json(provenance)} if provenance.is_file() else {},
+        not_copied=tuple(left),
+        source_info={"provenance": read_json(provenance)} if provenance.is_file() else {},
     )

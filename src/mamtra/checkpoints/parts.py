@@ -1,4 +1,4 @@
-"""The parts of a model and where their classes live. Classes are imported when a part is first needed."""
+"""The parts of a model and their classes, which are imported when a part is first needed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from torch import nn
 
-from mamtra.checkpoints.blank import build_blank
+from mamtra.checkpoints.strict_loading import build_uninitialised
 
 
 @dataclass(frozen=True)
 class Part:
     """One network of a model: its section in config.json, its file, its classes, and what it is for.
 
-    `speaks` is False for what a model that speaks does without.
+    `speaks` is False for a part that synthesis does not need.
     """
 
     section: str
@@ -31,8 +31,8 @@ class Part:
         return _locate(self.config).model_validate(section)
 
     def build(self, config: Any) -> nn.Module:
-        """The network with its weights unset, in the form in which it is stored."""
-        module = build_blank(lambda: _locate(self.network)(config))
+        """The network with uninitialised weights, weight norm removed as in its stored form."""
+        module = build_uninitialised(lambda: _locate(self.network)(config))
         return module.remove_weight_norm() if self.weight_norm else module
 
 

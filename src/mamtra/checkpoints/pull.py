@@ -1,13 +1,13 @@
-"""Model directories from the Hugging Face hub: only the files that are read here, checked against the hub's own hashes."""
+"""Model directories from the Hugging Face hub: only files that MamTra reads, checked against the hub's hashes."""
 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import hash_files
 
 NATIVE = ("*.json", "*.safetensors", "voices/*.safetensors", "*.xz", "README.md", "LICENSE*")
 COSYVOICE = (
@@ -15,23 +15,23 @@ COSYVOICE = (
     "CosyVoice-BlankEN/*.json", "CosyVoice-BlankEN/*.txt",
 )  # fmt: skip
 PATTERNS = (*NATIVE, *COSYVOICE)
-"""What a native directory, a transformers one or one of CosyVoice 2 needs; engines' compiled files and sample sounds stay there."""
+"""What a native directory, a transformers one or one of CosyVoice 2 needs; compiled engines and sample recordings are left out."""
 
 
 def pull(
     repo: str, out: Path, revision: str | None = None, tell: Callable[[str, int, int], None] = lambda *_: None
 ) -> Path:
-    """Download a model. Files that are there already and whole are kept, a file that was cut off is gone on with.
+    """Download a model. Complete files are kept; an interrupted download is resumed.
 
     Args:
         repo: OWNER/NAME on the hub (that of the environment's HF_ENDPOINT).
         out: directory to fill; made where it does not exist.
         revision: branch, tag or commit; the main branch by default.
-        tell: called with the name, number and count of every file that is complete.
+        tell: called with name, number and count once a file is complete.
 
     Raises:
-        MamTraError: there is no such model or no way to it, it holds nothing that can be read here, or a file is not what the
-            hub says it is.
+        MamTraError: there is no such model or no network, it holds no file that MamTra reads, or the hash of a file differs from
+            the hub's.
     """
     from huggingface_hub import HfApi, hf_hub_download
 
@@ -45,6 +45,8 @@ def pull(
     wanted = [f for f in info.siblings or () if any(fnmatch.fnmatch(f.rfilename, pattern) for pattern in PATTERNS)]
     if not wanted:
         raise MamTraError(f"{repo} holds no model that can be read here: no safetensors, no llm.pt.")
+    for file in wanted:
+        _check_name(repo, file.rfilename)
     for number, file in enumerate(wanted, 1):
         try:
             path = Path(hf_hub_download(repo, file.rfilename, revision=info.sha, local_dir=out))
@@ -53,16 +55,15 @@ def pull(
                 f"{file.rfilename} of {repo} could not be downloaded; run the command again to go on."
             ) from error
         expected = file.lfs.sha256 if file.lfs else None
-        if expected and _sha256(path) != expected:
+        if expected and hash_files(path) != expected:
             path.unlink()
             raise MamTraError(f"{file.rfilename} of {repo} arrived damaged and was deleted; run the command again.")
         tell(file.rfilename, number, len(wanted))
     return out
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _check_name(repo: str, name: str) -> None:
+    """Refuse a name that would be written outside the directory."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+        raise MamTraError(f"{repo} names the file {name!r}, which lies outside the model; do not use this model.")

@@ -21,9 +21,9 @@ SHORT_ROW = 32
 def choose_storage(tensor: torch.Tensor, storage: str) -> str:
     """How a tensor is stored when a model is saved as `storage`.
 
-    Matrices and kernels of more than `SMALL` elements follow `storage`, those with rows of fewer than `SHORT_ROW` only from
-    four times that on; vectors (biases, norms, decay rates) and small matrices are few bytes and sensitive, and stay float32.
-    Integers stay what they are ("as is").
+    Matrices and convolution kernels of more than `SMALL` elements follow `storage` (with rows shorter than `SHORT_ROW`: of more
+    than 4 * `SMALL` elements). Vectors (biases, norms, decay rates) and small matrices are sensitive and few, and stay float32.
+    Integers keep their type ("as is").
     """
     if storage not in STORAGES:
         raise MamTraError(f"Storage {storage!r} is unknown; choose one of {', '.join(STORAGES)}.")

@@ -1,4 +1,4 @@
-"""A language model on disk, whatever its format: its sizes, its tensors under this package's names, what goes with it."""
+"""A language model on disk, of any format: its sizes, its tensors under this package's names, the files beside it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mamtra.checkpoints.blank import describe_difference
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import SCALE, dequantise_rows
+from mamtra.checkpoints.strict_loading import describe_difference
 from mamtra.checkpoints.tensor_files import TensorSource
 from mamtra.errors import MamTraError
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
@@ -24,7 +24,7 @@ _FLOATS = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: 
 
 @dataclass(frozen=True)
 class StoredLM:
-    """Nothing is read until it is asked for.
+    """An opened language model; tensors are read on demand.
 
     Attributes:
         directory: of the model.
@@ -32,12 +32,12 @@ class StoredLM:
         section: "lm" for a speech LM, "causal_lm" for any other.
         config: sizes.
         source: tensors as they are stored.
-        names: parameter to name in the source; scales of int8 tensors go with them.
-        unused: tensors of the source that this package has no use for, and why.
+        names: parameter name to tensor name in the source, without the scales of int8 tensors.
+        unused: tensors of the source that are not parameters, with the reason.
         settings: entries of config.json beside the sizes.
-        companions: files that a copy of the model takes along, by their place in it.
-        left: files that it leaves behind.
-        about: what the model says about where it comes from.
+        companions: files that are copied with the model, by their relative path.
+        not_copied: files that are not copied with it.
+        source_info: what the model states about its origin.
     """
 
     directory: Path
@@ -49,8 +49,8 @@ class StoredLM:
     unused: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     companions: Mapping[str, Path] = field(default_factory=dict)
-    left: tuple[str, ...] = ()
-    about: Mapping[str, Any] = field(default_factory=dict)
+    not_copied: tuple[str, ...] = ()
+    source_info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class StoredLM:
         """How most of the weights are stored, see `mamtra.checkpoints.storage`.
 
         Raises:
-            MamTraError: in a type that is not supported.
+            MamTraError: the type is not supported.
         """
         if any(self.is_quantised(parameter) for parameter in self.names):
             return "int8"
@@ -75,7 +75,7 @@ class StoredLM:
 
     @property
     def parameters(self) -> int:
-        """How many there are."""
+        """Number of parameters."""
         return sum(prod(self.source.tensors[name].shape) for name in self.names.values())
 
     @property
@@ -84,7 +84,7 @@ class StoredLM:
         return sum(info.bytes for info in self.source.tensors.values())
 
     def is_quantised(self, parameter: str) -> bool:
-        """It is stored as int8 rows and their scales."""
+        """Whether a parameter is stored as int8 rows with scales."""
         return self.names[parameter] + SCALE in self._scales
 
     @cached_property
@@ -92,7 +92,7 @@ class StoredLM:
         return scales(self.source)
 
     def stored_names(self, parameter: str) -> dict[str, str]:
-        """Names of the tensors that hold a parameter, here to those in the source."""
+        """Tensors that hold a parameter: name in this package to name in the source."""
         name = self.names[parameter]
         stored = {parameter: name}
         return stored | {parameter + SCALE: name + SCALE} if self.is_quantised(parameter) else stored

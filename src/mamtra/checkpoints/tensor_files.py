@@ -1,4 +1,4 @@
-"""Tensors that are read one at a time: of a safetensors file, or of shards with an index as the Hugging Face hub has them.
+"""Tensors read one at a time from a safetensors file or from shards with an index, as on the Hugging Face hub.
 
 FILE.safetensors, or FILE.safetensors.index.json with a ``weight_map`` from tensor names to the shards beside it.
 """
@@ -39,7 +39,7 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What is known of a tensor before it is read."""
+    """Type and shape of a tensor, known before it is read."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -55,7 +55,7 @@ class TensorSource(ABC):
 
     Attributes:
         path: the file, or where it would be if it were not sharded.
-        tensors: what there is, sorted by name.
+        tensors: types and shapes, sorted by name.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class TensorSource(ABC):
 
     @abstractmethod
     def read(self, name: str) -> Tensor:
-        """One tensor as it is stored. It is a view of the file: memory is used while its values are, and given back with it.
+        """One tensor as it is stored: a view of the mapped file, whose memory is released with it.
 
         Raises:
             MamTraError: the file is missing or damaged.
@@ -104,7 +104,7 @@ class TensorFiles(TensorSource):
 
     def read(self, name: str) -> Tensor:
         """See `TensorSource.read`."""
-        # opened for each tensor anew: the mapping of a file keeps every page that was ever read
+        # opened for every tensor: a mapping keeps every page that was read in memory
         with _opened(self._file[name]) as file:
             return file.get_tensor(name)
 

@@ -1,4 +1,4 @@
-"""Safetensors files whose tensors arrive one by one: only one of them is ever in memory."""
+"""Safetensors files written one tensor at a time, so that only one is in memory."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
 class TensorWriter:
-    """A file, or shards with an index where the tensors together are larger than one shard may be.
+    """Writes one file, or shards with an index where the tensors exceed `shard_bytes`.
 
-    What will come is said first, so that headers can be written; the tensors then come in any order. A context manager:
-    leaving it without an error checks that all have come.
+    Types and shapes are given first, for the headers; the tensors follow in any order. A context manager: leaving it
+    without an error checks that all were written.
 
     Args:
         path: the file; shards are named after it, NAME-00001-of-00003.safetensors.
-        tensors: what will come; shards take them in this order.
-        shard_bytes: a shard's tensors together are no larger, except where a single one is.
+        tensors: types and shapes; shards are filled in this order.
+        shard_bytes: limit of a shard, unless a single tensor is larger.
         metadata: of each file's header.
     """
 
@@ -56,10 +56,10 @@ class TensorWriter:
             raise
 
     def write(self, name: str, tensor: Tensor) -> None:
-        """Put a tensor in its place.
+        """Write a tensor.
 
         Raises:
-            ValueError: it is not as it was said to be.
+            ValueError: its type or shape is not the announced one.
             OSError: the disk is full or fails.
         """
         info = TensorInfo(tensor.dtype, tuple(tensor.shape))

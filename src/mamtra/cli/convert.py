@@ -16,7 +16,7 @@ from mamtra.errors import MamTraError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mamtra.conversion.convert import Conversion, Progress
+    from mamtra.conversion.job import Conversion, Progress
     from mamtra.conversion.options import TransferOptions
 
 GB = 10**9
@@ -61,11 +61,11 @@ def convert(
         None, "--storage", "--dtype", metavar="T", help="float32, bfloat16, float16 or int8; that of SRC when left out."
     ),
     shard_gb: float = typer.Option(5.0, "--shard-gb", metavar="X", help="Weights beyond X GB are split into files."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, max=2**63 - 1, help="The same seed draws the same."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Only tell what would be made."),
+    seed: int = typer.Option(0, "--seed", metavar="N", min=0, max=2**63 - 1, help="Seed of the random initialisation."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only show what would be made."),
     as_json: bool = typer.Option(False, "--json", help="Print the facts as JSON."),
 ) -> None:
-    """Make the hybrid DST out of SRC: Mamba layers take over the weights of the attention that they replace."""
+    """Convert the Transformer SRC to the hybrid DST: Mamba layers are initialised from the attention that they replace."""
     if not 1e-6 <= shard_gb <= 1e6:
         raise MamTraError(f"--shard-gb is the size of a file in GB, such as 5, not {shard_gb:g}.")
     options = _options(
@@ -73,12 +73,13 @@ def convert(
         a_init=a_init, d_init=d_init,
     )  # fmt: skip
     from mamtra.checkpoints.open_lm import open_language_model
-    from mamtra.cli.plan_options import choose_plan
-    from mamtra.conversion.convert import Conversion
+    from mamtra.cli.plan_options import read_indices
+    from mamtra.conversion.choose_plan import choose_plan
     from mamtra.conversion.directory import check_destination, write_directory
+    from mamtra.conversion.job import Conversion
 
     teacher = open_language_model(src)
-    plan = choose_plan(teacher.config.num_hidden_layers, ratio, strategy, attention, ranking)
+    plan = choose_plan(teacher.config.num_hidden_layers, ratio, strategy, read_indices(attention), ranking)
     conversion = Conversion(teacher, plan, options, storage=storage, seed=seed, shard_bytes=round(shard_gb * GB))
     facts = {"destination": dst, "dry_run": dry_run, **conversion.facts()}
     if dry_run:
@@ -104,7 +105,7 @@ def _options(**words: Any) -> TransferOptions:
     """The options of the transfer.
 
     Raises:
-        MamTraError: a word that is no choice of its option.
+        MamTraError: an unknown choice.
     """
     from typing import get_args
 
@@ -124,7 +125,7 @@ def _options(**words: Any) -> TransferOptions:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """A bar on standard error where someone watches."""
+    """A progress bar on a terminal's standard error."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -156,8 +157,8 @@ def _show(conversion: Conversion, facts: dict[str, Any]) -> None:
         "options": ", ".join(f"{name} {value}" for name, value in options.items() if value is not None),
         "seed": str(facts["seed"]),
         "copied files": ", ".join(facts["copied_files"]) or "none",
-        "made anew": ", ".join(facts["converted_files"]) or "none",
-        "left behind": ", ".join(facts["left_files"]) or "none",
+        "converted files": ", ".join(facts["converted_files"]) or "none",
+        "not copied": ", ".join(facts["left_files"]) or "none",
     }
     for check in facts.get("checks", ()):
         passed = "passed" if check["passed"] else f"not run, {check['reason']}"

@@ -1,13 +1,20 @@
-"""`mamtra distill`: a hybrid student learns from its Transformer teacher."""
+"""`mamtra distill`: train a hybrid student on the outputs of its Transformer teacher."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mamtra.distill.setup import Setup
+    from mamtra.distill.trainer import Observer
+
+
+_CLEAR = "\r\x1b[K" if sys.stderr.isatty() else ""
 
 
 def register(app: typer.Typer) -> None:
@@ -21,73 +28,66 @@ def distill(
     config: Path = typer.Argument(metavar="CONFIG.yaml", help="Settings; see docs/distill.md."),
     changes: list[str] = typer.Argument(None, metavar="[key=value ...]", help="Changes, such as optimizer.lr=2e-5."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the latest checkpoint, if there is one."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Only tell parameters, memory, steps and time."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only print parameters, memory, steps and time."),
     whisper: str | None = typer.Option(
         None,
         "--whisper",
         metavar="DIR|NAME",
-        help="At evaluations the student speaks and this Whisper listens.",
+        help="At every validation synthesise sentences and transcribe them with this Whisper.",
     ),
     sentences: Path | None = typer.Option(
-        None, "--sentences", metavar="FILE", help="What it says, one sentence a line; a built-in list by default."
+        None, "--sentences", metavar="FILE", help="Sentences to synthesise, one a line; a built-in list by default."
     ),
-    voice: str | None = typer.Option(None, "--voice", metavar="NAME", help="Voice that it speaks with."),
-    as_json: bool = typer.Option(False, "--json", help="Print what was done as JSON; nothing on standard error."),
+    voice: str | None = typer.Option(None, "--voice", metavar="NAME", help="Voice of the synthesis."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON; nothing on standard error."),
 ) -> None:
     """Train the student that CONFIG.yaml describes. Several processes: torchrun --nproc-per-node N -m mamtra distill ..."""
     from mamtra.distill.config import read_config
 
     settings = read_config(config, changes or ())
     if dry_run:
-        from mamtra.distill.estimate import estimate
+        from mamtra.distill.dry_run import estimate
 
         facts = estimate(settings)
         print(json.dumps(facts) if as_json else _page(facts))
         return
-    from mamtra.distill.log import read_log
-    from mamtra.distill.run_report import write_run_report
-    from mamtra.distill.trainer import Trainer
+    from mamtra.distill.api import distill as train
+    from mamtra.distill.checkpoints import checkpoints
 
-    make = None
+    make_observer = None
     if whisper is not None:
         from mamtra.cli.training_listener import make_listener
 
         make = make_listener(whisper, sentences, voice)
-    trainer = Trainer(settings, resume=resume, listener=None if as_json else _tell)
-    if make is not None and trainer.processes.first:
-        trainer.observer = make(trainer.began.directory, trainer.processes.device)
+
+        def make_observer(setup: Setup) -> Observer:
+            return make(setup.initial.directory, setup.processes.device)
+
+    progress = {} if as_json else {"listener": _show_line, "ticker": _tick if sys.stderr.isatty() else None}
+    if not as_json and sys.stderr.isatty():
+        print("Opening models and corpus.", file=sys.stderr)
     try:
-        place = trainer.run()
-        if not trainer.processes.first:
-            return
-        report = write_run_report(Path(settings.out))
-    finally:
-        trainer.processes.leave()
-    lines = read_log(Path(settings.out))
-    facts = {
-        "student": str(place),
-        "report": str(report),
-        "steps": trainer.step,
-        "parameters": trainer.parameters,
-        "held_out": next((_numbers(line) for line in reversed(lines) if line["kind"] == "held_out"), {}),
-        "train": next((_numbers(line) for line in reversed(lines) if line["kind"] == "train"), {}),
-    }
+        done = train(settings, resume=resume, make_observer=make_observer, **progress)
+    except KeyboardInterrupt:
+        found = checkpoints(Path(settings.out))
+        kept = f"{found[-1]} is saved; go on with --resume." if found else "No checkpoint is saved yet."
+        print(f"mamtra: {kept}", file=sys.stderr)
+        raise
+    if done.report is None:  # not the first of several processes
+        return
     if as_json:
-        print(json.dumps(facts))
+        print(json.dumps({**vars(done), "student": str(done.student), "report": str(done.report)}))
     else:
-        print(f"{place} is ready; the run is drawn in {report}")
+        print(f"{done.student} is ready; the curves are in {done.report}")
 
 
-def _numbers(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in line.items() if name not in ("kind", "step")}
+def _show_line(line: dict[str, Any]) -> None:
+    values = [f"{name} {value:.5g}" if isinstance(value, float) else f"{name} {value}" for name, value in line.items()]
+    print("".join((_CLEAR, f"{line['kind']} {line['step']}: ", "  ".join(values[2:] or values))), file=sys.stderr)
 
 
-def _tell(line: dict[str, Any]) -> None:
-    shown = [f"{name} {value:.5g}" if isinstance(value, float) else f"{name} {value}" for name, value in line.items()]
-    print(
-        "  ".join(shown[2:] if len(shown) > 2 else shown).join((f"{line['kind']} {line['step']}: ", "")),
-        file=sys.stderr,
-    )
+def _tick(step: int, steps: int) -> None:
+    print(f"{_CLEAR}step {step:,} of {steps:,}", end="", file=sys.stderr, flush=True)
 
 
 def _page(facts: dict[str, Any]) -> str:

@@ -23,13 +23,17 @@ CORE = (
     "huggingface-hub",
 )
 EXTRAS = {
-    "serve": ("fastapi", "uvicorn", "websockets", "av"),
-    "train": ("hibari", "parselmouth"),
-    "eval": ("matplotlib",),
-    "hf": ("transformers",),
-    "cosyvoice": ("onnxruntime",),
-    "ray": ("ray",),
+    "formats": ("AAC sound", ("av",)),
+    "train": (
+        "corpora of Hugging Face, TensorBoard, the recipe of the built-in voice",
+        ("datasets", "hibari", "parselmouth"),
+    ),
+    "eval": ("transcription, word error rates, plots", ("faster_whisper", "matplotlib", "whisper_normalizer")),
+    "hf": ("models in Hugging Face transformers", ("transformers",)),
+    "cosyvoice": ("voices from recordings with CosyVoice 2", ("onnxruntime",)),
+    "ray": ("prepare --ray", ("ray",)),
 }
+"""Extras of the package: what they are for, and the modules that they need."""
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +67,7 @@ def examine(model: str | None = None) -> dict[str, Any]:
         "packages": {name: _version(name) for name in CORE},
         "devices": describe_devices(),
         "formats": available_formats(),
-        "extras": {name: all(map(_present, modules)) for name, modules in EXTRAS.items()},
+        "extras": {name: all(map(_present, modules)) for name, (_, modules) in EXTRAS.items()},
         "player": player[0] if player else None,
         "home": str(user_home()),
         "models": list(built_in_models()),
@@ -93,7 +97,8 @@ def describe(facts: dict[str, Any]) -> str:
     else:
         lines.append(f"model     {found['directory']}: {marks(found['parts'])}")
         lines.append(f"voices    {', '.join(found['voices']) or 'none'}")
-    lines += [f"to get    {name}: pip install 'mamtra[{name}]'" for name, able in facts["extras"].items() if not able]
+    missing = [name for name, able in facts["extras"].items() if not able]
+    lines += [f"to get    {EXTRAS[name][0]}: pip install 'mamtra[{name}]'" for name in missing]
     return "\n".join(lines)
 
 

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mamtra.errors import MamTraError
-
 if TYPE_CHECKING:
-    from mamtra.cost.shapes import Blueprint
-    from mamtra.models.plan import LayerPlan
-
-DEFAULT_MODEL = "cosyvoice2"
-DEFAULT_STRATEGY = "block-beg"
+    from mamtra.cost.plan import PlanCost
 
 
 def register(app: typer.Typer) -> None:
@@ -63,114 +56,36 @@ def plan(
     as_json: bool = typer.Option(False, "--json", help="Print all figures as JSON."),
 ) -> None:
     """Show a layer plan: the strip, parameters, FLOPs, bytes, and from which length on it pays."""
-    from dataclasses import replace
-    from typing import get_args
+    from mamtra.cli.plan_options import read_indices
+    from mamtra.cost.plan import DEFAULT_MODEL, check_svg
+    from mamtra.cost.plan import plan as count
 
-    from mamtra.cost.flops import FlopConvention, Head, Scan, Scores
-    from mamtra.cost.memory import CacheTypes, FloatType
-    from mamtra.cost.presets import find_blueprint
-    from mamtra.cost.summary import plan_facts
-
-    for option, value, kind in (
-        ("--scores", scores, Scores),
-        ("--head", head, Head),
-        ("--scan", scan, Scan),
-        ("--cache-dtype", cache_dtype, FloatType),
-        ("--state-dtype", state_dtype, FloatType),
-    ):
-        if value not in get_args(kind):
-            raise MamTraError(f"{option} {value!r} is unknown; choose one of {', '.join(get_args(kind))}.")
-    if rate is not None and not 0 < rate < 1e6:
-        raise MamTraError(f"--rate is the number of tokens in a second of speech, such as 25, not {rate}.")
-    target = None if svg is None else _check_svg(svg)
-    convention = FlopConvention(scores=scores, head=head, scan=scan)
-    types = CacheTypes(cache=cache_dtype, state=state_dtype)
-    blueprint = find_blueprint(model or DEFAULT_MODEL)
-    if rate is not None:
-        blueprint = replace(blueprint, rate=rate)
-    chosen = _plan(blueprint, layers, ratio, strategy, attention, ranking)
-    facts = plan_facts(blueprint, chosen, context, batch, convention, types)
-    if target is not None:
-        from mamtra.cost.layer_strip import strips_svg
-
-        target.write_text(strips_svg([(_origin(chosen), chosen)], f"{blueprint.name}: {_counts(chosen)}"), "utf-8")
+    if svg is not None:
+        check_svg(svg)
+    cost = count(
+        model or DEFAULT_MODEL, ratio, strategy, layers=layers, attention=read_indices(attention), ranking=ranking,
+        context=context, batch=batch, rate=rate, scores=scores, head=head, scan=scan, cache_dtype=cache_dtype,
+        state_dtype=state_dtype,
+    )  # fmt: skip
+    facts = cost.to_dict()
+    if svg is not None:
+        cost.save_svg(svg)
     if as_json:
         print(json.dumps(facts))
     else:
-        _show(blueprint, chosen, facts)
-    if target is not None and not as_json:
-        print(f"{target}: the layers as a picture", file=sys.stderr)
+        _show(cost, facts)
+    if svg is not None and not as_json:
+        print(f"{svg}: the layers as a picture", file=sys.stderr)
 
 
-def _plan(
-    blueprint: Blueprint,
-    layers: int | None,
-    ratio: str | None,
-    strategy: str | None,
-    attention: str | None,
-    ranking: str | None,
-) -> LayerPlan:
-    """The plan that the options describe.
-
-    Raises:
-        MamTraError: options that contradict each other, or see `LayerPlan`.
-    """
-    from mamtra.models.plan import IMPORTANCE, LayerPlan
-
-    own = blueprint.plan
-    number = own.num_layers if layers is None else layers
-    if attention is not None:
-        if (ratio, strategy, ranking) != (None, None, None):
-            raise MamTraError("--attention lists the layers itself; leave out --ratio, --strategy and --ranking.")
-        return LayerPlan.explicit(number, _indices(attention))
-    if ratio is None:
-        if strategy is not None or ranking is not None:
-            raise MamTraError("--strategy and --ranking need a ratio; add for example --ratio 1:3.")
-        return own if number == own.num_layers else LayerPlan.from_ratio(number, "1:0")
-    strategy = strategy or DEFAULT_STRATEGY
-    if ranking is None:
-        return LayerPlan.from_ratio(number, ratio, strategy)
-    if strategy not in IMPORTANCE:
-        raise MamTraError(f"--ranking goes with a strategy of {', '.join(IMPORTANCE)}, not with {strategy}.")
-    from mamtra.conversion.ranking_file import read_ranking
-
-    return LayerPlan.from_ratio(number, ratio, strategy, read_ranking(ranking))
-
-
-def _indices(text: str) -> list[int]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
-        raise MamTraError(f"--attention takes layer numbers between commas, such as 0,4,8, not {text!r}.")
-    return [int(word) for word in words]
-
-
-def _check_svg(path: str) -> Path:
-    target = Path(path)
-    if target.suffix != ".svg":
-        raise MamTraError(f"The picture is a .svg file, not {target.name!r}.")
-    if target.is_dir() or not target.parent.is_dir():
-        raise MamTraError(f"There is no place for {path}; name a file in a folder that exists.")
-    return target
-
-
-def _origin(chosen: LayerPlan) -> str:
-    if not chosen.mamba_layers:
-        return "all attention"
-    return "explicit" if chosen.ratio is None else f"{chosen.strategy} {chosen.ratio}"
-
-
-def _counts(chosen: LayerPlan) -> str:
-    return f"{chosen.num_layers} layers, {len(chosen.attention_layers)} attention, {len(chosen.mamba_layers)} Mamba"
-
-
-def _show(blueprint: Blueprint, chosen: LayerPlan, facts: dict[str, Any]) -> None:
+def _show(cost: PlanCost, facts: dict[str, Any]) -> None:
     from rich.console import Console
 
     from mamtra.cost.layer_strip import strip_text
 
     console = Console(highlight=False)
-    console.print(f"{blueprint.name}: {_counts(chosen)} ({_origin(chosen)})\n")
-    console.print(strip_text(chosen, console.width))
+    console.print(f"{cost.blueprint.name}: {cost.counts} ({cost.origin})\n")
+    console.print(strip_text(cost.plan, console.width))
     console.print(_figures(facts))
     console.print(f"\n{_break_even(facts)}\n")
     console.print(_curve(facts))

@@ -20,7 +20,7 @@ def pull(
     ),
     revision: str | None = typer.Option(None, "--revision", metavar="R", help="Branch, tag or commit."),
 ) -> None:
-    """Download the files of a model that are read here, with their hashes checked. An interrupted download goes on."""
+    """Download the files of a model that MamTra reads and check their hashes. An interrupted download is resumed."""
     from mamtra.checkpoints.pull import pull as download
 
     def tell(name: str, number: int, count: int) -> None:

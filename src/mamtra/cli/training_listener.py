@@ -1,4 +1,4 @@
-"""Free-running word errors during a training: the student speaks, a transcriber listens."""
+"""Word error rate of the student's own speech at every validation of a training run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from mamtra.models.speech_lm import SpeechLM
 
 
-class Listener:
-    """Measures a language model with the other parts of a model directory.
+class WordErrorObserver:
+    """Synthesises sentences with the student and the other parts of a model directory, and transcribes them.
 
     Args:
         directory: of the model that has the other parts.
-        sentences: to be said.
-        voice: to say them with; the model's own by default.
-        transcribe: listens.
-        normalise: both texts before words are compared.
+        sentences: to synthesise.
+        voice: of the synthesis; the model's default voice if None.
+        transcribe: speech recogniser.
+        normalise: text normaliser, applied to both texts.
         device: of the language model.
 
     Raises:
@@ -52,28 +52,30 @@ class Listener:
         self._parts = {"flow": self._model.flow, "vocoder": self._model.vocoder}
 
     def __call__(self, lm: SpeechLM, step: int) -> dict[str, float]:
-        """Percent of words wrong, and sentences of which nothing could be heard."""
+        """Word error rate in percent, and the number of sentences without any speech."""
         from mamtra.evaluate.error_rates import Errors, count_errors
         from mamtra.tts import TTS
 
         model = type(self._model)(self._model.directory, self._model.device, parts={"lm": lm, **self._parts})
         tts, errors, silent = TTS(model), Errors(), 0
         for sentence in self._sentences:
-            heard = ""
+            hypothesis = ""
             try:
                 audio = tts.say(sentence, self._voice)
-                heard = self._transcribe(audio.samples, audio.sample_rate)
-            except MamTraError:  # a young student may say nothing at all
+                hypothesis = self._transcribe(audio.samples, audio.sample_rate)
+            except MamTraError:  # early in the training there may be no speech at all
                 silent += 1
-            errors += count_errors(sentence, heard, self._normalise)
+            errors += count_errors(sentence, hypothesis, self._normalise)
         return {"wer": errors.wer, "silent": float(silent)}
 
 
-def make_listener(whisper: str, sentences: Path | None, voice: str | None) -> Callable[[Path, torch.device], Listener]:
-    """What makes a `Listener` once the student's directory and device are known.
+def make_listener(
+    whisper: str, sentences: Path | None, voice: str | None
+) -> Callable[[Path, torch.device], WordErrorObserver]:
+    """A function that makes a `WordErrorObserver` from the directory of the initial student and the device.
 
     Raises:
-        MamTraError: the transcriber is missing, or the file holds no sentences.
+        MamTraError: the speech recogniser is missing, or the file holds no sentences.
     """
     from mamtra.evaluate.error_rates import english_normaliser
     from mamtra.evaluate.judges.asr import open_transcriber
@@ -84,4 +86,4 @@ def make_listener(whisper: str, sentences: Path | None, voice: str | None) -> Ca
         open_transcriber(whisper),
         english_normaliser(),
     )
-    return lambda directory, device: Listener(directory, said, voice, transcribe, normalise, device)
+    return lambda directory, device: WordErrorObserver(directory, said, voice, transcribe, normalise, device)

@@ -1,4 +1,4 @@
-"""Is a converted layer the linear attention of the paper? Its Eq. 4 (arXiv 2603.12342), in the plainest form, beside the mixer."""
+"""Check that a converted layer computes the linear attention of the paper, Eq. 4 of arXiv 2603.12342."""
 
 from __future__ import annotations
 
@@ -6,24 +6,17 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.transfer import GATE_ONE
-from mamtra.models.attention import Span
 from mamtra.models.config import BackboneConfig
 from mamtra.models.mamba import MambaMixer
+from mamtra.models.positions import Positions
 from mamtra.ops.conv import identity_conv_weight
 
 LIMIT = 1e-5
 LENGTH = 32
-
-
-class _GateAlone(nn.Module):
-    """In place of the gated norm."""
-
-    def forward(self, y: Tensor, z: Tensor) -> Tensor:
-        return y * F.silu(z)
 
 
 @torch.no_grad()
@@ -35,11 +28,11 @@ def linear_attention_error(
     *,
     seed: int = 0,
 ) -> float:
-    """Run a converted mixer with everything neutral that attention knows nothing of, and compare with Eq. 4.
+    """Run a converted mixer with all parts neutral that attention does not have, and compare with Eq. 4.
 
     Of the mixer the rows and biases of x, B and C, the convolution where it is the identity, and the output projection are
-    used as they are. Gate and steps are 1, there is no decay, skip, norm, or SiLU behind the convolution. Eq. 4 lacks its
-    factor 1/sqrt(d), which a normalised head does not see.
+    used as they are. Gate and steps are 1, there is no decay, skip, norm, or SiLU after the convolution. The factor
+    1/sqrt(d) is left out of Eq. 4, since the norm of each head cancels it.
 
     Args:
         config: of the student.
@@ -49,13 +42,13 @@ def linear_attention_error(
         seed: of the inputs.
 
     Returns:
-        Greatest absolute difference over 32 positions of normal inputs, relative to the greatest output. The mixer runs
+        Largest absolute difference over 32 positions of normal inputs, relative to the largest output. The mixer runs
         in float32, Eq. 4 in float64.
     """
     biased = "q_proj.bias" in attention and options.qkv_bias != "drop"
     inputs = torch.randn(1, LENGTH, config.hidden_size, generator=torch.Generator().manual_seed(seed))
     neutral = _neutral(config, mixer, attention if biased else {}, options)
-    y = neutral(inputs, Span.without_state(LENGTH, config, inputs.device))
+    y = neutral(inputs, Positions.from_zero(LENGTH, config, inputs.device))
 
     def project(name: str) -> Tensor:
         bias = attention[f"{name}.bias"].double() if biased else None
@@ -108,5 +101,5 @@ def _neutral(
         },
         assign=True,
     )
-    module.norm = _GateAlone()
+    module.norm.weight = None
     return module

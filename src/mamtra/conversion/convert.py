@@ -1,169 +1,66 @@
-"""From a language model on disk to its hybrid: `convert`, and `Conversion`, which says beforehand what it will make."""
+"""A Transformer language model on disk becomes a hybrid one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import cached_property
-from math import prod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from mamtra.checkpoints.open_lm import open_language_model
-from mamtra.checkpoints.parts import PARTS
-from mamtra.checkpoints.storage import SCALE, STORAGES, choose_storage, pack
-from mamtra.checkpoints.stored_lm import StoredLM, parameter_shapes
-from mamtra.checkpoints.tensor_files import TensorInfo
 from mamtra.checkpoints.tensor_writer import SHARD_BYTES
-from mamtra.conversion.options import TransferOptions, new_mamba_layers, student_config
-from mamtra.conversion.transfer import attention_prefix
+from mamtra.conversion.choose_plan import choose_plan
+from mamtra.conversion.directory import write_directory
+from mamtra.conversion.job import Conversion, Progress
+from mamtra.conversion.options import TransferOptions
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are done and those that there are."""
 
 
 def convert(
     src: str | os.PathLike,
     dst: str | os.PathLike,
-    plan: LayerPlan,
+    plan: LayerPlan | None = None,
     options: TransferOptions | None = None,
     *,
+    ratio: str | None = None,
+    strategy: str | None = None,
+    attention: Sequence[int] | None = None,
+    ranking: str | os.PathLike | None = None,
     storage: str | None = None,
     seed: int = 0,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
 ) -> Path:
-    """Make a hybrid model directory out of a Transformer language model, tensor by tensor.
+    """Convert a Transformer language model to a hybrid, tensor by tensor.
+
+        mamtra.convert("CosyVoice2-0.5B", "hybrid", ratio="1:3")
 
     Args:
         src: a model directory or name of this package, a Qwen2 or Llama directory of Hugging Face, or a CosyVoice 2
             directory.
         dst: directory to make; it appears only once it is complete.
-        plan: which layers stay attention. ``1:0`` only changes the format.
-        options: what the new mixers begin as.
-        storage: "float32", "bfloat16", "float16" or "int8"; as the source has it when absent.
-        seed: of the draws.
+        plan: which layers stay attention; ``1:0`` only changes the format. Instead of it:
+        ratio: attention to Mamba layers, "T:M".
+        strategy: with a ratio, see `LayerPlan.from_ratio`.
+        attention: the layers that stay attention.
+        ranking: with an importance strategy, the file of `mamtra rank`.
+        options: initialisation of the new mixers.
+        storage: "float32", "bfloat16", "float16" or "int8"; that of the source by default.
+        seed: of the random initialisation.
         shard_bytes: weights beyond this size are split into files.
-        progress: told how far the work is.
+        progress: called with the bytes done and their total.
 
     Returns:
         The directory, with `provenance.json` and the readable `CONVERSION.md`.
 
     Raises:
-        MamTraError: see `open_language_model`, `student_config` and `write_directory`.
+        MamTraError: no plan, or two; see `open_language_model`, `student_config` and `write_directory`.
     """
-    from mamtra.conversion.directory import write_directory
-
     teacher = open_language_model(src)
-    write_directory(
-        Conversion(teacher, plan, options, storage=storage, seed=seed, shard_bytes=shard_bytes), dst, progress
-    )
+    if plan is None:
+        plan = choose_plan(teacher.config.num_hidden_layers, ratio, strategy, attention, ranking)
+    elif (ratio, strategy, attention, ranking) != (None, None, None, None):
+        raise MamTraError("The plan names the layers itself; leave out ratio, strategy, attention and ranking.")
+    conversion = Conversion(teacher, plan, options, storage=storage, seed=seed, shard_bytes=shard_bytes)
+    write_directory(conversion, dst, progress)
     return Path(dst)
-
-
-class Conversion:
-    """A conversion before anything is read or written.
-
-    Args: see `convert`.
-
-    Attributes:
-        config: sizes of the hybrid.
-        storage: of the tensors that are made, see `mamtra.checkpoints.storage`.
-        repacks: copied tensors are stored otherwise than in the source.
-        new_layers: layers that become Mamba.
-        copied: parameters that stay.
-        tensors: what the weights of the hybrid will be, in the order of the model.
-
-    Raises:
-        MamTraError: plan or options do not fit the teacher.
-    """
-
-    def __init__(
-        self,
-        teacher: StoredLM,
-        plan: LayerPlan,
-        options: TransferOptions | None = None,
-        *,
-        storage: str | None = None,
-        seed: int = 0,
-        shard_bytes: int = SHARD_BYTES,
-    ) -> None:
-        if storage not in (None, *STORAGES):
-            raise MamTraError(f"Storage {storage!r} is unknown; choose one of {', '.join(STORAGES)}.")
-        self.teacher, self.plan, self.seed, self.shard_bytes = teacher, plan, seed, shard_bytes
-        self.options = options or TransferOptions()
-        self.config = student_config(teacher.config, plan, self.options)
-        self.storage = storage or teacher.storage
-        self.repacks = self.storage != teacher.storage
-        self.new_layers = new_mamba_layers(teacher.config, plan)
-        replaced = tuple(map(attention_prefix, self.new_layers))
-        self.copied = {name for name in teacher.names if not name.startswith(replaced)}
-        shapes = parameter_shapes(teacher.section, self.config)
-        self.parameters = sum(map(prod, shapes.values()))
-        self.tensors: dict[str, TensorInfo] = {}
-        for name, shape in shapes.items():
-            if name in self.copied and not self.repacks:
-                stored = teacher.stored_names(name)
-                self.tensors |= {mine: teacher.source.tensors[theirs] for mine, theirs in stored.items()}
-            else:
-                self.tensors |= packed_infos(name, shape, self.storage)
-
-    @property
-    def file(self) -> str:
-        """Name of the weights in the directory."""
-        return PARTS[self.teacher.section].file
-
-    @cached_property
-    def bytes(self) -> int:
-        """Size of the weights of the hybrid."""
-        return sum(info.bytes for info in self.tensors.values())
-
-    def stored_form(self, parameter: str) -> dict[str, torch.Tensor]:
-        """A copied parameter as the hybrid stores it.
-
-        Raises:
-            MamTraError: the source is damaged.
-        """
-        teacher = self.teacher
-        if self.repacks:
-            return pack({parameter: teacher.read(parameter)}, self.storage)
-        return {mine: teacher.source.read(theirs) for mine, theirs in teacher.stored_names(parameter).items()}
-
-    def facts(self) -> dict[str, Any]:
-        """Plan, sizes and choices, for JSON."""
-        from mamtra.conversion.cosyvoice import converted_files
-
-        plan, teacher = self.plan, self.teacher
-        other_files = converted_files(teacher.directory) if teacher.kind == "cosyvoice2" else ()
-        return {
-            "source": {"name": teacher.name, "format": teacher.kind, **_architecture(teacher)},
-            "plan": str(plan),
-            "layer_types": list(plan.layer_types),
-            "attention_layers": list(plan.attention_layers),
-            "mamba_layers": list(plan.mamba_layers),
-            "new_mamba_layers": self.new_layers,
-            "parameters": {"before": teacher.parameters, "after": self.parameters},
-            "bytes": {"before": teacher.bytes, "after": self.bytes},
-            "storage": self.storage,
-            "seed": self.seed,
-            "options": self.options.model_dump(),
-            "copied_files": sorted(teacher.companions),
-            "left_files": [name for name in teacher.left if name not in other_files],
-            "converted_files": list(other_files),
-        }
-
-
-def packed_infos(name: str, shape: tuple[int, ...], storage: str) -> dict[str, TensorInfo]:
-    """What `pack` makes of a float tensor, without making it."""
-    kind = choose_storage(torch.empty(shape, device="meta"), storage)
-    if kind == "int8":
-        return {name: TensorInfo(torch.int8, shape), name + SCALE: TensorInfo(torch.float32, shape[:1])}
-    return {name: TensorInfo(getattr(torch, kind), shape)}
-
-
-def _architecture(teacher: StoredLM) -> dict[str, str]:
-    return {"architecture": teacher.about["architecture"]} if "architecture" in teacher.about else {}

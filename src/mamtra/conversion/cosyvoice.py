@@ -1,4 +1,4 @@
-"""What a conversion makes of the other files of a CosyVoice 2 directory, so that the result is a whole model."""
+"""Convert the other files of a CosyVoice 2 directory, so that the result is a complete model."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def write_other_parts(source: Path, folder: Path, lm: SpeechLMConfig) -> dict[st
 
 
 def converted_files(source: Path) -> tuple[str, ...]:
-    """Files of a whole directory that take another form in the result."""
+    """Files of the source that are converted rather than copied."""
     names = (FLOW, VOCODER, *_ONNX, "spk2info.pt", YAML)
     return tuple(name for name in names if (source / YAML).is_file() and (source / name).is_file())
 

@@ -1,76 +1,61 @@
-"""A conversion written as a model directory: whole or not at all."""
+"""Write a conversion as a model directory, complete or not at all."""
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mamtra.checkpoints.native import CONFIG, FORMAT, PROVENANCE, TRANSFORMERS_KEYS, base_of, hash_file
+from mamtra.checkpoints.native import CONFIG, FORMAT, PROVENANCE, TRANSFORMERS_KEYS, base_of, hash_weights
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import choose_storage, dequantise_rows, quantise_rows, unpack
 from mamtra.checkpoints.tensor_files import TensorFiles
 from mamtra.checkpoints.tensor_writer import TensorWriter
 from mamtra.conversion.checks import LIMIT, linear_attention_error
-from mamtra.conversion.convert import Conversion, Progress
 from mamtra.conversion.cosyvoice import converted_files, write_other_parts
+from mamtra.conversion.job import Conversion, Progress
 from mamtra.conversion.report import describe
 from mamtra.conversion.tensors import copy_tensors, read_attention, read_back, transfer_layers
 from mamtra.conversion.transfer import TensorOrigin, mamba_prefix
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import atomic_directory, write_text
 from mamtra.runtime.json_files import write_json
 from mamtra.version import VERSION
 
 
 def write_directory(conversion: Conversion, dst: str | os.PathLike, progress: Progress | None = None) -> dict[str, Any]:
-    """Carry a conversion out.
+    """Carry out a conversion.
 
-    Everything is written to a folder beside the directory, ``DST.partial-`` and a random number, read back, and renamed at
-    the end; where anything goes wrong, that folder is removed.
+    Everything is written to a partial directory beside `dst`, read back, and renamed at the end; a failure leaves nothing
+    behind.
 
     Args:
         conversion: what to make.
-        dst: directory to make; one that is there must be empty.
-        progress: told how far the work is.
+        dst: directory to make, absent or empty.
+        progress: called with the bytes done and their total.
 
     Returns:
         The content of provenance.json.
 
     Raises:
-        MamTraError: the place is taken or cannot be written, the disk is full, the teacher's files are damaged or hold
-            weights that are not numbers, or a check fails.
+        MamTraError: the destination is not empty or cannot be written, the disk is full, the teacher's files are damaged or hold
+            non-finite weights, or a check fails.
     """
     dst = Path(dst)
     check_destination(dst, conversion)
-    partial = dst.absolute().with_name(f"{dst.absolute().name}.partial-{secrets.token_hex(4)}")
-    try:
-        partial.mkdir()
-        provenance = _fill(conversion, partial, dst, progress)
-        if dst.exists():
-            dst.rmdir()
-        partial.rename(dst)
-        return provenance
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            needs = f"{(conversion.bytes + _companion_bytes(conversion)) / 1e9:.2f} GB"
-            raise MamTraError(f"The disk is full: {dst} needs {needs}; nothing was left behind.") from error
-        what = (error.strerror or str(error)).lower()
-        raise MamTraError(f"{dst} cannot be written: {what}; nothing was left behind.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with atomic_directory(dst, size=conversion.bytes + _companion_bytes(conversion)) as partial:
+        return _fill(conversion, partial, dst, progress)
 
 
 def check_destination(dst: Path, conversion: Conversion) -> None:
-    """Refuse a place that a directory cannot be made in.
+    """Refuse a destination at which no directory can be made.
 
     Raises:
-        MamTraError: it is taken, has no folder to be in, lies in the source, or the disk has too little room.
+        MamTraError: it is not empty, its parent is missing, it lies inside the source, or the disk has too little space.
     """
     if dst.exists() and not dst.is_dir():
         raise MamTraError(f"{dst} is a file; name a directory to make.")
@@ -89,7 +74,7 @@ def check_destination(dst: Path, conversion: Conversion) -> None:
     needs, has = conversion.bytes + _companion_bytes(conversion), shutil.disk_usage(parent).free
     if needs > has:
         raise MamTraError(
-            f"{dst} needs {needs / 1e9:.2f} GB, but the disk has {has / 1e9:.2f} GB left; make room first."
+            f"{dst} needs {needs / 1e9:.2f} GB, but the disk has {has / 1e9:.2f} GB left; free some space first."
         )
 
 
@@ -123,7 +108,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
         config["base"] = Path(os.path.relpath(base, dst.resolve())).as_posix()
     write_json(folder / CONFIG, config | {"format": FORMAT} | TRANSFORMERS_KEYS)
     others = {
-        name: hash_file(folder / PARTS[name].file) for name in PARTS if name in config and name != teacher.section
+        name: hash_weights(folder / PARTS[name].file) for name in PARTS if name in config and name != teacher.section
     }
     provenance = {
         "teacher": {
@@ -131,7 +116,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
             "format": teacher.kind,
             "parameters": teacher.parameters,
             "sha256": sha256,
-            **teacher.about,
+            **teacher.source_info,
         },
         "plan": {
             "plan": str(conversion.plan),
@@ -150,18 +135,18 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
             "unused": {**teacher.unused, **_dropped(conversion, origins)},
             "other_parts": sorted(parts),
             "converted_files": list(_converted(conversion)),
-            "left_files": [name for name in teacher.left if name not in _converted(conversion)],
+            "left_files": [name for name in teacher.not_copied if name not in _converted(conversion)],
             "checks": checks,
         },
         "sha256": {teacher.section: mine, **others},
     }
     write_json(folder / PROVENANCE, provenance)
-    (folder / REPORT).write_text(describe(provenance, origins), encoding="utf-8")
+    write_text(folder / REPORT, describe(provenance, origins))
     return provenance
 
 
 def _check_linear_attention(conversion: Conversion, files: TensorFiles) -> dict[str, Any]:
-    """The first converted layer, as it was read back, beside the paper's Eq. 4."""
+    """Compare the first converted layer, read back, with the paper's Eq. 4."""
     found: dict[str, Any] = {"check": "linear attention of Eq. 4"}
     if not conversion.new_layers:
         return found | {"passed": None, "reason": "no layer became Mamba"}
@@ -186,17 +171,21 @@ def _check_linear_attention(conversion: Conversion, files: TensorFiles) -> dict[
 
 
 def _rounded(weight: torch.Tensor, kind: str) -> torch.Tensor:
-    """A matrix as it is after storage; rows are rounded one by one, so it is the same in any larger matrix."""
+    """A matrix as stored and read back; rows are rounded independently, so a block may be rounded alone."""
     if kind == "int8":
         return dequantise_rows(*quantise_rows(weight))
     return weight.to(getattr(torch, kind)).float()
 
 
 def _dropped(conversion: Conversion, origins: list[TensorOrigin]) -> dict[str, str]:
-    """Parameters of the teacher that nothing was made of."""
+    """Parameters of the teacher that were not used, with the reason."""
     used = {origin.source for origin in origins}
     init = conversion.options.init
-    why = "biases are dropped (qkv_bias drop)" if init == "transfer" else f"projections are drawn anew (init {init})"
+    why = (
+        "biases are dropped (qkv_bias drop)"
+        if init == "transfer"
+        else f"projections are randomly initialised (init {init})"
+    )
     return {name: why for name in conversion.teacher.names.values() if name not in used}
 
 
@@ -211,6 +200,6 @@ def _companion_bytes(conversion: Conversion) -> int:
 
 
 def _converted(conversion: Conversion) -> tuple[str, ...]:
-    """Files of the source that are neither copied nor left behind."""
+    """Files of the source that are converted."""
     teacher = conversion.teacher
     return converted_files(teacher.directory) if teacher.kind == "cosyvoice2" else ()

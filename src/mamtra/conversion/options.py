@@ -1,4 +1,4 @@
-"""How attention becomes Mamba: the choices that the transfer leaves open."""
+"""Options of the transfer from attention to Mamba."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ DInit = Literal["one", "zero"]
 
 
 class TransferOptions(BaseModel):
-    """What a new mixer begins as.
+    """Initialisation of the new mixers.
 
     With ``form="discrete"``, ``conv_init="identity"``, ``gate_init="neutral"``, ``a_init="neutral"`` and
     ``d_init="zero"`` a layer is the linear attention of the paper's Eq. 4, each head normalised.
 
     Attributes:
-        init: ``transfer`` cuts the projections from attention. ``xavier`` and ``kaiming`` draw x, B, C and the output
-            projection anew, uniform within sqrt(6 / (inputs + outputs)) and sqrt(6 / inputs) for each of these blocks, and
+        init: ``transfer`` takes the projections from attention. ``xavier`` and ``kaiming`` initialise x, B, C and the output
+            projection randomly, uniform within sqrt(6 / (inputs + outputs)) and sqrt(6 / inputs) for each of these blocks, and
             leave out their biases: the paper's comparison in Figure 6.
-        form: of the mixer, see `mamtra.models.mamba.MambaMixer`; None for the one that the model names.
-        qkv_bias: ``keep`` makes the biases of q, k, v those of C, B, x in the input projection. ``fold`` moves them behind
-            it, into the bias of the convolution, times the sum of the taps: the same function with an identity convolution,
-            and otherwise but for the first taps - 1 positions. ``drop`` leaves them out. A model without biases (Llama)
+        form: of the mixer, see `mamtra.models.mamba.MambaMixer`; None for that of the model.
+        qkv_bias: ``keep`` makes the biases of q, k, v those of C, B, x in the input projection. ``fold`` adds them to
+            the bias of the convolution, times the sum of the taps: the same function with an identity convolution, and
+            with others from position taps - 1 on. ``drop`` leaves them out. A model without biases (Llama)
             has nothing to keep.
-        conv_init: ``identity`` lets x, B, C through unmixed (last tap 1, bias 0); ``default`` draws taps and bias uniform
+        conv_init: ``identity`` lets x, B, C through unmixed (last tap 1, bias 0); ``default`` initialises taps and bias uniform
             within 1/sqrt(taps), as torch's Conv1d and MambaInLlama do.
-        gate_init: ``small`` draws the gate rows normal with standard deviation 0.02, bias 0, close to MambaInLlama; the
-            norm behind the gate restores its scale, but the gate's sign varies with the input. ``neutral`` sets the rows
+        gate_init: ``small`` initialises the gate rows normal with standard deviation 0.02, bias 0, close to MambaInLlama; the
+            norm after the gate restores its scale, but the gate's sign varies with the input. ``neutral`` sets the rows
             to zero and their bias so that SiLU gives 1; where the input projection has no bias it gets one, zero elsewhere.
-        dt_init: ``mamba2`` draws a step log-uniform in [0.001, 0.1] for each head, on which the input has little influence
+        dt_init: ``mamba2``: for each head a step log-uniform in [0.001, 0.1], on which the input has little influence
             (rows normal with standard deviation 0.02). ``one`` is a step of 1 whatever the input.
         a_init: decay rate of each head. ``mamba2`` log-uniform in [1, 16]; ``slow`` log-uniform in [1/64, 1/4]; ``one``
-            as in MOHAWK's discrete form; ``neutral`` 1e-9, no decay to speak of, which training hardly moves. None for
+            as in MOHAWK's discrete form; ``neutral`` 1e-9, practically no decay, which training hardly changes. None for
             ``mamba2``, or ``one`` in the discrete form. A head forgets within about 1 / (step * rate) tokens.
-        d_init: the input reaches the output besides the state (``one``, as in Mamba-2) or not (``zero``, as in Eq. 4).
+        d_init: the input reaches the output directly as well (``one``, as in Mamba-2) or not (``zero``, as in Eq. 4).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +60,7 @@ class TransferOptions(BaseModel):
 
 
 def new_mamba_layers(config: BackboneConfig, plan: LayerPlan) -> list[int]:
-    """The layers that a plan turns from attention into Mamba, ascending."""
+    """The attention layers that a plan converts to Mamba, ascending."""
     return [i for i in plan.mamba_layers if config.layer_types[i] == "full_attention"]
 
 
@@ -81,7 +81,9 @@ def student_config(old: BackboneConfig, plan: LayerPlan, options: TransferOption
         )
     lost = [i for i in plan.attention_layers if old.layer_types[i] != "full_attention"]
     if lost:
-        raise MamTraError(f"Layers {lost} are Mamba already and cannot become attention; keep them Mamba in the plan.")
+        raise MamTraError(
+            f"Layers {lost} are Mamba already and cannot be converted to attention; keep them Mamba in the plan."
+        )
     if not new_mamba_layers(old, plan):
         return old.model_copy(update={"layer_types": plan.layer_types})
     form = options.form or old.mamba_form

@@ -1,4 +1,4 @@
-"""Layer rankings on disk: tables that an interrupted run goes on with, and what is read from them.
+"""Layer rankings on disk: tables that an interrupted run resumes, and the order read from them.
 
 The first line of a table says what was measured on which model; every other line is one measurement. FILE.jsonl holds JSON
 lines, FILE.csv a commented JSON line, column names and comma-separated values.
@@ -18,12 +18,13 @@ from pydantic import ValidationError
 
 from mamtra.conversion.ranking_table import RankingHeader, RankingTable, Row
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 
 SUFFIXES = (".jsonl", ".csv")
 
 
 class StoredTable(RankingTable):
-    """A table whose new rows go to a file at once. The file is begun, or rewritten, with the first of them.
+    """A table that appends each new row to its file at once; the first one creates or rewrites the file.
 
     Args:
         path: the file.
@@ -43,20 +44,18 @@ class StoredTable(RankingTable):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(row, self.path))
             return
-        # without the half line that an interruption may have left
+        # rewritten without the incomplete line that an interruption may have left
         lines = [*_first_lines(self.header, self.path), *(_line(row, self.path) for row in self.rows)]
-        partial = self.path.with_name(self.path.name + ".partial")
-        partial.write_text("".join(lines), encoding="utf-8")
-        partial.replace(self.path)
+        write_text(self.path, "".join(lines))
         self._begun = True
 
 
 def open_table(path: str | os.PathLike, header: RankingHeader, *, overwrite: bool = False) -> StoredTable:
-    """Begin a table, or go on with the one that is there.
+    """Create a table, or resume the existing one.
 
     Raises:
-        MamTraError: the file holds something else, or rows that were measured otherwise, and is not to be
-            overwritten; or there is no place for it.
+        MamTraError: the file holds something else, or rows measured with other settings, and `overwrite` is
+            not set; or its folder is missing.
     """
     path = Path(path)
     check_place(path)
@@ -73,7 +72,7 @@ def open_table(path: str | os.PathLike, header: RankingHeader, *, overwrite: boo
 
 
 def read_table(path: str | os.PathLike) -> RankingTable:
-    """Read a table; a last line that an interruption cut off is left out.
+    """Read a table; an incomplete last line is ignored.
 
     Raises:
         MamTraError: it is missing or is no ranking table.
@@ -91,6 +90,11 @@ def read_table(path: str | os.PathLike) -> RankingTable:
             rows = [Row.model_validate_json(line) for line in whole.splitlines()]
     except (ValidationError, ValueError) as error:
         raise MamTraError(f"{path} is not a ranking table of `mamtra rank`; name another file.") from error
+    seen: set[tuple[int, int | None]] = set()
+    for row in rows:
+        if row.layer not in (None, *header.candidates) or (row.step, row.layer) in seen:
+            raise MamTraError(f"{path} is damaged: layer {row.layer} of step {row.step} is unknown or there twice.")
+        seen.add((row.step, row.layer))
     return RankingTable(header, rows, str(path))
 
 
@@ -112,7 +116,7 @@ def read_ranking(path: str | os.PathLike) -> list[int]:
     text = _read_text(path)
     try:
         ranking = json.loads(text)["ranking"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MamTraError(f"{path} is not a layer ranking; `mamtra rank MODEL --json` prints one.") from error
     whole = isinstance(ranking, list) and all(type(i) is int for i in ranking)
     if not whole or sorted(ranking) != list(range(len(ranking))):
@@ -121,7 +125,7 @@ def read_ranking(path: str | os.PathLike) -> list[int]:
 
 
 def check_place(path: Path) -> None:
-    """Refuse a file that no table can be written to, before any work is done.
+    """Refuse a path that no table can be written to.
 
     Raises:
         MamTraError: unknown suffix, or no such folder.

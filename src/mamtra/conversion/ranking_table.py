@@ -1,4 +1,4 @@
-"""Layer rankings: measurements one by one, and the order that they yield, one-shot or by removing layer after layer."""
+"""Layer rankings: measurements and the order they give, one-shot or by iterative replacement."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mamtra.errors import MamTraError
+from mamtra.models.config import MOST_LAYERS
 
 Criterion = Literal["cosine", "wer", "kl"]
 
@@ -18,14 +19,14 @@ class Row(BaseModel):
     """One measurement.
 
     Attributes:
-        step: layers that were replaced already, all of them less important than those measured in this step.
-        layer: the layer it is about; None for the model as it is.
-        score: the higher, the more important is the layer. Criterion ``cosine``: 1 - cosine; ``kl``: nats a speech code;
-            ``wer``: percent of words wrong without the layer.
+        step: number of layers replaced before, all less important than those measured in this step.
+        layer: the replaced layer; None for the unmodified model.
+        score: the higher, the more important is the layer. Criterion ``cosine``: 1 - cosine; ``kl``: nats per speech token;
+            ``wer``: WER in percent without the layer.
         seconds: time it took.
         word_errors: of criterion ``wer``, with ``words`` in the references; the same for characters.
         words: see above.
-        char_errors: see above; they decide between layers of one score.
+        char_errors: see above; they break ties of the score.
         chars: see above.
     """
 
@@ -47,22 +48,22 @@ class Row(BaseModel):
 
 
 Measure = Callable[[Sequence[int], Sequence["int | None"]], Iterator[Row]]
-"""Called with the layers that are replaced already and those to measure (None: the model as it is)."""
+"""Called with the layers replaced so far and those to measure (None: the unmodified model)."""
 
 
 class RankingHeader(BaseModel):
-    """What a table is about. Two tables continue each other where all but ``name`` agrees.
+    """Model, criterion and settings of a table. A run resumes a table where all but ``name`` agrees.
 
     Attributes:
         format: of the file.
-        name: of the model, for people.
+        name: of the model, for display.
         model: digests of the weights that decide the scores, by section.
         criterion: what the scores mean.
         num_layers: layers of the model.
         candidates: layers that are measured, ascending: those with attention.
         iterative: layers are measured again after each removal.
-        settings: what else decides the scores.
-        data: what was measured on.
+        settings: all others that affect the scores.
+        data: the data measured on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,11 +72,17 @@ class RankingHeader(BaseModel):
     name: str = ""
     model: dict[str, str]
     criterion: Criterion
-    num_layers: int
+    num_layers: int = Field(ge=1, le=MOST_LAYERS)
     candidates: tuple[int, ...]
     iterative: bool = False
     settings: dict[str, Any] = {}
     data: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _candidates_are_layers(self) -> RankingHeader:
+        if list(self.candidates) != sorted({i for i in self.candidates if 0 <= i < self.num_layers}):
+            raise ValueError("candidates are layers of the model, ascending")
+        return self
 
     @property
     def expected(self) -> int:
@@ -84,7 +91,7 @@ class RankingHeader(BaseModel):
         return (n * (n + 1) // 2 if self.iterative else n) + (self.criterion == "wer")
 
     def difference(self, other: RankingHeader) -> str:
-        """The first thing in which two headers disagree, in words; empty where they agree."""
+        """The first difference of two headers, in words; empty where they agree."""
         mine, theirs = (header.model_dump(mode="json", exclude={"name"}) for header in (self, other))
         for key in mine:
             if mine[key] == theirs[key]:
@@ -102,7 +109,7 @@ class RankingTable:
     """Measurements of the layers of one model; `mamtra.conversion.ranking_file` keeps them on disk.
 
     Args:
-        header: what the table is about.
+        header: model, criterion and settings.
         rows: measurements so far.
         name: of the table, for messages.
     """
@@ -119,7 +126,7 @@ class RankingTable:
 
     @property
     def untouched(self) -> Row | None:
-        """The measurement of the model as it is."""
+        """The measurement of the unmodified model."""
         return self._rows.get((0, None))
 
     def of_step(self, step: int) -> list[Row]:
@@ -127,7 +134,7 @@ class RankingTable:
         return [row for row in self.rows if row.step == step and row.layer is not None]
 
     def add(self, row: Row) -> None:
-        """Take in a measurement.
+        """Add a measurement.
 
         Raises:
             MamTraError: the score is not a number.
@@ -137,14 +144,14 @@ class RankingTable:
         self._rows[row.step, row.layer] = row
 
     def missing(self, step: int) -> list[int | None]:
-        """Layers that are still to be measured in a step, None for the model as it is."""
+        """Layers still to be measured in a step, None for the unmodified model."""
         wanted: list[int | None] = [None] if self.header.criterion == "wer" and step == 0 else []
         removed = self.removed(step)
         wanted += [i for i in self.header.candidates if i not in removed]
         return [layer for layer in wanted if (step, layer) not in self._rows]
 
     def removed(self, step: int) -> list[int]:
-        """The layers that are gone before a step, the least important first; earlier steps must be complete."""
+        """The layers replaced before a step, the least important first; earlier steps must be complete."""
         gone: list[int] = []
         for earlier in range(step):
             gone.append(min(self.of_step(earlier), key=lambda row: row.importance).layer)
@@ -176,10 +183,10 @@ class RankingTable:
 
 
 def complete(table: RankingTable, measure: Measure) -> Iterator[Row]:
-    """Make the measurements that a table lacks, one after another, and give each as soon as it is in the table.
+    """Make the missing measurements of a table, yielding each once it is stored.
 
-    Without ``iterative`` all layers are measured once. With it the least important one is replaced for good and the
-    others are measured again, until all are gone: the order of removal, reversed, is the ranking.
+    Without ``iterative`` all layers are measured once. With it the least important one is replaced and the
+    others are measured again, until all are replaced; the ranking is the reversed order.
 
     Raises:
         MamTraError: a score is not a number.

@@ -1,4 +1,4 @@
-"""A conversion for people: CONVERSION.md, from the content of provenance.json."""
+"""CONVERSION.md, the readable form of provenance.json."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def describe(provenance: dict[str, Any], origins: Sequence[TensorOrigin]) -> str
         *(f"* {_check(check)}" for check in made["checks"]),
         "\n## Where each tensor comes from\n",
         "*copied*: same values, same role. *transferred*: same values, new role. *folded*: computed from its source. *fresh*: "
-        "without a source. Layers are summed up; `provenance.json` lists every tensor.\n",
+        "without a source. Layers are grouped; `provenance.json` lists every tensor.\n",
         _table(("tensor", "rows", "origin", "source", "how"), sorted(_grouped(origins), key=lambda row: row[0])),
     ]
     if made["unused"]:
@@ -49,9 +49,9 @@ def describe(provenance: dict[str, Any], origins: Sequence[TensorOrigin]) -> str
         parts += ["\n## Tensors of the source that are not used\n", _table(("tensor", "layers", "why"), rows)]
     if made["converted_files"]:
         names = ", ".join(f"`{f}`" for f in made["converted_files"])
-        parts += ["\n## Files of the source that are here in another form\n", names]
+        parts += ["\n## Files of the source that were converted\n", names]
     if made["left_files"]:
-        parts += ["\n## Files of the source that were left behind\n", ", ".join(f"`{f}`" for f in made["left_files"])]
+        parts += ["\n## Files of the source that were not copied\n", ", ".join(f"`{f}`" for f in made["left_files"])]
     return "\n".join([*parts, ""])
 
 
@@ -62,7 +62,7 @@ def _check(check: dict[str, Any]) -> str:
         return f"{check['check']} after reading back: {check['tensors']} compared"
     return (
         f"{check['check']}: layer {check['layer']} with neutral gate, steps, decay and norm differs by "
-        f"{check['relative_error']:.1e} of the greatest output (limit {check['limit']:g})"
+        f"{check['relative_error']:.1e} of the largest output (limit {check['limit']:g})"
     )
 
 

@@ -13,23 +13,23 @@ from torch import Tensor
 from mamtra.checkpoints.storage import pack
 from mamtra.checkpoints.tensor_files import TensorFiles, update_digest
 from mamtra.checkpoints.tensor_writer import TensorWriter
-from mamtra.conversion.convert import Conversion
+from mamtra.conversion.job import Conversion
 from mamtra.conversion.transfer import TensorOrigin, attention_prefix, mamba_prefix, mixer_from_attention, placed
 from mamtra.errors import MamTraError
 
 Tick = Callable[[int], None]
-"""Called with the bytes that have just been done."""
+"""Called with the number of bytes just processed."""
 
 
 def copy_tensors(conversion: Conversion, writer: TensorWriter, tick: Tick) -> tuple[str, list[TensorOrigin]]:
-    """Read all tensors of the teacher once and write those that stay.
+    """Read all tensors of the teacher once and write those that are copied.
 
     Returns:
         SHA-256 of the teacher's tensors, as `mamtra.checkpoints.tensor_files.hash_tensors` defines it, and the origins of
         what was written.
 
     Raises:
-        MamTraError: a weight is not a number, or the teacher's files are damaged.
+        MamTraError: a weight is not finite, or the teacher's files are damaged.
         OSError: the disk is full or fails.
     """
     teacher, digest, origins = conversion.teacher, hashlib.sha256(), []
@@ -53,7 +53,7 @@ def transfer_layers(conversion: Conversion, writer: TensorWriter) -> list[Tensor
     """Write the mixers that replace attention, layer by layer.
 
     Returns:
-        Their origins; the sources carry the names that the teacher's files have.
+        Their origins, with source names as in the teacher's files.
 
     Raises:
         MamTraError: the teacher's files are damaged.
@@ -84,7 +84,7 @@ def read_back(conversion: Conversion, files: TensorFiles, tick: Tick) -> tuple[s
         SHA-256 of the tensors, and how many parameters were compared.
 
     Raises:
-        MamTraError: a tensor is not what was to be written.
+        MamTraError: a tensor differs from what was written.
     """
     digest = hashlib.sha256()
     expected: dict[str, Tensor] = {}
@@ -93,7 +93,7 @@ def read_back(conversion: Conversion, files: TensorFiles, tick: Tick) -> tuple[s
         update_digest(digest, name, tensor)
         if name in conversion.copied:
             expected = conversion.stored_form(name)
-        # a scale comes right behind its tensor
+        # a scale follows its tensor
         if name in expected and not torch.equal(_bits(expected.pop(name)), _bits(tensor)):
             raise MamTraError(
                 f"{name} was damaged on its way to the disk; check the disk and the memory, and try again."
@@ -109,7 +109,7 @@ def _bits(tensor: Tensor) -> Tensor:
 def _check_numbers(name: str, tensor: Tensor, where: str) -> None:
     if not tensor.is_floating_point() or not tensor.numel():
         return
-    # least and greatest need no memory for a mask and carry NaN on
+    # minimum and maximum propagate NaN and need no memory for a mask
     if not all(math.isfinite(value) for value in map(float, torch.aminmax(tensor))):
         raise MamTraError(
             f"The weight {name} in {where} is not finite (NaN or infinity) in places; get the model again."

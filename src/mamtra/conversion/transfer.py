@@ -1,7 +1,7 @@
-"""Attention weights become Mamba weights: MamTra's transfer (arXiv 2603.12342, 2.3), with a record of every tensor.
+"""MamTra's transfer of attention weights to Mamba (arXiv 2603.12342, section 2.3), with the origin of every tensor.
 
 Eq. 2 and Eq. 4 of the paper match C with the query, B with the key, x with the value; the output projection stays.
-Gate, convolution, step sizes and decays have no counterpart in attention and begin as `TransferOptions` says.
+Gate, convolution, step sizes and decays have no counterpart in attention and are initialised by `TransferOptions`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from mamtra.conversion.options import TransferOptions, new_mamba_layers, student_config
 from mamtra.models.config import BackboneConfig
 from mamtra.models.language_model import LanguageModel
-from mamtra.models.mamba import draw_dynamics
+from mamtra.models.mamba import init_dynamics
 from mamtra.models.plan import LayerPlan
 from mamtra.ops.conv import identity_conv_weight
 
@@ -37,7 +37,7 @@ class TensorOrigin:
         origin: ``copied`` (same values, same role), ``transferred`` (same values, new role), ``folded`` (computed from the
             source) or ``fresh`` (without a source).
         source: parameter name in the teacher, or None.
-        rows: first and last + 1 row where the record is about a block, else None.
+        rows: first and last + 1 row of a block, None for the whole tensor.
         rule: how the values were made, in words; empty where they are the source's.
     """
 
@@ -55,13 +55,13 @@ def convert_attention_to_mamba(
     *,
     generator: torch.Generator | None = None,
 ) -> tuple[AnyLM, list[TensorOrigin]]:
-    """Make a hybrid student; the teacher is left as it is and shares no memory with it.
+    """Make a hybrid student; the teacher is not changed and shares no memory with it.
 
     Args:
         teacher: model whose layers are attention wherever the plan wants attention.
         plan: as many layers as the teacher has.
-        options: what the new mixers begin as; the defaults of `TransferOptions` when absent.
-        generator: source of the draws, layer by layer; seeded with 0 when absent.
+        options: initialisation of the new mixers; the defaults of `TransferOptions` when absent.
+        generator: random initialisation, layer by layer; seeded with 0 when absent.
 
     Returns:
         The student, with the teacher's dtype (decays and steps float32) and device, and the origin of each of its
@@ -94,17 +94,17 @@ def convert_attention_to_mamba(
 
 
 def attention_prefix(layer: int) -> str:
-    """What the names of a layer's attention begin with."""
+    """Prefix of the parameter names of a layer's attention."""
     return f"model.layers.{layer}.self_attn."
 
 
 def mamba_prefix(layer: int) -> str:
-    """What the names of a layer's mixer begin with."""
+    """Prefix of the parameter names of a layer's mixer."""
     return f"model.layers.{layer}.mamba."
 
 
 def placed(note: TensorOrigin, layer: int) -> TensorOrigin:
-    """A record of `mixer_from_attention` with the names that the whole model has."""
+    """An origin from `mixer_from_attention`, with names as in the whole model."""
     source = note.source and attention_prefix(layer) + note.source
     return replace(note, tensor=mamba_prefix(layer) + note.tensor, source=source)
 
@@ -117,11 +117,11 @@ def mixer_from_attention(
     Args:
         config: of the student.
         attention: the parameters of one attention layer, by their names in it.
-        options: what the mixer begins as.
-        generator: source of the draws, on the CPU.
+        options: initialisation of the mixer.
+        generator: random initialisation, on the CPU.
 
     Returns:
-        The parameters of the mixer and their origins, under the names that they have in it. Matrices and biases have dtype
+        The parameters of the mixer and their origins, by their names in it. Matrices and biases have dtype
         and device of the attention, ``dt_bias``, ``A_log`` and ``D`` are float32.
     """
     made, notes = _input_projection(config, attention, options, generator)
@@ -135,7 +135,7 @@ def mixer_from_attention(
         made["out_proj.weight"] = like.clone()
         notes.append(TensorOrigin("out_proj.weight", "transferred", "o_proj.weight"))
     else:
-        made["out_proj.weight"], rule = _drawn_projection(options, *like.shape, generator)
+        made["out_proj.weight"], rule = _random_projection(options, *like.shape, generator)
         made["out_proj.weight"] = made["out_proj.weight"].to(like)
         notes.append(TensorOrigin("out_proj.weight", "fresh", rule=rule))
     return made, notes
@@ -169,7 +169,7 @@ def _input_projection(
             origin, source, rule = "transferred", block, ""
             weight = attention[f"{block}.weight"]
         else:
-            weight, rule = _drawn_projection(options, rows, config.hidden_size, generator)
+            weight, rule = _random_projection(options, rows, config.hidden_size, generator)
         weights.append(weight.to(like))
         notes.append(TensorOrigin("in_proj.weight", origin, source and f"{source}.weight", span, rule))
         if not config.mamba_qkv_bias:
@@ -219,7 +219,7 @@ def _dynamics(
     """Step, decay rate and skip of each head, float32."""
     a_init = options.a_init or ("one" if config.mamba_form == "discrete" else "mamba2")
     heads = config.num_attention_heads
-    drawn = draw_dynamics(heads, generator, "mamba2" if a_init in ("mamba2", "slow") else "discrete")
+    drawn = init_dynamics(heads, generator, "mamba2" if a_init in ("mamba2", "slow") else "discrete")
     a_rules = {
         "mamba2": "logarithm of a log-uniform draw from [1, 16]",
         "slow": "logarithm of a log-uniform draw from [1/64, 1/4]",
@@ -246,10 +246,10 @@ def _dynamics(
     return drawn, notes
 
 
-def _drawn_projection(
+def _random_projection(
     options: TransferOptions, rows: int, columns: int, generator: torch.Generator
 ) -> tuple[Tensor, str]:
-    """A projection (rows, columns) that takes nothing over, and the rule in words."""
+    """A randomly initialised projection (rows, columns), and the rule in words."""
     bound = math.sqrt(6 / (rows + columns if options.init == "xavier" else columns))
     drawn = torch.empty(rows, columns).uniform_(-bound, bound, generator=generator)
     return drawn, f"{options.init.capitalize()}: uniform within {bound:.4g}"

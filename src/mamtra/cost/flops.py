@@ -1,7 +1,7 @@
 """Floating-point operations by formula, under a stated convention. A multiply-accumulate is two.
 
-Counted are matrix products, attention scores and the recurrence. Norms, activations, softmax, rotary turns and the depthwise
-convolution are not, under any convention: together they are below one percent at the sizes of speech models.
+Matrix products, attention scores and the recurrence are counted. Norms, activations, softmax, RoPE and the depthwise
+convolution never are: together they are below one percent at the sizes of speech models.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Scan = Literal["none", "steps", "chunks", "9ldn"]
 
 
 class FlopConvention(BaseModel):
-    """What is counted. The defaults are those that lead to the TFLOPs column of the paper's Table 3.
+    """What is counted. The defaults reproduce the TFLOPs column of the paper's Table 3.
 
     Attributes:
-        scores: of a whole sequence of L tokens, ``"full"``: all L x L, as a product with a mask behind it computes
-            them; ``"causal"``: the L (L + 1) / 2 that matter, as a kernel that skips the rest computes them.
+        scores: of a whole sequence of L tokens, ``"full"``: all L x L, as a masked product computes
+            them; ``"causal"``: the L (L + 1) / 2 below the mask, as a kernel that skips the rest computes them.
         head: the output over the vocabulary, for no token, for the ``"last"`` one, or for ``"all"``.
-        scan: of a whole sequence, ``"none"``: as a profiler sees it that does not look into the kernel; ``"steps"``: a
+        scan: of a whole sequence, ``"none"``: as for a profiler that does not see into the kernel; ``"steps"``: a
             decay, an input and a read-out for every element of the state, 6 operations a token; ``"chunks"``: the
             matrix products of `mamtra.ops.ssd.ssd_chunked`; ``"9ldn"``: 9 x tokens x channels x state size, which is
             customary for the selective scan of Mamba-1. A decode step always counts its 6 operations.
@@ -43,7 +43,7 @@ class FlopConvention(BaseModel):
 
 @dataclass(frozen=True)
 class Flops:
-    """Operations by what they are for.
+    """Operations by purpose.
 
     Attributes:
         projections: of the mixers.
@@ -61,17 +61,17 @@ class Flops:
 
     @property
     def total(self) -> int:
-        """All together."""
+        """Sum of all."""
         return sum(asdict(self).values())
 
 
 def prefill_flops(
     blueprint: Blueprint, plan: LayerPlan, length: int, convention: FlopConvention | None = None, batch: int = 1
 ) -> Flops:
-    """Operations to read ``batch`` sequences of ``length`` tokens at once.
+    """Operations to prefill ``batch`` sequences of ``length`` tokens at once.
 
     Raises:
-        MamTraError: the convention counts a head that the blueprint knows nothing about.
+        MamTraError: the convention counts a head that the blueprint does not have.
     """
     convention = convention or FlopConvention()
     mixers, dense = _dense(blueprint, plan, batch * length)
@@ -115,7 +115,7 @@ def scan_flops(mixer: MambaShape, length: int, scan: Scan) -> int:
     padded = chunks * chunk
     inside = 2 * padded * chunk * mixer.heads * (mixer.state_size + mixer.head_dim)  # C B^T, and its product with x
     states = 2 * 2 * padded * mixer.state_elements  # x B^T into the state, and C out of it
-    # from every chunk to every other; few chunks hand over one by one, without a product
+    # from every chunk to every other; few chunks carry the state sequentially, without a product
     across = 2 * (chunks + 1) ** 2 * mixer.state_elements if chunks > MOST_STEPS else 0
     return inside + states + across
 

@@ -20,7 +20,7 @@ def strip_text(plan: LayerPlan, width: int = 80) -> Text:
 
     Args:
         plan: what to draw.
-        width: columns of the terminal; longer strips go on below.
+        width: columns of the terminal; longer strips wrap.
     """
     from rich.text import Text
 
@@ -40,11 +40,11 @@ def strip_text(plan: LayerPlan, width: int = 80) -> Text:
 
 
 def strips_svg(rows: Sequence[tuple[str, LayerPlan]], title: str) -> str:
-    """A picture of strips below each other.
+    """A picture of strips one above the other.
 
     Args:
-        rows: what stands before each strip, and its plan.
-        title: of the picture, above it and for those who cannot see it.
+        rows: label and plan of each strip.
+        title: heading and accessible name.
 
     Returns:
         An SVG document; equal plans give equal documents.

@@ -1,4 +1,4 @@
-"""Bytes that decoding remembers, by formula: keys and values that grow, and recurrent states that do not."""
+"""Bytes of the decode state, by formula: keys and values, which grow, and recurrent states, which do not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class CacheTypes(BaseModel):
-    """Number types of what is remembered. The defaults are what `mamtra.models.state.DecodeState` keeps.
+    """Number types of cache and states. The defaults are those of `mamtra.models.state.DecodeState`.
 
     Attributes:
         cache: of keys, values, and the inputs of the convolutions.
@@ -43,17 +43,17 @@ def state_bytes(blueprint: Blueprint, plan: LayerPlan, types: CacheTypes | None 
 
 
 def stream_bytes(blueprint: Blueprint, plan: LayerPlan, context: int, types: CacheTypes | None = None) -> int:
-    """All that decoding remembers of one stream after ``context`` tokens."""
+    """Cache and states of one stream after ``context`` tokens."""
     return context * kv_bytes_per_token(blueprint, plan, types) + state_bytes(blueprint, plan, types)
 
 
 def streams_per_gib(blueprint: Blueprint, plan: LayerPlan, context: int, types: CacheTypes | None = None) -> int:
-    """Streams of ``context`` tokens whose memory fits into one GiB, weights aside."""
+    """Streams of ``context`` tokens whose cache and states fit into one GiB, without weights."""
     return GIB // stream_bytes(blueprint, plan, context, types)
 
 
 def break_even_length(blueprint: Blueprint, plan: LayerPlan, types: CacheTypes | None = None) -> int | None:
-    """Tokens from which on the plan remembers no more than attention in all layers would; None without Mamba layers.
+    """Context from which on the plan needs no more bytes than attention in all layers; None without Mamba layers.
 
     The number of Mamba layers does not matter: each on its own breaks even there.
     """

@@ -11,7 +11,7 @@ from mamtra.checkpoints.find import BUILT_IN, built_in_models
 from mamtra.checkpoints.native import CONFIG, read_config, read_json
 from mamtra.checkpoints.parts import PARTS
 from mamtra.cost.shapes import AttentionShape, Blueprint, LayerShape, MambaShape, blueprint_of
-from mamtra.errors import MamTraError
+from mamtra.errors import MamTraError, first_problem
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 
@@ -157,8 +157,5 @@ def _from_hugging_face(directory: Path) -> Blueprint:
 
 
 def _damaged(directory: Path, error: Exception) -> MamTraError:
-    where = ""
-    if isinstance(error, ValidationError):
-        problem = error.errors()[0]
-        where = f" at {'.'.join(map(str, problem['loc'])) or 'its sizes'} ({problem['msg'].lower()})"
-    return MamTraError(f"{directory / CONFIG} does not describe a model{where}; get it again.")
+    where = f": {first_problem(error)}" if isinstance(error, ValidationError) else "; get it again"
+    return MamTraError(f"{directory / CONFIG} does not describe a model{where}.")

@@ -1,4 +1,4 @@
-"""What costs depend on: the sizes of the two kinds of layers, of the tables, and of the head."""
+"""Sizes of the two kinds of layers, the tables and the head, on which costs depend."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class MambaShape:
         head_dim: P, size of a head.
         state_size: N, size of the state along B and C.
         x_size: channels of x before they are repeated to all heads.
-        b_size: channels of B before they are.
-        c_size: channels of C before they are.
+        b_size: channels of B before they are repeated.
+        c_size: channels of C before they are repeated.
         taps: of the causal convolution over x, B and C.
         in_bias: the input projection has a bias.
         chunk: inputs per chunk of the scan.
@@ -97,7 +97,7 @@ class MambaShape:
 
     @property
     def conv_elements(self) -> int:
-        """Numbers that the convolution remembers: its last inputs but the present one."""
+        """Numbers in the state of the convolution: its previous taps - 1 inputs."""
         return (self.taps - 1) * self.conv_channels
 
     @property
@@ -136,17 +136,17 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A model as far as its costs go, with any plan over its layers.
+    """Sizes of a model, with any plan over its layers.
 
     Attributes:
-        name: for people.
+        name: for display.
         attention: a layer of kind ``"full_attention"``.
         mamba: a layer of kind ``"linear_attention"``.
         plan: the model's own layers.
         embeddings: parameters of the input tables.
-        head: rows of the output, None where the sizes say nothing about it.
+        head: rows of the output, None where it is unknown.
         head_parameters: parameters of the output; 0 where it shares an input table.
-        final_norm: parameters of the norm behind the last layer.
+        final_norm: parameters of the norm after the last layer.
         rate: tokens per second of speech, Hz.
     """
 
@@ -182,7 +182,7 @@ def blueprint_of(config: BackboneConfig, name: str, rate: float = 25.0) -> Bluep
 
     Args:
         config: of a speech LM, a causal LM, or a backbone alone, which has neither tables nor a head.
-        name: for people.
+        name: for display.
         rate: tokens per second of speech, Hz.
     """
     width, heads, groups, size = (
@@ -219,7 +219,7 @@ def _tables(config: BackboneConfig) -> tuple[int, int | None, int]:
     """Parameters of the input tables, rows of the head, and its parameters."""
     width = config.hidden_size
     if isinstance(config, SpeechLMConfig):
-        rows = config.text_vocab_size + config.speech_vocab_size + 2  # and the marks sos and task
+        rows = config.text_vocab_size + config.speech_vocab_size + 2  # and the special tokens sos and task
         return rows * width, config.speech_vocab_size, config.speech_vocab_size * (width + 1)
     if isinstance(config, CausalLMConfig):
         head = 0 if config.tie_word_embeddings else config.vocab_size * width

@@ -1,14 +1,12 @@
-"""All figures of one plan, as `mamtra plan` shows them."""
+"""All figures of one layer plan."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from mamtra.cost.flops import FlopConvention, decode_flops, even_decode_length, prefill_flops
+from mamtra.cost.flops import FlopConvention, decode_flops, prefill_flops
 from mamtra.cost.memory import (
     CacheTypes,
-    break_even_length,
     kv_bytes_per_token,
     state_bytes,
     stream_bytes,
@@ -27,7 +25,7 @@ class PlanSummary:
 
     Attributes:
         params: parameters, tables and head included.
-        prefill_tflops: reading ``batch`` sequences of ``context`` tokens, 1e12 operations.
+        prefill_tflops: prefill of ``batch`` sequences of ``context`` tokens, 1e12 operations.
         prefill_parts: the same by `mamtra.cost.flops.Flops`.
         decode_mflops: one decode step of ``batch`` sequences at ``context``, 1e6 operations.
         cache_bytes: keys and values of ``batch`` sequences of ``context`` tokens.
@@ -74,40 +72,3 @@ def summarise(
         streams_per_gib=streams_per_gib(blueprint, plan, context, types),
         cache_curve=[(length, batch * stream_bytes(blueprint, plan, length, types)) for length in CURVE],
     )
-
-
-def plan_facts(
-    blueprint: Blueprint,
-    plan: LayerPlan,
-    context: int,
-    batch: int = 1,
-    convention: FlopConvention | None = None,
-    types: CacheTypes | None = None,
-) -> dict[str, Any]:
-    """A plan, its summary, that of attention in all layers, where the two break even, and what was counted how.
-
-    Raises:
-        MamTraError: see `prefill_flops`.
-    """
-    convention, types = convention or FlopConvention(), types or CacheTypes()
-    tokens = break_even_length(blueprint, plan, types)
-    whole = LayerPlan.from_ratio(plan.num_layers, "1:0")
-    return {
-        "model": blueprint.name,
-        "plan": str(plan),
-        "strategy": plan.strategy,
-        "ratio": plan.ratio,
-        "layer_types": list(plan.layer_types),
-        "attention_layers": list(plan.attention_layers),
-        "mamba_layers": list(plan.mamba_layers),
-        "context": context,
-        "batch": batch,
-        **asdict(summarise(blueprint, plan, context, batch, convention, types)),
-        "rate_hz": blueprint.rate,
-        "break_even_tokens": tokens,
-        "break_even_seconds": None if tokens is None else tokens / blueprint.rate,
-        "even_decode_tokens": even_decode_length(blueprint) if plan.mamba_layers else None,
-        "all_attention": asdict(summarise(blueprint, whole, context, batch, convention, types)),
-        "convention": convention.model_dump() | {"flops_per_mac": 2},
-        "types": types.model_dump(),
-    }

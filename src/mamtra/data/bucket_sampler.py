@@ -1,7 +1,7 @@
-"""Which utterances make up which batch: a token budget, few lengths, and an order that seed and number alone decide.
+"""Micro-batches by token budget in a few bucket lengths, in an order that depends on seed and epoch alone.
 
-Every epoch is a function of (seed, epoch), so where a training stands is two numbers, and any process can work out what all
-of them do. A micro-batch has the shape of its bucket, (budget // length, length).
+Every epoch is a function of (seed, epoch), so the position in the data is two numbers, and every process can compute the
+batches of all. A micro-batch has the shape of its bucket, (budget // length, length).
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 from mamtra.errors import MamTraError
 
 MULTIPLE = 32
-MARKS = 2
-"""Positions of a sequence beside its text and speech: sos and task."""
+SPECIAL_TOKENS = 2
+"""Positions of a sequence besides text and speech: sos and task."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one forward pass is made of.
+    """The utterances of one forward pass.
 
     Attributes:
-        epoch: it belongs to.
-        number: in the epoch.
+        epoch: number of the epoch.
+        number: of the micro-batch in the epoch.
         length: positions L of each sequence.
-        rows: sequences B, as many as the budget holds.
+        rows: sequences B that fit the budget.
         members: utterances of each sequence that is not empty, by row of the corpus.
-        targets: speech codes and ends of speech to be predicted.
+        targets: speech tokens and ends of speech to predict.
     """
 
     epoch: int
@@ -40,11 +40,11 @@ class MicroBatch:
 
 
 def bucket_lengths(sizes: np.ndarray, count: int = 12) -> tuple[int, ...]:
-    """The lengths that leave the least padding.
+    """The bucket lengths with the least padding.
 
     Args:
         sizes: (N,) positions of each sequence.
-        count: at most so many lengths.
+        count: largest number of lengths.
 
     Returns:
         Multiples of `MULTIPLE`, ascending; the last one holds the longest sequence.
@@ -52,14 +52,14 @@ def bucket_lengths(sizes: np.ndarray, count: int = 12) -> tuple[int, ...]:
     ends, counts = np.unique(-(-sizes // MULTIPLE) * MULTIPLE, return_counts=True)
     below = np.concatenate([[0], np.cumsum(counts)])
     # A bucket from end i up to end j costs ends[j - 1] positions for each of its sequences; impossible ones cost infinity.
-    first, behind = np.arange(len(ends) + 1)[:, None], np.arange(1, len(ends) + 1)
-    bucket = np.where(first < behind, (below[behind] - below[first]) * ends.astype(float), np.inf)
+    first, end = np.arange(len(ends) + 1)[:, None], np.arange(1, len(ends) + 1)
+    bucket = np.where(first < end, (below[end] - below[first]) * ends.astype(float), np.inf)
     cost = np.where(first[:, 0] == 0, 0.0, np.inf)  # of the sequences up to each end, with the buckets so far
     choices = []
     for _ in range(min(count, len(ends))):
-        ways = cost[:, None] + bucket
-        choices.append(ways.argmin(0))
-        cost = np.concatenate([[np.inf], ways.min(0)])
+        costs = cost[:, None] + bucket
+        choices.append(costs.argmin(0))
+        cost = np.concatenate([[np.inf], costs.min(0)])
     found, at = [], len(ends)
     for choice in reversed(choices):
         found.append(int(ends[at - 1]))
@@ -68,7 +68,7 @@ def bucket_lengths(sizes: np.ndarray, count: int = 12) -> tuple[int, ...]:
 
 
 class Sampler:
-    """Endless micro-batches in a fixed order.
+    """Micro-batches of every epoch in a reproducible order.
 
     Args:
         text_len: (N,) of the corpus.
@@ -77,14 +77,15 @@ class Sampler:
         rows: utterances to use.
         budget: positions of a micro-batch, padding included.
         lengths: of the buckets, ascending; `bucket_lengths` by default. Longer sequences are left out.
-        join: share of the utterances that are put behind another one of the same speaker, as a prompt lies before its text.
+        concatenate_same_speaker: fraction of the utterances that are appended to another one of the same speaker, as text that
+            follows a voice prompt.
         seed: of the order.
 
     Attributes:
         left_out: utterances that are longer than the longest bucket or the budget.
 
     Raises:
-        MamTraError: nothing is left to train on.
+        MamTraError: nothing fits.
     """
 
     def __init__(
@@ -96,13 +97,13 @@ class Sampler:
         *,
         budget: int = 40_000,
         lengths: Sequence[int] | None = None,
-        join: float = 0.0,
+        concatenate_same_speaker: float = 0.0,
         seed: int = 0,
     ) -> None:
         self._size, self._targets = text_len + speech_len, speech_len
-        self._speaker, self._budget, self._join, self._seed = speaker, budget, join, seed
+        self._speaker, self._budget, self._concatenated, self._seed = speaker, budget, concatenate_same_speaker, seed
         limit = budget if lengths is None else max((n for n in lengths if n <= budget), default=0)
-        fitting = (self._size[rows] + MARKS <= limit) & (speech_len[rows] > 0) & (text_len[rows] > 0)
+        fitting = (self._size[rows] + SPECIAL_TOKENS <= limit) & (speech_len[rows] > 0) & (text_len[rows] > 0)
         self._rows = rows[fitting]
         self.left_out = len(rows) - len(self._rows)
         if not len(self._rows):
@@ -111,7 +112,9 @@ class Sampler:
             )
         self.lengths = (budget,) if lengths is None else tuple(sorted(n for n in lengths if n <= budget))
         if lengths is None:
-            found = [int(self._size[list(members)].sum()) + MARKS for members in self._sequences(self._random(0))]
+            found = [
+                int(self._size[list(members)].sum()) + SPECIAL_TOKENS for members in self._sequences(self._random(0))
+            ]
             self.lengths = tuple(sorted({min(n, budget) for n in bucket_lengths(np.array(found))}))
         self._plan: tuple[int, list[MicroBatch]] | None = None
 
@@ -122,7 +125,7 @@ class Sampler:
         return self._plan[1]
 
     def after(self, epoch: int, number: int) -> tuple[int, int]:
-        """Where the micro-batch behind this one is."""
+        """Position of the next micro-batch."""
         return (epoch, number + 1) if number + 1 < len(self.epoch(epoch)) else (epoch + 1, 0)
 
     def _make(self, epoch: int) -> list[MicroBatch]:
@@ -130,18 +133,18 @@ class Sampler:
         buckets: dict[int, list[tuple[int, ...]]] = {length: [] for length in self.lengths}
         ends = np.array(list(buckets))
         for members in self._sequences(rng):
-            size = int(self._size[list(members)].sum()) + MARKS
+            size = int(self._size[list(members)].sum()) + SPECIAL_TOKENS
             buckets[int(ends[np.searchsorted(ends, size)])].append(members)
         made: list[tuple[int, list[tuple[int, ...]]]] = []
         waiting: list[tuple[int, ...]] = []
         for length, members in buckets.items():
-            members = waiting + members  # what does not fill a batch goes with the next longer ones
+            members = waiting + members  # the rest of a bucket is added to the next longer one
             rows = self._budget // length
             full = len(members) // rows * rows
             made += [(length, members[i : i + rows]) for i in range(0, full, rows)]
             waiting = members[full:]
         if waiting:
-            longest = max(int(self._size[list(m)].sum()) + MARKS for m in waiting)
+            longest = max(int(self._size[list(m)].sum()) + SPECIAL_TOKENS for m in waiting)
             made.append((int(ends[np.searchsorted(ends, longest)]), waiting))
             length, members = made[-1]
             rows = self._budget // length
@@ -158,29 +161,29 @@ class Sampler:
 
     def _sequences(self, rng: np.random.Generator) -> list[tuple[int, ...]]:
         order = rng.permutation(self._rows).tolist()
-        if self._join <= 0:
+        if self._concatenated <= 0:
             return [(row,) for row in order]
         longest = self.lengths[-1]
         out: list[tuple[int, ...]] = []
         waiting: dict[int, int] = {}
-        for row, joined in zip(order, rng.random(len(order)) < self._join, strict=True):
+        for row, joined in zip(order, rng.random(len(order)) < self._concatenated, strict=True):
             speaker = int(self._speaker[row])
             if not joined:
                 out.append((row,))
             elif speaker not in waiting:
                 waiting[speaker] = row
-            elif int(self._size[row] + self._size[waiting[speaker]]) + MARKS <= longest:
+            elif int(self._size[row] + self._size[waiting[speaker]]) + SPECIAL_TOKENS <= longest:
                 out.append((waiting.pop(speaker), row))
             else:
                 out.append((row,))
         return out + [(row,) for row in waiting.values()]
 
 
-class Position:
-    """Where a training stands in the order of a sampler; moves on step by step.
+class SamplerPosition:
+    """The position of a training run in the order of a sampler; it advances step by step.
 
-    A step is `accumulation` micro-batches in a row, dealt out to the processes in turn. The step is the same whatever the
-    number of processes.
+    A step is `accumulation` consecutive micro-batches, assigned to the processes in turn, so it is the same for any number of
+    processes.
 
     Args:
         sampler: the order.
@@ -189,7 +192,7 @@ class Position:
         world: processes; `accumulation` is a multiple of it.
 
     Raises:
-        MamTraError: the micro-batches of a step cannot be dealt out evenly.
+        MamTraError: the micro-batches of a step cannot be divided evenly.
     """
 
     def __init__(self, sampler: Sampler, accumulation: int, rank: int = 0, world: int = 1) -> None:
@@ -205,11 +208,11 @@ class Position:
         return {"epoch": self.epoch, "number": self.number}
 
     def restore(self, state: dict[str, int]) -> None:
-        """Go on where `state` was taken."""
+        """Set the position that `state` returned."""
         self.epoch, self.number = state["epoch"], state["number"]
 
     def step(self) -> tuple[list[MicroBatch], int]:
-        """This process's share of the next step, and the targets of the whole step over all processes."""
+        """The micro-batches of this process in the next step, and the number of targets of the step over all processes."""
         mine, total = [], 0
         for i in range(self._accumulation):
             batch = self._sampler.epoch(self.epoch)[self.number]

@@ -1,4 +1,4 @@
-"""From the numbers of utterances to tensors, ahead of the device."""
+"""Micro-batches as tensors, collated ahead of the device by a thread."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Layout = Literal["unistream", "bistream", "mixed"]
 Item = TypeVar("Item")
 
 
-class BatchMaker:
-    """Lays out utterances.
+class Collator:
+    """Makes the tensors of a micro-batch.
 
     Args:
         data: the corpus.
         config: of the model.
-        layout: ``mixed`` draws one of both for each sequence, as CosyVoice 2 does; sequences that do not fit the bistream
-            layout are laid out in the other.
-        disturbed: share of the speech codes in the input that are drawn at random; what was said before may then be wrong.
-        fixed: pad to the shape of the bucket, as CUDA graphs need it; otherwise to the longest sequence.
-        seed: of the draws, which depend on the number of the micro-batch as well and on nothing else.
+        layout: ``mixed`` chooses one of both at random for each sequence, as CosyVoice 2 does; sequences too short for the
+            bistream layout are always unistream.
+        token_noise: fraction of the speech tokens in the input that are replaced by random ones; targets are not changed.
+        fixed: pad to the shape of the bucket, as CUDA graphs need; otherwise to the longest sequence.
+        seed: of the random choices, which depend on it and on the number of the micro-batch alone.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class BatchMaker:
         config: SpeechLMConfig,
         *,
         layout: Layout = "unistream",
-        disturbed: float = 0.0,
+        token_noise: float = 0.0,
         fixed: bool = False,
         seed: int = 0,
     ) -> None:
         self._data, self._config, self._layout = data, config, layout
-        self._disturbed, self._fixed, self._seed = disturbed, fixed, seed
+        self._disturbed, self._fixed, self._seed = token_noise, fixed, seed
 
     def __call__(self, batch: MicroBatch) -> dict[str, Tensor]:
         """``kind``, ``ids``, ``targets``, each (B, L) int64.
@@ -73,9 +73,9 @@ class BatchMaker:
                 chosen, torch.from_numpy(rng.integers(self._config.num_speech_tokens, size=tuple(ids.shape))), ids
             )
         if self._fixed:
-            room = (0, batch.length - kind.shape[1], 0, batch.rows - kind.shape[0])
-            kind, ids = F.pad(kind, room, value=PAD), F.pad(ids, room, value=PAD)
-            targets = F.pad(targets, room, value=IGNORE)
+            padding = (0, batch.length - kind.shape[1], 0, batch.rows - kind.shape[0])
+            kind, ids = F.pad(kind, padding, value=PAD), F.pad(ids, padding, value=PAD)
+            targets = F.pad(targets, padding, value=IGNORE)
         return {"kind": kind, "ids": ids, "targets": targets}
 
     def _interleaved(self, texts: list[np.ndarray], speeches: list[np.ndarray], rng: np.random.Generator) -> list[int]:
@@ -87,9 +87,9 @@ class BatchMaker:
 
 
 def ahead(make: Callable[[], Item], depth: int = 4) -> Iterator[Item]:
-    """The results of calling `make` again and again, worked out by a thread up to `depth` calls early.
+    """The results of calling `make` repeatedly, computed by a thread up to `depth` calls ahead.
 
-    An error of `make` is raised where its result would have come.
+    An error of `make` is raised in place of its result.
     """
     waiting: queue.Queue = queue.Queue(depth)
     stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""Recordings with transcripts, wherever they lie: LibriTTS and LibriSpeech trees, JSON lines, Hugging Face datasets."""
+"""Recordings with transcripts: LibriTTS and LibriSpeech trees, JSON lines, Hugging Face datasets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mamtra.errors import MamTraError
 
 RATE = 16000
 HUB = "hf:"
-"""Before the name of a data set of Hugging Face."""
+"""Prefix of the name of a Hugging Face data set."""
 _AUDIO_KEYS = ("audio", "audio_filepath")
 
 
@@ -27,8 +27,8 @@ class Item(NamedTuple):
 
     Attributes:
         id: unique in the corpus.
-        audio: path of the sound, or number of the row in a dataset.
-        text: what is said.
+        audio: path of the audio file, or number of the row in a dataset.
+        text: transcript.
         speaker: name.
         source: subset or data set.
     """
@@ -40,8 +40,8 @@ class Item(NamedTuple):
     source: str
 
 
-class Corpus(ABC):
-    """Items in an order that does not depend on the machine."""
+class Recordings(ABC):
+    """A corpus of recordings, in an order that does not depend on the machine."""
 
     @abstractmethod
     def items(self) -> list[Item]:
@@ -52,7 +52,7 @@ class Corpus(ABC):
         """
 
     def read(self, item: Item) -> np.ndarray:
-        """Its sound: (T,) float32 at 16 kHz.
+        """Its samples: (T,) float32 at 16 kHz.
 
         Raises:
             MamTraError: it cannot be read.
@@ -60,8 +60,8 @@ class Corpus(ABC):
         return read_audio(item.audio, RATE)[0]
 
 
-def open_corpus_of(place: str) -> Corpus:
-    """Recognise a corpus.
+def open_recordings(place: str) -> Recordings:
+    """Open a corpus by its form.
 
     Args:
         place: a folder with the layout of LibriTTS or LibriSpeech, a .jsonl file, or ``hf:NAME[:SPLIT]``.
@@ -75,6 +75,10 @@ def open_corpus_of(place: str) -> Corpus:
     path = Path(place)
     if path.is_file() and path.suffix == ".jsonl":
         return JsonLines(path)
+    if path.is_file():
+        raise MamTraError(
+            f'{place} is no corpus; files are .jsonl with {{"audio": path, "text": words}} a line, or .npz.'
+        )
     if not path.is_dir():
         raise MamTraError(
             f"There is no corpus {place}; give a LibriTTS or LibriSpeech folder, a .jsonl file, or hf:NAME."
@@ -89,14 +93,14 @@ def open_corpus_of(place: str) -> Corpus:
     )
 
 
-class LibriTTS(Corpus):
+class LibriTTS(Recordings):
     """``SUBSET/SPEAKER/CHAPTER/SPEAKER_CHAPTER_P_U.wav`` with ``.normalized.txt`` beside it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def items(self) -> list[Item]:
-        """See `Corpus.items`."""
+        """See `Recordings.items`."""
         found = []
         for transcript in self._root.rglob("*.normalized.txt"):
             name = transcript.name.removesuffix(".normalized.txt")
@@ -104,7 +108,7 @@ class LibriTTS(Corpus):
                 Item(
                     name,
                     str(transcript.with_name(f"{name}.wav")),
-                    transcript.read_text(encoding="utf-8", errors="replace").strip(),
+                    _read_text(transcript).strip(),
                     name.split("_")[0],
                     _subset(self._root, transcript),
                 )
@@ -112,26 +116,26 @@ class LibriTTS(Corpus):
         return _sorted(found, self._root)
 
 
-class LibriSpeech(Corpus):
+class LibriSpeech(Recordings):
     """``SUBSET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UUUU.flac``, and ``SPEAKER-CHAPTER.trans.txt`` with a line for each."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def items(self) -> list[Item]:
-        """See `Corpus.items`."""
+        """See `Recordings.items`."""
         found = []
         for transcripts in self._root.rglob("*.trans.txt"):
-            for line in transcripts.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in _read_text(transcripts).splitlines():
                 name, _, text = line.strip().partition(" ")
                 if name:
                     place = str(transcripts.with_name(f"{name}.flac"))
-                    # the capitals of the transcripts are no abbreviations
+                    # in capitals every word would be read as an abbreviation
                     found.append(Item(name, place, text.lower(), name.split("-")[0], _subset(self._root, transcripts)))
         return _sorted(found, self._root)
 
 
-class JsonLines(Corpus):
+class JsonLines(Recordings):
     """``{"audio": path, "text": words}`` a line, with "id", "speaker" and "source" where known; paths are relative to the
     file."""
 
@@ -139,15 +143,17 @@ class JsonLines(Corpus):
         self._path = path
 
     def items(self) -> list[Item]:
-        """See `Corpus.items`."""
+        """See `Recordings.items`."""
         found = []
-        for number, line in enumerate(self._path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        for number, line in enumerate(_read_text(self._path).splitlines(), 1):
             if not line.strip():
                 continue
             try:
                 content: dict[str, Any] = json.loads(line)
                 audio = str(next(content[key] for key in _AUDIO_KEYS if key in content))
-                name, text = str(content.get("id", Path(audio).with_suffix("").as_posix())), str(content["text"])
+                name, text = str(content.get("id", Path(audio).with_suffix("").as_posix())), content["text"]
+                if not isinstance(text, str):
+                    raise TypeError
             except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
                 raise MamTraError(f'Line {number} of {self._path} is not {{"audio": path, "text": words}}.') from error
             place = os.path.join(self._path.parent, audio)
@@ -163,7 +169,7 @@ class JsonLines(Corpus):
         return _sorted(found, self._path)
 
 
-class HubDataset(Corpus):
+class HubDataset(Recordings):
     """A data set that the `datasets` library loads, with columns "audio" and "text" (or "normalized_text", "sentence")."""
 
     def __init__(self, name: str, split: str) -> None:
@@ -173,7 +179,7 @@ class HubDataset(Corpus):
         return {**self.__dict__, "_data": None}  # each process opens it anew
 
     def items(self) -> list[Item]:
-        """See `Corpus.items`."""
+        """See `Recordings.items`."""
         data = self._open()
         columns = data.column_names
         text = next(
@@ -193,14 +199,14 @@ class HubDataset(Corpus):
         return _sorted(found, self._name)
 
     def read(self, item: Item) -> np.ndarray:
-        """See `Corpus.read`."""
+        """See `Recordings.read`."""
         sound = self._open()[int(item.audio)]["audio"]
         if sound.get("bytes") is None:
             return read_audio(sound["path"], RATE)[0]
         try:
             samples, rate = soundfile.read(io.BytesIO(sound["bytes"]), dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            raise MamTraError(f"Row {item.audio} of {self._name} cannot be read as sound.") from error
+            raise MamTraError(f"Row {item.audio} of {self._name} cannot be read as audio.") from error
         return resample(samples.mean(1), rate, RATE)
 
     def _open(self) -> Any:
@@ -208,13 +214,25 @@ class HubDataset(Corpus):
             try:
                 import datasets
             except ImportError as error:
-                raise MamTraError("Data sets of Hugging Face need `pip install 'mamtra[train]' datasets`.") from error
+                raise MamTraError("Data sets of Hugging Face need `pip install 'mamtra[train]'`.") from error
             try:
                 data = datasets.load_dataset(self._name, split=self._split)
-            except Exception as error:  # the library has many classes for what may be wrong
+            except Exception as error:  # the library raises many classes
                 raise MamTraError(f"The data set {self._name} ({self._split}) cannot be loaded: {error}.") from error
             self._data = data.cast_column("audio", datasets.Audio(decode=False))
         return self._data
+
+
+def _read_text(path: Path) -> str:
+    """Contents of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        MamTraError: it has another encoding.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MamTraError(f"{path} is not UTF-8 text; convert it, for example with iconv.") from error
 
 
 def _subset(root: Path, transcript: Path) -> str:

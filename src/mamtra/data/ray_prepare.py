@@ -1,4 +1,4 @@
-"""Tokens of corpora that are too large for one machine: a Ray Data pipeline, whose results are those of a single process."""
+"""Tokenization of a corpus on several machines by Ray Data, with the results of a single process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mamtra.checkpoints.find import find_model
-from mamtra.data.corpora import HUB, Corpus, Item
+from mamtra.data.corpora import HUB, Item, Recordings
 from mamtra.data.tokenize import Filter, Tokenizer, Tokens
 from mamtra.errors import MamTraError
 
@@ -22,18 +22,18 @@ HERE = "local"
 
 
 class RayTokenizer:
-    """Tokenizes parts of a corpus in a pool of Ray actors, each of which holds the model; tokens come back to this process.
+    """Tokenizes parts of a corpus in a pool of Ray actors, each with its own model; this process receives the tokens.
 
-    Every machine needs this package, and the recordings and the model at the same paths. A machine that is lost loses
-    the parts that it was working on, which others then do.
+    Every machine needs this package, and the recordings and the model at the same paths. The
+    parts of a machine that fails are given to others.
 
     Args:
         corpus: with absolute paths, see `absolute`.
         model: directory or name, whose tokenizers are used.
-        keep: what is kept.
-        device: of each actor; one with a GPU has it to itself.
+        keep: filter of the recordings.
+        device: of each actor; a GPU is used by one actor.
         address: ``local``, ``auto`` for the cluster that this machine is part of, or ``HOST:PORT``.
-        workers: actors at most; as many as there is room for when left out.
+        workers: largest number of actors; as many as the cluster has room for by default.
 
     Raises:
         MamTraError: Ray is not installed, or nothing answers at the address.
@@ -41,7 +41,7 @@ class RayTokenizer:
 
     def __init__(
         self,
-        corpus: Corpus,
+        corpus: Recordings,
         model: str,
         keep: Filter,
         device: torch.device,
@@ -73,7 +73,7 @@ class RayTokenizer:
             self._ray.shutdown()
 
     def each(self, parts: Sequence[Sequence[Item]]) -> Iterator[tuple[int, list[Tokens]]]:
-        """Parts by number, in the order in which they get ready; see `Tokenizer.each`.
+        """Parts by number, in the order in which they are finished; see `Tokenizer.each`.
 
         Raises:
             MamTraError: the model cannot tokenize, or the cluster fails.
@@ -97,9 +97,9 @@ class RayTokenizer:
 
 
 class _Actor:
-    """One process somewhere on the cluster."""
+    """One process on the cluster."""
 
-    def __init__(self, corpus: Corpus, model: str, keep: Filter, device: str) -> None:
+    def __init__(self, corpus: Recordings, model: str, keep: Filter, device: str) -> None:
         torch.set_num_threads(1)
         self._tokenizer = Tokenizer(corpus, model, keep, torch.device(device))
 
@@ -118,18 +118,18 @@ def _read(content: dict[str, Any]) -> Tokens:
 
 
 def _cause(error: BaseException) -> str:
-    """The last line of what the cluster says, which names the reason."""
+    """The last line of the error, which names the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__).rstrip(".")
 
 
 def absolute(place: str) -> str:
-    """The place of a corpus as other processes find it, wherever they work; names of data sets stay."""
+    """The absolute path of a corpus, for processes with other working directories; names of data sets are unchanged."""
     kind, path = (HUB, place.removeprefix(HUB)) if place.startswith(HUB) else ("", place)
     return kind + (os.path.abspath(path) if os.path.exists(path) else path)
 
 
 def _anywhere(model: str) -> str:
-    """The same for a model; one that is built in, or on a hub, is found by its name."""
+    """The same for a model; built-in and downloaded models keep their names."""
     found = find_model(model)
     return str(found.resolve()) if found == Path(model).expanduser() else model

@@ -1,4 +1,4 @@
-"""Token sets (.npz, one array for all utterances) become token shards."""
+"""Token shards from a token set: a .npz with one array of all utterances."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def import_token_set(
         path: a .npz with the arrays speech, speech_len, text, text_len and, where known, speaker, speakers, source, sources.
         directory: made where it does not exist.
         text_vocab_size: text ids are below it.
-        num_speech_tokens: codes are below it.
-        speech_tokenizer: hash of the tokenizer that made the codes.
+        num_speech_tokens: speech tokens are below it.
+        speech_tokenizer: hash of the tokenizer that made the speech tokens.
         text_tokenizer: hash of the file that made the text ids.
         per_shard: utterances of a shard.
 

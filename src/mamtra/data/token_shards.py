@@ -1,7 +1,7 @@
-"""Speech tokens of a corpus on disk: shards that hold ragged arrays, and a manifest that says what they are.
+"""Tokens of a corpus on disk: shards with ragged arrays, and a manifest that describes them.
 
     manifest.json            what the ids mean, names of speakers and sources, size and hash of every shard
-    shard-00000.safetensors  speech, text: ids of all utterances behind one another (int16, or int32 where ids are larger)
+    shard-00000.safetensors  speech, text: ids of all utterances concatenated (int16, or int32 where ids are larger)
                              speech_len, text_len, speaker, source: one int32 an utterance
 
 Shards are read through memory maps, so a corpus may be larger than memory.
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors.numpy import save
 
-from mamtra.errors import MamTraError
+from mamtra.errors import MamTraError, first_problem, refuse_renamed
+from mamtra.runtime.files import write_bytes
 from mamtra.runtime.json_files import read_json, write_json
 
 FORMAT = 1
@@ -55,9 +56,9 @@ class Manifest(BaseModel):
 
     Attributes:
         format: of the shards.
-        speech_tokenizer: hash of the speech tokenizer that made the codes, the `voice_space` of its model.
+        speech_tokenizer: hash of the speech tokenizer that made the speech tokens, the `voice_space` of its model.
         text_tokenizer: SHA-256 of the file that turns text into ids.
-        num_speech_tokens: codes are below it.
+        num_speech_tokens: speech tokens are below it.
         text_vocab_size: text ids are below it.
         speakers: names by number.
         sources: names by number.
@@ -76,6 +77,11 @@ class Manifest(BaseModel):
     sources: list[str]
     shards: list[ShardInfo]
     about: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_old_keys(cls, values: Any) -> Any:
+        return refuse_renamed(values, {"speech_codes": "num_speech_tokens"})
 
 
 def write_shard(path: Path, utterances: Sequence[Utterance]) -> ShardInfo:
@@ -97,9 +103,7 @@ def write_shard(path: Path, utterances: Sequence[Utterance]) -> ShardInfo:
         "source": np.array([u.source for u in utterances], np.int32),
     }
     content = save(arrays)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_bytes(path, content)
     return ShardInfo(
         file=path.name,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -212,7 +216,9 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        raise MamTraError(f"{path} is damaged; make the corpus again with `mamtra prepare`.") from error
+        raise MamTraError(
+            f"{path}: {first_problem(error)}; mend it or make the corpus again with `mamtra prepare`."
+        ) from error
 
 
 def _open_shard(path: Path, info: ShardInfo, verify: bool) -> dict[str, np.ndarray]:

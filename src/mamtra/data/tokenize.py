@@ -1,4 +1,4 @@
-"""Sound and words to codes and ids: one by one on CPU processes, or in batches on a GPU."""
+"""Speech tokens and text ids of recordings: one by one in CPU processes, or in batches on a GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from mamtra.audio.features import whisper_log_mel_128
 from mamtra.checkpoints.find import find_model
-from mamtra.data.corpora import RATE, Corpus, Item
+from mamtra.data.corpora import RATE, Item, Recordings
 from mamtra.encoders.speech_tokenizer import MARGIN, SAMPLES_PER_TOKEN, SpeechTokenizer
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
@@ -24,18 +24,20 @@ from mamtra.synthesis.open_model import open_model
 
 FRAMES = 100
 """Frames of 10 ms a second, the unit of CosyVoice 2's filter of texts."""
+SILENCE = 1e-3
+"""Recordings whose samples are all smaller, -60 dB, are skipped."""
 _GPU_TOKENS = 25_000
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What is kept; the defaults are those of CosyVoice 2's recipe.
+    """Which recordings are kept; the defaults are those of CosyVoice 2's recipe.
 
     Attributes:
-        min_seconds: shorter recordings are left out.
-        max_seconds: longer ones too.
-        max_text: text ids.
-        max_text_per_frame: text ids for each 10 ms.
+        min_seconds: shorter recordings are skipped.
+        max_seconds: longer recordings are skipped.
+        max_text: largest number of text ids.
+        max_text_per_frame: largest number of text ids per 10 ms.
     """
 
     min_seconds: float = 1.0
@@ -44,7 +46,7 @@ class Filter:
     max_text_per_frame: float = 1.0
 
     def reason_against(self, seconds: float, text: int | None = None) -> str | None:
-        """Why a recording is left out, or None."""
+        """Why a recording is skipped, or None."""
         if seconds < self.min_seconds:
             return f"shorter than {self.min_seconds:g} s"
         if seconds > self.max_seconds:
@@ -61,14 +63,14 @@ class Filter:
 
 
 class Tokens(NamedTuple):
-    """What became of an item: codes and ids, or the reason why there are none.
+    """Tokens of a recording, or the reason why it was skipped.
 
     Attributes:
         text: (T,) int64.
         speech: (M,) int64.
-        seconds: of sound.
-        reason: empty where it is kept.
-        detail: the message of a failure.
+        seconds: of audio.
+        reason: empty if it is kept.
+        detail: message of an error.
     """
 
     text: np.ndarray
@@ -79,17 +81,17 @@ class Tokens(NamedTuple):
 
 
 class Tokenizer:
-    """Turns the items of a corpus into tokens, in their order.
+    """Tokenizes the items of a corpus in order.
 
     Args:
-        corpus: read from.
+        corpus: of the recordings.
         model: directory or name, whose tokenizers are used.
-        keep: what is kept.
-        device: a GPU works in batches.
-        workers: processes on the CPU; 1 works in this one.
+        keep: filter of the recordings.
+        device: a GPU tokenizes in batches.
+        workers: processes on the CPU; 1 is this process.
     """
 
-    def __init__(self, corpus: Corpus, model: str, keep: Filter, device: torch.device, workers: int = 1) -> None:
+    def __init__(self, corpus: Recordings, model: str, keep: Filter, device: torch.device, workers: int = 1) -> None:
         self._corpus, self._model, self._keep, self._device = corpus, model, keep, device
         self._pool: ProcessPoolExecutor | None = None
         if device.type == "cpu" and workers > 1:
@@ -141,23 +143,23 @@ class Tokenizer:
         order = sorted((len(wave), i) for i, (_, wave) in enumerate(read) if wave is not None)
         for group in _groups(order):
             waves = [torch.from_numpy(read[i][1]) for _, i in group]
-            for (_, i), codes in zip(group, tokenize_batch(network, waves, self._device), strict=True):
-                found[i] = found[i]._replace(speech=codes)
+            for (_, i), speech in zip(group, tokenize_batch(network, waves, self._device), strict=True):
+                found[i] = found[i]._replace(speech=speech)
         return found
 
 
-def tokenize(item: Item, corpus: Corpus, model: Model, keep: Filter) -> Tokens:
+def tokenize(item: Item, corpus: Recordings, model: Model, keep: Filter) -> Tokens:
     """One item on the CPU."""
     tokens, wave = _read(item, corpus=corpus, model=model, keep=keep)
     if wave is None:
         return tokens
-    codes = model.speech_tokenizer.tokenize(torch.from_numpy(wave)).numpy().astype(np.int64)
-    return tokens._replace(speech=codes)
+    speech = model.speech_tokenizer.tokenize(torch.from_numpy(wave)).numpy().astype(np.int64)
+    return tokens._replace(speech=speech)
 
 
 @torch.inference_mode()
 def tokenize_batch(network: SpeechTokenizer, waves: Sequence[torch.Tensor], device: torch.device) -> list[np.ndarray]:
-    """Codes of several utterances of similar length.
+    """Speech tokens of several utterances of similar length.
 
     Args:
         network: on the device.
@@ -167,12 +169,12 @@ def tokenize_batch(network: SpeechTokenizer, waves: Sequence[torch.Tensor], devi
     tokens = [-(-len(wave) // SAMPLES_PER_TOKEN) for wave in waves]
     margin, longest = MARGIN * SAMPLES_PER_TOKEN, max(tokens) * SAMPLES_PER_TOKEN
     padded = torch.stack([F.pad(wave, (margin, margin + longest - len(wave))) for wave in waves])
-    codes = network(whisper_log_mel_128(padded.to(device))).cpu().numpy()
-    return [row[MARGIN : MARGIN + count].astype(np.int64) for row, count in zip(codes, tokens, strict=True)]
+    speech = network(whisper_log_mel_128(padded.to(device))).cpu().numpy()
+    return [row[MARGIN : MARGIN + count].astype(np.int64) for row, count in zip(speech, tokens, strict=True)]
 
 
-def _read(item: Item, *, corpus: Corpus, model: Model, keep: Filter) -> tuple[Tokens, np.ndarray | None]:
-    """Text ids and sound of an item that is kept, or why it is not."""
+def _read(item: Item, *, corpus: Recordings, model: Model, keep: Filter) -> tuple[Tokens, np.ndarray | None]:
+    """Text ids and samples of an item, or why it is skipped."""
     nothing = np.zeros(0, np.int64)
     try:
         wave = corpus.read(item)
@@ -183,6 +185,8 @@ def _read(item: Item, *, corpus: Corpus, model: Model, keep: Filter) -> tuple[To
             reason = keep.reason_against(seconds, len(text))
     except MamTraError as error:
         return Tokens(nothing, nothing, 0.0, "unreadable", str(error)), None
+    if reason is None and np.abs(wave).max() < SILENCE:
+        reason = "silent"
     if reason is not None:
         return Tokens(nothing, nothing, seconds, reason), None
     return Tokens(text, nothing, seconds), np.ascontiguousarray(wave, np.float32)
@@ -197,7 +201,7 @@ def _groups(order: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, in
 
 
 _MINE: dict[str, object] = {}
-"""What a process of the pool works with; set once when it begins."""
+"""State of a process of the pool, set when it starts."""
 
 
 def _open(model: str) -> Model:
@@ -206,7 +210,7 @@ def _open(model: str) -> Model:
     return _MINE["model"]
 
 
-def _begin(corpus: Corpus, model: str, keep: Filter) -> None:
+def _begin(corpus: Recordings, model: str, keep: Filter) -> None:
     torch.set_num_threads(1)
     _MINE.update(corpus=corpus, keep=keep)
     _open(model)

@@ -1,1 +1,29 @@
-"""Distillation: the losses that bring a converted student back to its teacher."""
+"""Distillation of hybrid students from a Transformer teacher."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mamtra.distill.api import Distilled, distill, open_trainer
+    from mamtra.distill.config import DistillConfig, parse_config, read_config
+    from mamtra.distill.dry_run import estimate
+
+__all__ = ["DistillConfig", "Distilled", "distill", "estimate", "open_trainer", "parse_config", "read_config"]
+
+_HOME = {
+    "DistillConfig": "mamtra.distill.config",
+    "Distilled": "mamtra.distill.api",
+    "distill": "mamtra.distill.api",
+    "estimate": "mamtra.distill.dry_run",
+    "open_trainer": "mamtra.distill.api",
+    "parse_config": "mamtra.distill.config",
+    "read_config": "mamtra.distill.config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -1,6 +1,7 @@
-"""Staged alignment after MOHAWK (Bick et al. 2024, arXiv 2408.10189): each new mixer learns from the attention that it replaces.
+"""Staged alignment after MOHAWK (Bick et al. 2024, arXiv 2408.10189): each new mixer is trained to imitate
+the attention that it replaces.
 
-Both stages feed the teacher's own hidden states to every layer, so layers learn side by side and no error is passed on.
+Every layer gets the teacher's own hidden states as input, so layers are trained independently and errors do not accumulate.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamtra.models.attention import Attention, Span
+from mamtra.models.attention import Attention
 from mamtra.models.layout import PAD
 from mamtra.models.mamba import MambaMixer
+from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.conv import causal_conv1d
 from mamtra.ops.rope import apply_rope
@@ -23,12 +25,12 @@ Stage = Literal["matrix", "hidden"]
 
 
 class Alignment:
-    """Losses of the Mamba layers of a student beside the attention layers of its teacher.
+    """Losses between the Mamba layers of a student and the attention layers of its teacher that they replace.
 
     Args:
-        student: its mixers learn, all else is used as it is.
+        student: only its mixers are trained.
         teacher: without gradients.
-        half: matrix products run in bfloat16.
+        half: compute matrix products in bfloat16.
     """
 
     def __init__(self, student: SpeechLM, teacher: SpeechLM, *, half: bool = False) -> None:
@@ -37,10 +39,10 @@ class Alignment:
         self.layers = [i for i, pair in enumerate(kinds) if pair == ("full_attention", "linear_attention")]
 
     def backward(self, stage: Stage, kind: Tensor, ids: Tensor, weight: Tensor) -> Tensor:
-        """Add the gradient of a micro-batch, layer by layer, so that only one layer's matrices are in memory.
+        """Add the gradient of a micro-batch, layer by layer, so that the matrices of only one layer are in memory.
 
         Args:
-            stage: ``matrix`` compares how positions are mixed, ``hidden`` what comes out of the mixers.
+            stage: ``matrix`` compares the mixing matrices, ``hidden`` the outputs of the mixers.
             kind: (B, L) int64.
             ids: (B, L) int64.
             weight: () of the micro-batch in its step.
@@ -52,30 +54,30 @@ class Alignment:
         total = torch.zeros((), device=kind.device)
         with torch.autocast(kind.device.type, torch.bfloat16, enabled=self._half, cache_enabled=False):
             with torch.no_grad():
-                span = Span.without_state(kind.shape[1], teacher.config, kind.device)
+                positions = Positions.from_zero(kind.shape[1], teacher.config, kind.device)
                 hidden = teacher.embed(kind, ids)
             for i, layer in enumerate(teacher.model.layers):
                 if i in self.layers:
                     with torch.no_grad():
                         seen = layer.input_layernorm(hidden)
                         aim = (
-                            attention_matrix(layer.self_attn, seen, span)
+                            attention_matrix(layer.self_attn, seen, positions)
                             if stage == "matrix"
-                            else layer.self_attn(seen, span)
+                            else layer.self_attn(seen, positions)
                         )
                     mixer = self._student.model.layers[i].mamba
-                    made = mixing_matrix(mixer, seen) if stage == "matrix" else mixer(seen, span)
+                    made = mixing_matrix(mixer, seen) if stage == "matrix" else mixer(seen, positions)
                     compare = matrix_distance if stage == "matrix" else output_distance
                     loss = compare(made, aim, valid) / len(self.layers)
                     (loss * weight).backward()
                     total = total + loss.detach()
                 with torch.no_grad():
-                    hidden = layer(hidden, span)
+                    hidden = layer(hidden, positions)
         return total
 
 
 def mixing_matrix(mixer: MambaMixer, hidden: Tensor) -> Tensor:
-    """How a mixer weighs earlier inputs before gate and norm: y_i = sum_j M_ij x_j, with the skip on the diagonal.
+    """The mixing matrix of a mixer before gate and norm: y_i = sum_j M_ij x_j, with the skip on the diagonal.
 
     Args:
         mixer: see `MambaMixer`.
@@ -98,13 +100,13 @@ def mixing_matrix(mixer: MambaMixer, hidden: Tensor) -> Tensor:
     return weights + torch.diag_embed(mixer.D.float()[:, None].expand(-1, dt.shape[-1]))
 
 
-def attention_matrix(attention: Attention, hidden: Tensor, span: Span) -> Tensor:
+def attention_matrix(attention: Attention, hidden: Tensor, positions: Positions) -> Tensor:
     """The weights of causal attention, (B, heads, L, L) float32."""
     q, k = (
         proj(hidden).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
         for proj in (attention.q_proj, attention.k_proj)
     )
-    q, k = (apply_rope(t, span.cos, span.sin).float() for t in (q, k))
+    q, k = (apply_rope(t, positions.cos, positions.sin).float() for t in (q, k))
     with torch.autocast(hidden.device.type, enabled=False):
         scores = q @ k.repeat_interleave(attention.repeats, 1).transpose(-1, -2) / math.sqrt(attention.head_dim)
     above = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
@@ -120,7 +122,7 @@ def matrix_distance(made: Tensor, aim: Tensor, valid: Tensor) -> Tensor:
         valid: (B, L) bool.
     """
     squares = torch.where(valid[:, None, :, None], made - aim, 0.0).square().sum((-2, -1))
-    norms = (squares + 1e-12).sqrt().mean(1)  # (B,); the root has no slope at zero
+    norms = (squares + 1e-12).sqrt().mean(1)  # (B,); the epsilon keeps the gradient of the root finite
     used = valid.any(-1)
     return torch.where(used, norms, 0.0).sum() / used.sum().clamp(min=1)
 

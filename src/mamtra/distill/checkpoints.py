@@ -1,10 +1,8 @@
-"""Checkpoints of a training: safetensors and JSON, whole or not there at all, and only as many as are wanted."""
+"""Checkpoints of a training run: safetensors and JSON, written atomically; the oldest are removed."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import atomic_directory, disk_is_full
 from mamtra.runtime.json_files import read_json
 
 FOLDER = "checkpoints"
@@ -20,7 +19,7 @@ _STATE, _STUDENT, _OPTIMIZER = "state.json", "student.safetensors", "optimizer.s
 
 
 class Checkpoint(NamedTuple):
-    """All that a training needs to go on.
+    """Everything that a training run is resumed from.
 
     Attributes:
         state: numbers and settings.
@@ -34,7 +33,7 @@ class Checkpoint(NamedTuple):
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """Complete checkpoints of a training, the latest last."""
+    """Complete checkpoints of a training run, the latest last."""
     return sorted(path for path in (out / FOLDER).glob("step-*") if (path / _STATE).is_file() and path.suffix == "")
 
 
@@ -42,36 +41,28 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Write a checkpoint beside the others, then remove the oldest.
 
     Args:
-        out: folder of the training.
+        out: folder of the training run.
         checkpoint: `state` has the number "step".
-        keep: checkpoints that stay.
+        keep: number of checkpoints to keep.
 
     Raises:
         MamTraError: the disk is full or cannot be written; checkpoints that were there stay.
     """
     place = out / FOLDER / f"step-{checkpoint.state['step']:08}"
-    partial = place.with_name(place.name + ".partial")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    size = sum(t.numel() * t.element_size() for part in checkpoint[1:] for t in part.values())
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name, tensors in ((_STUDENT, checkpoint.student), (_OPTIMIZER, checkpoint.optimizer)):
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial / name)
-        (partial / _STATE).write_text(json.dumps(checkpoint.state, indent=1) + "\n", encoding="utf-8")
-        for path in (*partial.iterdir(), partial):
-            _flush(path)
-        if place.exists():
-            shutil.rmtree(place)
-        os.replace(partial, place)
-        _flush(place.parent)
-    except Exception as error:  # safetensors has an exception of its own for a full disk
-        shutil.rmtree(partial, ignore_errors=True)
-        if _is_full(error):
-            size = sum(t.numel() * t.element_size() for part in checkpoint[1:] for t in part.values())
-            raise MamTraError(
-                f"The disk of {out} is full: a checkpoint needs {size / 1e9:.2f} GB; the last one stays. "
-                "Make room and go on with --resume."
-            ) from error
-        raise
+        with atomic_directory(place, replace=True) as partial:
+            for name, tensors in ((_STUDENT, checkpoint.student), (_OPTIMIZER, checkpoint.optimizer)):
+                save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial / name)
+            (partial / _STATE).write_text(json.dumps(checkpoint.state, indent=1) + "\n", encoding="utf-8")
+    except MamTraError as error:
+        if not disk_is_full(error):
+            raise
+        raise MamTraError(
+            f"The disk of {out} is full: a checkpoint needs {size / 1e9:.2f} GB; the last one stays. "
+            "Make room and go on with --resume."
+        ) from error
     for old in checkpoints(out)[:-keep]:
         shutil.rmtree(old)
     return place
@@ -84,22 +75,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
         MamTraError: it is damaged.
     """
     try:
-        return Checkpoint(read_json(path / _STATE), load_file(path / _STUDENT), load_file(path / _OPTIMIZER))
+        state = read_json(path / _STATE)
+        if "measured" not in state:
+            raise MamTraError(f"The checkpoint {path} was made by an older version of mamtra; train in another folder.")
+        return Checkpoint(state, load_file(path / _STUDENT), load_file(path / _OPTIMIZER))
     except MamTraError:
         raise
     except Exception as error:  # the library raises a class of its own
         raise MamTraError(f"The checkpoint {path} is damaged; remove it to go on from the one before.") from error
 
 
-def _is_full(error: Exception) -> bool:
-    number = getattr(error, "errno", None)
-    return number in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in str(error) or "No space left" in str(error)
+def check_same_settings(saved: dict[str, Any], mine: dict[str, Any], out: Path, section: str = "") -> None:
+    """Refuse to resume with settings that lead to other weights; the length of the run may change.
 
-
-def _flush(path: Path) -> None:
-    """Have the disk hold what was written, so that a power cut leaves no empty files behind a finished name."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    Raises:
+        MamTraError: a setting of the checkpoint differs.
+    """
+    for name in sorted({*saved, *mine}):
+        key = f"{section}{name}"
+        one, other = saved.get(name), mine.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            check_same_settings(one, other, out, f"{key}.")
+        elif one != other and key not in ("run.steps", "run.epochs", "run.minutes"):
+            raise MamTraError(
+                f"The training in {out} has {key} {one!r}, not {other!r}; resume with its settings or use another folder."
+            )

@@ -1,4 +1,4 @@
-"""Sums over the positions of a batch, some thousand at a time, each with its gradient at once.
+"""Sums over the positions of a batch, a chunk of positions at a time, with gradients computed in the forward pass.
 
 The logits of all positions do not fit into memory beside a model. Here those of a chunk are made, their gradients taken, and
 both given up, all in the forward pass: nothing is computed a second time.
@@ -26,7 +26,7 @@ def chunked_sums(
     Args:
         function: gives (len(factors),) float32 sums over the positions of a chunk; gradients flow into its first argument and
             into ``parameters``, which it knows of itself.
-        factors: of the sums in the one number that is learnt from.
+        factors: of the sums in the scalar that is differentiated.
         chunk: positions at a time.
         hidden: (positions, channels).
         others: tensors (positions, ...), or None, without gradients.
@@ -53,20 +53,20 @@ class _ChunkedSums(torch.autograd.Function):
         hidden: Tensor,
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        learning = [p for p in parameters if p.requires_grad]
+        trained = [p for p in parameters if p.requires_grad]
         sums: Tensor | None = None
         in_hidden, in_parameters = [], []
         for first, *rest in _parts(chunk, hidden, *others):
             with torch.enable_grad():
                 first = first.detach().requires_grad_()
                 found = function(first, *rest)
-                mine, *theirs = torch.autograd.grad(_weighted(found, factors), (first, *learning))
+                mine, *theirs = torch.autograd.grad(_weighted(found, factors), (first, *trained))
             sums = found.detach() if sums is None else sums + found.detach()
             in_hidden.append(mine)
             in_parameters = (
                 theirs if not in_parameters else [a.add_(b) for a, b in zip(in_parameters, theirs, strict=True)]
             )
-        ctx.learns = [p.requires_grad for p in parameters]
+        ctx.trained = [p.requires_grad for p in parameters]
         ctx.save_for_backward(torch.cat(in_hidden), *in_parameters)
         ctx.mark_non_differentiable(sums)
         return _weighted(sums, factors), sums
@@ -75,7 +75,7 @@ class _ChunkedSums(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Any, ...]:
         hidden, *parameters = (saved * grad for saved in ctx.saved_tensors)
         left = iter(parameters)
-        return None, None, None, None, hidden, *(next(left) if learns else None for learns in ctx.learns)
+        return None, None, None, None, hidden, *(next(left) if needed else None for needed in ctx.trained)
 
 
 def _parts(chunk: int, *tensors: Tensor | None) -> list[list[Tensor | None]]:

@@ -71,24 +71,24 @@ def compile_layers(*models: SpeechLM) -> None:
         if hasattr(torch._dynamo.config, name):  # the names changed with torch 2.6
             setattr(torch._dynamo.config, name, _VARIANTS)
     for model in models:
-        model.model.apart = True
+        model.model.defer_residual = True
         for layer in model.model.layers:
             layer.compile(dynamic=False)
 
 
-def use_kernels(model: SpeechLM, device: torch.device) -> None:
-    """Have the layers learn with their Triton kernels.
+def enable_triton(model: SpeechLM, device: torch.device) -> None:
+    """Use the Triton kernels of the layers in training.
 
     Raises:
-        MamTraError: there is no Triton, or no graphics card, or heads or convolutions are of other sizes.
+        MamTraError: Triton or a GPU is missing, or the kernels do not support the sizes of the model.
     """
     if device.type != "cuda" or find_spec("triton") is None:
-        raise MamTraError("run.kernels needs a CUDA device and Triton; set it to false.")
+        raise MamTraError("run.use_triton needs a CUDA device and Triton; set it to false.")
     if model.config.head_dim not in (16, 32, 64):
-        raise MamTraError("run.kernels needs heads of 16, 32 or 64 channels; set it to false.")
+        raise MamTraError("run.use_triton needs heads of 16, 32 or 64 channels; set it to false.")
     if model.config.mamba_conv_kernel > 4:
-        raise MamTraError("run.kernels needs convolutions of at most 4 taps; set it to false.")
+        raise MamTraError("run.use_triton needs convolutions of at most 4 taps; set it to false.")
     if model.config.hidden_size % 8 or model.config.intermediate_size % 8:
-        raise MamTraError("run.kernels needs layers whose widths are multiples of 8; set it to false.")
+        raise MamTraError("run.use_triton needs layers whose widths are multiples of 8; set it to false.")
     for layer in model.model.layers:
-        layer.mixer.kernels = layer.mlp.kernels = True
+        layer.mixer.use_triton = layer.mlp.use_triton = True

@@ -3,60 +3,41 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError, model_validator
 
-from mamtra.checkpoints.native import first_problem
+from mamtra.data.settings import BatchSettings, DataSettings, Strict
 from mamtra.distill.losses import DistillLossConfig
+from mamtra.distill.renamed_keys import refuse_renamed
 from mamtra.distill.settings import (
     AlignmentSettings,
-    BatchSettings,
-    DataSettings,
     OnPolicySettings,
     OptimizerSettings,
     RunSettings,
-    Strict,
     StudentSettings,
     TeacherSettings,
 )  # fmt: skip
-from mamtra.errors import MamTraError
-
-
-class _Loader(yaml.SafeLoader):
-    """Numbers as in YAML 1.2: 1:3 is a word here, not 63, and 2e-5 a number."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, rule) for tag, rule in rules if tag not in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?\d+$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"(?:[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
-    list("-+.0123456789"),
-)
+from mamtra.errors import MamTraError, first_problem
+from mamtra.runtime.yaml_files import read_settings
 
 
 class DistillConfig(Strict):
-    """A whole training.
+    """All settings of a training.
 
     Attributes:
         out: directory of checkpoints, log and the trained student.
-        teacher: who teaches.
-        student: who learns.
-        data: what is learnt.
-        losses: what is added up.
-        batch: what one step sees.
-        optimizer: how weights move.
-        alignment: stages before.
-        on_policy: learning on the student's own speech.
-        run: how long, where and how.
+        teacher: the teacher model.
+        student: the student model.
+        data: training and validation data.
+        losses: weights and kinds of the losses.
+        batch: the batches of a step.
+        optimizer: optimiser and learning-rate schedule.
+        alignment: layer-wise stages before the training proper.
+        on_policy: training on the student's own speech.
+        run: length, device, precision, logging.
     """
 
     out: str
@@ -71,18 +52,20 @@ class DistillConfig(Strict):
     run: RunSettings
 
     @model_validator(mode="after")
-    def _somebody_teaches(self) -> DistillConfig:
-        if self.on_policy.share and not (self.losses.logits_weight or self.losses.emb_weight):
+    def _on_policy_needs_a_teacher(self) -> DistillConfig:
+        if self.on_policy.fraction and not (self.losses.logits_weight or self.losses.emb_weight):
             raise ValueError(
-                "on_policy needs losses.logits_weight or losses.emb_weight: its speech is no truth to learn"
+                "on_policy needs losses.logits_weight or losses.emb_weight: sampled speech has no ground truth"
             )
         return self
 
     @model_validator(mode="after")
-    def _cache_fits(self) -> DistillConfig:
+    def _teacher_cache_fits(self) -> DistillConfig:
         if self.teacher.cache is not None:
-            if self.batch.layout != "unistream" or self.batch.join or self.batch.disturbed:
-                raise ValueError("teacher.cache needs batch.layout unistream, batch.join 0 and batch.disturbed 0")
+            if self.batch.layout != "unistream" or self.batch.concatenate_same_speaker or self.batch.token_noise:
+                raise ValueError(
+                    "teacher.cache needs batch.layout unistream, batch.concatenate_same_speaker 0 and batch.token_noise 0"
+                )
             if self.losses.emb_weight and self.losses.emb_target != "embedding":
                 raise ValueError(
                     "teacher.cache holds logits only: set losses.emb_weight to 0 or emb_target to embedding"
@@ -90,19 +73,21 @@ class DistillConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _can_be_split(self) -> DistillConfig:
+    def _fsdp_is_possible(self) -> DistillConfig:
         if self.run.parallel == "fsdp":
             if self.run.cuda_graph:
-                raise ValueError("run.parallel fsdp gathers weights in every step, which no graph records: set "
+                raise ValueError("run.parallel fsdp gathers weights in every step, which CUDA graphs cannot capture: set "
                                  "run.cuda_graph to false")  # fmt: skip
             if self.run.compile:
-                raise ValueError("run.parallel fsdp is not tried with compiled layers: set run.compile to false")
+                raise ValueError("run.parallel fsdp is not supported with compiled layers: set run.compile to false")
             if self.alignment.matrix_steps or self.alignment.hidden_steps:
-                raise ValueError("alignment needs whole layers: run it with run.parallel ddp first, or leave it out")
+                raise ValueError(
+                    "alignment needs unsharded layers: run it with run.parallel ddp first, or leave it out"
+                )
         return self
 
-    def what_decides(self) -> dict[str, Any]:
-        """The settings that the weights depend on; a training may go on with others changed."""
+    def fingerprint(self) -> dict[str, Any]:
+        """The settings that determine the weights; a training may be resumed with other values of the rest."""
         content = self.model_dump(mode="json")
         content.pop("out")
         kept = ("steps", "epochs", "minutes", "seed", "precision", "residual")
@@ -121,36 +106,16 @@ def read_config(path: str | os.PathLike, changes: Iterable[str] = ()) -> Distill
     Raises:
         MamTraError: the file is missing or is not YAML, or a setting is unknown, missing or of the wrong kind.
     """
-    path = Path(path)
-    content = read_yaml(path)
-    for change in changes:
-        change_setting(content, change)
-    return parse_config(content, str(path))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Settings as they stand in a YAML file.
-
-    Raises:
-        MamTraError: the file is missing, is not YAML, or holds something else.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise MamTraError(f"There is no configuration {path}; name a YAML file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MamTraError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(content, dict):
-        raise MamTraError(f"{path} should hold settings, KEY: VALUE a line.")
-    return content
+    return parse_config(read_settings(Path(path), changes), str(path))
 
 
 def parse_config(content: dict[str, Any], where: str = "the configuration") -> DistillConfig:
     """Settings from a nested dictionary.
 
     Raises:
-        MamTraError: a setting is unknown, missing or of the wrong kind.
+        MamTraError: a setting is unknown, renamed, missing or of the wrong kind.
     """
+    refuse_renamed(content)
     try:
         return DistillConfig.model_validate(content)
     except ValidationError as error:
@@ -161,31 +126,8 @@ def parse_config(content: dict[str, Any], where: str = "the configuration") -> D
         raise MamTraError(f"{where}: {first_problem(error)}.") from error
 
 
-def change_setting(content: dict[str, Any], change: str) -> None:
-    """Set one value of nested settings from ``key=value``.
-
-    Raises:
-        MamTraError: it is not of that form, or the key leads through a value.
-    """
-    key, sign, text = change.partition("=")
-    if not sign or not key:
-        raise MamTraError(f"{change!r} is no change of a setting; write key=value, such as optimizer.lr=2e-5.")
-    *parents, last = key.split(".")
-    place = content
-    for name in parents:
-        below = place.setdefault(name, {})
-        if not isinstance(below, dict):
-            raise MamTraError(f"There is no setting {key}: {name} holds a value, not a section.")
-        place = below
-    try:
-        value = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise MamTraError(f"The value of {change!r} cannot be read as YAML.") from error
-    place[last] = value
-
-
-def _known(place: tuple[int | str, ...]) -> str:
+def _known(loc: tuple[int | str, ...]) -> str:
     model: type[BaseModel] = DistillConfig
-    for name in place[:-1]:
+    for name in loc[:-1]:
         model = model.model_fields[str(name)].annotation
     return f"known are {', '.join(model.model_fields)}"

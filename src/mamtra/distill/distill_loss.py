@@ -1,4 +1,4 @@
-"""Teacher and student over one micro-batch: the losses, with logits of a few thousand positions in memory at a time."""
+"""The losses of teacher and student over one micro-batch, with the logits of a few thousand positions in memory at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mamtra.distill.chunked_loss import chunked_sums
 from mamtra.distill.losses import DistillLoss, DistillLossConfig, cross_entropy, embedding_mse, skew_kl
-from mamtra.distill.sharding import Placement
+from mamtra.distill.sharding import Sharding
 from mamtra.distill.topk import TopK, topk_skew_kl
 from mamtra.models.layout import IGNORE, PAD
 from mamtra.models.speech_lm import SpeechLM
@@ -18,10 +18,10 @@ from mamtra.ops.linear import aligned_linear
 
 Result = TypeVar("Result")
 _NEVER = -1e30
-"""A logit whose probability is zero; finite, since 0 * (inf - inf) would be no number."""
+"""A logit of probability zero; finite, since 0 * (inf - inf) is NaN."""
 
 
-class Objective:
+class DistillLossFunction:
     """The losses of a micro-batch.
 
     Args:
@@ -29,10 +29,10 @@ class Objective:
         teacher: without gradients; None where the losses need none.
         losses: weights and choices.
         precision: ``bf16`` computes matrix products in bfloat16.
-        residual: ``bf16`` keeps the sums between layers in bfloat16, of both models.
+        residual: ``bf16`` keeps the residual stream of both models in bfloat16.
         chunk: positions whose logits are in memory at a time.
-        compiled: compile the losses; they pass over the logits dozens of times otherwise.
-        placement: of both models, where they are split between processes.
+        compiled: compile the losses, which otherwise read the logits dozens of times.
+        sharding: of both models, if they are sharded.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Objective:
         residual: str = "float32",
         chunk: int = 8192,
         compiled: bool = False,
-        placement: Placement | None = None,
+        sharding: Sharding | None = None,
     ) -> None:
         self.student, self.teacher, self.losses, self.chunk = student, teacher, losses, chunk
-        self.half, self._placement = precision == "bf16", placement
+        self.half, self._sharding = precision == "bf16", sharding
         self._half_residual = residual == "bf16"
         self._sums = torch.compile(self._chunk_sums, dynamic=False) if compiled else self._chunk_sums
         self._mse = torch.compile(embedding_mse, dynamic=False) if compiled else embedding_mse
@@ -65,10 +65,10 @@ class Objective:
         return self._with(self.student, self._losses, kind, ids, targets, cached)
 
     def _with(self, lm: SpeechLM, function: Callable[..., Result], *inputs: Any) -> Result:
-        return function(*inputs) if self._placement is None else self._placement.run(lm, function, *inputs)
+        return function(*inputs) if self._sharding is None else self._sharding.run(lm, function, *inputs)
 
     def _losses(self, kind: Tensor, ids: Tensor, targets: Tensor, cached: TopK | None) -> DistillLoss:
-        # a cast that is kept between calls would be lost to a captured graph
+        # a captured graph cannot use casts cached by an earlier call
         with torch.autocast(kind.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False):
             hidden, mine = self._run(self.student, kind, ids)
             with torch.no_grad():
@@ -78,7 +78,7 @@ class Objective:
         return DistillLoss(head + self.losses.emb_weight * emb, ce, kl, emb)
 
     def _teach(self, kind: Tensor, ids: Tensor, *, whole: bool) -> tuple[Tensor | None, list[Tensor]]:
-        """`_run` of the teacher; beside cached logits only its tables are needed."""
+        """`_run` of the teacher; with cached logits only its embeddings are needed."""
         if self.teacher is None:
             return None, []
         if whole:
@@ -97,7 +97,7 @@ class Objective:
     def _head_losses(
         self, hidden: Tensor, aim: Tensor | None, targets: Tensor, cached: TopK | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The weighted sum of cross entropy and divergence, which is learnt from, and both for the log."""
+        """The weighted sum of cross entropy and divergence, and both unweighted for the log."""
         count = (targets != IGNORE).sum().clamp(min=1)
         flat = [None if t is None else t.flatten(0, 1) for t in (hidden, aim, targets, *(cached or (None, None, None)))]
         factors = self.losses.ce_weight, self.losses.logits_weight
@@ -130,20 +130,20 @@ class Objective:
 
 
 def head_logits(lm: SpeechLM, hidden: Tensor, *, aligned: bool | None = None) -> Tensor:
-    """Logits for the losses, which are the same with or without further ids that never come.
+    """Logits for the losses; on a GPU with padding columns of probability zero, which do not change the losses.
 
     Args:
-        lm: whose head it is.
+        lm: model with the head.
         hidden: (..., hidden_size).
-        aligned: have such ids, as many as make rows of logits aligned; by default on graphics cards.
+        aligned: pad so that rows of logits are aligned in memory; by default on GPUs.
     """
     if not (hidden.device.type == "cuda" if aligned is None else aligned):
         return lm.logits(hidden)
-    return aligned_linear(hidden, lm.head_weight, lm.head_bias, behind=_NEVER)
+    return aligned_linear(hidden, lm.head_weight, lm.head_bias, pad_bias=_NEVER)
 
 
-def halve_matrices(lm: SpeechLM) -> SpeechLM:
-    """Linear weights in bfloat16, as autocast would make them at every call; for a model that is not trained."""
+def cast_linear_weights_to_bf16(lm: SpeechLM) -> SpeechLM:
+    """Cast linear weights to bfloat16 once, as autocast would at every call; for a model that is not trained."""
     for module in lm.modules():
         if isinstance(module, nn.Linear):
             module.weight.data = module.weight.data.bfloat16()

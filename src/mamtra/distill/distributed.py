@@ -1,4 +1,4 @@
-"""The processes of one training, as torchrun starts them; a single one needs nothing."""
+"""The processes of a training run, as torchrun starts them; a single one needs no process group."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mamtra.runtime.device import pick_device
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among the others.
+    """This process and the number of all.
 
     Attributes:
         rank: of this one.
-        world: how many there are.
+        world: number of processes.
         device: of this one.
     """
 
@@ -28,13 +28,13 @@ class Processes:
 
     @classmethod
     def join(cls, device: str | None = None) -> Processes:
-        """Meet the others where torchrun has said that there are some.
+        """Join the process group if torchrun has started several processes.
 
         Args:
-            device: for a single process, or the kind of device for many.
+            device: of a single process; only its type where there are several.
 
         Raises:
-            MamTraError: the device is not there.
+            MamTraError: there is no such device.
         """
         world = int(os.environ.get("WORLD_SIZE", "1"))
         found = pick_device(device)
@@ -50,7 +50,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """This process writes the files."""
+        """Whether this process writes the files."""
         return self.rank == 0
 
     def add(self, tensor: Tensor) -> None:
@@ -59,7 +59,7 @@ class Processes:
             dist.all_reduce(tensor)
 
     def agree(self, flag: bool) -> bool:
-        """Whether it holds for any process."""
+        """Whether the flag is set in any process."""
         if self.world == 1:
             return flag
         found = torch.tensor([float(flag)], device=self.device)
@@ -67,11 +67,11 @@ class Processes:
         return bool(found.item())
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes are here."""
         if self.world > 1:
             dist.barrier()
 
     def leave(self) -> None:
-        """End the meeting."""
+        """Leave the process group."""
         if self.world > 1 and dist.is_initialized():
             dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The log of a training: one JSON object a line, and TensorBoard events where they are wanted."""
+"""The log of a training run: one JSON object a line, and TensorBoard events if they are wanted."""
 
 from __future__ import annotations
 
@@ -8,28 +8,38 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 
 LOG = "log.jsonl"
+_OLD_KINDS = ("held_out",)
+"""Kinds of lines that versions wrote whose checkpoints cannot be resumed."""
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
-    """Lines of a training's log; one that was cut off by a crash is left out."""
+    """Lines of the log of a training run; one that a crash has truncated is left out.
+
+    Raises:
+        MamTraError: an older version wrote it.
+    """
     path = out / LOG
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
-            found.append(json.loads(line))
+            line = json.loads(text)
         except ValueError:
             continue
+        if line.get("kind") in _OLD_KINDS:
+            raise MamTraError(f"{path} is the log of an older version of mamtra; train in another folder.")
+        found.append(line)
     return found
 
 
-class Journal:
+class TrainingLog:
     """Appends to the log.
 
     Args:
-        out: folder of the training.
-        step: where the training begins; lines of later steps, which a crash left behind, are dropped.
+        out: folder of the training run.
+        step: from which the run goes on; lines of later steps, and of the end of the run, are removed.
         tensorboard: write events too.
 
     Raises:
@@ -37,15 +47,14 @@ class Journal:
     """
 
     def __init__(self, out: Path, step: int = 0, *, tensorboard: bool = False) -> None:
-        kept = [line for line in read_log(out) if line["step"] <= step] if step else []
+        kept = [line for line in read_log(out) if line["step"] <= step and line["kind"] != "end"] if step else []
         out.mkdir(parents=True, exist_ok=True)
-        self._file = (out / LOG).open("w", encoding="utf-8")
-        for line in kept:
-            self._put(line)
+        write_text(out / LOG, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = (out / LOG).open("a", encoding="utf-8")
         self._board = _board(out, step) if tensorboard else None
 
     def write(self, kind: str, step: int, **values: float | int | str) -> dict[str, Any]:
-        """Append a line and return it. Numbers that JSON does not know become None."""
+        """Append a line and return it. Numbers that are not finite become None."""
         line = {"kind": kind, "step": step, **values}
         line = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
         self._put(line)
@@ -56,7 +65,7 @@ class Journal:
         return line
 
     def close(self) -> None:
-        """Nothing is written after it."""
+        """Close the files."""
         self._file.close()
         if self._board is not None:
             self._board.close()

@@ -15,18 +15,19 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 IGNORE = -1
+_LOG_ZERO = -1e30
 
 EmbeddingTarget = Literal["last_hidden", "all_hidden", "embedding"]
 
 
 class DistillLossConfig(BaseModel):
-    """What is added up, and how.
+    """Weights and kinds of the losses.
 
     Attributes:
-        ce_weight: weight of the cross entropy with the true codes.
+        ce_weight: weight of the cross entropy with the speech tokens of the recording.
         logits_weight: weight of the skew KL divergence from the teacher.
         emb_weight: weight of the squared error of embeddings.
-        skew_alpha: share of the other distribution in the mixture (DistiLLM's 0.1).
+        skew_alpha: weight of the other distribution in the mixture (DistiLLM's 0.1).
         skew_direction: ``forward`` KL(p || alpha p + (1 - alpha) q) or ``reverse`` KL(q || (1 - alpha) p + alpha q).
         emb_target: which tensors L_emb compares. The paper's words ("mean-squared error on the token embeddings per
             input sequence") leave it open; ``last_hidden`` (after the final norm) is the reading that explains the size
@@ -98,10 +99,23 @@ def skew_kl(
     log_q = F.log_softmax(student.float(), -1)
     log_p = F.log_softmax(teacher.detach().float(), -1)
     log_from, log_other = (log_p, log_q) if direction == "forward" else (log_q, log_p)
-    log_mix = log_other
+    return masked_mean(skew_kl_terms(log_from, log_other, alpha).sum(-1), valid)
+
+
+def skew_kl_terms(log_from: Tensor, log_other: Tensor, alpha: float) -> Tensor:
+    """Summands of KL(from || alpha from + (1 - alpha) other) by class; zero where ``from`` is zero.
+
+    Args:
+        log_from: log-probabilities (..., V).
+        log_other: log-probabilities (..., V).
+        alpha: 0 gives the plain divergence.
+    """
+    log_from = log_from.clamp(min=_LOG_ZERO)  # 0 * (inf - inf) would be NaN
     if alpha > 0:
         log_mix = torch.logaddexp(log_from + math.log(alpha), log_other + math.log1p(-alpha))
-    return masked_mean((log_from.exp() * (log_from - log_mix)).sum(-1), valid)
+    else:
+        log_mix = torch.where(log_from > _LOG_ZERO, log_other, 0.0)
+    return log_from.exp() * (log_from - log_mix)
 
 
 def embedding_mse(student: list[Tensor], teacher: list[Tensor], valid: Tensor) -> Tensor:

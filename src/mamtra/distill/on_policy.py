@@ -1,4 +1,5 @@
-"""On-policy distillation (after Agarwal et al. 2024, arXiv 2306.13649): the student speaks, the teacher says what it would have."""
+"""On-policy distillation (after Agarwal et al. 2024, arXiv 2306.13649): speech tokens are sampled
+from the student, and the teacher gives its distribution over them."""
 
 from __future__ import annotations
 
@@ -21,23 +22,23 @@ def sample_speech(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> list[np.ndarray]:
-    """What the model says to some texts, all of them side by side.
+    """Sample speech tokens for several texts in one batch.
 
     Args:
         lm: the model, float32.
         texts: text ids (T,) of each.
-        longest: codes that each may have; fewer where an end of speech is drawn before, and at least one.
+        longest: largest number of speech tokens of each; fewer if the end of speech is sampled before, and at least one.
         temperature: of the draws.
         generator: on the device of the model.
 
     Returns:
-        Codes (M,) int64 of each, without the end.
+        Speech tokens (M,) int64 of each, without the end of speech.
     """
     stop = lm.config.eos_id
 
-    def draw(logits: Tensor, said: Tensor) -> Tensor:
+    def draw(logits: Tensor, sampled: Tensor) -> Tensor:
         chances = (logits.float() / temperature).softmax(-1)
-        if said.shape[1] == 0:
+        if sampled.shape[1] == 0:
             chances[:, stop:] = 0
         return torch.multinomial(chances, 1, generator=generator)[:, 0]
 
@@ -47,14 +48,14 @@ def sample_speech(
     return [np.array(row.tokens, np.int64) for row in rows]
 
 
-def lay_out(
+def collate_samples(
     texts: Sequence[np.ndarray], speeches: Sequence[np.ndarray], eos_id: int, shape: tuple[int, int] | None
 ) -> dict[str, Tensor]:
-    """A micro-batch of what was said; the targets say where the teacher is asked, and are no truth.
+    """A micro-batch of sampled speech; the targets mark the positions of the divergence and are not ground truth.
 
     Args:
         texts: text ids of each.
-        speeches: codes of each.
+        speeches: speech tokens of each.
         eos_id: of the model.
         shape: (B, L) to pad to, or None.
     """

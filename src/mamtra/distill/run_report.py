@@ -1,4 +1,4 @@
-"""A training's log as one HTML file: curves as SVG, settings and last figures as tables; nothing is loaded from elsewhere."""
+"""The log of a training run as one self-contained HTML file: curves as SVG, settings and last values as tables."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mamtra.checkpoints.native import PROVENANCE
 from mamtra.distill.export import STUDENT
 from mamtra.distill.log import read_log
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 from mamtra.runtime.json_files import read_json
 
 REPORT = "report.html"
@@ -22,17 +23,21 @@ _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem 
 figure{display:inline-block;margin:.5rem 1rem .5rem 0}figcaption{font-weight:600}table{border-collapse:collapse}
 td,th{padding:.15rem .8rem .15rem 0;text-align:left;vertical-align:top}pre{background:#f3f4f6;padding:1rem;overflow:auto}
 text{font:11px system-ui,sans-serif;fill:#52606d}"""
-_CROSS_ENTROPY = (("train", "ce", "training"), ("held_out", "ce", "held out"), ("held_out", "teacher_ce", "teacher"))
+_CROSS_ENTROPY = (
+    ("train", "ce", "training"),
+    ("validation", "ce", "validation"),
+    ("validation", "teacher_ce", "teacher"),
+)
 _CHARTS = (
-    ("Cross entropy, nats a token", _CROSS_ENTROPY),
-    ("Skew KL divergence, nats", (("train", "kl", "training"),)),
-    ("Squared error of embeddings", (("train", "emb", "training"),)),
-    ("Free-running word error rate", (("held_out", "wer", "student"),)),
-    ("Losses of the alignment", (("train", "matrix", "matrices"), ("train", "hidden", "outputs"))),
-    ("Divergence on the student's own speech", (("train", "policy", "on policy"),)),
-    ("Norm of the gradient", (("train", "norm", "before clipping"),)),
+    ("Cross entropy per speech token", _CROSS_ENTROPY),
+    ("Skew KL divergence per speech token", (("train", "kl", "training"),)),
+    ("Mean squared error of embeddings", (("train", "emb", "training"),)),
+    ("Free-running word error rate", (("validation", "wer", "student"),)),
+    ("Alignment losses", (("train", "matrix", "mixing matrices"), ("train", "hidden", "mixer outputs"))),
+    ("Divergence on speech tokens sampled from the student", (("train", "policy", "on policy"),)),
+    ("Gradient norm", (("train", "norm", "before clipping"),)),
     ("Learning rate", (("train", "lr", "rate"),)),
-    ("Speech tokens a second", (("train", "tokens_per_second", "training"),)),
+    ("Speech tokens per second", (("train", "tokens_per_second", "training"),)),
 )  # fmt: skip
 
 
@@ -62,7 +67,7 @@ def write_run_report(out: Path) -> Path:
         parts.append("<h2>Settings</h2><pre>" + html.escape(json.dumps(about.get("settings", {}), indent=1)) + "</pre>")
     page = f"<!doctype html><html lang=en><meta charset=utf-8><title>Training</title><style>{_STYLE}</style>"
     path = out / REPORT
-    path.write_text(page + "\n".join(parts) + "</html>\n", encoding="utf-8")
+    write_text(path, page + "\n".join(parts) + "</html>\n")
     return path
 
 
@@ -76,7 +81,7 @@ def _facts(lines: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
     rows = {**{k: v for k, v in start.items() if k not in ("kind", "step")}}
     rows |= {
         f"last {kind} {name}": value
-        for kind in ("train", "held_out")
+        for kind in ("train", "validation")
         for name, value in last.get(kind, {}).items()
         if name != "kind"
     }

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mamtra.conversion.options import TransferOptions
-
-
-class Strict(BaseModel):
-    """Knows its keys and no others."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from mamtra.data.settings import Strict
 
 
 class TeacherSettings(Strict):
-    """Who teaches.
+    """The teacher.
 
     Attributes:
         model: directory or name.
-        cache: directory of stored outputs (made where it is empty, shared by all trainings with this teacher and corpus);
-            None computes them on line.
-        top_k: largest logits of each position that a cache keeps; the mass of the rest is kept exactly, as one class.
+        cache: directory of stored teacher outputs, filled if it is empty and shared by all training runs with this teacher and
+            corpus; None computes them during training.
+        top_k: largest log-probabilities that a cache stores for each position; the probability mass of all other tokens is stored
+            exactly, as one class.
     """
 
     model: str
@@ -31,16 +27,16 @@ class TeacherSettings(Strict):
 
 
 class StudentSettings(Strict):
-    """Who learns: a hybrid directory, or the plan by which the teacher becomes one.
+    """The student: a hybrid model directory, or the plan by which the teacher is converted into one.
 
     Attributes:
-        model: directory that `mamtra convert` or a training made; the other settings are then not used.
-        ratio: attention to Mamba layers.
+        model: directory made by `mamtra convert` or by a training run; the other settings are then unused.
+        ratio: of attention to Mamba layers.
         strategy: of the plan.
         ranking: file for the importance strategies.
         attention: layers that keep attention, instead of a ratio.
-        transfer: what the new layers begin as.
-        seed: of their draws.
+        transfer: initialisation of the new layers.
+        seed: of their random initialisation.
     """
 
     model: str | None = None
@@ -58,61 +54,21 @@ class StudentSettings(Strict):
         return self
 
 
-class DataSettings(Strict):
-    """What is learnt.
-
-    Attributes:
-        train: directory of token shards.
-        held_out: share of the utterances that is kept aside for measuring, or another directory of token shards.
-        share: share of the rest that is used, drawn with `seed`.
-        sources: names of the sources to use; all by default.
-        verify: compare shards with their hashes before training.
-        seed: of the draws.
-    """
-
-    train: str
-    held_out: float | str = 0.01
-    share: float = Field(1.0, gt=0, le=1)
-    sources: tuple[str, ...] | None = None
-    verify: bool = True
-    seed: int = 0
-
-
-class BatchSettings(Strict):
-    """What one step sees.
-
-    Attributes:
-        tokens: positions of a micro-batch, padding included.
-        accumulation: micro-batches of a step, dealt out to all processes.
-        layout: of the sequences.
-        join: share of the utterances that are put behind another one of the same speaker.
-        disturbed: share of the speech codes in the input that are drawn at random.
-        lengths: of the buckets; chosen by the data when left out.
-    """
-
-    tokens: int = Field(40_000, ge=8)
-    accumulation: int = Field(1, ge=1)
-    layout: Literal["unistream", "bistream", "mixed"] = "unistream"
-    join: float = Field(0.0, ge=0, le=1)
-    disturbed: float = Field(0.0, ge=0, le=1)
-    lengths: tuple[int, ...] | None = None
-
-
 class OptimizerSettings(Strict):
-    """How weights move. The defaults are the paper's (Adam, 1e-5), clipping that of CosyVoice 2's recipe.
+    """Optimiser and learning rate. The defaults are the paper's (Adam, 1e-5); clipping is that of CosyVoice 2's recipe.
 
     Attributes:
-        name: adamw decays matrices, adam nothing.
-        lr: at its peak.
+        name: ``adamw`` decays matrices, ``adam`` nothing.
+        lr: peak learning rate.
         betas: of Adam.
         eps: of Adam.
         weight_decay: of adamw.
-        clip: greatest norm of the gradient.
-        schedule: behind the warm-up.
-        warmup: share of the training with a rising rate.
-        floor: share of `lr` at the end of a cosine.
-        average: decay of the running average of the weights, which is what is measured and kept; 0 for none.
-        train: ``mamba`` moves the parameters of Mamba mixers alone.
+        clip: largest norm of the gradient.
+        schedule: of the learning rate after the warm-up.
+        warmup: fraction of the training in which the learning rate rises linearly.
+        floor: learning rate at the end of the cosine, as a fraction of `lr`.
+        average: decay of the exponential moving average of the weights, which is what is validated and exported; 0 for none.
+        train: ``mamba`` trains the parameters of the Mamba mixers only.
     """
 
     name: Literal["adam", "adamw"] = "adam"
@@ -129,12 +85,12 @@ class OptimizerSettings(Strict):
 
 
 class AlignmentSettings(Strict):
-    """Steps before the training proper in which new Mamba layers learn from the attention that they replace.
+    """Steps before the training proper in which each new Mamba layer is trained to imitate the attention layer it replaces.
 
     Attributes:
-        matrix_steps: of comparing how positions are mixed; memory grows with the square of the length.
-        hidden_steps: of comparing the mixers' outputs, behind them.
-        lr: of both.
+        matrix_steps: steps that match the mixing matrices; memory grows with the square of the length.
+        hidden_steps: steps after these that match the outputs of the mixers.
+        lr: learning rate of both.
     """
 
     matrix_steps: int = Field(0, ge=0)
@@ -143,41 +99,41 @@ class AlignmentSettings(Strict):
 
 
 class OnPolicySettings(Strict):
-    """Steps in which the student learns on what it says itself, without cross entropy.
+    """Steps on speech tokens sampled from the student, without cross entropy.
 
     Attributes:
-        share: of the steps.
-        temperature: of what it says.
-        longest: codes at most, as a multiple of the recording's.
+        fraction: of the steps that are on-policy.
+        temperature: of the sampling.
+        longest: largest number of speech tokens, as a multiple of the recording's.
     """
 
-    share: float = Field(0.0, ge=0, le=1)
+    fraction: float = Field(0.0, ge=0, le=1)
     temperature: float = Field(1.0, gt=0)
     longest: float = Field(1.0, gt=0)
 
 
 class RunSettings(Strict):
-    """How long, where and how.
+    """Length, device, precision, logging and checkpoints.
 
     Attributes:
         steps: optimiser steps.
         epochs: instead of steps: passes over the corpus.
-        minutes: ends the training earlier; schedules follow whichever is further.
-        seed: of the order.
-        device: cpu, cuda, cuda:N; chosen when left out. Processes of torchrun take one GPU each.
-        parallel: what several processes have of the weights: ``ddp`` all of them, ``fsdp`` a part each (FSDP2).
+        minutes: time limit; schedules follow whichever of steps and time is further.
+        seed: of the order of the data and of all sampling.
+        device: cpu, cuda, cuda:N; chosen automatically by default. Processes of torchrun take one GPU each.
+        parallel: how several processes hold the weights: ``ddp`` all of them in each process, ``fsdp`` sharded (FSDP2).
         precision: ``bf16`` computes matrix products in bfloat16 over float32 weights.
-        residual: dtype of the sums between layers; ``bf16``, for bf16 precision, halves what passes between products.
+        residual: dtype of the residual stream; ``bf16`` needs `precision` bf16.
         compile: compile the layers with torch.compile.
-        cuda_graph: capture steps as CUDA graphs, one for each bucket; thin models train many times faster.
-        kernels: learn with Mamba mixers, gated feed-forward and rotary positions as Triton kernels; CUDA devices only.
-        gradient_checkpointing: trade time for memory.
-        loss_chunk: positions whose logits are in memory at a time.
-        log_every: steps.
-        evaluate_every: steps between measurements on the utterances kept aside; 0 for the end only.
-        evaluate_utterances: at most so many of them.
+        cuda_graph: capture steps as CUDA graphs, one for each bucket; small models train many times faster.
+        use_triton: run Mamba mixers, gated feed-forward layers and RoPE as Triton kernels; CUDA devices only.
+        gradient_checkpointing: recompute activations in the backward pass to save memory.
+        loss_chunk: positions whose logits are computed at a time.
+        log_every: steps between lines of the log.
+        validate_every: steps between validations; 0 for the end only.
+        validation_utterances: largest number of utterances to validate on.
         save_every: steps between checkpoints; 0 for the end only.
-        keep: checkpoints that stay.
+        keep: number of checkpoints to keep.
         tensorboard: write TensorBoard events too.
     """
 
@@ -191,12 +147,12 @@ class RunSettings(Strict):
     residual: Literal["float32", "bf16"] = "float32"
     compile: bool = False
     cuda_graph: bool = False
-    kernels: bool = False
+    use_triton: bool = False
     gradient_checkpointing: bool = False
     loss_chunk: int = Field(8192, ge=1)
     log_every: int = Field(50, ge=1)
-    evaluate_every: int = Field(500, ge=0)
-    evaluate_utterances: int = Field(500, ge=1)
+    validate_every: int = Field(500, ge=0)
+    validation_utterances: int = Field(500, ge=1)
     save_every: int = Field(500, ge=0)
     keep: int = Field(2, ge=1)
     tensorboard: bool = False

@@ -1,4 +1,4 @@
-"""Where the weights of a training lie: whole on every process, or split between the processes by FSDP2, layer by layer."""
+"""The weights of a training run: complete in every process, or sharded between the processes by FSDP2, layer by layer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
 from mamtra.distill.distributed import Processes
 from mamtra.errors import MamTraError
@@ -16,19 +17,19 @@ from mamtra.models.speech_lm import SpeechLM
 Result = TypeVar("Result")
 
 
-class Placement:
-    """Puts models on the devices of the processes.
+class Sharding:
+    """Puts models on the devices of the processes, sharded or not.
 
-    Split weights are cut along their first dimension, one piece a process. A layer is gathered just before it runs and given
-    up behind; gradients are summed where the piece lies. Head, speech table and last norm are small and stay gathered
-    between the forward and the backward pass.
+    Sharded weights are divided along their first dimension. A layer is gathered just before it runs and resharded after it;
+    gradients are reduced to the shards. Head, speech embedding and last norm are small and stay gathered between the forward and
+    the backward pass.
 
     Args:
-        processes: of the training.
-        split: cut weights; with a single process there is nothing to cut.
+        processes: of the training run.
+        split: shard weights, if there are several processes.
 
     Raises:
-        MamTraError: this torch cannot split.
+        MamTraError: this version of torch has no FSDP2.
     """
 
     def __init__(self, processes: Processes, *, split: bool = False) -> None:
@@ -38,7 +39,7 @@ class Placement:
             raise MamTraError("run.parallel fsdp needs torch 2.8 or newer; update torch or set it to ddp.")
 
     def put(self, lm: SpeechLM) -> SpeechLM:
-        """The model, on the device; its own object, changed in place."""
+        """Move a model to the device, in place, and shard it; returns the same object."""
         if not self.split:
             return lm.to(self._processes.device)
         from torch.distributed.device_mesh import init_device_mesh
@@ -49,50 +50,54 @@ class Placement:
         for module in (*lm.model.layers, lm.model.embed_tokens, root):
             fully_shard(module, mesh=mesh)
         for module in root.modules():
-            if hasattr(module, "set_gradient_divide_factor"):  # micro-batches are weighted already: sums, not means
+            if hasattr(module, "set_gradient_divide_factor"):  # micro-batches are weighted already: sum, do not average
                 module.set_gradient_divide_factor(1.0)
                 module.set_force_sum_reduction_for_comms(True)
         self._roots[lm] = root
         return lm
 
     def run(self, lm: SpeechLM, function: Callable[..., Result], *inputs: Any) -> Result:
-        """``function(*inputs)``, in which the model may be used; all processes call it side by side."""
+        """``function(*inputs)``, which may use the model; all processes call it together."""
         root = self._roots.get(lm)
         return function(*inputs) if root is None else root(function, *inputs)
 
     def whole(self, lm: SpeechLM) -> SpeechLM:
-        """The model for use by any process on its own: itself, or a copy of the gathered weights that learns nothing."""
+        """The model for use by a single process: itself, or a frozen copy with gathered weights."""
         if lm not in self._roots:
             return lm
         for module in self._roots[lm].modules():
-            if hasattr(module, "reshard"):  # what no backward pass has followed is gathered still
+            if hasattr(module, "reshard"):  # a forward pass without a backward pass leaves the root gathered
                 module.reshard()
         with torch.device("meta"):
             copy = SpeechLM(lm.config)
-        gathered = {name: self.gather(parameter) for name, parameter in lm.named_parameters()}
-        copy.load_state_dict(gathered, assign=True)
+        copy.load_state_dict(get_model_state_dict(lm, options=StateDictOptions(full_state_dict=True)), assign=True)
         return copy.requires_grad_(False).train(lm.training)
 
     def weights(self, lm: SpeechLM) -> dict[str, Tensor]:
-        """All weights by name, for the first process to write; see `collect`."""
-        return self.collect((name, p, self.own(p)) for name, p in lm.named_parameters())
+        """All weights by name; sharded ones on the CPU of the first process, the others get none."""
+        if not self.split:
+            return dict(lm.named_parameters())
+        return get_model_state_dict(lm, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
     @torch.no_grad()
     def load(self, lm: SpeechLM, weights: Mapping[str, Tensor]) -> None:
-        """Take over what `weights` gave, in place.
+        """Load what `weights` returned, in place.
 
         Raises:
             KeyError: something is missing.
             RuntimeError: something has another shape.
         """
+        if self.split:
+            set_model_state_dict(lm, dict(weights), options=StateDictOptions(full_state_dict=True))
+            return
         for name, parameter in lm.named_parameters():
-            self.own(parameter).copy_(self.cut(parameter, weights[name]))
+            parameter.copy_(weights[name])
 
     def collect(self, named: Iterable[tuple[str, nn.Parameter, Tensor]]) -> dict[str, Tensor]:
-        """Whole tensors on the CPU by name, where they are split: on the first process, the others get none.
+        """Tensors by name; sharded ones gathered on the CPU of the first process, the others get none.
 
         Args:
-            named: names, parameters, and what this process has of the parameter or of something of its shape.
+            named: names, parameters, and the shards of tensors of the shapes of these parameters.
         """
         found = {name: (p, part) for name, p, part in named}
         if not self.split:
@@ -105,25 +110,25 @@ class Placement:
         return kept
 
     def gather(self, parameter: nn.Parameter, part: Tensor | None = None) -> Tensor:
-        """All of a parameter, or of a tensor of its shape of which every process has its part."""
+        """A parameter, or a tensor of its shape of which every process has a shard, gathered."""
         part = self.own(parameter) if part is None else part
         if not self.split or part.ndim == 0:
             return part
         return _distributed(parameter, part).full_tensor()
 
     def own(self, parameter: nn.Parameter) -> Tensor:
-        """What this process has of a parameter; the memory is shared."""
+        """The shard of this process; it shares the memory of the parameter."""
         return parameter.detach().to_local() if self.split else parameter
 
     def cut(self, parameter: nn.Parameter, whole: Tensor) -> Tensor:
-        """What this process needs of a whole tensor."""
+        """The shard of this process of a complete tensor."""
         if not self.split or whole.ndim == 0:
             return whole
         parts = whole.chunk(self._processes.world)
         return parts[self._processes.rank] if self._processes.rank < len(parts) else whole[:0]
 
     def attach(self, parameter: nn.Parameter, gradient: Tensor) -> None:
-        """Have the backward pass of a split parameter add to a tensor of the shape of `own`."""
+        """Make a tensor of the shape of `own` the gradient of a sharded parameter."""
         if self.split:
             parameter.grad = _distributed(parameter, gradient)
 
@@ -133,7 +138,7 @@ class Placement:
             self._processes.add(gradient)
 
     def norm(self, gradient: Tensor) -> Tensor:
-        """Of the whole gradient, the same on all processes."""
+        """Norm of the complete gradient, equal on all processes."""
         if not self.split:
             return torch.linalg.vector_norm(gradient)
         squares = torch.linalg.vector_norm(gradient).square()
@@ -142,7 +147,7 @@ class Placement:
 
 
 class _Root(nn.Module):
-    """Runs functions of a model as a forward pass, around which FSDP gathers what is not in a layer."""
+    """Runs functions of a model as a forward pass, for which FSDP gathers the weights outside the layers."""
 
     def __init__(self, lm: SpeechLM) -> None:
         super().__init__()
@@ -153,7 +158,7 @@ class _Root(nn.Module):
 
 
 def _distributed(like: nn.Parameter, part: Tensor) -> Any:
-    """Parts that lie on the processes as one tensor, cut as a parameter is."""
+    """The shards of all processes as one tensor, sharded like a parameter."""
     from torch.distributed.tensor import DTensor
 
     layout = {"shape": like.shape, "stride": like.stride()}

@@ -1,8 +1,7 @@
-"""Stored outputs of a teacher: top-k log-probabilities of every utterance, made once and shared by all its students."""
+"""Stored outputs of a teacher: top-k log-probabilities of every utterance, computed once for all its students."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,13 @@ from torch import Tensor
 
 from mamtra.checkpoints.tensor_files import hash_tensors
 from mamtra.data.bucket_sampler import MicroBatch, Sampler
-from mamtra.data.collate import BatchMaker
+from mamtra.data.collate import Collator
+from mamtra.data.corpus import Corpus
 from mamtra.data.token_shards import TokenShards
 from mamtra.distill.config import DistillConfig
-from mamtra.distill.distill_loss import halve_matrices
+from mamtra.distill.distill_loss import cast_linear_weights_to_bf16
 from mamtra.distill.distributed import Processes
-from mamtra.distill.setup import Corpus, read_weights
+from mamtra.distill.models import read_weights
 from mamtra.distill.topk import top_k_of
 from mamtra.errors import MamTraError
 from mamtra.models.layout import IGNORE
@@ -32,9 +32,9 @@ _ARRAYS = {"top_ids": np.int16, "top_log_p": np.float16, "top_rest": np.float16}
 
 
 class TeacherCache:
-    """Distributions at every position that predicts speech: M + 1 of an utterance with M codes, in the order of the corpus.
+    """Distributions at every position that predicts speech: M + 1 of an utterance with M speech tokens, in the order of the corpus.
 
-    Files are plain arrays without headers: ``top_ids.bin`` and ``top_log_p.bin`` (positions, k), ``top_rest.bin`` (positions,).
+    Files are raw arrays without headers: ``top_ids.bin`` and ``top_log_p.bin`` (positions, k), ``top_rest.bin`` (positions,).
 
     Args:
         directory: of a complete cache.
@@ -48,7 +48,7 @@ class TeacherCache:
         self._arrays = _maps(directory, int(self._first[-1]), self.k, "r")
 
     def read(self, batch: MicroBatch, made: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The distributions of a laid-out micro-batch, as the fields of `TopK` with "top_" before them.
+        """The distributions of a collated micro-batch, as the fields of `TopK` with "top_" before them.
 
         Args:
             batch: of single utterances in the unistream layout.
@@ -73,10 +73,10 @@ class TeacherCache:
 
 
 def open_cache(config: DistillConfig, teacher: StoredLM, corpus: Corpus, processes: Processes) -> TeacherCache | None:
-    """The cache that a configuration names, made where it is not there yet; None where it names none.
+    """The cache that a configuration names, filled if it does not exist; None where it names none.
 
     Raises:
-        MamTraError: the directory holds the outputs of another teacher, corpus or k, or the teacher has too many ids.
+        MamTraError: the directory holds the outputs of another teacher, corpus or k, or the vocabulary is too large.
     """
     if config.teacher.cache is None:
         return None
@@ -88,7 +88,7 @@ def open_cache(config: DistillConfig, teacher: StoredLM, corpus: Corpus, process
         "precision": config.run.precision,
     }
     if teacher.config.speech_vocab_size > 2**15:
-        raise MamTraError("A teacher with more than 32,768 speech ids cannot be cached; leave teacher.cache out.")
+        raise MamTraError("A teacher with more than 32,768 speech tokens cannot be cached; leave teacher.cache out.")
     if (directory / INDEX).is_file():
         found = read_json(directory / INDEX)
         for name, value in wanted.items():
@@ -112,27 +112,25 @@ def _fill(
     lm = read_weights(stored).to(device)
     half = config.run.precision == "bf16"
     if half:
-        halve_matrices(lm)
+        cast_linear_weights_to_bf16(lm)
     directory.mkdir(parents=True, exist_ok=True)
     first = np.cumsum(np.concatenate([[0], data.speech_len + 1]))
     arrays = _maps(directory, int(first[-1]), about["top_k"], "w+")
     sampler = Sampler(data.text_len, data.speech_len, data.speaker, np.arange(len(data)), budget=config.batch.tokens)
-    maker = BatchMaker(data, stored.config)
+    maker = Collator(data, stored.config)
     for batch in sampler.epoch(0):
         made = {name: value.to(device) for name, value in maker(batch).items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             hidden = lm(lm.embed(made["kind"], made["ids"]))
         for place, (row,) in enumerate(batch.members):
-            said = made["targets"][place] != IGNORE
+            predicted = made["targets"][place] != IGNORE
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                logits = lm.logits(hidden[place, said])
+                logits = lm.logits(hidden[place, predicted])
             for name, value in zip(arrays, top_k_of(logits, about["top_k"]), strict=True):
                 arrays[name][first[row] : first[row + 1]] = value.cpu().numpy()
     for array in arrays.values():
         array.flush()
-    partial = directory / (INDEX + ".partial")
-    write_json(partial, about)
-    os.replace(partial, directory / INDEX)
+    write_json(directory / INDEX, about)
 
 
 def _maps(directory: Path, positions: int, k: int, mode: str) -> dict[str, np.memmap]:

@@ -1,4 +1,4 @@
-"""A teacher's distribution by its largest entries: k log-probabilities and the exact mass of all the others as one class.
+"""The k largest log-probabilities of a teacher's distribution, and the exact mass of all other tokens as one class.
 
 Between such distributions a divergence is a lower bound of the true one (merging classes never raises it), and equal to it
 where k + 1 classes are all there are.
@@ -6,14 +6,13 @@ where k + 1 classes are all there are.
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamtra.distill.losses import masked_mean
+from mamtra.distill.losses import masked_mean, skew_kl_terms
 
 _LEAST = 1e-12
 
@@ -33,10 +32,9 @@ class TopK(NamedTuple):
 
 
 def top_k_of(logits: Tensor, k: int) -> TopK:
-    """What is kept of logits (..., V); ids are int16 where V allows it."""
+    """The k largest entries of logits (..., V); ids are int16 where V allows it."""
     log_p, ids = F.log_softmax(logits.float(), -1).topk(min(k, logits.shape[-1]))
-    rest = torch.log((1 - log_p.exp().sum(-1, dtype=torch.float64)).clamp(min=_LEAST)).float()
-    return TopK(ids.to(torch.int16 if logits.shape[-1] <= 2**15 else torch.int32), log_p, rest)
+    return TopK(ids.to(torch.int16 if logits.shape[-1] <= 2**15 else torch.int32), log_p, _log_rest(log_p))
 
 
 def topk_skew_kl(
@@ -58,11 +56,13 @@ def topk_skew_kl(
     """
     log_all = F.log_softmax(student.float(), -1)
     mine = log_all.gather(-1, teacher.ids.long())
-    others = torch.log((1 - mine.exp().sum(-1)).clamp(min=_LEAST))
-    log_q = torch.cat((mine, others[..., None]), -1)
+    log_q = torch.cat((mine, _log_rest(mine)[..., None]), -1)
     log_p = torch.cat((teacher.log_p.float(), teacher.rest.float()[..., None]), -1)
     log_from, log_other = (log_p, log_q) if direction == "forward" else (log_q, log_p)
-    log_mix = log_other
-    if alpha > 0:
-        log_mix = torch.logaddexp(log_from + math.log(alpha), log_other + math.log1p(-alpha))
-    return masked_mean((log_from.exp() * (log_from - log_mix)).sum(-1), valid)
+    return masked_mean(skew_kl_terms(log_from, log_other, alpha).sum(-1), valid)
+
+
+def _log_rest(log_p: Tensor) -> Tensor:
+    """Log of the mass that is not in log-probabilities (..., k); the difference from 1 is taken in float64."""
+    mass = log_p.exp().sum(-1, dtype=torch.float64)
+    return torch.log((1 - mass).clamp(min=_LEAST)).float()

@@ -1,4 +1,4 @@
-"""What a micro-batch adds to the gradient, by the way of the step it belongs to, and what is noted for the log."""
+"""Forward and backward pass of a micro-batch, by the phase of its step, the update, and the sums for the log."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from torch import Tensor
 from mamtra.distill.alignment import Alignment, Stage
 from mamtra.distill.compile import Captured
 from mamtra.distill.config import DistillConfig
-from mamtra.distill.distill_loss import Objective
+from mamtra.distill.distill_loss import DistillLossFunction
 from mamtra.distill.optimiser import Optimiser
-from mamtra.distill.sharding import Placement
+from mamtra.distill.sharding import Sharding
 from mamtra.distill.teacher_cache import TeacherCache
 from mamtra.distill.topk import TopK
 from mamtra.models.layout import IGNORE, PAD
 from mamtra.models.speech_lm import SpeechLM
 
-Way = Literal["train", "policy", "matrix", "hidden"]
+Phase = Literal["train", "policy", "matrix", "hidden"]
 PARTS = ("loss", "ce", "kl", "emb")
 SUMS = (*PARTS, "policy", "matrix", "hidden")
-"""What is summed up between two lines of the log: the losses, that of on-policy steps, those of the alignment."""
+"""Sums between two lines of the log: the losses, the loss of on-policy steps, and those of the alignment stages."""
 
 
-class Gradients:
-    """Runs forward and backward passes and the update behind them, as CUDA graphs where the settings say so.
+class TrainStep:
+    """Forward and backward passes and the update, as CUDA graphs if the settings say so.
 
     Args:
         config: settings.
-        student: that learns.
+        student: to train.
         teacher: without gradients, or None.
         optimiser: of the student.
         cache: stored outputs of the teacher, or None.
-        placement: of both models.
+        sharding: of both models.
 
     Attributes:
         sums: (len(SUMS),) float32, over the steps since they were read.
-        counts: steps since then, by way.
+        counts: steps since then, by phase.
     """
 
     def __init__(
@@ -48,37 +48,37 @@ class Gradients:
         teacher: SpeechLM | None,
         optimiser: Optimiser,
         cache: TeacherCache | None,
-        placement: Placement,
+        sharding: Sharding,
     ) -> None:
         run, losses, device = config.run, config.losses, optimiser.gradient.device
         self._optimiser, self._cache, self._tokens = optimiser, cache, config.batch.tokens
         options = {
             "precision": run.precision, "residual": run.residual, "chunk": run.loss_chunk, "compiled": run.compile,
-            "placement": placement,
+            "sharding": sharding,
         }  # fmt: skip
-        self._objective = Objective(student, teacher, losses, **options)
-        self._policy = Objective(student, teacher, losses.model_copy(update={"ce_weight": 0.0}), **options)
+        self._objective = DistillLossFunction(student, teacher, losses, **options)
+        self._policy = DistillLossFunction(student, teacher, losses.model_copy(update={"ce_weight": 0.0}), **options)
         self.sums = torch.zeros(len(SUMS), device=device)
         self.counts = dict.fromkeys(("train", *SUMS[len(PARTS) :]), 0)
-        ways = {"train": self._add_train}
-        if config.on_policy.share:
-            ways["policy"] = self._add_policy
+        phases = {"train": self._add_train}
+        if config.on_policy.fraction:
+            phases["policy"] = self._add_policy
         for stage in ("matrix", "hidden"):
             if getattr(config.alignment, f"{stage}_steps"):
                 self._alignment = Alignment(student, teacher, half=run.precision == "bf16")
-                ways[stage] = partial(self._add_alignment, stage)
+                phases[stage] = partial(self._add_alignment, stage)
         self._graphs = run.cuda_graph and device.type == "cuda"
-        self._ways = {way: Captured(add, device, graphs=run.cuda_graph) for way, add in ways.items()}
+        self._phases = {name: Captured(add, device, graphs=run.cuda_graph) for name, add in phases.items()}
         self.update = Captured(optimiser.update, device, graphs=run.cuda_graph)
 
-    def add(self, way: Way, inputs: dict[str, Tensor]) -> None:
-        """A micro-batch: ``kind``, ``ids``, ``targets``, its ``weight`` in the step, and ``top_...`` of a cache."""
-        if way != "train":
+    def add(self, phase: Phase, inputs: dict[str, Tensor]) -> None:
+        """Add the gradient of a micro-batch: ``kind``, ``ids``, ``targets``, its ``weight``, and ``top_...`` of a cache."""
+        if phase != "train":
             inputs = {name: value for name, value in inputs.items() if not name.startswith("top_")}
-        self._ways[way](**inputs)
+        self._phases[phase](**inputs)
 
     def record(self, lengths: tuple[int, ...]) -> None:
-        """Record the graphs of all buckets; nothing that training changes is different afterwards."""
+        """Capture the graphs of all buckets; weights, moments and sums are the same afterwards."""
         if not self._graphs:
             return
         optimiser = self._optimiser
@@ -94,17 +94,17 @@ class Gradients:
                 "weight": torch.tensor(0.0),
             }
             cached = {} if self._cache is None else self._cache.blank(rows, length)
-            for way, captured in self._ways.items():
-                captured.record(**empty, **(cached if way == "train" else {}))
-        optimiser.failed_at.zero_()  # an update that has failed before leaves all weights as they are
+            for phase, captured in self._phases.items():
+                captured.record(**empty, **(cached if phase == "train" else {}))
+        optimiser.failed_at.zero_()  # after a failed update the next ones leave the weights unchanged
         self.update.record()
         optimiser.gradient.zero_()
         for place, value in zip((optimiser.failed_at, optimiser.count, self.sums), kept, strict=True):
             place.copy_(value)
-        torch.cuda.empty_cache()  # what the runs before recording took; graphs have memory of their own
+        torch.cuda.empty_cache()  # memory of the warm-up runs; graphs have pools of their own
 
     def means(self) -> dict[str, float]:
-        """Of everything that there was since the last call."""
+        """Mean losses since the last call."""
         found = {}
         for name, total in zip(SUMS, self.sums.tolist(), strict=True):
             count = self.counts["train" if name in PARTS else name]

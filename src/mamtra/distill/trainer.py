@@ -1,4 +1,4 @@
-"""The training loop: the same steps on any number of processes, and the same weights whatever interrupts it."""
+"""The training loop: the same steps on any number of processes, and the same weights after any interruption."""
 
 from __future__ import annotations
 
@@ -13,127 +13,63 @@ import numpy as np
 import torch
 
 from mamtra.data.bucket_sampler import MicroBatch
-from mamtra.distill.checkpoints import Checkpoint, checkpoints, load_checkpoint, save_checkpoint
-from mamtra.distill.compile import compile_layers, use_kernels
-from mamtra.distill.config import DistillConfig
-from mamtra.distill.distill_loss import halve_matrices
-from mamtra.distill.distributed import Processes
+from mamtra.distill.checkpoints import Checkpoint, checkpoints, save_checkpoint
 from mamtra.distill.export import write_student
-from mamtra.distill.loader import Feed, Share
-from mamtra.distill.log import Journal
-from mamtra.distill.optimiser import Optimiser
-from mamtra.distill.settings import AlignmentSettings
-from mamtra.distill.setup import (
-    check_corpus,
-    check_pair,
-    make_student,
-    open_corpus,
-    open_speech_lm,
-    read_weights,
-)
-from mamtra.distill.sharding import Placement
-from mamtra.distill.teacher_cache import TeacherCache, open_cache
-from mamtra.distill.train_step import Gradients, Way
-from mamtra.distill.validation import HeldOut
+from mamtra.distill.interrupt import InterruptLatch
+from mamtra.distill.loader import StepInputs
+from mamtra.distill.log import TrainingLog
+from mamtra.distill.setup import Setup
+from mamtra.distill.train_step import Phase
 from mamtra.errors import MamTraError
 from mamtra.models.speech_lm import SpeechLM
 
 Observer = Callable[[SpeechLM, int], dict[str, float]]
-"""Called at every evaluation with the student, as it would be kept, and the step; what it returns is logged."""
+"""Called at every validation with the student, as it would be exported, and the step; what it returns is logged."""
 Listener = Callable[[dict[str, Any]], None]
 """Called with every line of the log."""
+Ticker = Callable[[int, int], None]
+"""Called after every step with the steps that are done and their total."""
 
 
 class Trainer:
-    """One distillation.
+    """Runs the steps of a training run; see `mamtra.distill.api.open_trainer`.
 
     Args:
-        config: settings.
-        resume: go on from the latest checkpoint, where there is one.
-        processes: of this training; as torchrun says by default.
+        setup: the parts of the run.
         observer: measures more than the cross entropy.
-        listener: hears of every line of the log.
+        listener: gets every line of the log.
+        ticker: gets the progress.
 
     Attributes:
         step: steps that are done.
-        steps: steps that there will be.
-        student: the model that learns.
-        began: the directory that it began as.
+        steps: steps of the whole run.
+        measured: results of the last validation.
         observer: see above.
-
-    Raises:
-        MamTraError: models, corpus and settings do not fit, the folder holds another training, or a device is missing.
     """
 
     def __init__(
         self,
-        config: DistillConfig,
+        setup: Setup,
         *,
-        resume: bool = False,
-        processes: Processes | None = None,
         observer: Observer | None = None,
         listener: Listener | None = None,
+        ticker: Ticker | None = None,
     ) -> None:
-        self.config, self.out, self.observer, self._listener = config, Path(config.out), observer, listener
-        self.processes = processes or Processes.join(config.run.device)
-        found = checkpoints(self.out)
-        if found and not resume:
-            raise MamTraError(
-                f"{self.out} holds a training already; go on with --resume, or name another folder in out."
-            )
-        saved = load_checkpoint(found[-1]) if found else None
-        if saved is not None:
-            _same_settings(saved.state["settings"], config.what_decides(), self.out)
-        self._open(config)
-        self.step, self._elapsed = 0, 0.0
-        self._position_after = self.feed.position.state()
+        self.setup, self.config, self.out = setup, setup.config, Path(setup.config.out)
+        self.observer, self._listener, self._ticker = observer, listener, ticker
+        self._processes, self._sharding, self._optimiser = setup.processes, setup.sharding, setup.optimiser
+        self.steps, self.step, self._elapsed = setup.steps, 0, 0.0
+        self._position = setup.loader.position.state()
         self.measured: dict[str, float] = {}
-        if saved is not None:
-            self._take(saved)
-
-    def _open(self, config: DistillConfig) -> None:
-        stored = open_speech_lm(config.teacher.model)
-        self.corpus = open_corpus(config.data)
-        check_corpus(self.corpus.train.manifest, config.data.train, stored)
-        if self.processes.first:
-            self.began = make_student(config, stored)
-        self.processes.wait()
-        if not self.processes.first:
-            self.began = make_student(config, stored)
-        check_pair(stored.config, self.began.config, config.losses)
-        data, batch, run = self.corpus.train, config.batch, config.run
-        needed = config.losses.logits_weight or config.losses.emb_weight or config.alignment != AlignmentSettings()
-        self.teacher = read_weights(stored) if needed else None
-        self.placement = Placement(self.processes, split=run.parallel == "fsdp")
-        self.student = self.placement.put(read_weights(self.began)).train()
+        self._measured_at = -1
         self._teacher_ce: float | None = None
-        if self.teacher is not None:
-            if run.precision == "bf16":
-                halve_matrices(self.teacher)
-            self.placement.put(self.teacher)
-        self.cache: TeacherCache | None = open_cache(config, stored, self.corpus, self.processes)
-        self.feed = Feed(config, data, self.corpus.rows, self.student, self.cache, self.processes)
-        lengths = self.feed.sampler.lengths if self.feed.fixed else None
-        self._held_out = HeldOut(
-            self.corpus, self.student, run.evaluate_utterances, batch.tokens, self.processes, run.precision, lengths
-        )
-        self.optimiser = Optimiser(self.student, config.optimizer, self.placement)
-        self._before = config.alignment.matrix_steps + config.alignment.hidden_steps
-        self.gradients = Gradients(config, self.student, self.teacher, self.optimiser, self.cache, self.placement)
-        self.student.model.checkpointing = run.gradient_checkpointing
-        models = [lm for lm in (self.student, self.teacher) if lm is not None]
-        if run.kernels:
-            for lm in models:
-                use_kernels(lm, self.processes.device)
-        if run.compile:
-            compile_layers(*models)
-        proper = run.steps or max(1, round(run.epochs * len(self.feed.sampler.epoch(0)) / batch.accumulation))
-        self.steps = self._before + proper
+        self._log_file: TrainingLog | None = None
+        self._interrupt = InterruptLatch(active=self._processes.world == 1)
 
     @property
     def parameters(self) -> int:
         """Of the student."""
-        return sum(p.numel() for p in self.student.parameters())
+        return sum(p.numel() for p in self.setup.student.parameters())
 
     def run(self) -> Path:
         """Train to the end.
@@ -142,229 +78,221 @@ class Trainer:
             The directory of the trained student.
 
         Raises:
-            MamTraError: a loss is no number, memory or disk are full, or the corpus holds ids outside its bounds.
+            MamTraError: a loss is not finite, memory or disk are full, or the corpus holds ids beyond the vocabulary.
+            KeyboardInterrupt: Ctrl-C, after a checkpoint of the last step.
         """
-        first, run = self.processes.first, self.config.run
-        self._journal = Journal(self.out, self.step, tensorboard=run.tensorboard) if first else None
+        run, loader = self.config.run, self.setup.loader
+        if self._processes.first:
+            self._log_file = TrainingLog(self.out, self.step, tensorboard=run.tensorboard)
         self._recent: deque[tuple[int, list[MicroBatch]]] = deque(maxlen=run.log_every + 1)
         self._began = time.perf_counter() - self._elapsed
-        self._since, self._seen = time.perf_counter(), 0
+        self._since, self._tokens = time.perf_counter(), 0
         if self.step == 0:
-            self._say("start", parameters=self.parameters, steps=self.steps, utterances=len(self.corpus.rows),
-                      left_out=self.feed.sampler.left_out, epoch_batches=len(self.feed.sampler.epoch(0)))  # fmt: skip
+            self._write("start", parameters=self.parameters, steps=self.steps, utterances=len(self.setup.corpus.rows),
+                        left_out=loader.sampler.left_out, epoch_batches=len(loader.sampler.epoch(0)))  # fmt: skip
         try:
-            self.gradients.record(self.feed.sampler.lengths)
-            with closing(self.feed.shares()) as shares:
-                self._loop(shares)
-            place = self._finish()
-            self.processes.wait()
-            return place
+            self.setup.train_step.record(loader.sampler.lengths)
+            with self._interrupt, closing(loader.steps()) as inputs:
+                self._loop(inputs)
+            student = self._export()
+            self._processes.wait()
+            return student
         except torch.OutOfMemoryError as error:
             raise MamTraError(
                 f"The device ran out of memory; lower batch.tokens (now {self.config.batch.tokens}) and raise "
                 "batch.accumulation in return, lower run.loss_chunk, or set run.gradient_checkpointing to true."
             ) from error
         finally:
-            if self._journal is not None:
-                self._journal.close()
+            if self._log_file is not None:
+                self._log_file.close()
 
-    def _loop(self, shares: Iterator[Share]) -> None:
+    def _loop(self, inputs: Iterator[StepInputs]) -> None:
         run = self.config.run
-        if self.step == 0 and run.evaluate_every:
-            self._evaluate()
-        while self.step < self.steps:
-            progress = self._progress()
-            if progress >= 1:
-                break
-            way = self._way(self.step)
-            if way in ("matrix", "hidden"):
-                rate = self.config.alignment.lr
-            else:
-                rate = self.optimiser.rate(min(1.0, progress + 0.5 / self.steps))
-            self.optimiser.set_rate(rate, mixers_alone=way in ("matrix", "hidden"))
-            share = next(shares)
-            self._recent.append((self.step, share.batches))
-            if way == "policy":
-                share = self.feed.spoken(share, self.placement.whole(self.student))
-            for inputs in share.inputs:
-                self.gradients.add(way, inputs)
-            self.placement.add(self.optimiser.gradient)
-            self.gradients.update()
-            self.step += 1
-            self._seen += share.targets
-            self.gradients.counts[way] += 1
-            self._position_after = share.after
+        if self.step == 0 and run.validate_every:
+            self._validate()
+        while self.step < self.steps and (progress := self._progress()) < 1:
+            rate = self._one_step(next(inputs), progress)
             last = self.step == self.steps
             if self.step % run.log_every == 0 or last:
                 self._log(rate)
-            elif self.processes.device.type == "cpu":
+            elif self._processes.device.type == "cpu":
                 self._check()
-            if run.evaluate_every and self.step % run.evaluate_every == 0 and not last:
-                self._evaluate()
-            if run.save_every and self.step % run.save_every == 0 and not last:
+            if run.validate_every and self.step % run.validate_every == 0 and not last:
+                self._validate()
+            saved = run.save_every and self.step % run.save_every == 0 and not last
+            if saved or self._interrupt.requested:
                 self._save()
+            if self._interrupt.requested:
+                raise KeyboardInterrupt(f"step {self.step} is saved; go on with --resume.")
+            if self._ticker is not None:
+                self._ticker(self.step, self.steps)
         self._check()
-        self._evaluate()
+        if self._measured_at != self.step:
+            self._validate()
         self._save()
 
-    def _way(self, step: int) -> Way:
-        """What a step is made of; it depends on its number and the seed alone."""
+    def _one_step(self, inputs: StepInputs, progress: float) -> float:
+        """Forward, backward and update; returns the learning rate."""
+        phase, step = self._phase(self.step), self.setup.train_step
+        aligning = phase in ("matrix", "hidden")
+        rate = self.config.alignment.lr if aligning else self._optimiser.rate(min(1.0, progress + 0.5 / self.steps))
+        self._optimiser.set_rate(rate, mixers_only=aligning)
+        self._recent.append((self.step, inputs.batches))
+        if phase == "policy":
+            inputs = self.setup.loader.on_policy(inputs, self._sharding.whole(self.setup.student))
+        for micro_batch in inputs.inputs:
+            step.add(phase, micro_batch)
+        self._sharding.add(self._optimiser.gradient)
+        step.update()
+        step.counts[phase] += 1
+        self.step += 1
+        self._tokens += inputs.targets
+        self._position = inputs.after
+        return rate
+
+    def _phase(self, step: int) -> Phase:
+        """The kind of a step, a function of its number and the seed."""
         if step < self.config.alignment.matrix_steps:
             return "matrix"
-        if step < self._before:
+        if step < self.setup.alignment_steps:
             return "hidden"
-        share = self.config.on_policy.share
-        return (
-            "policy" if share and np.random.default_rng([self.config.run.seed, step, 3]).random() < share else "train"
-        )
+        fraction = self.config.on_policy.fraction
+        on_policy = fraction and np.random.default_rng([self.config.run.seed, step, 3]).random() < fraction
+        return "policy" if on_policy else "train"
 
     def _progress(self) -> float:
-        by_steps = max(0, self.step - self._before) / (self.steps - self._before)
+        before = self.setup.alignment_steps
+        by_steps = max(0, self.step - before) / (self.steps - before)
         minutes = self.config.run.minutes
         if minutes is None:
             return by_steps
         by_time = (time.perf_counter() - self._began) / (60 * minutes)
-        if self.processes.world == 1:
+        if self._processes.world == 1:
             return max(by_steps, by_time)
-        found = torch.tensor([by_time if self.processes.first else 0.0], device=self.processes.device)
-        self.processes.add(found)  # one clock for all
-        return max(by_steps, float(found))
+        clock = torch.tensor([by_time if self._processes.first else 0.0], device=self._processes.device)
+        self._processes.add(clock)  # all processes follow the clock of the first
+        return max(by_steps, float(clock))
 
     def _check(self) -> None:
-        failed = int(self.optimiser.failed_at)
+        failed = int(self._optimiser.failed_at)
         if failed < 0:
             return
         batches = next((b for step, b in self._recent if step == failed), [])
-        names = "; ".join(f"epoch {b.epoch} batch {b.number} (utterances {_few(b)})" for b in batches)
+        names = "; ".join(f"epoch {b.epoch} batch {b.number} (utterances {_describe_rows(b)})" for b in batches)
         found = checkpoints(self.out)
-        stays = f"{found[-1]} is the last good checkpoint" if found else "there is no checkpoint yet"
+        kept = f"{found[-1]} is the last good checkpoint" if found else "there is no checkpoint yet"
         raise MamTraError(
-            f"The loss or its gradient was not a number in step {failed + 1}: {names or 'unknown batch'}. Training has "
-            f"stopped, {stays}; lower optimizer.lr or optimizer.clip, or look at these utterances."
+            f"The loss or its gradient is not finite in step {failed + 1}: {names or 'unknown batch'}. Training has "
+            f"stopped, {kept}; lower optimizer.lr or optimizer.clip, or look at these utterances."
         )
 
     def _log(self, rate: float) -> None:
         self._check()
-        self.processes.add(self.gradients.sums)
-        values = self.gradients.means()
+        self._processes.add(self.setup.train_step.sums)
+        values = self.setup.train_step.means()
         now = time.perf_counter()
-        speed = self._seen / max(1e-9, now - self._since)
-        memory = torch.cuda.max_memory_allocated() if self.processes.device.type == "cuda" else 0
-        self._say("train", **values, norm=float(self.optimiser.norm), lr=rate, tokens_per_second=round(speed, 1),
-                  memory_bytes=memory, minutes=round((now - self._began) / 60, 4))  # fmt: skip
-        self._since, self._seen = now, 0
+        speed = self._tokens / max(1e-9, now - self._since)
+        memory = torch.cuda.max_memory_allocated() if self._processes.device.type == "cuda" else 0
+        self._write("train", **values, norm=float(self._optimiser.norm), lr=rate, tokens_per_second=round(speed, 1),
+                    memory_bytes=memory, minutes=round((now - self._began) / 60, 4))  # fmt: skip
+        self._since, self._tokens = now, 0
 
-    def _evaluate(self) -> None:
+    def _validate(self) -> None:
         values: dict[str, float] = {}
-        self.student.eval()
-        with self.optimiser.averaged():
-            student = self.placement.whole(self.student)
-            if not self._held_out.empty:
-                values["ce"] = self._held_out.cross_entropy(student)
-                if self.teacher is not None:
+        validation, teacher = self.setup.validation, self.setup.teacher
+        self.setup.student.eval()
+        with self._optimiser.averaged():
+            student = self._sharding.whole(self.setup.student)
+            if not validation.empty:
+                values["ce"] = validation.cross_entropy(student)
+                if teacher is not None:
                     if self._teacher_ce is None:
-                        self._teacher_ce = self._held_out.cross_entropy(self.placement.whole(self.teacher))
+                        self._teacher_ce = validation.cross_entropy(self._sharding.whole(teacher))
                     values["teacher_ce"] = self._teacher_ce
-            if self.observer is not None and self.processes.first:
+            if self.observer is not None and self._processes.first:
                 values |= self.observer(student, self.step)
-        self.student.train()
-        self.processes.wait()
+        self.setup.student.train()
+        self._processes.wait()
         if values:
-            self._say("held_out", **values)
+            self._write("validation", **values)
             self.measured = values
-        self._since, self._seen = time.perf_counter(), 0
+        self._measured_at = self.step
+        self._since, self._tokens = time.perf_counter(), 0
 
     def _save(self) -> None:
         self._check()
-        if self.processes.world > 1:
-            self.processes.add(self.gradients.sums)  # only the sum over all is kept
-            if not self.processes.first:
-                self.gradients.sums.zero_()
-        student, moments = self.placement.weights(self.student), self.optimiser.state()
-        if self.processes.first:
+        sums = self.setup.train_step.sums
+        if self._processes.world > 1:
+            self._processes.add(sums)  # a checkpoint has the sum over all processes
+            if not self._processes.first:
+                sums.zero_()
+        student, moments = self._sharding.weights(self.setup.student), self._optimiser.state()
+        if self._processes.first:
             state = {
                 "step": self.step,
-                "position": self._position_after,
+                "position": self._position,
                 "elapsed": time.perf_counter() - self._began,
-                "counts": self.gradients.counts,
-                "settings": self.config.what_decides(),
+                "counts": self.setup.train_step.counts,
+                "measured": {"step": self._measured_at, "values": self.measured},
+                "settings": self.config.fingerprint(),
             }
-            optimizer = moments | {"sums": self.gradients.sums, "random": torch.get_rng_state()}
-            if self.processes.device.type == "cuda":
-                optimizer["random_cuda"] = torch.cuda.get_rng_state(self.processes.device)
+            optimizer = moments | {"sums": sums, "random": torch.get_rng_state()}
+            if self._processes.device.type == "cuda":
+                optimizer["random_cuda"] = torch.cuda.get_rng_state(self._processes.device)
             save_checkpoint(self.out, Checkpoint(state, student, optimizer), self.config.run.keep)
-        self.processes.wait()
+        self._processes.wait()
 
-    def _take(self, saved: Checkpoint) -> None:
-        """Go on where a checkpoint was made."""
+    def restore(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            MamTraError: it is of another student.
+        """
+        train_step, device, state = self.setup.train_step, self._processes.device, saved.state
         try:
-            self.placement.load(self.student, saved.student)
-            self.optimiser.restore(saved.optimizer)
-            if self.processes.first:
-                self.gradients.sums.copy_(saved.optimizer["sums"])
+            self._sharding.load(self.setup.student, saved.student)
+            self._optimiser.restore(saved.optimizer)
+            if self._processes.first:
+                train_step.sums.copy_(saved.optimizer["sums"])
             torch.set_rng_state(saved.optimizer["random"])
-            if self.processes.device.type == "cuda" and "random_cuda" in saved.optimizer:
-                torch.cuda.set_rng_state(saved.optimizer["random_cuda"], self.processes.device)
+            if device.type == "cuda" and "random_cuda" in saved.optimizer:
+                torch.cuda.set_rng_state(saved.optimizer["random_cuda"], device)
         except (KeyError, RuntimeError) as error:
             raise MamTraError(f"The latest checkpoint of {self.out} does not fit this student; remove it.") from error
-        self.step, self._elapsed = saved.state["step"], saved.state["elapsed"]
-        self.gradients.counts = saved.state["counts"]
-        self.feed.position.restore(saved.state["position"])
-        self._position_after = saved.state["position"]
+        self.step, self._elapsed, train_step.counts = state["step"], state["elapsed"], state["counts"]
+        self.measured, self._measured_at = state["measured"]["values"], state["measured"]["step"]
+        self.setup.loader.position.restore(state["position"])
+        self._position = state["position"]
 
-    def _finish(self) -> Path:
+    def _export(self) -> Path:
+        batch = self.config.batch
         about = {
             "settings": self.config.model_dump(mode="json"),
             "steps": self.step,
-            "epochs": round(self.step * self.config.batch.accumulation / len(self.feed.sampler.epoch(0)), 3),
+            "epochs": round(self.step * batch.accumulation / len(self.setup.loader.sampler.epoch(0)), 3),
             "minutes": round((time.perf_counter() - self._began) / 60, 3),
-            "utterances": len(self.corpus.rows),
-            "held_out": self.measured,
-            "device": str(self.processes.device),
-            "processes": self.processes.world,
+            "utterances": len(self.setup.corpus.rows),
+            "validation": self.measured,
+            "device": str(self._processes.device),
+            "processes": self._processes.world,
         }
-        with self.optimiser.averaged():
-            student = self.placement.whole(self.student)
-            bistream = self.config.batch.layout != "unistream"
-            place = self.out
-            if self.processes.first:
-                place = write_student(self.out, self.began, student, about, bistream=bistream)
-        self._say("end", minutes=about["minutes"], steps=self.step)
-        return place
+        directory = self.out
+        with self._optimiser.averaged():
+            student = self._sharding.whole(self.setup.student)
+            if self._processes.first:
+                bistream = batch.layout != "unistream"
+                directory = write_student(self.out, self.setup.initial, student, about, bistream=bistream)
+        self._write("end", minutes=about["minutes"], steps=self.step)
+        return directory
 
-    def _say(self, kind: str, **values: float | int) -> None:
-        if self._journal is None:
+    def _write(self, kind: str, **values: float | int) -> None:
+        if self._log_file is None:
             return
-        line = self._journal.write(kind, self.step, **values)
+        line = self._log_file.write(kind, self.step, **values)
         if self._listener is not None:
             self._listener(line)
 
 
-def distill(config: DistillConfig, *, resume: bool = False, **hooks: Any) -> Path:
-    """Train a student from start to end; see `Trainer`.
-
-    Returns:
-        The directory of the trained student.
-
-    Raises:
-        MamTraError: see `Trainer` and `Trainer.run`.
-    """
-    trainer = Trainer(config, resume=resume, **hooks)
-    return trainer.run()
-
-
-def _same_settings(saved: dict[str, Any], mine: dict[str, Any], out: Path, place: str = "") -> None:
-    for name in sorted({*saved, *mine}):
-        here = f"{place}{name}"
-        one, other = saved.get(name), mine.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            _same_settings(one, other, out, f"{here}.")
-        elif one != other and here not in ("run.steps", "run.epochs", "run.minutes"):
-            raise MamTraError(
-                f"The training in {out} has {here} {one!r}, not {other!r}; go on with its settings or use another folder."
-            )
-
-
-def _few(batch: MicroBatch, most: int = 8) -> str:
+def _describe_rows(batch: MicroBatch, most: int = 8) -> str:
     rows = [str(row) for members in batch.members for row in members]
     return ", ".join(rows[:most]) + (f" and {len(rows) - most} more" if len(rows) > most else "")

@@ -1,4 +1,4 @@
-"""Teacher-forced cross entropy on utterances that are kept aside."""
+"""Teacher-forced cross entropy on the validation set."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamtra.data.bucket_sampler import Sampler
-from mamtra.data.collate import BatchMaker
+from mamtra.data.collate import Collator
+from mamtra.data.corpus import Corpus
 from mamtra.distill.distributed import Processes
-from mamtra.distill.setup import Corpus
 from mamtra.models.layout import IGNORE
 from mamtra.models.speech_lm import SpeechLM
 
 
-class HeldOut:
-    """A fixed set of batches, shared out to the processes.
+class ValidationSet:
+    """The batches of the validation set, divided among the processes.
 
     Args:
-        corpus: its held-out part is used.
-        lm: model whose layout counts.
-        utterances: at most so many, evenly spread.
+        corpus: with the validation set.
+        lm: model whose ids are used.
+        utterances: largest number to use, evenly spread.
         budget: positions of a batch.
-        processes: all of them measure.
+        processes: each gets a part of the batches.
         precision: as in training.
-        lengths: shapes of the training, where others would have to be compiled; utterances that are longer are left out.
+        lengths: of the buckets of the training, where other shapes would have to be compiled; longer utterances are left out.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class HeldOut:
         precision: str,
         lengths: Sequence[int] | None = None,
     ) -> None:
-        rows, data = corpus.held_rows, corpus.held_out
+        rows, data = corpus.validation_rows, corpus.validation
         if len(rows) > utterances:
             rows = rows[np.linspace(0, len(rows) - 1, utterances).round().astype(int)]
         self._processes, self._half = processes, precision == "bf16"
@@ -48,13 +48,13 @@ class HeldOut:
         if len(rows):
             sampler = Sampler(data.text_len, data.speech_len, data.speaker, rows, budget=budget, lengths=lengths)
             plan = sampler.epoch(0)
-            maker = BatchMaker(data, lm.config, fixed=lengths is not None)
+            maker = Collator(data, lm.config, fixed=lengths is not None)
             self._batches = [maker(batch) for batch in plan[processes.rank :: processes.world]]
         self.empty = len(rows) == 0
 
     @torch.no_grad()
     def per_sequence(self, lm: SpeechLM) -> Tensor:
-        """Of the sequences of this process, in the order of the batches: summed nats and speech tokens, (n, 2) float64."""
+        """Summed cross entropy (nats) and speech tokens of each sequence of this process, (n, 2) float64."""
         device, found = self._processes.device, []
         for batch in self._batches:
             kind, ids, targets = (batch[name].to(device) for name in ("kind", "ids", "targets"))
@@ -68,7 +68,7 @@ class HeldOut:
         return every[every[:, 1] > 0]
 
     def cross_entropy(self, lm: SpeechLM) -> float:
-        """Nats a speech token; every process gets the same number."""
+        """Nats per speech token, over the batches of all processes."""
         found = self.per_sequence(lm).sum(0)
         self._processes.add(found)
         return float(found[0] / found[1])

@@ -14,6 +14,7 @@ from mamtra.evaluate.report_media import picture, player
 from mamtra.evaluate.score_file import ScoreFile, differences
 from mamtra.evaluate.summary import classes, compare, floor_of, summarise, word_counts
 from mamtra.evaluate.text_normalizers import normaliser
+from mamtra.runtime.files import write_text
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:90rem;margin:2rem auto;padding:0 1rem;color:#1f2933}
 table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.25rem .8rem .25rem 0;text-align:left;vertical-align:top;
@@ -61,10 +62,9 @@ def write_report(files: Sequence[ScoreFile], path: Path, *, media: bool = True) 
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(", ".join(names))}</title>'
         f"<style>{_STYLE}</style><body>{''.join(parts)}<script>{_SCRIPT}</script></body></html>\n"
     )
-    partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(page, encoding="utf-8")
-    return partial.replace(path)
+    write_text(path, page)
+    return path
 
 
 def _names(files: Sequence[ScoreFile]) -> list[str]:

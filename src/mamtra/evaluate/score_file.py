@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 
 COMPARABLE = ("set_sha256", "asr", "asr_sha256", "rules", "metrics")
 """Keys of the stamp in which two files must agree for their figures to be compared."""
@@ -34,9 +35,7 @@ class ScoreFile:
                 file.write(_line(row))
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(self.path.name + ".partial")
-        partial.write_text(_line({"stamp": self.stamp}) + "".join(map(_line, self.rows.values())), encoding="utf-8")
-        partial.replace(self.path)
+        write_text(self.path, _line({"stamp": self.stamp}) + "".join(map(_line, self.rows.values())))
         self._begun = True
 
 

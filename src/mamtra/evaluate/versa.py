@@ -18,6 +18,7 @@ from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import Counts, count
 from mamtra.evaluate.score_file import ScoreFile, row_key
 from mamtra.evaluate.text_normalizers import normaliser
+from mamtra.runtime.files import write_text
 
 METRICS = {"whisper_wer": "words", "speaker": "similarity", "pseudo_mos": "mos"}
 """Names in VERSA's configuration, and what answers to them here."""
@@ -61,11 +62,7 @@ def versa_lines(scores: ScoreFile) -> Iterable[dict[str, Any]]:
 
 def write_versa(scores: ScoreFile, path: Path) -> None:
     """Write a score file in VERSA's form."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(
-        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in versa_lines(scores)), encoding="utf-8"
-    )
-    partial.replace(path)
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in versa_lines(scores)))
 
 
 def from_versa(path: Path, lines: Iterable[dict[str, Any]]) -> ScoreFile:

@@ -1,4 +1,4 @@
-"""The package's layers over transformers' cache: attention appends to it, Mamba's memory lives in it."""
+"""MamTra's layers on transformers' cache: attention appends to it, the states of Mamba layers are views of it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicCache
 
 from mamtra.errors import MamTraError
-from mamtra.models.attention import Span
 from mamtra.models.config import BackboneConfig
+from mamtra.models.positions import Positions
 from mamtra.models.state import MambaState
 from mamtra.ops.rope import rope_table
 
 
 class RecurrentCache(DynamicCache):
-    """Cache of a model without attention: it has no keys to count, but `generate` asks for their number.
+    """Cache of a model without attention layers, which counts positions for `generate`.
 
     Attributes:
-        seen: inputs so far, padding included.
+        seen: positions so far, padding included.
     """
 
     seen = 0
-    is_compileable = False  # masks would be made beforehand, in another form
+    is_compileable = False  # transformers would build masks of another form beforehand
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """See ``seen``."""
+        """Positions so far, padding included."""
         return self.seen
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Empty the cache."""
         super().reset()
         self.seen = 0
 
@@ -48,7 +48,7 @@ class CachedAttention:
     cache: Cache
     layer: int
 
-    def append(self, k: Tensor, v: Tensor, span: Span) -> tuple[Tensor, Tensor]:
+    def append(self, k: Tensor, v: Tensor, positions: Positions) -> tuple[Tensor, Tensor]:
         """See `AttentionState.append`."""
         return self.cache.update(k, v, self.layer)
 
@@ -59,7 +59,7 @@ def cached_states(cache: Cache, config: BackboneConfig, like: Tensor) -> list[Ca
     Args:
         cache: ``DynamicCache(config=...)`` of the model's configuration.
         config: sizes of the model.
-        like: (B, L, hidden_size), whose batch, device and type the memory of Mamba layers has.
+        like: (B, L, hidden_size), whose batch, device and dtype the states of Mamba layers take.
 
     Raises:
         MamTraError: the cache has other layers than the model.
@@ -79,7 +79,7 @@ def _memory(cache: Cache, index: int, config: BackboneConfig, like: Tensor) -> M
     layer = cache.layers[index]
     if not hasattr(layer, "recurrent_states"):
         raise MamTraError(
-            f"Layer {index} of the cache has no memory for Mamba; make it with DynamicCache(config=model.config)."
+            f"Layer {index} of the cache has no state for Mamba; make it with DynamicCache(config=model.config)."
         )
     if not layer.is_recurrent_states_initialized[0]:
         batch, taps = like.shape[0], config.mamba_conv_kernel - 1
@@ -87,51 +87,51 @@ def _memory(cache: Cache, index: int, config: BackboneConfig, like: Tensor) -> M
         size = (batch, config.num_attention_heads, config.head_dim, config.head_dim)
         layer.lazy_initialization(conv_states=conv, recurrent_states=torch.zeros(size, device=like.device))
     layer.has_previous_state[0] = True
-    # views: the mixer writes in place; the cache keeps the taps last, the mixer before the channels
+    # views, since the mixer writes in place; the cache has the taps last, the mixer the channels
     return MambaState(layer.conv_states[0].transpose(1, 2), layer.recurrent_states[0])
 
 
 def cached_length(cache: Cache | None, config: BackboneConfig) -> int:
-    """Positions in the cache, padding included. A model without attention needs none of them: 0."""
+    """Positions in the cache, padding included. 0 for a model without attention, which does not need it."""
     if cache is None or "full_attention" not in config.layer_types:
         return 0
     return cache.get_seq_length(config.layer_types.index("full_attention"))
 
 
-def span_of(
-    config: BackboneConfig, length: int, past: int, attention_mask: Tensor | None, device: torch.device
-) -> Span:
-    """Where the inputs of a pass lie.
+def positions_of(
+    config: BackboneConfig, length: int, offset: int, attention_mask: Tensor | None, device: torch.device
+) -> Positions:
+    """Positions of the inputs of a pass.
 
     Args:
         config: sizes of the model.
         length: inputs L.
-        past: positions in the cache.
-        attention_mask: (B, past + L), 0 in the padding before left-padded rows; None for no padding. For a model without
+        offset: positions in the cache.
+        attention_mask: (B, offset + L), 0 in the padding before left-padded rows; None for no padding. For a model without
             attention the last L columns count.
         device: of the inputs.
 
     Raises:
-        MamTraError: a mask of another shape, or padding behind the first input of a row.
+        MamTraError: a mask of another shape, or padding after the first input of a row.
     """
-    end = past + length
+    end = offset + length
     padded = attention_mask is not None and not bool(attention_mask.all())
     if not padded:
         cos, sin = rope_table(end, config.rope_frequencies(device))
-        causal = torch.ones(length, end, dtype=torch.bool, device=device).tril(past)[None, None] if past else None
-        return Span(cos[past:], sin[past:], past, mask=causal)
+        causal = torch.ones(length, end, dtype=torch.bool, device=device).tril(offset)[None, None] if offset else None
+        return Positions(cos[offset:], sin[offset:], offset, mask=causal)
     if attention_mask.dim() != 2 or attention_mask.shape[1] < end:
         raise MamTraError(f"The attention mask has the shape {tuple(attention_mask.shape)}, not (batch, {end}).")
     real = attention_mask.bool()
     if (real[:, :-1] & ~real[:, 1:]).any():
-        raise MamTraError(
-            "Padding stands before the first input of a row (padding_side='left'), not behind or between."
-        )
+        raise MamTraError("Padding stands before the first input of a row (padding_side='left'), not after or between.")
     valid, real = real[:, -length:], real[:, -end:]
-    positions = (real.cumsum(1) - 1).clamp(min=0)[:, past:]
+    ids = (real.cumsum(1) - 1).clamp(min=0)[:, offset:]
     cos, sin = rope_table(end, config.rope_frequencies(device))
-    causal = torch.ones(length, end, dtype=torch.bool, device=device).tril(past)
-    # padding looks at itself: a query that may look nowhere has no softmax
-    itself = torch.eye(length, end, dtype=torch.bool, device=device) if not past else causal & ~causal.tril(past - 1)
+    causal = torch.ones(length, end, dtype=torch.bool, device=device).tril(offset)
+    # padding attends to itself: the softmax of a query that attends to nothing is undefined
+    itself = (
+        torch.eye(length, end, dtype=torch.bool, device=device) if not offset else causal & ~causal.tril(offset - 1)
+    )
     mask = (causal & real[:, None, :]) | itself
-    return Span(cos[positions].unsqueeze(1), sin[positions].unsqueeze(1), past, mask=mask.unsqueeze(1), valid=valid)
+    return Positions(cos[ids].unsqueeze(1), sin[ids].unsqueeze(1), offset, mask=mask.unsqueeze(1), valid=valid)

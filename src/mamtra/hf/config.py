@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 
 from mamtra.checkpoints.native import FORMAT, LANGUAGE_MODELS, TRANSFORMERS_KEYS
 from mamtra.checkpoints.parts import PARTS
-from mamtra.errors import MamTraError
+from mamtra.errors import MamTraError, first_problem
 from mamtra.models.config import BackboneConfig, CausalLMConfig, SpeechLMConfig
 
 _SIZES = (
@@ -24,7 +24,7 @@ _KEPT = (*LANGUAGE_MODELS, "format", "sample_rate", "voice_space", "dtype", "tra
 
 
 class MamTraConfig(PreTrainedConfig):
-    """One language model, nothing else of the directory: flow, vocoder and the other parts are not transformers' business.
+    """Configuration of the language model alone, without flow, vocoder and other parts of the directory.
 
     The sizes of the backbone and ``layer_types`` are attributes too, where transformers looks for them.
 
@@ -35,11 +35,11 @@ class MamTraConfig(PreTrainedConfig):
         sample_rate: of the sound, Hz.
         voice_space: see the model directory.
         eos_token_id: each ends generation; those of the sizes by default.
-        pad_token_id: fills short rows, whatever it is; the first that ends generation by default.
-        tie_word_embeddings: for transformers alone, which has nothing to tie here.
+        pad_token_id: pads short rows; the first of the ids that end generation by default.
+        tie_word_embeddings: for transformers, which must not tie any weights here.
 
     Raises:
-        MamTraError: sizes that are no sizes of such a model.
+        MamTraError: the sizes are invalid.
     """
 
     model_type = "mamtra"
@@ -89,9 +89,7 @@ class MamTraConfig(PreTrainedConfig):
         try:
             return kind.model_validate(getattr(self, self.section))
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, (self.section, *problem["loc"])))
-            raise MamTraError(f"The configuration is damaged at {where}: {problem['msg'].lower()}.") from error
+            raise MamTraError(f"The configuration, section {self.section!r}: {first_problem(error)}.") from error
 
     @classmethod
     def of(cls, sizes: BackboneConfig) -> MamTraConfig:
@@ -100,10 +98,10 @@ class MamTraConfig(PreTrainedConfig):
         return cls(**{section: sizes.model_dump(mode="json")})
 
     def to_dict(self) -> dict[str, Any]:
-        """Content of config.json: what the package's own readers know, and the version of transformers."""
+        """Content of config.json: the keys of the package and the version of transformers."""
         found = super().to_dict()
         return {name: found[name] for name in _KEPT if found.get(name) is not None} | TRANSFORMERS_KEYS
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """See `to_dict`: nothing is left out as a default."""
+        """As `to_dict`; defaults are written too."""
         return self.to_dict()

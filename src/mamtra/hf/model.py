@@ -17,7 +17,7 @@ from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import SCALE
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles
 from mamtra.errors import MamTraError
-from mamtra.hf.cache import RecurrentCache, cached_length, cached_states, new_cache, span_of
+from mamtra.hf.cache import RecurrentCache, cached_length, cached_states, new_cache, positions_of
 from mamtra.hf.config import MamTraConfig
 from mamtra.hf.speech_ids import split_ids
 from mamtra.models.causal_lm import CausalLM
@@ -154,10 +154,10 @@ class MamTraForCausalLM(PreTrainedModel, GenerationMixin):
         if past_key_values is not None:
             states = cached_states(past_key_values, sizes, hidden)
         past = cached_length(past_key_values, sizes)
-        span = span_of(sizes, hidden.shape[1], past, attention_mask, hidden.device)
+        positions = positions_of(sizes, hidden.shape[1], past, attention_mask, hidden.device)
         collected = [hidden]
         for layer, state in zip(self.model.layers, states, strict=True):
-            hidden = layer(hidden, span, state)
+            hidden = layer(hidden, positions, state)
             collected.append(hidden)
         hidden = collected[-1] = self.model.norm(hidden)
         if isinstance(past_key_values, RecurrentCache):

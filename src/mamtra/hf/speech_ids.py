@@ -1,4 +1,4 @@
-"""One id space for the inputs of a speech LM, whose tables for text, speech and marks are apart."""
+"""One id space for the inputs of a speech LM, which has separate tables for text, speech and special tokens."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from mamtra.models.layout import SPEECH, TEXT
 def speech_input_ids(sizes: SpeechLMConfig, text: Sequence[int], speech: Sequence[int] = ()) -> Tensor:
     """CosyVoice 2's unistream layout ``[sos][text][task][speech]`` in joint ids.
 
-    Speech ids stay what they are, so that generated ids are speech codes and can be appended; behind them come sos, task and
-    the text ids.
+    Speech tokens keep their ids, so that generated ids can be appended; sos, task and the text ids follow.
 
     Args:
         sizes: of the model.
         text: ids of the text tokenizer.
-        speech: codes that the model is to go on from.
+        speech: speech tokens to continue.
 
     Returns:
         (1, 2 + len(text) + len(speech)) int64.
     """
-    marks = sizes.speech_vocab_size
-    return torch.tensor([[marks, *(marks + 2 + i for i in text), marks + 1, *speech]])
+    special = sizes.speech_vocab_size
+    return torch.tensor([[special, *(special + 2 + i for i in text), special + 1, *speech]])
 
 
 def split_ids(sizes: SpeechLMConfig, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Kinds and rows, as `SpeechLM.embed` takes them, of joint ids (B, L) int64."""
-    marks = sizes.speech_vocab_size
-    text, speech = ids >= marks + 2, ids < marks
-    kind = torch.where(speech, SPEECH, torch.where(text, TEXT, ids - marks))
-    return kind, torch.where(speech, ids, torch.where(text, ids - marks - 2, ids - marks))
+    special = sizes.speech_vocab_size
+    text, speech = ids >= special + 2, ids < special
+    kind = torch.where(speech, SPEECH, torch.where(text, TEXT, ids - special))
+    return kind, torch.where(speech, ids, torch.where(text, ids - special - 2, ids - special))

@@ -15,11 +15,11 @@ class CausalLM(LanguageModel):
     ``self_attn``; a tied head has no parameter of its own."""
 
     def __init__(self, config: CausalLMConfig, generator: torch.Generator | None = None) -> None:
-        """Build the model with drawn weights.
+        """Build the model with randomly initialised weights.
 
         Args:
             config: sizes and layer kinds.
-            generator: source of the draws. Under ``torch.device("meta")`` nothing is drawn.
+            generator: of the random numbers; not used under ``torch.device("meta")``.
         """
         super().__init__()
         self.config = config

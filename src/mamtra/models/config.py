@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 from torch import Tensor
 
+from mamtra.errors import refuse_renamed
 from mamtra.models.plan import LayerPlan, LayerType
 from mamtra.ops.rope import Llama3Scaling, rope_frequencies
 
 MambaForm = Literal["mamba2", "discrete"]
+MOST_LAYERS = 10_000
+Size = Annotated[int, Field(ge=1, le=2**24)]
+"""A width or vocabulary; the bound keeps damaged files from asking for impossible tensors."""
 
 
 class BackboneConfig(BaseModel):
-    """A Qwen2- or Llama-shaped stack of layers with a token mixer for every layer.
+    """A Qwen2- or Llama-shaped decoder whose layers have attention or Mamba as their token mixer.
 
     Attributes:
         hidden_size: width of the residual stream.
@@ -24,42 +28,43 @@ class BackboneConfig(BaseModel):
         num_attention_heads: query heads; the Mamba mixer has as many heads.
         num_key_value_heads: key/value heads; the Mamba mixer shares x and B in the same groups.
         head_dim: size of a head and of the Mamba state.
-        rope_theta: base of the rotary wave lengths.
-        rope_scaling: of the rotary wave lengths, as in Llama 3.1 and later.
+        rope_theta: base of the rotary wavelengths.
+        rope_scaling: of the rotary wavelengths, as in Llama 3.1 and later.
         rms_norm_eps: of the layer norms.
         attention_bias: the projections to q, k, v have biases (Qwen2) or not (Llama).
-        layer_types: one kind per layer; all attention when left out.
+        layer_types: one kind per layer; all attention by default.
         mamba_form: of the mixer, see `mamtra.models.mamba.MambaMixer`.
         mamba_conv_kernel: taps of the mixer's causal convolution.
         mamba_chunk_size: inputs per chunk of the scan.
         mamba_norm_eps: of the mixer's gated norm.
-        mamba_qkv_bias: the mixer's in_proj has a bias, which takes over the attention's biases.
+        mamba_qkv_bias: the mixer's in_proj has a bias, which receives the attention's biases.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    rope_theta: float = 1e6
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)]
+    num_attention_heads: Size
+    num_key_value_heads: Size
+    head_dim: Size
+    rope_theta: PositiveFloat = 1e6
     rope_scaling: Llama3Scaling | None = None
-    rms_norm_eps: float = 1e-6
+    rms_norm_eps: PositiveFloat = 1e-6
     attention_bias: bool = True
     layer_types: tuple[LayerType, ...] = ()
     mamba_form: MambaForm = "mamba2"
-    mamba_conv_kernel: int = 4
-    mamba_chunk_size: int = 64
-    mamba_norm_eps: float = 1e-5
+    mamba_conv_kernel: Size = 4
+    mamba_chunk_size: Size = 64
+    mamba_norm_eps: PositiveFloat = 1e-5
     mamba_qkv_bias: bool = True
 
     @model_validator(mode="before")
     @classmethod
     def _all_attention_by_default(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not values.get("layer_types"):
-            values = values | {"layer_types": ("full_attention",) * int(values.get("num_hidden_layers", 0))}
+        number = values.get("num_hidden_layers") if isinstance(values, dict) else None
+        if isinstance(number, int) and number <= MOST_LAYERS and not values.get("layer_types"):
+            values = values | {"layer_types": ("full_attention",) * number}
         return values
 
     @model_validator(mode="after")
@@ -69,7 +74,7 @@ class BackboneConfig(BaseModel):
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError("num_attention_heads must be a multiple of num_key_value_heads")
         if self.head_dim % 2:
-            raise ValueError("head_dim must be even: rotary embedding turns pairs of channels")
+            raise ValueError("head_dim must be even: rotary embedding rotates pairs of channels")
         return self
 
     @property
@@ -102,27 +107,32 @@ class SpeechLMConfig(BackboneConfig):
 
     Attributes:
         text_vocab_size: rows of the text table.
-        num_speech_tokens: speech codes proper, 0 .. num_speech_tokens - 1.
+        num_speech_tokens: speech tokens 0 .. num_speech_tokens - 1; special ids follow.
         speech_vocab_size: rows of the speech table and of the output.
-        eos_id: end of speech.
-        fill_id: "more text, please" of the interleaved layout.
+        eos_id: ends the speech.
+        fill_id: asks for more text in the interleaved (bistream) layout.
     """
 
-    text_vocab_size: int
-    num_speech_tokens: int = 6561
-    speech_vocab_size: int = 6564
+    text_vocab_size: Size
+    num_speech_tokens: Size = 6561
+    speech_vocab_size: Size = 6564
     eos_id: int = 6561
     fill_id: int = 6563
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_old_keys(cls, values: Any) -> Any:
+        return refuse_renamed(values, {"speech_codes": "num_speech_tokens"})
 
     @model_validator(mode="after")
     def _ids_agree(self) -> SpeechLMConfig:
         if not self.num_speech_tokens <= self.eos_id < self.speech_vocab_size:
-            raise ValueError("eos_id must lie behind the speech codes and inside the speech vocabulary")
+            raise ValueError("eos_id must follow the speech tokens and lie inside the speech vocabulary")
         return self
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
-        """Every id that ends generation: eos and whatever lies behind it."""
+        """Every id that ends generation: eos_id and all ids after it."""
         return tuple(range(self.eos_id, self.speech_vocab_size))
 
 
@@ -135,6 +145,6 @@ class CausalLMConfig(BackboneConfig):
         eos_ids: each ends generation.
     """
 
-    vocab_size: int
+    vocab_size: Size
     tie_word_embeddings: bool = False
     eos_ids: tuple[int, ...] = ()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mamtra.models.backbone import Backbone
 from mamtra.models.config import BackboneConfig
-from mamtra.models.mamba import MambaMixer, draw_dynamics
+from mamtra.models.mamba import MambaMixer, init_dynamics
 from mamtra.models.state import DecodeState
 
 
@@ -57,7 +57,7 @@ class LanguageModel(nn.Module, ABC):
             Logits (B, ids) of the id that follows.
 
         Raises:
-            MamTraError: the state has no room for one more position.
+            MamTraError: one more position exceeds the capacity of the state.
         """
         return self.logits(self.model(x.unsqueeze(1), state)[:, 0])
 
@@ -74,13 +74,13 @@ class LanguageModel(nn.Module, ABC):
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator | None = None) -> None:
-        """Draw all weights anew.
+        """Initialise all weights randomly.
 
         Matrices and tables are normal with standard deviation 0.02, as in Qwen2, the layers' output matrices smaller by
         sqrt(2 * layers) so that the residual stream starts small; biases are zero.
 
         Args:
-            generator: source of the draws.
+            generator: of the random numbers.
         """
         depth = (2 * self.config.num_hidden_layers) ** -0.5
         for name, module in self.named_modules():
@@ -94,6 +94,6 @@ class LanguageModel(nn.Module, ABC):
                 module.weight.uniform_(-bound, bound, generator=generator)
                 module.bias.zero_()
             elif isinstance(module, MambaMixer):
-                drawn = draw_dynamics(self.config.num_attention_heads, generator, self.config.mamba_form)
-                for parameter, value in drawn.items():
+                made = init_dynamics(self.config.num_attention_heads, generator, self.config.mamba_form)
+                for parameter, value in made.items():
                     getattr(module, parameter).copy_(value)

@@ -1,11 +1,11 @@
-"""How text and speech lie in one sequence: the two layouts of CosyVoice 2 (arXiv 2412.10117).
+"""Layouts of text and speech in one sequence: the two of CosyVoice 2 (arXiv 2412.10117).
 
 unistream, all text first:
 
     input    [sos] text_1 .. text_T [task] s_1 .. s_M
     target    -1     -1  ..    -1    s_1   s_2 .. eos
 
-bistream, five text ids and fifteen speech codes in turn, the last chunk shorter in text:
+bistream, five text ids and fifteen speech tokens in turn, the last chunk shorter in text:
 
     input    [sos] text_1 .. text_4  text_5  s_1 .. s_14  s_15   text_6 ..        [task]  s_k  .. s_M
     target    -1     -1  ..   -1      s_1    s_2 .. s_15  fill     -1   ..         s_k  s_k+1 .. eos
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     Attributes:
         kind: (B, L) int64, one of PAD, SOS, TASK, TEXT, SPEECH.
         ids: (B, L) int64, rows in the kind's table; -1 at padding.
-        targets: (B, L) int64, the speech id each position predicts; IGNORE where it predicts none.
+        targets: (B, L) int64, the speech token that each position predicts, or IGNORE.
         lengths: (B,) int64, valid positions.
     """
 
@@ -46,11 +46,11 @@ class Batch(NamedTuple):
 def unistream(
     text_ids: Sequence[Sequence[int] | Tensor], speech_ids: Sequence[Sequence[int] | Tensor], *, eos_id: int = 6561
 ) -> Batch:
-    """Lay out utterances for training, padded to the longest of them.
+    """Sequences of utterances for training, padded to the longest.
 
     Args:
         text_ids: text ids of each utterance.
-        speech_ids: speech codes of each utterance.
+        speech_ids: speech tokens of each utterance.
         eos_id: target of the last position.
     """
     text, text_lengths = _pad(text_ids)
@@ -71,9 +71,9 @@ def unistream_padded(
     """`unistream` for padded tensors on any device; no shape depends on values, so a CUDA graph can capture it.
 
     Args:
-        text: (B, T) integer text ids; what lies behind the lengths is never used.
+        text: (B, T) integer text ids; values after the lengths are ignored.
         text_lengths: (B,).
-        speech: (B, M) integer speech codes.
+        speech: (B, M) integer speech tokens.
         speech_lengths: (B,).
         eos_id: target of the last position.
         length: positions L of the result; T + M + 2 by default.
@@ -83,7 +83,7 @@ def unistream_padded(
     position = torch.arange(length, device=text.device).expand(text.shape[0], -1)
     n_text, n_speech = text_lengths.long()[:, None], speech_lengths.long()[:, None]
     task = n_text + 1
-    code = position - task - 1  # index of the speech code at this position
+    code = position - task - 1  # index of the speech token at this position
 
     kind = torch.full_like(position, TEXT)
     kind = kind.masked_fill(position == 0, SOS).masked_fill(position == task, TASK)
@@ -99,7 +99,7 @@ def unistream_padded(
 
 
 def fits_bistream(texts: int, speeches: int) -> bool:
-    """Whether there is more speech than the full chunks of the bistream layout take."""
+    """Whether there is enough speech for the full chunks of the bistream layout."""
     return speeches * BISTREAM_TEXT > texts * BISTREAM_SPEECH
 
 
@@ -110,11 +110,11 @@ def bistream(
     eos_id: int = 6561,
     fill_id: int = 6563,
 ) -> Batch:
-    """Lay out utterances for training on text that arrives while speech is being made.
+    """Sequences of utterances for training on text that arrives during synthesis.
 
     Args:
         text_ids: text ids of each utterance.
-        speech_ids: speech codes of each utterance; `fits_bistream` holds for each.
+        speech_ids: speech tokens of each utterance; `fits_bistream` holds for each.
         eos_id: target of the last position.
         fill_id: target where more text is due.
 
@@ -133,7 +133,7 @@ def bistream(
 
 def _bistream_row(text: Tensor, speech: Tensor, eos_id: int, fill_id: int) -> tuple[Tensor, Tensor, Tensor]:
     if not fits_bistream(len(text), len(speech)):
-        raise ValueError(f"{len(speech)} speech codes are too few for {len(text)} text ids in the bistream layout")
+        raise ValueError(f"{len(speech)} speech tokens are too few for {len(text)} text ids in the bistream layout")
     full = len(text) // BISTREAM_TEXT
     taken = full * BISTREAM_SPEECH
     rest_text, rest_speech = text[full * BISTREAM_TEXT :], speech[taken:]
@@ -157,7 +157,7 @@ def prompt(text_ids: Sequence[int] | Tensor, speech_ids: Sequence[int] | Tensor 
 
     Args:
         text_ids: prompt text and text together.
-        speech_ids: speech codes of the prompt.
+        speech_ids: speech tokens of the prompt.
 
     Returns:
         kind and ids, each (1, L) int64.
@@ -170,7 +170,7 @@ def prompt(text_ids: Sequence[int] | Tensor, speech_ids: Sequence[int] | Tensor 
 
 
 def _take(table: Tensor, index: Tensor) -> Tensor:
-    """``table[b, index[b, l]]``, with some valid entry where the index lies outside; zeros from an empty table."""
+    """``table[b, index[b, l]]``, with any valid entry where the index is out of range; zeros from an empty table."""
     if table.shape[1] == 0:
         return torch.zeros_like(index)
     return table.gather(1, index.clamp(0, table.shape[1] - 1))

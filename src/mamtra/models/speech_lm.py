@@ -1,4 +1,4 @@
-"""The speech language model: tables for text, speech and two special inputs, the backbone, the head over speech ids."""
+"""The speech language model: tables for text, speech and two special inputs, the backbone, the head over speech tokens."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mamtra.models.layout import PAD, SPEECH, TEXT
 
 
 class SpeechLM(LanguageModel):
-    """Predicts 25 Hz speech codes from text, as CosyVoice 2 does when all layers are attention.
+    """Predicts speech tokens (25 Hz) from text; with attention in all layers it is the LM of CosyVoice 2.
 
     Parameters are named ``model.*`` (as in Qwen2, with ``mamba`` in place of ``self_attn`` in Mamba layers),
     ``llm_embedding`` (rows sos, task), ``speech_embedding`` and ``llm_decoder``.
     """
 
     def __init__(self, config: SpeechLMConfig, generator: torch.Generator | None = None) -> None:
-        """Build the model with drawn weights.
+        """Build the model with randomly initialised weights.
 
         Args:
             config: sizes and layer kinds.
-            generator: source of the draws. Under ``torch.device("meta")`` nothing is drawn.
+            generator: of the random numbers; not used under ``torch.device("meta")``.
         """
         super().__init__()
         self.config = config

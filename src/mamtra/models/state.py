@@ -1,19 +1,16 @@
-"""What a model remembers while it decodes: explicit, per layer, and never a hidden attribute of a module."""
+"""The decode state of a model: an explicit object with one entry per layer, never a hidden attribute of a module."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mamtra.errors import MamTraError
 from mamtra.models.config import BackboneConfig
+from mamtra.models.positions import Positions
 from mamtra.ops.rope import rope_table
-
-if TYPE_CHECKING:
-    from mamtra.models.attention import Span
 
 
 @dataclass
@@ -21,38 +18,38 @@ class AttentionState:
     """Keys and values of one layer.
 
     Attributes:
-        kv: (B, 2, kv_heads, max_length, head_dim), keys (already turned) and values; written in place.
+        kv: (B, 2, kv_heads, max_length, head_dim), RoPE-rotated keys, and values; written in place.
     """
 
     kv: Tensor
 
-    def append(self, k: Tensor, v: Tensor, span: Span) -> tuple[Tensor, Tensor]:
-        """Write the keys and values of a pass; what its queries look at comes back.
+    def append(self, k: Tensor, v: Tensor, positions: Positions) -> tuple[Tensor, Tensor]:
+        """Append the keys and values of a pass to the cache.
 
         Args:
-            k: (B, kv_heads, L, head_dim), already turned.
+            k: (B, kv_heads, L, head_dim), RoPE-rotated.
             v: the same shape.
-            span: of the pass.
+            positions: of the pass.
 
         Returns:
-            Keys and values (B, kv_heads, positions of the span's mask, head_dim); without a mask those that were given.
+            The keys and values to attend to, (B, kv_heads, last axis of the mask, head_dim); without a mask `k` and `v`.
         """
         kv = torch.stack((k, v), 1)
-        if span.positions is None:
-            self.kv[:, :, :, span.start : span.start + kv.shape[3]] = kv
+        if positions.ids is None:
+            self.kv[:, :, :, positions.offset : positions.offset + kv.shape[3]] = kv
         else:
             row = torch.arange(kv.shape[0], device=kv.device)[:, None]
             # Indices on both sides of two slices: the indexed axes (B, L) come first.
-            self.kv[row, :, :, span.positions] = kv.permute(0, 3, 1, 2, 4).to(self.kv.dtype)
-        if span.mask is None:
+            self.kv[row, :, :, positions.ids] = kv.permute(0, 3, 1, 2, 4).to(self.kv.dtype)
+        if positions.mask is None:
             return k, v
-        keys, values = self.kv[:, :, :, : span.mask.shape[-1]].unbind(1)
+        keys, values = self.kv[:, :, :, : positions.mask.shape[-1]].unbind(1)
         return keys, values
 
 
 @dataclass
 class MambaState:
-    """Memory of one Mamba layer, independent of the length.
+    """State of one Mamba layer, of a size that does not depend on the length.
 
     Attributes:
         conv: (B, taps - 1, channels), the last inputs of the convolution, oldest first; written in place.
@@ -72,7 +69,7 @@ class DecodeState:
         cos: (max_length, head_dim), cosine of every position.
         sin: (max_length, head_dim), signed sine.
         frequencies: (head_dim / 2,), of the tables.
-        length: positions that were fed, padding included; the same for all rows.
+        length: positions in the state, padding included; the same for all rows.
         positions: (B,) int64, valid positions of each row, or None while all rows are full.
     """
 
@@ -92,12 +89,12 @@ class DecodeState:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> DecodeState:
-        """State before the first position.
+        """An empty state.
 
         Args:
             config: of the model.
             batch: rows B.
-            max_length: positions there is room for.
+            max_length: capacity in positions.
             device: where the state lives.
             dtype: of keys, values and convolution inputs; the state-space part is float32 always.
         """
@@ -116,7 +113,7 @@ class DecodeState:
 
     @property
     def max_length(self) -> int:
-        """Positions there is room for."""
+        """Capacity in positions."""
         return self.cos.shape[0]
 
     def reserve(self, count: int) -> None:
@@ -127,9 +124,22 @@ class DecodeState:
         """
         if self.length + count > self.max_length:
             raise MamTraError(
-                f"This state has room for {self.max_length} positions, but {self.length + count} are needed; "
+                f"This state has a capacity of {self.max_length} positions, but {self.length + count} are needed; "
                 "make it with a larger max_length."
             )
+
+    def next_positions(self, length: int, lengths: Tensor | None = None) -> Positions:
+        """The next ``length`` positions of each row; ``lengths`` (B,) are valid where rows are right-padded."""
+        start, end = self.length, self.length + length
+        if self.positions is None:
+            cos, sin = self.cos[start:end], self.sin[start:end]
+            mask = None
+            if start:
+                mask = torch.ones(length, end, dtype=torch.bool, device=cos.device).tril(start)[None, None]
+            return Positions(cos, sin, start, lengths, None, mask)
+        ids = self.positions[:, None] + torch.arange(length, device=self.cos.device)
+        mask = torch.arange(end, device=self.cos.device) <= ids[:, None, :, None]
+        return Positions(self.cos[ids].unsqueeze(1), self.sin[ids].unsqueeze(1), start, lengths, ids, mask)
 
     def bytes(self, used: bool = False) -> int:
         """Memory of the layers' state.
@@ -147,28 +157,28 @@ class DecodeState:
         return total
 
     def clone(self, max_length: int | None = None) -> DecodeState:
-        """A copy that shares nothing that is ever written.
+        """A copy that shares no memory that is ever written.
 
         Args:
-            max_length: room of the copy; ``state.clone(state.length)`` is the smallest snapshot, and a larger number
-                makes it ready to go on.
+            max_length: capacity of the copy; ``state.clone(state.length)`` is the smallest snapshot, a larger one can be
+                continued.
 
         Raises:
-            MamTraError: less room than positions in use.
+            MamTraError: a capacity below the positions in use.
         """
-        room = self.max_length if max_length is None else max_length
-        if room < self.length:
-            raise MamTraError(f"A state of {self.length} positions cannot be copied into room for {room}.")
+        capacity = self.max_length if max_length is None else max_length
+        if capacity < self.length:
+            raise MamTraError(f"A state of {self.length} positions cannot be copied into a capacity of {capacity}.")
         layers: list[AttentionState | MambaState] = []
         for layer in self.layers:
             if isinstance(layer, AttentionState):
-                kv = layer.kv.new_zeros(*layer.kv.shape[:3], room, layer.kv.shape[4])
+                kv = layer.kv.new_zeros(*layer.kv.shape[:3], capacity, layer.kv.shape[4])
                 kv[:, :, :, : self.length] = layer.kv[:, :, :, : self.length]
                 layers.append(AttentionState(kv))
             else:
                 layers.append(MambaState(layer.conv.clone(), layer.ssm.clone()))
         positions = None if self.positions is None else self.positions.clone()
         cos, sin = self.cos, self.sin
-        if room != self.max_length:
-            cos, sin = rope_table(room, self.frequencies)
+        if capacity != self.max_length:
+            cos, sin = rope_table(capacity, self.frequencies)
         return replace(self, layers=layers, positions=positions, cos=cos, sin=sin)

@@ -18,12 +18,12 @@ def causal_conv1d(
 ) -> tuple[Tensor, Tensor]:
     """``y[t] = bias + sum_k weight[:, k] * x[t - (K - 1) + k]`` for each channel.
 
-    It is written as K shifted products: the compiler fuses them into one pass, and there is no transposition to
-    channels first.
+    It is written as K shifted products: the compiler fuses them into one pass without a transposition
+    to channels first.
 
     Args:
         x: (B, L, C).
-        weight: (C, K); the last tap meets the present input.
+        weight: (C, K); the last tap is that of the current input.
         bias: (C,).
         initial_state: (B, K - 1, C), the inputs before ``x``, oldest first; zeros when absent.
         lengths: (B,) int64, valid inputs of each right-padded row; only the returned state depends on it.
@@ -47,7 +47,7 @@ def causal_conv1d(
 
 
 def causal_conv1d_step(x: Tensor, state: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """One output of `causal_conv1d`; the state is moved on in place.
+    """One output of `causal_conv1d`; the state is updated in place.
 
     Args:
         x: (B, C).
@@ -65,15 +65,14 @@ def causal_conv1d_step(x: Tensor, state: Tensor, weight: Tensor, bias: Tensor | 
 
 
 def identity_conv_weight(channels: int, taps: int) -> Tensor:
-    """A (channels, taps) kernel that hands its input through: one at the last tap, zero before."""
+    """A (channels, taps) kernel that returns its input: one at the last tap, zero before."""
     return F.pad(torch.ones(channels, 1), (taps - 1, 0))
 
 
 def causal_conv1d_silu(x: Tensor, weight: Tensor, bias: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """``silu(causal_conv1d(x, weight, bias))`` of sequences seen whole, split into parts, cheap to train.
+    """``silu(causal_conv1d(x, weight, bias))`` of whole sequences, split into parts, for training.
 
-    Kept for the backward pass is ``x`` alone: derived step by step, the same would keep and move float32 tensors that are
-    twice as large as a bfloat16 ``x``.
+    Only ``x`` is kept for the backward pass; autograd would keep float32 intermediates twice as large as a bfloat16 ``x``.
 
     Args:
         x: (B, L, C).
@@ -99,7 +98,7 @@ class _ConvSilu(torch.autograd.Function):
         length, taps = x.shape[1], weight.shape[1]
         inner = _taps(x, weight, bias)
         share = torch.sigmoid(inner)
-        # what every tap meets: rounded like x, it is small enough to be read once for each tap
+        # rounded to the type of x, since it is read once for each tap
         inner_grad = (grad * share * (1 + inner * (1 - share))).to(x.dtype)
         later = F.pad(inner_grad, (0, 0, 0, taps - 1)).to(inner.dtype)
         x_grad = sum(later[:, taps - 1 - k : taps - 1 - k + length] * weight[:, k] for k in range(taps))
@@ -109,7 +108,7 @@ class _ConvSilu(torch.autograd.Function):
 
 
 def _taps(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The convolution without a past, at least float32."""
+    """The convolution without an initial state, in at least float32."""
     taps = weight.shape[1]
     padded = F.pad(x, (0, 0, taps - 1, 0)).to(torch.promote_types(x.dtype, torch.float32))
     return sum(padded[:, k : k + x.shape[1]] * weight[:, k] for k in range(taps)) + bias

@@ -1,4 +1,4 @@
-"""Causal convolution with SiLU as one Triton kernel forward and one backward; `mamtra.ops.mixer_triton` starts them."""
+"""Causal convolution with SiLU as one Triton kernel forward and one backward; launched by `mamtra.ops.mixer_triton`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS, CHANNELS = 32, 128
-"""A program forward computes so many channels of so many positions."""
+"""Channels and positions that one program of the forward kernel computes."""
 SEGMENTS, STEPS = 4, 32
-"""A program backward goes through so many neighbouring segments of a row at once, each of so many positions."""
+"""Segments of a row that one program of the backward kernel handles, and positions of each."""
 
 
 def conv_silu(x: Tensor, weight: Tensor, bias: Tensor, parts: Sequence[Tensor]) -> None:
     """`mamtra.ops.conv.causal_conv1d_silu`, written into three parts.
 
     Args:
-        x: (batch, length, channels), values of one position side by side.
+        x: (batch, length, channels), contiguous along channels.
         weight: (channels, K), contiguous, at most four taps.
         bias: (channels,).
         parts: (batch, length, size) each, contiguous, sizes a multiple of 16 and together the channels.
@@ -40,10 +40,10 @@ def conv_silu_backward(grads: Sequence[Tensor], x: Tensor, weight: Tensor, bias:
         x: as in `conv_silu`.
         weight: as in `conv_silu`.
         bias: as in `conv_silu`.
-        x_grad: the shape of x, values of one position side by side.
+        x_grad: the shape of x, contiguous along channels.
 
     Returns:
-        (programs, channels, K + 1) float32, which together are the gradients of the weight and, behind it, of the bias.
+        (programs, channels, K + 1) float32, summed over programs the gradients of weight and (last column) bias.
     """
     batch, length, channels = x.shape
     sizes, taps = [grad.shape[-1] for grad in grads], weight.shape[1]
@@ -66,13 +66,13 @@ def _block(sizes: Sequence[int]) -> int:
 
 @triton.jit
 def _at(t_at, i, e, stride, length):
-    """Some channels at some positions, float32; zero outside of the row."""
+    """Some channels at some positions, float32; zero outside the row."""
     return tl.load(t_at + i[:, None] * stride + e[None, :], ((i >= 0) & (i < length))[:, None], 0.0).to(tl.float32)
 
 
 @triton.jit
 def _part(first, second, third, channel, n1, n2, n3):
-    """Where the part with a channel begins, its size, and the channel's number in it."""
+    """Offset of the part that holds a channel, its size, and the index of the channel in it."""
     at, size, inside = first, n1, channel
     if channel >= n1 + n2:
         at, size, inside = third, n3, channel - n1 - n2
@@ -101,7 +101,7 @@ def _forward_kernel(
 
 @triton.jit
 def _tap(weight_at, e, lag: tl.constexpr, K: tl.constexpr):
-    """The weight of the input so many steps back, for some channels; zero where there is no such tap."""
+    """The weight of the input `back` steps earlier, for some channels; zero where there is no such tap."""
     tap = tl.zeros([e.shape[0]], tl.float32)
     if lag < K:
         tap = tl.load(weight_at + e * K + (K - 1 - lag)).to(tl.float32)
@@ -125,14 +125,16 @@ def _backward_kernel(
     first, second, third, x_at, weight_at, bias_at, x_grad, sums_at, length, blocks, xb, xl, gb, gl, n1, n2, n3,
     R: tl.constexpr, K: tl.constexpr, S: tl.constexpr, T: tl.constexpr, E: tl.constexpr,
 ):  # fmt: skip
-    """Some channels of S segments, all of which go on by one position a step.
+    """Some channels of S segments, which all advance by one position a step.
 
-    Inputs and gradients of the last four positions stay in registers. An input's gradient needs the three outputs behind it: it
-    is known three steps later, and the last steps lie behind a segment's end.
+    Inputs and gradients of the last four positions stay in registers. An input's gradient needs the three following outputs, so
+    it is complete three steps later; the last steps reach past the end of a segment.
     """
     channels = n1 + n2 + n3
     across = channels // E
-    block = tl.program_id(0) // across  # blocks of channels side by side run together: so their values lie in memory
+    block = (
+        tl.program_id(0) // across
+    )  # neighbouring blocks of channels run together, as their values are adjacent in memory
     channel = tl.program_id(0) % across * E
     row, begin = (block // blocks).to(tl.int64), block % blocks * (S * T)
     e = channel + tl.arange(0, E)

@@ -1,7 +1,6 @@
-"""The first half of a gated feed-forward layer, ``silu(gate(x)) * up(x)``, as one Triton product, for training on graphics cards.
+"""The first half of a gated feed-forward layer, ``silu(gate(x)) * up(x)``, as one Triton product, for training on GPUs.
 
-Rows of both matrices take turns in one, so that a thread of the product has both of a pair in its registers at the end: what the
-SiLU needs is not read again.
+Rows of both matrices are interleaved, so that a thread of the product ends with both factors of a pair in its registers.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 TILE = {"BM": 128, "BN": 128, "BK": 64, "BAND": 8}
-"""A program computes BM rows of BN pairs at a time, BK inputs after BK; BAND rows of tiles share what they read."""
+"""A program computes tiles of BM rows by BN pairs in steps of BK inputs; BAND rows of tiles share their reads in the cache."""
 LAUNCH = {"num_warps": 8, "num_stages": 3}
 ELEMENTS = 1024
 
@@ -39,7 +38,7 @@ def gated_linear_triton(x: Tensor, gate: Tensor, up: Tensor) -> Tensor:
 
 @torch.library.custom_op("mamtra::gated_linear", mutates_args=())
 def _gated_linear(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What is asked for, and both factors before the SiLU, each (rows, out)."""
+    """The result and both factors before the SiLU, each (rows, out)."""
     made, gate, up = _empty(x, weight)
     _launch(x, weight, made, gate, up)
     return made, gate, up
@@ -82,7 +81,7 @@ def _processors(device: torch.device) -> int:
 
 @torch.library.custom_op("mamtra::gated_linear_backward", mutates_args=())
 def _in_pairs(grad: Tensor, gate: Tensor, up: Tensor) -> Tensor:
-    """Gradients of both factors, which take turns, (rows, 2 * out)."""
+    """Gradients of both factors, interleaved, (rows, 2 * out)."""
     found, count = _empty_pairs(grad, gate, up), grad.numel()
     _backward_kernel[(-(-count // ELEMENTS),)](grad.contiguous(), gate, up, found, count, E=ELEMENTS)
     return found
@@ -112,7 +111,7 @@ def _product_kernel(
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BAND: tl.constexpr, PROGRAMS: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
     for tile in tl.range(tl.program_id(0), rows * columns, PROGRAMS, flatten=True):
-        # tiles of a band of rows follow one another, column by column: what they read is still in the cache
+        # tiles of a band of rows run one after another, column by column, so that their reads hit the cache
         first = tile // (BAND * columns) * BAND
         band = min(rows - first, BAND)
         within = tile % (BAND * columns)

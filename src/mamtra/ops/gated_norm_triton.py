@@ -1,4 +1,4 @@
-"""The gated norm of each head as one Triton kernel forward and one backward; `mamtra.ops.mixer_triton` starts them."""
+"""The gated norm of each head as one Triton kernel forward and one backward; launched by `mamtra.ops.mixer_triton`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def gated_norm(y: Tensor, z: Tensor, weight: Tensor, normed: Tensor, eps: float,
 
     Args:
         y: (batch, length, heads * head_dim), contiguous.
-        z: the same shape; values of one position side by side.
+        z: the same shape; contiguous along the last axis.
         weight: (heads * head_dim,).
         normed: the shape of ``y``, contiguous.
         eps: added to the mean square of each head.
@@ -27,10 +27,10 @@ def gated_norm(y: Tensor, z: Tensor, weight: Tensor, normed: Tensor, eps: float,
 def gated_norm_backward(
     grad: Tensor, y: Tensor, z: Tensor, weight: Tensor, y_grad: Tensor, z_grad: Tensor, eps: float, head_dim: int
 ) -> Tensor:
-    """Write the gradients of y and z, the one contiguous, the other with values of one position side by side.
+    """Write the gradients of y (contiguous) and z (contiguous along the last axis).
 
     Returns:
-        (blocks, heads * head_dim) float32, which together are the gradient of the weight.
+        (blocks, heads * head_dim) float32, whose sum over blocks is the gradient of the weight.
     """
     grid = _grid(y, head_dim)
     parts = torch.empty(grid[0], y.shape[2], dtype=torch.float32, device=y.device)

@@ -1,7 +1,7 @@
-"""All of the Mamba mixer between its two projections as one operator on Triton kernels, for training on graphics cards.
+"""All of the Mamba mixer between its two projections as one operator on Triton kernels, for training on GPUs.
 
-As a whole it is an operator of its own, which compiled layers and CUDA graphs take as it is. Its kernels read the parts of one
-product where they lie and write their gradients side by side: nothing is cut up before or put together behind them.
+It is a custom operator, opaque to torch.compile and safe in CUDA graphs. Its kernels read the parts of the joint projection in
+place and write their gradients into one tensor, without splitting or concatenating.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def mixer_triton(
     head_dim: int,
     eps: float,
 ) -> Tensor:
-    """Convolution with SiLU, state-space dual and gated norm, without a state before or behind.
+    """Convolution with SiLU, state-space dual and gated norm, without an initial or final state.
 
     It is `mamtra.ops.conv.causal_conv1d_silu`, `mamtra.ops.ssd.ssd` with steps softplus(dt + dt_bias) and A = -exp(A_log),
     and `mamtra.ops.norms.gated_rms_norm`. Sums are float32 whatever the dtype.
 
     Args:
         projected: (batch, length, width) of ``[z | x | B | C | dt | anything]``: z and C as wide as all heads, x and B as all
-            groups, dt one per head. What is behind has no influence.
+            groups, dt one per head. Channels after dt are ignored.
         taps: (channels, K) of the convolution over x, B and C, at most four.
         bias: (channels,).
         dt_bias: (heads,).
@@ -73,7 +73,7 @@ def _empty(
     projected: Tensor, taps: Tensor, bias: Tensor, dt_bias: Tensor, A_log: Tensor, D: Tensor, norm_weight: Tensor,
     head_dim: int, eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """The result, and what the backward pass reads: x, B and C behind the convolution, states, the scan's result, its steps."""
+    """The result, and what the backward pass reads: x, B and C after the convolution, states, the scan's result, its steps."""
     batch, length, _ = projected.shape
     inner, heads = norm_weight.shape[0], A_log.shape[0]
     shared = (taps.shape[0] - inner) // 2
@@ -116,7 +116,7 @@ def _empty_backward(
     norm_weight: Tensor, x: Tensor, B: Tensor, C: Tensor, states: Tensor, y: Tensor, steps: Tensor,
     head_dim: int, eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of ``projected``, of the taps with the bias behind them, of dt_bias, A_log and D, and of the norm's weight."""
+    """Gradients of ``projected``, of the taps with the bias as last column, of dt_bias, A_log and D, and of the norm's weight."""
     wide = {"dtype": torch.float32, "device": projected.device}
     return (
         torch.empty(projected.shape, dtype=projected.dtype, device=projected.device),
@@ -129,7 +129,9 @@ def _empty_backward(
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     *tensors, ctx.head_dim, ctx.eps = inputs
     ctx.save_for_backward(*tensors, *output[1:])
-    ctx.set_materialize_grads(False)  # nobody reads the other outputs; zeros for them would cost as much as they do
+    ctx.set_materialize_grads(
+        False
+    )  # the other outputs have no gradients; zeros for them would cost as much as the outputs
 
 
 def _differentiate(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
@@ -143,7 +145,7 @@ _mixer.register_autograd(_differentiate, setup_context=_keep)
 
 
 def _parts(projected: Tensor, taps: Tensor, A_log: Tensor, norm_weight: Tensor) -> tuple[Tensor, ...]:
-    """z, x with B and C, dt, and what is behind."""
+    """z, x with B and C, dt, and the ignored rest."""
     sizes = norm_weight.shape[0], taps.shape[0], A_log.shape[0]
     if projected.stride(-1) != 1:
         projected = projected.contiguous()

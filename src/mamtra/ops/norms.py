@@ -50,7 +50,7 @@ def _gated_rms_norm(y: Tensor, z: Tensor, weight: Tensor, eps: float, head_dim: 
 
 
 class _GatedRMSNorm(torch.autograd.Function):
-    """Keeps ``y`` and ``z`` alone for the backward pass, which goes over them once."""
+    """Keeps only ``y`` and ``z`` for the backward pass, which reads them once."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, z: Tensor, weight: Tensor, eps: float, head_dim: int) -> Tensor:
@@ -78,10 +78,10 @@ class _GatedRMSNorm(torch.autograd.Function):
 
 
 def rms_rows(x: Tensor, floor: Tensor) -> Tensor:
-    """`rms_norm` without a weight and without its factor ``sqrt(channels)``, in three cheap calls.
+    """`rms_norm` without a weight and without its factor ``sqrt(channels)``, in three calls.
 
     On the CPU the general norm is a chain of small operations whose overhead is larger than their arithmetic. The
-    missing factors belong in the matrix that follows, see `mamtra.engine.packed_step`.
+    missing factors are folded into the next matrix, see `mamtra.engine.packed_step`.
 
     Args:
         x: (..., channels).
@@ -94,5 +94,5 @@ def rms_rows(x: Tensor, floor: Tensor) -> Tensor:
 
 
 def rms_floor(channels: int, eps: float, like: Tensor) -> Tensor:
-    """``sqrt(channels * eps)`` as a scalar like ``like``, to be made once: each creation costs a call."""
+    """``sqrt(channels * eps)`` as a scalar like ``like``, to be created once."""
     return like.new_tensor((channels * eps) ** 0.5)

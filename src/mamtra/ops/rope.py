@@ -11,10 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Llama3Scaling:
-    """How Llama 3.1 and later stretch the wave lengths beyond the context they were first trained on.
+    """How Llama 3.1 and later scale the wavelengths beyond the context of their pretraining.
 
-    Waves that turn more than ``high_freq_factor`` times within the old context stay, those that turn fewer than
-    ``low_freq_factor`` times become ``factor`` times longer, and those between are interpolated.
+    Waves with more than ``high_freq_factor`` periods in the old context stay, those with fewer than
+    ``low_freq_factor`` periods become ``factor`` times longer, and those between are interpolated.
     """
 
     factor: float
@@ -36,9 +36,9 @@ def rope_frequencies(
 
     Args:
         head_dim: size of one head, even.
-        theta: base of the wave lengths (1e6 in Qwen2).
-        scaling: of the wave lengths.
-        device: where they are computed: nothing is copied from the host, which a CUDA graph could not record.
+        theta: base of the wavelengths (1e6 in Qwen2).
+        scaling: of the wavelengths.
+        device: where they are computed; nothing is copied from the host, so that a CUDA graph can capture it.
 
     Returns:
         (head_dim / 2,) float32, radians.
@@ -51,7 +51,7 @@ def rope_frequencies(
 def rope_table(length: int, frequencies: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and signed sine of every position.
 
-    The first half of the sine carries a minus sign, so that turning a vector needs no negation:
+    The first half of the sine carries a minus sign, so that rotating a vector needs no negation:
     ``x * cos + roll(x, head_dim / 2) * sin``.
 
     Args:
@@ -67,7 +67,7 @@ def rope_table(length: int, frequencies: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each head vector by the angle of its position.
+    """Rotate each head vector by the angle of its position.
 
     Args:
         x: (..., head_dim).
@@ -79,3 +79,30 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """
     half = x.shape[-1] // 2
     return torch.addcmul(x * cos, x.roll(half, -1), sin).to(x.dtype)
+
+
+def rotate_joint(
+    joint: Tensor, cos: Tensor, sin: Tensor, heads: int, groups: int, *, use_triton: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Split a joint projection into queries, keys and values and apply RoPE to the first two.
+
+    Args:
+        joint: (B, L, (heads + 2 * groups) * head_dim), queries, keys and values side by side.
+        cos: (L, head_dim), from `rope_table`.
+        sin: the same, signed.
+        heads: query heads.
+        groups: key/value heads.
+        use_triton: wherever gradients are enabled, as one Triton kernel; CUDA devices only.
+
+    Returns:
+        q (B, heads, L, head_dim), k and v (B, groups, L, head_dim), in the dtype of ``joint``.
+    """
+    if use_triton and torch.is_grad_enabled():
+        from mamtra.ops.rope_triton import rope_triton  # Triton is installed with CUDA builds only
+
+        q, k, v = rope_triton(joint, cos, sin, heads, groups)
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    size = cos.shape[-1]
+    parts = joint.split((heads * size, groups * size, groups * size), -1)
+    q, k, v = (part.unflatten(-1, (-1, size)).transpose(1, 2) for part in parts)
+    return apply_rope(q, cos, sin), apply_rope(k, cos, sin), v

@@ -1,4 +1,4 @@
-"""Rotary positions of queries and keys that come out of one product, as a Triton kernel, for training on graphics cards."""
+"""RoPE of queries and keys from a joint projection as a Triton kernel, for training on GPUs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ROWS = 32
 
 
 def rope_triton(joint: Tensor, cos: Tensor, sin: Tensor, heads: int, groups: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries and keys turned by `mamtra.ops.rope.apply_rope`, and values.
+    """RoPE-rotated queries and keys (see `mamtra.ops.rope.apply_rope`), and values.
 
     Args:
-        joint: (B, L, (heads + 2 * groups) * head_dim), queries, keys and values behind one another; head_dim a power of two.
+        joint: (B, L, (heads + 2 * groups) * head_dim), queries, keys and values concatenated; head_dim a power of two.
         cos: (L, head_dim) float32, from `mamtra.ops.rope.rope_table`.
         sin: the same, signed.
         heads: of the queries.
@@ -57,7 +57,7 @@ def _launch(joint: Tensor, parts: Any, cos: Tensor, sin: Tensor, *, back: bool) 
     batch, length, heads, size = parts[0].shape
     groups = parts[1].shape[2]
     strides = [s for t in parts for s in t.stride()[:3]]
-    _turn_kernel[(batch * -(-length // ROWS), heads + 2 * groups)](
+    _rotate_kernel[(batch * -(-length // ROWS), heads + 2 * groups)](
         joint, *parts, cos.contiguous(), sin.contiguous(), length, heads, groups, *strides,
         D=size, T=ROWS, BACK=back,
     )  # fmt: skip
@@ -75,15 +75,15 @@ _rope.register_autograd(_differentiate, setup_context=_keep)
 
 
 @triton.jit
-def _turn_kernel(
+def _rotate_kernel(
     joint, q_at, k_at, v_at, cos_at, sin_at, length, heads, groups, qb, ql, qh, kb, kl, kh, vb, vl, vh,
     D: tl.constexpr, T: tl.constexpr, BACK: tl.constexpr,
 ):  # fmt: skip
-    """Some positions of one head, from the joint tensor to its part, or back, where the turn is undone."""
+    """Some positions of one head, from the joint tensor to its part, or back with the inverse rotation."""
     blocks = tl.cdiv(length, T)
     row, head = (tl.program_id(0) // blocks).to(tl.int64), tl.program_id(1)
     i = tl.program_id(0) % blocks * T + tl.arange(0, T)
-    e = tl.arange(0, D // 2)  # a pair is so many channels apart
+    e = tl.arange(0, D // 2)  # distance of the two channels of a pair
     inside = (i < length)[:, None]
     part = q_at + row * qb + head * qh + i[:, None] * ql + e[None, :]
     if head >= heads + groups:

@@ -5,7 +5,7 @@ All forms compute, for every head on its own,
     h_t = exp(dt_t * A) * h_{t-1} + dt_t * x_t B_t^T          y_t = h_t C_t + D * x_t
 
 With dt = 1, A = 0 and D = 0 this is the linear attention of MamTra's Eq. 4 (arXiv 2603.12342) with C = Q, B = K, x = V.
-A step with dt = 0 leaves the state as it was: right padding needs no other care.
+A step with dt = 0 does not change the state, which is how right padding is handled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MOST_STEPS = 16
-"""Chunks up to which `ssd_chunked` hands the states over step by step."""
+"""Chunks up to which `ssd_chunked` carries the states sequentially."""
 
 
 def ssd(
@@ -32,7 +32,7 @@ def ssd(
     lengths: Tensor | None = None,
     chunk_size: int = 64,
 ) -> tuple[Tensor, Tensor]:
-    """Run the recurrence, by the single step for one input and in chunks for more.
+    """Run the recurrence: one step for a single input, in chunks for more.
 
     Args:
         x: (batch, length, groups, P); heads are a multiple of groups, neighbours share one as in grouped-query attention.
@@ -42,8 +42,8 @@ def ssd(
         C: (batch, length, heads, N).
         D: (heads,).
         initial_state: (batch, heads, P, N); zeros when absent.
-        lengths: (batch,) int64, valid inputs of each right-padded row. Outputs behind them mean nothing.
-        chunk_size: inputs that are handled as one matrix product.
+        lengths: (batch,) int64, valid inputs of each right-padded row. Outputs after them are undefined.
+        chunk_size: inputs per chunk.
 
     Returns:
         ``y`` (batch, length, heads, P) in the dtype of ``x``, and the state after the last valid input (batch, heads, P,
@@ -118,9 +118,9 @@ def ssd_chunked(
     *,
     chunk_size: int = 64,
 ) -> tuple[Tensor, Tensor]:
-    """Matrix products inside chunks; the states are handed from chunk to chunk.
+    """Matrix products inside chunks; the states are carried from chunk to chunk.
 
-    There is no loop over inputs and nothing depends on values, so it can be compiled, differentiated and captured in a
+    There is no loop over inputs and no control flow on values, so it can be compiled, differentiated and captured in a
     CUDA graph. Decays are float32 even where products run in bfloat16. Arguments and results as in `ssd`, x and B of all heads.
     """
     batch, length, heads, size = x.shape
@@ -147,7 +147,7 @@ def ssd_chunked(
     to_end = torch.exp(log_decay[..., -1:] - log_decay)
     added = (xdt * to_end[..., None]).to(kind).transpose(-1, -2) @ Bc  # (batch, chunks, heads, P, N)
 
-    # State at the start of every chunk and after the last one; float32, since its errors would live on through all
+    # State at the start of every chunk and after the last one; float32, since its errors would persist through all
     # chunks.
     if initial_state is None:
         initial_state = x.new_zeros(batch, heads, size, B.shape[-1], dtype=wide)
@@ -161,8 +161,8 @@ def ssd_chunked(
 def _hand_over(log_decay: Tensor, added: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """Carry the state from chunk to chunk.
 
-    Few chunks are a chain of multiplications and additions, which the compiler makes one pass over ``added``. Many would
-    be a long program; one small matrix product does for any number of them.
+    Few chunks are unrolled to multiplications and additions, which the compiler fuses into one pass over ``added``; more
+    chunks use one small matrix product.
 
     Args:
         log_decay: (batch, chunks, heads), of whole chunks.
@@ -190,7 +190,7 @@ def _decay_matrix(log_decay: Tensor) -> Tensor:
     """``exp(s_i - s_j)`` for j <= i and 0 above the diagonal; (..., T) -> (..., T, T).
 
     The mask comes before the exponential: above the diagonal the difference is positive and might overflow to infinity,
-    whose gradient times zero is not a number.
+    whose gradient times zero is NaN.
     """
     steps = log_decay.shape[-1]
     above = torch.ones(steps, steps, dtype=torch.bool, device=log_decay.device).triu(1)
@@ -202,6 +202,6 @@ def _decay_dtype(x: Tensor) -> torch.dtype:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:
-    """A context in which products keep their types; the device of shapes alone has no autocast to switch off."""
-    # asking torch whether a device has autocast would break a compiled layer in two
+    """A context without autocast; the meta device has none to switch off."""
+    # asking torch whether a device has autocast would be a graph break in compiled layers
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

@@ -1,7 +1,7 @@
-"""The state-space dual as one Triton kernel forward and one backward; `mamtra.ops.mixer_triton` starts them.
+"""The state-space dual as one Triton kernel forward and one backward; launched by `mamtra.ops.mixer_triton`.
 
-A program goes through the chunks of one head of one sequence with the state in registers; what `mamtra.ops.ssd.ssd_chunked`
-writes out between its products never leaves the chip.
+A program iterates over the chunks of one head of one sequence with the state in registers; intermediates that
+`mamtra.ops.ssd.ssd_chunked` writes to memory stay on the chip.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 CHUNK = 64
 LAUNCH = {"forward": {"num_warps": 4, "num_stages": 2}, "backward": {"num_warps": 4, "num_stages": 1}}
-"""How the kernels are started."""
+"""Launch options of the kernels."""
 
 
 def scan(x: Tensor, dt: Tensor, A_log: Tensor, B: Tensor, C: Tensor, D: Tensor, y: Tensor, states: Tensor) -> None:
@@ -55,7 +55,7 @@ def scan_backward(
         C_grad: the shape of C.
 
     Returns:
-        (batch, 2, heads) float32, which together are the gradients of A_log and D.
+        (batch, 2, heads) float32, whose sum over the batch is the gradient of A_log and D.
     """
     sums = torch.empty(x.shape[0], 2, C.shape[2], dtype=torch.float32, device=x.device)
     _backward_kernel[(x.shape[0] * C.shape[2],)](
@@ -124,8 +124,10 @@ def _backward_kernel(
     t, p, n = tl.arange(0, T), tl.arange(0, P), tl.arange(0, N)
     decay_rate, skip = -tl.exp(tl.load(A_log_at + head).to(tl.float32)), tl.load(D_at + head).to(tl.float32)
     shared, own = row * length * groups + group, row * length * heads + head  # of the first position
-    apart = row * length * heads + head % repeats * groups + group  # as own, with the heads of a group apart
-    after = tl.zeros([P, N], tl.float32)  # gradient of the state behind the chunk
+    grouped = (
+        row * length * heads + head % repeats * groups + group
+    )  # as own, in the layout (repeats, groups) of the gradients
+    after = tl.zeros([P, N], tl.float32)  # gradient of the state after the chunk
     in_rate, in_skip = 0.0, 0.0
     causal = t[:, None] >= t[None, :]
     for back in range(chunks):
@@ -160,7 +162,7 @@ def _backward_kernel(
         in_C += from_state
         in_s += tl.sum(from_state * C, 1)
 
-        # what the chunk adds to the state behind it
+        # what the chunk adds to the state after it
         along = tl.dot(x, later, input_precision="ieee")
         pull = tl.sum(along * B, 1) * to_end
         in_B += along * (to_end * dt)[:, None]
@@ -177,8 +179,8 @@ def _backward_kernel(
         after = after * tl.exp(total)
         after += tl.dot(tl.trans((g * from_start[:, None]).to(kind)), C, input_precision="ieee")
 
-        tl.store(x_grad + apart * P + i[:, None] * (heads * P) + p[None, :], in_x.to(kind), valid[:, None])
-        tl.store(B_grad + apart * N + i[:, None] * (heads * N) + n[None, :], in_B.to(kind), valid[:, None])
+        tl.store(x_grad + grouped * P + i[:, None] * (heads * P) + p[None, :], in_x.to(kind), valid[:, None])
+        tl.store(B_grad + grouped * N + i[:, None] * (heads * N) + n[None, :], in_B.to(kind), valid[:, None])
         tl.store(C_grad + own * N + i[:, None] * (heads * N) + n[None, :], in_C.to(kind), valid[:, None])
         tl.store(dt_grad + at * length + i, in_dt, valid)
     sums_at += row * 2 * heads + head

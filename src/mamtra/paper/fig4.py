@@ -1,38 +1,38 @@
-"""Figure 4: cross entropy and word errors of every strategy at every ratio, after the same training."""
+"""Figure 4: cross entropy and word error rate of every strategy at every ratio, with equal training."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from mamtra.paper.results import Measured, finished, made_by, rank_correlation, show_made_by
-from mamtra.paper.runs import Cell, cells_of, student_cell, teacher_cell
+from mamtra.paper.runs import Run, runs_of, student_run, teacher_run
 from mamtra.paper.settings import ExperimentSettings
 from mamtra.paper.study import STYLE, StudyResult, markdown_table
 
-TITLE = "Figure 4: strategies and ratios after the same training"
+TITLE = "Figure 4: strategies and ratios with equal training"
 Plan = tuple[str, str]
 
 
-def groups(settings: ExperimentSettings) -> dict[Plan | None, list[Cell]]:
-    """Cells by strategy and ratio, one a seed; the teacher under None."""
+def groups(settings: ExperimentSettings) -> dict[Plan | None, list[Run]]:
+    """Runs by strategy and ratio, one per seed; the teacher under None."""
     grid = settings.fig4
-    found: dict[Plan | None, list[Cell]] = {None: [teacher_cell(settings, seed) for seed in grid.seeds]}
+    found: dict[Plan | None, list[Run]] = {None: [teacher_run(settings, seed) for seed in grid.seeds]}
     for strategy in grid.strategies:
         for ratio in grid.ratios:
             seeds = grid.seeds + tuple(s for s in grid.more_seeds.get(f"{strategy} {ratio}", ()) if s not in grid.seeds)
             found[strategy, ratio] = [
-                student_cell(settings, strategy, ratio, seed=seed, changes=grid.changes) for seed in seeds
+                student_run(settings, strategy, ratio, seed=seed, changes=grid.changes) for seed in seeds
             ]
     return found
 
 
-def cells(settings: ExperimentSettings) -> list[Cell]:
-    """All that the figure needs."""
-    return cells_of(groups(settings))
+def runs(settings: ExperimentSettings) -> list[Run]:
+    """All runs of the figure."""
+    return runs_of(groups(settings))
 
 
 def study(settings: ExperimentSettings, work: Path) -> StudyResult:
-    """The figure from the cells that are done.
+    """The figure from the finished runs.
 
     Raises:
         MamTraError: none is, or the teacher is not.
@@ -46,24 +46,23 @@ def study(settings: ExperimentSettings, work: Path) -> StudyResult:
     names = [name for name in ("ce", "wer") if name in teacher.pairs]
     data = {
         "teacher": {name: teacher.figure(name).content() for name in names},
-        "cells": [
+        "runs": [
             {"strategy": s, "ratio": r, "steps": m.steps, **{n: m.figure(n).content() for n in names if n in m.pairs}}
             for (s, r), m in students.items()
         ],
         "missing": [" ".join(plan) for plan in wanted if plan and plan not in students],
-        **made_by(cells(settings), work),
-        "settings": settings.model_dump(mode="json", include={"distill", "transfer", "listen", "fig4"}),
+        **made_by(runs(settings), work),
+        "settings": settings.model_dump(mode="json", include={"distill", "transfer", "evaluation", "fig4"}),
         "rows": rows,
     }
     page = [_table(settings, students, teacher, name) for name in names]
-    heard = [m for m in students.values() if "wer" in m.pairs]
-    if len(heard) > 2:
-        ce, wer = ([m.figure(name).value for m in heard] for name in ("ce", "wer"))
+    scored = [m for m in students.values() if "wer" in m.pairs]
+    if len(scored) > 2:
+        ce, wer = ([m.figure(name).value for m in scored] for name in ("ce", "wer"))
         rho, (low, high) = rank_correlation(ce, wer)
-        data["rank_correlation"] = {"value": rho, "ci95": [low, high], "plans": len(heard)}
+        data["rank_correlation"] = {"value": rho, "ci95": [low, high], "plans": len(scored)}
         page.append(
-            f"Rank correlation of cross entropy and word error rate over {len(heard)} plans: {rho:.2f} "
-            f"[{low:.2f}, {high:.2f}]."
+            f"Rank correlation of cross entropy and WER over {len(scored)} plans: {rho:.2f} [{low:.2f}, {high:.2f}]."
         )
     page.append(show_made_by(data))
     return StudyResult("fig4", TITLE, data, rows, "\n\n".join(page), lambda path: _draw(students, teacher, names, path))
@@ -72,8 +71,8 @@ def study(settings: ExperimentSettings, work: Path) -> StudyResult:
 def _table(settings: ExperimentSettings, found: dict[Plan, Measured], teacher: Measured, name: str) -> str:
     grid, digits = settings.fig4, 3 if name == "ce" else 1
     title = {
-        "ce": "Cross entropy, nats a speech token on held-out utterances",
-        "wer": "Word error rate, %",
+        "ce": "Cross entropy per speech token (nats) on the validation set",
+        "wer": "WER, %",
     }[name]
     figures = {plan: figure for plan, m in found.items() if (figure := m.figure(name)) is not None}
     whole = teacher.figure(name).count
@@ -108,10 +107,10 @@ def _draw(found: dict[Plan, Measured], teacher: Measured, names: list[str], path
                 axes.errorbar(at, values, spread, label=strategy, marker="o", markersize=3, linewidth=1, elinewidth=0.6)
             axes.axhline(teacher.figure(name).value, color="#555555", linewidth=0.8, linestyle=":", label="teacher")
             axes.set_xticks(range(len(ratios)), ratios)
-            axes.set(xlabel="attention : Mamba", ylabel={"ce": "nats a token", "wer": "word error rate, %"}[name])
+            axes.set(xlabel="attention : Mamba", ylabel={"ce": "cross entropy per speech token", "wer": "WER, %"}[name])
             if name == "wer":
                 axes.set_yscale("log")
             axes.grid(color="#dddddd", linewidth=0.5, axis="y")
             axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=7, frameon=False)
-        canvas.savefig(path, metadata={"Date": None})
+        canvas.savefig(path, format="svg", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""Figure 5 of the paper: what decoding remembers as the context grows, allocated and by formula."""
+"""Figure 5 of the paper: size of the decoding state as the context grows, allocated and by formula."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mamtra.paper.table1 import RATIOS
 CONTEXTS = tuple(2**power for power in range(7, 18))
 """128 to 131,072 tokens."""
 ALLOCATED = 2**28
-"""Larger states, bytes, are laid out without memory behind them (PyTorch's "meta" device)."""
+"""Larger states, in bytes, are created on PyTorch's "meta" device, without memory."""
 COLOURS = ("#000000", "#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee8866", "#aa3377")
 """Of the curves: attention dark, Mamba warm."""
 
@@ -153,4 +153,4 @@ def _draw(points: list[dict[str, Any]], even: int, path: Path) -> None:
         axes.set_title(
             "lines by formula, marks as allocated (hollow: laid out without memory behind)", fontsize=8, color="#555555"
         )
-        figure.savefig(path, metadata={"Date": None})
+        figure.savefig(path, format="svg", metadata={"Date": None})

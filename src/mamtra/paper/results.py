@@ -1,4 +1,4 @@
-"""What cells gave, as figures with intervals: cross entropy over held-out sequences, words and characters over a set."""
+"""Results of runs as figures with intervals: cross entropy over the validation set, WER and CER over a test set."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mamtra.errors import MamTraError
 from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.statistics import difference, draws, interval, ratio
 from mamtra.evaluate.summary import arrays, char_counts, word_counts
-from mamtra.paper.runs import Cell
-from mamtra.paper.stages import HELD_OUT, SCORES
+from mamtra.paper.runs import Run
+from mamtra.paper.stages import SCORES, VALIDATION
 from mamtra.runtime.json_files import read_json
 
 RULE = "english"
@@ -44,7 +44,7 @@ class Figure:
 
 
 class Pair(NamedTuple):
-    """Parts and wholes of a figure, each (seeds, n), by which sequences or utterances: nats and tokens, errors and words, ..."""
+    """Numerators and denominators of a figure, each (seeds, n), by sequence or utterance: nats and tokens, errors and words, ..."""
 
     names: list[str]
     parts: np.ndarray
@@ -58,14 +58,14 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """What cells gave that differ in their seeds alone.
+    """Results of runs that differ only in their seeds.
 
     Attributes:
-        pairs: by the name of the figure.
-        without_sound: utterances of which there is no sound, all seeds together.
+        pairs: by name of the figure.
+        without_sound: utterances without any speech, summed over seeds.
         steps: optimiser steps of the training, 0 where there was none.
-        curve: (step, nats a token) on held-out utterances during the first seed's training.
-        training: of the first seed: utterances learnt from, minutes, nats a token on the last batches.
+        curve: (step, cross entropy per speech token) on the validation set during the training of the first seed.
+        training: of the first seed: training utterances, minutes, cross entropy of the last training batches.
     """
 
     pairs: dict[str, Pair]
@@ -85,9 +85,9 @@ class Measured:
         return row | {"without_sound": self.without_sound, "steps": self.steps, **self.training}
 
     def show_seeds(self) -> str:
-        """How many there are, and how many of them were heard where that is fewer."""
-        made, heard = (len(self.pairs[name].parts) if name in self.pairs else 0 for name in ("ce", "wer"))
-        return f"{made} ({heard} heard)" if 0 < heard < made else str(made)
+        """The number of seeds, and of those that were scored if that is smaller."""
+        trained, scored = (len(self.pairs[name].parts) if name in self.pairs else 0 for name in ("ce", "wer"))
+        return f"{trained} ({scored} scored)" if 0 < scored < trained else str(trained)
 
     def figure(self, name: str) -> Figure | None:
         """A figure over all seeds, resampled over sequences or utterances; None where it was not measured."""
@@ -99,8 +99,8 @@ class Measured:
         each = tuple(float(scale * ratio(p, w)) for p, w in zip(parts, wholes, strict=True))
         return Figure(float(scale * ratio(parts.sum(0), wholes.sum(0))), low, high, each, len(names))
 
-    def less(self, name: str, other: Measured) -> Figure | None:
-        """This figure less that of another, over the utterances that both have; None where there are none."""
+    def difference(self, name: str, other: Measured) -> Figure | None:
+        """This figure minus that of another, over the utterances that both have; None where there are none."""
         if name not in self.pairs or name not in other.pairs:
             return None
         shared = [one for one in self.pairs[name].names if one in set(other.pairs[name].names)]
@@ -118,20 +118,20 @@ _SCALES = {"wer": 100.0, "cer": 100.0}
 _RATED = ("mos", "similarity_to_prompt", "similarity_to_truth")
 
 
-def read_cells(cells: Sequence[Cell], work: Path) -> Measured | None:
-    """The figures of some cells that differ in their seeds alone, of those that are made; None where none is.
+def read_runs(runs: Sequence[Run], work: Path) -> Measured | None:
+    """The results of those runs that are trained, which differ only in their seeds; None where none is.
 
-    Utterances that not all seeds have been heard with are left out.
+    Utterances that were not scored for all seeds are left out.
     """
-    made = [cell for cell in cells if (work / cell.name / HELD_OUT).is_file()]
+    made = [run for run in runs if (work / run.name / VALIDATION).is_file()]
     if not made:
         return None
     found: dict[str, list[Pair]] = {}
     silent = 0
-    for cell in made:
-        folder = work / cell.name
-        held = read_json(folder / HELD_OUT)
-        nats = np.array([held["nats"], held["tokens"]])
+    for run in made:
+        folder = work / run.name
+        reference = read_json(folder / VALIDATION)
+        nats = np.array([reference["nats"], reference["tokens"]])
         found.setdefault("ce", []).append(_pair(map(str, range(nats.shape[1])), *nats))
         if not (folder / SCORES).is_file():
             continue
@@ -144,18 +144,18 @@ def read_cells(cells: Sequence[Cell], work: Path) -> Measured | None:
             if rated:
                 found.setdefault(name, []).append(_pair(rated, np.array([*rated.values()]), np.ones(len(rated))))
     log = _log(work / made[0].name)
-    curve = tuple((line["step"], line["ce"]) for line in log if line["kind"] == "held_out" and "ce" in line)
+    curve = tuple((line["step"], line["ce"]) for line in log if line["kind"] == "validation" and "ce" in line)
     pairs = {name: _together(each) for name, each in found.items()}
     return Measured(pairs, silent, max((line["step"] for line in log), default=0), curve, _training(log))
 
 
-def finished(groups: Mapping[Title | None, Sequence[Cell]], work: Path) -> tuple[Measured, dict[Title, Measured]]:
-    """The teacher, whose cells stand under None, and all groups of which a cell is made.
+def finished(groups: Mapping[Title | None, Sequence[Run]], work: Path) -> tuple[Measured, dict[Title, Measured]]:
+    """The teacher, whose runs are under None, and all groups with a trained run.
 
     Raises:
-        MamTraError: no group has one, or the teacher is not measured.
+        MamTraError: no group has a trained run, or the teacher is not measured.
     """
-    every = {title: read_cells(cells, work) for title, cells in groups.items()}
+    every = {title: read_runs(runs, work) for title, runs in groups.items()}
     teacher = every.pop(None)
     found = {title: measured for title, measured in every.items() if measured is not None}
     if teacher is None or not found:
@@ -184,24 +184,24 @@ def _together(each: Sequence[Pair]) -> Pair:
     return Pair(parts[0].names, np.concatenate([p.parts for p in parts]), np.concatenate([p.wholes for p in parts]))
 
 
-def made_by(cells: Sequence[Cell], work: Path) -> dict[str, Any]:
-    """Where the cells were trained, and by whom they were heard, from the first that was."""
-    trained = [work / cell.name / HELD_OUT for cell in cells if cell.config is not None]
-    held = [read_json(path) for path in trained if path.is_file()]
-    return {"made_on": sorted({one["made_on"] for one in held}), "heard_by": _stamp(cells, work)}
+def made_by(runs: Sequence[Run], work: Path) -> dict[str, Any]:
+    """The hardware of the training runs, and the speech recogniser and test set of the first scored one."""
+    trained = [work / run.name / VALIDATION for run in runs if run.config is not None]
+    reference = [read_json(path) for path in trained if path.is_file()]
+    return {"made_on": sorted({one["made_on"] for one in reference}), "scored_by": _stamp(runs, work)}
 
 
 def show_made_by(found: dict[str, Any]) -> str:
     """`made_by` as a line of a page."""
-    heard = found["heard_by"]
-    ears = f" Heard by {heard['asr']}, on the first {heard['lines']} of {heard['set']}." if "asr" in heard else ""
-    return f"Trained on {'; '.join(found['made_on'])}.{ears}"
+    scored = found["scored_by"]
+    asr = f" Scored with {scored['asr']} on the first {scored['lines']} of {scored['set']}." if "asr" in scored else ""
+    return f"Trained on {'; '.join(found['made_on'])}.{asr}"
 
 
-def _stamp(cells: Sequence[Cell], work: Path) -> dict[str, Any]:
-    for cell in cells:
-        if (work / cell.name / SCORES).is_file():
-            stamp = read_scores(work / cell.name / SCORES).stamp
+def _stamp(runs: Sequence[Run], work: Path) -> dict[str, Any]:
+    for run in runs:
+        if (work / run.name / SCORES).is_file():
+            stamp = read_scores(work / run.name / SCORES).stamp
             return {key: stamp[key] for key in ("set", "set_sha256", "lines", "asr", "asr_sha256") if key in stamp}
     return {}
 

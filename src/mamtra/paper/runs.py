@@ -1,4 +1,4 @@
-"""A cell: one training, named by all that decides its result, so that studies which need the same one share it."""
+"""A run: one training, named by a digest of everything its result depends on, so that studies share equal runs."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from typing import Any
 from mamtra.distill.config import DistillConfig, parse_config
 from mamtra.errors import MamTraError
 from mamtra.models.plan import IMPORTANCE
-from mamtra.paper.settings import ExperimentSettings, ListenSettings
+from mamtra.paper.settings import EvaluationSettings, ExperimentSettings
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One student, or a model that is measured as it is.
+class Run:
+    """One student, or an existing model that is only evaluated.
 
     Attributes:
         name: of its folder; equal settings give equal names.
-        config: of its training, `out` left open; None for a model as it is.
-        model: its directory, where nothing is trained.
-        held: training configuration whose held-out utterances a model as it is is measured on.
-        seed: of what it says.
-        listen: what it says and who listens; None measures its cross entropy alone.
+        config: of its training, `out` left open; None for an existing model.
+        model: directory of an existing model.
+        reference: training configuration with the validation set of an existing model.
+        seed: of the synthesis.
+        evaluation: test set and scorers; None for the cross entropy alone.
     """
 
     name: str
     config: dict[str, Any] | None
     model: str | None = None
-    held: dict[str, Any] | None = None
+    reference: dict[str, Any] | None = None
     seed: int = 0
-    listen: ListenSettings | None = None
+    evaluation: EvaluationSettings | None = None
 
     def training(self, folder: Path) -> DistillConfig:
-        """Settings of the training in a folder, or those that a model as it is is measured by."""
-        return parse_config({**(self.config or self.held or {}), "out": str(folder / "training")}, self.name)
+        """Settings of the training in a folder, or those for validating an existing model."""
+        return parse_config({**(self.config or self.reference or {}), "out": str(folder / "training")}, self.name)
 
 
-def student_cell(
+def student_run(
     settings: ExperimentSettings,
     strategy: str,
     ratio: str,
@@ -49,18 +49,18 @@ def student_cell(
     seed: int = 0,
     transfer: Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
-    listen: ListenSettings | None = None,
-) -> Cell:
+    evaluation: EvaluationSettings | None = None,
+) -> Run:
     """A student with a plan.
 
     Args:
         settings: of the experiments.
         strategy: of the plan.
         ratio: attention to Mamba.
-        seed: of the conversion, of the order of the data and of the speech; the data themselves stay the same.
+        seed: of the conversion, the order of the data and the synthesis; the fraction of the data does not depend on it.
         transfer: options of the conversion.
         changes: of the training, by dotted key.
-        listen: instead of that of the experiments.
+        evaluation: instead of that of the experiments.
 
     Raises:
         MamTraError: a setting is unknown or of the wrong kind, or a ranking is missing.
@@ -79,42 +79,42 @@ def student_cell(
         if strategy not in settings.rankings:
             raise MamTraError(f"{strategy} needs a ranking; make one with `mamtra rank` and name it in rankings.")
         content["student"]["ranking"] = settings.rankings[strategy]
-    checked = parse_config({**content, "out": "."}, "the experiments' training").what_decides()
-    listen = listen or settings.listen
-    name = f"{strategy}-{ratio.replace(':', '-')}-{_digest(checked, _heard(listen))}"
-    return Cell(name, content, seed=seed, listen=listen)
+    checked = parse_config({**content, "out": "."}, "the experiments' training").fingerprint()
+    evaluation = evaluation or settings.evaluation
+    name = f"{strategy}-{ratio.replace(':', '-')}-{_digest(checked, _evaluation_key(evaluation))}"
+    return Run(name, content, seed=seed, evaluation=evaluation)
 
 
-def model_cell(
-    settings: ExperimentSettings, directory: str, seed: int = 0, *, listen: ListenSettings | None = None
-) -> Cell:
-    """A model as it is, measured like the students; arguments as for `student_cell`."""
-    held = {**deepcopy(settings.distill), "student": {"ratio": "1:0"}}
-    checked = parse_config({**held, "out": "."}, "the experiments' training").what_decides()
-    listen = listen or settings.listen
-    name = f"{Path(directory).resolve().name}-{_digest(directory, checked, _heard(listen), seed)}"
-    return Cell(name, None, directory, held, seed, listen)
+def model_run(
+    settings: ExperimentSettings, directory: str, seed: int = 0, *, evaluation: EvaluationSettings | None = None
+) -> Run:
+    """An existing model, evaluated like the students; arguments as for `student_run`."""
+    reference = {**deepcopy(settings.distill), "student": {"ratio": "1:0"}}
+    checked = parse_config({**reference, "out": "."}, "the experiments' training").fingerprint()
+    evaluation = evaluation or settings.evaluation
+    name = f"{Path(directory).resolve().name}-{_digest(directory, checked, _evaluation_key(evaluation), seed)}"
+    return Run(name, None, directory, reference, seed, evaluation)
 
 
-def teacher_cell(settings: ExperimentSettings, seed: int = 0, *, listen: ListenSettings | None = None) -> Cell:
-    """The teacher; arguments as for `student_cell`.
+def teacher_run(settings: ExperimentSettings, seed: int = 0, *, evaluation: EvaluationSettings | None = None) -> Run:
+    """The teacher; arguments as for `student_run`.
 
     Raises:
         MamTraError: the settings name none.
     """
     try:
-        return model_cell(settings, settings.distill["teacher"]["model"], seed, listen=listen)
+        return model_run(settings, settings.distill["teacher"]["model"], seed, evaluation=evaluation)
     except (KeyError, TypeError) as error:
         raise MamTraError("The experiments need distill.teacher.model.") from error
 
 
-def cells_of(groups: Mapping[Any, list[Cell]]) -> list[Cell]:
-    """All cells of some groups."""
-    return [cell for members in groups.values() for cell in members]
+def runs_of(groups: Mapping[Any, list[Run]]) -> list[Run]:
+    """All runs of some groups."""
+    return [run for members in groups.values() for run in members]
 
 
-def _heard(listen: ListenSettings | None) -> dict[str, Any]:
-    return listen.model_dump(mode="json", exclude={"rows"}) if listen else {}
+def _evaluation_key(evaluation: EvaluationSettings | None) -> dict[str, Any]:
+    return evaluation.model_dump(mode="json", exclude={"batch_size"}) if evaluation else {}
 
 
 def _digest(*decides: Any) -> str:

@@ -1,4 +1,4 @@
-"""Cells side by side: some processes train, some let students speak, others listen, and what is done stays done."""
+"""Runs in parallel processes: some train, some synthesise, others score. Finished stages are not repeated."""
 
 from __future__ import annotations
 
@@ -12,87 +12,92 @@ from typing import Literal, NamedTuple
 import torch
 
 from mamtra.errors import MamTraError
-from mamtra.paper.runs import Cell
-from mamtra.paper.stages import Stage, forget_student, let_speak, listen_to, make_student, next_stage, on_device
+from mamtra.paper.runs import Run
+from mamtra.paper.stages import Stage, delete_weights, next_stage, on_device, score_speech, synthesise, train_student
 
-_DO = {"make": make_student, "speak": let_speak, "listen": listen_to}
-_DONE: dict[Stage, Literal["made", "spoken", "heard"]] = {"make": "made", "speak": "spoken", "listen": "heard"}
+Done = Literal["trained", "synthesised", "scored"]
+_DO = {"train": train_student, "synthesise": synthesise, "score": score_speech}
+_DONE: dict[Stage, Done] = {
+    "train": "trained",
+    "synthesise": "synthesised",
+    "score": "scored",
+}
 
 
 class Event(NamedTuple):
-    """Something is done, or has failed and says why."""
+    """A stage has finished, or failed with a reason."""
 
-    cell: str
-    what: Literal["made", "spoken", "heard", "failed"]
+    run: str
+    what: Done | Literal["failed"]
     why: str = ""
 
 
-def run_cells(
-    cells: Sequence[Cell],
+def run_all(
+    runs: Sequence[Run],
     work: Path,
     *,
     side_by_side: int = 1,
-    listeners: int = 1,
+    scorers: int = 1,
     devices: Sequence[str | None] = (None,),
     keep: bool = False,
 ) -> Iterator[Event]:
-    """Make, let speak and hear every cell that is not done yet; a cell that fails does not stop the others.
+    """Train, synthesise and score every run that is not finished; a run that fails does not stop the others.
 
     Args:
-        cells: equal ones are made once.
-        work: folder of the cells' folders.
-        side_by_side: processes that train, and as many again that let students speak; they share the device.
-        listeners: processes that judge what was said; with 0 that is left to a later run. With 1 and 1 everything
-            runs in this process.
+        runs: equal ones are trained once.
+        work: folder of the runs' folders.
+        side_by_side: processes that train, and as many again that synthesise; they share the device.
+        scorers: processes that score; with 0 scoring is left to a later call. With 1 and 1 everything runs in this
+            process.
         keep: keep the students' weights.
     """
-    waiting = {cell.name: cell for cell in cells}
-    if side_by_side == 1 and listeners <= 1:
-        for cell in waiting.values():
-            yield from _one_by_one(on_device(cell, devices[0]), work / cell.name, listeners > 0, keep)
+    waiting = {run.name: run for run in runs}
+    if side_by_side == 1 and scorers <= 1:
+        for run in waiting.values():
+            yield from _one_by_one(on_device(run, devices[0]), work / run.name, scorers > 0, keep)
         return
     context = get_context("spawn")
     with (
-        # a fresh process for every training and every speaker: what graphs hold on the device goes with it, and so does what a
-        # recording leaves behind that failed for want of memory, after which a process can record no more
-        ProcessPoolExecutor(side_by_side, context, _start, max_tasks_per_child=1) as makers,
-        ProcessPoolExecutor(side_by_side, context, _start, max_tasks_per_child=1) as speakers,
-        ProcessPoolExecutor(max(1, listeners), context, _start) as ears,
+        # a new process for every training and synthesis: it frees the memory of CUDA graphs, and after a capture that ran out
+        # of memory a process cannot capture again
+        ProcessPoolExecutor(side_by_side, context, _start, max_tasks_per_child=1) as training,
+        ProcessPoolExecutor(side_by_side, context, _start, max_tasks_per_child=1) as synthesis,
+        ProcessPoolExecutor(max(1, scorers), context, _start) as scoring,
     ):
         turns = {stage: cycle(devices) for stage in _DO}
-        pools = {"make": makers, "speak": speakers, "listen": ears if listeners else None}
-        running: dict[Future, tuple[Cell, Stage]] = {}
+        pools = {"train": training, "synthesise": synthesis, "score": scoring if scorers else None}
+        running: dict[Future, tuple[Run, Stage]] = {}
 
-        def go_on(cell: Cell) -> None:
-            stage = next_stage(cell, work / cell.name)
-            if stage in (None, "listen") and not keep:
-                forget_student(work / cell.name)
+        def submit_next(run: Run) -> None:
+            stage = next_stage(run, work / run.name)
+            if stage in (None, "score") and not keep:
+                delete_weights(work / run.name)
             if stage is not None and pools[stage] is not None:
-                there = on_device(cell, next(turns[stage]))
-                running[pools[stage].submit(_DO[stage], there, work / cell.name)] = cell, stage
+                there = on_device(run, next(turns[stage]))
+                running[pools[stage].submit(_DO[stage], there, work / run.name)] = run, stage
 
-        for cell in waiting.values():
-            go_on(cell)
+        for run in waiting.values():
+            submit_next(run)
         while running:
             for done in wait(running, return_when=FIRST_COMPLETED).done:
-                cell, stage = running.pop(done)
+                run, stage = running.pop(done)
                 if (error := done.exception()) is not None:
-                    yield Event(cell.name, "failed", _why(error))
+                    yield Event(run.name, "failed", _why(error))
                     continue
-                go_on(cell)
-                yield Event(cell.name, _DONE[stage])
+                submit_next(run)
+                yield Event(run.name, _DONE[stage])
 
 
-def _one_by_one(cell: Cell, folder: Path, listen: bool, keep: bool) -> Iterator[Event]:
+def _one_by_one(run: Run, folder: Path, score: bool, keep: bool) -> Iterator[Event]:
     try:
-        while (stage := next_stage(cell, folder)) is not None and (listen or stage != "listen"):
-            _DO[stage](cell, folder)
-            yield Event(cell.name, _DONE[stage])
+        while (stage := next_stage(run, folder)) is not None and (score or stage != "score"):
+            _DO[stage](run, folder)
+            yield Event(run.name, _DONE[stage])
     except MamTraError as error:
-        yield Event(cell.name, "failed", str(error))
+        yield Event(run.name, "failed", str(error))
     else:
         if not keep:
-            forget_student(folder)
+            delete_weights(folder)
 
 
 def _start() -> None:

@@ -5,32 +5,44 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
-from mamtra.checkpoints.native import first_problem
-from mamtra.distill.config import change_setting, read_yaml
-from mamtra.distill.settings import Strict
-from mamtra.errors import MamTraError
+from mamtra.data.settings import Strict
+from mamtra.distill.renamed_keys import refuse_renamed
+from mamtra.errors import MamTraError, first_problem
+from mamtra.models import plan
+from mamtra.runtime.yaml_files import read_settings
 
 STRATEGIES = ("block-beg", "block-end", "front", "middle", "back", "sandwich", "importance-wer")
 RATIOS = ("1:1", "1:3", "1:5", "1:11")
 
 
-class ListenSettings(Strict):
-    """What every student says, and who listens.
+def _known_strategy(name: str) -> str:
+    if name not in plan.STRATEGIES or name == "explicit":
+        known = ", ".join(one for one in plan.STRATEGIES if one != "explicit")
+        raise ValueError(f"there is no strategy {name!r}; known are {known}")
+    return name
+
+
+Strategy = Annotated[str, AfterValidator(_known_strategy)]
+Ratio = Annotated[str, Field(pattern=r"^\d+:\d+$")]
+
+
+class EvaluationSettings(Strict):
+    """The test set that every student synthesises, and the scorers.
 
     Attributes:
         set: see `mamtra.evaluate.sets.read_set`.
         utterances: the first so many of it.
-        voice: to speak with; the model's own by default.
-        whisper: see `mamtra.evaluate.judges.asr.open_transcriber`; one of transformers, and all other judges with it, run on the
-            device of the training.
-        similarity: compare voices too.
-        encoder: what does, see `mamtra.evaluate.judges.optional.open_speaker_encoder`.
-        mos: rate naturalness too.
-        rows: segments that are spoken side by side.
+        voice: of the synthesis; the model's default voice if None.
+        whisper: see `mamtra.evaluate.judges.asr.open_transcriber`; one of transformers, and all other scorers with it, run on
+            the device of the training.
+        similarity: measure speaker similarity.
+        encoder: speaker encoder for it, see `mamtra.evaluate.judges.optional.open_speaker_encoder`.
+        mos: predict naturalness.
+        batch_size: segments synthesised in a batch.
     """
 
     set: str = "plain"
@@ -40,7 +52,7 @@ class ListenSettings(Strict):
     similarity: bool = False
     encoder: str | None = None
     mos: bool = False
-    rows: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1)
 
 
 class GridSettings(Strict):
@@ -49,13 +61,13 @@ class GridSettings(Strict):
     Attributes:
         strategies: of the plans.
         ratios: attention to Mamba.
-        seeds: trainings of every plan.
+        seeds: of every plan.
         more_seeds: further seeds of some plans, by "STRATEGY RATIO".
-        changes: of the training, dotted.
+        changes: settings of the training by dotted key.
     """
 
-    strategies: tuple[str, ...] = STRATEGIES
-    ratios: tuple[str, ...] = RATIOS
+    strategies: tuple[Strategy, ...] = STRATEGIES
+    ratios: tuple[Ratio, ...] = RATIOS
     seeds: tuple[int, ...] = (0,)
     more_seeds: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     changes: dict[str, Any] = Field(default_factory=dict)
@@ -67,20 +79,20 @@ class OnePlanSettings(Strict):
     Attributes:
         strategy: of the plan.
         ratio: of the plan.
-        seeds: trainings of every row.
-        changes: of the training, dotted.
-        listen: instead of the common setting of that name.
+        seeds: of every row.
+        changes: settings of the training by dotted key.
+        evaluation: replaces the common setting of that name.
     """
 
-    strategy: str = "block-beg"
-    ratio: str = "1:1"
+    strategy: Strategy = "block-beg"
+    ratio: Ratio = "1:1"
     seeds: tuple[int, ...] = (0,)
     changes: dict[str, Any] = Field(default_factory=dict)
-    listen: ListenSettings | None = None
+    evaluation: EvaluationSettings | None = None
 
 
 class StartSettings(OnePlanSettings):
-    """Figure 6: different beginnings.
+    """Figure 6: initialisations of the new layers.
 
     Attributes:
         inits: see `mamtra.conversion.options.TransferOptions.init`.
@@ -90,7 +102,7 @@ class StartSettings(OnePlanSettings):
 
 
 class LossSettings(OnePlanSettings):
-    """Table 4: one of the losses left out.
+    """Table 4: ablation of the losses.
 
     Attributes:
         without: names of losses, ``ce``, ``logits`` or ``emb``.
@@ -100,46 +112,45 @@ class LossSettings(OnePlanSettings):
 
 
 class VariantSettings(OnePlanSettings):
-    """Beyond the paper: other trainings of one plan.
+    """Beyond the paper: variants of the training of one plan.
 
     Attributes:
-        variants: dotted changes of the training, by the name of the row.
+        variants: changes of the training by dotted key, by name of the row.
     """
 
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class FinalSettings(Strict):
-    """Table 3: chosen plans, trained to the end, on different shares of the data.
+    """Table 3: chosen plans, trained on different fractions of the data.
 
     Attributes:
         plans: "STRATEGY RATIO" each.
-        shares: of the data; a training on a share takes the steps of `steps` with the same place. One may stand there more
-            than once.
-        steps: optimiser steps by share.
-        seeds: trainings of every row.
-        models: further directories that are measured as they are, by name.
-        changes: of the training, dotted.
-        listen: instead of the common setting of that name.
+        fractions: of the data; each goes with the entry of `steps` at the same position. A fraction may be repeated.
+        steps: optimiser steps of each fraction.
+        seeds: of every row.
+        models: directories of further models to evaluate, by name.
+        changes: settings of the training by dotted key.
+        evaluation: replaces the common setting of that name.
     """
 
     plans: tuple[str, ...] = ("block-beg 1:1", "block-beg 1:3", "importance-wer 1:5", "importance-wer 1:11")
-    shares: tuple[float, ...] = (0.02, 0.1, 1.0)
+    fractions: tuple[float, ...] = (0.02, 0.1, 1.0)
     steps: tuple[int, ...] = (400, 1200, 2400)
     seeds: tuple[int, ...] = (0,)
     models: dict[str, str] = Field(default_factory=dict)
     changes: dict[str, Any] = Field(default_factory=dict)
-    listen: ListenSettings | None = None
+    evaluation: EvaluationSettings | None = None
 
 
 class ExperimentSettings(Strict):
-    """All of it.
+    """Settings of all experiments.
 
     Attributes:
-        distill: settings of `mamtra distill` that all trainings share, without `out` and `student`.
-        transfer: options of the conversion that all students share.
+        distill: settings of `mamtra distill` for all training runs, without `out` and `student`.
+        transfer: options of the conversion for all students.
         rankings: files for the importance strategies, by strategy.
-        listen: speech and its judges; null measures cross entropy alone.
+        evaluation: test set and scorers; null for cross entropy alone.
         fig4: see `GridSettings`.
         fig6: see `StartSettings`.
         table3: see `FinalSettings`.
@@ -150,7 +161,7 @@ class ExperimentSettings(Strict):
     distill: dict[str, Any]
     transfer: dict[str, Any] = Field(default_factory=dict)
     rankings: dict[str, str] = Field(default_factory=dict)
-    listen: ListenSettings | None = ListenSettings()
+    evaluation: EvaluationSettings | None = EvaluationSettings()
     fig4: GridSettings = GridSettings()
     fig6: StartSettings = StartSettings()
     table3: FinalSettings = FinalSettings()
@@ -168,9 +179,8 @@ def read_experiments(path: str | os.PathLike, changes: Iterable[str] = ()) -> Ex
     Raises:
         MamTraError: the file is missing or is not YAML, or a setting is unknown, missing or of the wrong kind.
     """
-    content = read_yaml(Path(path))
-    for change in changes:
-        change_setting(content, change)
+    content = read_settings(Path(path), changes)
+    refuse_renamed(content)
     try:
         return ExperimentSettings.model_validate(content)
     except ValidationError as error:

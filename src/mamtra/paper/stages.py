@@ -1,9 +1,8 @@
-"""What becomes of a cell: a training, cross entropies, sound, scores. Each is a file or folder of its own and is made once."""
+"""Stages of a run: training and cross entropy, synthesis, scores. Each result is a file or folder that is made once."""
 
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 from dataclasses import replace
 from functools import cache
@@ -15,11 +14,12 @@ import torch
 
 from mamtra.audio.io import write_audio
 from mamtra.checkpoints.find import find_model
+from mamtra.data.corpus import open_corpus
+from mamtra.distill.api import distill
 from mamtra.distill.distributed import Processes
 from mamtra.distill.export import STUDENT
-from mamtra.distill.setup import open_corpus, open_speech_lm, read_weights
-from mamtra.distill.trainer import Trainer
-from mamtra.distill.validation import HeldOut
+from mamtra.distill.models import open_speech_lm, read_weights
+from mamtra.distill.validation import ValidationSet
 from mamtra.evaluate.judges.asr import Transcriber, open_transcriber
 from mamtra.evaluate.judges.models import DistilMOS, SpeakerEncoder
 from mamtra.evaluate.judges.optional import open_speaker_encoder
@@ -28,9 +28,10 @@ from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import TestSet, read_set
 from mamtra.evaluate.systems import Sounds
-from mamtra.paper.runs import Cell
-from mamtra.paper.settings import ListenSettings
+from mamtra.paper.runs import Run
+from mamtra.paper.settings import EvaluationSettings
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.files import atomic_directory
 from mamtra.runtime.json_files import write_json
 from mamtra.synthesis.batch import speak_texts
 from mamtra.synthesis.open_model import open_model
@@ -40,130 +41,128 @@ from mamtra.version import VERSION
 if TYPE_CHECKING:
     from mamtra.distill.config import DistillConfig
 
-HELD_OUT = "held_out.json"
-SOUND = "sound"
+VALIDATION = "validation.json"
+SPEECH = "speech"
 SCORES = "scores.jsonl"
 _EVALUATION_TOKENS = 16_000
-Stage = Literal["make", "speak", "listen"]
-"""Train and measure cross entropy; speak; judge what was said."""
+Stage = Literal["train", "synthesise", "score"]
+"""Train and measure the cross entropy; synthesise the test set; score the speech."""
 
 
-def on_device(cell: Cell, device: str | None) -> Cell:
-    """The same cell, whose work runs on a device; None leaves it to its settings."""
+def on_device(run: Run, device: str | None) -> Run:
+    """The same run on a device; None keeps the device of its settings."""
     if device is None:
-        return cell
-    config, held = (
-        content and {**content, "run": {**content["run"], "device": device}} for content in (cell.config, cell.held)
+        return run
+    config, reference = (
+        content and {**content, "run": {**content["run"], "device": device}} for content in (run.config, run.reference)
     )
-    return replace(cell, config=config, held=held)
+    return replace(run, config=config, reference=reference)
 
 
-def make_student(cell: Cell, folder: Path) -> None:
-    """Train and measure cross entropy; what is there already is not made again.
+def train_student(run: Run, folder: Path) -> None:
+    """Train and measure the cross entropy, unless that has been done.
 
     Args:
-        cell: what to make.
-        folder: of the cell.
+        run: to train.
+        folder: of the run.
 
     Raises:
         MamTraError: as for `mamtra distill`.
     """
-    directory = _directory(cell, folder)
+    directory = _directory(run, folder)
     if not directory.is_dir():
-        Trainer(cell.training(folder), resume=True).run()
-        gc.collect()  # graphs and their memory, before the next cell of this process
-    if not (folder / HELD_OUT).is_file():
-        nats = held_out_nats(cell.training(folder), directory)
+        distill(run.training(folder), resume=True)
+        gc.collect()  # graphs and their memory, before the next run of this process
+    if not (folder / VALIDATION).is_file():
+        nats = cross_entropies(run.training(folder), directory)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(
-            folder / HELD_OUT,
-            {"made_on": _machine(cell.training(folder)), "nats": nats[:, 0].tolist(), "tokens": nats[:, 1].tolist()},
+            folder / VALIDATION,
+            {"made_on": _machine(run.training(folder)), "nats": nats[:, 0].tolist(), "tokens": nats[:, 1].tolist()},
         )
 
 
-def next_stage(cell: Cell, folder: Path) -> Stage | None:
-    """What is to be done next, by the files that are there; None where all is done."""
-    measured = (folder / HELD_OUT).is_file()
-    if cell.listen is None:
-        return None if measured else "make"
+def next_stage(run: Run, folder: Path) -> Stage | None:
+    """The first stage whose result is missing; None where all are done."""
+    measured = (folder / VALIDATION).is_file()
+    if run.evaluation is None:
+        return None if measured else "train"
     scores = folder / SCORES
-    if measured and scores.is_file() and len(read_scores(scores).rows) == len(lines_of(cell.listen).lines):
+    if measured and scores.is_file() and len(read_scores(scores).rows) == len(lines_of(run.evaluation).lines):
         return None
-    if measured and (folder / SOUND).is_dir():
-        return "listen"
-    return "speak" if measured and _directory(cell, folder).is_dir() else "make"
+    if measured and (folder / SPEECH).is_dir():
+        return "score"
+    return "synthesise" if measured and _directory(run, folder).is_dir() else "train"
 
 
-def forget_student(folder: Path) -> None:
-    """Remove the weights of a cell; the log of its training and its figures stay."""
+def delete_weights(folder: Path) -> None:
+    """Remove the weights of a run; the log of the training and the results are kept."""
     for name in ("student", "initial", "checkpoints"):
         shutil.rmtree(folder / "training" / name, ignore_errors=True)
 
 
-def held_out_nats(config: DistillConfig, directory: Path) -> np.ndarray:
-    """Summed nats and speech tokens of every held-out sequence, (n, 2) float64; equal corpora give equal sequences."""
+def cross_entropies(config: DistillConfig, directory: Path) -> np.ndarray:
+    """Summed cross entropy (nats) and speech tokens of every sequence of the validation set, (n, 2) float64."""
     device, corpus = _take_device(config), open_corpus(config.data)
     lm = read_weights(open_speech_lm(directory)).to(device).eval()
-    held = HeldOut(
-        corpus, lm, config.run.evaluate_utterances, _EVALUATION_TOKENS, Processes(0, 1, device), config.run.precision
+    reference = ValidationSet(
+        corpus, lm, config.run.validation_utterances, _EVALUATION_TOKENS, Processes(0, 1, device), config.run.precision
     )
-    return held.per_sequence(lm).cpu().numpy()
+    return reference.per_sequence(lm).cpu().numpy()
 
 
-def let_speak(cell: Cell, folder: Path) -> None:
-    """Let the cell say its set, on its device.
+def synthesise(run: Run, folder: Path) -> None:
+    """Synthesise the test set of a run.
 
     Raises:
-        MamTraError: it cannot speak.
+        MamTraError: the model has no such voice, or lacks parts.
     """
-    model = open_model(_directory(cell, folder), _take_device(cell.training(folder)))
-    voice = TTS(model).voice(cell.listen.voice)
-    lines = lines_of(cell.listen).lines
-    partial = folder / f"{SOUND}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    model = open_model(_directory(run, folder), _take_device(run.training(folder)))
+    voice = TTS(model).voice(run.evaluation.voice)
+    lines = lines_of(run.evaluation).lines
     texts = [line.text for line in lines]
-    for number, samples in speak_texts(model, voice, texts, seed=cell.seed, rows=cell.listen.rows):
-        if len(samples):
-            write_audio(partial / f"{lines[number].id}.flac", samples, model.sample_rate)
-    os.replace(partial, folder / SOUND)
-    _give_back()
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_directory(folder / SPEECH) as partial:
+        for number, samples in speak_texts(model, voice, texts, seed=run.seed, rows=run.evaluation.batch_size):
+            if len(samples):
+                write_audio(partial / f"{lines[number].id}.flac", samples, model.sample_rate)
+    _free_memory()
 
 
-def listen_to(cell: Cell, folder: Path) -> None:
-    """Judge what the cell has said; an interrupted judgement goes on.
+def score_speech(run: Run, folder: Path) -> None:
+    """Score the synthesised speech of a run; an interrupted call is resumed.
 
-    CTranslate2's Whisper and what judges with it stay on the CPU; with one of transformers all run on the cell's device.
+    With a CTranslate2 Whisper all scorers run on the CPU, with one of transformers on the device of the run.
 
     Raises:
-        MamTraError: a judge is missing, or the scores there were measured otherwise.
+        MamTraError: a scorer is missing, or the existing scores were made with other settings.
     """
-    sound, listen = folder / SOUND, cell.listen
-    plan = Plan(str(sound), listen.whisper)
-    system = Sounds(sound)
-    system.about = {"system": cell.name, "kind": "cell"}
-    scorer = Scorer(system, *_judges(listen, str(_take_device(cell.training(folder)))))
-    for _ in evaluate_set(plan, lines_of(listen), folder / SCORES, scorer=scorer):
+    speech, evaluation = folder / SPEECH, run.evaluation
+    plan = Plan(str(speech), evaluation.whisper)
+    system = Sounds(speech)
+    system.about = {"system": run.name, "kind": "run"}
+    scorer = Scorer(system, *_judges(evaluation, str(_take_device(run.training(folder)))))
+    for _ in evaluate_set(plan, lines_of(evaluation), folder / SCORES, scorer=scorer):
         pass
-    _give_back()
+    _free_memory()
 
 
 @cache
-def lines_of(listen: ListenSettings) -> TestSet:
-    """What is said."""
-    return read_set(listen.set, listen.utterances)
+def lines_of(evaluation: EvaluationSettings) -> TestSet:
+    """The test set."""
+    return read_set(evaluation.set, evaluation.utterances)
 
 
 def _take_device(config: DistillConfig) -> torch.device:
-    """The device of a training; graphs are recorded and streams made on the current one, so it becomes that."""
+    """The device of a training, made the current one, on which CUDA graphs are captured."""
     device = pick_device(config.run.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
 
 
-def _give_back() -> None:
-    """Return what this process no longer uses of the device's memory to the processes beside it."""
+def _free_memory() -> None:
+    """Free cached GPU memory for other processes."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
@@ -175,16 +174,16 @@ def _machine(config: DistillConfig) -> str:
     return f"{name}, torch {torch.__version__}, mamtra {VERSION}"
 
 
-def _directory(cell: Cell, folder: Path) -> Path:
-    return find_model(cell.model) if cell.model else folder / "training" / STUDENT
+def _directory(run: Run, folder: Path) -> Path:
+    return find_model(run.model) if run.model else folder / "training" / STUDENT
 
 
 @cache
 def _judges(
-    listen: ListenSettings, device: str | None
+    evaluation: EvaluationSettings, device: str | None
 ) -> tuple[Transcriber, SpeakerEncoder | None, DistilMOS | None, dict[Path, np.ndarray]]:
-    """Loaded once a process; with them, vectors of the set's recordings."""
-    transcriber = open_transcriber(listen.whisper, torch.get_num_threads(), device)
-    ears = getattr(transcriber, "device", "cpu")
-    voices = open_speaker_encoder(listen.encoder, ears) if listen.similarity else None
-    return transcriber, voices, DistilMOS(ears) if listen.mos else None, {}
+    """Scorers, loaded once per process, and a cache of speaker vectors."""
+    transcriber = open_transcriber(evaluation.whisper, torch.get_num_threads(), device)
+    asr = getattr(transcriber, "device", "cpu")
+    voices = open_speaker_encoder(evaluation.encoder, asr) if evaluation.similarity else None
+    return transcriber, voices, DistilMOS(asr) if evaluation.mos else None, {}

@@ -1,4 +1,4 @@
-"""Table 1 of the paper: every strategy at every ratio, drawn."""
+"""Table 1 of the paper: the layer plan of every strategy at every ratio."""
 
 from __future__ import annotations
 

@@ -14,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from mamtra.cost.flops import scan_flops
 from mamtra.cost.shapes import AttentionShape, blueprint_of
 from mamtra.cost.units import byte_count
-from mamtra.models.attention import Attention, Span
+from mamtra.models.attention import Attention
 from mamtra.models.config import BackboneConfig
 from mamtra.models.mamba import MambaMixer
+from mamtra.models.positions import Positions
 from mamtra.models.state import DecodeState
 from mamtra.paper.study import StudyResult, markdown_table
 
@@ -93,14 +94,14 @@ def _measure(name: str, length: int) -> dict[str, int]:
     config = _config(name)
     mixer = (MambaMixer if name == "Mamba" else Attention)(config)
     x = torch.zeros(1, length, config.hidden_size, requires_grad=True)
-    span = Span.without_state(length, config, x.device)
+    positions = Positions.from_zero(length, config, x.device)
     # The counter cannot see into fused attention on a CPU.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        mixer(x, span)
+        mixer(x, positions)
     with sdpa_kernel(SDPBackend.MATH):
-        kept = _kept_bytes(mixer, x, span)
+        kept = _kept_bytes(mixer, x, positions)
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-        fused = _kept_bytes(mixer, x, span)
+        fused = _kept_bytes(mixer, x, positions)
     state = DecodeState.empty(config, 1, length, dtype=torch.bfloat16)
     return {
         "L": length,
@@ -128,7 +129,7 @@ class _Kept:
         self.tensor = tensor
 
 
-def _kept_bytes(mixer: nn.Module, x: torch.Tensor, span: Span) -> int:
+def _kept_bytes(mixer: nn.Module, x: torch.Tensor, positions: Positions) -> int:
     """Bytes of all memory but that of parameters which a forward pass keeps for the backward pass."""
     parameters = {p.untyped_storage().data_ptr() for p in mixer.parameters()}
     kept: WeakSet[_Kept] = WeakSet()
@@ -139,7 +140,7 @@ def _kept_bytes(mixer: nn.Module, x: torch.Tensor, span: Span) -> int:
         return held
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda held: held.tensor):
-        output = mixer(x, span)
+        output = mixer(x, positions)
     memory = (held.tensor.untyped_storage() for held in kept)
     sizes = {m.data_ptr(): m.nbytes() for m in memory if m.data_ptr() not in parameters}
     del output  # until here its graph kept what is counted

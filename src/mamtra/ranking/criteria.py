@@ -17,10 +17,10 @@ from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.ranking_file import read_ranking
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.errors import MamTraError
-from mamtra.models.attention import Span
 from mamtra.models.backbone import DecoderLayer
 from mamtra.models.layout import IGNORE, PAD, Batch
 from mamtra.models.plan import LayerPlan
+from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 
 __all__ = ["Part", "Replacement", "all_replaced", "block_influence", "divergence", "read_ranking", "with_layers"]
@@ -101,10 +101,10 @@ def block_influence(
         kind, ids = (t.to(lm.head_weight.device) for t in (batch.kind, batch.ids))
         valid = kind != PAD
         hidden = lm.embed(kind, ids)
-        span = Span.without_state(kind.shape[1], lm.config, kind.device)
+        positions = Positions.from_zero(kind.shape[1], lm.config, kind.device)
         for i, layer in enumerate(layers):
-            after = layer(hidden, span)
-            other = after if part == "block" else hidden + layer.mixer(layer.input_layernorm(hidden), span)
+            after = layer(hidden, positions)
+            other = after if part == "block" else hidden + layer.mixer(layer.input_layernorm(hidden), positions)
             cosine = F.cosine_similarity(hidden.float(), other.float(), dim=-1)
             total[i] += (1 - cosine)[valid].sum().item()
             hidden = after
@@ -138,19 +138,19 @@ def divergence(
     device = lm.head_weight.device
     predicting = [(batch.targets != IGNORE).to(device) for batch in batches]
     streams = [lm.embed(batch.kind.to(device), batch.ids.to(device)) for batch in batches]
-    spans = [Span.without_state(x.shape[1], lm.config, device) for x in streams]
+    positions_of_batches = [Positions.from_zero(x.shape[1], lm.config, device) for x in streams]
     goals = [lm(x)[where] for x, where in zip(streams, predicting, strict=True)]
     count = sum(len(goal) for goal in goals)
     for i in range(max(wanted, default=-1) + 1):
         if i in wanted:
             branch = [replaced.model.layers[i], *layers[i + 1 :]]
             total = 0.0
-            for x, span, where, goal in zip(streams, spans, predicting, goals, strict=True):
+            for x, positions, where, goal in zip(streams, positions_of_batches, predicting, goals, strict=True):
                 for layer in branch:
-                    x = layer(x, span)
+                    x = layer(x, positions)
                 total += _summed_kl(lm.logits(goal), lm.logits(lm.model.norm(x[where])))
             yield i, total / count
-        streams = [layers[i](x, span) for x, span in zip(streams, spans, strict=True)]
+        streams = [layers[i](x, positions) for x, positions in zip(streams, positions_of_batches, strict=True)]
 
 
 def _summed_kl(p: Tensor, q: Tensor) -> float:

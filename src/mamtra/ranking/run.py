@@ -19,7 +19,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from mamtra.audio.trim import prepare_piece
-from mamtra.checkpoints.native import base_of, find_beside, hash_file, hash_model
+from mamtra.checkpoints.native import base_of, find_beside, hash_model, hash_weights
 from mamtra.checkpoints.parts import PARTS
 from mamtra.conversion.ranking_table import Criterion, Measure, RankingHeader, Row
 from mamtra.errors import MamTraError
@@ -37,6 +37,7 @@ from mamtra.ranking.criteria import (
     stack,
     with_layers,
 )
+from mamtra.runtime.files import hash_files
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.sentence import generate_tokens, segment_seed, tokens_to_samples
 from mamtra.voices.voice import Voice
@@ -115,9 +116,11 @@ def ranking_job(
         about = {"source": "free-running speech", **_about_sentences(spoken), **heard}
         measure = _by_word_errors(model, settings, spoken, voice, judge)
     else:
-        digests = {"lm": hash_file(find_beside(model.directory, PARTS["lm"].file))}
+        digests = {"lm": hash_weights(find_beside(model.directory, PARTS["lm"].file))}
         if data is not None:
-            about = {"source": data.name, "sha256": _digest_file(data)}
+            if not data.is_file():
+                raise MamTraError(f"There is no calibration file {data}.")
+            about = {"source": data.name, "sha256": hash_files(data)[:16]}
         else:
             about = {"source": "the model's own speech", **_about_sentences(spoken)}
             about |= {"voice": _digest_voice(voice) if voice else None}
@@ -243,9 +246,3 @@ def _digest_voice(voice: Voice) -> str:
     for tensor in (voice.prompt_text, voice.prompt_speech, voice.prompt_mel, voice.embedding):
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _digest_file(path: Path) -> str:
-    if not path.is_file():
-        raise MamTraError(f"There is no calibration file {path}.")
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

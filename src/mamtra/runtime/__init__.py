@@ -1,1 +1,1 @@
-"""What every room needs from the machine: devices, CUDA graphs, files."""
+"""Devices, CUDA graphs and files, for all packages above."""

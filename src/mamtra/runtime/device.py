@@ -8,7 +8,7 @@ from mamtra.errors import MamTraError
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
-    """Turn a name into a usable device.
+    """Find a device by name and check that it is available.
 
     Args:
         name: `None` or `"auto"` takes CUDA where there is one, else the CPU; otherwise anything `torch.device` reads.

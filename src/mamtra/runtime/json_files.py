@@ -7,22 +7,33 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 
+LARGEST = 256 * 2**20
+"""Bytes of a JSON file that is read; tokenizers and indexes of shards are the largest."""
 LINE = 120
-"""Characters of a line that is written."""
+"""Longest line that is written, in characters."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        MamTraError: the file is missing or is not a JSON object.
+        MamTraError: the file is missing, is not a regular file, cannot be read, is larger than `LARGEST`, or is not a JSON object.
     """
+    if not path.exists():
+        raise MamTraError(f"{path.parent} is not a model directory: it has no {path.name}.")
+    if not path.is_file():  # a pipe or device would block or never end
+        raise MamTraError(f"{path} is not a regular file; get the model again.")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise MamTraError(f"{path.parent} is not a model directory: it has no {path.name}.") from error
-    except (OSError, ValueError) as error:
+        if path.stat().st_size > LARGEST:
+            raise MamTraError(f"{path} is too large for a JSON file of a model; get the model again.")
+        text = path.read_bytes()
+    except OSError as error:
+        raise MamTraError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:  # not JSON, not Unicode, numbers of too many digits, nested too deep
         raise MamTraError(f"{path} is damaged and cannot be read as JSON; get the model again.") from error
     if not isinstance(value, dict):
         raise MamTraError(f"{path} should hold a JSON object; get the model again.")
@@ -30,12 +41,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys, so that equal content gives equal files; what fits into a line stands in one."""
-    path.write_text(_layout(value, 0) + "\n", encoding="utf-8")
+    """Write JSON with sorted keys, so that equal content gives equal files; a value that fits into a line is written in one."""
+    write_text(path, _layout(value, 0) + "\n")
 
 
 def _layout(value: Any, depth: int, before: int = 0) -> str:
-    """Some JSON at a depth, behind so many characters in its line."""
+    """A value as JSON at an indentation depth, after `before` characters of its line."""
     line = json.dumps(value, sort_keys=True, ensure_ascii=False)
     if not isinstance(value, dict | list | tuple) or before + len(line) <= LINE:
         return line

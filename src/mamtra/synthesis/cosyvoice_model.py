@@ -7,7 +7,6 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from mamtra.checkpoints.blank import load_strictly
 from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE, is_cosyvoice
 from mamtra.checkpoints.cosyvoice.parts import (
     SAMPLE_RATE,
@@ -22,6 +21,7 @@ from mamtra.checkpoints.cosyvoice.speakers import read_speakers
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.strict_loading import load_strictly
 from mamtra.encoders.onnx import OnnxSpeakerEncoder, OnnxSpeechTokenizer
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model

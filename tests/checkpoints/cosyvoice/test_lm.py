@@ -152,7 +152,7 @@ def test_export_brings_every_bit_back(source, tmp_path):
     wanted = {name: value for name, value in cosyvoice_state().items() if isinstance(value, torch.Tensor)}
     assert set(found) == set(wanted)
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
-    with pytest.raises(MamTraError, match="is there already"):
+    with pytest.raises(MamTraError, match="exists already"):
         export_llm(made, tmp_path / "llm.pt")
     with pytest.raises(MamTraError, match="2 Mamba layers"):
         export_llm(mamtra.convert(source, tmp_path / "hybrid", HYBRID), tmp_path / "other.pt")

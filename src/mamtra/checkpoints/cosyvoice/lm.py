@@ -1,6 +1,6 @@
 """The language model of a CosyVoice 2 directory (arXiv 2412.10117): llm.pt and the sizes in CosyVoice-BlankEN/config.json.
 
-What the language model needs follows from tensors and sizes; for cosyvoice2.yaml see `mamtra.checkpoints.cosyvoice.yaml`.
+Its sizes follow from the tensors and that file; for cosyvoice2.yaml see `mamtra.checkpoints.cosyvoice.yaml`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mamtra.runtime.json_files import read_json
 WEIGHTS = "llm.pt"
 BACKBONE = "CosyVoice-BlankEN"
 VOICE_SPACE = "cosyvoice2"
-"""Voices of all models with the published speech tokenizer and text tokenizer fit each other."""
+"""Models with the published speech and text tokenizers can share voices."""
 OTHERS = {"cosyvoice.yaml": "CosyVoice 1", "cosyvoice3.yaml": "CosyVoice 3"}
 _INNER = "llm.model.model."
 _TEXT_HEAD = "llm.model.lm_head.weight"
 _TABLES = ("llm_embedding.weight", "speech_embedding.weight", "llm_decoder.weight", "llm_decoder.bias")
-_SPECIAL_IDS = 3  # behind the speech codes: end of speech, a spare, "more text, please"
+_SPECIAL_IDS = 3  # after the speech tokens: end of speech, a spare id, fill (asks for more text)
 
 
 class PickledTensors(TensorSource):
@@ -49,7 +49,7 @@ class PickledTensors(TensorSource):
 
     def read(self, name: str) -> Tensor:
         """See `TensorSource.read`."""
-        # A mapping keeps every page that was read: it is let go from time to time.
+        # a mapping keeps every page that was read in memory, so it is reopened now and then
         if self._touched > self.RELOAD_BYTES:
             self._load()
         self._touched += self.tensors[name].bytes
@@ -88,8 +88,8 @@ def is_cosyvoice(directory: Path) -> bool:
 def open_cosyvoice(directory: Path) -> StoredLM:
     """Open the speech LM of a CosyVoice 2 directory.
 
-    The tokenizer's files go with it. Flow, vocoder, speech tokenizer and speaker encoder have formats of their own and are
-    left behind; a reader of theirs adds what it makes of them to `StoredLM.companions`.
+    The tokenizer's files are its companions. Flow, vocoder, speech tokenizer and speaker encoder have other formats and are
+    converted by `mamtra.conversion.cosyvoice`.
 
     Raises:
         MamTraError: files that are missing or damaged, or of another CosyVoice.
@@ -114,7 +114,7 @@ def open_cosyvoice(directory: Path) -> StoredLM:
         fill_id=rows - 1,
     )
     names = {name.replace(_INNER, "model.", 1): name for name in source.tensors if name != _TEXT_HEAD}
-    unused = {_TEXT_HEAD: "the head over text, which speech has no use for"} if _TEXT_HEAD in source.tensors else {}
+    unused = {_TEXT_HEAD: "the head over text, which speech does not need"} if _TEXT_HEAD in source.tensors else {}
     tokenizer = {name: directory / BACKBONE / name for name in TOKENIZER_FILES}
     files = sorted(path.name for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
     return StoredLM(
@@ -127,6 +127,6 @@ def open_cosyvoice(directory: Path) -> StoredLM:
         unused=unused,
         settings={"sample_rate": 24000, "voice_space": VOICE_SPACE},
         companions={name: path for name, path in tokenizer.items() if path.is_file()},
-        left=tuple(name for name in files if name != WEIGHTS),
-        about={"architecture": "cosyvoice2"},
+        not_copied=tuple(name for name in files if name != WEIGHTS),
+        source_info={"architecture": "cosyvoice2"},
     )

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.hift import HiFT, HiFTConfig
-from mamtra.checkpoints.blank import build_blank, describe_difference, load_strictly
 from mamtra.checkpoints.cosyvoice.lm import BACKBONE, PickledTensors
 from mamtra.checkpoints.cosyvoice.yaml import Settings
-from mamtra.checkpoints.native import GenerationConfig, first_problem
-from mamtra.errors import MamTraError
+from mamtra.checkpoints.native import GenerationConfig
+from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference, load_strictly
+from mamtra.errors import MamTraError, first_problem
 from mamtra.models.config import SpeechLMConfig
 from mamtra.text.bpe import build_qwen_tokenizer
 
@@ -48,7 +48,7 @@ def read_flow_config(settings: Settings, blocks_after: int) -> FlowConfig:
 
     Args:
         settings: content of cosyvoice2.yaml.
-        blocks_after: encoder blocks behind the upsampling, which the file does not name.
+        blocks_after: encoder blocks after the upsampling, which the file does not give.
 
     Raises:
         MamTraError: a value is missing, wrong, or not supported.
@@ -106,7 +106,7 @@ def read_vocoder_config(settings: Settings) -> HiFTConfig:
 
 
 def read_generation(settings: Settings) -> GenerationConfig:
-    """Sampling defaults of the file; lengths, Euler steps and what it leaves out are those of the original's code.
+    """Sampling defaults of the file; lengths, Euler steps and missing values are those of the original code.
 
     Raises:
         MamTraError: a value is not a number.
@@ -133,7 +133,7 @@ def check_language_model(settings: Settings, config: SpeechLMConfig) -> None:
 
 
 def open_text(directory: Path, config: SpeechLMConfig) -> Tokenizer:
-    """The text tokenizer, whose ids all have a row in the language model.
+    """The text tokenizer; checks that all its ids have a row in the language model.
 
     Raises:
         MamTraError: its files are missing or damaged, or some ids have no row.
@@ -162,7 +162,7 @@ def load_flow(directory: Path, settings: Settings) -> Flow:
 def load_vocoder(directory: Path, settings: Settings) -> HiFT:
     """The vocoder likewise, its weight norm folded in.
 
-    Training checkpoints carry a discriminator beside the generator; it is left out.
+    The discriminator of a training checkpoint is ignored.
     """
     state = _state(directory / VOCODER)
     state = {
@@ -180,7 +180,7 @@ def _state(path: Path) -> dict[str, Tensor]:
 
 
 def _filled(factory: Any, state: dict[str, Tensor], path: Path) -> Any:
-    module: nn.Module = build_blank(factory)
+    module: nn.Module = build_uninitialised(factory)
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     difference = describe_difference(wanted, {name: tuple(tensor.shape) for name, tensor in state.items()})
     if difference:

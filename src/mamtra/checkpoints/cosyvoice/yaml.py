@@ -1,7 +1,7 @@
-"""cosyvoice2.yaml read as plain data: tags that would build Python objects there are only labels here.
+"""cosyvoice2.yaml read as plain data: tags that would build Python objects are dropped.
 
-Known tags and unknown ones alike give the value behind them. References to other entries are looked up, and products of
-them computed; nothing else of the file's language is understood, and nothing in it is ever executed.
+Every tag gives the value that follows it. References to other entries and products of them are resolved; nothing else of
+HyperPyYAML is supported, and nothing is executed.
 """
 
 from __future__ import annotations

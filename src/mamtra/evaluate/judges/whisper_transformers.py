@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from importlib import metadata
@@ -20,6 +19,7 @@ from mamtra.errors import MamTraError
 from mamtra.evaluate.judges.beam_search import beam_search
 from mamtra.evaluate.judges.whisper_decoder import WhisperDecoder
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.files import hash_files
 
 RATE = 16000
 WINDOW = 30 * RATE
@@ -75,7 +75,7 @@ class TorchWhisper:
         name = source.removeprefix(HUB) if source.startswith(HUB) else folder.resolve().name
         self.about = {
             "asr": f"{name}, transformers {metadata.version('transformers')}, beam {BEAMS}, {precision}",
-            "asr_sha256": hash_files(sorted(folder.glob("model*.safetensors")))[:16],
+            "asr_sha256": hash_files(*sorted(folder.glob("model*.safetensors")))[:16],
         }
 
     def __call__(self, samples: np.ndarray, sample_rate: int) -> str:
@@ -201,13 +201,3 @@ def _id(tokenizer: Tokenizer, token: str) -> int:
     if found is None:
         raise MamTraError(f"The tokenizer is not Whisper's: it has no {token}.")
     return found
-
-
-def hash_files(paths: Iterable[Path]) -> str:
-    """SHA-256 of files behind one another, in hexadecimal."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()

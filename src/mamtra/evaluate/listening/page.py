@@ -13,6 +13,7 @@ from typing import Any
 from mamtra.errors import MamTraError
 from mamtra.evaluate.listening.clips import inline
 from mamtra.evaluate.listening.trials import KINDS, Design, Trial
+from mamtra.runtime.files import write_text
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 QUESTIONS = {
@@ -100,9 +101,7 @@ def write_test(
     beside = path.with_suffix(".key.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     for place, text in ((path, page.replace("__DATA__", data)), (beside, json.dumps(key, indent=1) + "\n")):
-        partial = place.with_name(place.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(place)
+        write_text(place, text)
     return path, beside
 
 

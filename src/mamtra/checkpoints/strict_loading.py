@@ -1,4 +1,4 @@
-"""Building a module for weights that are about to be loaded: no time is spent on drawing numbers that nobody reads."""
+"""Build a module without initialising its weights, and load weights into it by exact names and shapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from mamtra.errors import MamTraError
 
-_DRAWS = {
+_INITIALISERS = {
     torch.Tensor.normal_,
     torch.Tensor.uniform_,
     init.normal_,
@@ -25,21 +25,21 @@ _DRAWS = {
 }
 
 
-class _SkipDraws(TorchFunctionMode):
-    """Leaves tensors as they are where an initialiser would fill them at random. Computed buffers are made as usual."""
+class _SkipInit(TorchFunctionMode):
+    """Turns random initialisers into no-ops. Computed buffers are made as usual."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        if func in _DRAWS:
+        if func in _INITIALISERS:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 
 
-def build_blank(factory: Callable[[], nn.Module]) -> nn.Module:
-    """Call `factory` with random initialisation switched off. The global random state is not touched."""
+def build_uninitialised(factory: Callable[[], nn.Module]) -> nn.Module:
+    """Call `factory` without random initialisation. The global random state is not touched."""
     state = torch.get_rng_state()
     try:
-        with _SkipDraws():
+        with _SkipInit():
             return factory()
     finally:
         torch.set_rng_state(state)
@@ -64,7 +64,7 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], where:
 
 
 def describe_difference(wanted: Mapping[str, tuple], found: Mapping[str, tuple], most: int = 3) -> str:
-    """What differs between two name-to-shape tables, in words; empty where they agree."""
+    """How two name-to-shape tables differ, in words; empty where they are equal."""
     missing = sorted(wanted.keys() - found.keys())
     unknown = sorted(found.keys() - wanted.keys())
     shapes = [

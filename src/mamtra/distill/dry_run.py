@@ -1,4 +1,4 @@
-"""What a training will need, from sizes alone: modules are made on the meta device, no weights are read."""
+"""Memory, steps and time of a training run, from sizes alone: modules are built on the meta device, no weights are read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import nn
 
 from mamtra.checkpoints.parts import PARTS
 from mamtra.data.bucket_sampler import Sampler
+from mamtra.data.corpus import Corpus, check_corpus, open_corpus
 from mamtra.distill.config import DistillConfig
-from mamtra.distill.setup import Corpus, check_corpus, check_pair, conversion_of, open_corpus, open_speech_lm
+from mamtra.distill.models import check_pair, conversion_of, open_speech_lm
 from mamtra.models.config import SpeechLMConfig
 from mamtra.runtime.device import pick_device
 
 UTILISATION = 0.3
-"""Share of a plain matrix product's speed that a training is assumed to reach."""
+"""StepInputs of a plain matrix product's speed that a training is assumed to reach."""
 
 
 def estimate(config: DistillConfig) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def estimate(config: DistillConfig) -> dict[str, Any]:
 
 
 def activation_bytes(model: SpeechLMConfig, config: DistillConfig) -> int:
-    """What the backward pass of one micro-batch reads again.
+    """Activations that the backward pass of one micro-batch reads.
 
     A layer keeps about 8 values a channel of its width (residual in float32, both norms, mixer input and output), 4 a channel
     of the feed-forward, 6 a channel of the mixer, and a Mamba layer besides the products inside chunks (two of chunk x chunk
@@ -110,7 +111,7 @@ def _sampler(config: DistillConfig, corpus: Corpus) -> Sampler:
     data, batch = corpus.train, config.batch
     return Sampler(
         data.text_len, data.speech_len, data.speaker, corpus.rows,
-        budget=batch.tokens, lengths=batch.lengths, join=batch.join, seed=config.run.seed,
+        budget=batch.tokens, lengths=batch.lengths, concatenate_same_speaker=batch.concatenate_same_speaker, seed=config.run.seed,
     )  # fmt: skip
 
 

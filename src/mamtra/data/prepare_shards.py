@@ -1,10 +1,9 @@
-"""A corpus of recordings becomes token shards, shard by shard: what is finished is never done again."""
+"""Token shards of a corpus of recordings, written one by one; finished shards are not made again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,28 +12,29 @@ from typing import Any, Protocol
 
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.open_lm import open_language_model
-from mamtra.data.corpora import Corpus, Item
+from mamtra.data.corpora import Item, Recordings
+from mamtra.data.corpus import tokenizer_hashes
 from mamtra.data.token_shards import MANIFEST, Manifest, ShardInfo, Utterance, shard_name, write_shard
 from mamtra.data.tokenize import Filter, Tokens
-from mamtra.distill.setup import tokenizer_hashes
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
+from mamtra.runtime.files import disk_is_full, hash_files, write_text
 from mamtra.runtime.json_files import read_json, write_json
 
 SKIPPED = "skipped.jsonl"
 Progress = Callable[[int, int], None]
-"""Called with the recordings that are done and those that there are."""
+"""Called with the recordings that are done and their total."""
 
 
 class Tokenizes(Protocol):
-    """Makes tokens of recordings, here or elsewhere."""
+    """Tokenizes recordings, in this process or elsewhere."""
 
     def each(self, parts: Sequence[Sequence[Item]]) -> Iterable[tuple[int, Sequence[Tokens]]]:
-        """The number of a part and the tokens of its items, as parts get ready."""
+        """The number of a part and the tokens of its items, as parts are finished."""
 
 
 def prepare_corpus(
-    corpus: Corpus,
+    corpus: Recordings,
     out: Path,
     tokenizer: Tokenizes,
     model: str,
@@ -43,22 +43,22 @@ def prepare_corpus(
     per_shard: int = 1000,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write the shards of a corpus. The same call goes on where an interrupted one stopped, and gives equal files.
+    """Write the shards of a corpus. The same call resumes an interrupted one, with equal files in the end.
 
     Args:
         corpus: recordings.
         out: folder of the shards.
         tokenizer: of this corpus and model.
-        model: whose ids the shards will hold.
-        keep: what is kept.
+        model: directory or name of the model whose ids the shards hold.
+        keep: filter of the recordings.
         per_shard: recordings of a shard, before filters.
-        progress: told how far the work is.
+        progress: called after every shard.
 
     Returns:
         Counts of what was kept and skipped, for JSON.
 
     Raises:
-        MamTraError: nothing is kept, the folder holds the shards of other settings, or the disk is full.
+        MamTraError: every recording was skipped, or the disk is full.
     """
     items = corpus.items()
     directory = find_model(model)
@@ -72,7 +72,7 @@ def prepare_corpus(
         "speakers": speakers,
         "sources": sources,
     }
-    with _room_in(out):
+    with _explain_full_disk(out):
         out.mkdir(parents=True, exist_ok=True)
     parts = [items[start : start + per_shard] for start in range(0, len(items), per_shard)]
     keys = [_key(settings, part) for part in parts]
@@ -81,7 +81,7 @@ def prepare_corpus(
     done = sum(len(parts[i]) for i in records)
     for at, tokens in tokenizer.each([parts[i] for i in missing]):
         number = missing[at]
-        with _room_in(out):
+        with _explain_full_disk(out):
             records[number] = _make(out, number, keys[number], parts[number], tokens, speakers, sources)
         done += len(parts[number])
         if progress is not None:
@@ -90,21 +90,23 @@ def prepare_corpus(
         out / name for i in range(len(parts)) for name in (shard_name(i), _record_name(i))
     }:
         stale.unlink()
-    with _room_in(out):
+    with _explain_full_disk(out):
         return _complete(
             out, [records[i] for i in range(len(parts))], sizes, speech_hash, text_hash, speakers, sources, keep
         )
 
 
 @contextmanager
-def _room_in(out: Path) -> Iterator[None]:
-    """What the disk says against writing, in a sentence."""
+def _explain_full_disk(out: Path) -> Iterator[None]:
+    """Say how to go on when the disk is full."""
     try:
         yield
-    except OSError as error:
+    except (MamTraError, OSError) as error:
+        if not disk_is_full(error):
+            raise
         raise MamTraError(
-            f"{out} cannot be written ({(error.strerror or str(error)).lower()}); make room and run the same again, which "
-            "keeps the finished shards."
+            f"{out} cannot be written (no space left on device); make room and run the same again, which keeps the "
+            "finished shards."
         ) from error
 
 
@@ -117,7 +119,7 @@ def _make(
     speakers: list[str],
     sources: list[str],
 ) -> dict[str, Any]:
-    """Write one shard, and then the record that says that it is finished."""
+    """Write one shard, and then the record that marks it as finished."""
     kept: list[Utterance] = []
     skipped, seconds = [], 0.0
     numbers = {"speaker": {s: i for i, s in enumerate(speakers)}, "source": {s: i for i, s in enumerate(sources)}}
@@ -131,14 +133,12 @@ def _make(
         kept.append(Utterance(tokens.text, tokens.speech, who, where))
     info = write_shard(out / shard_name(number), kept).model_dump() if kept else None
     record = {"key": key, "shard": info, "skipped": skipped, "seconds": round(seconds, 3)}
-    partial = out / (_record_name(number) + ".partial")
-    write_json(partial, record)
-    os.replace(partial, out / _record_name(number))
+    write_json(out / _record_name(number), record)
     return record
 
 
 def _finished(out: Path, number: int, key: str) -> dict[str, Any] | None:
-    """The record of a shard that is there and whole, made of the same recordings by the same settings."""
+    """The record of a finished, undamaged shard of the same recordings and settings."""
     path = out / _record_name(number)
     if not path.is_file():
         return None
@@ -147,10 +147,8 @@ def _finished(out: Path, number: int, key: str) -> dict[str, Any] | None:
         info = record["shard"]
         if record["key"] != key:
             return None
-        if info is not None:
-            content = (out / info["file"]).read_bytes()
-            if hashlib.sha256(content).hexdigest() != info["sha256"]:
-                return None
+        if info is not None and hash_files(out / info["file"]) != info["sha256"]:
+            return None
     except (MamTraError, OSError, KeyError, TypeError):
         return None
     return record
@@ -166,10 +164,10 @@ def _complete(
     sources: list[str],
     keep: Filter,
 ) -> dict[str, Any]:
-    """Write manifest and list of what was skipped; the summary of both."""
+    """Write the manifest and the list of skipped recordings; returns the summary."""
     skipped = [entry for record in records for entry in record["skipped"]]
     shards = [ShardInfo(**record["shard"]) for record in records if record["shard"] is not None]
-    (out / SKIPPED).write_text("".join(json.dumps(entry) + "\n" for entry in skipped), encoding="utf-8")
+    write_text(out / SKIPPED, "".join(json.dumps(entry) + "\n" for entry in skipped))
     if not shards:
         first = f"; the first: {skipped[0].get('detail') or skipped[0]['reason']}" if skipped else ""
         raise MamTraError(f"None of the recordings was kept, see {out / SKIPPED}{first}")
@@ -188,9 +186,7 @@ def _complete(
         text_vocab_size=sizes.text_vocab_size, speakers=speakers, sources=sources, shards=shards,
         about={"filter": vars(keep), **summary},
     )  # fmt: skip
-    partial = out / (MANIFEST + ".partial")
-    write_json(partial, manifest.model_dump())
-    os.replace(partial, out / MANIFEST)
+    write_json(out / MANIFEST, manifest.model_dump())
     return summary
 
 
