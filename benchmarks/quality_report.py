@@ -12,7 +12,7 @@ from speaking import Sentence
 
 from mamtra.evaluate.error_rates import Errors, comparable, count_errors, english_normaliser
 from mamtra.evaluate.score_file import ScoreFile
-from mamtra.evaluate.statistics import difference, draws, interval, ratio
+from mamtra.evaluate.statistics import difference, interval, ratio, resamples
 
 WORST = 15
 GRAM = 4
@@ -21,15 +21,15 @@ ROUNDS = 3
 
 def judge_of(scores: ScoreFile) -> dict[str, str]:
     """Who listened, and by which rules."""
-    stamp = scores.stamp
-    metrics = stamp["metrics"]
+    fingerprint = scores.fingerprint
+    metrics = fingerprint["metrics"]
     rated = (
         {"mos": metrics["mos"]} if "mos" in metrics else {"mos_missing": "DistilMOS was not asked for or is missing"}
     )
     return {
-        "asr": stamp["asr"],
-        "asr_sha256": stamp.get("asr_sha256", ""),
-        "normaliser": stamp["rules"]["english"],
+        "asr": fingerprint["asr"],
+        "asr_sha256": fingerprint.get("asr_sha256", ""),
+        "normaliser": fingerprint["rules"]["english"],
         **rated,
     }
 
@@ -46,8 +46,8 @@ def summarise(
     """
     normalise, _ = english_normaliser()
     items = [scores.rows[s.id] for s in sentences]
-    texts = [(comparable(i["reference"], normalise), comparable(i.get("heard", ""), normalise)) for i in items]
-    counts = np.array([count_errors(i["reference"], i.get("heard", ""), normalise) for i in items], float).T
+    texts = [(comparable(i["reference"], normalise), comparable(i.get("hypothesis", ""), normalise)) for i in items]
+    counts = np.array([count_errors(i["reference"], i.get("hypothesis", ""), normalise) for i in items], float).T
     word_errors, words, char_errors, chars = counts
     figures: dict[str, Any] = {
         "utterances": len(items),
@@ -77,7 +77,7 @@ def summarise(
 
 def with_ci(name: str, parts: np.ndarray, wholes: np.ndarray) -> dict[str, Any]:
     """Sum of parts over sum of wholes, and its 95% bootstrap interval, under NAME and NAME_ci95."""
-    spread = ratio(parts, wholes, draws(len(parts)))
+    spread = ratio(parts, wholes, resamples(len(parts)))
     return {name: float(ratio(parts, wholes)), f"{name}_ci95": list(interval(spread))}
 
 

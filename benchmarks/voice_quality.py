@@ -145,7 +145,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             "name": system.name, "kind": system.kind, **system.about,
             **summarise(sentences, scores, made, rows[0] if rows else None),
         })  # fmt: skip
-        stamp = judge_of(scores)
+        fingerprint = judge_of(scores)
     for row in rows:
         row.pop("word_errors")
     digest = hashlib.sha256(args.set.read_bytes()).hexdigest()
@@ -154,7 +154,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         **circumstances([sys.argv[0], *sys.argv[1:]], args.threads),
         "seed": args.seed,
         "set": {"name": args.set.name, "sha256": digest, "utterances": len(sentences)},
-        "judge": stamp,
+        "judge": fingerprint,
         "systems": rows,
     }
 

@@ -39,7 +39,7 @@ class Knows(Sounds):
         Hears.now = line
         return super().__call__(line)
 rows, sounds, out = Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[sys.argv.index("--out") + 1])
-for done in score(rows, sounds, out, Scorer(Knows(sounds), Hears(), mos=Rates())):
+for done in score(rows, sounds, out, Scorer(Knows(sounds), Hears(), rater=Rates())):
     print(done)
 """
 

@@ -10,7 +10,7 @@ from mamtra.conversion.ranking_file import open_table, read_table
 from mamtra.conversion.ranking_table import RankingHeader, RankingTable, Row, complete
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
-from mamtra.ranking.criteria import read_ranking
+from mamtra.ranking import read_ranking
 
 SCORES = [0.9, 0.1, 0.1, 0.5, 0.2]
 

@@ -17,7 +17,7 @@ from mamtra.evaluate.systems import Sounds
 LISTS = {
     "fields.lst": "a|Hello.\nb|p|p.wav|Hello.|t.wav|more\n",
     "gone.lst": "a|Hello.\nb|In it.|gone.wav|Hello.\n",
-    "gone.tsv": "id\ttext\ttruth\na\tHello.\tgone.wav\n",
+    "gone.tsv": "id\ttext\tground_truth\na\tHello.\tgone.wav\n",
     "empty.lst": "a|Hello.\nb|In it.||  |\n",
     "empty.tsv": "id\ttext\na\tHello.\nb\t \n",
     "chinese.txt": "Hello.\n今天天气很好。\n",
@@ -91,7 +91,7 @@ def test_sound_of_another_rate_reaches_every_judge_at_theirs(place):
         return "hello"
 
     judge.about = {"asr": "stand-in"}
-    scorer = Scorer(Sounds(place / "sounds"), judge, mos=lambda samples, rate: judge(samples, rate) and 3.0)
+    scorer = Scorer(Sounds(place / "sounds"), judge, rater=lambda samples, rate: judge(samples, rate) and 3.0)
     row = scorer(read_set("good.txt").lines[0])
     assert rates == [(1600, 16000)] * 2 and row["seconds"] == 0.1 and row["mos"] == 3.0
 

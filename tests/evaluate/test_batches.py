@@ -12,11 +12,11 @@ import torch
 from mamtra.audio.io import write_audio
 from mamtra.evaluate.judges.asr import open_transcriber
 from mamtra.evaluate.judges.models import DistilMOS
-from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.run import Job, evaluate_set
 from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
-from mamtra.evaluate.systems import Sounds, Truth
+from mamtra.evaluate.systems import GroundTruth, Sounds
 from tests.evaluate.judges.test_whisper_transformers import make
 
 IDS = "abcdef"
@@ -25,7 +25,7 @@ IDS = "abcdef"
 class Batch:
     """Hears how long a sound is, several at once; may break down."""
 
-    at_once = 2
+    batch_size = 2
 
     def __init__(self, breaks=99):
         self.about, self.sizes, self.breaks = {"asr": "stand-in"}, [], breaks
@@ -61,7 +61,7 @@ def place(tmp_path):
         if key in "abde":
             write_audio(tmp_path / "sounds" / f"{key}.wav", tone * (key != "d") * 0.7, rate)
     rows = "".join(f"{key}\tthe words of {key}\t{key}.wav\t{IDS[0]}.wav\n" for key in IDS)
-    (tmp_path / "set.tsv").write_text("id\ttext\ttruth\tprompt\n" + rows, encoding="utf-8")
+    (tmp_path / "set.tsv").write_text("id\ttext\tground_truth\tprompt\n" + rows, encoding="utf-8")
     return tmp_path
 
 
@@ -71,7 +71,7 @@ def plain(row):
 
 def run(place, transcriber, name="s.jsonl"):
     scorer = Scorer(Sounds(place / "sounds"), transcriber, SpeakerEncoder(), lambda samples, rate: float(len(samples)))
-    for _ in evaluate_set(Plan("x", ""), read_set(place / "set.tsv"), place / name, scorer=scorer):
+    for _ in evaluate_set(Job("x", ""), read_set(place / "set.tsv"), place / name, scorer=scorer):
         pass
     return read_scores(place / name).rows
 
@@ -83,7 +83,11 @@ def test_rows_are_those_of_one_by_one(place):
     together = scorer.many([(line, None) for line in lines])
     assert [plain(row) for row in together] == [plain(row) for row in single]
     assert [*together[0]] == [*single[0]] and {*together[0]["spent"]} == {*single[0]["spent"]}
-    assert "similarity_to_truth" in together[0] and "similarity_to_truth" not in together[3] and "mos" in together[3]
+    assert (
+        "similarity_to_ground_truth" in together[0]
+        and "similarity_to_ground_truth" not in together[3]
+        and "mos" in together[3]
+    )
     assert [row.get("error") for row in together] == [None, None, "there is no sound", None, None, "there is no sound"]
     assert ears.sizes[-1] == 4
 
@@ -101,17 +105,19 @@ def test_a_batch_that_breaks_leaves_the_rows_before_it(place):
 
 
 def test_only_sound_that_is_there_is_heard_in_batches(place):
-    assert Scorer(Sounds(place), Batch()).at_once == 2 == Scorer(Truth(), Batch()).at_once
-    assert Scorer(lambda line: None, Batch()).at_once == 1 == Scorer(Truth(), lambda samples, rate: "").at_once
+    assert Scorer(Sounds(place), Batch()).batch_size == 2 == Scorer(GroundTruth(), Batch()).batch_size
+    assert (
+        Scorer(lambda line: None, Batch()).batch_size == 1 == Scorer(GroundTruth(), lambda samples, rate: "").batch_size
+    )
 
 
 def test_a_tiny_whisper_in_batches(place):
     ears = open_transcriber(make(place / "whisper"), device="cpu")
-    scorer = Scorer(Truth(), ears)
+    scorer = Scorer(GroundTruth(), ears)
     lines = read_set(place / "set.tsv").lines
     together = scorer.many([(line, None) for line in lines])
     assert [plain(row) for row in together] == [plain(scorer(line)) for line in lines]
-    assert all(row["heard"] for row in together)
+    assert all(row["hypothesis"] for row in together)
 
 
 @pytest.fixture

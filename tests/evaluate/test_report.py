@@ -41,15 +41,15 @@ class Page(HTMLParser):
 def files(tmp_path):
     """Score files of two systems over two utterances, with sound for one of them."""
     write_audio(tmp_path / "a.wav", np.sin(np.arange(24000) / 9).astype(np.float32) / 2, 24000)
-    stamp = {"system": "first <one>", "set": "s", "set_sha256": "1", "asr": "w", "rules": {}, "metrics": {}}
+    fingerprint = {"system": "first <one>", "set": "s", "set_sha256": "1", "asr": "w", "rules": {}, "metrics": {}}
     rows = [
-        {"id": "a", "text": "t", "reference": "the old red hat is here", "heard": "the old bed hat is here"},
+        {"id": "a", "text": "t", "reference": "the old red hat is here", "hypothesis": "the old bed hat is here"},
         {"id": "b", "text": "t", "reference": "good night & farewell", "error": "there is no sound"},
     ]  # fmt: skip
     rows[0]["sound"] = str(tmp_path / "a.wav")
     found = []
     for name in ("first <one>", "second"):
-        scores = ScoreFile(tmp_path / f"{name[:5].strip()}.jsonl", {**stamp, "system": name})
+        scores = ScoreFile(tmp_path / f"{name[:5].strip()}.jsonl", {**fingerprint, "system": name})
         for row in rows:
             scores.add(row)
         found.append(str(scores.path))

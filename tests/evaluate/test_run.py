@@ -10,12 +10,13 @@ import pytest
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
 from mamtra.errors import MamTraError
-from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.run import Job, evaluate_set
 from mamtra.evaluate.score_file import differences, read_scores
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
-from mamtra.evaluate.summary import compare, summarise
-from mamtra.evaluate.systems import Sounds, Truth
+from mamtra.evaluate.summary import compare_scores as compare
+from mamtra.evaluate.summary import summarise
+from mamtra.evaluate.systems import GroundTruth, Sounds
 
 TEXTS = {"a": "the old red hat", "b": "my dog ate it", "c": "good night"}
 
@@ -47,7 +48,7 @@ def place(tmp_path):
 def judge(place, heard, path="scores.jsonl", **options):
     scorer = Scorer(Sounds(place / "sounds"), Says(heard))
     steps = evaluate_set(
-        Plan(system="sounds", whisper=""), read_set(place / "set.tsv"), place / path, scorer=scorer, **options
+        Job(system="sounds", whisper=""), read_set(place / "set.tsv"), place / path, scorer=scorer, **options
     )
     while True:
         try:
@@ -100,7 +101,7 @@ def test_comparison_pairs_utterances_and_refuses_other_judges(place, capsys):
     good, bad = read_scores(place / "good.jsonl"), read_scores(place / "bad.jsonl")
     found = compare(good, bad)["figures"]["wer_english"]
     assert found["difference"] == pytest.approx(100 * 3 / 10) and (found["lower"], found["higher"]) == (0, 2)
-    assert not differences(good.stamp, bad.stamp)
+    assert not differences(good.fingerprint, bad.fingerprint)
     assert main(["compare", str(place / "good.jsonl"), str(place / "bad.jsonl"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["utterances"] == 3
 
@@ -113,9 +114,9 @@ def test_comparison_pairs_utterances_and_refuses_other_judges(place, capsys):
 
 def test_truth_is_judged_by_its_own_recordings(place):
     (place / "m.lst").write_text("a||sounds/a.wav|the old red hat|sounds/b.wav\n", encoding="utf-8")
-    scorer = Scorer(Truth(), Says({7: "the old red hat"}))
+    scorer = Scorer(GroundTruth(), Says({7: "the old red hat"}))
     row = scorer(read_set(place / "m.lst").lines[0])
-    assert row["duration_ratio"] == pytest.approx(1.0) and row["heard"] == "the old red hat"
+    assert row["duration_ratio"] == pytest.approx(1.0) and row["hypothesis"] == "the old red hat"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_truth_is_judged_by_its_own_recordings(place):
     [
         (["evaluate", "mini"], "give a Whisper with --whisper"),
         (["evaluate", "mini", "--whisper", "x", "--set", "none.lst"], "no test set"),
-        (["evaluate", "truth", "--whisper", "x"], "no recordings of its texts"),
+        (["evaluate", "ground_truth", "--whisper", "x"], "no recordings of its texts"),
         (["compare", "none.jsonl", "none.jsonl"], "no score file"),
     ],
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from mamtra.cli.evaluate import split_devices
-from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.run import Job, evaluate_set
 from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
-from mamtra.evaluate.summary import compare, summarise
+from mamtra.evaluate.summary import compare_scores as compare
+from mamtra.evaluate.summary import summarise
 from mamtra.evaluate.systems import Resynthesis, Speaking, open_system
 from mamtra.tts import load
 from tests.factories import reference, tiny_model
@@ -48,15 +49,15 @@ def run(system, plan, place, name):
 def test_several_seeds_in_one_file(place):
     seeds = (3, 4)
     system = Speaking(load(place / "tiny"), seeds=seeds, keep=place / "kept")
-    scores = run(system, Plan("tiny", "", seeds=seeds), place, "seeds.jsonl")
+    scores = run(system, Job("tiny", "", seeds=seeds), place, "seeds.jsonl")
     assert [*scores.rows] == ["a#3", "a#4", "b#3", "b#4"] == [*read_scores(scores.path).rows]
-    assert scores.stamp["seed"] == [3, 4] and (place / "kept" / "a.4.wav").exists()
+    assert scores.fingerprint["seed"] == [3, 4] and (place / "kept" / "a.4.wav").exists()
     assert scores.rows["a#3"]["sha256"] != scores.rows["a#4"]["sha256"]
     found = summarise(scores)
     assert (found["utterances"], found["seeds"]) == (2, 2)
     assert found["figures"]["wer_english"]["value"] == pytest.approx(25.0)
-    one = run(Speaking(load(place / "tiny")), Plan("tiny", ""), place, "one.jsonl")
-    assert [*one.rows] == ["a", "b"] and one.stamp["seed"] == 0 and summarise(one)["seeds"] == 1
+    one = run(Speaking(load(place / "tiny")), Job("tiny", ""), place, "one.jsonl")
+    assert [*one.rows] == ["a", "b"] and one.fingerprint["seed"] == 0 and summarise(one)["seeds"] == 1
     assert compare(one, scores)["utterances"] == 2 == compare(scores, one)["utterances"]
 
 
@@ -71,6 +72,6 @@ def test_recordings_are_said_again(place):
 
 
 def test_processes_get_devices_in_turn():
-    plan = Plan("x", "", devices=split_devices("cuda:0, cuda:1,cuda:2"))
+    plan = Job("x", "", devices=split_devices("cuda:0, cuda:1,cuda:2"))
     assert [plan.device_of(process) for process in range(5)] == ["cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"]
-    assert Plan("x", "", devices=split_devices(None)).device_of(3) is None
+    assert Job("x", "", devices=split_devices(None)).device_of(3) is None

@@ -225,7 +225,7 @@ def test_judges_follow_the_transcriber_to_its_device(monkeypatch, ears, device):
 
 def test_a_cell_is_judged_in_batches_from_its_folder(tmp_path, monkeypatch):
     class Ears:
-        about, at_once, sizes = {"asr": "stand-in"}, 20, []
+        about, batch_size, sizes = {"asr": "stand-in"}, 20, []
 
         def many(self, sounds):
             self.sizes.append(len(sounds))
@@ -241,4 +241,4 @@ def test_a_cell_is_judged_in_batches_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "_judges", lambda listen, device: (Ears(), None, None, {}))
     make.listen_to(cell, tmp_path)
     scores = read_scores(tmp_path / make.SCORES)
-    assert len(scores.rows) == 24 and scores.stamp["system"] == "x-1" and Ears.sizes == [20, 4]
+    assert len(scores.rows) == 24 and scores.fingerprint["system"] == "x-1" and Ears.sizes == [20, 4]

@@ -12,7 +12,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ranking.criteria import all_replaced, with_layers
-from mamtra.ranking.run import Judge, RankSettings, ranking_job
+from mamtra.ranking.run import RankSettings, WordErrors, ranking_job
 from mamtra.tts import TTS
 from tests.factories import tiny_model, tiny_parts
 
@@ -26,16 +26,16 @@ class Ear:
     def __init__(self, words="hello there"):
         self.about = {"asr": "ear"}
         self.words = words
-        self.heard: list[np.ndarray] = []
+        self.sounds: list[np.ndarray] = []
 
     def __call__(self, samples, sample_rate):
         assert sample_rate == 24000
-        self.heard.append(samples)
+        self.sounds.append(samples)
         return self.words
 
 
-def judge(ear) -> Judge:
-    return Judge(ear, str.lower, "lower case")
+def word_errors(ear) -> WordErrors:
+    return WordErrors(ear, str.lower, "lower case")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def run(tts, ear=None, sentences=SENTENCES, voice=None, data=None, **settings):
         data=data,
         sentences=() if data else sentences,
         voice=voice,
-        judge=judge(ear) if ear else None,
+        word_errors=word_errors(ear) if ear else None,
     )
     table = RankingTable(header)
     list(complete(table, measure))
@@ -94,7 +94,7 @@ def test_word_errors_of_free_speech(tts):
     # three of the five words are wrong: "hello there" is heard instead of "how are you"
     assert [row.layer for row in table.rows] == [None, 0, 1, 2]
     assert all(row.score == pytest.approx(60.0) and (row.word_errors, row.words) == (3, 5) for row in table.rows)
-    untouched, first, idle, last = (ear.heard[i : i + 2] for i in range(0, 8, 2))
+    untouched, first, idle, last = (ear.sounds[i : i + 2] for i in range(0, 8, 2))
     assert all(np.array_equal(a, b) for a, b in zip(untouched, idle, strict=True))
     assert not np.array_equal(untouched[0], first[0]) and not np.array_equal(untouched[0], last[0])
     assert np.array_equal(untouched[0], tts.say(SENTENCES[0], "tiny", seed=3).samples)
@@ -107,7 +107,7 @@ def test_word_errors_with_layers_replaced_by_mamba(tts):
     lm = with_layers(tts.model.lm, all_replaced(tts.model.lm, "mamba"), [2, 1])
     changed = TTS(type(tts.model)(tts.model.directory, parts={"lm": lm}))
     of_step_one = [row.layer for row in table.rows].index(1, 4)
-    assert np.array_equal(ear.heard[of_step_one], changed.say("Hello.", "tiny").samples)
+    assert np.array_equal(ear.sounds[of_step_one], changed.say("Hello.", "tiny").samples)
 
 
 def test_what_a_ranking_needs(tts, tmp_path):

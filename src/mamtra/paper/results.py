@@ -13,7 +13,7 @@ import numpy as np
 from mamtra.distill.log import read_log
 from mamtra.errors import MamTraError
 from mamtra.evaluate.score_file import read_scores
-from mamtra.evaluate.statistics import difference, draws, interval, ratio
+from mamtra.evaluate.statistics import difference, interval, ratio, resamples
 from mamtra.evaluate.summary import arrays, char_counts, word_counts
 from mamtra.paper.runs import Cell
 from mamtra.paper.stages import HELD_OUT, SCORES
@@ -95,7 +95,7 @@ class Measured:
             return None
         names, parts, wholes = self.pairs[name]
         scale = _SCALES.get(name, 1.0)
-        low, high = interval(scale * ratio(parts.sum(0), wholes.sum(0), draws(len(names))))
+        low, high = interval(scale * ratio(parts.sum(0), wholes.sum(0), resamples(len(names))))
         each = tuple(float(scale * ratio(p, w)) for p, w in zip(parts, wholes, strict=True))
         return Figure(float(scale * ratio(parts.sum(0), wholes.sum(0))), low, high, each, len(names))
 
@@ -115,7 +115,7 @@ class Measured:
 
 
 _SCALES = {"wer": 100.0, "cer": 100.0}
-_RATED = ("mos", "similarity_to_prompt", "similarity_to_truth")
+_RATED = ("mos", "similarity_to_prompt", "similarity_to_ground_truth")
 
 
 def read_cells(cells: Sequence[Cell], work: Path) -> Measured | None:
@@ -201,8 +201,12 @@ def show_made_by(found: dict[str, Any]) -> str:
 def _stamp(cells: Sequence[Cell], work: Path) -> dict[str, Any]:
     for cell in cells:
         if (work / cell.name / SCORES).is_file():
-            stamp = read_scores(work / cell.name / SCORES).stamp
-            return {key: stamp[key] for key in ("set", "set_sha256", "lines", "asr", "asr_sha256") if key in stamp}
+            fingerprint = read_scores(work / cell.name / SCORES).fingerprint
+            return {
+                key: fingerprint[key]
+                for key in ("set", "set_sha256", "lines", "asr", "asr_sha256")
+                if key in fingerprint
+            }
     return {}
 
 
@@ -216,7 +220,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> tuple[floa
         return float(np.corrcoef(ranks)[0, 1]) if spread.min() > 0 else 0.0
 
     n = points.shape[1]
-    return rho(np.arange(n)), interval(np.array([rho(picked) for picked in draws(n)]))
+    return rho(np.arange(n)), interval(np.array([rho(picked) for picked in resamples(n)]))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

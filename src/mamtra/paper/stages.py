@@ -23,7 +23,7 @@ from mamtra.distill.validation import HeldOut
 from mamtra.evaluate.judges.asr import Transcriber, open_transcriber
 from mamtra.evaluate.judges.models import DistilMOS, SpeakerEncoder
 from mamtra.evaluate.judges.optional import open_speaker_encoder
-from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.run import Job, evaluate_set
 from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import TestSet, read_set
@@ -139,11 +139,11 @@ def listen_to(cell: Cell, folder: Path) -> None:
         MamTraError: a judge is missing, or the scores there were measured otherwise.
     """
     sound, listen = folder / SOUND, cell.listen
-    plan = Plan(str(sound), listen.whisper)
+    job = Job(str(sound), listen.whisper)
     system = Sounds(sound)
     system.about = {"system": cell.name, "kind": "cell"}
     scorer = Scorer(system, *_judges(listen, str(_take_device(cell.training(folder)))))
-    for _ in evaluate_set(plan, lines_of(listen), folder / SCORES, scorer=scorer):
+    for _ in evaluate_set(job, lines_of(listen), folder / SCORES, scorer=scorer):
         pass
     _give_back()
 

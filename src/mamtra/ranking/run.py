@@ -1,7 +1,7 @@
-"""Layer importance of a model directory: which measurements `mamtra rank` makes, and on what.
+"""The measurements of a layer ranking: which ones are made, and on what.
 
-By word errors a layer counts as much as the speech suffers without it (the WLI of SPADE, arXiv 2509.20802, which MamTra's WER
-strategy points to): the model speaks freely, and a transcriber counts.
+By criterion ``wer`` a layer is as important as the word error rate is high without it (the WLI of SPADE, arXiv 2509.20802, which
+MamTra's WER strategy refers to), on free-running speech.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from mamtra.audio.trim import prepare_piece
-from mamtra.checkpoints.native import base_of, find_beside, hash_file, hash_model
-from mamtra.checkpoints.parts import PARTS
 from mamtra.conversion.ranking_table import Criterion, Measure, RankingHeader, Row
 from mamtra.errors import MamTraError
 from mamtra.evaluate.error_rates import Errors, Normaliser, count_errors
@@ -37,13 +35,15 @@ from mamtra.ranking.criteria import (
     stack,
     with_layers,
 )
+from mamtra.runtime.hashing import hash_files
+from mamtra.synthesis.fingerprint import hash_voice, hash_weights
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.sentence import generate_tokens, segment_seed, tokens_to_samples
 from mamtra.voices.voice import Voice
 
 
 class RankSettings(BaseModel):
-    """What decides the scores.
+    """Settings that decide the scores.
 
     Attributes:
         criterion: ``cosine``, ``kl`` or ``wer``.
@@ -51,9 +51,9 @@ class RankSettings(BaseModel):
         replace: what takes the place of attention.
         iterative: measure the remaining layers again after each removal.
         utterances: at most so many, of the data or of the sentences.
-        every: take part in the draw of utterances only every so often.
-        sample: own speech is drawn, not the most probable code each time.
-        seed: of all draws.
+        every: of the data, take only every so many utterances.
+        sample: sample the model's own speech; the most probable token where false.
+        seed: of all sampling.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,8 +69,8 @@ class RankSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class Judge:
-    """What hears and compares: a transcriber, a normaliser for both sides, and the normaliser's name."""
+class WordErrors:
+    """How word errors are counted: a transcriber, a normaliser for both sides, and the normaliser's name."""
 
     transcribe: Transcriber
     normalise: Normaliser
@@ -84,43 +84,42 @@ def ranking_job(
     data: Path | None = None,
     sentences: Sequence[str] = (),
     voice: Voice | None = None,
-    judge: Judge | None = None,
+    word_errors: WordErrors | None = None,
 ) -> tuple[RankingHeader, Measure]:
-    """What is to be measured, for `mamtra.conversion.ranking_table.complete`. Nothing heavy runs before the first measurement.
+    """Header and measurements of a table, for `mamtra.conversion.ranking_table.complete`. Nothing is computed before the first one.
 
     Args:
         model: the model.
-        settings: what decides the scores.
-        data: calibration file of cosine and kl, see `read_utterances`; without it the model is measured on its own
-            speech.
-        sentences: what the model says otherwise.
+        settings: that decide the scores.
+        data: calibration file of cosine and kl, see `read_utterances`; the model's own speech where None.
+        sentences: that the model speaks, where there is no data.
         voice: that it speaks with.
-        judge: for wer.
+        word_errors: for wer.
 
     Raises:
-        MamTraError: the model has no attention or lacks a part, there is no voice or judge where one is needed, or the
-            data does not serve.
+        MamTraError: the model has no attention or lacks a part, wer lacks a voice or a transcriber, or the data does not
+            fit.
     """
     candidates = model.lm.config.plan.attention_layers
     if not candidates:
         raise MamTraError("All layers of this model are Mamba already; there is no attention left to rank.")
     spoken = [] if data else _segments(model, sentences[: settings.utterances])
     if settings.criterion == "wer":
-        if voice is None or judge is None or data is not None:
-            raise MamTraError(
-                "Word errors need a voice, a transcriber and sentences to speak; data has no part in them."
-            )
-        digests = {**_all_parts(model), "voice": _digest_voice(voice)}
-        heard = {**judge.transcribe.about, "normaliser": judge.normaliser}
-        about = {"source": "free-running speech", **_about_sentences(spoken), **heard}
-        measure = _by_word_errors(model, settings, spoken, voice, judge)
+        if voice is None or word_errors is None or data is not None:
+            raise MamTraError("Word errors need a voice, a transcriber and sentences to speak, and no data.")
+        hashes = hash_weights(model)
+        digests = {part: hashes[part] for part in ("lm", "flow", "vocoder") if part in hashes}
+        digests["voice"] = hash_voice(voice)
+        asr = {**word_errors.transcribe.about, "normaliser": word_errors.normaliser}
+        about = {"source": "free-running speech", **_about_sentences(spoken), **asr}
+        measure = _by_word_errors(model, settings, spoken, voice, word_errors)
     else:
-        digests = {"lm": hash_file(find_beside(model.directory, PARTS["lm"].file))}
+        digests = {"lm": hash_weights(model)["lm"]}
         if data is not None:
             about = {"source": data.name, "sha256": _digest_file(data)}
         else:
             about = {"source": "the model's own speech", **_about_sentences(spoken)}
-            about |= {"voice": _digest_voice(voice) if voice else None}
+            about |= {"voice": hash_voice(voice) if voice else None}
         measure = _by_calibration(model, settings, lambda: _utterances(model, settings, data, spoken, voice))
     if data is None:
         about["generation"] = model.generation.model_dump(mode="json", exclude={"voice"})
@@ -131,14 +130,14 @@ def ranking_job(
         num_layers=model.lm.config.num_hidden_layers,
         candidates=candidates,
         iterative=settings.iterative,
-        settings=_deciding(settings, data is not None),
+        settings=_relevant(settings, data is not None),
         data=about,
     )
     return header, measure
 
 
-def _deciding(settings: RankSettings, from_file: bool) -> dict[str, Any]:
-    """The settings that change scores of this criterion; others must not keep a run from going on."""
+def _relevant(settings: RankSettings, from_file: bool) -> dict[str, Any]:
+    """The settings that change scores of this criterion; others must not keep a run from being continued."""
     unused = {"criterion", "iterative"}
     unused |= {"part"} if settings.criterion != "cosine" else set()
     unused |= {"replace"} if settings.criterion == "cosine" and not settings.iterative else set()
@@ -147,17 +146,17 @@ def _deciding(settings: RankSettings, from_file: bool) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=unused)
 
 
-Spoken = list[tuple[str, list[tuple[list[int], float]]]]
+Speech = list[tuple[str, list[tuple[list[int], float]]]]
 """Sentences with the text ids of each segment and the pause before it in seconds."""
 
 
-def _segments(model: Model, sentences: Sequence[str]) -> Spoken:
+def _segments(model: Model, sentences: Sequence[str]) -> Speech:
     text = model.text
     return [(s, [(text.encode(part.text), part.pause_before) for part in text.segments(s)]) for s in sentences]
 
 
 def _utterances(
-    model: Model, settings: RankSettings, data: Path | None, spoken: Spoken, voice: Voice | None
+    model: Model, settings: RankSettings, data: Path | None, spoken: Speech, voice: Voice | None
 ) -> list[Batch]:
     config = model.lm.config
     if data is not None:
@@ -194,7 +193,9 @@ def _by_calibration(model: Model, settings: RankSettings, load: Callable[[], lis
     return measure
 
 
-def _by_word_errors(model: Model, settings: RankSettings, spoken: Spoken, voice: Voice, judge: Judge) -> Measure:
+def _by_word_errors(
+    model: Model, settings: RankSettings, spoken: Speech, voice: Voice, word_errors: WordErrors
+) -> Measure:
     replaced = cache(lambda: all_replaced(model.lm, settings.replace, settings.seed))
 
     def measure(gone: Sequence[int], wanted: Sequence[int | None]) -> Iterator[Row]:
@@ -203,8 +204,8 @@ def _by_word_errors(model: Model, settings: RankSettings, spoken: Spoken, voice:
             errors = Errors()
             for sentence, segments in spoken:
                 samples = _speak(changed, voice, segments, settings.seed)
-                hypothesis = judge.transcribe(samples, model.sample_rate) if len(samples) else ""
-                errors += count_errors(sentence, hypothesis, judge.normalise)
+                hypothesis = word_errors.transcribe(samples, model.sample_rate) if len(samples) else ""
+                errors += count_errors(sentence, hypothesis, word_errors.normalise)
             yield Row(layer=layer, score=errors.wer, **errors._asdict())
 
     return measure
@@ -227,25 +228,12 @@ def _speak(model: Model, voice: Voice, segments: Sequence[tuple[list[int], float
     return np.concatenate(pieces)
 
 
-def _about_sentences(spoken: Spoken) -> dict[str, Any]:
+def _about_sentences(spoken: Speech) -> dict[str, Any]:
     """Their number and a digest of what they say and of the ids that the model reads."""
     return {"sentences": len(spoken), "sha256": hashlib.sha256(json.dumps(spoken).encode()).hexdigest()[:16]}
-
-
-def _all_parts(model: Model) -> dict[str, str]:
-    base = base_of(model.directory)
-    found = {**(hash_model(base) if base else {}), **hash_model(model.directory)}
-    return {section: found[section] for section in ("lm", "flow", "vocoder") if section in found}
-
-
-def _digest_voice(voice: Voice) -> str:
-    digest = hashlib.sha256()
-    for tensor in (voice.prompt_text, voice.prompt_speech, voice.prompt_mel, voice.embedding):
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _digest_file(path: Path) -> str:
     if not path.is_file():
         raise MamTraError(f"There is no calibration file {path}.")
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return hash_files([path])[:16]
