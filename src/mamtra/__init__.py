@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from mamtra.conversion.convert import convert
     from mamtra.errors import MamTraError
     from mamtra.models.plan import LayerPlan
+    from mamtra.ranking.api import rank
     from mamtra.tts import TTS, Audio, load
     from mamtra.voices.voice import Voice
 
-__all__ = ["TTS", "Audio", "LayerPlan", "MamTraError", "Voice", "__version__", "convert", "load"]
+__all__ = ["TTS", "Audio", "LayerPlan", "MamTraError", "Voice", "__version__", "convert", "load", "rank"]
 
 _HOME = {
     "TTS": "mamtra.tts",
     "Audio": "mamtra.tts",
     "load": "mamtra.tts",
+    "rank": "mamtra.ranking.api",
     "convert": "mamtra.conversion.convert",
     "Voice": "mamtra.voices.voice",
     "LayerPlan": "mamtra.models.plan",

@@ -151,6 +151,27 @@ def test_distilmos_rates_windows_of_several_sounds_together(rated):
     assert seen[0] == (4, judge.WINDOW)
 
 
+def test_distilmos_leaves_no_stand_in_behind(monkeypatch, tmp_path):
+    """Its package may import torchaudio; afterwards transformers, which asks for the spec of torchaudio, still works."""
+    transformers = pytest.importorskip("transformers")
+    (tmp_path / "distillmos.py").write_text(
+        "import torch, torchaudio\nfrom torchaudio.transforms import MFCC\n"
+        "class ConvTransformerSQAModel(torch.nn.Module):\n"
+        "    def __init__(self, segmenting_in_forward):\n        super().__init__()\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("mamtra.evaluate.judges.models.metadata.version", lambda name: "1")
+    before = {name for name in sys.modules if name.startswith("torchaudio")}
+    try:
+        assert DistilMOS().about == "distillmos 1"
+    finally:
+        sys.modules.pop("distillmos", None)
+    assert {name for name in sys.modules if name.startswith("torchaudio")} == before
+    extractor = transformers.SeamlessM4TFeatureExtractor()
+    assert extractor(np.zeros(16000, np.float32), sampling_rate=16000, return_tensors="np")["input_features"].size
+
+
 def test_distilmos_is_what_its_package_finds():
     distillmos = pytest.importorskip("distillmos")
     rng = np.random.default_rng(0)

@@ -11,10 +11,12 @@ from mamtra.conversion.ranking_table import RankingTable, complete
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.ranking import rank, read_ranking
 from mamtra.ranking.criteria import all_replaced, with_layers
 from mamtra.ranking.run import RankSettings, WordErrors, ranking_job
 from mamtra.tts import TTS
 from tests.factories import tiny_model, tiny_parts
+from tests.foreign import cosyvoice_directory
 
 SENTENCES = ["Hello there.", "How are you?"]
 IDLE = 1
@@ -118,3 +120,18 @@ def test_what_a_ranking_needs(tts, tmp_path):
     model = type(tts.model)(tts.model.directory, parts={"lm": all_replaced(tts.model.lm, "mamba")})
     with pytest.raises(MamTraError, match="no attention left"):
         ranking_job(model, RankSettings(criterion="kl"), sentences=SENTENCES)
+
+
+def test_rank_takes_a_loaded_model_and_a_published_cosyvoice_directory(tts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").write_text("hello there.\n")
+    steps = []
+    table = rank(tts, "cosine", sentences="words.txt", output="t.csv", progress=lambda *step: steps.append(step))
+    assert sorted(table.ranking()) == [0, 1, 2] == sorted(read_ranking("t.csv")) and steps[-1] == ("", 3, 3)
+    table = rank(tts, "wer", sentences="words.txt", whisper=Ear(), output="w.jsonl")
+    assert sorted(table.ranking()) == [0, 1, 2]
+    directory = cosyvoice_directory(tmp_path / "cosy")
+    table = rank(directory, "kl", sentences="words.txt", device="cpu")
+    assert table.path.name == "ranking-kl.jsonl" and len(table.ranking()) == 4
+    with pytest.raises(MamTraError, match="choose one of identity, mamba"):
+        rank(tts, "kl", replace="lstm")

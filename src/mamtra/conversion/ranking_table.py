@@ -1,44 +1,48 @@
-"""Layer rankings: measurements one by one, and the order that they yield, one-shot or by removing layer after layer."""
+"""Layer rankings: measurements one by one, and the order that they give, one-shot or by removing layer after layer."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.strict_models import StrictModel
 
 Criterion = Literal["cosine", "wer", "kl"]
+MOST_LAYERS = 4096
+Index = Annotated[int, Field(ge=0, lt=MOST_LAYERS)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
-class Row(BaseModel):
+class Row(StrictModel):
     """One measurement.
 
     Attributes:
-        step: layers that were replaced already, all of them less important than those measured in this step.
+        step: number of layers that were replaced before, all of them less important than those measured in this step.
         layer: the layer it is about; None for the model as it is.
-        score: the higher, the more important is the layer. Criterion ``cosine``: 1 - cosine; ``kl``: nats a speech code;
-            ``wer``: percent of words wrong without the layer.
+        score: the higher, the more important is the layer. Criterion ``cosine``: 1 - cosine; ``kl``: nats per speech token;
+            ``wer``: word error rate in percent without the layer.
         seconds: time it took.
-        word_errors: of criterion ``wer``, with ``words`` in the references; the same for characters.
-        words: see above.
-        char_errors: see above; they decide between layers of one score.
-        chars: see above.
+        word_errors: criterion ``wer``: deletions, insertions and substitutions.
+        words: of the references.
+        char_errors: the same for characters; they decide between layers of equal score.
+        chars: of the references.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(allow_inf_nan=True)  # `RankingTable.add` says what such a score means
 
-    step: int = 0
-    layer: int | None
+    step: Index = 0
+    layer: Index | None
     score: float
     seconds: float = 0.0
-    word_errors: int | None = None
-    words: int | None = None
-    char_errors: int | None = None
-    chars: int | None = None
+    word_errors: Count | None = None
+    words: Count | None = None
+    char_errors: Count | None = None
+    chars: Count | None = None
 
     @property
     def importance(self) -> tuple[float, float, int]:
@@ -50,32 +54,36 @@ Measure = Callable[[Sequence[int], Sequence["int | None"]], Iterator[Row]]
 """Called with the layers that are replaced already and those to measure (None: the model as it is)."""
 
 
-class RankingHeader(BaseModel):
-    """What a table is about. Two tables continue each other where all but ``name`` agrees.
+class RankingHeader(StrictModel):
+    """What a table is about. A table can be continued where everything but ``name`` agrees.
 
     Attributes:
         format: of the file.
         name: of the model, for people.
         model: digests of the weights that decide the scores, by section.
-        criterion: what the scores mean.
+        criterion: of the scores.
         num_layers: layers of the model.
         candidates: layers that are measured, ascending: those with attention.
         iterative: layers are measured again after each removal.
-        settings: what else decides the scores.
-        data: what was measured on.
+        settings: that decide the scores.
+        data: that was measured on.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["mamtra-ranking-1"] = "mamtra-ranking-1"
     name: str = ""
     model: dict[str, str]
     criterion: Criterion
-    num_layers: int
-    candidates: tuple[int, ...]
+    num_layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)]
+    candidates: tuple[Index, ...]
     iterative: bool = False
-    settings: dict[str, Any] = {}
-    data: dict[str, Any] = {}
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    data: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits(self) -> RankingHeader:
+        if list(self.candidates) != sorted({*self.candidates}) or max(self.candidates, default=-1) >= self.num_layers:
+            raise ValueError("the candidates are not layers of the model, ascending")
+        return self
 
     @property
     def expected(self) -> int:
@@ -118,7 +126,7 @@ class RankingTable:
         return list(self._rows.values())
 
     @property
-    def untouched(self) -> Row | None:
+    def unchanged(self) -> Row | None:
         """The measurement of the model as it is."""
         return self._rows.get((0, None))
 
@@ -127,7 +135,7 @@ class RankingTable:
         return [row for row in self.rows if row.step == step and row.layer is not None]
 
     def add(self, row: Row) -> None:
-        """Take in a measurement.
+        """Add a measurement.
 
         Raises:
             MamTraError: the score is not a number.
@@ -144,7 +152,7 @@ class RankingTable:
         return [layer for layer in wanted if (step, layer) not in self._rows]
 
     def removed(self, step: int) -> list[int]:
-        """The layers that are gone before a step, the least important first; earlier steps must be complete."""
+        """The layers that were removed before a step, the least important first; earlier steps must be complete."""
         gone: list[int] = []
         for earlier in range(step):
             gone.append(min(self.of_step(earlier), key=lambda row: row.importance).layer)
@@ -176,10 +184,10 @@ class RankingTable:
 
 
 def complete(table: RankingTable, measure: Measure) -> Iterator[Row]:
-    """Make the measurements that a table lacks, one after another, and give each as soon as it is in the table.
+    """Make the measurements that a table lacks, one after another; yields each as soon as it is in the table.
 
-    Without ``iterative`` all layers are measured once. With it the least important one is replaced for good and the
-    others are measured again, until all are gone: the order of removal, reversed, is the ranking.
+    Without ``iterative`` all layers are measured once. With it the least important one stays replaced and the
+    others are measured again, until all are replaced: the order of removal, reversed, is the ranking.
 
     Raises:
         MamTraError: a score is not a number.

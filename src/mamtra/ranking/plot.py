@@ -48,8 +48,8 @@ def plot_ranking(table: RankingTable, path: str | os.PathLike) -> Path:
         axes = figure.add_subplot()
         bars = axes.bar([row.layer for row in rows], [row.score for row in rows], color="#4477aa")
         axes.bar_label(bars, [str(ranking.index(row.layer) + 1) for row in rows], fontsize=7, padding=1)
-        if table.untouched is not None:
-            axes.axhline(table.untouched.score, color="#cc6677", linewidth=1, label="the model as it is")
+        if table.unchanged is not None:
+            axes.axhline(table.unchanged.score, color="#cc6677", linewidth=1, label="the unchanged model")
             axes.legend(frameon=False)
         axes.set_xticks(range(header.num_layers))
         axes.tick_params(labelsize=7)
