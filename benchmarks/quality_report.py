@@ -93,7 +93,7 @@ def loops(hypothesis: str, reference: str) -> bool:
 
 
 def is_truncated(hypothesis: str, reference: str, finish_reason: str | None) -> bool:
-    """Whether the model ran into its length limit, or less than half of the words are in the hypothesis (none at all is "empty")."""
+    """Whether the model ran into its length limit, or less than half of the words are in the hypothesis (none is "empty")."""
     return finish_reason == "length" or 0 < 2 * len(hypothesis.split()) < len(reference.split())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from mamtra import TTS, MamTraError
 from mamtra.audio.io import write_audio
 from mamtra.evaluate.systems import resynthesise_file
-from mamtra.synthesis.fingerprint import hash_voice, hash_weights
+from mamtra.synthesis.fingerprint import hash_parts, hash_voice
 from mamtra.voices.voice import Voice
 
 MADE = "made.jsonl"
@@ -53,7 +53,7 @@ def read_made(folder: Path) -> dict[str, dict[str, Any]]:
 def fingerprint(tts: TTS, voice: Voice) -> str:
     """Digest of the weights, settings and prompt that decide how a voice of a model sounds."""
     digest = hashlib.sha256()
-    parts = [hash_weights(tts.model), tts.model.config, tts.model.generation.model_dump(), hash_voice(voice)]
+    parts = [hash_parts(tts.model), tts.model.config, tts.model.generation.model_dump(), hash_voice(voice)]
     digest.update(json.dumps(parts, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
-from mamtra.audio.io import write_bytes
 from mamtra.conversion.ranking_table import MOST_LAYERS, RankingHeader, RankingTable, Row
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 from mamtra.runtime.strict_models import parse_json
 
 SUFFIXES = (".jsonl", ".csv")
@@ -46,7 +46,7 @@ class StoredTable(RankingTable):
             return
         # without the half line that an interruption may have left
         lines = [*_first_lines(self.header, self.path), *(_line(row, self.path) for row in self.rows)]
-        write_bytes(self.path, "".join(lines).encode())
+        write_text(self.path, "".join(lines))
         self._begun = True
 
 

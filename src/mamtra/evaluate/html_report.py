@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mamtra.audio.io import write_bytes
 from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import align
 from mamtra.evaluate.report_media import inline_media
@@ -15,6 +14,7 @@ from mamtra.evaluate.score_file import ScoreFile, differences, sound_file
 from mamtra.evaluate.summary import classes, compare_scores, floor_of, summarise, word_counts
 from mamtra.evaluate.templates import render
 from mamtra.evaluate.text_normalizers import normaliser
+from mamtra.runtime.files import write_text
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed")
 GROUP, BAR, HEIGHT = 90, 70, 120
@@ -56,7 +56,7 @@ def write_report(files: Sequence[ScoreFile], path: Path, *, media: bool = True) 
         fingerprints=[(n, json.dumps(s.fingerprint, indent=1)) for n, s in zip(names, files, strict=True)],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, page.encode())
+    write_text(path, page)
     return path
 
 

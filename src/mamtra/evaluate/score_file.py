@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
 
-from mamtra.audio.io import write_bytes
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
 
@@ -103,7 +103,7 @@ class ScoreFile:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = [_line({"fingerprint": self.fingerprint}), *map(_line, self.rows.values())]
-        write_bytes(self.path, "".join(lines).encode())
+        write_text(self.path, "".join(lines))
         self._begun = True
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sentences import SENTENCES
+from mamtra.runtime.files import hash_files
 from mamtra.runtime.printable import printable
 
 BUILT_IN = {"plain": SENTENCES, "sample": Path(__file__).with_name("sample") / "sample.lst"}
@@ -74,10 +74,10 @@ def read_set(source: str | Path, limit: int | None = None) -> TestSet:
     """
     path = BUILT_IN.get(str(source)) or Path(source)
     if path.is_dir():
-        lines, digest = list(_tree(path)), _digest(sorted(path.rglob("*.normalized.txt")))
+        lines, digest = list(_tree(path)), hash_files(*sorted(path.rglob("*.normalized.txt")))
     elif path.is_file():
         reader = READERS.get(path.suffix, _plain)
-        lines, digest = list(_numbered(path, reader)), _digest([path])
+        lines, digest = list(_numbered(path, reader)), hash_files(path)
     else:
         raise MamTraError(
             f"There is no test set {source}; give {', '.join(BUILT_IN)}, a .lst, .tsv or .txt file, or a LibriTTS folder."
@@ -89,7 +89,7 @@ def read_set(source: str | Path, limit: int | None = None) -> TestSet:
         if line.id in seen:
             raise MamTraError(f"{path} has two lines with the id {line.id!r}.")
         seen.add(line.id)
-    return TestSet(str(source) if str(source) in BUILT_IN else path.name, tuple(lines[:limit]), digest)
+    return TestSet(str(source) if str(source) in BUILT_IN else path.name, tuple(lines[:limit]), digest[:16])
 
 
 def _numbered(path: Path, reader: Callable[[Path, list[str]], Iterator[Line]]) -> Iterator[Line]:
@@ -198,10 +198,3 @@ def _sound(path: Path, number: int, name: str) -> Path:
     if not there:
         raise MamTraError(f"{path}, line {number}: there is no sound file {printable(str(found), 200)}.")
     return found
-
-
-def _digest(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]

@@ -18,7 +18,7 @@ from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice
 from mamtra.checkpoints.native import CONFIG
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sets import Line
-from mamtra.synthesis.fingerprint import hash_weights
+from mamtra.synthesis.fingerprint import hash_parts
 from mamtra.synthesis.sentence import segment_seed
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.tts import TTS
@@ -101,7 +101,7 @@ class _ModelSystem:
         self, tts: TTS, voice: str | None = None, seeds: Sequence[int] = (0,), keep: Path | None = None
     ) -> None:
         self.tts, self.voice, self.seeds, self.keep = tts, voice, tuple(seeds), keep
-        weights = hash_weights(tts.model)
+        weights = hash_parts(tts.model)
         lm = getattr(tts.model.lm, "config", None)
         self.about = {
             "system": tts.model.name,

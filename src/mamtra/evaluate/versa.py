@@ -15,11 +15,11 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict
 
-from mamtra.audio.io import write_bytes
 from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import Counts, count
 from mamtra.evaluate.score_file import Name, Number, ScoreFile, Text, row_key
 from mamtra.evaluate.text_normalizers import normaliser
+from mamtra.runtime.files import write_text
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
 
@@ -86,7 +86,7 @@ def versa_lines(scores: ScoreFile) -> Iterable[dict[str, Any]]:
 def write_versa(scores: ScoreFile, path: Path) -> None:
     """Write a score file in VERSA's form."""
     lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in versa_lines(scores))
-    write_bytes(path, "".join(lines).encode())
+    write_text(path, "".join(lines))
 
 
 def from_versa(path: Path, lines: Sequence[str]) -> ScoreFile:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mamtra.conversion.ranking_table import RankingTable
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import atomic_file
 from mamtra.runtime.plotting import STYLE, need_matplotlib
 
 UNITS = {
@@ -58,5 +59,7 @@ def plot_ranking(table: RankingTable, path: str | os.PathLike) -> Path:
         kind = "iterative" if header.iterative else "one-shot"
         axes.set_title(f"{header.name}: importance by {header.criterion} ({replacement}, {kind})", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+        kind = path.suffix[1:].lower()
+        with atomic_file(path) as partial:
+            figure.savefig(partial, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return path

@@ -35,8 +35,8 @@ from mamtra.ranking.criteria import (
     stack,
     with_layers,
 )
-from mamtra.runtime.hashing import hash_files
-from mamtra.synthesis.fingerprint import hash_voice, hash_weights
+from mamtra.runtime.files import hash_files
+from mamtra.synthesis.fingerprint import hash_parts, hash_voice
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.sentence import generate_tokens, segment_seed, tokens_to_samples
 from mamtra.voices.voice import Voice
@@ -107,16 +107,18 @@ def ranking_job(
     if settings.criterion == "wer":
         if voice is None or word_errors is None or data is not None:
             raise MamTraError("Word errors need a voice, a transcriber and sentences to speak, and no data.")
-        hashes = hash_weights(model)
+        hashes = hash_parts(model)
         digests = {part: hashes[part] for part in ("lm", "flow", "vocoder") if part in hashes}
         digests["voice"] = hash_voice(voice)
         asr = {**word_errors.transcribe.about, "normaliser": word_errors.normaliser}
         about = {"source": "free-running speech", **_about_sentences(spoken), **asr}
         measure = _by_word_errors(model, settings, spoken, voice, word_errors)
     else:
-        digests = {"lm": hash_weights(model)["lm"]}
+        digests = {"lm": hash_parts(model)["lm"]}
         if data is not None:
-            about = {"source": data.name, "sha256": _digest_file(data)}
+            if not data.is_file():
+                raise MamTraError(f"There is no calibration file {data}.")
+            about = {"source": data.name, "sha256": hash_files(data)[:16]}
         else:
             about = {"source": "the model's own speech", **_about_sentences(spoken)}
             about |= {"voice": hash_voice(voice) if voice else None}
@@ -231,9 +233,3 @@ def _speak(model: Model, voice: Voice, segments: Sequence[tuple[list[int], float
 def _about_sentences(spoken: Speech) -> dict[str, Any]:
     """Their number and a digest of what they say and of the ids that the model reads."""
     return {"sentences": len(spoken), "sha256": hashlib.sha256(json.dumps(spoken).encode()).hexdigest()[:16]}
-
-
-def _digest_file(path: Path) -> str:
-    if not path.is_file():
-        raise MamTraError(f"There is no calibration file {path}.")
-    return hash_files([path])[:16]

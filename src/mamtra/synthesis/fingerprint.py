@@ -8,13 +8,13 @@ from mamtra.checkpoints.cosyvoice.parts import FLOW, VOCODER
 from mamtra.checkpoints.native import base_of, hash_model
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.tensor_files import hash_tensors
-from mamtra.runtime.hashing import hash_files
+from mamtra.runtime.files import hash_files
 from mamtra.synthesis.cosyvoice_model import CosyVoiceModel
 from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
 
 
-def hash_weights(model: Model) -> dict[str, str]:
+def hash_parts(model: Model) -> dict[str, str]:
     """SHA-256 of the weights of every part, by section; those of the base where the model has one.
 
     Of a CosyVoice 2 directory: language model, flow and vocoder.
@@ -22,7 +22,7 @@ def hash_weights(model: Model) -> dict[str, str]:
     directory = model.directory
     if isinstance(model, CosyVoiceModel):
         files = {"flow": FLOW, "vocoder": VOCODER}
-        hashes = {section: hash_files([directory / name]) for section, name in files.items()}
+        hashes = {section: hash_files(directory / name) for section, name in files.items()}
         return {"lm": hash_tensors(open_language_model(directory).source), **hashes}
     base = base_of(directory)
     return {**(hash_model(base) if base else {}), **hash_model(directory)}

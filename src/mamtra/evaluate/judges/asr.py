@@ -15,7 +15,7 @@ import torch
 from mamtra.audio.io import resample
 from mamtra.errors import MamTraError
 from mamtra.evaluate.judges.whisper_transformers import HUB, TransformersWhisper, is_transformers
-from mamtra.runtime.hashing import hash_files
+from mamtra.runtime.files import hash_files
 from mamtra.runtime.optional import need
 from mamtra.runtime.printable import printable
 
@@ -101,7 +101,7 @@ class FasterWhisper:
         version = metadata.version("faster-whisper")
         self.about = {"asr": f"{Path(source).name}, faster-whisper {version}, beam 5, float32"}
         if weights.is_file():
-            self.about["asr_sha256"] = hash_files([weights])[:16]
+            self.about["asr_sha256"] = hash_files(weights)[:16]
 
     def __call__(self, samples: np.ndarray, sample_rate: int) -> str:
         """Words in float32 samples (T,) of ``sample_rate`` Hz."""

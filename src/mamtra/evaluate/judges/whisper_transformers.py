@@ -17,7 +17,7 @@ from mamtra.audio.features import whisper_log_mel
 from mamtra.audio.io import resample
 from mamtra.errors import MamTraError
 from mamtra.runtime.device import pick_device
-from mamtra.runtime.hashing import hash_files
+from mamtra.runtime.files import hash_files
 from mamtra.runtime.optional import need
 
 RATE = 16000
@@ -69,7 +69,7 @@ class TransformersWhisper:
         name = source.removeprefix(HUB) if source.startswith(HUB) else folder.resolve().name
         self.about = {
             "asr": f"{name}, transformers {metadata.version('transformers')} generate, beam {BEAMS}, {precision}",
-            "asr_sha256": hash_files(sorted(folder.glob("model*.safetensors")))[:16],
+            "asr_sha256": hash_files(*sorted(folder.glob("model*.safetensors")))[:16],
         }
 
     def __call__(self, samples: np.ndarray, sample_rate: int) -> str:

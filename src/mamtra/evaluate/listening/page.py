@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mamtra.audio.io import write_bytes
 from mamtra.evaluate.listening.clips import inline
 from mamtra.evaluate.listening.key import Key, KeyTrial
 from mamtra.evaluate.listening.trials import Design, Trial
 from mamtra.evaluate.templates import render
+from mamtra.runtime.files import write_text
 
 QUESTIONS = {
     "mos": "How natural does this speech sound?",
@@ -100,5 +100,5 @@ def write_test(
     beside = path.with_suffix(".key.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     for place, text in ((path, page), (beside, key.model_dump_json(indent=1) + "\n")):
-        write_bytes(place, text.encode())
+        write_text(place, text)
     return path, beside
