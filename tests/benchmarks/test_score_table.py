@@ -1,4 +1,4 @@
-"""Score files become a page with figures, differences and times; files that were measured otherwise do not."""
+"""Score files become a page with figures, differences and times; files that were measured differently do not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 score_table = pytest.importorskip("score_table")
 
-STAMP = {
+FINGERPRINT = {
     "set": "s.lst",
     "set_sha256": "1",
     "lines": 12,
@@ -19,7 +19,7 @@ STAMP = {
 }
 
 
-def write(path, hypothesis, **stamp):
+def write(path, hypothesis, **fingerprint):
     rows = [
         {
             "id": str(i),
@@ -30,7 +30,7 @@ def write(path, hypothesis, **stamp):
         }
         for i in range(12)
     ]
-    lines = [{"fingerprint": {**STAMP, "system": path.stem, **stamp}}, *rows]
+    lines = [{"fingerprint": {**FINGERPRINT, "system": path.stem, **fingerprint}}, *rows]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return str(path)
 

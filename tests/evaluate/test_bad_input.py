@@ -54,7 +54,7 @@ def place(tmp_path, monkeypatch):
         (["--set", "nothing.tsv"], "nothing.tsv holds no utterance."),
         (["--set", "latin.lst"], "latin.lst is not a UTF-8 text file."),
         (["--config", "metrics.yaml"], "asks for beauty; the metrics known here are whisper_wer, speaker, pseudo_mos"),
-        (["--mos", "--rater", "ears"], "There is no rater 'ears'; give distilmos, utmos or utmos:DIR."),
+        (["--mos", "--rater", "transcriber"], "There is no rater 'transcriber'; give distilmos, utmos or utmos:DIR."),
         (["--similarity", "--encoder", "nobody"], "nobody"),
         (["--whisper", "void"], "void is no Whisper: it has neither model.bin"),
         (
@@ -99,7 +99,7 @@ def test_sound_of_another_rate_reaches_every_judge_at_theirs(place):
 def test_a_damaged_recording_is_named(place, capsys, monkeypatch):
     monkeypatch.setattr(
         "mamtra.evaluate.judges.asr.open_transcriber",
-        lambda *_: type("Ears", (), {"about": {"asr": "x"}, "__call__": lambda self, samples, rate: "hello"})(),
+        lambda *_: type("StandIn", (), {"about": {"asr": "x"}, "__call__": lambda self, samples, rate: "hello"})(),
     )
     (place / "t.wav").write_bytes(b"not a sound file")
     (place / "t.lst").write_text("line0001||| Hello.|t.wav\n", encoding="utf-8")

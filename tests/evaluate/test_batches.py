@@ -23,7 +23,7 @@ IDS = "abcdef"
 
 
 class Batch:
-    """Hears how long a sound is, several at once; may break down."""
+    """StandIn how long a sound is, several at once; may break down."""
 
     batch_size = 2
 
@@ -34,10 +34,10 @@ class Batch:
         self.sizes.append(len(sounds))
         if len(self.sizes) == self.breaks:
             raise KeyboardInterrupt
-        return [f"heard {len(samples)}" for samples, _ in sounds]
+        return [f"sound of {len(samples)}" for samples, _ in sounds]
 
     def __call__(self, samples, sample_rate):
-        return f"heard {len(samples)}"
+        return f"sound of {len(samples)}"
 
 
 class SpeakerEncoder:
@@ -77,8 +77,8 @@ def run(place, transcriber, name="s.jsonl"):
 
 
 def test_rows_are_those_of_one_by_one(place):
-    lines, ears = read_set(place / "set.tsv").lines, Batch()
-    scorer = Scorer(Sounds(place / "sounds"), ears, SpeakerEncoder(), lambda samples, rate: float(len(samples)))
+    lines, transcriber = read_set(place / "set.tsv").lines, Batch()
+    scorer = Scorer(Sounds(place / "sounds"), transcriber, SpeakerEncoder(), lambda samples, rate: float(len(samples)))
     single = [scorer(line) for line in lines]
     together = scorer.many([(line, None) for line in lines])
     assert [plain(row) for row in together] == [plain(row) for row in single]
@@ -89,22 +89,22 @@ def test_rows_are_those_of_one_by_one(place):
         and "mos" in together[3]
     )
     assert [row.get("error") for row in together] == [None, None, "there is no sound", None, None, "there is no sound"]
-    assert ears.sizes[-1] == 4
+    assert transcriber.sizes[-1] == 4
 
 
 def test_a_batch_that_breaks_leaves_the_rows_before_it(place):
     with pytest.raises(KeyboardInterrupt):
         run(place, Batch(breaks=2))
     assert [*read_scores(place / "s.jsonl").rows] == ["a", "b"]
-    ears = Batch()
-    rows = run(place, ears)
-    assert [*rows] == [*IDS] and ears.sizes == [1, 1]  # c and f have no sound
+    transcriber = Batch()
+    rows = run(place, transcriber)
+    assert [*rows] == [*IDS] and transcriber.sizes == [1, 1]  # c and f have no sound
     assert {key: plain(row) for key, row in rows.items()} == {
         key: plain(row) for key, row in run(place, Batch(), "whole.jsonl").items()
     }
 
 
-def test_only_sound_that_is_there_is_heard_in_batches(place):
+def test_only_files_are_transcribed_in_batches(place):
     assert Scorer(Sounds(place), Batch()).batch_size == 2 == Scorer(GroundTruth(), Batch()).batch_size
     assert (
         Scorer(lambda line: None, Batch()).batch_size == 1 == Scorer(GroundTruth(), lambda samples, rate: "").batch_size
@@ -112,8 +112,8 @@ def test_only_sound_that_is_there_is_heard_in_batches(place):
 
 
 def test_a_tiny_whisper_in_batches(place):
-    ears = open_transcriber(make(place / "whisper"), device="cpu")
-    scorer = Scorer(GroundTruth(), ears)
+    transcriber = open_transcriber(make(place / "whisper"), device="cpu")
+    scorer = Scorer(GroundTruth(), transcriber)
     lines = read_set(place / "set.tsv").lines
     together = scorer.many([(line, None) for line in lines])
     assert [plain(row) for row in together] == [plain(scorer(line)) for line in lines]

@@ -25,7 +25,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 @pytest.fixture
 def runs(tmp_path):
-    """Score files of two systems and of the truth over three utterances with sound; a fourth has none."""
+    """Score files of two systems and of the ground truth over three utterances with sound; a fourth has none."""
     found = {}
     for number, name in enumerate(("one", "two", "ground_truth")):
         scores = ScoreFile(tmp_path / f"{name}.jsonl", {"system": name})
@@ -109,8 +109,8 @@ def test_pages_hold_everything_and_tell_nothing(runs, tmp_path, kind, trials, cl
 
 def test_a_draw_of_utterances(runs, tmp_path):
     _, _, key = make(runs, "mos", tmp_path, "--utterances", "2", "--catch", "0")
-    drawn = {trial["utterance"] for trial in key["trials"].values()}
-    assert len(drawn) == 2 and len(key["trials"]) == 4 and "d" not in drawn
+    chosen = {trial["utterance"] for trial in key["trials"].values()}
+    assert len(chosen) == 2 and len(key["trials"]) == 4 and "d" not in chosen
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -233,7 +233,7 @@ def test_half_width_is_students(runs, tmp_path):
     assert row["mean"] == 3 and row["half_width"] == pytest.approx(2.776 * 1.5811 / 5**0.5, rel=1e-3)
 
 
-def test_intervals_over_listeners_and_utterances_hold_the_truth():
+def test_intervals_over_listeners_and_utterances_cover_the_mean():
     """Listeners and utterances that differ: the crossed interval covers, the one for independent ratings does not."""
     rng = np.random.default_rng(0)
     people, texts, hits, naive = 15, 20, 0, 0

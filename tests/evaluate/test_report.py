@@ -75,7 +75,7 @@ def test_without_media(files, tmp_path):
     assert Page((tmp_path / "r.html").read_text(encoding="utf-8")).sources == []
 
 
-def test_unlike_stamps_are_said(files, tmp_path):
+def test_unlike_fingerprints_are_reported(files, tmp_path):
     text = (tmp_path / files[1]).read_text(encoding="utf-8").replace('"asr": "w"', '"asr": "v"')
     (tmp_path / files[1]).write_text(text, encoding="utf-8")
     assert main(["report", *files, "-o", str(tmp_path / "r.html")]) == 0

@@ -1,4 +1,4 @@
-"""A run over a set with a stand-in for the transcriber: rows, stamps, resuming, comparing."""
+"""A run over a set with a stand-in for the transcriber: rows, fingerprints, resuming, comparing."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ TEXTS = {"a": "the old red hat", "b": "my dog ate it", "c": "good night"}
 
 
 class Says:
-    """Hears what it was told to hear, by the length of the sound."""
+    """StandIn what it was told to hear, by the length of the sound."""
 
-    def __init__(self, heard):
+    def __init__(self, hypotheses):
         self.about = {"asr": "stand-in", "asr_sha256": "0"}
-        self.heard, self.calls = heard, 0
+        self.hypotheses, self.calls = hypotheses, 0
 
     def __call__(self, samples, sample_rate):
         self.calls += 1
-        return self.heard[round(len(samples) / sample_rate * 10)]
+        return self.hypotheses[round(len(samples) / sample_rate * 10)]
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def place(tmp_path):
     return tmp_path
 
 
-def judge(place, heard, path="scores.jsonl", **options):
-    scorer = Scorer(Sounds(place / "sounds"), Says(heard))
+def judge(place, hypotheses, path="scores.jsonl", **options):
+    scorer = Scorer(Sounds(place / "sounds"), Says(hypotheses))
     steps = evaluate_set(
         Job(system="sounds", whisper=""), read_set(place / "set.tsv"), place / path, scorer=scorer, **options
     )
@@ -61,7 +61,7 @@ def untimed(scores):
     return {key: {**row, "spent": None} for key, row in scores.rows.items()}
 
 
-def test_missing_sound_counts_as_nothing_heard(place):
+def test_missing_sound_has_an_empty_hypothesis(place):
     scores, _ = judge(place, {5: "the old bed hat", 7: "my dog ate it"})
     assert scores.rows["c"]["error"] == "there is no sound"
     found = summarise(scores)
@@ -74,14 +74,14 @@ def test_missing_sound_counts_as_nothing_heard(place):
 
 
 def test_an_interrupted_run_goes_on(place):
-    heard = {5: "the old red hat", 7: "my dog ate it"}
-    whole, calls = judge(place, heard)
+    hypotheses = {5: "the old red hat", 7: "my dog ate it"}
+    whole, calls = judge(place, hypotheses)
     assert calls == 2
     lines = (place / "scores.jsonl").read_text(encoding="utf-8").splitlines()
     (place / "scores.jsonl").write_text(
         "\n".join(lines[:2]) + "\n" + lines[2][:20], encoding="utf-8"
     )  # cut off in the middle
-    again, calls = judge(place, heard)
+    again, calls = judge(place, hypotheses)
     assert calls == 1 and again.rows == read_scores(place / "scores.jsonl").rows
     assert untimed(again) == untimed(whole)
 
@@ -112,7 +112,7 @@ def test_comparison_pairs_utterances_and_refuses_other_judges(place, capsys):
     assert main(["compare", str(place / "good.jsonl"), str(place / "bad.jsonl"), "--force"]) == 0
 
 
-def test_truth_is_judged_by_its_own_recordings(place):
+def test_ground_truth_is_the_sets_own_recordings(place):
     (place / "m.lst").write_text("a||sounds/a.wav|the old red hat|sounds/b.wav\n", encoding="utf-8")
     scorer = Scorer(GroundTruth(), Says({7: "the old red hat"}))
     row = scorer(read_set(place / "m.lst").lines[0])

@@ -64,7 +64,7 @@ def test_the_built_in_set_and_limit():
     assert len(read_set("plain").lines) == 24 and len(read_set("plain", 3).lines) == 3
 
 
-def test_the_sample_set_is_small_and_can_be_heard():
+def test_the_sample_set_is_small_and_has_sound():
     lines = read_set("sample").lines
     assert len(lines) == 6 and all(line.prompt is None and line.prompt_text is None for line in lines)
     for line in lines:

@@ -38,7 +38,7 @@ def test_sign_test_of_a_coin():
     assert sign_test(np.array([0, 1.0]), np.array([1.0, 0]))[2] == 1.0
 
 
-def test_seeds_are_averaged_within_utterances_and_drawn():
+def test_seeds_are_averaged_within_utterances_and_resampled():
     one = np.arange(30)
     assert np.array_equal(resampled_rows(one), resamples(30))
     groups = np.repeat(one, 3)
@@ -51,7 +51,7 @@ def test_seeds_are_averaged_within_utterances_and_drawn():
     assert {*uneven[resampled_rows(uneven)].sum(1).tolist()} == {0, 3, 6}
 
 
-def test_intervals_over_utterances_and_seeds_hold_the_truth():
+def test_intervals_over_utterances_and_seeds_cover_the_mean():
     rng = np.random.default_rng(2)
     groups, hits = np.repeat(np.arange(40), 3), 0
     for _ in range(100):

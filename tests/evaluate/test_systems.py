@@ -1,4 +1,4 @@
-"""Models as systems: several seeds, recordings said again, devices in turn."""
+"""Models as systems: several seeds, resynthesis, devices in turn."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mamtra.tts import load
 from tests.factories import reference, tiny_model
 
 
-class Hears:
-    """Hears one word too much every second time."""
+class StandIn:
+    """StandIn one word too much every second time."""
 
     def __init__(self):
         self.about, self.calls = {"asr": "stand-in"}, 0
@@ -32,13 +32,13 @@ def place(tmp_path_factory):
     """A tiny model and a set of two lines, one of them with a recording."""
     folder = tmp_path_factory.mktemp("systems")
     tiny_model(folder / "tiny")
-    reference(folder / "truth.wav", 1.0)
-    (folder / "set.lst").write_text("a|||Hello there.|truth.wav\nb|Hello there.\n", encoding="utf-8")
+    reference(folder / "recording.wav", 1.0)
+    (folder / "set.lst").write_text("a|||Hello there.|recording.wav\nb|Hello there.\n", encoding="utf-8")
     return folder
 
 
 def run(system, plan, place, name):
-    steps = evaluate_set(plan, read_set(place / "set.lst"), place / name, scorer=Scorer(system, Hears()))
+    steps = evaluate_set(plan, read_set(place / "set.lst"), place / name, scorer=Scorer(system, StandIn()))
     while True:
         try:
             next(steps)
@@ -61,7 +61,7 @@ def test_several_seeds_in_one_file(place):
     assert compare(one, scores)["utterances"] == 2 == compare(scores, one)["utterances"]
 
 
-def test_recordings_are_said_again(place):
+def test_recordings_are_resynthesised(place):
     system = Resynthesis(load(place / "tiny"), keep=place / "again")
     first, other = read_set(place / "set.lst").lines
     spoken = system(first)

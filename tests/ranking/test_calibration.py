@@ -46,19 +46,19 @@ def write_set(path, rows):
     )  # fmt: skip
 
 
-def test_token_sets_are_drawn_from_by_seed(tmp_path, lm):
+def test_token_sets_are_sampled_by_seed(tmp_path, lm):
     rows = [([i + 1, 7], [i, 6000 + i, 3]) for i in range(40)]
     write_set(tmp_path / "set.npz", rows)
 
-    def drawn(**options):
+    def sampled(**options):
         found = read_utterances(tmp_path / "set.npz", lm.config, letters, **options)
         return [([*map(int, one.text)], [*map(int, one.speech)]) for one in found]
 
-    assert drawn(count=40) == rows
-    assert drawn(count=99, every=10) == rows[::10]
-    some = drawn(count=6, seed=1)
+    assert sampled(count=40) == rows
+    assert sampled(count=99, every=10) == rows[::10]
+    some = sampled(count=6, seed=1)
     assert len(some) == 6 and all(row in rows for row in some)
-    assert some == drawn(count=6, seed=1) != drawn(count=6, seed=2)
+    assert some == sampled(count=6, seed=1) != sampled(count=6, seed=2)
 
 
 @pytest.mark.parametrize(

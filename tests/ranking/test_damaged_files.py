@@ -67,6 +67,18 @@ def test_damaged_tables(tmp_path):
             assert len(str(error)) < 500
 
 
+def test_an_iterative_table_of_the_wrong_rows_is_refused(tmp_path):
+    """As many rows as there should be, but not of the layers that were left."""
+    header = HEADER.model_copy(update={"iterative": True})
+    for steps in ((0, 0, 0, 1, 1, 1), (0, 0, 0, 2, 2, 2), (0, 1, 1, 1, 2, 2)):
+        layers = [steps[:i].count(step) for i, step in enumerate(steps)]
+        rows = [{"step": step, "layer": layer, "score": 1.0 + layer} for step, layer in zip(steps, layers, strict=True)]
+        lines = [header.model_dump(mode="json"), *rows]
+        (tmp_path / "t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        with pytest.raises(MamTraError, match="is damaged: its rows"):
+            read_ranking(tmp_path / "t.jsonl")
+
+
 def token_set(**arrays):
     file = io.BytesIO()
     good = {"text": [3, 4, 5], "text_len": [1, 2], "speech": [1, 2, 3, 4], "speech_len": [3, 1]}

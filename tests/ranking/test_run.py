@@ -22,11 +22,11 @@ SENTENCES = ["Hello there.", "How are you?"]
 IDLE = 1
 
 
-class Ear:
+class StandIn:
     """A transcriber that keeps what it hears and always hears the same words."""
 
     def __init__(self, words="hello there"):
-        self.about = {"asr": "ear"}
+        self.about = {"asr": "transcriber"}
         self.words = words
         self.sounds: list[np.ndarray] = []
 
@@ -36,8 +36,8 @@ class Ear:
         return self.words
 
 
-def word_errors(ear) -> WordErrors:
-    return WordErrors(ear, str.lower, "lower case")
+def word_errors(transcriber) -> WordErrors:
+    return WordErrors(transcriber, str.lower, "lower case")
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,14 @@ def tts(tmp_path_factory) -> TTS:
     return TTS.load(directory, device="cpu")
 
 
-def run(tts, ear=None, sentences=SENTENCES, voice=None, data=None, **settings):
+def run(tts, transcriber=None, sentences=SENTENCES, voice=None, data=None, **settings):
     header, measure = ranking_job(
         tts.model,
         RankSettings(**settings),
         data=data,
         sentences=() if data else sentences,
         voice=voice,
-        word_errors=word_errors(ear) if ear else None,
+        word_errors=word_errors(transcriber) if transcriber else None,
     )
     table = RankingTable(header)
     list(complete(table, measure))
@@ -91,25 +91,25 @@ def test_headers_tell_what_decides_the_scores(tts):
 
 
 def test_word_errors_of_free_speech(tts):
-    ear = Ear()
-    table = run(tts, ear, voice=tts.voice("tiny"), criterion="wer", seed=3)
-    # three of the five words are wrong: "hello there" is heard instead of "how are you"
+    transcriber = StandIn()
+    table = run(tts, transcriber, voice=tts.voice("tiny"), criterion="wer", seed=3)
+    # three of the five words are wrong: "hello there" is transcribed instead of "how are you"
     assert [row.layer for row in table.rows] == [None, 0, 1, 2]
     assert all(row.score == pytest.approx(60.0) and (row.word_errors, row.words) == (3, 5) for row in table.rows)
-    untouched, first, idle, last = (ear.sounds[i : i + 2] for i in range(0, 8, 2))
+    untouched, first, idle, last = (transcriber.sounds[i : i + 2] for i in range(0, 8, 2))
     assert all(np.array_equal(a, b) for a, b in zip(untouched, idle, strict=True))
     assert not np.array_equal(untouched[0], first[0]) and not np.array_equal(untouched[0], last[0])
     assert np.array_equal(untouched[0], tts.say(SENTENCES[0], "tiny", seed=3).samples)
 
 
 def test_word_errors_with_layers_replaced_by_mamba(tts):
-    ear = Ear("hello")
-    table = run(tts, ear, ["Hello."], voice=tts.voice("tiny"), criterion="wer", replace="mamba", iterative=True)
+    transcriber = StandIn("hello")
+    table = run(tts, transcriber, ["Hello."], voice=tts.voice("tiny"), criterion="wer", replace="mamba", iterative=True)
     assert len(table.rows) == 7 and table.ranking()[-1] == 2, "of equal layers the last one goes first"
     lm = with_layers(tts.model.lm, all_replaced(tts.model.lm, "mamba"), [2, 1])
     changed = TTS(type(tts.model)(tts.model.directory, parts={"lm": lm}))
     of_step_one = [row.layer for row in table.rows].index(1, 4)
-    assert np.array_equal(ear.sounds[of_step_one], changed.say("Hello.", "tiny").samples)
+    assert np.array_equal(transcriber.sounds[of_step_one], changed.say("Hello.", "tiny").samples)
 
 
 def test_what_a_ranking_needs(tts, tmp_path):
@@ -128,7 +128,7 @@ def test_rank_takes_a_loaded_model_and_a_published_cosyvoice_directory(tts, tmp_
     steps = []
     table = rank(tts, "cosine", sentences="words.txt", output="t.csv", progress=lambda *step: steps.append(step))
     assert sorted(table.ranking()) == [0, 1, 2] == sorted(read_ranking("t.csv")) and steps[-1] == ("", 3, 3)
-    table = rank(tts, "wer", sentences="words.txt", whisper=Ear(), output="w.jsonl")
+    table = rank(tts, "wer", sentences="words.txt", whisper=StandIn(), output="w.jsonl")
     assert sorted(table.ranking()) == [0, 1, 2]
     directory = cosyvoice_directory(tmp_path / "cosy")
     table = rank(directory, "kl", sentences="words.txt", device="cpu")

@@ -92,15 +92,12 @@ def read_table(path: str | os.PathLike) -> RankingTable:
         row = parse_json(_Line, line, f"{where}: line {number}")
         if row.check is not None and row.check != _check(row):
             raise MamTraError(f"{path} is damaged: line {number} was changed; delete it, its layer is measured again.")
-        if (row.step, row.layer) in rows or (row.layer is not None and row.layer not in header.candidates):
+        if (row.step, row.layer) in rows or not header.has_place_for(row):
             raise MamTraError(
-                f"{where}: line {number} is of a layer that has a line already, or is none of the model's."
+                f"{where}: line {number} is of a layer that has a line already, or is not to be measured."
             )
         rows[row.step, row.layer] = Row(**row.model_dump(exclude={"check"}))
-    table = RankingTable(header, rows.values(), str(path))
-    if len(rows) > header.expected:
-        raise MamTraError(f"{path} is damaged: it has {len(rows)} rows where {header.expected} are complete.")
-    return table
+    return RankingTable(header, rows.values(), str(path))
 
 
 def read_ranking(path: str | os.PathLike) -> list[int]:

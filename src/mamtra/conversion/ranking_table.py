@@ -91,6 +91,12 @@ class RankingHeader(StrictModel):
         n = len(self.candidates)
         return (n * (n + 1) // 2 if self.iterative else n) + (self.criterion == "wer")
 
+    def has_place_for(self, row: Row) -> bool:
+        """Whether a row is one of a table's measurements."""
+        if row.layer is None:
+            return self.criterion == "wer" and row.step == 0
+        return row.layer in self.candidates and row.step < (len(self.candidates) if self.iterative else 1)
+
     def difference(self, other: RankingHeader) -> str:
         """The first thing in which two headers disagree, in words; empty where they agree."""
         mine, theirs = (header.model_dump(mode="json", exclude={"name"}) for header in (self, other))
@@ -162,7 +168,7 @@ class RankingTable:
         """All layers of the model, the most important first; those without attention come last.
 
         Raises:
-            MamTraError: measurements are missing.
+            MamTraError: measurements are missing, or are of other layers.
         """
         header = self.header
         if len(self._rows) < header.expected:
@@ -171,10 +177,17 @@ class RankingTable:
                 "run the same `mamtra rank` again to finish it."
             )
         if header.iterative:
+            if any(not self.of_step(step) for step in range(len(header.candidates))):
+                raise self._damaged()
             order = self.removed(len(header.candidates))[::-1]
         else:
             order = [row.layer for row in sorted(self.of_step(0), key=lambda row: row.importance, reverse=True)]
+        if sorted(order) != list(header.candidates):
+            raise self._damaged()
         return [*order, *(i for i in range(header.num_layers) if i not in header.candidates)]
+
+    def _damaged(self) -> MamTraError:
+        return MamTraError(f"The ranking {self.name} is damaged: its rows are not those of its layers.")
 
     def summary(self) -> dict[str, Any]:
         """The header, the ranking, the rows and the seconds that they took, for JSON."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -128,7 +129,7 @@ class Scorer:
         if self.rater is not None:
             with _timed([clip.row["spent"] for clip in clips], "rating"):
                 for clip, rating in zip(clips, _each(self.rater, clips), strict=True):
-                    clip.row["mos"] = rating
+                    clip.row |= {"mos": rating} if math.isfinite(rating) else {}
 
 
 @dataclass

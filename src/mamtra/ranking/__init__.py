@@ -2,7 +2,7 @@
 
 from mamtra.ranking import rank
 
-table = rank("mini-teacher", "kl", output="kl.jsonl")
+table = rank("models/mini-teacher", "kl", output="kl.jsonl")
 table.ranking()
 """
 

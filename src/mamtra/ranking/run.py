@@ -148,17 +148,17 @@ def _relevant(settings: RankSettings, from_file: bool) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=unused)
 
 
-Speech = list[tuple[str, list[tuple[list[int], float]]]]
+Spoken = list[tuple[str, list[tuple[list[int], float]]]]
 """Sentences with the text ids of each segment and the pause before it in seconds."""
 
 
-def _segments(model: Model, sentences: Sequence[str]) -> Speech:
+def _segments(model: Model, sentences: Sequence[str]) -> Spoken:
     text = model.text
     return [(s, [(text.encode(part.text), part.pause_before) for part in text.segments(s)]) for s in sentences]
 
 
 def _utterances(
-    model: Model, settings: RankSettings, data: Path | None, spoken: Speech, voice: Voice | None
+    model: Model, settings: RankSettings, data: Path | None, spoken: Spoken, voice: Voice | None
 ) -> list[Batch]:
     config = model.lm.config
     if data is not None:
@@ -196,7 +196,7 @@ def _by_calibration(model: Model, settings: RankSettings, load: Callable[[], lis
 
 
 def _by_word_errors(
-    model: Model, settings: RankSettings, spoken: Speech, voice: Voice, word_errors: WordErrors
+    model: Model, settings: RankSettings, spoken: Spoken, voice: Voice, word_errors: WordErrors
 ) -> Measure:
     replaced = cache(lambda: all_replaced(model.lm, settings.replace, settings.seed))
 
@@ -230,6 +230,6 @@ def _speak(model: Model, voice: Voice, segments: Sequence[tuple[list[int], float
     return np.concatenate(pieces)
 
 
-def _about_sentences(spoken: Speech) -> dict[str, Any]:
+def _about_sentences(spoken: Spoken) -> dict[str, Any]:
     """Their number and a digest of what they say and of the ids that the model reads."""
     return {"sentences": len(spoken), "sha256": hashlib.sha256(json.dumps(spoken).encode()).hexdigest()[:16]}

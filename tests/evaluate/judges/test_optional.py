@@ -103,7 +103,7 @@ def test_utmos_from_a_folder(tmp_path):
     [
         (lambda place: open_speaker_encoder(f"wavlm:{place}/none"), "no WavLM speaker model"),
         (lambda place: UTMOS(f"{place}/none"), "UTMOS is neither in"),
-        (lambda place: open_rater("ears"), "no rater 'ears'"),
+        (lambda place: open_rater("transcriber"), "no rater 'transcriber'"),
     ],
 )
 def test_judges_that_are_absent_get_a_sentence(act, message, tmp_path):
