@@ -25,7 +25,7 @@ CORE = (
 EXTRAS = {
     "serve": ("fastapi", "uvicorn", "websockets", "av"),
     "train": ("hibari", "parselmouth"),
-    "eval": ("matplotlib", "rapidfuzz", "scipy", "jinja2"),
+    "eval": ("matplotlib",),
     "hf": ("transformers",),
     "cosyvoice": ("onnxruntime",),
     "ray": ("ray",),
