@@ -23,6 +23,7 @@ from record import circumstances, footnotes, table
 
 from mamtra import LayerPlan
 from mamtra.cli import main as mamtra
+from mamtra.runtime.files import write_text
 
 BEGIN, END = "<!-- results: written by benchmarks/layer_ranking.py -->", "<!-- end of results -->"
 RATIOS = ("1:1", "1:3", "1:5", "1:11")
@@ -127,7 +128,7 @@ def fill(page: Path, folder: Path) -> None:
     _, mark, tail = rest.partition(END)
     if not mark:
         raise SystemExit(f"{page} has no place for results: {BEGIN} ... {END}")
-    page.write_text(f"{head}{BEGIN}\n\n{render(results)}\n\n{END}{tail}", encoding="utf-8")
+    write_text(page, f"{head}{BEGIN}\n\n{render(results)}\n\n{END}{tail}")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -144,7 +145,7 @@ def main(argv: list[str] | None = None) -> None:
             parser.error("the page is filled from files named ranking-NAME.json")
         args.out.parent.mkdir(parents=True, exist_ok=True)
         result = measure(args.words)
-        args.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(args.out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         folder = args.out.parent
     fill(args.page, folder)
     print(args.page)

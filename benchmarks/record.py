@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mamtra.runtime.files import write_text
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("mamtra", "torch", "numpy", "soundfile", "soxr", "tokenizers", "safetensors")
 
@@ -74,9 +76,9 @@ def circumstances(argv: Sequence[str], threads: int) -> dict[str, Any]:
 def write_results(path: Path, results: dict[str, Any], markdown: str) -> Path:
     """Writes NAME.json and, rendered from it, NAME.md beside it; returns the latter."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     page = path.with_suffix(".md")
-    page.write_text(markdown, encoding="utf-8")
+    write_text(page, markdown)
     return page
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from mamtra import TTS, MamTraError
 from mamtra.audio.io import write_audio
 from mamtra.evaluate.systems import resynthesise_file
+from mamtra.runtime.files import hash_files
 from mamtra.synthesis.fingerprint import hash_parts, hash_voice
 from mamtra.voices.voice import Voice
 
@@ -114,7 +115,7 @@ def resynthesise(
 
     def digest(sentence: Sentence) -> str:
         path = source / f"{sentence.id}.wav"
-        return f"{mark} {seed} " + (hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
+        return f"{mark} {seed} " + (hash_files(path) if path.is_file() else "")
 
     def produce(sentence: Sentence) -> dict[str, Any]:
         path = source / f"{sentence.id}.wav"

@@ -29,6 +29,7 @@ from speaking import Sentence, read_made, read_set, resynthesise, speak
 
 from mamtra import TTS, load
 from mamtra.evaluate.score_file import ScoreFile, read_scores
+from mamtra.runtime.files import hash_files
 
 HERE = Path(__file__).resolve().parent
 
@@ -148,7 +149,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         judges = judge_of(scores)
     for row in rows:
         row.pop("word_errors")
-    digest = hashlib.sha256(args.set.read_bytes()).hexdigest()
+    digest = hash_files(args.set)
     return {
         "benchmark": "voice_quality",
         **circumstances([sys.argv[0], *sys.argv[1:]], args.threads),

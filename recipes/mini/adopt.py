@@ -13,7 +13,7 @@ from pathlib import Path
 from export import size_table, trace_student
 from model_card import write_card
 
-from mamtra.checkpoints.native import PROVENANCE, hash_file, save_model
+from mamtra.checkpoints.native import PROVENANCE, hash_weights, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
 from mamtra.distill.setup import open_speech_lm, read_weights
@@ -37,7 +37,7 @@ def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:
         "measured": {"held_out_nats": round(held["ce"], 4), "teacher_held_out_nats": round(held["teacher_ce"], 4)},
         "settings": {name: settings[name] for name in ("losses", "batch", "optimizer", "alignment", "on_policy")},
         "share_of_data": settings["data"]["share"],
-        "sha256": hash_file(student / PARTS["lm"].file),
+        "sha256": hash_weights(student / PARTS["lm"].file),
     }  # fmt: skip
     provenance["storage"] = {**provenance["storage"], "lm": storage}
     provenance.pop("sha256")

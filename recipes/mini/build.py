@@ -18,6 +18,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mamtra.runtime.files import write_text
+
 HERE = Path(__file__).resolve().parent
 ASSETS = HERE.parents[1] / "src" / "mamtra" / "assets" / "mini"
 
@@ -162,7 +164,7 @@ def build(plan: list[Stage], work: Path, gpus: list[str], only: set[str]) -> int
             finished.add(stage.name)
             costs = json.loads(costs_file.read_text()) if costs_file.exists() else {}  # another build may write it too
             costs[stage.name] = {"minutes": minutes, "device": "cpu" if stage.lane is None else "gpu"}
-            costs_file.write_text(json.dumps(costs, indent=2) + "\n")
+            write_text(costs_file, json.dumps(costs, indent=2) + "\n")
             print(f"{time.strftime('%X')} {stage.name} done in {minutes} min", flush=True)
         if time.time() - told > 30:
             told = time.time()

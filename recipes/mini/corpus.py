@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mamtra.runtime.files import write_bytes, write_text
+
 TOKEN_24, TOKEN_16 = 960, 640  # samples a token
 SOUND, CODES = ("audio24.i16", "audio16.i16", "f0.f16"), "codes.u16"
 
@@ -59,14 +61,12 @@ class ShardWriter:
         for file in self.files:
             file.close()
         text = "".join("\t".join(row) + "\n" for row in self.rows)
-        (self.folder / "index.tsv").write_text(text, encoding="utf-8")
+        write_text(self.folder / "index.tsv", text)
 
 
 def keep_codes(shard: Path, codes: Sequence[np.ndarray]) -> None:
     """Puts the speech codes of a shard's rows in the place of its sound."""
-    partial = shard / "codes.partial"
-    partial.write_bytes(np.concatenate(codes).astype("<u2").tobytes())
-    partial.replace(shard / CODES)
+    write_bytes(shard / CODES, np.concatenate(codes).astype("<u2").tobytes())
     for name in SOUND:
         (shard / name).unlink()
 

@@ -27,7 +27,7 @@ from trained import load_network, read_metadata
 
 import mamtra
 from mamtra.checkpoints.blank import describe_difference
-from mamtra.checkpoints.native import GenerationConfig, hash_file, read_generation, save_model
+from mamtra.checkpoints.native import GenerationConfig, hash_weights, read_generation, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
 from mamtra.conversion.transfer import convert_attention_to_mamba
@@ -77,7 +77,7 @@ def describe_stage(path: Path) -> dict[str, Any]:
     about = {name: value for name, value in read_metadata(path).items() if name != "config"}
     log = path.with_suffix(".log.jsonl")
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return {**about, **({"last_log_line": json.loads(lines[-1])} if lines else {}), "sha256": hash_file(path)}
+    return {**about, **({"last_log_line": json.loads(lines[-1])} if lines else {}), "sha256": hash_weights(path)}
 
 
 def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def export(args: argparse.Namespace) -> Path:
     tokens = TokenSet.load(args.tokens) if args.tokens else None
     stages = {"teacher": args.teacher, "student": args.student, **{s: files[s] for s in files if s != "lm"}}
     provenance = {
-        "teacher": {"sha256": hash_file(args.teacher), "name": args.teacher_out.name if args.teacher_out else None},
+        "teacher": {"sha256": hash_weights(args.teacher), "name": args.teacher_out.name if args.teacher_out else None},
         "plan": {**read_metadata(args.student).get("plan", {}), "layer_types": networks["lm"].config.layer_types},
         "student": trace_student(teacher, networks["lm"], settings["student"]["seed"]),
         "data": describe_data(tokens) if tokens else {},

@@ -15,6 +15,7 @@ import lzma
 from importlib.util import find_spec
 from pathlib import Path
 
+from mamtra.runtime.files import write_bytes, write_text
 from mamtra.text.english.phonemes import ALPHABET
 from mamtra.text.tokenizer import build_phoneme_tokenizer
 
@@ -63,14 +64,14 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     data = build(source)
     packed = lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
-    (args.out / "lexicon.txt.xz").write_bytes(packed)
+    write_bytes(args.out / "lexicon.txt.xz", packed)
     build_phoneme_tokenizer().save(str(args.out / "tokenizer.json"), pretty=False)
     about = {
         "kind": "phonemes",
         "language": "en-US",
         "lexicon_source": "American English dictionaries of misaki (Apache-2.0), from hibari-tts (Apache-2.0)",
     }
-    (args.out / "text.json").write_text(json.dumps(about, indent=1) + "\n")
+    write_text(args.out / "text.json", json.dumps(about, indent=1) + "\n")
     print(f"{len(data.splitlines())} words, {len(data)} bytes, {len(packed)} compressed -> {args.out}")
 
 

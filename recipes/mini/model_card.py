@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.checkpoints.parts import PARTS
+from mamtra.runtime.files import write_text
 
 HEAD = """---
 license: apache-2.0
@@ -100,5 +101,5 @@ def write_card(directory: Path, provenance: dict[str, Any]) -> Path:
         "Apache-2.0. Whoever passes the model on passes on the names of the sources above.\n",
     ]
     path = directory / "README.md"
-    path.write_text("\n".join(sections), encoding="utf-8")
+    write_text(path, "\n".join(sections))
     return path

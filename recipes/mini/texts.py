@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 from mamtra.text.english.lexicon import Lexicon
 from mamtra.text.frontend import LEXICON_FILE, TextFrontend
 
@@ -183,7 +184,7 @@ def main() -> None:
     rows = list(dict.fromkeys(rows)) + [row for row in rows if row[0] == "phrases"][:180]
     random.Random(args.seed).shuffle(rows)
     rows += [row for row in woven(args.text, front, args.woven, args.seed) if 2 < len(row[1]) <= MAX_PHONEMES]
-    args.out.write_text("".join(f"{source}\t{phonemes}\n" for source, phonemes in rows), encoding="utf-8")
+    write_text(args.out, "".join(f"{source}\t{phonemes}\n" for source, phonemes in rows))
     print(f"{len(rows)} utterances, {sum(len(p) for _, p in rows)} phoneme symbols -> {args.out}")
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mamtra.checkpoints.storage import unpack
 from mamtra.encoders.speech_tokenizer import SpeechTokenizerConfig, code_values
+from mamtra.runtime.files import atomic_file
 
 
 def command(description: str) -> argparse.ArgumentParser:
@@ -230,9 +231,8 @@ class Run:
         meta = {name: json.dumps(value) for name, value in about.items()}
         meta["steps"] = str(self.number)
         meta["minutes"] = f"{(time.time() - self.begin) / 60:.2f}"
-        partial = self.out.with_suffix(".partial")
-        save_file(state, partial, metadata=meta)
-        partial.replace(self.out)
+        with atomic_file(self.out) as partial:
+            save_file(state, partial, metadata=meta)
 
 
 def digit_rows(config: SpeechTokenizerConfig, width: int, std: float, seed: int) -> Tensor:

@@ -10,7 +10,7 @@ from mamtra.checkpoints.blank import build_blank, describe_difference
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.native import (
     GenerationConfig,
-    hash_file,
+    hash_weights,
     load_part,
     read_generation,
     save_model,
@@ -146,7 +146,7 @@ def test_hash_ignores_order_and_metadata_but_not_values(tmp_path):
     save_file(tensors, tmp_path / "one")
     save_file(dict(reversed(tensors.items())), tmp_path / "two", metadata={"x": "y"})
     save_file({**tensors, "a": torch.tensor([1.0, 1.5])}, tmp_path / "three")
-    assert hash_file(tmp_path / "one") == hash_file(tmp_path / "two") != hash_file(tmp_path / "three")
+    assert hash_weights(tmp_path / "one") == hash_weights(tmp_path / "two") != hash_weights(tmp_path / "three")
 
 
 def test_saving_writes_hashes_and_keeps_other_parts(saved, tmp_path):
@@ -156,7 +156,9 @@ def test_saving_writes_hashes_and_keeps_other_parts(saved, tmp_path):
     provenance = json.loads((model / "provenance.json").read_text())
     assert provenance["data"] == "none"
     assert (
-        provenance["sha256"]["lm"] == hash_file(model / "model.safetensors") != hash_file(saved / "model.safetensors")
+        provenance["sha256"]["lm"]
+        == hash_weights(model / "model.safetensors")
+        != hash_weights(saved / "model.safetensors")
     )
     assert json.loads((model / "config.json").read_text()) == before
     assert voice_space(model) == before["voice_space"] != ""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mamtra.checkpoints.native import hash_file, load_part, save_model
+from mamtra.checkpoints.native import hash_weights, load_part, save_model
 from mamtra.checkpoints.tensor_files import TensorFiles, TensorInfo
 from mamtra.checkpoints.tensor_writer import TensorWriter
 from mamtra.errors import MamTraError
@@ -43,7 +43,7 @@ def test_what_is_written_safetensors_reads(tmp_path):
     assert write(tmp_path / "x.safetensors", metadata={"format": "pt"}) == [tmp_path / "x.safetensors"]
     assert same(load_file(tmp_path / "x.safetensors"), TENSORS)
     save_file(TENSORS, tmp_path / "y.safetensors", metadata={"format": "pt"})
-    assert hash_file(tmp_path / "x.safetensors") == hash_file(tmp_path / "y.safetensors")
+    assert hash_weights(tmp_path / "x.safetensors") == hash_weights(tmp_path / "y.safetensors")
     found = TensorFiles(tmp_path / "y.safetensors")
     assert found.tensors == INFOS and list(found.tensors) == sorted(TENSORS)
     assert same({name: found.read(name) for name in found.tensors}, TENSORS) and same(found.load(), TENSORS)
@@ -61,7 +61,7 @@ def test_shards_and_their_index(tmp_path):
     found = TensorFiles(tmp_path / "m.safetensors")
     assert found.files == tuple(files) and same(found.load(), TENSORS)
     save_file(TENSORS, tmp_path / "whole.safetensors")
-    assert hash_file(tmp_path / "m.safetensors") == hash_file(tmp_path / "whole.safetensors")
+    assert hash_weights(tmp_path / "m.safetensors") == hash_weights(tmp_path / "whole.safetensors")
 
 
 def test_a_writer_insists_on_what_was_said(tmp_path):

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mamtra
-from mamtra.checkpoints.native import hash_file, load_part, read_config, read_generation, save_model
+from mamtra.checkpoints.native import hash_weights, load_part, read_config, read_generation, save_model
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.tensor_files import TensorFiles, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter
@@ -81,7 +81,7 @@ def test_provenance(sources, tmp_path, kind, options, storage):
     opened = open_language_model(src)
     assert teacher["sha256"] == hash_tensors(opened.source) and teacher["format"] == opened.kind
     section = opened.section
-    assert record["sha256"][section] == hash_file(dst / "model.safetensors")
+    assert record["sha256"][section] == hash_weights(dst / "model.safetensors")
     assert set(record["sha256"]) == {p for p in read_config(dst) if (dst / f"{p}.safetensors").is_file()} | {section}
     state = load_part(dst, section).state_dict()
     covered = dict.fromkeys(state, 0)
@@ -205,7 +205,7 @@ def test_equal_words_make_equal_directories(sources, tmp_path):
     one, two, other = (mamtra.convert(src, tmp_path / str(i), PLAN, seed=seed) for i, seed in enumerate((1, 1, 2)))
     for path in one.iterdir():
         assert path.read_bytes() == (two / path.name).read_bytes(), path.name
-    assert hash_file(one / "model.safetensors") != hash_file(other / "model.safetensors")
+    assert hash_weights(one / "model.safetensors") != hash_weights(other / "model.safetensors")
 
 
 def test_facts_before_anything_is_read(sources, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mamtra.checkpoints.native import hash_file, load_part, read_generation, voice_space
+from mamtra.checkpoints.native import hash_weights, load_part, read_generation, voice_space
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
@@ -103,7 +103,7 @@ def test_lengths_are_limited_by_what_the_data_has(exported):
 
 def test_provenance(exported, trained):
     record = json.loads((exported[0] / "provenance.json").read_text())
-    assert record["teacher"] == {"name": "mini-teacher", "sha256": hash_file(trained[0] / "teacher.safetensors")}
+    assert record["teacher"] == {"name": "mini-teacher", "sha256": hash_weights(trained[0] / "teacher.safetensors")}
     assert record["plan"] == {
         "ratio": "1:1",
         "strategy": "block-beg",
@@ -113,7 +113,7 @@ def test_provenance(exported, trained):
     assert record["seeds"] == {"student": SEED, "flow": 4}
     assert record["stages"]["flow"]["hours"] == 1.5 and record["stages"]["flow"]["last_log_line"]["loss"] == 1.25
     assert record["stages"]["teacher"]["measured"] == {"kokoro": 2.5}
-    assert record["sha256"]["lm"] == hash_file(exported[0] / "model.safetensors")
+    assert record["sha256"]["lm"] == hash_weights(exported[0] / "model.safetensors")
     tensors = {(entry["tensor"], tuple(entry.get("rows", ()))): entry for entry in record["student"]["tensors"]}
     names = {name for name, _ in tensors}
     assert names == set(load_part(exported[0], "lm").state_dict())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import soxr
 
 from mamtra.audio.formats import encode
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import check_destination, write_bytes
 
 SUFFIXES = {
     ".wav": "wav",
@@ -84,48 +83,6 @@ def format_of(path: str | os.PathLike, explicit: str | None = None) -> str:
         named = f"The suffix {suffix!r} of {path}" if suffix else f"{path} has no suffix and"
         raise MamTraError(f"{named} names no sound format; use one of {', '.join(SUFFIXES)} or say the format.")
     return SUFFIXES[suffix]
-
-
-def check_destination(path: str | os.PathLike) -> None:
-    """Refuse early what could not be written later.
-
-    Raises:
-        MamTraError: the path is a folder, or its folder is missing or read-only.
-    """
-    if str(path) == "-":
-        return
-    path = Path(path)
-    if path.is_dir():
-        raise MamTraError(f"{path} is a folder; name a file to write, such as {path / 'speech.wav'}.")
-    if not path.parent.is_dir():
-        raise MamTraError(f"The folder {path.parent} does not exist; create it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise MamTraError(f"The folder {path.parent} is read-only; choose another place for the file.")
-
-
-def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Write `data` to `path` (`-`: standard output) through a file beside it, so that `path` is whole or untouched.
-
-    Raises:
-        MamTraError: the place cannot be written.
-    """
-    if str(path) == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    check_destination(path)
-    path = Path(path).resolve()  # through links, so that a link stays one
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe is written into, not replaced
-            path.write_bytes(data)
-            return
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        raise MamTraError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_audio(path: str | os.PathLike, samples: np.ndarray, sample_rate: int, fmt: str | None = None) -> None:

@@ -236,7 +236,7 @@ def save_model(
     return directory
 
 
-def hash_file(path: str | os.PathLike) -> str:
+def hash_weights(path: str | os.PathLike) -> str:
     """SHA-256 of the tensors of a safetensors file (names, types, shapes, bytes), whatever their order, metadata and
     shards."""
     return hash_tensors(TensorFiles(path))
@@ -245,7 +245,7 @@ def hash_file(path: str | os.PathLike) -> str:
 def hash_model(directory: str | os.PathLike) -> dict[str, str]:
     """SHA-256 of every part that a model directory has itself, by section."""
     directory = Path(directory)
-    return {s: hash_file(directory / PARTS[s].file) for s in PARTS if s in _read_own_config(directory)}
+    return {s: hash_weights(directory / PARTS[s].file) for s in PARTS if s in _read_own_config(directory)}
 
 
 def voice_space(directory: str | os.PathLike) -> str:
@@ -254,7 +254,7 @@ def voice_space(directory: str | os.PathLike) -> str:
     Empty where the directory has no speech tokenizer.
     """
     path = Path(directory) / PARTS["speech_tokenizer"].file
-    return hash_file(path)[:16] if path.is_file() else ""
+    return hash_weights(path)[:16] if path.is_file() else ""
 
 
 def _plain_state(section: str, module: nn.Module) -> dict[str, torch.Tensor]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import hash_files
 
 NATIVE = ("*.json", "*.safetensors", "voices/*.safetensors", "*.xz", "README.md", "LICENSE*")
 COSYVOICE = (
@@ -53,16 +53,8 @@ def pull(
                 f"{file.rfilename} of {repo} could not be downloaded; run the command again to go on."
             ) from error
         expected = file.lfs.sha256 if file.lfs else None
-        if expected and _sha256(path) != expected:
+        if expected and hash_files(path) != expected:
             path.unlink()
             raise MamTraError(f"{file.rfilename} of {repo} arrived damaged and was deleted; run the command again.")
         tell(file.rfilename, number, len(wanted))
     return out
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

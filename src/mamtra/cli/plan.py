@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 
 if TYPE_CHECKING:
     from mamtra.cost.shapes import Blueprint
@@ -93,7 +94,7 @@ def plan(
     if target is not None:
         from mamtra.cost.layer_strip import strips_svg
 
-        target.write_text(strips_svg([(_origin(chosen), chosen)], f"{blueprint.name}: {_counts(chosen)}"), "utf-8")
+        write_text(target, strips_svg([(_origin(chosen), chosen)], f"{blueprint.name}: {_counts(chosen)}"))
     if as_json:
         print(json.dumps(facts))
     else:

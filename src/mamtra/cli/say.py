@@ -155,7 +155,7 @@ def _join(chunks: list[Audio]) -> Audio:
 def _write_while_speaking(chunks: Iterable[Audio], fmt: str, sample_rate: int) -> Audio:
     """Put each chunk on standard output as it comes. (To a file only the finished whole is ever written.)"""
     from mamtra.audio.formats import StreamEncoder
-    from mamtra.audio.io import write_bytes
+    from mamtra.runtime.files import write_bytes
 
     encoder = StreamEncoder(sample_rate, fmt)
     kept = []

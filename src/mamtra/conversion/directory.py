@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mamtra.checkpoints.native import CONFIG, FORMAT, PROVENANCE, TRANSFORMERS_KEYS, base_of, hash_file
+from mamtra.checkpoints.native import CONFIG, FORMAT, PROVENANCE, TRANSFORMERS_KEYS, base_of, hash_weights
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import choose_storage, dequantise_rows, quantise_rows, unpack
@@ -24,6 +22,7 @@ from mamtra.conversion.report import describe
 from mamtra.conversion.tensors import copy_tensors, read_attention, read_back, transfer_layers
 from mamtra.conversion.transfer import TensorOrigin, mamba_prefix
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import atomic_directory, write_text
 from mamtra.runtime.json_files import write_json
 from mamtra.version import VERSION
 
@@ -31,8 +30,8 @@ from mamtra.version import VERSION
 def write_directory(conversion: Conversion, dst: str | os.PathLike, progress: Progress | None = None) -> dict[str, Any]:
     """Carry a conversion out.
 
-    Everything is written to a folder beside the directory, ``DST.partial-`` and a random number, read back, and renamed at
-    the end; where anything goes wrong, that folder is removed.
+    Everything is written to a partial directory beside `dst`, read back, and renamed at the end; a failure leaves nothing
+    behind.
 
     Args:
         conversion: what to make.
@@ -48,22 +47,8 @@ def write_directory(conversion: Conversion, dst: str | os.PathLike, progress: Pr
     """
     dst = Path(dst)
     check_destination(dst, conversion)
-    partial = dst.absolute().with_name(f"{dst.absolute().name}.partial-{secrets.token_hex(4)}")
-    try:
-        partial.mkdir()
-        provenance = _fill(conversion, partial, dst, progress)
-        if dst.exists():
-            dst.rmdir()
-        partial.rename(dst)
-        return provenance
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            needs = f"{(conversion.bytes + _companion_bytes(conversion)) / 1e9:.2f} GB"
-            raise MamTraError(f"The disk is full: {dst} needs {needs}; nothing was left behind.") from error
-        what = (error.strerror or str(error)).lower()
-        raise MamTraError(f"{dst} cannot be written: {what}; nothing was left behind.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with atomic_directory(dst, size=conversion.bytes + _companion_bytes(conversion)) as partial:
+        return _fill(conversion, partial, dst, progress)
 
 
 def check_destination(dst: Path, conversion: Conversion) -> None:
@@ -123,7 +108,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
         config["base"] = Path(os.path.relpath(base, dst.resolve())).as_posix()
     write_json(folder / CONFIG, config | {"format": FORMAT} | TRANSFORMERS_KEYS)
     others = {
-        name: hash_file(folder / PARTS[name].file) for name in PARTS if name in config and name != teacher.section
+        name: hash_weights(folder / PARTS[name].file) for name in PARTS if name in config and name != teacher.section
     }
     provenance = {
         "teacher": {
@@ -156,7 +141,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
         "sha256": {teacher.section: mine, **others},
     }
     write_json(folder / PROVENANCE, provenance)
-    (folder / REPORT).write_text(describe(provenance, origins), encoding="utf-8")
+    write_text(folder / REPORT, describe(provenance, origins))
     return provenance
 
 

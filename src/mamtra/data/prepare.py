@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from mamtra.data.tokenize import Filter, Tokens
 from mamtra.distill.setup import tokenizer_hashes
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
+from mamtra.runtime.files import disk_is_full, hash_files, write_text
 from mamtra.runtime.json_files import read_json, write_json
 
 SKIPPED = "skipped.jsonl"
@@ -98,13 +98,15 @@ def prepare_corpus(
 
 @contextmanager
 def _room_in(out: Path) -> Iterator[None]:
-    """What the disk says against writing, in a sentence."""
+    """Says on a full disk how to go on."""
     try:
         yield
-    except OSError as error:
+    except (MamTraError, OSError) as error:
+        if not disk_is_full(error):
+            raise
         raise MamTraError(
-            f"{out} cannot be written ({(error.strerror or str(error)).lower()}); make room and run the same again, which "
-            "keeps the finished shards."
+            f"{out} cannot be written (no space left on device); make room and run the same again, which keeps the "
+            "finished shards."
         ) from error
 
 
@@ -131,9 +133,7 @@ def _make(
         kept.append(Utterance(tokens.text, tokens.speech, who, where))
     info = write_shard(out / shard_name(number), kept).model_dump() if kept else None
     record = {"key": key, "shard": info, "skipped": skipped, "seconds": round(seconds, 3)}
-    partial = out / (_record_name(number) + ".partial")
-    write_json(partial, record)
-    os.replace(partial, out / _record_name(number))
+    write_json(out / _record_name(number), record)
     return record
 
 
@@ -147,10 +147,8 @@ def _finished(out: Path, number: int, key: str) -> dict[str, Any] | None:
         info = record["shard"]
         if record["key"] != key:
             return None
-        if info is not None:
-            content = (out / info["file"]).read_bytes()
-            if hashlib.sha256(content).hexdigest() != info["sha256"]:
-                return None
+        if info is not None and hash_files(out / info["file"]) != info["sha256"]:
+            return None
     except (MamTraError, OSError, KeyError, TypeError):
         return None
     return record
@@ -169,7 +167,7 @@ def _complete(
     """Write manifest and list of what was skipped; the summary of both."""
     skipped = [entry for record in records for entry in record["skipped"]]
     shards = [ShardInfo(**record["shard"]) for record in records if record["shard"] is not None]
-    (out / SKIPPED).write_text("".join(json.dumps(entry) + "\n" for entry in skipped), encoding="utf-8")
+    write_text(out / SKIPPED, "".join(json.dumps(entry) + "\n" for entry in skipped))
     if not shards:
         first = f"; the first: {skipped[0].get('detail') or skipped[0]['reason']}" if skipped else ""
         raise MamTraError(f"None of the recordings was kept, see {out / SKIPPED}{first}")
@@ -188,9 +186,7 @@ def _complete(
         text_vocab_size=sizes.text_vocab_size, speakers=speakers, sources=sources, shards=shards,
         about={"filter": vars(keep), **summary},
     )  # fmt: skip
-    partial = out / (MANIFEST + ".partial")
-    write_json(partial, manifest.model_dump())
-    os.replace(partial, out / MANIFEST)
+    write_json(out / MANIFEST, manifest.model_dump())
     return summary
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.numpy import save
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_bytes
 from mamtra.runtime.json_files import read_json, write_json
 
 FORMAT = 1
@@ -97,9 +98,7 @@ def write_shard(path: Path, utterances: Sequence[Utterance]) -> ShardInfo:
         "source": np.array([u.source for u in utterances], np.int32),
     }
     content = save(arrays)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    write_bytes(path, content)
     return ShardInfo(
         file=path.name,
         sha256=hashlib.sha256(content).hexdigest(),

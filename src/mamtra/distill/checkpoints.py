@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import atomic_directory, disk_is_full
 from mamtra.runtime.json_files import read_json
 
 FOLDER = "checkpoints"
@@ -50,28 +49,20 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint, keep: int) -> Path:
         MamTraError: the disk is full or cannot be written; checkpoints that were there stay.
     """
     place = out / FOLDER / f"step-{checkpoint.state['step']:08}"
-    partial = place.with_name(place.name + ".partial")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    size = sum(t.numel() * t.element_size() for part in checkpoint[1:] for t in part.values())
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for name, tensors in ((_STUDENT, checkpoint.student), (_OPTIMIZER, checkpoint.optimizer)):
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial / name)
-        (partial / _STATE).write_text(json.dumps(checkpoint.state, indent=1) + "\n", encoding="utf-8")
-        for path in (*partial.iterdir(), partial):
-            _flush(path)
-        if place.exists():
-            shutil.rmtree(place)
-        os.replace(partial, place)
-        _flush(place.parent)
-    except Exception as error:  # safetensors has an exception of its own for a full disk
-        shutil.rmtree(partial, ignore_errors=True)
-        if _is_full(error):
-            size = sum(t.numel() * t.element_size() for part in checkpoint[1:] for t in part.values())
-            raise MamTraError(
-                f"The disk of {out} is full: a checkpoint needs {size / 1e9:.2f} GB; the last one stays. "
-                "Make room and go on with --resume."
-            ) from error
-        raise
+        with atomic_directory(place, replace=True) as partial:
+            for name, tensors in ((_STUDENT, checkpoint.student), (_OPTIMIZER, checkpoint.optimizer)):
+                save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial / name)
+            (partial / _STATE).write_text(json.dumps(checkpoint.state, indent=1) + "\n", encoding="utf-8")
+    except MamTraError as error:
+        if not disk_is_full(error):
+            raise
+        raise MamTraError(
+            f"The disk of {out} is full: a checkpoint needs {size / 1e9:.2f} GB; the last one stays. "
+            "Make room and go on with --resume."
+        ) from error
     for old in checkpoints(out)[:-keep]:
         shutil.rmtree(old)
     return place
@@ -89,17 +80,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise
     except Exception as error:  # the library raises a class of its own
         raise MamTraError(f"The checkpoint {path} is damaged; remove it to go on from the one before.") from error
-
-
-def _is_full(error: Exception) -> bool:
-    number = getattr(error, "errno", None)
-    return number in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in str(error) or "No space left" in str(error)
-
-
-def _flush(path: Path) -> None:
-    """Have the disk hold what was written, so that a power cut leaves no empty files behind a finished name."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

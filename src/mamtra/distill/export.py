@@ -13,6 +13,7 @@ from mamtra.checkpoints.native import CONFIG, GENERATION, PROVENANCE, base_of, h
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.runtime.files import atomic_directory
 from mamtra.runtime.json_files import read_json, write_json
 from mamtra.version import VERSION
 
@@ -31,25 +32,23 @@ def write_student(out: Path, began: StoredLM, student: SpeechLM, about: dict[str
         bistream: whether it was trained to speak while text is arriving; what it began as may have been able to.
     """
     place = out / STUDENT
-    partial = out / f"{STUDENT}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(began.directory, partial, ignore=shutil.ignore_patterns(REPORT, "model*.safetensors*"))
-    config = read_json(partial / CONFIG)
-    base = base_of(began.directory)
-    if base is not None:
-        config["base"] = Path(os.path.relpath(base, place.resolve())).as_posix()
-        write_json(partial / CONFIG, config)
-    save_model(partial, {"lm": student}, storage="float32", sample_rate=config.get("sample_rate", 24000))
-    written = read_json(partial / CONFIG)
-    # what belongs to the other parts stays as it was; saving the language model knows nothing of them
-    write_json(partial / CONFIG, {**written, **{k: v for k, v in config.items() if k != "lm"}})
-    generation = read_generation(partial).model_copy(update={"bistream": bistream})
-    write_json(partial / GENERATION, generation.model_dump(mode="json"))
-    before = read_json(partial / PROVENANCE) if (partial / PROVENANCE).is_file() else {}
-    versions = {"mamtra": VERSION, "torch": torch.__version__}
-    provenance = {**before, "distillation": {"versions": versions, **about}}
-    provenance["sha256"] = {**before.get("sha256", {}), **hash_model(partial)}
-    write_json(partial / PROVENANCE, provenance)
-    shutil.rmtree(place, ignore_errors=True)
-    os.replace(partial, place)
+    with atomic_directory(place, replace=True) as partial:
+        left = shutil.ignore_patterns(REPORT, "model*.safetensors*")
+        shutil.copytree(began.directory, partial, ignore=left, dirs_exist_ok=True)
+        config = read_json(partial / CONFIG)
+        base = base_of(began.directory)
+        if base is not None:
+            config["base"] = Path(os.path.relpath(base, place.resolve())).as_posix()
+            write_json(partial / CONFIG, config)
+        save_model(partial, {"lm": student}, storage="float32", sample_rate=config.get("sample_rate", 24000))
+        written = read_json(partial / CONFIG)
+        # what belongs to the other parts stays as it was; saving the language model knows nothing of them
+        write_json(partial / CONFIG, {**written, **{k: v for k, v in config.items() if k != "lm"}})
+        generation = read_generation(partial).model_copy(update={"bistream": bistream})
+        write_json(partial / GENERATION, generation.model_dump(mode="json"))
+        before = read_json(partial / PROVENANCE) if (partial / PROVENANCE).is_file() else {}
+        versions = {"mamtra": VERSION, "torch": torch.__version__}
+        provenance = {**before, "distillation": {"versions": versions, **about}}
+        provenance["sha256"] = {**before.get("sha256", {}), **hash_model(partial)}
+        write_json(partial / PROVENANCE, provenance)
     return place

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 
 LOG = "log.jsonl"
 
@@ -39,9 +40,8 @@ class Journal:
     def __init__(self, out: Path, step: int = 0, *, tensorboard: bool = False) -> None:
         kept = [line for line in read_log(out) if line["step"] <= step] if step else []
         out.mkdir(parents=True, exist_ok=True)
-        self._file = (out / LOG).open("w", encoding="utf-8")
-        for line in kept:
-            self._put(line)
+        write_text(out / LOG, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = (out / LOG).open("a", encoding="utf-8")
         self._board = _board(out, step) if tensorboard else None
 
     def write(self, kind: str, step: int, **values: float | int | str) -> dict[str, Any]:

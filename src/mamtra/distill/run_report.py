@@ -13,6 +13,7 @@ from mamtra.checkpoints.native import PROVENANCE
 from mamtra.distill.export import STUDENT
 from mamtra.distill.log import read_log
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 from mamtra.runtime.json_files import read_json
 
 REPORT = "report.html"
@@ -62,7 +63,7 @@ def write_run_report(out: Path) -> Path:
         parts.append("<h2>Settings</h2><pre>" + html.escape(json.dumps(about.get("settings", {}), indent=1)) + "</pre>")
     page = f"<!doctype html><html lang=en><meta charset=utf-8><title>Training</title><style>{_STYLE}</style>"
     path = out / REPORT
-    path.write_text(page + "\n".join(parts) + "</html>\n", encoding="utf-8")
+    write_text(path, page + "\n".join(parts) + "</html>\n")
     return path
 
 

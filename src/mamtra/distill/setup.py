@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.runtime.files import hash_files
 from mamtra.text.frontend import TOKENIZER_FILE
 
 INITIAL = "initial"
@@ -151,9 +151,7 @@ def tokenizer_hashes(directory: Path) -> tuple[str, str]:
     if not (directory / CONFIG).is_file():
         return VOICE_SPACE, ""  # CosyVoice 2 as published: its text units are not a single file
     text = find_beside(directory, TOKENIZER_FILE)
-    return str(read_config(directory).get("voice_space", "")), (
-        hashlib.sha256(text.read_bytes()).hexdigest() if text.is_file() else ""
-    )
+    return str(read_config(directory).get("voice_space", "")), hash_files(text) if text.is_file() else ""
 
 
 def check_corpus(manifest: Manifest, directory: Path | str, teacher: StoredLM) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,9 +129,7 @@ def _fill(
                 arrays[name][first[row] : first[row + 1]] = value.cpu().numpy()
     for array in arrays.values():
         array.flush()
-    partial = directory / (INDEX + ".partial")
-    write_json(partial, about)
-    os.replace(partial, directory / INDEX)
+    write_json(directory / INDEX, about)
 
 
 def _maps(directory: Path, positions: int, k: int, mode: str) -> dict[str, np.memmap]:

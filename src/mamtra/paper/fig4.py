@@ -115,4 +115,4 @@ def _draw(found: dict[Plan, Measured], teacher: Measured, names: list[str], path
             axes.grid(color="#dddddd", linewidth=0.5, axis="y")
             axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=7, frameon=False)
-        canvas.savefig(path, metadata={"Date": None})
+        canvas.savefig(path, format="svg", metadata={"Date": None})

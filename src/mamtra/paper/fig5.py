@@ -154,4 +154,4 @@ def _draw(points: list[dict[str, Any]], even: int, path: Path) -> None:
         axes.set_title(
             "lines by formula, marks as allocated (hollow: laid out without memory behind)", fontsize=8, color="#555555"
         )
-        figure.savefig(path, metadata={"Date": None})
+        figure.savefig(path, format="svg", metadata={"Date": None})

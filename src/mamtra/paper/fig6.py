@@ -99,4 +99,4 @@ def _draw(found: dict[str, Measured], teacher: Measured, path: Path) -> None:
         axes.grid(color="#dddddd", linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=8, frameon=False)
-        canvas.savefig(path, metadata={"Date": None})
+        canvas.savefig(path, format="svg", metadata={"Date": None})

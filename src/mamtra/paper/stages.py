@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 from dataclasses import replace
 from functools import cache
@@ -31,6 +30,7 @@ from mamtra.evaluate.systems import Sounds
 from mamtra.paper.runs import Cell
 from mamtra.paper.settings import ListenSettings
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.files import atomic_directory
 from mamtra.runtime.json_files import write_json
 from mamtra.synthesis.batch import speak_texts
 from mamtra.synthesis.open_model import open_model
@@ -119,14 +119,12 @@ def let_speak(cell: Cell, folder: Path) -> None:
     model = open_model(_directory(cell, folder), _take_device(cell.training(folder)))
     voice = TTS(model).voice(cell.listen.voice)
     lines = lines_of(cell.listen).lines
-    partial = folder / f"{SOUND}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     texts = [line.text for line in lines]
-    for number, samples in speak_texts(model, voice, texts, seed=cell.seed, rows=cell.listen.rows):
-        if len(samples):
-            write_audio(partial / f"{lines[number].id}.flac", samples, model.sample_rate)
-    os.replace(partial, folder / SOUND)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_directory(folder / SOUND) as partial:
+        for number, samples in speak_texts(model, voice, texts, seed=cell.seed, rows=cell.listen.rows):
+            if len(samples):
+                write_audio(partial / f"{lines[number].id}.flac", samples, model.sample_rate)
     _give_back()
 
 

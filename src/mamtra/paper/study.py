@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mamtra
+from mamtra.runtime.files import atomic_file, write_text
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class StudyResult:
         data: everything that was found, for JSON.
         rows: the main table, one mapping of columns a row, for CSV.
         page: Markdown below the headline, rendered from the data.
-        draw: writes the figure to a .svg file, where there is one.
+        draw: writes the figure as SVG to a path of any suffix, where there is one.
     """
 
     name: str
@@ -54,18 +55,19 @@ class StudyResult:
         directory.mkdir(parents=True, exist_ok=True)
         files = [directory / f"{self.name}{suffix}" for suffix in (".json", ".csv", ".md", ".svg")]
         content = self.content(command)
-        files[0].write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        with files[1].open("w", encoding="utf-8", newline="") as file:
+        write_text(files[0], json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        with atomic_file(files[1]) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             columns = list(dict.fromkeys(name for row in self.rows for name in row))
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(_short(self.rows))
         picture = "" if self.draw is None else f"![{self.title}]({files[3].name})\n\n"
         page = f"# {self.title}\n\n{picture}{self.page}\n\n{_footnote(content)}\n"
-        files[2].write_text(page, encoding="utf-8")
+        write_text(files[2], page)
         if self.draw is None:
             return files[:3]
-        self.draw(files[3])
+        with atomic_file(files[3]) as partial:
+            self.draw(partial)
         return files
 
 

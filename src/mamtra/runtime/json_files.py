@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_text
 
 LINE = 120
 """Characters of a line that is written."""
@@ -31,7 +32,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with sorted keys, so that equal content gives equal files; what fits into a line stands in one."""
-    path.write_text(_layout(value, 0) + "\n", encoding="utf-8")
+    write_text(path, _layout(value, 0) + "\n")
 
 
 def _layout(value: Any, depth: int, before: int = 0) -> str:

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from mamtra.audio.io import write_bytes
 from mamtra.checkpoints.native import find_beside, read_generation
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import write_bytes
 from mamtra.synthesis.model import Model
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

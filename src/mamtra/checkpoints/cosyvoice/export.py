@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import atomic_file, check_destination
 
 
 def export_llm(model: str | os.PathLike, path: str | os.PathLike) -> Path:
@@ -34,17 +34,12 @@ def export_llm(model: str | os.PathLike, path: str | os.PathLike) -> Path:
         )
     if path.exists():
         raise MamTraError(f"{path} is there already; name another file, or remove it first.")
+    check_destination(path)
     state: dict[str, Tensor] = {}
     for name in stored.names:
         state[f"llm.model.{name}" if name.startswith("model.") else name] = stored.read(name).clone()
     # tied in the original, where the file has it under both names
     state["llm.model.lm_head.weight"] = state["llm.model.model.embed_tokens.weight"]
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        torch.save(state, partial)
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
-        raise MamTraError(f"{path} cannot be written; name a file in a folder that is there and writable.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(path, stored.bytes) as partial, partial.open("wb") as file:
+        torch.save(state, file)
     return path
