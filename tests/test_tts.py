@@ -9,7 +9,7 @@ from mamtra.synthesis import sentence as synthesis
 from mamtra.synthesis.streaming import HopSchedule
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
 from mamtra.tts import TTS, Audio, load
-from mamtra.voices.voice import VoiceLibrary
+from mamtra.voices.library import VoiceLibrary
 from tests.factories import reference, tiny_model, tiny_voice
 
 TWO = "Good morning. How are you?"

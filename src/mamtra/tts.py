@@ -16,6 +16,7 @@ from mamtra.checkpoints.find import find_model
 from mamtra.errors import MamTraError
 from mamtra.runtime.device import pick_device
 from mamtra.synthesis.audio import Audio
+from mamtra.synthesis.cloning import clone_voice
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.sentence import AudioChunk, check_speed, check_voice, speak_segment
@@ -24,7 +25,8 @@ from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.incremental import complete_sentences
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment
-from mamtra.voices.voice import Voice, VoiceLibrary
+from mamtra.voices.library import VoiceLibrary
+from mamtra.voices.voice import Voice
 
 MAX_CHARACTERS = 100_000
 _BLOCK = 2000
@@ -237,7 +239,7 @@ class TTS:
         Raises:
             MamTraError: the recording does not serve, with the reason.
         """
-        return Voice.from_audio(wav, self.model, text, **info)
+        return clone_voice(wav, self.model, text, **info)
 
     def voice(self, voice: str | os.PathLike | Voice | None = None, text: str | None = None) -> Voice:
         """The voice meant by a name, a voice file, a recording, or nothing.

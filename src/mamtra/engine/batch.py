@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mamtra.engine.graph_step import GraphedSteps
+from mamtra.engine.steps import batch_step
 from mamtra.models.layout import PAD, prompt
 from mamtra.models.speech_lm import SpeechLM
 
@@ -65,7 +64,7 @@ def generate_batch(
     state = lm.init_state(len(starts), kind.shape[1] + max(longest), device)
     hidden = lm(lm.embed(kind, ids), state, lengths)
     logits = lm.logits(hidden[torch.arange(len(starts), device=device), lengths - 1])
-    step_on = GraphedSteps(lm, state) if device.type == "cuda" else partial(lm.next_logits, state=state)
+    step_on = batch_step(lm, state)
     said = torch.full((len(starts), max(longest)), stop, device=device)
     ended = torch.zeros(len(starts), dtype=torch.bool, device=device)
     for step in range(max(longest)):

@@ -12,8 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mamtra.engine.generate import Sampler, Step
+from mamtra.engine.generate import Sampler
 from mamtra.engine.sampling import ras_sample
+from mamtra.engine.steps import Step
 from mamtra.models.layout import BISTREAM_SPEECH, BISTREAM_TEXT, SOS, SPEECH, TASK, TEXT
 from mamtra.models.speech_lm import SpeechLM
 

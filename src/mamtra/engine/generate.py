@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from mamtra.engine.sampling import ras_sample
+from mamtra.engine.steps import Step
 from mamtra.models.layout import prompt
 from mamtra.models.speech_lm import SpeechLM
-from mamtra.models.state import DecodeState
 
 Sampler = Callable[[Tensor, Sequence[int], "torch.Generator | None"], int]
-Step = Callable[[Tensor, DecodeState], Tensor]
 
 
 class Generation(Iterator[int]):

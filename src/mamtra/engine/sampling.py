@@ -5,27 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-
-class RASConfig(BaseModel):
-    """Settings of repetition-aware sampling.
-
-    Attributes:
-        top_p: candidates are taken until their probabilities sum to this.
-        top_k: at most so many candidates.
-        win_size: ids at the end of the history that are searched for the drawn one.
-        tau_r: share of the window from which on a draw counts as a repetition.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    top_p: float = Field(0.8, gt=0, le=1)
-    top_k: int = Field(25, ge=1)
-    win_size: int = Field(10, ge=0)
-    tau_r: float = Field(0.1, ge=0)
-
+from mamtra.models.sampling_config import RASConfig
 
 DEFAULT_RAS = RASConfig()
 

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mamtra.checkpoints.native import GenerationConfig
-from mamtra.engine.generate import Step, generate
-from mamtra.engine.sampling import RASConfig, greedy, ras_sample
+from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.engine.generate import generate
+from mamtra.engine.sampling import greedy, ras_sample
+from mamtra.engine.steps import Step
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import Batch, unistream
@@ -94,7 +95,6 @@ def own_speech(
         seed: of the draws.
         step: see `mamtra.engine.generate.generate`.
     """
-    ras = RASConfig(top_p=settings.top_p, top_k=settings.top_k, win_size=settings.win_size, tau_r=settings.tau_r)
     before, heard = (part.tolist() for part in prompt) if prompt else ([], [])
     found = []
     for number, text in enumerate(texts):
@@ -106,7 +106,7 @@ def own_speech(
             generator=torch.Generator().manual_seed(seed + number),
             min_ratio=settings.min_ratio,
             max_ratio=settings.max_ratio,
-            sampler=partial(ras_sample, config=ras) if sample else greedy,
+            sampler=partial(ras_sample, config=settings) if sample else greedy,
             step=step,
         )
         found.append(Utterance([*before, *text], [*heard, *run]))

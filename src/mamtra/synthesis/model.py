@@ -5,19 +5,19 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from mamtra.checkpoints.native import GenerationConfig, find_beside, load_part, read_config, read_generation
-from mamtra.engine.packed_step import PackedDecoder
+from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.checkpoints.native import find_beside, load_part, read_config, read_generation
+from mamtra.engine.steps import Step, sequence_step
 from mamtra.runtime.json_files import read_json
 
 if TYPE_CHECKING:
-    from mamtra.models.state import DecodeState
     from mamtra.text.bpe import BpeFrontend
     from mamtra.text.frontend import TextFrontend
 
@@ -57,7 +57,7 @@ class Model:
         self.device, self.dtype = torch.device(device), dtype
         self._parts: dict[str, nn.Module] = dict(parts or {})
         self._text: TextFrontend | BpeFrontend | None = None
-        self._step: Callable[[torch.Tensor, DecodeState], torch.Tensor] | None = None
+        self._step: Step | None = None
         self._lock = threading.RLock()
 
     @property
@@ -97,11 +97,11 @@ class Model:
         return self.part("lm")
 
     @property
-    def lm_step(self) -> Callable[[torch.Tensor, DecodeState], torch.Tensor]:
-        """One decode step of the LM, (1, hidden_size) to logits (1, speech_vocab_size); packed on a CPU."""
+    def lm_step(self) -> Step:
+        """One decode step of the LM for a single sequence, (1, hidden_size) to logits (1, speech_vocab_size)."""
         with self._lock:
             if self._step is None:
-                self._step = PackedDecoder(self.lm) if self.device.type == "cpu" else self.lm.next_logits
+                self._step = sequence_step(self.lm)
             return self._step
 
     @property
