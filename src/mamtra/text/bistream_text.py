@@ -14,9 +14,7 @@ from mamtra.errors import MamTraError
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.incremental import settled_parts
 from mamtra.text.markup import Pause, parse_markup
-from mamtra.text.split import CLAUSE_PAUSE, PARAGRAPH_PAUSE, SENTENCE_PAUSE
-
-_CLOSED = ".?!;:。？！；：\"”'"
+from mamtra.text.split import CLAUSE_PAUSE, CLOSED, PARAGRAPH_PAUSE, SENTENCE_PAUSE
 
 
 class _Read(NamedTuple):
@@ -116,6 +114,6 @@ def _read(parts: Iterable[str], front: BpeFrontend) -> Iterator[_Read | Pause]:
 
 def _closing(text: str, front: BpeFrontend) -> Iterator[_Read]:
     """A full stop where the end of an utterance has none."""
-    if text and text[-1] not in _CLOSED:
+    if text and text[-1] not in CLOSED:
         stop = "." if text[-1].isascii() else "。"
         yield _Read(stop, front.encode(stop))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +12,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mamtra.errors import MamTraError
 from mamtra.text.english.normalize import normalize
-from mamtra.text.markup import Pause, parse_markup
-from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment, cut_long
+from mamtra.text.incremental import sentences
+from mamtra.text.split import (
+    CLOSED,
+    SENTENCE_PAUSE,
+    Piece,
+    Reading,
+    Segment,
+    Splitter,
+    clauses,
+    paragraphs,
+    read_pieces,
+    split_text,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -32,7 +44,6 @@ _WORDS = (
 _MARK = re.compile(r"<\|.*?\|>")
 _TAG = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS if not _MARK.fullmatch(token)))
 _FOREIGN = re.compile(r"[^\W\d_a-zA-ZÀ-ÿ]")
-_SENTENCE = re.compile(r"[^.?!;:。？！；：]*[.?!;:。？！；：]+[\"”']*\s*|[^.?!;:。？！；：]+$")
 
 
 def build_qwen_tokenizer(directory: Path) -> Tokenizer:
@@ -83,7 +94,7 @@ class BpeConfig(BaseModel):
     longest_tokens: int = 200
 
 
-class BpeFrontend:
+class BpeFrontend(Splitter):
     """Turns text into chunks and ids.
 
     Args:
@@ -134,33 +145,14 @@ class BpeFrontend:
             return text
         return normalize(text)
 
-    def segments(self, text: str) -> list[Segment]:
-        """Chunks of a text, each spoken on its own.
+    def arriving(self, parts: Iterable[str]) -> Iterator[Segment]:
+        """Segments sentence by sentence; see `Splitter`."""
+        return split_text(sentences(parts), self._pieces, SENTENCE_PAUSE)
 
-        Sentences (and what colons and semicolons part) are joined up to `most_tokens`; text with ``<|...|>`` is cut like
-        any other.
-
-        Raises:
-            MamTraError: nothing in the text can be spoken, or a `[pause:...]` mark is malformed.
-        """
-        segments: list[Segment] = []
-        asked = pause = 0.0
-        for part in parse_markup(text):
-            if isinstance(part, Pause):
-                asked += part.seconds
-                continue
-            for paragraph in re.split(r"\n\s*\n", part):
-                try:
-                    chunks = self._chunks(self.normalize(paragraph))
-                except MamTraError:
-                    continue
-                for chunk in chunks:
-                    segments.append(Segment(chunk, asked or pause))
-                    asked, pause = 0.0, SENTENCE_PAUSE
-                pause = PARAGRAPH_PAUSE
-        if not segments:
-            raise MamTraError("There is nothing to say in this text: give it at least one word or number.")
-        return segments
+    def iterate(self, text: str) -> Iterator[Segment]:
+        """Segments of a text that is complete: sentences (and what colons and semicolons part) are joined up to
+        `most_tokens`; text with ``<|...|>`` is cut like any other."""
+        return split_text(paragraphs(text), self._pieces, SENTENCE_PAUSE)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, special tokens in it included."""
@@ -181,24 +173,35 @@ class BpeFrontend:
             raise MamTraError("The instruction is empty; say how to speak, such as 'Speak slowly.'.")
         return self.encode(words + END_OF_PROMPT)
 
+    def _pieces(self, text: str) -> Iterable[Piece]:
+        try:
+            said = self.normalize(text)
+        except MamTraError:
+            return
+        for chunk in self._chunks(said):
+            yield from read_pieces(chunk, self.config.longest_tokens, self._read)
+
     def _chunks(self, text: str) -> list[str]:
         config = self.config
-        if text[-1] not in ".?!;:。？！；：\"”'":
+        if text[-1] not in CLOSED:
             text += "。" if _FOREIGN.search(text[-1]) else "."
         chunks: list[str] = []
         current = ""
-        for sentence in _SENTENCE.findall(text):
-            joined = current + sentence
+        for clause in clauses(text):
+            joined = current + clause
             if self._length(joined) > config.most_tokens and self._length(current) > config.fewest_tokens:
                 chunks.append(current)
-                joined = sentence
+                joined = clause
             current = joined
         if chunks and self._length(current) < config.short_tokens:
             chunks[-1] += current
         else:
             chunks.append(current)
-        spoken = [chunk.strip() for chunk in chunks if any(char.isalnum() for char in chunk)]
-        return [piece for chunk in spoken for piece in cut_long(chunk, config.longest_tokens, self._length)]
+        return [chunk.strip() for chunk in chunks if any(char.isalnum() for char in chunk)]
+
+    def _read(self, text: str) -> Reading:
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return Reading(encoding.ids, [end for _, end in encoding.offsets])
 
     def _length(self, text: str) -> int:
         return len(self.encode(text))
