@@ -8,6 +8,7 @@ import torch
 
 import mamtra
 from mamtra.errors import MamTraError
+from mamtra.text.english.g2p import tokenise
 from mamtra.text.english.letter_to_sound import (
     LetterToSound,
     LetterToSoundNetwork,
@@ -18,6 +19,7 @@ from mamtra.text.english.letter_to_sound import (
 )
 from mamtra.text.english.phonemes import ALPHABET, phoneme_ids
 from mamtra.text.frontend import TextFrontend
+from mamtra.text.sentence_ends import LONGEST_SENTENCE
 from mamtra.text.tokenizer import PhonemeTokenizer, build_phoneme_tokenizer
 
 ASSETS = Path(mamtra.__path__[0]) / "assets" / "mini"
@@ -71,6 +73,46 @@ def test_long_text_keeps_within_the_limit(model: Path) -> None:
     assert len(segments) > 2
     assert all(len(front.phonemes(s.text)) <= front.config.longest_segment for s in segments)
     assert " ".join(s.text for s in segments).split() == text.split()
+
+
+@pytest.mark.parametrize(
+    "unit", ["the dog ran over a hill and ", "4,815 ", "A. B. C. ", "12345678901234567890", "/ ", "I see. "]
+)
+def test_the_work_is_linear_in_the_text(model: Path, monkeypatch, unit: str) -> None:
+    front, counts = TextFrontend.load(model), []
+    read, normalised = front._g2p.read, front.normalize
+
+    def counted(said: str):
+        counts[-1] += len(tokens := read(said))
+        return tokens
+
+    def measured(text: str) -> str:
+        assert len(text) <= LONGEST_SENTENCE
+        return normalised(text)
+
+    monkeypatch.setattr(front._g2p, "read", counted)
+    monkeypatch.setattr(front, "normalize", measured)
+    for size in (1000, 2000, 4000):
+        counts.append(0)
+        segments = front.segments("so " + unit * (size // len(unit)))
+        assert counts[-1] <= 3 * sum(len(tokenise(segment.text)) for segment in segments)
+        assert max(len(segment.ids) for segment in segments) <= front.config.longest_segment
+
+
+def test_a_segment_is_read_once(model: Path, monkeypatch) -> None:
+    front, seen = TextFrontend.load(model), []
+    read, normalised = front._g2p.read, front.normalize
+    monkeypatch.setattr(front._g2p, "read", lambda said: seen.append(said) or read(said))
+    monkeypatch.setattr(front, "normalize", lambda text: seen.append(text) or normalised(text))
+    segments = front.segments("It costs $5. Wait!")
+    assert seen == ["It costs $5.", "It costs five dollars.", "Wait!", "Wait!"]
+    assert [segment.ids for segment in segments] == [front.encode("It costs $5."), front.encode("Wait!")]
+
+
+def test_words_divided_by_a_line_break(model: Path) -> None:
+    front = TextFrontend.load(model)
+    [segment] = front.segments("It was impor-\ntant and well-\n  known.")
+    assert segment.text == "It was important and well-known."
 
 
 def test_unknown_words_go_to_the_network(model: Path) -> None:

@@ -24,6 +24,7 @@ _CANDIDATE = re.compile(rf"(?P<stop>[.!?…]+|[。！？]+)(?P<closed>[\"'”’
 _WORD_BEFORE = re.compile(r"[^\s(\[{\"“‘*_—–/]*$")
 _NEXT = re.compile(r"(\s*)[\"'“‘(\[*_]*(\S*)")
 _DOTTED = re.compile(r"(?:[^\W\d_]{1,3}\.)+[^\W\d_]{1,4}")
+_ROMAN = re.compile(r"(?:[IVXLC]{2,}|[VX])(?!\w)")
 _INITIAL = re.compile(r"[A-Z]\.")
 _INCHES = re.compile(r"\d\s?in$")
 _BULLET = re.compile(r"(?:[-*•‣◦–—]|#{1,6}|>|[A-Za-z]\))\s")
@@ -54,10 +55,10 @@ def find_end(text: str, column: int = 0, start: int = 0, *, final: bool = False)
         start: `Found.resume` of the last search in a shorter `text`.
         final: no more text will come.
     """
-    full = len(text) >= WINDOW
-    text, final = text[:WINDOW], final or full
+    final = final or len(text) >= WINDOW
+    text = text[:WINDOW]
     for match in _CANDIDATE.finditer(text, start):
-        if match.end() > LONGEST_SENTENCE and not (final and not full):
+        if match.end() > LONGEST_SENTENCE:
             break
         if not text[: match.start()].strip() and match["line"]:
             continue
@@ -66,7 +67,7 @@ def find_end(text: str, column: int = 0, start: int = 0, *, final: bool = False)
             return Found(0, match.start())
         if ends:
             return Found(match.start() if match["line"] else match.end(), 0)
-    if full:
+    if final and len(text) > LONGEST_SENTENCE:
         return Found(_forced_cut(text), 0)
     return Found(0, min(len(text), LONGEST_SENTENCE))
 
@@ -103,7 +104,7 @@ def _at_stop(text: str, match: re.Match[str], final: bool) -> bool | None:
     if word[:1].islower():
         return False
     if kind == "number":
-        return not (word[:1].isdigit() or re.fullmatch(r"[IVXLC]+\W*", word))
+        return not (word[:1].isdigit() or _ROMAN.match(word))
     if kind == "et cetera":
         return word[:1].isupper()
     return kind == "may end" and re.match(r"[A-Za-z]*", word)[0] in STARTERS and not _INITIAL.match(word)
@@ -119,7 +120,7 @@ def _kind(word: str) -> str:
         return "number"
     if word == "etc":
         return "et cetera"
-    if word in MAY_END or (len(word) == 1 and word.isalpha()) or _DOTTED.fullmatch(word):
+    if word in MAY_END or (len(word) == 1 and word.isalpha()) or _DOTTED.fullmatch(word) or _ROMAN.fullmatch(word):
         return "may end"
     return "plain"
 
