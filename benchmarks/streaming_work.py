@@ -29,14 +29,15 @@ def codes_of(tts: Any, voice: Any, count: int) -> list[int]:
     """So many codes of the model's own speech, sentence after sentence."""
     import torch
 
-    from mamtra.synthesis.sentence import generate_tokens, segment_seed
+    from mamtra.synthesis.retries import segment_seed
+    from mamtra.synthesis.sentence import generate_tokens
 
     codes: list[int] = []
     index = 0
     while len(codes) < count:
         for segment in tts.model.text.segments(TEXT):
             generator = torch.Generator().manual_seed(segment_seed(0, index))
-            codes += generate_tokens(tts.model, voice, tts.model.text.encode(segment.text), generator)[0]
+            codes += generate_tokens(tts.model, voice, segment.ids, generator)[0]
             index += 1
         if not codes:
             raise SystemExit("the model says nothing")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
 
 from mamtra.audio.io import SUFFIXES
-from mamtra.audio.trim import EdgeTrimmer
 from mamtra.checkpoints.find import find_model
 from mamtra.errors import MamTraError
 from mamtra.runtime.device import pick_device
@@ -19,17 +19,17 @@ from mamtra.synthesis.audio import Audio
 from mamtra.synthesis.cloning import clone_voice
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.open_model import open_model
-from mamtra.synthesis.sentence import AudioChunk, check_speed, check_voice, speak_segment
+from mamtra.synthesis.pipeline import Backend, Request, check_speed, check_voice, speak
+from mamtra.synthesis.sentence import whole_segment
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, stream_segment
 from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
-from mamtra.text.incremental import complete_sentences
-from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment
+from mamtra.text.markup import parse_markup
+from mamtra.text.split import Segment, nothing_to_say
 from mamtra.voices.library import VoiceLibrary
 from mamtra.voices.voice import Voice
 
 MAX_CHARACTERS = 100_000
-_BLOCK = 2000
 
 
 class TTS:
@@ -86,7 +86,7 @@ class TTS:
         Raises:
             MamTraError: nothing to say, or too much.
         """
-        return [segment.text for segment in self._segments(text)]
+        return [segment.text for segment in self.model.text.segments(check_text(text))]
 
     def say(
         self,
@@ -112,7 +112,7 @@ class TTS:
             MamTraError: for anything a user can mend, in one sentence.
         """
         options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed}
-        return Audio.joined(list(self.stream(text, voice, whole_sentences=True, **options)))
+        return Audio.joined(list(self.stream(check_text(text), voice, whole_sentences=True, **options)))
 
     def stream(
         self,
@@ -144,10 +144,10 @@ class TTS:
             hops: how much speech each chunk waits for, see `mamtra.synthesis.streaming.HopSchedule`.
         """
         began = time.perf_counter()
-        check_speed(speed)
         chosen = check_voice(self.model, self.voice(voice, voice_text))
         if instruct is not None:
             chosen = chosen.instruct(self._instruction(instruct))
+        request = Request(self.model, chosen, seed, check_speed(speed))
         if interleave and (whole_sentences or not self.interleaves):
             raise MamTraError(
                 "Whole sentences cannot be given while their text is being read; leave out one of the two options."
@@ -157,76 +157,42 @@ class TTS:
             )
         if interleave is None:
             interleave = not isinstance(text, str) and self.interleaves and not whole_sentences
-        if interleave:
-            parts = [check_text(text)] if isinstance(text, str) else text
-            return self._chunks(utterances(parts, self.model.text), chosen, seed, speed, began, hops=hops)
+        segments = self._read(text, interleave)
+        if whole_sentences:
+            return self._sound(request, segments, whole_segment, began)
+        return self._sound(request, segments, partial(stream_segment, prompts=self._prompts, schedule=hops), began)
+
+    def _read(self, text: str | Iterable[str], interleave: bool) -> Iterator[Segment | Utterance]:
+        """Segments one by one; of a text that is there the first one is read at once, and so are all its pause marks."""
+        front = self.model.text
         if not isinstance(text, str):
-            arriving: Iterable[list[Segment]] = self._arriving(text)
-        elif len(check_text(text)) <= _BLOCK:
-            arriving = [self._segments(text)]
-        else:  # reading a whole book before its first word is spoken would take seconds
-            arriving = self._arriving(text[i : i + _BLOCK] for i in range(0, len(text), _BLOCK))
-        segments = (segment for several in arriving for segment in several)
-        return self._chunks(segments, chosen, seed, speed, began, whole=whole_sentences, hops=hops)
+            return utterances(check_arriving(text), front) if interleave else front.arriving(check_arriving(text))
+        parse_markup(check_text(text))
+        segments = utterances([text], front) if interleave else front.iterate(text)
+        first = next(segments, None)
+        if first is None:
+            raise nothing_to_say()
+        return chain([first], segments)
 
-    def _chunks(
-        self,
-        lines: Iterable[Segment | Utterance],
-        voice: Voice,
-        seed: int,
-        speed: float,
-        began: float,
-        *,
-        whole: bool = False,
-        hops: HopSchedule | None = None,
+    def _sound(
+        self, request: Request, segments: Iterable[Segment | Utterance], backend: Backend, began: float
     ) -> Iterator[Audio]:
-        ttfa = index = None
-        for index, line in enumerate(lines):
-            started = time.perf_counter()
-            options = {"seed": seed, "index": index, "speed": speed}
-            text = line.text if isinstance(line, Segment) else ""
-            ids = self.model.text.encode(text) if isinstance(line, Segment) else line
-            if whole:
-                chunks: Iterable[AudioChunk] = [speak_segment(self.model, voice, ids, **options)]
-            else:
-                chunks = stream_segment(self.model, voice, ids, self._prompts, schedule=hops, **options)
-            edges, tokens = EdgeTrimmer(self.sample_rate, line.pause_before / speed), 0
-            for chunk in chunks:
-                samples = edges.push(chunk.samples, final=bool(chunk.finish_reason))
-                tokens += chunk.tokens
-                if not len(samples) and not chunk.finish_reason:
-                    continue
-                now = time.perf_counter()
-                ttfa = (now - began) * 1000 if ttfa is None else ttfa
-                yield Audio(
-                    samples=samples,
-                    sample_rate=self.sample_rate,
-                    text=text if isinstance(line, Segment) else line.take_text(),
-                    seed=seed,
-                    voice=voice.name,
-                    tokens=tokens,
-                    finish_reason=chunk.finish_reason,
-                    rtf=(now - started) * self.sample_rate / max(1, len(samples)),
-                    ttfa_ms=ttfa,
-                )
-                text, tokens, started = "", 0, time.perf_counter()
-        if index is None:
+        ttfa_ms = None
+        for chunk in speak(request, segments, backend):
+            ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
+            yield Audio(
+                samples=chunk.samples,
+                sample_rate=self.sample_rate,
+                text=chunk.text,
+                seed=request.seed,
+                voice=request.voice.name,
+                tokens=chunk.tokens,
+                finish_reason=chunk.finish_reason,
+                rtf=chunk.spent * self.sample_rate / max(1, len(chunk.samples)),
+                ttfa_ms=ttfa_ms,
+            )
+        if ttfa_ms is None:
             raise MamTraError("There is no text to speak.")
-
-    def _arriving(self, parts: Iterable[str]) -> Iterator[list[Segment]]:
-        """Segments of each sentence that is complete, with the pauses that the text as a whole would have."""
-        gap = None
-        for sentence in complete_sentences(parts):
-            words = sentence.strip()
-            if not any(c.isalnum() for c in words):
-                continue
-            pause = 0.0
-            if gap is not None:  # a blank line may have come in two bits
-                gap += sentence[: sentence.index(words)]
-                pause = PARAGRAPH_PAUSE if gap.count("\n") > 1 else SENTENCE_PAUSE
-            first, *rest = self._segments(words)
-            yield [replace(first, pause_before=first.pause_before or pause), *rest]
-            gap = sentence[sentence.index(words) + len(words) :]
 
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
         """Make a voice of a recording of 1 to 30 s.
@@ -279,21 +245,31 @@ class TTS:
             raise MamTraError(f"The model {self.model.name} follows no instructions; use CosyVoice 2, or leave it out.")
         return self.model.text.instruction(text)
 
-    def _segments(self, text: str) -> list[Segment]:
-        return self.model.text.segments(check_text(text))
-
 
 def check_text(text: str) -> str:
     """Refuse text that is empty or over the limit.
 
     Raises:
-        MamTraError: it is.
+        MamTraError: it is, or it is no string.
     """
+    if not isinstance(text, str):
+        raise MamTraError(f"Text to speak has to be a string, not {type(text).__name__}.")
     if not text.strip():
         raise MamTraError("There is no text to speak.")
     if len(text) > MAX_CHARACTERS:
         raise MamTraError(f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} fit, so split it.")
     return text
+
+
+def check_arriving(parts: Iterable[str]) -> Iterable[str]:
+    """Refuse what cannot be text that is arriving.
+
+    Raises:
+        MamTraError: it is not an iterable of strings.
+    """
+    if not isinstance(parts, Iterable) or isinstance(parts, bytes):
+        raise MamTraError(f"Text to speak has to be a string, or strings that arrive, not {type(parts).__name__}.")
+    return parts
 
 
 def load(model: str | os.PathLike | None = None, **options: object) -> TTS:

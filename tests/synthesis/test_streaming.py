@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -14,9 +16,11 @@ from mamtra.acoustic.time_stretch import Stretcher, stretch
 from mamtra.errors import MamTraError
 from mamtra.synthesis import streaming
 from mamtra.synthesis.open_model import open_model
-from mamtra.synthesis.sentence import segment_seed
+from mamtra.synthesis.pipeline import Request, speak
+from mamtra.synthesis.retries import segment_seed
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, SoundStream, stream_segment
 from mamtra.synthesis.token2wav import tokens_to_samples
+from mamtra.text.split import Segment
 from tests.factories import tiny_model, tiny_voice
 from tests.rerun import Rerun
 
@@ -136,7 +140,7 @@ class Run:
 def segment(model, monkeypatch, *runs):
     left = iter(runs)
     monkeypatch.setattr(streaming, "start_run", lambda *_: Run(*next(left)))
-    return list(stream_segment(model, tiny_voice(), [1], PromptStore(model), seed=4, index=1))
+    return list(stream_segment(Request(model, tiny_voice(), seed=4), [1], 1, prompts=PromptStore(model)))
 
 
 def test_runs_that_say_nothing_are_repeated(model, monkeypatch):
@@ -158,8 +162,12 @@ def test_what_was_heard_is_not_taken_back(model, monkeypatch):
 
 def test_sound_that_is_not_a_number_is_an_error(model, monkeypatch):
     monkeypatch.setattr(streaming.VocoderStream, "push", lambda *_: torch.tensor([[float("nan")]]))
+    monkeypatch.setattr(streaming, "start_run", lambda *_: Run([1] * 9, "eos"))
+    spoken = speak(
+        Request(model, tiny_voice()), [Segment("a", [1])], partial(stream_segment, prompts=PromptStore(model))
+    )
     with pytest.raises(MamTraError, match="not a number"):
-        segment(model, monkeypatch, ([1] * 9, "eos"))
+        list(spoken)
 
 
 @pytest.mark.parametrize("speed", [0.5, 0.73, 1.0, 1.9])

@@ -17,7 +17,7 @@ from mamtra.audio.trim import prepare_piece
 from mamtra.checkpoints.native import base_of, hash_model
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sets import Line
-from mamtra.synthesis.sentence import segment_seed
+from mamtra.synthesis.retries import segment_seed
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.tts import TTS
 from mamtra.voices.voice import Voice

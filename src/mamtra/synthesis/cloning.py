@@ -118,8 +118,7 @@ def encode_reference(model: Model, wave: np.ndarray, rate: int) -> tuple[torch.T
 def _text_ids(model: Model, text: str | None) -> torch.Tensor:
     if text is None:
         return torch.zeros(0, dtype=torch.int64)
-    ids = [i for segment in model.text.segments(text) for i in model.text.encode(segment.text)]
-    return torch.tensor(ids, dtype=torch.int64)
+    return torch.tensor([i for segment in model.text.segments(text) for i in segment.ids], dtype=torch.int64)
 
 
 def _name_from(path: str | os.PathLike) -> str:

@@ -20,7 +20,9 @@ from mamtra.acoustic.time_stretch import Stretcher
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.sentence import ATTEMPTS, AudioChunk, segment_seed, start_interleaved, start_run
+from mamtra.synthesis.pipeline import AudioChunk, Request
+from mamtra.synthesis.retries import TokenRun
+from mamtra.synthesis.sentence import start_interleaved, start_run
 from mamtra.synthesis.token2wav import vocoder_noise
 from mamtra.voices.voice import Voice
 
@@ -135,54 +137,54 @@ class SoundStream:
         self._hops += 1
         mel = self._flow.push(torch.tensor([codes], dtype=torch.int64, device=self._model.device), final)
         wave = self._vocoder.push(self._stretch.push(mel, final), final)
-        samples = wave.reshape(-1).float().cpu().numpy()
-        if not np.isfinite(samples).all():
-            raise MamTraError("The model made sound that is not a number; its weights are damaged or overflow.")
-        return samples
+        return wave.reshape(-1).float().cpu().numpy()
 
 
 def stream_segment(
-    model: Model,
-    voice: Voice,
+    request: Request,
     text_ids: Iterable[int],
-    prompts: PromptStore,
-    *,
-    seed: int,
     index: int = 0,
-    speed: float = 1.0,
+    *,
+    prompts: PromptStore,
     schedule: HopSchedule | None = None,
 ) -> Iterator[AudioChunk]:
-    """Speak one segment and give its sound as it is made; what `speak_segment` would say, but for its choice of attempts.
+    """The backend of `mamtra.synthesis.pipeline.speak` that gives a segment's sound while its tokens are being generated.
 
-    As long as nothing was heard, a run of the LM that says nothing or does not come to an end is repeated; after that it
-    has to be taken as it is.
+    A run of the LM that gives no speech, or is cut off, is repeated only as long as no sound of it was given.
 
     Args:
-        text_ids: of the segment: a list, or an iterable of ids that are still arriving (see `mamtra.text.bistream_text`), which is
-            read again where a run is repeated.
-        schedule: of the hops; see `HopSchedule` for the default. Other arguments are those of `speak_segment`.
+        text_ids: of the segment: a list, or an iterable of ids that are still arriving (see `mamtra.text.bistream_text`), which
+            is read again where a run is repeated.
+        prompts: of the model.
+        schedule: of the hops; see `HopSchedule` for the default.
 
     Yields:
-        chunks, of which only the last one tells why the codes ended; errors as in `speak_segment`.
+        Chunks, of which only the last one tells why the tokens ended.
     """
     start = start_run if isinstance(text_ids, list) else start_interleaved
-    for attempt in range(ATTEMPTS):
-        own = segment_seed(seed, index, attempt)
-        run = start(model, voice, text_ids, torch.Generator().manual_seed(own))
-        sound = SoundStream(model, prompts.stream(voice), seed=own, speed=speed, schedule=schedule)
-        heard, waiting, unheard, wanted = False, [], 0, sound.wanted
-        for code in run:
-            waiting.append(code)
+    for attempt in range(request.retries.attempts):
+        run = start(request.model, request.voice, text_ids, request.generator(index, attempt))
+        sound = SoundStream(
+            request.model,
+            prompts.stream(request.voice),
+            seed=request.seed_of(index, attempt),
+            speed=request.speed,
+            schedule=schedule,
+        )
+        waiting, wanted = list[int](), sound.wanted
+        given, pending = False, 0  # whether sound was given, and the tokens of which none was given yet
+        for token in run:
+            waiting.append(token)
             if len(waiting) < wanted:
                 continue
             samples = sound.push(waiting)
-            unheard += len(waiting)
+            pending += len(waiting)
             waiting, wanted = [], sound.wanted
             if len(samples):
-                yield AudioChunk(samples, unheard, "", attempt + 1)
-                heard, unheard = True, 0
-        if heard or (run.tokens and (run.finish_reason == "eos" or attempt + 1 == ATTEMPTS)):
-            rest = sound.push(waiting, final=True)
-            yield AudioChunk(rest, unheard + len(waiting), str(run.finish_reason), attempt + 1)
+                yield AudioChunk(samples, pending, "", attempt + 1)
+                given, pending = True, 0
+        reason = str(run.finish_reason)
+        if given or request.retries.accepts(TokenRun(run.tokens, reason, attempt)):
+            yield AudioChunk(sound.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
             return
-    raise MamTraError("The model made no speech for a sentence; try another seed or voice.")
+    request.retries.give_up()

@@ -82,7 +82,7 @@ class Splitter(ABC):
         """
         found = list(self.iterate(text))
         if not found:
-            raise MamTraError("There is nothing to say in this text: give it at least one word or number.")
+            raise nothing_to_say()
         return found
 
 
@@ -176,3 +176,8 @@ def cut_long(text: str, limit: int, ends: Sequence[int] | None = None) -> list[s
         return cut(begin, place) + cut(place, end)
 
     return cut(0, len(text))
+
+
+def nothing_to_say() -> MamTraError:
+    """The error for a text without words."""
+    return MamTraError("There is nothing to say in this text: give it at least one word or number.")
