@@ -135,6 +135,20 @@ def test_text_that_cannot_be_spoken(tts, text, words):
         tts.say(text)
 
 
+@pytest.mark.parametrize("text", [None, 3, b"Hello.", ["Hello."]])
+def test_what_is_no_text(tts, text):
+    with pytest.raises(MamTraError, match=f"has to be a string, not {type(text).__name__}"):
+        tts.say(text)
+    for wrong in (None, b"Hello.", [b"Hello."]):
+        with pytest.raises(MamTraError, match="strings"):
+            list(tts.stream(wrong))
+
+
+def test_marks_are_checked_before_anything_is_spoken(tts):
+    with pytest.raises(MamTraError, match="is not a pause"):
+        tts.stream("Hello. " * 100 + "[pause:soon]")
+
+
 def test_streams_of_nothing(tts):
     with pytest.raises(MamTraError, match="no text"):
         list(tts.stream(iter(["", " "])))

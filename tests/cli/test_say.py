@@ -29,7 +29,7 @@ def test_a_file_and_its_facts(model, capsys):
 def test_the_seed_is_told_on_standard_error(model, capsys):
     assert main(["say", "Hello.", "--model", model, "--seed", "5"]) == 0
     captured = capsys.readouterr()
-    assert captured.out == "" and "seed 5" in captured.err
+    assert captured.out == "" and "seed 5" in captured.err and " of real time" in captured.err
     assert Path("speech.wav").is_file()
 
 
@@ -174,7 +174,9 @@ def bad_inputs():
         "folder": (["say", "Hi", "-o", "folder.wav"], "is a folder"),
         "no folder": (["say", "Hi", "-o", "gone/a.wav"], "does not exist"),
         "speed": (["say", "Hi", "--speed", "9"], "Speed 9 is out of range"),
-        "hops": (["say", "Hi", "--hops", "soon"], "Hops 'soon' cannot be read"),
+        "hops": (["say", "Hi", "--stream", "-o", "-", "--hops", "soon"], "Hops 'soon' cannot be read"),
+        "hops of nothing": (["say", "Hi", "--hops", "25,50"], "together with --stream"),
+        "two formats": (["say", "Hi", "-o", "a.wav", "--format", "ogg"], "does not go with a.wav"),
         "device": (["say", "Hi", "--device", "abacus"], "no device 'abacus'"),
         "no reference": (["say", "Hi", "--voice", "gone.wav"], "no sound file"),
         "text as sound": (["say", "Hi", "--voice", "text.wav"], "cannot be read"),

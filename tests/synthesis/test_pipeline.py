@@ -79,12 +79,12 @@ def test_batches_repeat_only_the_runs_that_failed(model, monkeypatch):
     def generated(lm, ids, *prompt, shortest, longest, sampler):
         asked.append(list(map(len, ids)))
         first = len(asked) == 1
-        return [TokenRun([5] * 10, "length" if first and len(text) > 8 else "eos", 0) for text in ids]
+        return [TokenRun([5] * 10, "length" if first and len(text) > 12 else "eos", 0) for text in ids]
 
     monkeypatch.setattr("mamtra.synthesis.batch.generate_batch", generated)
-    texts = ["Good morning to you all. Hi.", "Hi."]
+    texts = ["This is a sentence of seven words. Hello.", "Hello."]
     spoken = dict(speak_texts(model, tiny_voice(), texts, retries=AGAIN))
-    short, long = (len(model.text.segments(text)[0].ids) for text in ("Hi.", texts[0]))
+    short, long = (len(model.text.segments(text)[0].ids) for text in ("Hello.", texts[0]))
     assert asked == [[short, short, long], [long]] and len(spoken[0]) > len(spoken[1]) > 0
     asked.clear()
     dict(speak_texts(model, tiny_voice(), texts))

@@ -26,7 +26,7 @@ def test_a_voice_survives_its_file(tmp_path):
     assert torch.equal(back.prompt_text, voice.prompt_text) and torch.equal(back.prompt_speech, voice.prompt_speech)
     assert torch.equal(back.embedding, voice.embedding)
     assert (back.prompt_mel - voice.prompt_mel).abs().max() < 0.01
-    assert back.seconds == 0.4
+    assert back.seconds == 0.4 and repr(back) == "<Voice 'anna': en, prompt of 0.4 s>"
 
 
 def test_the_file_name_is_the_name(tmp_path):
@@ -80,6 +80,8 @@ def test_library(tmp_path):
     with pytest.raises(MamTraError, match="already"):
         library.add(tiny_voice("anna"))
     assert library.add(tiny_voice("anna"), replace=True) == path
+    with pytest.raises(MamTraError, match="model has a voice 'berta'"):
+        library.add(tiny_voice("berta"))
     with pytest.raises(MamTraError, match="came with the model"):
         library.remove("berta")
     library.remove("anna")

@@ -44,12 +44,14 @@ def say(
     instruct: str | None = typer.Option(None, "--instruct", metavar="T", help="How to speak (CosyVoice 2 models)."),
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same sound."),
-    stream: bool = typer.Option(False, "--stream", help="With -o -: sound while it is being made and text arrives."),
+    stream: bool = typer.Option(
+        False, "--stream", help="With -o -: write sound while it is generated and text is still arriving."
+    ),
     hops: str | None = typer.Option(
         None,
         "--hops",
         metavar="N,N,N",
-        help="With --stream: codes (40 ms) of the first chunk, the second, the longest.",
+        help="With --stream -o -: speech tokens (40 ms each) of the first chunk, the second, the longest.",
     ),
     speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast)."),
     play: bool = typer.Option(False, "--play", help="Play the sound; without -o nothing is written."),
@@ -59,13 +61,15 @@ def say(
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but errors."),
 ) -> None:
     """Speak TEXT. With no arguments at all, a greeting goes to speech.wav."""
-    from mamtra.audio.io import check_destination, format_of
+    from mamtra.audio.io import check_destination
 
     at_once = stream and output == "-"
+    if hops is not None and not at_once:
+        raise MamTraError("--hops sets the chunks of a stream; give it together with --stream -o -, or leave it out.")
     arriving = at_once and text == "-" and sys.stdin is not None
     words: str | Iterator[str] = read_arriving() if arriving else read_text(text)
     target = (None if play else DEFAULT_FILE) if output is None else output
-    chosen = format_of(target or "-", fmt)
+    chosen = _format(target or "-", fmt)
     if target is not None:
         check_destination(target)
 
@@ -91,6 +95,16 @@ def say(
 
         play_audio(audio)
     _tell(audio, target, tts.model.name, as_json, quiet)
+
+
+def _format(target: str, named: str | None) -> str:
+    """The format to write, which the suffix and `--format` may name, but not differently."""
+    from mamtra.audio.io import SUFFIXES, format_of
+
+    chosen, suffix = format_of(target, named), Path(target).suffix
+    if SUFFIXES.get(suffix.lower(), chosen) != chosen:
+        raise MamTraError(f"--format {named} does not go with {target}; leave one of them out or change the suffix.")
+    return chosen
 
 
 def read_text(text: str | None) -> str:
@@ -184,7 +198,7 @@ def _tell(audio: Audio, target: str | None, model: str, as_json: bool, quiet: bo
         return
     if not quiet:
         place = {None: "played", "-": "standard output"}.get(target, target)
-        line = f"{place}: {audio.seconds:.1f} s, voice {audio.voice}, seed {audio.seed}, {audio.rtf:.2f} x real time"
+        line = f"{place}: {audio.seconds:.1f} s, voice {audio.voice}, seed {audio.seed}, {audio.rtf:.2f} of real time"
         print(line, file=sys.stderr)
     if audio.finish_reason == "length" and not quiet:
         print("mamtra: A sentence was cut off at the length limit; try another seed.", file=sys.stderr)

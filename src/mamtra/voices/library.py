@@ -77,6 +77,8 @@ class VoiceLibrary:
             MamTraError: the name is taken, or the folder cannot be written.
         """
         path = self.of_user / f"{check_name(voice.name)}.safetensors"
+        if not replace and (self.of_model / path.name).exists():
+            raise MamTraError(f"The model has a voice {voice.name!r}, which yours would hide; choose another name.")
         if path.exists() and not replace:
             raise MamTraError(f"There is a voice {voice.name!r} already; remove it first or choose another name.")
         try:
