@@ -137,7 +137,7 @@ def mel_of(model: Any, voice: Any, codes: list[int], streaming: bool) -> Any:
 
 def measure_length(model: Any, voice: Any, codes: list[int]) -> dict[str, Any]:
     """All figures of one length."""
-    from mamtra.synthesis.streaming import HopSchedule, PromptStore, SoundStream
+    from mamtra.synthesis.streaming import HopSchedule, PromptStore, SegmentStream
     from mamtra.synthesis.token2wav import tokens_to_samples
 
     prompts = PromptStore(model)
@@ -147,7 +147,7 @@ def measure_length(model: Any, voice: Any, codes: list[int]) -> dict[str, Any]:
     for name, schedule in (("growing", HopSchedule()), ("even", HopSchedule(growth=1))):
         flow = prompts.stream(voice)
         with Work(model) as kept:
-            ends, wave = hops_of(SoundStream(model, flow, seed=0, schedule=schedule), codes)
+            ends, wave = hops_of(SegmentStream(model, flow, seed=0, schedule=schedule), codes)
         with Work(model) as scratch:
             from_scratch(model, voice, codes, ends)
         rows[name] = {

@@ -1,4 +1,4 @@
-"""The public face: load a model, say something, stream it, clone a voice."""
+"""The public API: load a model, say or stream a text, clone a voice."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ MAX_CHARACTERS = 100_000
 class TTS:
     """Text to speech with one model.
 
-    The object holds no state of a request: it may be used from several threads.
+    Several threads may use one object: it holds no state of a request.
 
     Args:
-        model: a loaded model.
-        library: where voices are; those of the model and the user by default.
+        model: the model.
+        library: the voices at hand; those of the model and of the user by default.
     """
 
     def __init__(self, model: Model, library: VoiceLibrary | None = None) -> None:
@@ -56,7 +56,7 @@ class TTS:
         device: str | torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> TTS:
-        """Load a model by directory, built-in name or hub name; without a name the one that came with the package.
+        """Load a model by directory, built-in name or hub name; by default the one that comes with the package.
 
         Weights are read when first needed. `dtype` is that of the LM.
 
@@ -67,7 +67,7 @@ class TTS:
 
     @property
     def sample_rate(self) -> int:
-        """Of the sound, Hz."""
+        """Sample rate of the audio, Hz."""
         return self.model.sample_rate
 
     @property
@@ -77,14 +77,14 @@ class TTS:
 
     @property
     def interleaves(self) -> bool:
-        """Whether the model can speak while its text is still arriving, see `stream`."""
+        """Whether the model can speak a sentence while its text is still arriving, see `stream`."""
         return self.model.generation.bistream and isinstance(self.model.text, BpeFrontend)
 
     def segments(self, text: str) -> list[str]:
-        """The sentences that `text` is spoken in.
+        """The normalised sentences, or parts of long ones, that `text` is spoken in.
 
         Raises:
-            MamTraError: nothing to say, or too much.
+            MamTraError: the text is empty, too long or without words.
         """
         return [segment.text for segment in self.model.text.segments(check_text(text))]
 
@@ -98,18 +98,18 @@ class TTS:
         seed: int = 0,
         speed: float = 1.0,
     ) -> Audio:
-        """Speak a text of any length up to 100,000 characters.
+        """Synthesise a text of up to 100,000 characters.
 
         Args:
-            text: what to say; it is spoken sentence by sentence.
+            text: what to say; it is synthesised sentence by sentence.
             voice: a name, a `Voice`, a voice file, or a recording to clone from; the model's own by default.
             voice_text: what is said in the recording, where `voice` is one.
             instruct: how to speak, such as "Speak slowly."; for models that follow instructions (CosyVoice 2).
-            seed: the same seed gives the same sound.
+            seed: the same seed gives the same audio.
             speed: 0.5 (slow) to 2 (fast).
 
         Raises:
-            MamTraError: for anything a user can mend, in one sentence.
+            MamTraError: for anything the caller can correct, in one sentence.
         """
         options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed}
         return Audio.joined(list(self.stream(check_text(text), voice, whole_sentences=True, **options)))
@@ -127,21 +127,21 @@ class TTS:
         interleave: bool | None = None,
         hops: HopSchedule | None = None,
     ) -> Iterator[Audio]:
-        """Speak a text, or text that is still arriving, and give the sound while the speech codes are being made.
+        """Synthesise a text, or text that is still arriving, and give the audio while the speech tokens are being generated.
 
-        The first chunk comes after about a second's worth of codes; the first chunk of each sentence carries its text. The
-        flow then hears a second at a time instead of the whole sentence, so the sound differs a little from that of `say`.
-        Arguments and errors are those of `say`; they are checked before the first chunk is asked for.
+        The first chunk comes after about a second of speech tokens; the first chunk of each sentence carries its text. The flow
+        then sees a second at a time instead of the whole sentence, so the audio differs a little from that of `say`. Arguments
+        and errors are those of `say`; arguments are checked before the first chunk is asked for.
 
-        Text that is still arriving is an iterable of strings cut anywhere, such as the output of a language model. It is spoken
-        sentence by sentence, or, with a model that was trained for it (CosyVoice 2), while its sentences are still coming:
-        then each chunk carries the text that was read for it.
+        Text that is still arriving is an iterable of strings cut anywhere, such as the output of a language model. It is
+        synthesised sentence by sentence, or, with a model that was trained for it (CosyVoice 2), within a sentence too: then
+        each chunk carries the text that was read for it.
 
         Args:
-            whole_sentences: give each sentence when all of it is spoken; the chunks in their order are the sound of `say`.
-            interleave: read on while speaking (CosyVoice 2's bistream), or wait for whole sentences; by default the former for
-                arriving text where the model can and `whole_sentences` is off.
-            hops: how much speech each chunk waits for, see `mamtra.synthesis.streaming.HopSchedule`.
+            whole_sentences: give each sentence as one chunk; the chunks together are the audio of `say`.
+            interleave: read on while speaking (CosyVoice 2's bistream), or wait for whole sentences. By default arriving text is
+                interleaved where the model can do it and `whole_sentences` is off.
+            hops: how many speech tokens each chunk waits for, see `mamtra.synthesis.streaming.HopSchedule`.
         """
         began = time.perf_counter()
         chosen = check_voice(self.model, self.voice(voice, voice_text))
@@ -159,11 +159,11 @@ class TTS:
             interleave = not isinstance(text, str) and self.interleaves and not whole_sentences
         segments = self._read(text, interleave)
         if whole_sentences:
-            return self._sound(request, segments, whole_segment, began)
-        return self._sound(request, segments, partial(stream_segment, prompts=self._prompts, schedule=hops), began)
+            return self._audio(request, segments, whole_segment, began)
+        return self._audio(request, segments, partial(stream_segment, prompts=self._prompts, schedule=hops), began)
 
     def _read(self, text: str | Iterable[str], interleave: bool) -> Iterator[Segment | Utterance]:
-        """Segments one by one; of a text that is there the first one is read at once, and so are all its pause marks."""
+        """Segments one by one. Of a complete text the first one, and all pause marks, are read at once, so that errors show."""
         front = self.model.text
         if not isinstance(text, str):
             return utterances(check_arriving(text), front) if interleave else front.arriving(check_arriving(text))
@@ -174,7 +174,7 @@ class TTS:
             raise nothing_to_say()
         return chain([first], segments)
 
-    def _sound(
+    def _audio(
         self, request: Request, segments: Iterable[Segment | Utterance], backend: Backend, began: float
     ) -> Iterator[Audio]:
         ttfa_ms = None
@@ -195,20 +195,20 @@ class TTS:
             raise MamTraError("There is no text to speak.")
 
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
-        """Make a voice of a recording of 1 to 30 s.
+        """Make a voice from a recording of 1 to 30 s.
 
         Args:
-            wav: a sound file of 16 kHz or more with one person speaking.
-            text: what is said in it; without it only the sound of the voice is taken over.
+            wav: an audio file of 16 kHz or more with one person speaking.
+            text: what is said in it, word for word; without it only the timbre is taken over.
             **info: name, language, gender, description, licence, source, consent.
 
         Raises:
-            MamTraError: the recording does not serve, with the reason.
+            MamTraError: the recording cannot serve, with the reason.
         """
         return clone_voice(wav, self.model, text, **info)
 
     def voice(self, voice: str | os.PathLike | Voice | None = None, text: str | None = None) -> Voice:
-        """The voice meant by a name, a voice file, a recording, or nothing.
+        """The voice of a name, a voice file or a recording; the model's own where none is given.
 
         Raises:
             MamTraError: there is no such voice, or it belongs to another model.
@@ -247,10 +247,10 @@ class TTS:
 
 
 def check_text(text: str) -> str:
-    """Refuse text that is empty or over the limit.
+    """Refuse text that is empty or longer than `MAX_CHARACTERS`.
 
     Raises:
-        MamTraError: it is, or it is no string.
+        MamTraError: it is, or it is not a string.
     """
     if not isinstance(text, str):
         raise MamTraError(f"Text to speak has to be a string, not {type(text).__name__}.")

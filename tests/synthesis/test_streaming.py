@@ -18,7 +18,7 @@ from mamtra.synthesis import streaming
 from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.pipeline import Request, speak
 from mamtra.synthesis.retries import segment_seed
-from mamtra.synthesis.streaming import HopSchedule, PromptStore, SoundStream, stream_segment
+from mamtra.synthesis.streaming import HopSchedule, PromptStore, SegmentStream, stream_segment
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.text.split import Segment
 from tests.factories import tiny_model, tiny_voice
@@ -30,7 +30,7 @@ def model(tmp_path_factory):
     return open_model(tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
 
 
-def feed(sound: SoundStream, codes: list[int]) -> list[np.ndarray]:
+def feed(sound: SegmentStream, codes: list[int]) -> list[np.ndarray]:
     pieces = []
     while len(codes) >= (count := sound.wanted):
         pieces.append(sound.push(codes[:count]))
@@ -44,7 +44,7 @@ def test_hops_are_the_whole(model, speed, count):
     codes = torch.randint(0, 6561, (count,), generator=torch.Generator().manual_seed(count)).tolist()
     voice = tiny_voice(tokens=31)
     whole = tokens_to_samples(model, voice, codes, seed=5, speed=speed, chunked=True)
-    pieces = feed(SoundStream(model, PromptStore(model).stream(voice), seed=5, speed=speed), codes)
+    pieces = feed(SegmentStream(model, PromptStore(model).stream(voice), seed=5, speed=speed), codes)
     assert len(pieces) == {3: 1, 90: 3, 260: 5}[count] and whole.std() > 1e-4
     assert np.concatenate(pieces).shape == whole.shape
     assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
@@ -57,7 +57,7 @@ def test_hops_through_recordings_are_the_whole(tmp_path):
     use_graphs(model.flow, model.vocoder, Rerun)
     prompts = PromptStore(model)
     for _ in range(3):
-        pieces = feed(SoundStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
+        pieces = feed(SegmentStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
         assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
 
 
@@ -68,7 +68,7 @@ def test_streams_on_cuda_run_as_graphs(tmp_path):
     whole = tokens_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
     prompts = PromptStore(model)
     for _ in range(3):
-        pieces = feed(SoundStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
+        pieces = feed(SegmentStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
         assert np.abs(np.concatenate(pieces) - whole).max() < 1e-2  # convolutions use TF32
     assert isinstance(model.flow.decoder.estimator.forward, GraphedEstimator)
 
@@ -79,7 +79,7 @@ def test_hops_grow_anew_for_each_request(model):
     assert [HopSchedule(growth=1.5).least(hops) for hops in range(6)] == [20, 25, 37, 56, 84, 100]
     prompts = PromptStore(model)
     for _ in range(2):
-        sound = SoundStream(model, prompts.stream(tiny_voice(tokens=10)), seed=0)
+        sound = SegmentStream(model, prompts.stream(tiny_voice(tokens=10)), seed=0)
         wanted = []
         for _ in range(4):
             wanted.append(sound.wanted)

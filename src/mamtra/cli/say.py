@@ -1,4 +1,4 @@
-"""`mamtra say`: text to a sound file, to standard output, or to the speakers."""
+"""`mamtra say`: text to an audio file, to standard output, or to the loudspeakers."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def say(
         help="wav, flac, opus, mp3, aac or pcm by suffix; - is stdout.",
     ),
     voice: str | None = typer.Option(
-        None, "--voice", metavar="NAME|FILE.wav", help="A voice by name, or a recording to clone."
+        None, "--voice", metavar="NAME|FILE.wav", help="Name of a voice, or a recording to clone."
     ),
     voice_text: str | None = typer.Option(None, "--voice-text", metavar="T", help="What is said in the recording."),
     instruct: str | None = typer.Option(None, "--instruct", metavar="T", help="How to speak (CosyVoice 2 models)."),
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same sound."),
+    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same audio."),
     stream: bool = typer.Option(
-        False, "--stream", help="With -o -: write sound while it is generated and text is still arriving."
+        False, "--stream", help="With -o -: write audio while it is generated and text is still arriving."
     ),
     hops: str | None = typer.Option(
         None,
@@ -54,13 +54,13 @@ def say(
         help="With --stream -o -: speech tokens (40 ms each) of the first chunk, the second, the longest.",
     ),
     speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast)."),
-    play: bool = typer.Option(False, "--play", help="Play the sound; without -o nothing is written."),
-    fmt: str | None = typer.Option(None, "--format", metavar="F", help="Format, where the suffix does not tell."),
+    play: bool = typer.Option(False, "--play", help="Play the audio; without -o no file is written."),
+    fmt: str | None = typer.Option(None, "--format", metavar="F", help="Audio format, where the suffix does not tell."),
     device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
-    as_json: bool = typer.Option(False, "--json", help="Print facts about the sound as JSON."),
+    as_json: bool = typer.Option(False, "--json", help="Print facts about the audio as JSON."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but errors."),
 ) -> None:
-    """Speak TEXT. With no arguments at all, a greeting goes to speech.wav."""
+    """Speak TEXT. Without any arguments a greeting is written to speech.wav."""
     from mamtra.audio.io import check_destination
 
     at_once = stream and output == "-"
@@ -130,7 +130,7 @@ def read_text(text: str | None) -> str:
 
 
 def read_arriving() -> Iterator[str]:
-    """Standard input as it comes, in bits of any size.
+    """Standard input as it arrives, in parts of any size.
 
     Raises:
         MamTraError: it is not UTF-8.
@@ -138,15 +138,15 @@ def read_arriving() -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         while data := sys.stdin.buffer.read1(65536):
-            if bit := decoder.decode(data):
-                yield bit
+            if part := decoder.decode(data):
+                yield part
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise MamTraError("Standard input is not UTF-8 text; convert it first.") from error
 
 
 def _spoken(chunks: Iterator[Audio], characters: int | None, quiet: bool) -> Iterator[Audio]:
-    """Chunks of the stream, with a progress bar on standard error where someone watches."""
+    """Chunks of the stream, with a progress bar on standard error where it is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield from chunks
         return
@@ -193,7 +193,7 @@ def _tell(audio: Audio, target: str | None, model: str, as_json: bool, quiet: bo
         "finish_reason": audio.finish_reason,
     }
     if as_json:
-        # standard output may carry the sound itself
+        # standard output may carry the audio itself
         print(json.dumps(facts), file=sys.stderr if target == "-" else sys.stdout)
         return
     if not quiet:

@@ -42,7 +42,7 @@ def speak_texts(
     request = Request(model, voice, seed, retries=retries)
     segments = [model.text.segments(text) for text in texts]
     places = {(number, index): segment for number, row in enumerate(segments) for index, segment in enumerate(row)}
-    chunks = _sound(request, _tokens(request, places, rows))
+    chunks = _audio(request, _tokens(request, places, rows))
     for number, row in enumerate(segments):
         spoken = speak(request, row, lambda _, __, index, number=number: chunks.get((number, index), ()))
         yield number, np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in spoken)])
@@ -73,7 +73,7 @@ def _tokens(request: Request, places: dict[Place, Segment], rows: int) -> dict[P
     return {place: run for place, run in best.items() if run is not None}
 
 
-def _sound(request: Request, runs: dict[Place, TokenRun]) -> dict[Place, list[AudioChunk]]:
+def _audio(request: Request, runs: dict[Place, TokenRun]) -> dict[Place, list[AudioChunk]]:
     """One chunk for every run."""
     model, chunks = request.model, dict[Place, list[AudioChunk]]()
     together = SEGMENTS.get(model.device.type, SEGMENTS["cpu"])
@@ -81,10 +81,10 @@ def _sound(request: Request, runs: dict[Place, TokenRun]) -> dict[Place, list[Au
     for start in range(0, len(order), together):
         chosen = order[start : start + together]
         seeds = [request.seed_of(place[1], runs[place].attempt) for place in chosen]
-        sound = batch_to_samples(
+        audio = batch_to_samples(
             model, [request.voice] * len(chosen), [runs[place].tokens for place in chosen], seeds=seeds
         )
-        for place, samples in zip(chosen, sound, strict=True):
+        for place, samples in zip(chosen, audio, strict=True):
             run = runs[place]
             chunks[place] = [AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)]
     return chunks

@@ -1,4 +1,4 @@
-"""A model as the rest of the package uses it: its parts by name, each loaded when first asked for."""
+"""A model directory as the rest of the package uses it: its parts by name, each loaded when first used."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _ONNX = {"speech_tokenizer": "OnnxSpeechTokenizer", "speaker_encoder": "OnnxSpea
 class Model:
     """A model directory with lazily loaded parts.
 
-    Speaking with a stored voice touches neither the speech tokenizer nor the speaker encoder, so these cost nothing
-    until a voice is cloned. Loading a part twice from two threads is prevented.
+    Speaking with a stored voice uses neither the speech tokenizer nor the speaker encoder, so these cost nothing until a voice
+    is cloned. A part is loaded once, even when several threads ask for it.
 
     Args:
         directory: a model directory (see `mamtra.checkpoints.native`).
-        device: where parts go.
-        dtype: type of the weights of the LM; the other parts compute in float32.
+        device: of all parts.
+        dtype: of the LM's weights; the other parts compute in float32.
         parts: networks to use instead of those in the files, by section.
 
     Attributes:
         directory: the model directory.
         config: content of config.json.
-        generation: sampling defaults.
+        generation: generation defaults.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Model:
 
     @property
     def sample_rate(self) -> int:
-        """Of the sound the model makes, Hz."""
+        """Sample rate of the audio, Hz."""
         return int(self.config.get("sample_rate", 24000))
 
     @property
@@ -77,7 +77,7 @@ class Model:
 
     @property
     def loaded(self) -> tuple[str, ...]:
-        """Sections of the parts that are in memory."""
+        """Sections of the parts that are loaded."""
         return tuple(self._parts)
 
     def part(self, section: str) -> nn.Module:
@@ -116,7 +116,7 @@ class Model:
 
     @property
     def speech_tokenizer(self) -> nn.Module:
-        """Sound to speech tokens."""
+        """Audio to speech tokens."""
         return self.part("speech_tokenizer")
 
     @property

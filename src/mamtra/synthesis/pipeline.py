@@ -1,6 +1,6 @@
-"""From segments to sound: the one sequence of steps behind `say`, `stream`, batches and layer rankings.
+"""From segments to audio: the one sequence of steps behind `say`, `stream`, batches and layer rankings.
 
-A backend turns the ids of a segment into sound (`mamtra.synthesis.sentence` as a whole, `mamtra.synthesis.streaming` chunk by
+A backend turns the ids of a segment into samples (`mamtra.synthesis.sentence` as a whole, `mamtra.synthesis.streaming` chunk by
 chunk, `mamtra.synthesis.batch` for many texts); `speak` calls it segment by segment, trims the edges and adds the pauses.
 """
 
@@ -31,7 +31,7 @@ class Request:
     Attributes:
         model: the model.
         voice: to speak with.
-        seed: with the place of a segment it fixes the segment's sound.
+        seed: with the place of a segment it fixes the segment's audio.
         speed: 0.5 (slow) to 2 (fast).
         retries: of runs of the LM that fail.
     """
@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True)
 class AudioChunk:
-    """Sound of a segment, or of a part of it.
+    """Audio of a segment, or of a part of it.
 
     Attributes:
         samples: float32 (T,) in [-1, 1].
@@ -73,14 +73,14 @@ class AudioChunk:
 
 
 Backend = Callable[[Request, Iterable[int], int], Iterable[AudioChunk]]
-"""From a request, the text ids of a segment and its place to chunks of its sound, none where it stays silent."""
+"""From a request, the text ids of a segment and its place to chunks of its audio, none where it stays silent."""
 
 
 def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Backend) -> Iterator[AudioChunk]:
-    """Chunks of sound that can be played one after the other.
+    """Chunks of audio to be played one after the other, with trimmed edges and pauses.
 
     Raises:
-        MamTraError: the model gives no speech, or sound that is not finite.
+        MamTraError: the model gives no speech, or samples that are not finite.
     """
     rate = request.model.sample_rate
     for index, segment in enumerate(segments):

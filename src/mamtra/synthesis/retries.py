@@ -13,7 +13,7 @@ _ATTEMPT_STRIDE = 7_919
 
 
 def segment_seed(seed: int, index: int, attempt: int = 0) -> int:
-    """Seed of one attempt at one segment: its sound depends on the request's seed and its place in the text alone."""
+    """Seed of one attempt at one segment: its audio depends on the request's seed and its place in the text alone."""
     return (seed + index * _SEGMENT_STRIDE + attempt * _ATTEMPT_STRIDE) % 2**63
 
 

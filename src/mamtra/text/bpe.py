@@ -1,4 +1,4 @@
-"""The text front end of models that read subwords: CosyVoice 2, whose tokenizer is Qwen2's with a few more special tokens."""
+"""The text front end of models that read subwords, as CosyVoice 2 does: Qwen2's tokenizer with more special tokens."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SPECIAL_TOKENS = (
     *("[laughter]", "[cough]", "[clucking]", "[accent]", "[quick_breath]", "<laughter>", "</laughter>", "[hissing]"),
     *("[sigh]", "[vocalized-noise]", "[lipsmack]", "[mn]"),
 )
-"""In the order of their ids, which begin behind the subwords."""
+"""In the order of their ids, which follow those of the subwords."""
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -47,7 +47,7 @@ _FOREIGN = re.compile(r"[^\W\d_a-zA-ZÀ-ÿ]")
 
 
 def build_qwen_tokenizer(directory: Path) -> Tokenizer:
-    """CosyVoice 2's tokenizer out of Qwen2's vocab.json and merges.txt.
+    """CosyVoice 2's tokenizer from Qwen2's vocab.json and merges.txt.
 
     Raises:
         MamTraError: a file is missing or damaged.
@@ -79,10 +79,10 @@ class BpeConfig(BaseModel):
 
     Attributes:
         kind: the text units that the model reads.
-        fewest_tokens: a chunk this long is closed before it would pass `most_tokens`.
+        fewest_tokens: a chunk longer than this is closed before it would exceed `most_tokens`.
         most_tokens: see above.
-        short_tokens: a last chunk under this goes to the one before it.
-        longest_tokens: a sentence without punctuation is cut so that no chunk is longer.
+        short_tokens: a last chunk shorter than this is joined to the one before.
+        longest_tokens: no chunk is longer; a longer sentence is cut.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,11 +95,11 @@ class BpeConfig(BaseModel):
 
 
 class BpeFrontend(Splitter):
-    """Turns text into chunks and ids.
+    """Text to segments, which are chunks of sentences, and to ids.
 
     Args:
         tokenizer: of the `tokenizers` library.
-        config: how text is cut.
+        config: lengths of the chunks.
     """
 
     def __init__(self, tokenizer: Tokenizer, config: BpeConfig | None = None) -> None:
@@ -133,7 +133,7 @@ class BpeFrontend(Splitter):
         return self._tokenizer.get_vocab_size()
 
     def normalize(self, text: str) -> str:
-        """English text as it is spoken. Text with ``<|...|>`` marks, tags or another script stays as it is written.
+        """English text normalised. Text with ``<|...|>`` marks, tags or another script is left as written.
 
         Raises:
             MamTraError: nothing in it can be spoken.
@@ -155,11 +155,11 @@ class BpeFrontend(Splitter):
         return split_text(paragraphs(text), self._pieces, SENTENCE_PAUSE)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, special tokens in it included."""
+        """Ids of a text, including special tokens in it."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: list[int]) -> str:
-        """The text of some ids; special tokens are left out."""
+        """The text of ids, without special tokens."""
         return self._tokenizer.decode(ids)
 
     def instruction(self, text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""The text front end of a model directory: text as written -> segments -> phonemes -> ids."""
+"""The text front end of models that read phonemes: text as written -> segments -> phonemes -> ids."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TextConfig(BaseModel):
         kind: the text units that the model reads.
         language: BCP 47 tag.
         lexicon_source: where the lexicon's readings come from.
-        longest_segment: greatest number of phoneme characters in a segment.
+        longest_segment: greatest number of phoneme symbols in a segment, stress marks, spaces and punctuation included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,13 +47,13 @@ class TextConfig(BaseModel):
 
 
 class TextFrontend(Splitter):
-    """Turns text into what the speech language model reads.
+    """Text to segments and to the phoneme ids that the speech language model reads.
 
     Args:
-        config: options.
+        config: contents of `text.json`.
         lexicon: known words.
         tokenizer: phoneme string -> ids.
-        letter_to_sound: file of the network for unknown words, read when the first one comes.
+        letter_to_sound: file of the network for unknown words, loaded at the first one.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class TextFrontend(Splitter):
         return normalize(text, self._lexicon.__contains__)
 
     def arriving(self, parts: Iterable[str]) -> Iterator[Segment]:
-        """Segments sentence by sentence, none longer than `longest_segment` phoneme characters; see `Splitter`."""
+        """Segments sentence by sentence, none longer than `longest_segment` phoneme symbols; see `Splitter`."""
         return split_text(sentences(parts), self._pieces)
 
     def phonemes(self, text: str) -> str:

@@ -23,11 +23,11 @@ def user_home() -> Path:
 
 
 class VoiceLibrary:
-    """The voices at hand: those of a model and those the user added; the user's win where names are equal.
+    """The voices of a model and those that the user added; the user's take precedence.
 
     Args:
-        model_directory: a model directory, whose `voices` folder is read only.
-        home: the user's folder, `user_home()` where not given.
+        model_directory: a model directory; its `voices` folder is only read.
+        home: the user's folder; `user_home()` by default.
     """
 
     def __init__(self, model_directory: str | os.PathLike, home: Path | None = None) -> None:
@@ -55,7 +55,7 @@ class VoiceLibrary:
         return found[name]
 
     def default(self) -> str:
-        """Name of the voice to use where none is named: the model's own choice, else its first, else the user's first.
+        """Name of the voice to use where none is named: the model's default, else its first, else the user's first.
 
         Raises:
             MamTraError: there are no voices.
@@ -71,10 +71,10 @@ class VoiceLibrary:
         return self.path(name).parent == self.of_user
 
     def add(self, voice: Voice, *, replace: bool = False) -> Path:
-        """Keep a voice in the user's folder.
+        """Store a voice in the user's folder.
 
         Raises:
-            MamTraError: the name is taken, or the folder cannot be written.
+            MamTraError: the name is taken (`replace` allows it), or the folder cannot be written.
         """
         path = self.of_user / f"{check_name(voice.name)}.safetensors"
         if not replace and (self.of_model / path.name).exists():
@@ -88,7 +88,7 @@ class VoiceLibrary:
         return voice.save(path)
 
     def remove(self, name: str) -> Path:
-        """Delete a voice that the user added; return where it was.
+        """Delete a voice that the user added, and return its path.
 
         Raises:
             MamTraError: unknown, or part of the model.

@@ -1,4 +1,4 @@
-"""Voices: a short prompt that the model continues, kept as one safetensors file."""
+"""A voice: a short prompt that the model continues, stored as one safetensors file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TENSORS = ("prompt_text", "prompt_speech", "prompt_mel", "embedding")
 
 
 class VoiceInfo(BaseModel):
-    """What is known about a voice; the header of its file."""
+    """Facts about a voice: the header of its file."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -42,12 +42,12 @@ class Voice:
 
     Attributes:
         info: name, licence, consent and so on.
-        prompt_text: int64 (T,), ids of the words spoken in the prompt; empty where no transcript is known.
+        prompt_text: int64 (T,), text ids of the prompt's transcript; empty where none is known.
         prompt_speech: int64 (N,), speech tokens of the prompt at 25 Hz.
         prompt_mel: float32 (2N, 80), log-mel frames of the prompt at 50 Hz.
         embedding: float32 (E,), speaker embedding.
-        advice: what could be better about the recording it was made from.
-        instructed: `prompt_text` tells how to speak, see `instruct`; such a voice is not saved.
+        advice: sentences on how to make a better recording.
+        instructed: whether `prompt_text` is an instruction, see `instruct`; such a voice cannot be saved.
     """
 
     info: VoiceInfo
@@ -65,14 +65,14 @@ class Voice:
 
     @property
     def seconds(self) -> float:
-        """Length of the prompt."""
+        """Duration of the prompt."""
         return self.prompt_speech.numel() / 25.0
 
     @property
     def lm_prompt(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Text ids and speech tokens that the LM continues; both empty where there is no transcript.
 
-        Without its words a prompt would only mislead the LM, so such a voice lends the flow its sound and nothing else
+        Speech without its text would only mislead the LM, so a voice without a transcript conditions the flow alone
         (CosyVoice's cross-lingual mode).
         """
         if self.instructed or self.prompt_text.numel() == 0:
@@ -83,16 +83,16 @@ class Voice:
         return f"<Voice {self.name!r}: {self.info.language}, prompt of {self.seconds:.1f} s>"
 
     def instruct(self, ids: list[int]) -> Voice:
-        """The same sound, spoken as the text ids of an instruction say instead of as in the prompt (CosyVoice 2's instruct)."""
+        """The same timbre, speaking as the text ids of an instruction say instead of as in the prompt (CosyVoice 2's instruct)."""
         return replace(self, prompt_text=torch.tensor(ids, dtype=torch.int64), instructed=True)
 
     @classmethod
     def preset(cls, name: str, tensors: Mapping[str, torch.Tensor], space: str) -> Voice:
-        """The voice of a speaker that a model has in another form, see `mamtra.synthesis.model.Model.speakers`."""
+        """The voice of a preset speaker of a model, from its tensors by name."""
         return cls(VoiceInfo(name=name, description="preset speaker", voice_space=space), **tensors)
 
     def renamed(self, name: str, **changes: Any) -> Voice:
-        """The same voice under another name, with other header fields changed as given."""
+        """The same voice under another name; `changes` are other header fields."""
         info = self.info.model_copy(update={"name": check_name(name), **changes})
         return Voice(info, self.prompt_text, self.prompt_speech, self.prompt_mel, self.embedding, self.advice)
 
@@ -100,7 +100,7 @@ class Voice:
         """Write the voice; the mel is stored in float16.
 
         Raises:
-            MamTraError: the place cannot be written, or an instruction took the place of the prompt's words.
+            MamTraError: the file cannot be written, or the voice is instructed.
         """
         if self.instructed:
             raise MamTraError("An instructed voice is for one text; save the voice that it was made of.")
@@ -143,10 +143,10 @@ class Voice:
 
 
 def read_info(path: Path) -> VoiceInfo:
-    """Only the header of a voice file, for lists.
+    """The header of a voice file alone, for lists.
 
     Raises:
-        MamTraError: damaged file.
+        MamTraError: the file is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -163,7 +163,7 @@ def _read_info(path: Path, metadata: dict[str, str]) -> VoiceInfo:
 
 
 def check_name(name: str) -> str:
-    """A name that is safe as a file name.
+    """The name, if it is safe as a file name.
 
     Raises:
         MamTraError: it is not.
