@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import mamtra
 from mamtra.errors import MamTraError
@@ -20,6 +23,7 @@ from mamtra.text.english.letter_to_sound import (
 from mamtra.text.english.phonemes import ALPHABET, phoneme_ids
 from mamtra.text.frontend import TextFrontend
 from mamtra.text.sentence_ends import LONGEST_SENTENCE
+from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
 from mamtra.text.tokenizer import PhonemeTokenizer, build_phoneme_tokenizer
 
 ASSETS = Path(mamtra.__path__[0]) / "assets" / "mini"
@@ -107,6 +111,30 @@ def test_a_segment_is_read_once(model: Path, monkeypatch) -> None:
     segments = front.segments("It costs $5. Wait!")
     assert seen == ["It costs $5.", "It costs five dollars.", "Wait!", "Wait!"]
     assert [segment.ids for segment in segments] == [front.encode("It costs $5."), front.encode("Wait!")]
+
+
+def test_eight_threads_lose_nothing(model: Path) -> None:
+    front = TextFrontend.load(model)
+    text = " ".join(f"Dr. Smith saw {n} dogs at 5 p.m. and left. Did he? No!" for n in range(20))
+    whole = front.segments(text)
+    assert len(whole) == 60
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == whole for found in pool.map(front.segments, [text] * 16))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 40), max_size=20))
+def test_arriving_text_gives_the_segments_of_the_whole(sizes: list[int]) -> None:
+    text = 'He said: "Stop!"\n\nDr. Ames left at 5 p.m. on May 5, 2024. [pause:1s] Did she?\n* milk\n* 2 eggs\n\nNo... it was cold.'
+    front = TextFrontend.load(ASSETS)
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(text[at : at + size])
+        at += size
+    whole = front.segments(text)
+    assert list(front.arriving([*parts, text[at:]])) == whole
+    pauses = [0.0, PARAGRAPH_PAUSE, 1.0, SENTENCE_PAUSE, SENTENCE_PAUSE, PARAGRAPH_PAUSE]
+    assert [segment.pause_before for segment in whole] == pauses
 
 
 def test_words_divided_by_a_line_break(model: Path) -> None:
