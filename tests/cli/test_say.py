@@ -151,7 +151,7 @@ def test_a_recording_as_voice(model, capsys):
 
 def test_playing(model, monkeypatch, capsys):
     monkeypatch.setattr("mamtra.cli.player.PLAYERS", (("no-such-player",),))
-    assert main(["say", "Hello.", "--play", "--model", model]) == 2
+    assert main(["say", "Hello.", "--play", "--model", "not read"]) == 2
     assert "No player was found" in capsys.readouterr().err
     script = Path("player.py")
     script.write_text("import shutil, sys; shutil.copy(sys.argv[1], 'played.wav')")

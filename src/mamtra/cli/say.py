@@ -72,6 +72,10 @@ def say(
     chosen = _format(target or "-", fmt)
     if target is not None:
         check_destination(target)
+    if play:
+        from mamtra.cli.player import need_player, play_audio
+
+        player = need_player()
 
     from mamtra.synthesis.streaming import HopSchedule
     from mamtra.tts import load
@@ -91,9 +95,7 @@ def say(
         if target is not None:
             audio.save(target, chosen)
     if play:
-        from mamtra.cli.player import play_audio
-
-        play_audio(audio)
+        play_audio(audio, player)
     _tell(audio, target, tts.model.name, as_json, quiet)
 
 
