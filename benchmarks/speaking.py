@@ -87,7 +87,7 @@ def speak(tts: TTS, voice: Voice, folder: Path, sentences: Sequence[Sentence], s
     def key(sentence: Sentence) -> str:
         """The ids that the model reads are part of it, so that a changed text front end speaks anew."""
         try:
-            return f"{mark} {seed} {[tts.model.text.encode(segment) for segment in tts.segments(sentence.text)]}"
+            return f"{mark} {seed} {[segment.ids for segment in tts.model.text.segments(sentence.text)]}"
         except MamTraError:
             return f"{mark} {seed} {sentence.text}"
 

@@ -27,7 +27,8 @@ from trained import load_network, read_metadata
 
 import mamtra
 from mamtra.checkpoints.blank import describe_difference
-from mamtra.checkpoints.native import GenerationConfig, hash_weights, read_generation, save_model
+from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.checkpoints.native import hash_weights, read_generation, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
 from mamtra.conversion.transfer import convert_attention_to_mamba

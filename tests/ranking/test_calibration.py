@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mamtra.checkpoints.native import GenerationConfig
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.engine.generate import generate
 from mamtra.engine.sampling import greedy
 from mamtra.errors import MamTraError

@@ -19,7 +19,7 @@ from mamtra.checkpoints.native import CONFIG
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sets import Line
 from mamtra.synthesis.fingerprint import hash_parts
-from mamtra.synthesis.sentence import segment_seed
+from mamtra.synthesis.retries import segment_seed
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.tts import TTS
 from mamtra.voices.voice import Voice

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mamtra.checkpoints.native import GenerationConfig
-from mamtra.engine.generate import Step, generate
-from mamtra.engine.sampling import RASConfig, greedy, ras_sample
+from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.engine.generate import generate
+from mamtra.engine.sampling import greedy, ras_sample
+from mamtra.engine.steps import Step
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import Batch, unistream
@@ -98,7 +99,6 @@ def own_speech(
         seed: of sampling.
         step: see `mamtra.engine.generate.generate`.
     """
-    ras = RASConfig(top_p=settings.top_p, top_k=settings.top_k, win_size=settings.win_size, tau_r=settings.tau_r)
     prompt_text, prompt_speech = (part.tolist() for part in prompt) if prompt else ([], [])
     found = []
     for number, text in enumerate(texts):
@@ -110,7 +110,7 @@ def own_speech(
             generator=torch.Generator().manual_seed(seed + number),
             min_ratio=settings.min_ratio,
             max_ratio=settings.max_ratio,
-            sampler=partial(ras_sample, config=ras) if sample else greedy,
+            sampler=partial(ras_sample, config=settings) if sample else greedy,
             step=step,
         )
         found.append(Utterance([*prompt_text, *text], [*prompt_speech, *run]))

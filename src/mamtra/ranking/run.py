@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from mamtra.audio.trim import prepare_piece
 from mamtra.conversion.ranking_table import Criterion, Measure, RankingHeader, Row
 from mamtra.errors import MamTraError
 from mamtra.evaluate.error_rates import Errors, Normaliser, count_errors
@@ -38,7 +36,10 @@ from mamtra.ranking.criteria import (
 from mamtra.runtime.files import hash_files
 from mamtra.synthesis.fingerprint import hash_parts, hash_voice
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.sentence import generate_tokens, segment_seed, tokens_to_samples
+from mamtra.synthesis.pipeline import Request, speak
+from mamtra.synthesis.retries import ONCE
+from mamtra.synthesis.sentence import whole_segment
+from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
 
@@ -148,13 +149,12 @@ def _relevant(settings: RankSettings, from_file: bool) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=unused)
 
 
-Spoken = list[tuple[str, list[tuple[list[int], float]]]]
-"""Sentences with the text ids of each segment and the pause before it in seconds."""
+Spoken = list[tuple[str, list[Segment]]]
+"""Sentences and the segments that they are spoken in."""
 
 
 def _segments(model: Model, sentences: Sequence[str]) -> Spoken:
-    text = model.text
-    return [(s, [(text.encode(part.text), part.pause_before) for part in text.segments(s)]) for s in sentences]
+    return [(sentence, model.text.segments(sentence)) for sentence in sentences]
 
 
 def _utterances(
@@ -169,7 +169,7 @@ def _utterances(
     else:
         found = own_speech(
             model.lm,
-            [ids for _, segments in spoken for ids, _ in segments],
+            [segment.ids for _, segments in spoken for segment in segments],
             voice and voice.lm_prompt,
             model.generation,
             sample=settings.sample,
@@ -218,18 +218,13 @@ def _with_lm(model: Model, lm: SpeechLM) -> Model:
     return type(model)(model.directory, model.device, model.dtype, parts)
 
 
-def _speak(model: Model, voice: Voice, segments: Sequence[tuple[list[int], float]], seed: int) -> np.ndarray:
+def _speak(model: Model, voice: Voice, segments: Sequence[Segment], seed: int) -> np.ndarray:
     """What `TTS.say` gives, but each segment is tried once: how often a broken model fails is part of the measure."""
-    pieces = [np.zeros(0, np.float32)]
-    for index, (ids, pause) in enumerate(segments):
-        number = segment_seed(seed, index)
-        codes, _ = generate_tokens(model, voice, ids, torch.Generator().manual_seed(number))
-        if codes:
-            samples = tokens_to_samples(model, voice, codes, seed=number)
-            pieces.append(prepare_piece(samples, model.sample_rate, pause))
-    return np.concatenate(pieces)
+    chunks = speak(Request(model, voice, seed, retries=ONCE), segments, whole_segment)
+    return np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in chunks)])
 
 
 def _about_sentences(spoken: Spoken) -> dict[str, Any]:
     """Their number and a digest of what they say and of the ids that the model reads."""
-    return {"sentences": len(spoken), "sha256": hashlib.sha256(json.dumps(spoken).encode()).hexdigest()[:16]}
+    read = [(sentence, [(s.ids, s.pause_before) for s in segments]) for sentence, segments in spoken]
+    return {"sentences": len(spoken), "sha256": hashlib.sha256(json.dumps(read).encode()).hexdigest()[:16]}

@@ -13,7 +13,8 @@ from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.checkpoints.blank import build_blank, describe_difference, load_strictly
 from mamtra.checkpoints.cosyvoice.lm import BACKBONE, PickledTensors
 from mamtra.checkpoints.cosyvoice.yaml import Settings
-from mamtra.checkpoints.native import GenerationConfig, first_problem
+from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.checkpoints.native import first_problem
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.text.bpe import build_qwen_tokenizer
