@@ -97,7 +97,8 @@ from pathlib import Path
 from mamtra.synthesis.open_model import open_model
 from mamtra.engine.generate import generate
 from mamtra.synthesis.token2wav import tokens_to_samples
-from mamtra.voices.voice import Voice, VoiceLibrary
+from mamtra.voices.library import VoiceLibrary
+from mamtra.voices.voice import Voice
 began = time.perf_counter()
 model = open_model(Path(directory), device, getattr(torch, kind))
 parts = model.lm, model.flow, model.vocoder

@@ -122,7 +122,8 @@ def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> 
     import torch
 
     from mamtra.synthesis.model import Model
-    from mamtra.synthesis.sentence import generate_tokens, tokens_to_samples
+    from mamtra.synthesis.sentence import generate_tokens
+    from mamtra.synthesis.token2wav import tokens_to_samples
 
     flow, vocoder = Timed(tts.model.flow), Timed(tts.model.vocoder)
     model = Model(tts.model.directory, parts={"lm": tts.model.lm, "flow": flow, "vocoder": vocoder})
@@ -134,7 +135,7 @@ def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> 
     for run in range(-1, runs):  # the first one prepares the model's step and does not count
         flow.seconds = vocoder.seconds = 0.0
         began = time.perf_counter()
-        ids = tts.model.text.encode(tts.segments(TEXTS["medium"])[0])
+        ids = tts.model.text.segments(TEXTS["medium"])[0].ids
         read = time.perf_counter()
         codes, _ = generate_tokens(model, chosen, ids, torch.Generator().manual_seed(max(0, run)))
         drawn = time.perf_counter()

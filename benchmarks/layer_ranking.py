@@ -1,9 +1,9 @@
-"""Which layers need their attention: runs `mamtra rank`, keeps its result, and fills the results section of the page on it.
+"""Which layers need their attention: runs `mamtra rank`, stores its result, and fills the results section of docs/ranking.md.
 
     python benchmarks/layer_ranking.py --out docs/results/ranking-NAME.json -- MODEL --criterion kl [options of `mamtra rank`]
     python benchmarks/layer_ranking.py                  # only fills the page from docs/results/ranking-*.json
 
-A table named with -o among the options makes an interrupted run go on. A picture NAME.svg beside NAME.json (--plot) is shown.
+With -o among the options an interrupted run is continued. A figure NAME.svg beside NAME.json (--plot) is shown.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from mamtra.runtime.files import write_text
 
 BEGIN, END = "<!-- results: written by benchmarks/layer_ranking.py -->", "<!-- end of results -->"
 RATIOS = ("1:1", "1:3", "1:5", "1:11")
-UNITS = {"cosine": "1 - cosine", "kl": "nats", "wer": "WER, %"}
+UNITS = {"cosine": "1 - cosine", "kl": "nats per token", "wer": "WER, %"}
 
 
 def measure(words: Sequence[str]) -> dict[str, Any]:
-    """The result of `mamtra rank` with these words, with the circumstances."""
+    """The result of `mamtra rank` with these arguments, with the circumstances."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         status = mamtra(["rank", *words, "--json"])
@@ -43,7 +43,7 @@ def measure(words: Sequence[str]) -> dict[str, Any]:
 
 
 def title(result: dict[str, Any]) -> str:
-    """Criterion and what was done, in a few words."""
+    """Criterion and settings, in a few words."""
     settings = result["settings"]
     how = settings.get("replace") if result["criterion"] != "cosine" else settings["part"]
     return ", ".join([result["criterion"], how, *(["iterative"] if result["iterative"] else [])])
@@ -72,7 +72,7 @@ def layer_table(results: Sequence[dict[str, Any]]) -> str:
         for i in range(results[0]["num_layers"])
     ]
     if any(None in s for s in scores):
-        rows.append(["model as it is", *(f"{s[None]:.4g}" if None in s else "" for s in scores)])
+        rows.append(["unchanged model", *(f"{s[None]:.4g}" if None in s else "" for s in scores)])
     return table(header, rows)
 
 
@@ -96,10 +96,10 @@ def agreement_table(results: Sequence[dict[str, Any]]) -> str:
 
 
 def about(result: dict[str, Any]) -> str:
-    """What was measured on, how long it took, and the circumstances."""
+    """Data, settings, time and circumstances."""
     data = result["data"]
     what = data["source"] + (f", {data['sentences']} sentences" if "sentences" in data else "")
-    judge = f"; heard by {data['asr']}, {data['normaliser']}" if "asr" in data else ""
+    judge = f"; transcribed by {data['asr']}, {data['normaliser']}" if "asr" in data else ""
     settings = ", ".join(f"{name} {value}" for name, value in result["settings"].items())
     took = f"{result['seconds']:.0f} s for {len(result['rows'])} measurements"
     return f"**{title(result)}**: on {what}{judge}; {settings}; {took}. {footnotes(result)}"

@@ -12,7 +12,7 @@ from speaking import Sentence
 
 from mamtra.evaluate.error_rates import Errors, comparable, count_errors, english_normaliser
 from mamtra.evaluate.score_file import ScoreFile
-from mamtra.evaluate.statistics import difference, draws, interval, ratio
+from mamtra.evaluate.statistics import difference, interval, ratio, resamples
 
 WORST = 15
 GRAM = 4
@@ -20,16 +20,16 @@ ROUNDS = 3
 
 
 def judge_of(scores: ScoreFile) -> dict[str, str]:
-    """Who listened, and by which rules."""
-    stamp = scores.stamp
-    metrics = stamp["metrics"]
+    """The judges and their rules."""
+    fingerprint = scores.fingerprint
+    metrics = fingerprint["metrics"]
     rated = (
         {"mos": metrics["mos"]} if "mos" in metrics else {"mos_missing": "DistilMOS was not asked for or is missing"}
     )
     return {
-        "asr": stamp["asr"],
-        "asr_sha256": stamp.get("asr_sha256", ""),
-        "normaliser": stamp["rules"]["english"],
+        "asr": fingerprint["asr"],
+        "asr_sha256": fingerprint.get("asr_sha256", ""),
+        "normaliser": fingerprint["rules"]["english"],
         **rated,
     }
 
@@ -41,13 +41,13 @@ def summarise(
 
     Args:
         scores: of the sentences.
-        made: records of the speaking, by id; empty where the sound comes from elsewhere.
+        made: records of the synthesis, by id; empty where the sound comes from elsewhere.
         first: figures of the first system, to compare with.
     """
     normalise, _ = english_normaliser()
     items = [scores.rows[s.id] for s in sentences]
-    texts = [(comparable(i["reference"], normalise), comparable(i.get("heard", ""), normalise)) for i in items]
-    counts = np.array([count_errors(i["reference"], i.get("heard", ""), normalise) for i in items], float).T
+    texts = [(comparable(i["reference"], normalise), comparable(i.get("hypothesis", ""), normalise)) for i in items]
+    counts = np.array([count_errors(i["reference"], i.get("hypothesis", ""), normalise) for i in items], float).T
     word_errors, words, char_errors, chars = counts
     figures: dict[str, Any] = {
         "utterances": len(items),
@@ -77,12 +77,12 @@ def summarise(
 
 def with_ci(name: str, parts: np.ndarray, wholes: np.ndarray) -> dict[str, Any]:
     """Sum of parts over sum of wholes, and its 95% bootstrap interval, under NAME and NAME_ci95."""
-    spread = ratio(parts, wholes, draws(len(parts)))
+    spread = ratio(parts, wholes, resamples(len(parts)))
     return {name: float(ratio(parts, wholes)), f"{name}_ci95": list(interval(spread))}
 
 
 def loops(hypothesis: str, reference: str) -> bool:
-    """Whether four words in a row are heard three times or more, and more often than the text has them."""
+    """Whether four words in a row come three times or more, and more often than in the text."""
 
     def grams(text: str) -> Counter:
         parts = text.split()
@@ -93,7 +93,7 @@ def loops(hypothesis: str, reference: str) -> bool:
 
 
 def is_truncated(hypothesis: str, reference: str, finish_reason: str | None) -> bool:
-    """Whether the model ran into its length limit, or less than half of the words came out (but not none: that is "empty")."""
+    """Whether the model ran into its length limit, or less than half of the words are in the hypothesis (none is "empty")."""
     return finish_reason == "length" or 0 < 2 * len(hypothesis.split()) < len(reference.split())
 
 
@@ -102,9 +102,9 @@ def guards(
 ) -> dict[str, Any]:
     """Ids of utterances that failed, by kind of failure; silence and speaking rate over all."""
     found: dict[str, Any] = {"empty": [], "looping": [], "truncated": []}
-    for item, (reference, heard) in zip(items, texts, strict=True):
+    for item, (reference, hypothesis) in zip(items, texts, strict=True):
         reason = made.get(item["id"], {}).get("finish_reason")
-        verdicts = (not heard, loops(heard, reference), is_truncated(heard, reference, reason))
+        verdicts = (not hypothesis, loops(hypothesis, reference), is_truncated(hypothesis, reference, reason))
         for kind, failed in zip(("empty", "looping", "truncated"), verdicts, strict=True):
             found[kind] += [item["id"]] if failed else []
     silence = np.array([item.get("silence_share", 1.0) for item in items])
@@ -173,19 +173,20 @@ def render(results: dict[str, Any]) -> str:
     rated = judge.get("mos") or f"left out: {judge.get('mos_missing', 'unknown')}"
     parts = [
         "# Quality of the voice\n",
+        *([results["remark"] + "\n"] if "remark" in results else []),
         f"{results['set']['utterances']} sentences of {results['set']['name']}, seed {results['seed']}.",
         "In brackets: 95% bootstrap intervals over utterances. Error rates are over the whole list, in percent, lower is better;",
         f"the third column is the difference to {first}, paired by sentence.\n",
         table(("", "WER %", f"against {first}", "CER %", "DistilMOS", "s of sound", "real-time factor"), main),
         "\n## Guards\n",
-        "Utterances without sound, with no word heard, with four words in a row heard three times or more, and cut off",
-        "(at the length limit, or less than half of the words heard);",
-        "share of silence in percent, mean (greatest); words a second outside silence, median (5th to 95th percentile).\n",
+        "Utterances without sound, with an empty hypothesis, with four words in a row three times or more, and cut off",
+        "(at the length limit, or less than half of the words in the hypothesis);",
+        "silence in percent, mean (greatest); words per second outside silence, median (5th to 95th percentile).\n",
         table(("", "missing", "empty", "looping", "cut off", "silence %", "words/s"), failures),
         "\n## WER % by category\n",
         table(("", "sentences", *(row["name"] for row in systems)), categories),
         "\n## How it was measured\n",
-        f"Recogniser: {judge.get('asr', 'unknown')}; text compared after {judge.get('normaliser', 'unknown')}; DistilMOS: {rated}.",
+        f"ASR: {judge.get('asr', 'unknown')}; texts normalised by {judge.get('normaliser', 'unknown')}; DistilMOS: {rated}.",
         footnotes(results),
         "",
     ]

@@ -1,8 +1,8 @@
-"""Score files of `mamtra evaluate` as one stamped page: figures, failures, differences to a row, and where time went.
+"""Score files of `mamtra evaluate` as one page: figures, failures, differences to a row, and where time went.
 
-    python benchmarks/score_table.py truth.jsonl again.jsonl mini.jsonl --title TITLE [--against FILE] --out docs/results/NAME.json
+    python benchmarks/score_table.py ground_truth.jsonl mini.jsonl --title TITLE [--against FILE] --out docs/results/NAME.json
 
-All files must have been measured alike.
+All files must have been measured in the same way.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 from record import circumstances, footnotes, table, write_results
 
 from mamtra.evaluate.score_file import ScoreFile, differences, read_scores
-from mamtra.evaluate.summary import compare, summarise
+from mamtra.evaluate.summary import SPEED, compare_scores, summarise
 
 FIGURES = {
     "wer_english": ("WER %", 2), "wer_basic": ("WER %, basic", 2), "wer_seedtts_macro": ("WER %, Seed-TTS", 2),
     "cer_english": ("CER %", 2), "similarity_to_prompt": ("similarity to prompt", 3),
-    "similarity_to_truth": ("similarity to truth", 3), "mos": ("DistilMOS", 2), "duration_ratio": ("duration ratio", 2),
-    "rtf": ("real-time factor", 2),
+    "similarity_to_ground_truth": ("similarity to ground truth", 3), "mos": ("DistilMOS", 2),
+    "duration_ratio": ("duration ratio", 2), "rtf": ("real-time factor", 2),
 }  # fmt: skip
 COUNTS = ("utterances", "wer_english")
 
@@ -36,16 +36,20 @@ def measure(files: dict[str, ScoreFile], against: str) -> dict[str, Any]:
     """Summaries by system, and what each other one differs by from `against`."""
     first = next(iter(files.values()))
     for name, scores in files.items():
-        unlike = differences(first.stamp, scores.stamp)
+        unlike = differences(first.fingerprint, scores.fingerprint)
         if unlike:
-            raise SystemExit(f"{name} was measured otherwise: {', '.join(map(str, unlike))}")
+            raise SystemExit(f"{name} was measured differently: {', '.join(map(str, unlike))}")
     return {
         "set": {
-            key: first.stamp[key] for key in ("set", "set_sha256", "lines", "asr", "metrics") if key in first.stamp
+            key: first.fingerprint[key]
+            for key in ("set", "set_sha256", "lines", "asr", "metrics")
+            if key in first.fingerprint
         },
         "against": against,
         "systems": {name: summarise(scores) for name, scores in files.items()},
-        "differences": {name: compare(files[against], scores) for name, scores in files.items() if name != against},
+        "differences": {
+            name: compare_scores(files[against], scores) for name, scores in files.items() if name != against
+        },
     }
 
 
@@ -65,7 +69,7 @@ def render(result: dict[str, Any]) -> str:
     ]
     pairs = [
         (name, FIGURES[key][0], shown({"value": f["difference"], "ci95": f["ci95"]}, FIGURES[key][1]),
-         f"{f['lower']} / {f['higher']}", f"{f['p_sign']:.2g}")
+         *((f"{f['lower']} / {f['higher']}", f"{f['p_sign']:.2g}") if key not in SPEED else ("", "")))
         for name, found in result["differences"].items()
         for key, f in found["figures"].items()
         if key in names

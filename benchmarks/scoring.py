@@ -1,4 +1,4 @@
-"""The judge: `mamtra.evaluate` over a folder of sound, in a process of its own.
+"""Scoring: `mamtra.evaluate` over a folder of sound, in a process of its own.
 
     python scoring.py SET.tsv SOUNDS --out scores.jsonl --whisper DIR [--no-mos] [--threads N]
 
@@ -19,9 +19,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "src"))
 import torch
 
 from mamtra.errors import MamTraError
-from mamtra.evaluate.judges.asr import Whisper
+from mamtra.evaluate.judges.asr import FasterWhisper
 from mamtra.evaluate.judges.models import DistilMOS
-from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.run import Job, evaluate_set
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Sounds
@@ -29,7 +29,7 @@ from mamtra.evaluate.systems import Sounds
 
 def score(test_set: Path, sounds: Path, out: Path, scorer: Scorer) -> Iterator[int]:
     """Judge every line that has no row yet; yields how many are done."""
-    return evaluate_set(Plan(str(sounds), ""), read_set(test_set), out, scorer=scorer)
+    return evaluate_set(Job(str(sounds), ""), read_set(test_set), out, scorer=scorer)
 
 
 def distilmos() -> DistilMOS | None:
@@ -55,8 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.whisper is None or not (Path(args.whisper) / "model.bin").is_file():
         parser.error("give the folder of a CTranslate2 Whisper with --whisper DIR or MAMTRA_WHISPER")
     torch.set_num_threads(args.threads)
-    ears = Whisper(args.whisper, args.threads)
-    scorer = Scorer(Sounds(args.sounds), ears, mos=None if args.no_mos else distilmos())
+    transcriber = FasterWhisper(args.whisper, args.threads)
+    scorer = Scorer(Sounds(args.sounds), transcriber, rater=None if args.no_mos else distilmos())
     for done in score(args.set, args.sounds, args.out, scorer):
         print(done, flush=True)
 

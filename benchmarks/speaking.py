@@ -12,9 +12,9 @@ from typing import Any
 
 from mamtra import TTS, MamTraError
 from mamtra.audio.io import write_audio
-from mamtra.checkpoints.native import base_of, hash_model
-from mamtra.evaluate.systems import say_again
+from mamtra.evaluate.systems import resynthesise_file
 from mamtra.runtime.files import hash_files
+from mamtra.synthesis.fingerprint import hash_parts, hash_voice
 from mamtra.voices.voice import Voice
 
 MADE = "made.jsonl"
@@ -54,12 +54,8 @@ def read_made(folder: Path) -> dict[str, dict[str, Any]]:
 def fingerprint(tts: TTS, voice: Voice) -> str:
     """Digest of the weights, settings and prompt that decide how a voice of a model sounds."""
     digest = hashlib.sha256()
-    directory = tts.model.directory
-    base = base_of(directory)
-    parts = {**(hash_model(base) if base else {}), **hash_model(directory)}
-    digest.update(json.dumps([parts, tts.model.config, tts.model.generation.model_dump()], sort_keys=True).encode())
-    for tensor in (voice.prompt_text, voice.prompt_speech, voice.prompt_mel, voice.embedding):
-        digest.update(tensor.contiguous().numpy().tobytes())
+    parts = [hash_parts(tts.model), tts.model.config, tts.model.generation.model_dump(), hash_voice(voice)]
+    digest.update(json.dumps(parts, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
@@ -91,7 +87,7 @@ def speak(tts: TTS, voice: Voice, folder: Path, sentences: Sequence[Sentence], s
     def key(sentence: Sentence) -> str:
         """The ids that the model reads are part of it, so that a changed text front end speaks anew."""
         try:
-            return f"{mark} {seed} {[tts.model.text.encode(segment) for segment in tts.segments(sentence.text)]}"
+            return f"{mark} {seed} {[segment.ids for segment in tts.model.text.segments(sentence.text)]}"
         except MamTraError:
             return f"{mark} {seed} {sentence.text}"
 
@@ -114,7 +110,7 @@ def speak(tts: TTS, voice: Voice, folder: Path, sentences: Sequence[Sentence], s
 def resynthesise(
     tts: TTS, voice: Voice, source: Path, folder: Path, sentences: Sequence[Sentence], seed: int
 ) -> Iterator[Sentence]:
-    """Recorded sound to speech tokens and back through flow and vocoder: what the LM could reach at best in this voice."""
+    """Recordings to speech tokens and back through flow and vocoder: what the LM could reach at best in this voice."""
     mark = fingerprint(tts, voice)
 
     def digest(sentence: Sentence) -> str:
@@ -125,7 +121,7 @@ def resynthesise(
         path = source / f"{sentence.id}.wav"
         if not path.is_file():
             return {"error": "no recording"}
-        samples, tokens = say_again(tts, voice, path, seed)
+        samples, tokens = resynthesise_file(tts, voice, path, seed)
         write_audio(folder / f"{sentence.id}.wav", samples, tts.sample_rate)
         return {"seconds": len(samples) / tts.sample_rate, "tokens": tokens}
 

@@ -29,14 +29,15 @@ def codes_of(tts: Any, voice: Any, count: int) -> list[int]:
     """So many codes of the model's own speech, sentence after sentence."""
     import torch
 
-    from mamtra.synthesis.sentence import generate_tokens, segment_seed
+    from mamtra.synthesis.retries import segment_seed
+    from mamtra.synthesis.sentence import generate_tokens
 
     codes: list[int] = []
     index = 0
     while len(codes) < count:
         for segment in tts.model.text.segments(TEXT):
             generator = torch.Generator().manual_seed(segment_seed(0, index))
-            codes += generate_tokens(tts.model, voice, tts.model.text.encode(segment.text), generator)[0]
+            codes += generate_tokens(tts.model, voice, segment.ids, generator)[0]
             index += 1
         if not codes:
             raise SystemExit("the model says nothing")
@@ -136,7 +137,7 @@ def mel_of(model: Any, voice: Any, codes: list[int], streaming: bool) -> Any:
 
 def measure_length(model: Any, voice: Any, codes: list[int]) -> dict[str, Any]:
     """All figures of one length."""
-    from mamtra.synthesis.streaming import HopSchedule, PromptStore, SoundStream
+    from mamtra.synthesis.streaming import HopSchedule, PromptStore, SegmentStream
     from mamtra.synthesis.token2wav import tokens_to_samples
 
     prompts = PromptStore(model)
@@ -146,7 +147,7 @@ def measure_length(model: Any, voice: Any, codes: list[int]) -> dict[str, Any]:
     for name, schedule in (("growing", HopSchedule()), ("even", HopSchedule(growth=1))):
         flow = prompts.stream(voice)
         with Work(model) as kept:
-            ends, wave = hops_of(SoundStream(model, flow, seed=0, schedule=schedule), codes)
+            ends, wave = hops_of(SegmentStream(model, flow, seed=0, schedule=schedule), codes)
         with Work(model) as scratch:
             from_scratch(model, voice, codes, ends)
         rows[name] = {

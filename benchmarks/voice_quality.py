@@ -5,8 +5,8 @@
 
 LIST.tsv has the columns id, category, text (given to the model) and spoken (the reference). Every model speaks it with every
 voice, through the public API; --wavs adds sound from elsewhere (DIR/ID.wav), such as the engine that the voice was trained on;
---resynth says such sound again from its speech tokens, with the first model and voice. All of it is kept in the run folder, so
-that a run can be interrupted and goes on. Judging runs in a process of its own (scoring.py) under --judge-python.
+--resynth resynthesises such sound from its speech tokens, with the first model and voice. Everything is kept in the run folder, so
+that an interrupted run can be continued. Scoring runs in a process of its own (scoring.py) under --judge-python.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class System:
-    """Something whose speech is judged.
+    """A system that is scored.
 
     Attributes:
         name: its row in the table.
@@ -72,7 +72,7 @@ def follow(title: str, total: int, steps: Iterable[object]) -> None:
 
 
 def make_systems(args: argparse.Namespace, sentences: Sequence[Sentence]) -> list[System]:
-    """Everything that is to be judged, spoken."""
+    """Speak everything that is to be scored."""
     found, loaded = [], [(name, load(path)) for name, path in map(name_and_path, args.model)]
 
     def system(name: str, kind: str, about: dict[str, Any], sound: Path | None = None) -> System:
@@ -112,7 +112,7 @@ def describe(tts: TTS, voice: str) -> dict[str, Any]:
 
 
 def judge(system: System, sentences: Sequence[Sentence], args: argparse.Namespace) -> ScoreFile:
-    """Scores of a system, made by the judge's process; those of the same texts and sounds are taken over."""
+    """Scores of a system, made by a scoring process; scores of the same texts and sounds are reused."""
     system.work.mkdir(parents=True, exist_ok=True)
     rows = system.work / "list.tsv"
     lines = [f"{s.id}\t{s.text}\t{s.spoken}\t{s.category}\n" for s in sentences]
@@ -146,7 +146,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             "name": system.name, "kind": system.kind, **system.about,
             **summarise(sentences, scores, made, rows[0] if rows else None),
         })  # fmt: skip
-        stamp = judge_of(scores)
+        judges = judge_of(scores)
     for row in rows:
         row.pop("word_errors")
     digest = hash_files(args.set)
@@ -155,7 +155,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         **circumstances([sys.argv[0], *sys.argv[1:]], args.threads),
         "seed": args.seed,
         "set": {"name": args.set.name, "sha256": digest, "utterances": len(sentences)},
-        "judge": stamp,
+        "judge": judges,
         "systems": rows,
     }
 
@@ -163,12 +163,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", type=Path, help="TSV with id, category, text, spoken")
-    parser.add_argument("--run", type=Path, help="folder for sound and scores; give it again to go on")
+    parser.add_argument("--run", type=Path, help="folder for sound and scores; give it again to continue")
     parser.add_argument("--model", nargs="*", default=[], metavar="[NAME=]DIR")
     parser.add_argument("--voice", nargs="*", default=[], metavar="NAME", help="the model's own default where left out")
     parser.add_argument("--wavs", nargs="*", default=[], metavar="NAME=DIR", help="sound from elsewhere")
     parser.add_argument(
-        "--resynth", nargs="*", default=[], metavar="NAME=DIR", help="sound to be said again from its tokens"
+        "--resynth", nargs="*", default=[], metavar="NAME=DIR", help="sound to be resynthesised from its speech tokens"
     )
     parser.add_argument("--limit", type=int, help="only the first N lines of the list")
     parser.add_argument("--ids", nargs="*", default=[], help="only these lines")

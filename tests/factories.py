@@ -12,7 +12,8 @@ from torch import nn
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.audio.io import write_audio
-from mamtra.checkpoints.native import GenerationConfig, save_model, voice_space
+from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.checkpoints.native import save_model, voice_space
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
 from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.models.config import SpeechLMConfig

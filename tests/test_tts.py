@@ -6,10 +6,11 @@ import mamtra
 from mamtra.audio.trim import EdgeTrimmer
 from mamtra.errors import MamTraError
 from mamtra.synthesis import sentence as synthesis
+from mamtra.synthesis.retries import Retries
 from mamtra.synthesis.streaming import HopSchedule
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
 from mamtra.tts import TTS, Audio, load
-from mamtra.voices.voice import VoiceLibrary
+from mamtra.voices.library import VoiceLibrary
 from tests.factories import reference, tiny_model, tiny_voice
 
 TWO = "Good morning. How are you?"
@@ -99,8 +100,7 @@ def test_a_model_that_cannot_read_on_says_so_and_waits_for_sentences(tts):
 
 
 def test_a_blank_line_may_come_in_two_bits(tts):
-    arriving = tts._arriving(["Hello.\n", "\nHi. ", "Hi."])
-    gaps = [segment.pause_before for segments in arriving for segment in segments]
+    gaps = [segment.pause_before for segment in tts.model.text.arriving(["Hello.\n", "\nHi. ", "Hi."])]
     assert gaps == [0.0, PARAGRAPH_PAUSE, SENTENCE_PAUSE]
 
 
@@ -135,6 +135,20 @@ def test_text_that_cannot_be_spoken(tts, text, words):
         tts.say(text)
 
 
+@pytest.mark.parametrize("text", [None, 3, b"Hello.", ["Hello."]])
+def test_what_is_no_text(tts, text):
+    with pytest.raises(MamTraError, match=f"has to be a string, not {type(text).__name__}"):
+        tts.say(text)
+    for wrong in (None, b"Hello.", [b"Hello."]):
+        with pytest.raises(MamTraError, match="strings"):
+            list(tts.stream(wrong))
+
+
+def test_marks_are_checked_before_anything_is_spoken(tts):
+    with pytest.raises(MamTraError, match="is not a pause"):
+        tts.stream("Hello. " * 100 + "[pause:soon]")
+
+
 def test_streams_of_nothing(tts):
     with pytest.raises(MamTraError, match="no text"):
         list(tts.stream(iter(["", " "])))
@@ -146,13 +160,12 @@ def test_ten_thousand_words_are_cut_into_sentences(tts):
     named = (chunk for chunk in chunks if chunk.text)
     first, second = next(named), next(named)
     assert first.text == second.text == "This is a sentence of seven words."
-    assert len(next(tts._arriving([text]))) == 1430
+    assert len(tts.segments(text)) == 1430
 
 
 def test_long_texts_keep_their_sentences_and_pauses(tts, monkeypatch):
     text = "Good morning. " * 40 + "Hello\nthere.\n\nHi. " + "Good morning. " * 40
     whole = tts.model.text.segments(text)
-    monkeypatch.setattr("mamtra.tts._BLOCK", 100)
     monkeypatch.setattr(synthesis, "generate_tokens", lambda *_: ([1] * 10, "eos"))
     seen = []
 
@@ -161,7 +174,7 @@ def test_long_texts_keep_their_sentences_and_pauses(tts, monkeypatch):
             seen.append(pause)
             super().__init__(rate, pause)
 
-    monkeypatch.setattr("mamtra.tts.EdgeTrimmer", Recorder)
+    monkeypatch.setattr("mamtra.synthesis.pipeline.EdgeTrimmer", Recorder)
     assert [chunk.text for chunk in tts.stream(text, whole_sentences=True)] == [segment.text for segment in whole]
     assert seen == [segment.pause_before for segment in whole]
 
@@ -214,7 +227,7 @@ def test_a_run_without_end_is_tried_again_and_then_reported(tts, monkeypatch):
 
     monkeypatch.setattr(synthesis, "generate_tokens", endless)
     assert tts.say("Hello.").finish_reason == "length"
-    assert len(set(seeds)) == synthesis.ATTEMPTS
+    assert len(set(seeds)) == Retries().attempts
 
 
 def test_the_first_run_that_ends_is_taken(tts, monkeypatch):

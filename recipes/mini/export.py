@@ -26,7 +26,8 @@ from tokens import TokenSet
 from trained import load_network, read_metadata
 
 import mamtra
-from mamtra.checkpoints.native import GenerationConfig, hash_weights, read_generation, save_model
+from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.checkpoints.native import hash_weights, read_generation, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
 from mamtra.checkpoints.strict_loading import describe_difference

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from mamtra.evaluate.alignment import edit_distance
 from mamtra.text.english.letter_to_sound import (
     LETTERS,
     LetterToSoundNetwork,
@@ -73,17 +74,6 @@ class Batches:
             order = torch.randperm(len(letters), generator=generator).to(letters.device)
             plan += [(pool, rows) for rows in order.split(self.size)]
         return [plan[i] for i in torch.randperm(len(plan), generator=generator).tolist()]
-
-
-def edit_distance(a: list[str], b: list[str]) -> int:
-    """Least number of insertions, deletions and replacements between two sequences."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        new = [i]
-        for j, y in enumerate(b, 1):
-            new.append(min(row[j] + 1, new[-1] + 1, row[j - 1] + (x != y)))
-        row = new
-    return row[-1]
 
 
 @torch.inference_mode()

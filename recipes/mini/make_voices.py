@@ -25,6 +25,7 @@ from corpus import TOKEN_24, Row, finished, read_index
 from pydantic import BaseModel, ConfigDict
 
 from mamtra.audio.trim import trim_edges
+from mamtra.synthesis.cloning import clone_voice
 from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
 
@@ -105,7 +106,7 @@ def make_voice(model: Model, wanted: Wanted, wave: np.ndarray) -> Voice:
         path = Path(folder) / "prompt.wav"
         soundfile.write(path, wave, RATE, subtype="PCM_16")
         about = wanted.model_dump(exclude={"speaker", "utterance", "phonemes", "continued"})
-        voice = Voice.from_audio(path, model, None, **about)
+        voice = clone_voice(path, model, None, **about)
     if not wanted.continued:
         return dataclasses.replace(voice, advice=())
     ids = model.text.tokenizer.encode(wanted.phonemes)

@@ -130,7 +130,7 @@ class Weaver:
 def spoken(text: str, front: TextFrontend) -> list[str]:
     """Phonemes of each segment; nothing where nothing can be said."""
     try:
-        return [front.phonemes(segment.text) for segment in front.segments(text)]
+        return [front.tokenizer.decode(segment.ids) for segment in front.segments(text)]
     except MamTraError:
         return []
 

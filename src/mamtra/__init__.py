@@ -21,15 +21,29 @@ if TYPE_CHECKING:
     from mamtra.data.api import prepare
     from mamtra.errors import MamTraError
     from mamtra.models.plan import LayerPlan
+    from mamtra.ranking.api import rank
     from mamtra.tts import TTS, Audio, load
     from mamtra.voices.voice import Voice
 
-__all__ = ["TTS", "Audio", "LayerPlan", "MamTraError", "Voice", "__version__", "convert", "load", "plan", "prepare"]
+__all__ = [
+    "TTS",
+    "Audio",
+    "LayerPlan",
+    "MamTraError",
+    "Voice",
+    "__version__",
+    "convert",
+    "load",
+    "plan",
+    "prepare",
+    "rank",
+]
 
 _HOME = {
     "TTS": "mamtra.tts",
     "Audio": "mamtra.tts",
     "load": "mamtra.tts",
+    "rank": "mamtra.ranking.api",
     "convert": "mamtra.conversion.convert",
     "plan": "mamtra.cost.plan",
     "Voice": "mamtra.voices.voice",

@@ -1,43 +1,45 @@
-"""The public face: load a model, say something, stream it, clone a voice."""
+"""The public API: load a model, say or stream a text, clone a voice."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
 
 from mamtra.audio.io import SUFFIXES
-from mamtra.audio.trim import EdgeTrimmer
 from mamtra.checkpoints.find import find_model
 from mamtra.errors import MamTraError
 from mamtra.runtime.device import pick_device
 from mamtra.synthesis.audio import Audio
+from mamtra.synthesis.cloning import clone_voice
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.open_model import open_model
-from mamtra.synthesis.sentence import AudioChunk, check_speed, check_voice, speak_segment
+from mamtra.synthesis.pipeline import Backend, Request, check_speed, check_voice, speak
+from mamtra.synthesis.sentence import whole_segment
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, stream_segment
 from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
-from mamtra.text.incremental import complete_sentences
-from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment
-from mamtra.voices.voice import Voice, VoiceLibrary
+from mamtra.text.markup import parse_markup
+from mamtra.text.split import Segment, nothing_to_say
+from mamtra.voices.library import VoiceLibrary
+from mamtra.voices.voice import Voice
 
 MAX_CHARACTERS = 100_000
-_BLOCK = 2000
 
 
 class TTS:
     """Text to speech with one model.
 
-    The object holds no state of a request: it may be used from several threads.
+    Several threads may use one object: it holds no state of a request.
 
     Args:
-        model: a loaded model.
-        library: where voices are; those of the model and the user by default.
+        model: the model.
+        library: the voices at hand; those of the model and of the user by default.
     """
 
     def __init__(self, model: Model, library: VoiceLibrary | None = None) -> None:
@@ -54,7 +56,7 @@ class TTS:
         device: str | torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> TTS:
-        """Load a model by directory, built-in name or hub name; without a name the one that came with the package.
+        """Load a model by directory, built-in name or hub name; by default the one that comes with the package.
 
         Weights are read when first needed. `dtype` is that of the LM.
 
@@ -65,7 +67,7 @@ class TTS:
 
     @property
     def sample_rate(self) -> int:
-        """Of the sound, Hz."""
+        """Sample rate of the audio, Hz."""
         return self.model.sample_rate
 
     @property
@@ -75,16 +77,16 @@ class TTS:
 
     @property
     def interleaves(self) -> bool:
-        """Whether the model can speak while its text is still arriving, see `stream`."""
+        """Whether the model can speak a sentence while its text is still arriving, see `stream`."""
         return self.model.generation.bistream and isinstance(self.model.text, BpeFrontend)
 
     def segments(self, text: str) -> list[str]:
-        """The sentences that `text` is spoken in.
+        """The normalised sentences, or parts of long ones, that `text` is spoken in.
 
         Raises:
-            MamTraError: nothing to say, or too much.
+            MamTraError: the text is empty, too long or without words.
         """
-        return [segment.text for segment in self._segments(text)]
+        return [segment.text for segment in self.model.text.segments(check_text(text))]
 
     def say(
         self,
@@ -96,21 +98,21 @@ class TTS:
         seed: int = 0,
         speed: float = 1.0,
     ) -> Audio:
-        """Speak a text of any length up to 100,000 characters.
+        """Synthesise a text of up to 100,000 characters.
 
         Args:
-            text: what to say; it is spoken sentence by sentence.
+            text: what to say; it is synthesised sentence by sentence.
             voice: a name, a `Voice`, a voice file, or a recording to clone from; the model's own by default.
             voice_text: what is said in the recording, where `voice` is one.
             instruct: how to speak, such as "Speak slowly."; for models that follow instructions (CosyVoice 2).
-            seed: the same seed gives the same sound.
+            seed: the same seed gives the same audio.
             speed: 0.5 (slow) to 2 (fast).
 
         Raises:
-            MamTraError: for anything a user can mend, in one sentence.
+            MamTraError: for anything the caller can correct, in one sentence.
         """
         options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed}
-        return Audio.joined(list(self.stream(text, voice, whole_sentences=True, **options)))
+        return Audio.joined(list(self.stream(check_text(text), voice, whole_sentences=True, **options)))
 
     def stream(
         self,
@@ -125,27 +127,27 @@ class TTS:
         interleave: bool | None = None,
         hops: HopSchedule | None = None,
     ) -> Iterator[Audio]:
-        """Speak a text, or text that is still arriving, and give the sound while the speech codes are being made.
+        """Synthesise a text, or text that is still arriving, and give the audio while the speech tokens are being generated.
 
-        The first chunk comes after about a second's worth of codes; the first chunk of each sentence carries its text. The
-        flow then hears a second at a time instead of the whole sentence, so the sound differs a little from that of `say`.
-        Arguments and errors are those of `say`; they are checked before the first chunk is asked for.
+        The first chunk comes after about a second of speech tokens; the first chunk of each sentence carries its text. The flow
+        then sees a second at a time instead of the whole sentence, so the audio differs a little from that of `say`. Arguments
+        and errors are those of `say`; arguments are checked before the first chunk is asked for.
 
-        Text that is still arriving is an iterable of strings cut anywhere, such as the output of a language model. It is spoken
-        sentence by sentence, or, with a model that was trained for it (CosyVoice 2), while its sentences are still coming:
-        then each chunk carries the text that was read for it.
+        Text that is still arriving is an iterable of strings cut anywhere, such as the output of a language model. It is
+        synthesised sentence by sentence, or, with a model that was trained for it (CosyVoice 2), within a sentence too: then
+        each chunk carries the text that was read for it.
 
         Args:
-            whole_sentences: give each sentence when all of it is spoken; the chunks in their order are the sound of `say`.
-            interleave: read on while speaking (CosyVoice 2's bistream), or wait for whole sentences; by default the former for
-                arriving text where the model can and `whole_sentences` is off.
-            hops: how much speech each chunk waits for, see `mamtra.synthesis.streaming.HopSchedule`.
+            whole_sentences: give each sentence as one chunk; the chunks together are the audio of `say`.
+            interleave: read on while speaking (CosyVoice 2's bistream), or wait for whole sentences. By default arriving text is
+                interleaved where the model can do it and `whole_sentences` is off.
+            hops: how many speech tokens each chunk waits for, see `mamtra.synthesis.streaming.HopSchedule`.
         """
         began = time.perf_counter()
-        check_speed(speed)
         chosen = check_voice(self.model, self.voice(voice, voice_text))
         if instruct is not None:
             chosen = chosen.instruct(self._instruction(instruct))
+        request = Request(self.model, chosen, seed, check_speed(speed))
         if interleave and (whole_sentences or not self.interleaves):
             raise MamTraError(
                 "Whole sentences cannot be given while their text is being read; leave out one of the two options."
@@ -155,92 +157,58 @@ class TTS:
             )
         if interleave is None:
             interleave = not isinstance(text, str) and self.interleaves and not whole_sentences
-        if interleave:
-            parts = [check_text(text)] if isinstance(text, str) else text
-            return self._chunks(utterances(parts, self.model.text), chosen, seed, speed, began, hops=hops)
-        if not isinstance(text, str):
-            arriving: Iterable[list[Segment]] = self._arriving(text)
-        elif len(check_text(text)) <= _BLOCK:
-            arriving = [self._segments(text)]
-        else:  # reading a whole book before its first word is spoken would take seconds
-            arriving = self._arriving(text[i : i + _BLOCK] for i in range(0, len(text), _BLOCK))
-        segments = (segment for several in arriving for segment in several)
-        return self._chunks(segments, chosen, seed, speed, began, whole=whole_sentences, hops=hops)
+        segments = self._read(text, interleave)
+        if whole_sentences:
+            return self._audio(request, segments, whole_segment, began)
+        return self._audio(request, segments, partial(stream_segment, prompts=self._prompts, schedule=hops), began)
 
-    def _chunks(
-        self,
-        lines: Iterable[Segment | Utterance],
-        voice: Voice,
-        seed: int,
-        speed: float,
-        began: float,
-        *,
-        whole: bool = False,
-        hops: HopSchedule | None = None,
+    def _read(self, text: str | Iterable[str], interleave: bool) -> Iterator[Segment | Utterance]:
+        """Segments one by one. Of a complete text the first one, and all pause marks, are read at once, so that errors show."""
+        front = self.model.text
+        if not isinstance(text, str):
+            return utterances(check_arriving(text), front) if interleave else front.arriving(check_arriving(text))
+        parse_markup(check_text(text))
+        segments = utterances([text], front) if interleave else front.iterate(text)
+        first = next(segments, None)
+        if first is None:
+            raise nothing_to_say()
+        return chain([first], segments)
+
+    def _audio(
+        self, request: Request, segments: Iterable[Segment | Utterance], backend: Backend, began: float
     ) -> Iterator[Audio]:
-        ttfa = index = None
-        for index, line in enumerate(lines):
-            started = time.perf_counter()
-            options = {"seed": seed, "index": index, "speed": speed}
-            text = line.text if isinstance(line, Segment) else ""
-            ids = self.model.text.encode(text) if isinstance(line, Segment) else line
-            if whole:
-                chunks: Iterable[AudioChunk] = [speak_segment(self.model, voice, ids, **options)]
-            else:
-                chunks = stream_segment(self.model, voice, ids, self._prompts, schedule=hops, **options)
-            edges, tokens = EdgeTrimmer(self.sample_rate, line.pause_before / speed), 0
-            for chunk in chunks:
-                samples = edges.push(chunk.samples, final=bool(chunk.finish_reason))
-                tokens += chunk.tokens
-                if not len(samples) and not chunk.finish_reason:
-                    continue
-                now = time.perf_counter()
-                ttfa = (now - began) * 1000 if ttfa is None else ttfa
-                yield Audio(
-                    samples=samples,
-                    sample_rate=self.sample_rate,
-                    text=text if isinstance(line, Segment) else line.take_text(),
-                    seed=seed,
-                    voice=voice.name,
-                    tokens=tokens,
-                    finish_reason=chunk.finish_reason,
-                    rtf=(now - started) * self.sample_rate / max(1, len(samples)),
-                    ttfa_ms=ttfa,
-                )
-                text, tokens, started = "", 0, time.perf_counter()
-        if index is None:
+        ttfa_ms = None
+        for chunk in speak(request, segments, backend):
+            ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
+            yield Audio(
+                samples=chunk.samples,
+                sample_rate=self.sample_rate,
+                text=chunk.text,
+                seed=request.seed,
+                voice=request.voice.name,
+                tokens=chunk.tokens,
+                finish_reason=chunk.finish_reason,
+                rtf=chunk.spent * self.sample_rate / max(1, len(chunk.samples)),
+                ttfa_ms=ttfa_ms,
+            )
+        if ttfa_ms is None:
             raise MamTraError("There is no text to speak.")
 
-    def _arriving(self, parts: Iterable[str]) -> Iterator[list[Segment]]:
-        """Segments of each sentence that is complete, with the pauses that the text as a whole would have."""
-        gap = None
-        for sentence in complete_sentences(parts):
-            words = sentence.strip()
-            if not any(c.isalnum() for c in words):
-                continue
-            pause = 0.0
-            if gap is not None:  # a blank line may have come in two bits
-                gap += sentence[: sentence.index(words)]
-                pause = PARAGRAPH_PAUSE if gap.count("\n") > 1 else SENTENCE_PAUSE
-            first, *rest = self._segments(words)
-            yield [replace(first, pause_before=first.pause_before or pause), *rest]
-            gap = sentence[sentence.index(words) + len(words) :]
-
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
-        """Make a voice of a recording of 1 to 30 s.
+        """Make a voice from a recording of 1 to 30 s.
 
         Args:
-            wav: a sound file of 16 kHz or more with one person speaking.
-            text: what is said in it; without it only the sound of the voice is taken over.
+            wav: an audio file of 16 kHz or more with one person speaking.
+            text: what is said in it, word for word; without it only the timbre is taken over.
             **info: name, language, gender, description, licence, source, consent.
 
         Raises:
-            MamTraError: the recording does not serve, with the reason.
+            MamTraError: the recording cannot serve, with the reason.
         """
-        return Voice.from_audio(wav, self.model, text, **info)
+        return clone_voice(wav, self.model, text, **info)
 
     def voice(self, voice: str | os.PathLike | Voice | None = None, text: str | None = None) -> Voice:
-        """The voice meant by a name, a voice file, a recording, or nothing.
+        """The voice of a name, a voice file or a recording; the model's own where none is given.
 
         Raises:
             MamTraError: there is no such voice, or it belongs to another model.
@@ -277,21 +245,31 @@ class TTS:
             raise MamTraError(f"The model {self.model.name} follows no instructions; use CosyVoice 2, or leave it out.")
         return self.model.text.instruction(text)
 
-    def _segments(self, text: str) -> list[Segment]:
-        return self.model.text.segments(check_text(text))
-
 
 def check_text(text: str) -> str:
-    """Refuse text that is empty or over the limit.
+    """Refuse text that is empty or longer than `MAX_CHARACTERS`.
 
     Raises:
-        MamTraError: it is.
+        MamTraError: it is, or it is not a string.
     """
+    if not isinstance(text, str):
+        raise MamTraError(f"Text to speak has to be a string, not {type(text).__name__}.")
     if not text.strip():
         raise MamTraError("There is no text to speak.")
     if len(text) > MAX_CHARACTERS:
         raise MamTraError(f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} fit, so split it.")
     return text
+
+
+def check_arriving(parts: Iterable[str]) -> Iterable[str]:
+    """Refuse what cannot be text that is arriving.
+
+    Raises:
+        MamTraError: it is not an iterable of strings.
+    """
+    if not isinstance(parts, Iterable) or isinstance(parts, bytes):
+        raise MamTraError(f"Text to speak has to be a string, or strings that arrive, not {type(parts).__name__}.")
+    return parts
 
 
 def load(model: str | os.PathLike | None = None, **options: object) -> TTS:

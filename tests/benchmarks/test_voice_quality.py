@@ -26,7 +26,7 @@ from scoring import score
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.systems import Sounds
-class Hears:
+class StandIn:
     about = {{"asr": "stub"}}
     def __call__(self, samples, rate):
         return self.now.reference if self.now.id != "p2" else ""
@@ -36,17 +36,17 @@ class Rates:
         return 3.0
 class Knows(Sounds):
     def __call__(self, line):
-        Hears.now = line
+        StandIn.now = line
         return super().__call__(line)
 rows, sounds, out = Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[sys.argv.index("--out") + 1])
-for done in score(rows, sounds, out, Scorer(Knows(sounds), Hears(), mos=Rates())):
+for done in score(rows, sounds, out, Scorer(Knows(sounds), StandIn(), rater=Rates())):
     print(done)
 """
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a model, a list, some recordings and a judge that hears all but p2 right."""
+    """A folder with a model, a list, some recordings and a judge that transcribes all but p2."""
     folder = tmp_path_factory.mktemp("quality")
     tiny_model(folder / "tiny")
     (folder / "list.tsv").write_text(LIST)
@@ -77,7 +77,7 @@ def test_every_system_has_its_row(measured):
     rows = {row["name"]: row for row in results["systems"]}
     assert list(rows) == ["engine", "floor", "mini, tiny"]
     assert [row["kind"] for row in rows.values()] == ["recording", "resynthesis", "model"]
-    # of six words "good morning" is never heard, and two systems have no sound for "seven words"
+    # of six words "good morning" is never transcribed, and two systems have no sound for "seven words"
     assert rows["mini, tiny"]["wer"] == pytest.approx(100 * 2 / 6) and rows["mini, tiny"]["missing"] == 0
     assert rows["mini, tiny"]["guards"]["empty"] == ["p2"]
     assert rows["mini, tiny"]["categories"]["numbers"] == {"utterances": 1, "wer": 0.0, "wer_ci95": [0.0, 0.0]}

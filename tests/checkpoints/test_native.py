@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 
 import mamtra
 from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.native import (
-    GenerationConfig,
     hash_weights,
     load_part,
     read_generation,
@@ -22,7 +22,7 @@ from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerCon
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
 from mamtra.tts import load
-from mamtra.voices.voice import VoiceLibrary
+from mamtra.voices.library import VoiceLibrary
 from tests.factories import tiny_model, tiny_parts
 
 

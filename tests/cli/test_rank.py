@@ -16,7 +16,7 @@ from mamtra.cli import main
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
-from mamtra.ranking.criteria import read_ranking
+from mamtra.ranking import read_ranking
 from tests.factories import tiny_model, tiny_parts
 
 

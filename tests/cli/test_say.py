@@ -29,7 +29,7 @@ def test_a_file_and_its_facts(model, capsys):
 def test_the_seed_is_told_on_standard_error(model, capsys):
     assert main(["say", "Hello.", "--model", model, "--seed", "5"]) == 0
     captured = capsys.readouterr()
-    assert captured.out == "" and "seed 5" in captured.err
+    assert captured.out == "" and "seed 5" in captured.err and " of real time" in captured.err
     assert Path("speech.wav").is_file()
 
 
@@ -151,7 +151,7 @@ def test_a_recording_as_voice(model, capsys):
 
 def test_playing(model, monkeypatch, capsys):
     monkeypatch.setattr("mamtra.cli.player.PLAYERS", (("no-such-player",),))
-    assert main(["say", "Hello.", "--play", "--model", model]) == 2
+    assert main(["say", "Hello.", "--play", "--model", "not read"]) == 2
     assert "No player was found" in capsys.readouterr().err
     script = Path("player.py")
     script.write_text("import shutil, sys; shutil.copy(sys.argv[1], 'played.wav')")
@@ -174,7 +174,9 @@ def bad_inputs():
         "folder": (["say", "Hi", "-o", "folder.wav"], "is a folder"),
         "no folder": (["say", "Hi", "-o", "gone/a.wav"], "does not exist"),
         "speed": (["say", "Hi", "--speed", "9"], "Speed 9 is out of range"),
-        "hops": (["say", "Hi", "--hops", "soon"], "Hops 'soon' cannot be read"),
+        "hops": (["say", "Hi", "--stream", "-o", "-", "--hops", "soon"], "Hops 'soon' cannot be read"),
+        "hops of nothing": (["say", "Hi", "--hops", "25,50"], "together with --stream"),
+        "two formats": (["say", "Hi", "-o", "a.wav", "--format", "ogg"], "does not go with a.wav"),
         "device": (["say", "Hi", "--device", "abacus"], "no device 'abacus'"),
         "no reference": (["say", "Hi", "--voice", "gone.wav"], "no sound file"),
         "text as sound": (["say", "Hi", "--voice", "text.wav"], "cannot be read"),

@@ -10,7 +10,7 @@ from mamtra.conversion.ranking_file import open_table, read_table
 from mamtra.conversion.ranking_table import RankingHeader, RankingTable, Row, complete
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
-from mamtra.ranking.criteria import read_ranking
+from mamtra.ranking import read_ranking
 
 SCORES = [0.9, 0.1, 0.1, 0.5, 0.2]
 
@@ -20,7 +20,7 @@ def header(**changes) -> RankingHeader:
         "model": {"lm": "abc"},
         "criterion": "kl",
         "num_layers": 5,
-        "candidates": range(5),
+        "candidates": tuple(range(5)),
         "settings": {"seed": 0},
     }
     return RankingHeader(**{**values, **changes})
@@ -56,7 +56,7 @@ def test_character_errors_decide_between_equal_word_error_rates():
     table.add(Row(layer=None, score=0.0))
     table.add(Row(layer=0, score=5.0, word_errors=1, words=20, char_errors=2, chars=100))
     table.add(Row(layer=1, score=5.0, word_errors=1, words=20, char_errors=3, chars=100))
-    assert table.ranking() == [1, 0] and table.untouched.score == 0.0
+    assert table.ranking() == [1, 0] and table.unchanged.score == 0.0
 
 
 def test_iterative_ranking_sees_what_layers_do_together(path):

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mamtra.errors import MamTraError
-from mamtra.evaluate.alignment import Counts, align, count
-from mamtra.evaluate.error_rates import edit_distance
+from mamtra.evaluate.alignment import Counts, align, count, edit_distance
 from mamtra.evaluate.failure_types import bucket, failures, silence_share
 from mamtra.evaluate.summary import by_length, classes, floor_of
 from mamtra.evaluate.text_normalizers import normaliser, seedtts
@@ -43,7 +42,7 @@ def test_text_rules_differ_where_they_should():
 
 
 @pytest.mark.parametrize(
-    ("heard", "expected"),
+    ("hypothesis", "expected"),
     [
         ("one two three four five six seven eight nine ten", []),
         ("", ["silent"]),
@@ -55,15 +54,15 @@ def test_text_rules_differ_where_they_should():
         ("one too three four five six eight nine ten", []),
     ],
 )
-def test_failure_classes(heard, expected):
+def test_failure_classes(hypothesis, expected):
     reference = [*NUMBERS]
-    assert failures(reference, heard.split()) == expected
+    assert failures(reference, hypothesis.split()) == expected
 
 
 def test_a_swapped_voice_stands_out():
     rng = np.random.default_rng(0)
     rows = [
-        {"id": str(i), "reference": "one", "heard": "one", "similarity_to_prompt": s}
+        {"id": str(i), "reference": "one", "hypothesis": "one", "similarity_to_prompt": s}
         for i, s in enumerate(rng.normal(0.7, 0.05, 40))
     ]
     rows[7]["similarity_to_prompt"] = 0.2
@@ -71,7 +70,7 @@ def test_a_swapped_voice_stands_out():
     assert [row["id"] for row in rows if "wrong_voice" in classes(row, floor)] == ["7"]
     assert by_length(rows)["1-5"]["wrong_voice"] == 1
     assert floor_of(rows[:9]) == float("-inf")  # too few to tell
-    assert classes({"reference": "one", "heard": "one"}, floor) == []
+    assert classes({"reference": "one", "hypothesis": "one"}, floor) == []
 
 
 def test_length_buckets():
@@ -92,15 +91,15 @@ def test_errors_are_those_of_jiwer():
     references, hypotheses, total = [], [], Counts()
     for _ in range(500):
         reference = rng.choice(words, rng.integers(1, 20)).tolist()
-        heard: list[str] = []
+        hypothesis: list[str] = []
         for word in reference:
             chance = rng.random()
-            heard += [] if chance < 0.1 else [rng.choice(words)] if chance < 0.2 else [word]
-            heard += [rng.choice(words)] if rng.random() < 0.08 else []
-        found = count(reference, heard)
-        theirs = jiwer.process_words(" ".join(reference), " ".join(heard))
+            hypothesis += [] if chance < 0.1 else [rng.choice(words)] if chance < 0.2 else [word]
+            hypothesis += [rng.choice(words)] if rng.random() < 0.08 else []
+        found = count(reference, hypothesis)
+        theirs = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
         assert found.errors == theirs.substitutions + theirs.deletions + theirs.insertions
         references.append(" ".join(reference))
-        hypotheses.append(" ".join(heard))
+        hypotheses.append(" ".join(hypothesis))
         total += found
     assert total.rate == pytest.approx(100 * jiwer.wer(references, hypotheses))

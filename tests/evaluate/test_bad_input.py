@@ -17,7 +17,7 @@ from mamtra.evaluate.systems import Sounds
 LISTS = {
     "fields.lst": "a|Hello.\nb|p|p.wav|Hello.|t.wav|more\n",
     "gone.lst": "a|Hello.\nb|In it.|gone.wav|Hello.\n",
-    "gone.tsv": "id\ttext\ttruth\na\tHello.\tgone.wav\n",
+    "gone.tsv": "id\ttext\tground_truth\na\tHello.\tgone.wav\n",
     "empty.lst": "a|Hello.\nb|In it.||  |\n",
     "empty.tsv": "id\ttext\na\tHello.\nb\t \n",
     "chinese.txt": "Hello.\n今天天气很好。\n",
@@ -54,7 +54,7 @@ def place(tmp_path, monkeypatch):
         (["--set", "nothing.tsv"], "nothing.tsv holds no utterance."),
         (["--set", "latin.lst"], "latin.lst is not a UTF-8 text file."),
         (["--config", "metrics.yaml"], "asks for beauty; the metrics known here are whisper_wer, speaker, pseudo_mos"),
-        (["--mos", "--rater", "ears"], "There is no rater 'ears'; give distilmos, utmos or utmos:DIR."),
+        (["--mos", "--rater", "transcriber"], "There is no rater 'transcriber'; give distilmos, utmos or utmos:DIR."),
         (["--similarity", "--encoder", "nobody"], "nobody"),
         (["--whisper", "void"], "void is no Whisper: it has neither model.bin"),
         (
@@ -91,7 +91,7 @@ def test_sound_of_another_rate_reaches_every_judge_at_theirs(place):
         return "hello"
 
     judge.about = {"asr": "stand-in"}
-    scorer = Scorer(Sounds(place / "sounds"), judge, mos=lambda samples, rate: judge(samples, rate) and 3.0)
+    scorer = Scorer(Sounds(place / "sounds"), judge, rater=lambda samples, rate: judge(samples, rate) and 3.0)
     row = scorer(read_set("good.txt").lines[0])
     assert rates == [(1600, 16000)] * 2 and row["seconds"] == 0.1 and row["mos"] == 3.0
 
@@ -99,7 +99,7 @@ def test_sound_of_another_rate_reaches_every_judge_at_theirs(place):
 def test_a_damaged_recording_is_named(place, capsys, monkeypatch):
     monkeypatch.setattr(
         "mamtra.evaluate.judges.asr.open_transcriber",
-        lambda *_: type("Ears", (), {"about": {"asr": "x"}, "__call__": lambda self, samples, rate: "hello"})(),
+        lambda *_: type("StandIn", (), {"about": {"asr": "x"}, "__call__": lambda self, samples, rate: "hello"})(),
     )
     (place / "t.wav").write_bytes(b"not a sound file")
     (place / "t.lst").write_text("line0001||| Hello.|t.wav\n", encoding="utf-8")

@@ -12,20 +12,20 @@ import torch
 from mamtra.audio.io import write_audio
 from mamtra.evaluate.judges.asr import open_transcriber
 from mamtra.evaluate.judges.models import DistilMOS
-from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.run import Job, evaluate_set
 from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
-from mamtra.evaluate.systems import Sounds, Truth
+from mamtra.evaluate.systems import GroundTruth, Sounds
 from tests.evaluate.judges.test_whisper_transformers import make
 
 IDS = "abcdef"
 
 
 class Batch:
-    """Hears how long a sound is, several at once; may break down."""
+    """StandIn how long a sound is, several at once; may break down."""
 
-    at_once = 2
+    batch_size = 2
 
     def __init__(self, breaks=99):
         self.about, self.sizes, self.breaks = {"asr": "stand-in"}, [], breaks
@@ -34,10 +34,10 @@ class Batch:
         self.sizes.append(len(sounds))
         if len(self.sizes) == self.breaks:
             raise KeyboardInterrupt
-        return [f"heard {len(samples)}" for samples, _ in sounds]
+        return [f"sound of {len(samples)}" for samples, _ in sounds]
 
     def __call__(self, samples, sample_rate):
-        return f"heard {len(samples)}"
+        return f"sound of {len(samples)}"
 
 
 class SpeakerEncoder:
@@ -61,7 +61,7 @@ def place(tmp_path):
         if key in "abde":
             write_audio(tmp_path / "sounds" / f"{key}.wav", tone * (key != "d") * 0.7, rate)
     rows = "".join(f"{key}\tthe words of {key}\t{key}.wav\t{IDS[0]}.wav\n" for key in IDS)
-    (tmp_path / "set.tsv").write_text("id\ttext\ttruth\tprompt\n" + rows, encoding="utf-8")
+    (tmp_path / "set.tsv").write_text("id\ttext\tground_truth\tprompt\n" + rows, encoding="utf-8")
     return tmp_path
 
 
@@ -71,47 +71,53 @@ def plain(row):
 
 def run(place, transcriber, name="s.jsonl"):
     scorer = Scorer(Sounds(place / "sounds"), transcriber, SpeakerEncoder(), lambda samples, rate: float(len(samples)))
-    for _ in evaluate_set(Plan("x", ""), read_set(place / "set.tsv"), place / name, scorer=scorer):
+    for _ in evaluate_set(Job("x", ""), read_set(place / "set.tsv"), place / name, scorer=scorer):
         pass
     return read_scores(place / name).rows
 
 
 def test_rows_are_those_of_one_by_one(place):
-    lines, ears = read_set(place / "set.tsv").lines, Batch()
-    scorer = Scorer(Sounds(place / "sounds"), ears, SpeakerEncoder(), lambda samples, rate: float(len(samples)))
+    lines, transcriber = read_set(place / "set.tsv").lines, Batch()
+    scorer = Scorer(Sounds(place / "sounds"), transcriber, SpeakerEncoder(), lambda samples, rate: float(len(samples)))
     single = [scorer(line) for line in lines]
     together = scorer.many([(line, None) for line in lines])
     assert [plain(row) for row in together] == [plain(row) for row in single]
     assert [*together[0]] == [*single[0]] and {*together[0]["spent"]} == {*single[0]["spent"]}
-    assert "similarity_to_truth" in together[0] and "similarity_to_truth" not in together[3] and "mos" in together[3]
+    assert (
+        "similarity_to_ground_truth" in together[0]
+        and "similarity_to_ground_truth" not in together[3]
+        and "mos" in together[3]
+    )
     assert [row.get("error") for row in together] == [None, None, "there is no sound", None, None, "there is no sound"]
-    assert ears.sizes[-1] == 4
+    assert transcriber.sizes[-1] == 4
 
 
 def test_a_batch_that_breaks_leaves_the_rows_before_it(place):
     with pytest.raises(KeyboardInterrupt):
         run(place, Batch(breaks=2))
     assert [*read_scores(place / "s.jsonl").rows] == ["a", "b"]
-    ears = Batch()
-    rows = run(place, ears)
-    assert [*rows] == [*IDS] and ears.sizes == [1, 1]  # c and f have no sound
+    transcriber = Batch()
+    rows = run(place, transcriber)
+    assert [*rows] == [*IDS] and transcriber.sizes == [1, 1]  # c and f have no sound
     assert {key: plain(row) for key, row in rows.items()} == {
         key: plain(row) for key, row in run(place, Batch(), "whole.jsonl").items()
     }
 
 
-def test_only_sound_that_is_there_is_heard_in_batches(place):
-    assert Scorer(Sounds(place), Batch()).at_once == 2 == Scorer(Truth(), Batch()).at_once
-    assert Scorer(lambda line: None, Batch()).at_once == 1 == Scorer(Truth(), lambda samples, rate: "").at_once
+def test_only_files_are_transcribed_in_batches(place):
+    assert Scorer(Sounds(place), Batch()).batch_size == 2 == Scorer(GroundTruth(), Batch()).batch_size
+    assert (
+        Scorer(lambda line: None, Batch()).batch_size == 1 == Scorer(GroundTruth(), lambda samples, rate: "").batch_size
+    )
 
 
 def test_a_tiny_whisper_in_batches(place):
-    ears = open_transcriber(make(place / "whisper"), device="cpu")
-    scorer = Scorer(Truth(), ears)
+    transcriber = open_transcriber(make(place / "whisper"), device="cpu")
+    scorer = Scorer(GroundTruth(), transcriber)
     lines = read_set(place / "set.tsv").lines
     together = scorer.many([(line, None) for line in lines])
     assert [plain(row) for row in together] == [plain(scorer(line)) for line in lines]
-    assert all(row["heard"] for row in together)
+    assert all(row["hypothesis"] for row in together)
 
 
 @pytest.fixture
@@ -143,6 +149,27 @@ def test_distilmos_rates_windows_of_several_sounds_together(rated):
     expected = np.mean([long[s] + 10 * long[s + judge.WINDOW - 1] for s in starts])
     assert found == [1.0, pytest.approx(expected)] == [judge(short, 16000), judge(long, 16000)]
     assert seen[0] == (4, judge.WINDOW)
+
+
+def test_distilmos_leaves_no_stand_in_behind(monkeypatch, tmp_path):
+    """Its package may import torchaudio; afterwards transformers, which asks for the spec of torchaudio, still works."""
+    transformers = pytest.importorskip("transformers")
+    (tmp_path / "distillmos.py").write_text(
+        "import torch, torchaudio\nfrom torchaudio.transforms import MFCC\n"
+        "class ConvTransformerSQAModel(torch.nn.Module):\n"
+        "    def __init__(self, segmenting_in_forward):\n        super().__init__()\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("mamtra.evaluate.judges.models.metadata.version", lambda name: "1")
+    before = {name for name in sys.modules if name.startswith("torchaudio")}
+    try:
+        assert DistilMOS().about == "distillmos 1"
+    finally:
+        sys.modules.pop("distillmos", None)
+    assert {name for name in sys.modules if name.startswith("torchaudio")} == before
+    extractor = transformers.SeamlessM4TFeatureExtractor()
+    assert extractor(np.zeros(16000, np.float32), sampling_rate=16000, return_tensors="np")["input_features"].size
 
 
 def test_distilmos_is_what_its_package_finds():

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mamtra.errors import MamTraError
-from mamtra.evaluate.error_rates import Errors, comparable, count_errors, edit_distance, english_normaliser
+from mamtra.evaluate.alignment import edit_distance
+from mamtra.evaluate.error_rates import Errors, comparable, count_errors, english_normaliser
 
 
 def plain_distance(one: str, two: str) -> int:

@@ -9,14 +9,15 @@ import subprocess
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
 from mamtra.errors import MamTraError
-from mamtra.evaluate.listening.analysis import analyse, crossed, t_quantile
+from mamtra.evaluate.listening.analysis import analyse, crossed
 from mamtra.evaluate.listening.answers import Answer, read_answers
-from mamtra.evaluate.listening.clips import RATE, drowned, levelled, low_anchor
-from mamtra.evaluate.listening.page import read_key
+from mamtra.evaluate.listening.clips import RATE, loudness_normalised, low_anchor, noise_anchor
+from mamtra.evaluate.listening.key import Key, read_key
 from mamtra.evaluate.score_file import ScoreFile
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -24,12 +25,12 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 @pytest.fixture
 def runs(tmp_path):
-    """Score files of two systems and of the truth over three utterances with sound; a fourth has none."""
+    """Score files of two systems and of the ground truth over three utterances with sound; a fourth has none."""
     found = {}
-    for number, name in enumerate(("one", "two", "truth")):
+    for number, name in enumerate(("one", "two", "ground_truth")):
         scores = ScoreFile(tmp_path / f"{name}.jsonl", {"system": name})
         for key in "abcd":
-            row = {"id": key, "text": f"Text </script> {key}", "reference": key, "heard": key}
+            row = {"id": key, "text": f"Text </script> {key}", "reference": key, "hypothesis": key}
             if key != "d":
                 sound = tmp_path / name / f"{key}.wav"
                 sound.parent.mkdir(exist_ok=True)
@@ -42,11 +43,16 @@ def runs(tmp_path):
 
 
 def make(runs, kind, place, *more):
-    reference = ["--reference", runs["truth"]] if kind == "mushra" else []
+    reference = ["--reference", runs["ground_truth"]] if kind == "mushra" else []
     out = place / f"{kind}.html"
     assert main(["listen", "make", runs["one"], runs["two"], "--test", kind, *reference, "-o", str(out), *more]) == 0
     data = re.search(r'type="application/json">(.*?)</script>', out.read_text(encoding="utf-8"), re.DOTALL)[1]
-    return out, json.loads(data), read_key(out)
+    read_key(out)
+    return out, json.loads(data), json.loads(out.with_suffix(".key.json").read_text(encoding="utf-8"))
+
+
+def as_key(content):
+    return Key.model_validate_json(json.dumps(content))
 
 
 def simulate(key, listener, rate):
@@ -71,17 +77,17 @@ def save(place, session):
     return str(path)
 
 
-def test_clips_are_equally_loud_and_spoilt_ones_are_spoilt():
+def test_clips_are_equally_loud_and_anchors_are_degraded():
     rng = np.random.default_rng(0)
     voice = rng.standard_normal(RATE).astype(np.float32) / 10
     quiet = np.concatenate([voice / 5, np.zeros(RATE, np.float32)])
-    one, two = levelled(voice), levelled(quiet)
+    one, two = loudness_normalised(voice), loudness_normalised(quiet)
     assert np.sqrt(np.square(one).mean()) == pytest.approx(10 ** (-26 / 20), rel=0.01)
     assert np.sqrt(np.square(two[:RATE]).mean()) == pytest.approx(10 ** (-26 / 20), rel=0.01)
     spectrum = np.abs(np.fft.rfft(low_anchor(voice)))
     assert spectrum[3600:].max() < 1e-3 * spectrum[:3400].mean()
-    assert abs(np.corrcoef(drowned(voice, 0), voice)[0, 1]) < 0.6
-    assert np.array_equal(levelled(np.zeros(100, np.float32)), np.zeros(100, np.float32))
+    assert abs(np.corrcoef(noise_anchor(voice, 0), voice)[0, 1]) < 0.6
+    assert np.array_equal(loudness_normalised(np.zeros(100, np.float32)), np.zeros(100, np.float32))
 
 
 @pytest.mark.parametrize(("kind", "trials", "clips"), [("mos", 6, 1), ("ab", 3, 2), ("mushra", 3, 4)])
@@ -103,8 +109,8 @@ def test_pages_hold_everything_and_tell_nothing(runs, tmp_path, kind, trials, cl
 
 def test_a_draw_of_utterances(runs, tmp_path):
     _, _, key = make(runs, "mos", tmp_path, "--utterances", "2", "--catch", "0")
-    drawn = {trial["utterance"] for trial in key["trials"].values()}
-    assert len(drawn) == 2 and len(key["trials"]) == 4 and "d" not in drawn
+    chosen = {trial["utterance"] for trial in key["trials"].values()}
+    assert len(chosen) == 2 and len(key["trials"]) == 4 and "d" not in chosen
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -118,7 +124,7 @@ def test_a_browser_runs_the_page_by_keyboard(runs, tmp_path, kind):
     again, other = drive(page, tmp_path, "anna", "elsewhere"), drive(page, tmp_path, "bo")
     orders = [[(answer["trial"], answer["shown"]) for answer in one["answers"]] for one in (first, again, other)]
     assert orders[0] == orders[1] != orders[2]
-    answers, remarks = read_answers([tmp_path / "anna.json"], key)
+    answers, remarks = read_answers([tmp_path / "anna.json"], as_key(key))
     assert len(answers) == len(data["trials"]) and remarks == []
     if kind == "mos":
         assert {value for answer in answers for value in answer.scores.values()} == {2.0}
@@ -177,7 +183,7 @@ for(let i=0;i<{stop}&&!document.getElementById("answers");i++){{{steps};press("E
 
 def test_means_and_listeners_who_are_left_out(runs, tmp_path, capsys):
     _, _, key = make(runs, "mos", tmp_path, "--catch", "1")
-    rates = {"one": 4.0, "two": 3.0, "catch": 1.0}
+    rates = {"one": 4.0, "two": 3.0, "noise anchor": 1.0}
     good = save(tmp_path, simulate(key, "ann", rates.__getitem__))
     careless = save(tmp_path, simulate(key, "cy", lambda owner: 5.0))
     half = simulate(key, "di", rates.__getitem__)
@@ -194,14 +200,14 @@ def test_means_and_listeners_who_are_left_out(runs, tmp_path, capsys):
 
 def test_mushra_leaves_out_who_does_not_find_the_reference(runs, tmp_path):
     _, _, key = make(runs, "mushra", tmp_path)
-    rates = {"one": 60.0, "two": 40.0, "reference": 100.0, "low anchor": 20.0, "catch": 5.0}
+    rates = {"one": 60.0, "two": 40.0, "reference": 100.0, "low anchor": 20.0, "noise anchor": 5.0}
     sessions = [
         simulate(key, "ann", rates.__getitem__),
         simulate(key, "bob", {**rates, "reference": 80.0}.__getitem__),
         simulate(key, "cy", {**rates, "low anchor": 95.0}.__getitem__),
     ]
-    answers, _ = read_answers([tmp_path / save(tmp_path, s) for s in sessions], key)
-    found = analyse(answers, key)
+    answers, _ = read_answers([tmp_path / save(tmp_path, s) for s in sessions], as_key(key))
+    found = analyse(answers, as_key(key))
     assert "hidden reference under 90 in 3 of 3" in found["left_out"]["bob"]
     assert "low anchor over 90" in found["left_out"]["cy"]
     assert [row["mean"] for row in found["systems"].values()] == [100.0, 60.0, 40.0, 20.0]
@@ -209,22 +215,25 @@ def test_mushra_leaves_out_who_does_not_find_the_reference(runs, tmp_path):
 
 def test_preferences(runs, tmp_path):
     _, _, key = make(runs, "ab", tmp_path)
-    rates = {"one": 1, "two": 2, "reference": 9, "catch": 0}
+    rates = {"one": 1, "two": 2, "reference": 9, "noise anchor": 0}
     sessions = [simulate(key, name, rates.__getitem__) for name in ("ann", "bob")]
     sessions.append(simulate(key, "cy", {**rates, "one": 2}.__getitem__))
-    answers, _ = read_answers([tmp_path / save(tmp_path, s) for s in sessions], key)
-    (pair,) = analyse(answers, key)["pairs"]
+    answers, _ = read_answers([tmp_path / save(tmp_path, s) for s in sessions], as_key(key))
+    (pair,) = analyse(answers, as_key(key))["pairs"]
     assert (pair["first_better"], pair["no_difference"], pair["other_better"], pair["votes"]) == (0, 3, 6, 9)
     assert pair["p_sign"] == pytest.approx(2 / 2**6) and pair["p_sign_listeners"] == pytest.approx(2 / 2**2)
     assert pair["net_preference"] == pytest.approx(6 / 9)
 
 
-def test_student_quantiles():
-    for freedom, exact in ((4, 2.776), (9, 2.262), (30, 2.042), (749, 1.963)):
-        assert t_quantile(freedom) == pytest.approx(exact, rel=0.01)
+def test_half_width_is_students(runs, tmp_path):
+    """Of the ratings 1 to 5: t(4) = 2.776, standard deviation 1.581."""
+    answers = [Answer(f"l{value}", "a", False, {"x": float(value)}) for value in range(1, 6)]
+    key = {"listening_test": "mos", "digest": "0", "seed": 0, "systems": ["x"], "trials": {}}
+    row = analyse(answers, as_key(key))["systems"]["x"]
+    assert row["mean"] == 3 and row["half_width"] == pytest.approx(2.776 * 1.5811 / 5**0.5, rel=1e-3)
 
 
-def test_intervals_over_listeners_and_utterances_hold_the_truth():
+def test_intervals_over_listeners_and_utterances_cover_the_mean():
     """Listeners and utterances that differ: the crossed interval covers, the one for independent ratings does not."""
     rng = np.random.default_rng(0)
     people, texts, hits, naive = 15, 20, 0, 0
@@ -233,13 +242,13 @@ def test_intervals_over_listeners_and_utterances_hold_the_truth():
         values = 3 + rng.normal(0, 0.5, people)[who] + rng.normal(0, 0.4, texts)[what] + rng.normal(0, 0.6, len(who))
         low, high = crossed(values, [str(w) for w in who], [str(w) for w in what])
         hits += low <= 3 <= high
-        naive += abs(values.mean() - 3) <= t_quantile(len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+        naive += abs(values.mean() - 3) <= t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     assert hits >= 52 > naive
 
 
 def test_simulated_listeners_with_a_known_preference():
     rng = np.random.default_rng(1)
-    key = {"listening_test": "ab", "systems": ["x", "y"]}
+    key = {"listening_test": "ab", "digest": "0", "seed": 0, "systems": ["x", "y"], "trials": {}}
 
     def choice(chance):
         return "y" if rng.random() < chance else "x"
@@ -247,7 +256,7 @@ def test_simulated_listeners_with_a_known_preference():
     def votes(chance):
         return [Answer(f"l{i}", f"u{j}", False, {}, ("x", "y"), choice(chance)) for i in range(15) for j in range(20)]
 
-    (clear,), (none,) = (analyse(votes(chance), key)["pairs"] for chance in (0.7, 0.5))
+    (clear,), (none,) = (analyse(votes(chance), as_key(key))["pairs"] for chance in (0.7, 0.5))
     assert clear["p_sign"] < 1e-6 and clear["ci95"][0] > 0 and clear["net_preference"] == pytest.approx(0.4, abs=0.12)
     assert none["p_sign"] > 0.01 and none["ci95"][0] < 0 < none["ci95"][1]
 
@@ -272,15 +281,15 @@ def test_answers_of_another_test_are_refused(runs, tmp_path):
     _, _, key = make(runs, "mos", tmp_path)
     session = simulate(key, "ann", lambda owner: 1.0)
     with pytest.raises(MamTraError, match="another listening test"):
-        read_answers([tmp_path / save(tmp_path, {**session, "digest": "x"})], key)
+        read_answers([tmp_path / save(tmp_path, {**session, "digest": "x"})], as_key(key))
     with pytest.raises(MamTraError, match="damaged"):
-        read_answers([tmp_path / save(tmp_path, {**session, "answers": session["answers"] * 2})], key)
+        read_answers([tmp_path / save(tmp_path, {**session, "answers": session["answers"] * 2})], as_key(key))
     session["answers"][0]["scores"] = {}
     with pytest.raises(MamTraError, match="clips that were not rated"):
-        read_answers([tmp_path / save(tmp_path, session)], key)
+        read_answers([tmp_path / save(tmp_path, session)], as_key(key))
     session["answers"][0]["scores"] = {"nothing": 3}
-    with pytest.raises(MamTraError, match="not in the test"):
-        read_answers([tmp_path / save(tmp_path, session)], key)
+    with pytest.raises(MamTraError, match="not in the trial"):
+        read_answers([tmp_path / save(tmp_path, session)], as_key(key))
     (tmp_path / "odd.json").write_text("[]", encoding="utf-8")
     with pytest.raises(MamTraError, match="not a file of answers"):
-        read_answers([tmp_path / "odd.json"], key)
+        read_answers([tmp_path / "odd.json"], as_key(key))

@@ -1,4 +1,4 @@
-"""The set's recordings, and those said again, beside a model's figures."""
+"""The set's recordings, and their resynthesis, beside the figures of a model."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import pytest
 from mamtra.cli import main
 from mamtra.errors import MamTraError
 from mamtra.evaluate.references import begin, recorded, references
-from mamtra.evaluate.run import Plan
+from mamtra.evaluate.run import Job
 from mamtra.evaluate.score_file import differences, read_scores
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
-from mamtra.evaluate.systems import Resynthesis, Sounds, Speaking, Truth
+from mamtra.evaluate.systems import GroundTruth, Resynthesis, Sounds, Speaking
 from mamtra.tts import load
 from tests.factories import reference, tiny_model
 
 
-class Hears:
-    """Hears the same words in everything, and counts how often."""
+class StandIn:
+    """StandIn the same words in everything, and counts how often."""
 
     calls = 0
 
-    def __init__(self, name="ears", *_):
+    def __init__(self, name="transcriber", *_):
         self.about = {"asr": f"stand-in {name}"}
 
     def __call__(self, samples, sample_rate):
-        Hears.calls += 1
+        StandIn.calls += 1
         return "hello there"
 
 
@@ -40,31 +40,34 @@ def place(tmp_path, monkeypatch):
     for name in ("one.wav", "two.wav", "sounds/a.wav"):
         reference(tmp_path / name, 1.0)
     rows = "a\tHello there.\tone.wav\nb\tHello there.\t\nc\tHello there.\ttwo.wav\n"
-    (tmp_path / "set.tsv").write_text("id\ttext\ttruth\n" + rows, encoding="utf-8")
+    (tmp_path / "set.tsv").write_text("id\ttext\tground_truth\n" + rows, encoding="utf-8")
     (tmp_path / "bare.txt").write_text("Hello there.\n", encoding="utf-8")
-    monkeypatch.setattr("mamtra.evaluate.judges.asr.open_transcriber", Hears)
-    monkeypatch.setattr(Hears, "calls", 0)
+    monkeypatch.setattr("mamtra.evaluate.judges.asr.open_transcriber", StandIn)
+    monkeypatch.setattr(StandIn, "calls", 0)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def run(*arguments, system="tiny", ears="ears"):
-    return main(["evaluate", system, "--whisper", ears, "-o", "s.jsonl", "--device", "cpu", *arguments])
+def run(*arguments, system="tiny", transcriber="transcriber"):
+    return main(["evaluate", system, "--whisper", transcriber, "-o", "s.jsonl", "--device", "cpu", *arguments])
 
 
-def test_truth_and_resynthesis_come_with_a_model(place, capsys):
+def test_ground_truth_and_resynthesis_come_with_a_model(place, capsys):
     assert run("--set", "set.tsv", "--sounds", "kept", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["system"] == "tiny" and found["utterances"] == 3
     beside = found["references"]
-    assert [beside[name]["system"] for name in ("truth", "resynthesis")] == ["truth", "resynthesis by tiny"]
+    assert [beside[name]["system"] for name in ("ground_truth", "resynthesis")] == [
+        "ground_truth",
+        "resynthesis by tiny",
+    ]
     assert all(one["utterances"] == 2 and one["without_sound"] == 0 for one in beside.values())
-    files = [read_scores(place / name) for name in ("s.jsonl", "s.truth.jsonl", "s.resynthesis.jsonl")]
+    files = [read_scores(place / name) for name in ("s.jsonl", "s.ground_truth.jsonl", "s.resynthesis.jsonl")]
     assert [[*scores.rows] for scores in files] == [["a", "b", "c"], ["a", "c"], ["a", "c"]]
-    assert not differences(files[0].stamp, files[1].stamp) and not differences(files[0].stamp, files[2].stamp)
+    assert not any(differences(files[0].fingerprint, other.fingerprint) for other in files[1:])
     assert files[1].rows["a"]["duration_ratio"] == 1 and files[2].rows["a"]["tokens"] == 25
     assert (place / "kept" / "a.wav").read_bytes() != (place / "kept" / "resynthesis" / "a.wav").read_bytes()
-    assert Hears.calls == 7
+    assert StandIn.calls == 7
 
 
 def test_one_table_shows_all_of_them(place, capsys, monkeypatch):
@@ -72,42 +75,42 @@ def test_one_table_shows_all_of_them(place, capsys, monkeypatch):
     assert run("--set", "set.tsv") == 0
     out = capsys.readouterr().out
     head = next(line for line in out.splitlines() if "95% interval" in line)
-    assert re.split(r" {2,}", head.strip()) == ["value and 95% interval", "tiny", "truth", "resynthesis by tiny"]
+    assert re.split(r" {2,}", head.strip()) == ["value and 95% interval", "tiny", "ground_truth", "resynthesis by tiny"]
     (row,) = (line for line in out.splitlines() if line.strip().startswith("wer_english "))
     assert row.count("0 [0, 0]") == 3
     (ratio,) = (line for line in out.splitlines() if line.strip().startswith("duration_ratio"))
     assert "1 [1, 1]" in ratio
-    assert "truth: 2 utterances" in out and "resynthesis by tiny: 2 utterances" in out
+    assert "ground_truth: 2 utterances" in out and "resynthesis by tiny: 2 utterances" in out
 
 
 def test_files_that_fit_are_taken_and_finished(place):
     assert run("--set", "set.tsv") == 0
-    text = (place / "s.truth.jsonl").read_text(encoding="utf-8").splitlines()
-    (place / "s.truth.jsonl").write_text("\n".join(text[:2]) + "\n", encoding="utf-8")  # one row is lost
+    text = (place / "s.ground_truth.jsonl").read_text(encoding="utf-8").splitlines()
+    (place / "s.ground_truth.jsonl").write_text("\n".join(text[:2]) + "\n", encoding="utf-8")  # one row is lost
     again = (place / "s.resynthesis.jsonl").read_bytes()
-    Hears.calls = 0
+    StandIn.calls = 0
     assert run("--set", "set.tsv", "--overwrite") == 0
-    assert Hears.calls == 3 + 1  # the model anew, and the row that was lost
+    assert StandIn.calls == 3 + 1  # the model anew, and the row that was lost
     assert (place / "s.resynthesis.jsonl").read_bytes() == again
-    assert len(read_scores(place / "s.truth.jsonl").rows) == 2
+    assert len(read_scores(place / "s.ground_truth.jsonl").rows) == 2
 
 
 def test_files_that_do_not_fit_are_said_before_anything_is_measured(place, capsys):
     assert run("--set", "set.tsv") == 0
     (place / "s.jsonl").unlink()
-    Hears.calls = 0
-    assert run("--set", "set.tsv", ears="others") == 2
-    assert "s.truth.jsonl was measured with another asr" in " ".join(capsys.readouterr().err.split())
-    assert Hears.calls == 0 and not (place / "s.jsonl").exists()
-    assert run("--set", "set.tsv", "--overwrite", ears="others") == 0
-    assert read_scores(place / "s.truth.jsonl").stamp["asr"] == "stand-in others"
+    StandIn.calls = 0
+    assert run("--set", "set.tsv", transcriber="others") == 2
+    assert "s.ground_truth.jsonl was measured with another asr" in " ".join(capsys.readouterr().err.split())
+    assert StandIn.calls == 0 and not (place / "s.jsonl").exists()
+    assert run("--set", "set.tsv", "--overwrite", transcriber="others") == 0
+    assert read_scores(place / "s.ground_truth.jsonl").fingerprint["asr"] == "stand-in others"
 
 
 def test_alone(place, capsys):
     assert run("--set", "set.tsv", "--alone", "--json") == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["references"] == {} and "no recordings" not in captured.err
-    assert not [*place.glob("s.truth*")] and Hears.calls == 3
+    assert not [*place.glob("s.ground_truth*")] and StandIn.calls == 3
 
 
 def test_a_set_without_recordings_says_so(place, capsys):
@@ -117,25 +120,25 @@ def test_a_set_without_recordings_says_so(place, capsys):
     assert "95% interval" in captured.out and [*place.glob("s.*")] == [place / "s.jsonl"]
 
 
-def test_truth_itself_is_measured_alone(place, capsys):
-    assert run("--set", "set.tsv", "--json", system="truth") == 0
-    assert json.loads(capsys.readouterr().out)["references"] == {} and not [*place.glob("s.truth*")]
+def test_ground_truth_itself_is_measured_alone(place, capsys):
+    assert run("--set", "set.tsv", "--json", system="ground_truth") == 0
+    assert json.loads(capsys.readouterr().out)["references"] == {} and not [*place.glob("s.ground_truth*")]
 
 
 def test_what_stands_beside_which_system(place, monkeypatch):
-    plan, lines = Plan("tiny", "", seeds=(3, 4), keep="kept"), read_set("set.tsv")
-    found, remarks = references(Plan("sounds", ""), Scorer(Sounds(place / "sounds"), Hears()), place / "x.jsonl")
-    assert [type(one.scorer.system) for one in found] == [Truth] and not remarks
+    job, lines = Job("tiny", "", seeds=(3, 4), keep="kept"), read_set("set.tsv")
+    found, remarks = references(Job("sounds", ""), Scorer(Sounds(place / "sounds"), StandIn()), place / "x.jsonl")
+    assert [type(one.scorer.system) for one in found] == [GroundTruth] and not remarks
     tts = load(place / "tiny")
-    scorer = Scorer(Speaking(tts, seeds=(3, 4)), Hears())
-    found, _ = references(plan, scorer, place / "x.jsonl")
-    assert [type(one.scorer.system) for one in found] == [Truth, Resynthesis]
-    assert found[1].plan == Plan("resynthesis", "", seeds=(3,), model="tiny") and found[1].scorer.system.seeds == (3,)
+    scorer = Scorer(Speaking(tts, seeds=(3, 4)), StandIn())
+    found, _ = references(job, scorer, place / "x.jsonl")
+    assert [type(one.scorer.system) for one in found] == [GroundTruth, Resynthesis]
+    assert found[1].job == Job("resynthesis", "", seeds=(3,), model="tiny") and found[1].scorer.system.seeds == (3,)
     assert not begin(found[0], recorded(lines)).rows
 
     def missing(self, section):
         raise MamTraError(f"There is no {section}.")
 
     monkeypatch.setattr(type(tts.model), "part", missing)
-    found, (remark,) = references(plan, scorer, place / "x.jsonl")
-    assert len(found) == 1 and remark == "The recordings cannot be said again by tiny: There is no speech_tokenizer."
+    found, (remark,) = references(job, scorer, place / "x.jsonl")
+    assert len(found) == 1 and remark == "tiny cannot resynthesise the recordings: There is no speech_tokenizer."

@@ -41,15 +41,15 @@ class Page(HTMLParser):
 def files(tmp_path):
     """Score files of two systems over two utterances, with sound for one of them."""
     write_audio(tmp_path / "a.wav", np.sin(np.arange(24000) / 9).astype(np.float32) / 2, 24000)
-    stamp = {"system": "first <one>", "set": "s", "set_sha256": "1", "asr": "w", "rules": {}, "metrics": {}}
+    fingerprint = {"system": "first <one>", "set": "s", "set_sha256": "1", "asr": "w", "rules": {}, "metrics": {}}
     rows = [
-        {"id": "a", "text": "t", "reference": "the old red hat is here", "heard": "the old bed hat is here"},
+        {"id": "a", "text": "t", "reference": "the old red hat is here", "hypothesis": "the old bed hat is here"},
         {"id": "b", "text": "t", "reference": "good night & farewell", "error": "there is no sound"},
     ]  # fmt: skip
     rows[0]["sound"] = str(tmp_path / "a.wav")
     found = []
     for name in ("first <one>", "second"):
-        scores = ScoreFile(tmp_path / f"{name[:5].strip()}.jsonl", {**stamp, "system": name})
+        scores = ScoreFile(tmp_path / f"{name[:5].strip()}.jsonl", {**fingerprint, "system": name})
         for row in rows:
             scores.add(row)
         found.append(str(scores.path))
@@ -75,7 +75,7 @@ def test_without_media(files, tmp_path):
     assert Page((tmp_path / "r.html").read_text(encoding="utf-8")).sources == []
 
 
-def test_unlike_stamps_are_said(files, tmp_path):
+def test_unlike_fingerprints_are_reported(files, tmp_path):
     text = (tmp_path / files[1]).read_text(encoding="utf-8").replace('"asr": "w"', '"asr": "v"')
     (tmp_path / files[1]).write_text(text, encoding="utf-8")
     assert main(["report", *files, "-o", str(tmp_path / "r.html")]) == 0

@@ -1,4 +1,4 @@
-"""A run over a set with a stand-in for the transcriber: rows, stamps, resuming, comparing."""
+"""A run over a set with a stand-in for the transcriber: rows, fingerprints, resuming, comparing."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import pytest
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
 from mamtra.errors import MamTraError
-from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.run import Job, evaluate_set
 from mamtra.evaluate.score_file import differences, read_scores
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import read_set
-from mamtra.evaluate.summary import compare, summarise
-from mamtra.evaluate.systems import Sounds, Truth
+from mamtra.evaluate.summary import compare_scores as compare
+from mamtra.evaluate.summary import summarise
+from mamtra.evaluate.systems import GroundTruth, Sounds
 
 TEXTS = {"a": "the old red hat", "b": "my dog ate it", "c": "good night"}
 
 
 class Says:
-    """Hears what it was told to hear, by the length of the sound."""
+    """StandIn what it was told to hear, by the length of the sound."""
 
-    def __init__(self, heard):
+    def __init__(self, hypotheses):
         self.about = {"asr": "stand-in", "asr_sha256": "0"}
-        self.heard, self.calls = heard, 0
+        self.hypotheses, self.calls = hypotheses, 0
 
     def __call__(self, samples, sample_rate):
         self.calls += 1
-        return self.heard[round(len(samples) / sample_rate * 10)]
+        return self.hypotheses[round(len(samples) / sample_rate * 10)]
 
 
 @pytest.fixture
@@ -44,10 +45,10 @@ def place(tmp_path):
     return tmp_path
 
 
-def judge(place, heard, path="scores.jsonl", **options):
-    scorer = Scorer(Sounds(place / "sounds"), Says(heard))
+def judge(place, hypotheses, path="scores.jsonl", **options):
+    scorer = Scorer(Sounds(place / "sounds"), Says(hypotheses))
     steps = evaluate_set(
-        Plan(system="sounds", whisper=""), read_set(place / "set.tsv"), place / path, scorer=scorer, **options
+        Job(system="sounds", whisper=""), read_set(place / "set.tsv"), place / path, scorer=scorer, **options
     )
     while True:
         try:
@@ -60,7 +61,7 @@ def untimed(scores):
     return {key: {**row, "spent": None} for key, row in scores.rows.items()}
 
 
-def test_missing_sound_counts_as_nothing_heard(place):
+def test_missing_sound_has_an_empty_hypothesis(place):
     scores, _ = judge(place, {5: "the old bed hat", 7: "my dog ate it"})
     assert scores.rows["c"]["error"] == "there is no sound"
     found = summarise(scores)
@@ -73,14 +74,14 @@ def test_missing_sound_counts_as_nothing_heard(place):
 
 
 def test_an_interrupted_run_goes_on(place):
-    heard = {5: "the old red hat", 7: "my dog ate it"}
-    whole, calls = judge(place, heard)
+    hypotheses = {5: "the old red hat", 7: "my dog ate it"}
+    whole, calls = judge(place, hypotheses)
     assert calls == 2
     lines = (place / "scores.jsonl").read_text(encoding="utf-8").splitlines()
     (place / "scores.jsonl").write_text(
         "\n".join(lines[:2]) + "\n" + lines[2][:20], encoding="utf-8"
     )  # cut off in the middle
-    again, calls = judge(place, heard)
+    again, calls = judge(place, hypotheses)
     assert calls == 1 and again.rows == read_scores(place / "scores.jsonl").rows
     assert untimed(again) == untimed(whole)
 
@@ -100,7 +101,7 @@ def test_comparison_pairs_utterances_and_refuses_other_judges(place, capsys):
     good, bad = read_scores(place / "good.jsonl"), read_scores(place / "bad.jsonl")
     found = compare(good, bad)["figures"]["wer_english"]
     assert found["difference"] == pytest.approx(100 * 3 / 10) and (found["lower"], found["higher"]) == (0, 2)
-    assert not differences(good.stamp, bad.stamp)
+    assert not differences(good.fingerprint, bad.fingerprint)
     assert main(["compare", str(place / "good.jsonl"), str(place / "bad.jsonl"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["utterances"] == 3
 
@@ -111,11 +112,11 @@ def test_comparison_pairs_utterances_and_refuses_other_judges(place, capsys):
     assert main(["compare", str(place / "good.jsonl"), str(place / "bad.jsonl"), "--force"]) == 0
 
 
-def test_truth_is_judged_by_its_own_recordings(place):
+def test_ground_truth_is_the_sets_own_recordings(place):
     (place / "m.lst").write_text("a||sounds/a.wav|the old red hat|sounds/b.wav\n", encoding="utf-8")
-    scorer = Scorer(Truth(), Says({7: "the old red hat"}))
+    scorer = Scorer(GroundTruth(), Says({7: "the old red hat"}))
     row = scorer(read_set(place / "m.lst").lines[0])
-    assert row["duration_ratio"] == pytest.approx(1.0) and row["heard"] == "the old red hat"
+    assert row["duration_ratio"] == pytest.approx(1.0) and row["hypothesis"] == "the old red hat"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_truth_is_judged_by_its_own_recordings(place):
     [
         (["evaluate", "mini"], "give a Whisper with --whisper"),
         (["evaluate", "mini", "--whisper", "x", "--set", "none.lst"], "no test set"),
-        (["evaluate", "truth", "--whisper", "x"], "no recordings of its texts"),
+        (["evaluate", "ground_truth", "--whisper", "x"], "no recordings of its texts"),
         (["compare", "none.jsonl", "none.jsonl"], "no score file"),
     ],
 )

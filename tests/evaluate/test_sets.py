@@ -23,10 +23,10 @@ def test_seed_tts_lists_of_two_to_five_fields(tmp_path):
         "a|Say this.\nb|Say that.|wav/p.wav\nc|In the prompt.|wav/p.wav|And this.\nd|In it.|wav/p.wav|Last.|wav/t.wav\n",
     )
     a, b, c, d = read_set(path).lines
-    assert (a.text, a.prompt, a.truth) == ("Say this.", None, None)
+    assert (a.text, a.prompt, a.ground_truth) == ("Say this.", None, None)
     assert (b.text, b.prompt, b.prompt_text) == ("Say that.", tmp_path / "wav/p.wav", None)
-    assert (c.text, c.prompt_text, c.truth) == ("And this.", "In the prompt.", None)
-    assert (d.text, d.truth) == ("Last.", tmp_path / "wav/t.wav")
+    assert (c.text, c.prompt_text, c.ground_truth) == ("And this.", "In the prompt.", None)
+    assert (d.text, d.ground_truth) == ("Last.", tmp_path / "wav/t.wav")
 
 
 def test_columns_plain_lines_and_counted_lines(tmp_path):
@@ -40,30 +40,37 @@ def test_columns_plain_lines_and_counted_lines(tmp_path):
 
 def test_columns_with_recordings(tmp_path):
     write(tmp_path / "wav" / "t.wav", "")
-    path = write(tmp_path / "a.tsv", "id\ttext\ttruth\tprompt\nx\tOne.\twav/t.wav\t\ny\tTwo.\t\twav/t.wav\nz\tThree.\n")
+    path = write(
+        tmp_path / "a.tsv", "id\ttext\tground_truth\tprompt\nx\tOne.\twav/t.wav\t\ny\tTwo.\t\twav/t.wav\nz\tThree.\n"
+    )
     x, y, z = read_set(path).lines
-    assert (x.truth, x.prompt, y.truth, y.prompt) == (tmp_path / "wav/t.wav", None, None, tmp_path / "wav/t.wav")
-    assert z.truth is None and z.prompt is None
+    assert (x.ground_truth, x.prompt, y.ground_truth, y.prompt) == (
+        tmp_path / "wav/t.wav",
+        None,
+        None,
+        tmp_path / "wav/t.wav",
+    )
+    assert z.ground_truth is None and z.prompt is None
 
 
 def test_libritts_folder(tmp_path):
     write(tmp_path / "84" / "121550" / "84_121550_000007_000000.normalized.txt", "Hello there.\n")
     write(tmp_path / "84" / "121550" / "84_121550_000007_000000.wav", "")
     (line,) = read_set(tmp_path).lines
-    assert line.id == "84_121550_000007_000000" and line.truth.name == "84_121550_000007_000000.wav"
+    assert line.id == "84_121550_000007_000000" and line.ground_truth.name == "84_121550_000007_000000.wav"
 
 
 def test_the_built_in_set_and_limit():
     assert len(read_set("plain").lines) == 24 and len(read_set("plain", 3).lines) == 3
 
 
-def test_the_sample_set_is_small_and_can_be_heard():
+def test_the_sample_set_is_small_and_has_sound():
     lines = read_set("sample").lines
     assert len(lines) == 6 and all(line.prompt is None and line.prompt_text is None for line in lines)
     for line in lines:
-        samples, rate = read_audio(line.truth)
+        samples, rate = read_audio(line.ground_truth)
         assert rate == 24000 and 1 < len(line.text.split()) / (len(samples) / rate) < 5 and abs(samples).max() > 0.1
-    assert sum(path.stat().st_size for path in lines[0].truth.parent.iterdir()) < 60_000
+    assert sum(path.stat().st_size for path in lines[0].ground_truth.parent.iterdir()) < 60_000
 
 
 @pytest.mark.parametrize(
@@ -76,7 +83,7 @@ def test_the_sample_set_is_small_and_can_be_heard():
         ("m.tsv", "name\ttext\n", r"line 1: no column id"),
         (
             "m.tsv",
-            "id\ttext\ttruth\na\tOne.\t\nb\tTwo.\tgone.wav\n",
+            "id\ttext\tground_truth\na\tOne.\t\nb\tTwo.\tgone.wav\n",
             r"m\.tsv, line 3: there is no sound file .*gone\.wav",
         ),
         ("m.tsv", "id\ttext\tprompt\na\tOne.\tgone.wav\n", r"m\.tsv, line 2: there is no sound file .*gone\.wav"),

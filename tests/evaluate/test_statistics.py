@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mamtra.evaluate.statistics import difference, draws, interval, picks, ratio, sign_test, within
+from mamtra.evaluate.statistics import difference, interval, ratio, resampled_rows, resamples, sign_test, within
 
 
 def test_interval_of_a_mean_covers_as_often_as_it_says():
@@ -13,7 +13,7 @@ def test_interval_of_a_mean_covers_as_often_as_it_says():
     hits = 0
     for _ in range(200):
         values = rng.normal(1.0, 1.0, 60)
-        low, high = interval(ratio(values, np.ones(60), draws(60)))
+        low, high = interval(ratio(values, np.ones(60), resamples(60)))
         hits += low <= 1.0 <= high
     assert 180 <= hits <= 199
 
@@ -38,24 +38,24 @@ def test_sign_test_of_a_coin():
     assert sign_test(np.array([0, 1.0]), np.array([1.0, 0]))[2] == 1.0
 
 
-def test_seeds_are_averaged_within_utterances_and_drawn():
+def test_seeds_are_averaged_within_utterances_and_resampled():
     one = np.arange(30)
-    assert np.array_equal(picks(one), draws(30))
+    assert np.array_equal(resampled_rows(one), resamples(30))
     groups = np.repeat(one, 3)
-    picked = picks(groups)
+    picked = resampled_rows(groups)
     assert picked.shape == (2000, 90)
     assert all(len({*groups[row[i : i + 3]]}) == 1 for row in picked[:20] for i in range(0, 90, 3))
-    assert len({*picked[0].tolist()}) < 90 and {*picks(groups[::-1]).ravel().tolist()} == {*range(90)}
+    assert len({*picked[0].tolist()}) < 90 and {*resampled_rows(groups[::-1]).ravel().tolist()} == {*range(90)}
     assert within(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 1])).tolist() == [2.0, 5.0]
     uneven = np.array([0, 0, 0, 1])
-    assert {*uneven[picks(uneven)].sum(1).tolist()} == {0, 3, 6}
+    assert {*uneven[resampled_rows(uneven)].sum(1).tolist()} == {0, 3, 6}
 
 
-def test_intervals_over_utterances_and_seeds_hold_the_truth():
+def test_intervals_over_utterances_and_seeds_cover_the_mean():
     rng = np.random.default_rng(2)
     groups, hits = np.repeat(np.arange(40), 3), 0
     for _ in range(100):
         values = rng.normal(1.0, 1.0, 40)[groups] + rng.normal(0, 0.5, 120)
-        low, high = interval(ratio(values, np.ones(120), picks(groups)))
+        low, high = interval(ratio(values, np.ones(120), resampled_rows(groups)))
         hits += low <= 1.0 <= high
     assert 88 <= hits <= 99

@@ -227,7 +227,7 @@ def test_judges_follow_the_transcriber_to_its_device(monkeypatch, asr, device):
 
 def test_a_cell_is_judged_in_batches_from_its_folder(tmp_path, monkeypatch):
     class Ears:
-        about, at_once, sizes = {"asr": "stand-in"}, 20, []
+        about, batch_size, sizes = {"asr": "stand-in"}, 20, []
 
         def many(self, sounds):
             self.sizes.append(len(sounds))
@@ -243,4 +243,4 @@ def test_a_cell_is_judged_in_batches_from_its_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "_judges", lambda evaluation, device: (Ears(), None, None, {}))
     make.score_speech(run, tmp_path)
     scores = read_scores(tmp_path / make.SCORES)
-    assert len(scores.rows) == 24 and scores.stamp["system"] == "x-1" and Ears.sizes == [20, 4]
+    assert len(scores.rows) == 24 and scores.fingerprint["system"] == "x-1" and Ears.sizes == [20, 4]

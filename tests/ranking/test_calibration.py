@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mamtra.checkpoints.native import GenerationConfig
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.engine.generate import generate
 from mamtra.engine.sampling import greedy
 from mamtra.errors import MamTraError
@@ -46,19 +46,19 @@ def write_set(path, rows):
     )  # fmt: skip
 
 
-def test_token_sets_are_drawn_from_by_seed(tmp_path, lm):
+def test_token_sets_are_sampled_by_seed(tmp_path, lm):
     rows = [([i + 1, 7], [i, 6000 + i, 3]) for i in range(40)]
     write_set(tmp_path / "set.npz", rows)
 
-    def drawn(**options):
+    def sampled(**options):
         found = read_utterances(tmp_path / "set.npz", lm.config, letters, **options)
         return [([*map(int, one.text)], [*map(int, one.speech)]) for one in found]
 
-    assert drawn(count=40) == rows
-    assert drawn(count=99, every=10) == rows[::10]
-    some = drawn(count=6, seed=1)
+    assert sampled(count=40) == rows
+    assert sampled(count=99, every=10) == rows[::10]
+    some = sampled(count=6, seed=1)
     assert len(some) == 6 and all(row in rows for row in some)
-    assert some == drawn(count=6, seed=1) != drawn(count=6, seed=2)
+    assert some == sampled(count=6, seed=1) != sampled(count=6, seed=2)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_token_sets_are_drawn_from_by_seed(tmp_path, lm):
         ("a.jsonl", '{"text": "a", "speech": [1]}\n{"text": "a"}', "Line 2 of .* is not"),
         ("a.jsonl", "[1, 2]", "Line 1 of .* is not"),
         ("a.jsonl", '{"text": "a", "speech": ["x"]}', "Line 1 of .* is not"),
-        ("a.jsonl", '{"text": "a", "speech": [6561]}', "at least one code, all of them 0 to 6560"),
-        ("a.jsonl", '{"text": "a", "speech": []}', "at least one code"),
+        ("a.jsonl", '{"text": "a", "speech": [6561]}', "at least one speech token, all of them 0 to 6560"),
+        ("a.jsonl", '{"text": "a", "speech": []}', "at least one speech token"),
         ("a.jsonl", '{"text": [256], "speech": [1]}', "at least one text id, all of them 0 to 255"),
         ("a.jsonl", '{"text": [-1], "speech": [1]}', "at least one text id"),
     ],

@@ -11,31 +11,33 @@ from mamtra.conversion.ranking_table import RankingTable, complete
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.ranking import rank, read_ranking
 from mamtra.ranking.criteria import all_replaced, with_layers
-from mamtra.ranking.run import Judge, RankSettings, ranking_job
+from mamtra.ranking.run import RankSettings, WordErrors, ranking_job
 from mamtra.tts import TTS
 from tests.factories import tiny_model, tiny_parts
+from tests.foreign import cosyvoice_directory
 
 SENTENCES = ["Hello there.", "How are you?"]
 IDLE = 1
 
 
-class Ear:
+class StandIn:
     """A transcriber that keeps what it hears and always hears the same words."""
 
     def __init__(self, words="hello there"):
-        self.about = {"asr": "ear"}
+        self.about = {"asr": "transcriber"}
         self.words = words
-        self.heard: list[np.ndarray] = []
+        self.sounds: list[np.ndarray] = []
 
     def __call__(self, samples, sample_rate):
         assert sample_rate == 24000
-        self.heard.append(samples)
+        self.sounds.append(samples)
         return self.words
 
 
-def judge(ear) -> Judge:
-    return Judge(ear, str.lower, "lower case")
+def word_errors(transcriber) -> WordErrors:
+    return WordErrors(transcriber, str.lower, "lower case")
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +53,14 @@ def tts(tmp_path_factory) -> TTS:
     return TTS.load(directory, device="cpu")
 
 
-def run(tts, ear=None, sentences=SENTENCES, voice=None, data=None, **settings):
+def run(tts, transcriber=None, sentences=SENTENCES, voice=None, data=None, **settings):
     header, measure = ranking_job(
         tts.model,
         RankSettings(**settings),
         data=data,
         sentences=() if data else sentences,
         voice=voice,
-        judge=judge(ear) if ear else None,
+        word_errors=word_errors(transcriber) if transcriber else None,
     )
     table = RankingTable(header)
     list(complete(table, measure))
@@ -89,25 +91,25 @@ def test_headers_tell_what_decides_the_scores(tts):
 
 
 def test_word_errors_of_free_speech(tts):
-    ear = Ear()
-    table = run(tts, ear, voice=tts.voice("tiny"), criterion="wer", seed=3)
-    # three of the five words are wrong: "hello there" is heard instead of "how are you"
+    transcriber = StandIn()
+    table = run(tts, transcriber, voice=tts.voice("tiny"), criterion="wer", seed=3)
+    # three of the five words are wrong: "hello there" is transcribed instead of "how are you"
     assert [row.layer for row in table.rows] == [None, 0, 1, 2]
     assert all(row.score == pytest.approx(60.0) and (row.word_errors, row.words) == (3, 5) for row in table.rows)
-    untouched, first, idle, last = (ear.heard[i : i + 2] for i in range(0, 8, 2))
+    untouched, first, idle, last = (transcriber.sounds[i : i + 2] for i in range(0, 8, 2))
     assert all(np.array_equal(a, b) for a, b in zip(untouched, idle, strict=True))
     assert not np.array_equal(untouched[0], first[0]) and not np.array_equal(untouched[0], last[0])
     assert np.array_equal(untouched[0], tts.say(SENTENCES[0], "tiny", seed=3).samples)
 
 
 def test_word_errors_with_layers_replaced_by_mamba(tts):
-    ear = Ear("hello")
-    table = run(tts, ear, ["Hello."], voice=tts.voice("tiny"), criterion="wer", replace="mamba", iterative=True)
+    transcriber = StandIn("hello")
+    table = run(tts, transcriber, ["Hello."], voice=tts.voice("tiny"), criterion="wer", replace="mamba", iterative=True)
     assert len(table.rows) == 7 and table.ranking()[-1] == 2, "of equal layers the last one goes first"
     lm = with_layers(tts.model.lm, all_replaced(tts.model.lm, "mamba"), [2, 1])
     changed = TTS(type(tts.model)(tts.model.directory, parts={"lm": lm}))
     of_step_one = [row.layer for row in table.rows].index(1, 4)
-    assert np.array_equal(ear.heard[of_step_one], changed.say("Hello.", "tiny").samples)
+    assert np.array_equal(transcriber.sounds[of_step_one], changed.say("Hello.", "tiny").samples)
 
 
 def test_what_a_ranking_needs(tts, tmp_path):
@@ -118,3 +120,18 @@ def test_what_a_ranking_needs(tts, tmp_path):
     model = type(tts.model)(tts.model.directory, parts={"lm": all_replaced(tts.model.lm, "mamba")})
     with pytest.raises(MamTraError, match="no attention left"):
         ranking_job(model, RankSettings(criterion="kl"), sentences=SENTENCES)
+
+
+def test_rank_takes_a_loaded_model_and_a_published_cosyvoice_directory(tts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").write_text("hello there.\n")
+    steps = []
+    table = rank(tts, "cosine", sentences="words.txt", output="t.csv", progress=lambda *step: steps.append(step))
+    assert sorted(table.ranking()) == [0, 1, 2] == sorted(read_ranking("t.csv")) and steps[-1] == ("", 3, 3)
+    table = rank(tts, "wer", sentences="words.txt", whisper=StandIn(), output="w.jsonl")
+    assert sorted(table.ranking()) == [0, 1, 2]
+    directory = cosyvoice_directory(tmp_path / "cosy")
+    table = rank(directory, "kl", sentences="words.txt", device="cpu")
+    assert table.path.name == "ranking-kl.jsonl" and len(table.ranking()) == 4
+    with pytest.raises(MamTraError, match="choose one of identity, mamba"):
+        rank(tts, "kl", replace="lstm")

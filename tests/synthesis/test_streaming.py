@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -14,9 +16,11 @@ from mamtra.acoustic.time_stretch import Stretcher, stretch
 from mamtra.errors import MamTraError
 from mamtra.synthesis import streaming
 from mamtra.synthesis.open_model import open_model
-from mamtra.synthesis.sentence import segment_seed
-from mamtra.synthesis.streaming import HopSchedule, PromptStore, SoundStream, stream_segment
+from mamtra.synthesis.pipeline import Request, speak
+from mamtra.synthesis.retries import segment_seed
+from mamtra.synthesis.streaming import HopSchedule, PromptStore, SegmentStream, stream_segment
 from mamtra.synthesis.token2wav import tokens_to_samples
+from mamtra.text.split import Segment
 from tests.factories import tiny_model, tiny_voice
 from tests.rerun import Rerun
 
@@ -26,7 +30,7 @@ def model(tmp_path_factory):
     return open_model(tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
 
 
-def feed(sound: SoundStream, codes: list[int]) -> list[np.ndarray]:
+def feed(sound: SegmentStream, codes: list[int]) -> list[np.ndarray]:
     pieces = []
     while len(codes) >= (count := sound.wanted):
         pieces.append(sound.push(codes[:count]))
@@ -40,7 +44,7 @@ def test_hops_are_the_whole(model, speed, count):
     codes = torch.randint(0, 6561, (count,), generator=torch.Generator().manual_seed(count)).tolist()
     voice = tiny_voice(tokens=31)
     whole = tokens_to_samples(model, voice, codes, seed=5, speed=speed, chunked=True)
-    pieces = feed(SoundStream(model, PromptStore(model).stream(voice), seed=5, speed=speed), codes)
+    pieces = feed(SegmentStream(model, PromptStore(model).stream(voice), seed=5, speed=speed), codes)
     assert len(pieces) == {3: 1, 90: 3, 260: 5}[count] and whole.std() > 1e-4
     assert np.concatenate(pieces).shape == whole.shape
     assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
@@ -53,7 +57,7 @@ def test_hops_through_recordings_are_the_whole(tmp_path):
     use_graphs(model.flow, model.vocoder, Rerun)
     prompts = PromptStore(model)
     for _ in range(3):
-        pieces = feed(SoundStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
+        pieces = feed(SegmentStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
         assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
 
 
@@ -64,7 +68,7 @@ def test_streams_on_cuda_run_as_graphs(tmp_path):
     whole = tokens_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
     prompts = PromptStore(model)
     for _ in range(3):
-        pieces = feed(SoundStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
+        pieces = feed(SegmentStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
         assert np.abs(np.concatenate(pieces) - whole).max() < 1e-2  # convolutions use TF32
     assert isinstance(model.flow.decoder.estimator.forward, GraphedEstimator)
 
@@ -75,7 +79,7 @@ def test_hops_grow_anew_for_each_request(model):
     assert [HopSchedule(growth=1.5).least(hops) for hops in range(6)] == [20, 25, 37, 56, 84, 100]
     prompts = PromptStore(model)
     for _ in range(2):
-        sound = SoundStream(model, prompts.stream(tiny_voice(tokens=10)), seed=0)
+        sound = SegmentStream(model, prompts.stream(tiny_voice(tokens=10)), seed=0)
         wanted = []
         for _ in range(4):
             wanted.append(sound.wanted)
@@ -136,7 +140,7 @@ class Run:
 def segment(model, monkeypatch, *runs):
     left = iter(runs)
     monkeypatch.setattr(streaming, "start_run", lambda *_: Run(*next(left)))
-    return list(stream_segment(model, tiny_voice(), [1], PromptStore(model), seed=4, index=1))
+    return list(stream_segment(Request(model, tiny_voice(), seed=4), [1], 1, prompts=PromptStore(model)))
 
 
 def test_runs_that_say_nothing_are_repeated(model, monkeypatch):
@@ -158,8 +162,12 @@ def test_what_was_heard_is_not_taken_back(model, monkeypatch):
 
 def test_sound_that_is_not_a_number_is_an_error(model, monkeypatch):
     monkeypatch.setattr(streaming.VocoderStream, "push", lambda *_: torch.tensor([[float("nan")]]))
+    monkeypatch.setattr(streaming, "start_run", lambda *_: Run([1] * 9, "eos"))
+    spoken = speak(
+        Request(model, tiny_voice()), [Segment("a", [1])], partial(stream_segment, prompts=PromptStore(model))
+    )
     with pytest.raises(MamTraError, match="not a number"):
-        segment(model, monkeypatch, ([1] * 9, "eos"))
+        list(spoken)
 
 
 @pytest.mark.parametrize("speed", [0.5, 0.73, 1.0, 1.9])

@@ -34,7 +34,7 @@ def test_a_batch_is_its_utterances(model, speed):
 
 def test_a_batch_of_nothing_is_refused(model):
     for utterances in ([], [[1], []]):
-        with pytest.raises(MamTraError, match="at least one speech code"):
+        with pytest.raises(MamTraError, match="at least one speech token"):
             batch_to_samples(model, [tiny_voice()] * len(utterances), utterances, seeds=[0] * len(utterances))
     with pytest.raises(MamTraError, match="one voice"):
         batch_to_samples(model, [tiny_voice()], [[1], [2]], seeds=[0, 0])

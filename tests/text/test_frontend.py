@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import mamtra
 from mamtra.errors import MamTraError
+from mamtra.text.english.g2p import tokenise
 from mamtra.text.english.letter_to_sound import (
     LetterToSound,
     LetterToSoundNetwork,
@@ -18,6 +22,8 @@ from mamtra.text.english.letter_to_sound import (
 )
 from mamtra.text.english.phonemes import ALPHABET, phoneme_ids
 from mamtra.text.frontend import TextFrontend
+from mamtra.text.sentence_ends import LONGEST_SENTENCE
+from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
 from mamtra.text.tokenizer import PhonemeTokenizer, build_phoneme_tokenizer
 
 ASSETS = Path(mamtra.__path__[0]) / "assets" / "mini"
@@ -71,6 +77,70 @@ def test_long_text_keeps_within_the_limit(model: Path) -> None:
     assert len(segments) > 2
     assert all(len(front.phonemes(s.text)) <= front.config.longest_segment for s in segments)
     assert " ".join(s.text for s in segments).split() == text.split()
+
+
+@pytest.mark.parametrize(
+    "unit", ["the dog ran over a hill and ", "4,815 ", "A. B. C. ", "12345678901234567890", "/ ", "I see. "]
+)
+def test_the_work_is_linear_in_the_text(model: Path, monkeypatch, unit: str) -> None:
+    front, counts = TextFrontend.load(model), []
+    read, normalised = front._g2p.read, front.normalize
+
+    def counted(said: str):
+        counts[-1] += len(tokens := read(said))
+        return tokens
+
+    def measured(text: str) -> str:
+        assert len(text) <= LONGEST_SENTENCE
+        return normalised(text)
+
+    monkeypatch.setattr(front._g2p, "read", counted)
+    monkeypatch.setattr(front, "normalize", measured)
+    for size in (1000, 2000, 4000):
+        counts.append(0)
+        segments = front.segments("so " + unit * (size // len(unit)))
+        assert counts[-1] <= 3 * sum(len(tokenise(segment.text)) for segment in segments)
+        assert max(len(segment.ids) for segment in segments) <= front.config.longest_segment
+
+
+def test_a_segment_is_read_once(model: Path, monkeypatch) -> None:
+    front, seen = TextFrontend.load(model), []
+    read, normalised = front._g2p.read, front.normalize
+    monkeypatch.setattr(front._g2p, "read", lambda said: seen.append(said) or read(said))
+    monkeypatch.setattr(front, "normalize", lambda text: seen.append(text) or normalised(text))
+    segments = front.segments("It costs $5. Wait!")
+    assert seen == ["It costs $5.", "It costs five dollars.", "Wait!", "Wait!"]
+    assert [segment.ids for segment in segments] == [front.encode("It costs $5."), front.encode("Wait!")]
+
+
+def test_eight_threads_lose_nothing(model: Path) -> None:
+    front = TextFrontend.load(model)
+    text = " ".join(f"Dr. Smith saw {n} dogs at 5 p.m. and left. Did he? No!" for n in range(20))
+    whole = front.segments(text)
+    assert len(whole) == 60
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == whole for found in pool.map(front.segments, [text] * 16))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 40), max_size=20))
+def test_arriving_text_gives_the_segments_of_the_whole(sizes: list[int]) -> None:
+    text = 'He said: "Stop!"\n\nDr. Ames left at 5 p.m. on May 5, 2024. [pause:1s] Did she?\n* milk\n* 2 eggs\n\nNo... it was cold.'
+    front = TextFrontend.load(ASSETS)
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(text[at : at + size])
+        at += size
+    whole = front.segments(text)
+    assert list(front.arriving([*parts, text[at:]])) == whole
+    pauses = [0.0, PARAGRAPH_PAUSE, 1.0, SENTENCE_PAUSE, SENTENCE_PAUSE, PARAGRAPH_PAUSE]
+    assert [segment.pause_before for segment in whole] == pauses
+
+
+def test_words_divided_by_a_line_break(model: Path) -> None:
+    front = TextFrontend.load(model)
+    [segment] = front.segments("It was impor-\ntant and well-\n  known.")
+    assert segment.text == "It was important and well-known."
 
 
 def test_unknown_words_go_to_the_network(model: Path) -> None:

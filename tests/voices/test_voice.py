@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mamtra.errors import MamTraError
-from mamtra.synthesis.cloning import advise, check_reference
+from mamtra.synthesis.cloning import advise, check_reference, clone_voice
 from mamtra.synthesis.model import Model
-from mamtra.voices.voice import Voice, VoiceLibrary, check_name, read_info, user_home
+from mamtra.voices.library import VoiceLibrary, user_home
+from mamtra.voices.voice import Voice, check_name, read_info
 from tests.factories import EMBEDDING, reference, speech_like, tiny_model, tiny_voice
 
 
@@ -25,7 +26,7 @@ def test_a_voice_survives_its_file(tmp_path):
     assert torch.equal(back.prompt_text, voice.prompt_text) and torch.equal(back.prompt_speech, voice.prompt_speech)
     assert torch.equal(back.embedding, voice.embedding)
     assert (back.prompt_mel - voice.prompt_mel).abs().max() < 0.01
-    assert back.seconds == 0.4
+    assert back.seconds == 0.4 and repr(back) == "<Voice 'anna': en, prompt of 0.4 s>"
 
 
 def test_the_file_name_is_the_name(tmp_path):
@@ -79,6 +80,8 @@ def test_library(tmp_path):
     with pytest.raises(MamTraError, match="already"):
         library.add(tiny_voice("anna"))
     assert library.add(tiny_voice("anna"), replace=True) == path
+    with pytest.raises(MamTraError, match="model has a voice 'berta'"):
+        library.add(tiny_voice("berta"))
     with pytest.raises(MamTraError, match="came with the model"):
         library.remove("berta")
     library.remove("anna")
@@ -103,13 +106,13 @@ def test_home_can_be_moved(monkeypatch, tmp_path):
 
 
 def test_cloning_aligns_tokens_and_frames(model, tmp_path):
-    voice = Voice.from_audio(reference(tmp_path / "me.wav", 2.0, 22050), model, "Hello there.", consent="mine")
+    voice = clone_voice(reference(tmp_path / "me.wav", 2.0, 22050), model, "Hello there.", consent="mine")
     assert voice.name == "me" and voice.info.consent == "mine" and voice.info.voice_space == model.voice_space
     assert voice.prompt_mel.shape == (2 * voice.prompt_speech.numel(), 80)
     assert abs(voice.seconds - 2.0) < 0.3
     assert voice.embedding.shape == (EMBEDDING,)
     assert voice.prompt_text.numel() > 0
-    assert Voice.from_audio(tmp_path / "me.wav", model).prompt_text.numel() == 0
+    assert clone_voice(tmp_path / "me.wav", model).prompt_text.numel() == 0
 
 
 def test_recordings_that_cannot_serve(tmp_path):

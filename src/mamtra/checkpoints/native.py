@@ -21,18 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-)
+from pydantic import ValidationError
 from torch import nn
 
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import SCALE, pack, unpack
 from mamtra.checkpoints.strict_loading import load_strictly
@@ -49,29 +41,6 @@ LANGUAGE_MODELS = ("lm", "causal_lm")
 """Sections of the parts that are a language model; a directory has one of them."""
 TRANSFORMERS_KEYS = {"model_type": "mamtra", "architectures": ["MamTraForCausalLM"]}
 """Keys of config.json by which transformers finds the class of the language model."""
-
-
-class GenerationConfig(BaseModel):
-    """Sampling defaults of a model (generation_config.json).
-
-    Repetition-aware sampling after VALL-E 2 (arXiv 2406.05370) with CosyVoice 2's settings. `voice` is the one to speak
-    with where none is named; without it the first in the alphabet. `continue_clones` is whether the LM continues a cloned
-    recording whose words are known; one that has heard few speakers says the text more clearly when it does not. `bistream`
-    is whether the LM was trained on text that arrives while it speaks.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    top_p: float = Field(0.8, gt=0, le=1)
-    top_k: PositiveInt = 25
-    win_size: NonNegativeInt = 10
-    tau_r: NonNegativeFloat = 0.1
-    min_ratio: NonNegativeFloat = 2.0
-    max_ratio: PositiveFloat = 20.0
-    flow_steps: PositiveInt = 10
-    voice: str | None = None
-    continue_clones: bool = True
-    bistream: bool = False
 
 
 def read_config(directory: str | os.PathLike) -> dict[str, Any]:

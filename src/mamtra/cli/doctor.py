@@ -57,7 +57,7 @@ def examine(model: str | None = None) -> dict[str, Any]:
     from mamtra.cli.player import find_player
     from mamtra.runtime.device import describe_devices
     from mamtra.version import VERSION
-    from mamtra.voices.voice import user_home
+    from mamtra.voices.library import user_home
 
     player = find_player()
     return {
@@ -107,7 +107,7 @@ def _examine_model(name: str | None) -> dict[str, Any]:
     from mamtra.checkpoints.native import base_of, find_beside, read_config
     from mamtra.checkpoints.parts import PARTS
     from mamtra.errors import MamTraError
-    from mamtra.voices.voice import VoiceLibrary
+    from mamtra.voices.library import VoiceLibrary
 
     try:
         directory = find_model(name)

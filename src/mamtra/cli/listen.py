@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from mamtra.cli.tables import foreign
 from mamtra.errors import MamTraError
 
 
@@ -29,35 +30,36 @@ def make(
         "listening.html", "-o", "--output", metavar="FILE", help="The page; its key goes beside it."
     ),
     reference: str | None = typer.Option(
-        None, "--reference", metavar="FILE", help="Score file of 'truth', for MUSHRA."
+        None, "--reference", metavar="FILE", help="Score file of 'ground_truth', for MUSHRA."
     ),
-    utterances: int | None = typer.Option(None, "--utterances", metavar="N", min=1, help="So many, drawn at random."),
+    utterances: int | None = typer.Option(None, "--utterances", metavar="N", min=1, help="So many, sampled at random."),
     per_listener: int | None = typer.Option(
         None, "--per-listener", metavar="N", min=1, help="Trials one listener gets."
     ),
-    catch: int = typer.Option(2, "--catch", metavar="N", min=0, help="Trials that catch those who do not listen."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="Of the draw and of every listener's order."),
+    catch: int = typer.Option(2, "--catch", metavar="N", min=0, help="Trials that show who does not listen."),
+    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="Of the sampling and of every listener's order."),
     question: str | None = typer.Option(None, "--question", metavar="T", help="Instead of the usual one."),
     title: str = typer.Option("Listening test", "--title", metavar="T", help="Of the page."),
-    show_text: bool = typer.Option(False, "--show-text", help="Let listeners read what is said."),
+    show_text: bool = typer.Option(False, "--show-text", help="Show the text of a clip."),
     fmt: str = typer.Option(
         "flac", "--format", metavar="flac|wav|opus", help="Of the sound; opus is small but not lossless."
     ),
-    level: bool = typer.Option(True, "--level/--no-level", help="Bring all clips to one loudness."),
+    normalise: bool = typer.Option(True, "--normalise/--no-normalise", help="Loudness-normalise all clips."),
     as_json: bool = typer.Option(False, "--json", help="Print facts about the test as JSON."),
 ) -> None:
-    """Write one HTML page for listeners, and PAGE.key.json, which stays with you: it says which clip is whose."""
+    """Write one HTML page for listeners, and PAGE.key.json, which stays with you: it says which system a clip is of."""
+    from mamtra.evaluate import load_scores
+    from mamtra.evaluate.listening.key import KINDS
     from mamtra.evaluate.listening.page import Wording, write_test
-    from mamtra.evaluate.listening.trials import KINDS, Design, make_trials, system_names
-    from mamtra.evaluate.score_file import read_scores
+    from mamtra.evaluate.listening.trials import Design, make_trials, system_names
 
     if test not in KINDS:
         raise MamTraError(f"There is no listening test {test!r}; choose one of {', '.join(KINDS)}.")
     if fmt not in ("flac", "wav", "opus"):
         raise MamTraError(f"Sound in a page is flac, wav or opus, not {fmt!r}.")
-    runs = [read_scores(Path(name)) for name in files]
-    design = Design(test, utterances, catch, seed, level)  # type: ignore[arg-type]
-    trials = make_trials(design, runs, read_scores(Path(reference)) if reference else None)
+    runs = [load_scores(name) for name in files]
+    design = Design(test, utterances, catch, seed, normalise)  # type: ignore[arg-type]
+    trials = make_trials(design, runs, load_scores(reference) if reference else None)
     wording = Wording(title, question, show_text, per_listener, fmt)
     page, key = write_test(design, trials, system_names(runs), Path(output), wording)
     asked = sum(not trial.catch for trial in trials)
@@ -75,10 +77,10 @@ def read(
     allow: int = typer.Option(0, "--allow", metavar="N", min=0, help="Catch trials that a listener may fail."),
     as_json: bool = typer.Option(False, "--json", help="Print the figures as JSON."),
 ) -> None:
-    """Means with 95% intervals, or preferences with sign tests. Who failed catch trials is left out, and named."""
+    """Means with 95% intervals, or preferences with sign tests. Listeners who failed catch trials are left out, and named."""
     from mamtra.evaluate.listening.analysis import analyse
     from mamtra.evaluate.listening.answers import read_answers
-    from mamtra.evaluate.listening.page import read_key
+    from mamtra.evaluate.listening.key import read_key
 
     known = read_key(Path(key))
     found, remarks = read_answers(map(Path, answers), known)
@@ -93,15 +95,16 @@ def _show(figures: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print(f"{figures['listeners']} listeners, {figures['answers']} answers")
     for name, why in figures["left_out"].items():
-        console.print(f"left out: {name} {why}", markup=False)
+        console.print(f"left out: {foreign(name)} {why}")
     for remark in figures["remarks"]:
-        console.print(f"note: {remark}", markup=False)
+        console.print(f"note: {foreign(remark)}")
     if figures["kind"] == "ab":
         page = Table("", "", "first", "same", "other", "net, 95% interval", "p (votes)", "p (listeners)", box=None)
         for pair in figures["pairs"]:
             low, high = pair["ci95"]
             page.add_row(
-                pair["first"], pair["other"], *(str(pair[k]) for k in ("first_better", "no_difference", "other_better")),
+                foreign(pair["first"]), foreign(pair["other"]),
+                *(str(pair[k]) for k in ("first_better", "no_difference", "other_better")),
                 f"{pair['net_preference']:+.2f} \\[{low:+.2f}, {high:+.2f}]", f"{pair['p_sign']:.3g}",
                 f"{pair['p_sign_listeners']:.3g}",
             )  # fmt: skip
@@ -113,5 +116,5 @@ def _show(figures: dict[str, Any]) -> None:
             low, high = row["ci95"]
             mean, half = row["mean"], row["half_width"]
             cells = (f"{mean:.2f} ± {half:.2f}", f"\\[{low:.2f}, {high:.2f}]", f"{row['quartiles'][1]:g}")
-            page.add_row(name, *cells, str(row["ratings"]))
+            page.add_row(foreign(name), *cells, str(row["ratings"]))
     console.print(page)

@@ -28,16 +28,25 @@ def find_player() -> tuple[str, ...] | None:
     return next((player for player in PLAYERS if shutil.which(player[0])), None)
 
 
-def play_audio(audio: Audio) -> None:
-    """Play a sound and wait for its end.
+def need_player() -> tuple[str, ...]:
+    """`find_player`, where there has to be one.
 
     Raises:
-        MamTraError: no player is installed, or it fails (no sound device).
+        MamTraError: no player is installed.
     """
     player = find_player()
     if player is None:
         names = ", ".join(command[0] for command in PLAYERS)
         raise MamTraError(f"No player was found; install one of {names}, or write a file with -o.")
+    return player
+
+
+def play_audio(audio: Audio, player: tuple[str, ...]) -> None:
+    """Play audio and wait for its end.
+
+    Raises:
+        MamTraError: the player fails (no sound device).
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = audio.save(Path(folder) / "speech.wav")
         done = subprocess.run([*player, str(path)], check=False, capture_output=True)

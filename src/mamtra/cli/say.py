@@ -1,4 +1,4 @@
-"""`mamtra say`: text to a sound file, to standard output, or to the speakers."""
+"""`mamtra say`: text to an audio file, to standard output, or to the loudspeakers."""
 
 from __future__ import annotations
 
@@ -38,36 +38,44 @@ def say(
         help="wav, flac, opus, mp3, aac or pcm by suffix; - is stdout.",
     ),
     voice: str | None = typer.Option(
-        None, "--voice", metavar="NAME|FILE.wav", help="A voice by name, or a recording to clone."
+        None, "--voice", metavar="NAME|FILE.wav", help="Name of a voice, or a recording to clone."
     ),
     voice_text: str | None = typer.Option(None, "--voice-text", metavar="T", help="What is said in the recording."),
     instruct: str | None = typer.Option(None, "--instruct", metavar="T", help="How to speak (CosyVoice 2 models)."),
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same sound."),
-    stream: bool = typer.Option(False, "--stream", help="With -o -: sound while it is being made and text arrives."),
+    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same audio."),
+    stream: bool = typer.Option(
+        False, "--stream", help="With -o -: write audio while it is generated and text is still arriving."
+    ),
     hops: str | None = typer.Option(
         None,
         "--hops",
         metavar="N,N,N",
-        help="With --stream: codes (40 ms) of the first chunk, the second, the longest.",
+        help="With --stream -o -: speech tokens (40 ms each) of the first chunk, the second, the longest.",
     ),
     speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast)."),
-    play: bool = typer.Option(False, "--play", help="Play the sound; without -o nothing is written."),
-    fmt: str | None = typer.Option(None, "--format", metavar="F", help="Format, where the suffix does not tell."),
+    play: bool = typer.Option(False, "--play", help="Play the audio; without -o no file is written."),
+    fmt: str | None = typer.Option(None, "--format", metavar="F", help="Audio format, where the suffix does not tell."),
     device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
-    as_json: bool = typer.Option(False, "--json", help="Print facts about the sound as JSON."),
+    as_json: bool = typer.Option(False, "--json", help="Print facts about the audio as JSON."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but errors."),
 ) -> None:
-    """Speak TEXT. With no arguments at all, a greeting goes to speech.wav."""
-    from mamtra.audio.io import check_destination, format_of
+    """Speak TEXT. Without any arguments a greeting is written to speech.wav."""
+    from mamtra.audio.io import check_destination
 
     at_once = stream and output == "-"
+    if hops is not None and not at_once:
+        raise MamTraError("--hops sets the chunks of a stream; give it together with --stream -o -, or leave it out.")
     arriving = at_once and text == "-" and sys.stdin is not None
     words: str | Iterator[str] = read_arriving() if arriving else read_text(text)
     target = (None if play else DEFAULT_FILE) if output is None else output
-    chosen = format_of(target or "-", fmt)
+    chosen = _format(target or "-", fmt)
     if target is not None:
         check_destination(target)
+    if play:
+        from mamtra.cli.player import need_player, play_audio
+
+        player = need_player()
 
     from mamtra.synthesis.streaming import HopSchedule
     from mamtra.tts import load
@@ -87,10 +95,18 @@ def say(
         if target is not None:
             audio.save(target, chosen)
     if play:
-        from mamtra.cli.player import play_audio
-
-        play_audio(audio)
+        play_audio(audio, player)
     _tell(audio, target, tts.model.name, as_json, quiet)
+
+
+def _format(target: str, named: str | None) -> str:
+    """The format to write, which the suffix and `--format` may name, but not differently."""
+    from mamtra.audio.io import SUFFIXES, format_of
+
+    chosen, suffix = format_of(target, named), Path(target).suffix
+    if SUFFIXES.get(suffix.lower(), chosen) != chosen:
+        raise MamTraError(f"--format {named} does not go with {target}; leave one of them out or change the suffix.")
+    return chosen
 
 
 def read_text(text: str | None) -> str:
@@ -116,7 +132,7 @@ def read_text(text: str | None) -> str:
 
 
 def read_arriving() -> Iterator[str]:
-    """Standard input as it comes, in bits of any size.
+    """Standard input as it arrives, in parts of any size.
 
     Raises:
         MamTraError: it is not UTF-8.
@@ -124,15 +140,15 @@ def read_arriving() -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         while data := sys.stdin.buffer.read1(65536):
-            if bit := decoder.decode(data):
-                yield bit
+            if part := decoder.decode(data):
+                yield part
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise MamTraError("Standard input is not UTF-8 text; convert it first.") from error
 
 
 def _spoken(chunks: Iterator[Audio], characters: int | None, quiet: bool) -> Iterator[Audio]:
-    """Chunks of the stream, with a progress bar on standard error where someone watches."""
+    """Chunks of the stream, with a progress bar on standard error where it is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield from chunks
         return
@@ -179,12 +195,12 @@ def _tell(audio: Audio, target: str | None, model: str, as_json: bool, quiet: bo
         "finish_reason": audio.finish_reason,
     }
     if as_json:
-        # standard output may carry the sound itself
+        # standard output may carry the audio itself
         print(json.dumps(facts), file=sys.stderr if target == "-" else sys.stdout)
         return
     if not quiet:
         place = {None: "played", "-": "standard output"}.get(target, target)
-        line = f"{place}: {audio.seconds:.1f} s, voice {audio.voice}, seed {audio.seed}, {audio.rtf:.2f} x real time"
+        line = f"{place}: {audio.seconds:.1f} s, voice {audio.voice}, seed {audio.seed}, {audio.rtf:.2f} of real time"
         print(line, file=sys.stderr)
     if audio.finish_reason == "length" and not quiet:
         print("mamtra: A sentence was cut off at the length limit; try another seed.", file=sys.stderr)

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def _library(model: str | None):
     from mamtra.checkpoints.find import find_model
-    from mamtra.voices.voice import VoiceLibrary
+    from mamtra.voices.library import VoiceLibrary
 
     return VoiceLibrary(find_model(model))
 

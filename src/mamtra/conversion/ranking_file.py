@@ -1,24 +1,24 @@
 """Layer rankings on disk: tables that an interrupted run resumes, and the order read from them.
 
-The first line of a table says what was measured on which model; every other line is one measurement. FILE.jsonl holds JSON
-lines, FILE.csv a commented JSON line, column names and comma-separated values.
+The first line of a table says what was measured on which model; every other line is one measurement with its checksum.
+FILE.jsonl holds JSON lines, FILE.csv a commented JSON line, column names and comma-separated values.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
+import zlib
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ConfigDict
 
-from mamtra.conversion.ranking_table import RankingHeader, RankingTable, Row
+from mamtra.conversion.ranking_table import MOST_LAYERS, RankingHeader, RankingTable, Row
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import write_text
+from mamtra.runtime.strict_models import parse_json
 
 SUFFIXES = (".jsonl", ".csv")
 
@@ -28,7 +28,7 @@ class StoredTable(RankingTable):
 
     Args:
         path: the file.
-        header: what the table is about.
+        header: of the table.
         rows: measurements so far.
     """
 
@@ -78,24 +78,26 @@ def read_table(path: str | os.PathLike) -> RankingTable:
         MamTraError: it is missing or is no ranking table.
     """
     path = Path(path)
-    text = _read_text(path)
-    try:
-        first, _, rest = text.partition("\n")
-        header = RankingHeader.model_validate_json(first.removeprefix("# "))
-        whole = rest[: rest.rfind("\n") + 1]
-        if path.suffix == ".csv":
-            found: Iterable[dict[str, Any]] = csv.DictReader(io.StringIO(whole))
-            rows = [Row.model_validate({k: v or None for k, v in row.items()}) for row in found]
-        else:
-            rows = [Row.model_validate_json(line) for line in whole.splitlines()]
-    except (ValidationError, ValueError) as error:
-        raise MamTraError(f"{path} is not a ranking table of `mamtra rank`; name another file.") from error
-    seen: set[tuple[int, int | None]] = set()
-    for row in rows:
-        if row.layer not in (None, *header.candidates) or (row.step, row.layer) in seen:
-            raise MamTraError(f"{path} is damaged: layer {row.layer} of step {row.step} is unknown or there twice.")
-        seen.add((row.step, row.layer))
-    return RankingTable(header, rows, str(path))
+    first, _, rest = _read_text(path).partition("\n")
+    where = f"{path} is not a ranking table of `mamtra rank`"
+    header = parse_json(RankingHeader, first.removeprefix("# "), f"{where}: line 1")
+    lines = rest.split("\n")[:-1]
+    head = 1
+    if path.suffix == ".csv":
+        if not lines or lines[0] != ",".join(COLUMNS):
+            raise MamTraError(f"{where}: line 2 must name its columns, {','.join(COLUMNS)}.")
+        lines, head = [_from_csv(line) for line in lines[1:]], 2
+    rows: dict[tuple[int, int | None], Row] = {}
+    for number, line in enumerate(lines, head + 1):
+        row = parse_json(_Line, line, f"{where}: line {number}")
+        if row.check is not None and row.check != _check(row):
+            raise MamTraError(f"{path} is damaged: line {number} was changed; delete it, its layer is measured again.")
+        if (row.step, row.layer) in rows or not header.has_place_for(row):
+            raise MamTraError(
+                f"{where}: line {number} is of a layer that has a line already, or is not to be measured."
+            )
+        rows[row.step, row.layer] = Row(**row.model_dump(exclude={"check"}))
+    return RankingTable(header, rows.values(), str(path))
 
 
 def read_ranking(path: str | os.PathLike) -> list[int]:
@@ -118,7 +120,7 @@ def read_ranking(path: str | os.PathLike) -> list[int]:
         ranking = json.loads(text)["ranking"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MamTraError(f"{path} is not a layer ranking; `mamtra rank MODEL --json` prints one.") from error
-    whole = isinstance(ranking, list) and all(type(i) is int for i in ranking)
+    whole = isinstance(ranking, list) and len(ranking) <= MOST_LAYERS and all(type(i) is int for i in ranking)
     if not whole or sorted(ranking) != list(range(len(ranking))):
         raise MamTraError(f"The ranking in {path} does not name every layer once, counted from 0.")
     return ranking
@@ -149,10 +151,44 @@ def _read_text(path: Path) -> str:
 
 def _first_lines(header: RankingHeader, path: Path) -> list[str]:
     line = header.model_dump_json() + "\n"
-    return ["# " + line, ",".join(Row.model_fields) + "\n"] if path.suffix == ".csv" else [line]
+    return ["# " + line, ",".join(COLUMNS) + "\n"] if path.suffix == ".csv" else [line]
 
 
 def _line(row: Row, path: Path) -> str:
+    content = row.model_dump() | {"check": _check(row)}
     if path.suffix == ".csv":
-        return ",".join("" if value is None else str(value) for value in row.model_dump().values()) + "\n"
-    return json.dumps(row.model_dump(exclude_none=True) | {"layer": row.layer}) + "\n"
+        return ",".join("" if content[name] is None else str(content[name]) for name in COLUMNS) + "\n"
+    return json.dumps({name: value for name, value in content.items() if value is not None or name == "layer"}) + "\n"
+
+
+def _from_csv(line: str) -> str:
+    """A line of comma-separated values as JSON; what is no number stays text, which the model refuses."""
+    values = dict(zip_longest(COLUMNS, line.split(",")))
+    filled = {str(name): _number(value) for name, value in values.items() if value}
+    return json.dumps({"layer": None} | filled)
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _check(row: Row) -> int:
+    """CRC-32 of a row, by which a damaged line is known."""
+    values = [getattr(row, name) for name in Row.model_fields]
+    return zlib.crc32(json.dumps(values).encode())
+
+
+class _Line(Row):
+    """A row with its checksum."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    check: int | None = None
+
+
+COLUMNS = tuple(_Line.model_fields)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from mamtra.errors import MamTraError
 from mamtra.models.config import MOST_LAYERS
+from mamtra.runtime.strict_models import StrictModel
 
 Criterion = Literal["cosine", "wer", "kl"]
+Index = Annotated[int, Field(ge=0, lt=MOST_LAYERS)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
-class Row(BaseModel):
+class Row(StrictModel):
     """One measurement.
 
     Attributes:
@@ -30,16 +33,16 @@ class Row(BaseModel):
         chars: see above.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(allow_inf_nan=True)  # `RankingTable.add` says what such a score means
 
-    step: int = 0
-    layer: int | None
+    step: Index = 0
+    layer: Index | None
     score: float
     seconds: float = 0.0
-    word_errors: int | None = None
-    words: int | None = None
-    char_errors: int | None = None
-    chars: int | None = None
+    word_errors: Count | None = None
+    words: Count | None = None
+    char_errors: Count | None = None
+    chars: Count | None = None
 
     @property
     def importance(self) -> tuple[float, float, int]:
@@ -51,14 +54,14 @@ Measure = Callable[[Sequence[int], Sequence["int | None"]], Iterator[Row]]
 """Called with the layers replaced so far and those to measure (None: the unmodified model)."""
 
 
-class RankingHeader(BaseModel):
+class RankingHeader(StrictModel):
     """Model, criterion and settings of a table. A run resumes a table where all but ``name`` agrees.
 
     Attributes:
         format: of the file.
         name: of the model, for display.
         model: digests of the weights that decide the scores, by section.
-        criterion: what the scores mean.
+        criterion: of the scores.
         num_layers: layers of the model.
         candidates: layers that are measured, ascending: those with attention.
         iterative: layers are measured again after each removal.
@@ -66,22 +69,20 @@ class RankingHeader(BaseModel):
         data: the data measured on.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: Literal["mamtra-ranking-1"] = "mamtra-ranking-1"
     name: str = ""
     model: dict[str, str]
     criterion: Criterion
-    num_layers: int = Field(ge=1, le=MOST_LAYERS)
-    candidates: tuple[int, ...]
+    num_layers: Annotated[int, Field(ge=1, le=MOST_LAYERS)]
+    candidates: tuple[Index, ...]
     iterative: bool = False
-    settings: dict[str, Any] = {}
-    data: dict[str, Any] = {}
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    data: dict[str, JsonValue] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _candidates_are_layers(self) -> RankingHeader:
-        if list(self.candidates) != sorted({i for i in self.candidates if 0 <= i < self.num_layers}):
-            raise ValueError("candidates are layers of the model, ascending")
+    def _fits(self) -> RankingHeader:
+        if list(self.candidates) != sorted({*self.candidates}) or max(self.candidates, default=-1) >= self.num_layers:
+            raise ValueError("the candidates are not layers of the model, ascending")
         return self
 
     @property
@@ -89,6 +90,12 @@ class RankingHeader(BaseModel):
         """Rows of a complete table."""
         n = len(self.candidates)
         return (n * (n + 1) // 2 if self.iterative else n) + (self.criterion == "wer")
+
+    def has_place_for(self, row: Row) -> bool:
+        """Whether a row is one of a table's measurements."""
+        if row.layer is None:
+            return self.criterion == "wer" and row.step == 0
+        return row.layer in self.candidates and row.step < (len(self.candidates) if self.iterative else 1)
 
     def difference(self, other: RankingHeader) -> str:
         """The first difference of two headers, in words; empty where they agree."""
@@ -125,7 +132,7 @@ class RankingTable:
         return list(self._rows.values())
 
     @property
-    def untouched(self) -> Row | None:
+    def unchanged(self) -> Row | None:
         """The measurement of the unmodified model."""
         return self._rows.get((0, None))
 
@@ -151,7 +158,7 @@ class RankingTable:
         return [layer for layer in wanted if (step, layer) not in self._rows]
 
     def removed(self, step: int) -> list[int]:
-        """The layers replaced before a step, the least important first; earlier steps must be complete."""
+        """The layers that were removed before a step, the least important first; earlier steps must be complete."""
         gone: list[int] = []
         for earlier in range(step):
             gone.append(min(self.of_step(earlier), key=lambda row: row.importance).layer)
@@ -161,7 +168,7 @@ class RankingTable:
         """All layers of the model, the most important first; those without attention come last.
 
         Raises:
-            MamTraError: measurements are missing.
+            MamTraError: measurements are missing, or are of other layers.
         """
         header = self.header
         if len(self._rows) < header.expected:
@@ -170,10 +177,17 @@ class RankingTable:
                 "run the same `mamtra rank` again to finish it."
             )
         if header.iterative:
+            if any(not self.of_step(step) for step in range(len(header.candidates))):
+                raise self._damaged()
             order = self.removed(len(header.candidates))[::-1]
         else:
             order = [row.layer for row in sorted(self.of_step(0), key=lambda row: row.importance, reverse=True)]
+        if sorted(order) != list(header.candidates):
+            raise self._damaged()
         return [*order, *(i for i in range(header.num_layers) if i not in header.candidates)]
+
+    def _damaged(self) -> MamTraError:
+        return MamTraError(f"The ranking {self.name} is damaged: its rows are not those of its layers.")
 
     def summary(self) -> dict[str, Any]:
         """The header, the ranking, the rows and the seconds that they took, for JSON."""

@@ -1,1 +1,1 @@
-"""Decoding: sampling and the loops that turn text ids into speech tokens. Knows neither text nor sound."""
+"""Decoding: sampling, decode steps and the loops from text ids to speech tokens. Knows neither text nor audio."""

@@ -1,27 +1,26 @@
-"""Generate speech tokens for many texts side by side, each row until it ends."""
+"""Generate speech tokens for a batch of texts, each row until it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mamtra.engine.graph_step import GraphedSteps
+from mamtra.engine.steps import batch_step
 from mamtra.models.layout import PAD, prompt
 from mamtra.models.speech_lm import SpeechLM
 
 RowSampler = Callable[[Tensor, Tensor], Tensor]
 """From logits (B, V) and the tokens so far (B, n) to the next ids (B,) int64."""
-_LOOK_EVERY = 16
-"""Steps between two looks at whether all rows have ended: a look waits for the device."""
+_SYNC_INTERVAL = 16
+"""Steps between two checks of whether all rows have ended: a check waits for the device."""
 
 
 class Row(NamedTuple):
-    """Codes (0 .. num_speech_tokens - 1) of one text, and why they end: "eos" or "length"."""
+    """Speech tokens (0 .. num_speech_tokens - 1) of one text, and why they end: "eos" or "length"."""
 
     tokens: list[int]
     finish_reason: Literal["eos", "length"]
@@ -38,16 +37,16 @@ def generate_batch(
     longest: Sequence[int],
     sampler: RowSampler,
 ) -> list[Row]:
-    """Speak several texts behind the same prompt, by the rules of `mamtra.engine.generate.generate`.
+    """Generate for several texts after the same prompt, by the rules of `mamtra.engine.generate.generate`.
 
     Args:
         lm: the model.
         texts: text ids of each row.
-        prompt_text_ids: ids of what the prompt says.
+        prompt_text_ids: text ids of the prompt.
         prompt_speech: speech tokens of the prompt.
-        shortest: tokens of each row before eos may come.
-        longest: tokens of each row at most.
-        sampler: draws for all rows at once; rows that have ended are drawn for too, and dropped.
+        shortest: for each row, the number of tokens before eos may be drawn.
+        longest: for each row, the greatest number of tokens.
+        sampler: draws for all rows at once; what it draws for rows that have ended is dropped.
 
     Returns:
         One result a row.
@@ -65,21 +64,21 @@ def generate_batch(
     state = lm.init_state(len(starts), kind.shape[1] + max(longest), device)
     hidden = lm(lm.embed(kind, ids), state, lengths)
     logits = lm.logits(hidden[torch.arange(len(starts), device=device), lengths - 1])
-    step_on = GraphedSteps(lm, state) if device.type == "cuda" else partial(lm.next_logits, state=state)
-    said = torch.full((len(starts), max(longest)), stop, device=device)
+    step = batch_step(lm, state)
+    tokens = torch.full((len(starts), max(longest)), stop, device=device)
     ended = torch.zeros(len(starts), dtype=torch.bool, device=device)
-    for step in range(max(longest)):
-        logits[:, stop] = logits[:, stop].masked_fill(step < least, float("-inf"))
-        drawn = sampler(logits, said[:, :step])
-        ended = ended | (drawn >= stop) | (step >= most)
+    for position in range(max(longest)):
+        logits[:, stop] = logits[:, stop].masked_fill(position < least, float("-inf"))
+        drawn = sampler(logits, tokens[:, :position])
+        ended = ended | (drawn >= stop) | (position >= most)
         drawn = torch.where(ended, stop, drawn)
-        said[:, step] = drawn
-        if step % _LOOK_EVERY == _LOOK_EVERY - 1 and bool(ended.all()):
+        tokens[:, position] = drawn
+        if position % _SYNC_INTERVAL == _SYNC_INTERVAL - 1 and bool(ended.all()):
             break
-        if step + 1 < max(longest):
-            logits = step_on(lm.speech_embedding(drawn))
+        if position + 1 < max(longest):
+            logits = step(lm.speech_embedding(drawn))
     found = []
-    for tokens, limit in zip(said.tolist(), longest, strict=True):
-        end = tokens.index(stop) if stop in tokens else len(tokens)
-        found.append(Row(tokens[:end], "eos" if end < limit else "length"))
+    for row, limit in zip(tokens.tolist(), longest, strict=True):
+        end = row.index(stop) if stop in row else len(row)
+        found.append(Row(row[:end], "eos" if end < limit else "length"))
     return found

@@ -1,7 +1,7 @@
 """Generate speech tokens while the text is still arriving: the bistream layout of CosyVoice 2 (arXiv 2412.10117).
 
-The inputs are those of `mamtra.models.layout.bistream`: five text ids, fifteen tokens, and so on, ``[task]`` and the rest of the
-text once there is no more. So the tokens begin after five ids and go on as far as the text allows.
+The inputs are those of `mamtra.models.layout.bistream`: five text ids, fifteen tokens, and so on, then ``[task]`` and the rest
+of the text once it is complete. So tokens come from the fifth text id on, as far as the text that has arrived allows.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mamtra.engine.generate import Sampler, Step
+from mamtra.engine.generate import Sampler
 from mamtra.engine.sampling import ras_sample
+from mamtra.engine.steps import Step
 from mamtra.models.layout import BISTREAM_SPEECH, BISTREAM_TEXT, SOS, SPEECH, TASK, TEXT
 from mamtra.models.speech_lm import SpeechLM
 
-_ROOM = 256
+_HEADROOM = 256
+"""Positions of the state beyond the prompt at the start; it grows when they are used up."""
 
 
 class BistreamGeneration(Iterator[int]):
-    """A running generation: iterate over it to get tokens; it reads on in the text when it needs more of it.
+    """A running generation: iterate over it to get tokens; it asks for more text ids when it needs them.
 
     Attributes:
         tokens: all tokens so far.
-        finish_reason: ``eos`` when the model ended, ``length`` when it was cut at the longest length, None while tokens are
-            still to come.
-        state: the model's state; another object whenever it had to grow.
+        finish_reason: ``eos`` after a stop id, ``length`` at the greatest length, None while tokens are still to come.
+        state: the model's state; a new object whenever it had to grow.
     """
 
     def __init__(
@@ -46,11 +47,11 @@ class BistreamGeneration(Iterator[int]):
         self.finish_reason: Literal["eos", "length"] | None = None
         self._lm, self._config = lm, lm.config
         self._max_ratio, self._generator, self._sampler, self._step = max_ratio, generator, sampler, step
-        self.state = lm.init_state(1, len(prompt_text_ids) + len(prompt_speech) + _ROOM)
+        self.state = lm.init_state(1, len(prompt_text_ids) + len(prompt_speech) + _HEADROOM)
         self._inputs: list[tuple[int, int]] = [(SOS, SOS)]
         self._history: list[int] = []
         self._text, self._speech = list(prompt_text_ids), list(prompt_speech)
-        # Where fill is due among the ids drawn: the prompt's last, incomplete fifteen tokens are to be completed first.
+        # Number of drawn ids at which fill is forced: the prompt's last, incomplete fifteen tokens are completed first.
         self._fill_at = BISTREAM_SPEECH - len(self._speech) % BISTREAM_SPEECH
         self._run = self._decode(text_ids)
 
@@ -77,8 +78,8 @@ class BistreamGeneration(Iterator[int]):
                     continue
                 self._inputs = ([] if asked else self._inputs) + self._take_text()
             yield from self._until_fill()
-        # As in the original, what was fed before the last fill is fed once more here. A prompt that the text was too short to
-        # use up follows the task mark, as in training; the original drops it and says its end again.
+        # As in the original, the input before the last fill is fed once more here. What is left of the prompt, where the text
+        # was too short for it, follows the task mark, as in training; the original drops it and repeats its end.
         rest = [(TEXT, i) for i in self._text] + [(TASK, TASK)] + [(SPEECH, token) for token in self._speech]
         self._inputs += rest
         yield from self._until_end(int(count * self._max_ratio))
@@ -93,7 +94,7 @@ class BistreamGeneration(Iterator[int]):
         return taken
 
     def _until_fill(self) -> Iterator[int]:
-        """Codes until the model asks for more text, after fifteen of them at the latest."""
+        """Tokens until the model asks for more text, after fifteen of them at the latest."""
         while (drawn := self._draw(ended=False)) != self._config.fill_id:
             yield self._keep(drawn)
         self._fill_at = len(self._history) + BISTREAM_SPEECH + 1
@@ -123,13 +124,13 @@ class BistreamGeneration(Iterator[int]):
             logits[config.eos_id] = float("-inf")
         drawn = self._sampler(logits, self._history, self._generator)
         while not ended and drawn > config.eos_id and drawn != config.fill_id:
-            # The spare id, at which the original stops with an error.
+            # The spare id, on which the original stops with an error.
             logits[drawn] = float("-inf")
             drawn = self._sampler(logits, self._history, self._generator)
         return drawn
 
     def _feed(self) -> Tensor:
-        """Logits behind the inputs, which stay as they are."""
+        """Logits after the inputs, which are left as they are."""
         inputs, lm = self._inputs, self._lm
         needed = self.state.length + len(inputs)
         if needed > self.state.max_length:
@@ -152,19 +153,19 @@ def generate_bistream(
     sampler: Sampler = ras_sample,
     step: Step | None = None,
 ) -> BistreamGeneration:
-    """Speak a text that is still arriving, in the voice of a prompt.
+    """Generate speech tokens for a text that is still arriving, continuing a prompt.
 
-    The rules are CosyVoice 2's: the prompt goes in by fives and fifteens too, and takes text with it, so that a prompt of n
-    tokens with t text ids lets the first token come after 5 * ceil(n / 15) - t ids of the text. While there is text to come, eos
-    is impossible and ``fill`` follows fifteen tokens, or earlier where it is drawn; after that any id from eos on stops.
+    The rules are CosyVoice 2's: the prompt is interleaved by fives and fifteens too and takes text with it, so after a prompt
+    of n tokens with t text ids the first token needs 5 * ceil(n / 15) - t ids of the text. While text is still to come, eos is
+    masked and ``fill`` follows fifteen tokens, or comes earlier where it is drawn; after that any id from eos on stops.
 
     Args:
         lm: the model, in evaluation mode, trained with the bistream layout.
         text_ids: ids of the text to speak, asked for one by one when tokens need them; may block.
-        prompt_text_ids: ids of what the prompt says.
+        prompt_text_ids: text ids of the prompt.
         prompt_speech: speech tokens of the prompt.
         generator: CPU generator of the sampler; equal seeds give equal tokens.
-        max_ratio: tokens per text id at most, counted when the text has come to its end.
+        max_ratio: greatest number of tokens per text id, checked once the text is complete.
         sampler: `ras_sample`, `greedy`, or another of their shape.
         step: as in `mamtra.engine.generate.generate`.
 

@@ -9,21 +9,19 @@ import torch
 from torch import Tensor
 
 from mamtra.engine.sampling import ras_sample
+from mamtra.engine.steps import Step
 from mamtra.models.layout import prompt
 from mamtra.models.speech_lm import SpeechLM
-from mamtra.models.state import DecodeState
 
 Sampler = Callable[[Tensor, Sequence[int], "torch.Generator | None"], int]
-Step = Callable[[Tensor, DecodeState], Tensor]
 
 
 class Generation(Iterator[int]):
-    """A running generation: iterate over it to get tokens as they are made.
+    """A running generation: iterate over it to get tokens as they are generated.
 
     Attributes:
         tokens: all tokens so far.
-        finish_reason: ``eos`` when the model ended (by any stop id), ``length`` when it was cut at the longest length,
-            None while tokens are still to come.
+        finish_reason: ``eos`` after a stop id, ``length`` at the greatest length, None while tokens are still to come.
         state: the model's state.
     """
 
@@ -64,7 +62,7 @@ class Generation(Iterator[int]):
         if count >= longest:
             self.finish_reason = "length"
             raise StopIteration
-        # Entered at each step: a mode that stayed on between steps would reach into the caller's token.
+        # Entered at each step: a mode that stayed on between steps would apply to the caller's code too.
         with torch.inference_mode():
             if count:
                 self._logits = self._step(self._lm.speech_embedding.weight[self.tokens[-1], None], self.state)[0]
@@ -90,23 +88,23 @@ def generate(
     sampler: Sampler = ras_sample,
     step: Step | None = None,
 ) -> Generation:
-    """Speak a text in the voice of a prompt: prefill ``[sos] prompt text, text [task] prompt speech``, then step.
+    """Generate speech tokens for a text that continues a prompt: prefill ``[sos] prompt text, text [task] prompt speech``,
+    then decode step by step.
 
-    The rules are CosyVoice 2's: eos (and only it) is impossible before ``min_ratio`` tokens per text id, all ids from
-    eos on stop, and there are at most ``max_ratio`` tokens per text id. The prefill happens in this call, the steps
-    while iterating.
+    The rules are CosyVoice 2's: eos (and no other id) is masked before ``min_ratio`` tokens per text id, eos and the ids
+    above it stop, and there are at most ``max_ratio`` tokens per text id. The prefill runs in this call, the steps while
+    iterating.
 
     Args:
         lm: the model, in evaluation mode.
         text_ids: ids of the text to speak; only they count for the lengths.
-        prompt_text_ids: ids of what the prompt says.
+        prompt_text_ids: text ids of the prompt.
         prompt_speech: speech tokens of the prompt.
         generator: CPU generator of the sampler; equal seeds give equal tokens.
-        min_ratio: tokens per text id before eos may come.
-        max_ratio: tokens per text id at most.
+        min_ratio: tokens per text id before eos may be drawn.
+        max_ratio: greatest number of tokens per text id.
         sampler: `ras_sample`, `greedy`, or another of their shape.
-        step: what makes one step, a `mamtra.engine.packed_step.PackedDecoder` of the same model for speed on a CPU; the
-            model by default.
+        step: the decode step, see `mamtra.engine.steps`; eager by default.
 
     Returns:
         An iterator of tokens (0 .. num_speech_tokens - 1) that knows its ``finish_reason`` at the end.

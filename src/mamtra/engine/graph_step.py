@@ -1,4 +1,4 @@
-"""Decode steps of many rows as one CUDA graph: on a GPU a thin model's step is bound by the host that launches its kernels."""
+"""Decode steps of a batch as one captured CUDA graph: on a GPU a small model's step is bound by kernel launches."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from mamtra.models.state import DecodeState, MambaState
 
 
 class GraphedSteps:
-    """`LanguageModel.next_logits` of one state, recorded once and played for every step.
+    """`LanguageModel.next_logits` of one state, captured once and replayed for every step.
 
-    Attention looks at the whole room of the state under a mask, so that all steps have the same shapes; the numbers are those
+    Attention covers the whole capacity of the state under a mask, so that all steps have the same shapes; the logits are those
     of `next_logits` up to rounding.
 
     Args:
         lm: the model, on a GPU.
-        state: behind a prefill of right-padded rows; from here on it is moved by this object alone.
+        state: after a prefill of right-padded rows; from here on only this object may update it.
     """
 
     @torch.no_grad()
@@ -25,8 +25,8 @@ class GraphedSteps:
         self._positions = state.positions.clone()
         weight = lm.head_weight
         self._input = weight.new_zeros(len(self._positions), weight.shape[1])
-        memories = [t for layer in state.layers if isinstance(layer, MambaState) for t in (layer.conv, layer.ssm)]
-        kept = [self._positions.clone(), *(memory.clone() for memory in memories)]
+        buffers = [t for layer in state.layers if isinstance(layer, MambaState) for t in (layer.conv, layer.ssm)]
+        saved = [self._positions.clone(), *(buffer.clone() for buffer in buffers)]
 
         def step() -> Tensor:
             state.length, state.positions = state.max_length - 1, self._positions
@@ -42,9 +42,9 @@ class GraphedSteps:
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._logits = step()
-        # The keys and values that the trial left behind are written over by the first step, the memories are not.
-        for place, value in zip((self._positions, *memories), kept, strict=True):
-            place.copy_(value)
+        # The first step overwrites the keys and values of the warm-up run, but not the buffers of Mamba layers.
+        for buffer, value in zip((self._positions, *buffers), saved, strict=True):
+            buffer.copy_(value)
 
     def __call__(self, x: Tensor) -> Tensor:
         """One step.
@@ -53,7 +53,7 @@ class GraphedSteps:
             x: (B, hidden_size), the embedded input.
 
         Returns:
-            Logits (B, ids), a tensor of the caller's own.
+            Logits (B, ids), a copy.
         """
         self._input.copy_(x)
         self._graph.replay()

@@ -1,9 +1,9 @@
-"""A read-only copy of a model's weights, packed so that one decode step is as few and as cheap calls as possible.
+"""A read-only copy of a model's weights, packed so that one decode step takes as few and as cheap calls as possible.
 
-On a CPU a thin model's step is bound by the overhead of calls and by reading weights, not by arithmetic. So here q, k,
-v (gate, up) are one matrix, stored with inputs as rows, which reads faster for a single vector; norm weights are
-multiplied into the matrix behind them; rotary tables reach over q, k, v at once. The numbers are those of
-`LanguageModel.forward` up to rounding, and so is the state: prefill with the model, go on with the packed copy.
+On a CPU a small model's step is bound by call overhead and by reading weights, not by arithmetic. So q, k, v (and gate, up) are
+one matrix here, stored with inputs as rows, which reads faster for a single vector; norm weights are multiplied into the matrix
+after them; one rotary table covers q, k, v. Logits and state are those of `LanguageModel.forward` up to rounding: prefill with
+the model, decode with the packed copy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mamtra.ops.norms import rms_floor, rms_rows
 class PackedDecoder:
     """Steps of a `LanguageModel`: call it with one input per row and get the logits of the next id.
 
-    It copies the weights: later changes of the model do not reach it, and it needs as much memory again (a quarter with
+    It copies the weights: later changes of the model do not reach it, and it takes as much memory again (a quarter with
     ``int8``).
     """
 
@@ -53,7 +53,7 @@ class PackedDecoder:
             pack = _Attention if layer.kind == "full_attention" else _Mamba
             self.mixers.append(pack(layer.mixer, layer.input_layernorm, matrix))
             self.mlps.append(_MLP(layer.mlp, layer.post_attention_layernorm, matrix))
-        self.head = _Dense(_behind_norm(lm.head_weight, lm.model.norm))
+        self.head = _Dense(_with_norm(lm.head_weight, lm.model.norm))
         self.head_bias = None if lm.head_bias is None else lm.head_bias.detach().clone()
         self.floor = rms_floor(config.hidden_size, config.rms_norm_eps, lm.head_weight)
         self.query_heads = config.num_attention_heads
@@ -65,13 +65,13 @@ class PackedDecoder:
 
         Args:
             x: (B, hidden_size), the embedded input.
-            state: what came before; moved on. All rows must be equally long.
+            state: of all positions before it; updated in place. All rows must have the same length.
 
         Returns:
             Logits (B, ids).
 
         Raises:
-            MamTraError: no room for one more position, or rows of different lengths.
+            MamTraError: the state is full, or its rows have different lengths.
         """
         if state.positions is not None:
             raise MamTraError(
@@ -88,19 +88,19 @@ class PackedDecoder:
         return self.head(rms_rows(x, floor), self.head_bias)
 
     def _rotation(self, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows for all heads of q, k and v; v is turned by nothing."""
-        turned = self.query_heads + self.groups
+        """Cosines and sines for all heads of q, k and v; v is not rotated."""
+        rotated = self.query_heads + self.groups
         one, zero = torch.ones_like(cos), torch.zeros_like(sin)
         return (
-            torch.cat((cos.expand(turned, -1), one.expand(self.groups, -1))),
-            torch.cat((sin.expand(turned, -1), zero.expand(self.groups, -1))),
+            torch.cat((cos.expand(rotated, -1), one.expand(self.groups, -1))),
+            torch.cat((sin.expand(rotated, -1), zero.expand(self.groups, -1))),
         )
 
 
 class _Dense:
     def __init__(self, weight: Tensor) -> None:
         outputs, inputs = weight.shape
-        # A single row meets a wide matrix faster with the inputs as rows, a narrow one as it is.
+        # A single row times a wide matrix is faster with the inputs as rows, times a narrow one as it is.
         self.weight = weight.t().contiguous() if outputs > inputs else weight.detach().clone().t()
 
     def __call__(self, x: Tensor, add: Tensor | None = None) -> Tensor:
@@ -121,7 +121,7 @@ class _Int8:
 class _Attention:
     def __init__(self, mixer: Attention, norm: RMSNorm, matrix: type[_Dense | _Int8]) -> None:
         parts = (mixer.q_proj, mixer.k_proj, mixer.v_proj)
-        self.qkv = matrix(_behind_norm(torch.cat([p.weight for p in parts]), norm))
+        self.qkv = matrix(_with_norm(torch.cat([p.weight for p in parts]), norm))
         self.bias = None if parts[0].bias is None else torch.cat([p.bias for p in parts])
         self.out = matrix(mixer.o_proj.weight)
         self.groups, self.head_dim = mixer.groups, mixer.head_dim
@@ -134,8 +134,8 @@ class _Attention:
         kv = state.kv
         kv.select(3, at).copy_(qkv.narrow(1, heads, 2 * groups).view(batch, 2, groups, dim))
         k, v = kv.narrow(3, 0, at + 1).unbind(1)
-        # One query attends to all that is cached, so the query heads of a group may pose as its queries: no copies of k
-        # and v.
+        # The one query attends to the whole cache, so the query heads of a group can stand in for its queries: no copies of
+        # k and v.
         q = qkv.narrow(1, 0, heads).view(batch, groups, -1, dim)
         y = F.scaled_dot_product_attention(q, k, v)
         return self.out(y.reshape(batch, heads * dim), x)
@@ -146,7 +146,7 @@ class _Mamba:
         self.discrete = mixer.discrete
         self.in_sizes, self.conv_sizes = list(mixer.in_sizes), list(mixer.conv_sizes)
         heads = self.in_sizes[-1]
-        weight = _behind_norm(mixer.in_proj.weight, norm)
+        weight = _with_norm(mixer.in_proj.weight, norm)
         self.in_proj = matrix(weight)
         bias = mixer.in_proj.bias
         self.bias = weight.new_zeros(sum(self.in_sizes)) if bias is None else bias.detach().clone()
@@ -182,7 +182,7 @@ class _Mamba:
 
 class _MLP:
     def __init__(self, mlp: MLP, norm: RMSNorm, matrix: type[_Dense | _Int8]) -> None:
-        self.gate_up = matrix(_behind_norm(torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)), norm))
+        self.gate_up = matrix(_with_norm(torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)), norm))
         self.down = matrix(mlp.down_proj.weight)
 
     def __call__(self, x: Tensor, normed: Tensor) -> Tensor:
@@ -190,6 +190,6 @@ class _MLP:
         return self.down(F.silu(gate, inplace=True).mul_(up), x)
 
 
-def _behind_norm(weight: Tensor, norm: RMSNorm) -> Tensor:
-    """Multiply into (out, in) what `rms_rows` leaves out of the norm before it."""
+def _with_norm(weight: Tensor, norm: RMSNorm) -> Tensor:
+    """The weight (out, in) times the factors of the norm before it that `rms_rows` leaves out."""
     return weight * (norm.weight * norm.weight.shape[0] ** 0.5)

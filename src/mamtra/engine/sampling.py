@@ -5,33 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-
-class RASConfig(BaseModel):
-    """Settings of repetition-aware sampling.
-
-    Attributes:
-        top_p: candidates are taken until their probabilities sum to this.
-        top_k: at most so many candidates.
-        win_size: ids at the end of the history that are searched for the drawn one.
-        tau_r: share of the window from which on a draw counts as a repetition.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    top_p: float = Field(0.8, gt=0, le=1)
-    top_k: int = Field(25, ge=1)
-    win_size: int = Field(10, ge=0)
-    tau_r: float = Field(0.1, ge=0)
-
+from mamtra.models.sampling_config import RASConfig
 
 DEFAULT_RAS = RASConfig()
 
 
 def nucleus(logits: Tensor, top_p: float, top_k: int) -> tuple[Tensor, Tensor]:
-    """The candidates, most probable first: taken while those before sum to less than ``top_p`` and are below ``top_k``.
+    """The candidates, most probable first, until their probabilities sum to ``top_p`` or there are ``top_k`` of them.
 
     Args:
         logits: (V,); -inf excludes an id.
@@ -41,14 +23,14 @@ def nucleus(logits: Tensor, top_p: float, top_k: int) -> tuple[Tensor, Tensor]:
     Returns:
         Their probabilities among all ids (not renormalised), float32, and their ids; at least one.
     """
-    # Ties must fall as in a stable descending sort, for which a lower id wins; topk alone does not promise it, so the
-    # few ids that can matter are put in order afterwards.
+    # Ties must be broken as by a stable descending sort, where the lower id wins; topk alone does not promise it, so the
+    # few ids that can matter are sorted afterwards.
     probabilities = torch.softmax(logits.float(), -1)
     count = min(top_k, probabilities.shape[0])
     least = probabilities.topk(count).values[-1]
-    able = (probabilities >= least).nonzero().flatten()
-    kept, order = probabilities[able].sort(descending=True, stable=True)
-    kept, ids = kept[:count], able[order[:count]]
+    candidates = (probabilities >= least).nonzero().flatten()
+    kept, order = probabilities[candidates].sort(descending=True, stable=True)
+    kept, ids = kept[:count], candidates[order[:count]]
     running = 0.0
     size = 0
     for p in kept.tolist():
@@ -66,7 +48,7 @@ def ras_sample(
     *,
     config: RASConfig = DEFAULT_RAS,
 ) -> int:
-    """Draw from the nucleus; draw again from all other ids where the result is among the latest ones.
+    """Draw from the nucleus; where the result is among the latest ids, draw again from all other ids.
 
     The random draws come in the order of CosyVoice 2, so that equal seeds give equal ids: one `torch.multinomial` over
     the candidates, then, after a repetition, one over the softmax of the whole vocabulary without the rejected id.

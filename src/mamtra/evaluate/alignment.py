@@ -1,9 +1,11 @@
-"""Which words were left out, put in or exchanged: the cheapest alignment of two sequences."""
+"""Which words were deleted, inserted or substituted: the cheapest alignment of two sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
+
+from mamtra.runtime.optional import need
 
 Kind = Literal["equal", "replace", "delete", "insert"]
 
@@ -13,8 +15,8 @@ class Step(NamedTuple):
 
     Attributes:
         kind: of the step.
-        reference: place in the reference, where it stands before the step.
-        hypothesis: place in the hypothesis.
+        reference: position in the reference before the step.
+        hypothesis: position in the hypothesis before the step.
     """
 
     kind: Kind
@@ -35,7 +37,7 @@ class Counts(NamedTuple):
 
     @property
     def errors(self) -> int:
-        """Steps that are not equal."""
+        """Deletions, insertions and substitutions."""
         return self.replace + self.delete + self.insert
 
     @property
@@ -45,35 +47,33 @@ class Counts(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Percent of the reference that is wrong; more than 100 where much was put in."""
+        """Errors in percent of the reference; more than 100 where much was inserted."""
         return 100 * self.errors / max(1, self.length)
 
 
+def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
+    """Least number of insertions, deletions and substitutions between two sequences."""
+    return _levenshtein().distance(reference, hypothesis)
+
+
 def align(reference: Sequence, hypothesis: Sequence) -> list[Step]:
-    """The cheapest way from reference to hypothesis, every replacement, deletion and insertion at cost one."""
-    rows = [list(range(len(hypothesis) + 1))]
-    for i, one in enumerate(reference, 1):
-        above, row = rows[-1], [i]
-        for j, other in enumerate(hypothesis, 1):
-            row.append(min(above[j - 1] + (one != other), above[j] + 1, row[j - 1] + 1))
-        rows.append(row)
-    steps: list[Step] = []
-    i, j = len(reference), len(hypothesis)
-    while i or j:
-        same = i and j and reference[i - 1] == hypothesis[j - 1]
-        if i and j and rows[i][j] == rows[i - 1][j - 1] + (not same):
-            i, j = i - 1, j - 1
-            steps.append(Step("equal" if same else "replace", i, j))
-        elif i and rows[i][j] == rows[i - 1][j] + 1:
-            i -= 1
-            steps.append(Step("delete", i, j))
-        else:
-            j -= 1
-            steps.append(Step("insert", i, j))
-    return steps[::-1]
+    """The cheapest alignment; every substitution, deletion and insertion costs one."""
+    return list(_steps(reference, hypothesis))
 
 
 def count(reference: Sequence, hypothesis: Sequence) -> Counts:
     """Steps of the alignment by kind."""
-    kinds = [step.kind for step in align(reference, hypothesis)]
+    kinds = [step.kind for step in _steps(reference, hypothesis)]
     return Counts(*(kinds.count(kind) for kind in Counts._fields))
+
+
+def _steps(reference: Sequence, hypothesis: Sequence) -> Iterator[Step]:
+    for block in _levenshtein().opcodes(reference, hypothesis):
+        for number in range(max(block.src_end - block.src_start, block.dest_end - block.dest_start)):
+            # a deletion stays where it is in the hypothesis, an insertion in the reference
+            forward, across = number * (block.tag != "insert"), number * (block.tag != "delete")
+            yield Step(block.tag, block.src_start + forward, block.dest_start + across)
+
+
+def _levenshtein():
+    return need("rapidfuzz.distance.Levenshtein", "Counting word errors")

@@ -1,12 +1,14 @@
-"""Word and character errors between what was to be said and what was heard."""
+"""Word and character errors between the reference and the hypothesis of the ASR."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from importlib import metadata
 from typing import NamedTuple
 
-from mamtra.errors import MamTraError
+from mamtra.evaluate.alignment import edit_distance
+from mamtra.runtime.optional import need
 
 Normaliser = Callable[[str], str]
 
@@ -31,30 +33,20 @@ class Errors(NamedTuple):
 
     @property
     def wer(self) -> float:
-        """Percent of words wrong; counts are summed before they are divided, and it may exceed 100."""
+        """Word error rate in percent: counts are summed before they are divided, and it may exceed 100."""
         return 100 * self.word_errors / max(1, self.words)
 
 
 def comparable(text: str, normalise: Normaliser) -> str:
     """The form in which references and hypotheses are compared.
 
-    After ``normalise``, letters spelt one by one and groups of digits are joined ("f b i" is "fbi", "5 30" is "530"),
-    and all but letters, digits and apostrophes goes.
+    After ``normalise``, spelt letters and groups of digits are joined ("f b i" becomes "fbi", "5 30" becomes "530"), and
+    everything but letters, digits and apostrophes is removed.
     """
     text = normalise(text.replace("’", "'")).lower()
     text = re.sub(r"\b[a-z](?: [a-z])+\b", lambda found: found[0].replace(" ", ""), text)
     text = re.sub(r"(?<=\d) (?=\d)", "", text)
     return " ".join(re.sub(r"[^a-z0-9' ]", " ", text).split())
-
-
-def edit_distance(one: Sequence, two: Sequence) -> int:
-    """Least number of insertions, deletions and substitutions between two sequences."""
-    row = list(range(len(two) + 1))
-    for i, a in enumerate(one, 1):
-        diagonal, row[0] = row[0], i
-        for j, b in enumerate(two, 1):
-            diagonal, row[j] = row[j], min(diagonal + (a != b), row[j] + 1, row[j - 1] + 1)
-    return row[-1]
 
 
 def count_errors(reference: str, hypothesis: str, normalise: Normaliser) -> Errors:
@@ -72,13 +64,6 @@ def english_normaliser() -> tuple[Normaliser, str]:
     Raises:
         MamTraError: its package is missing.
     """
-    try:
-        from whisper_normalizer.english import EnglishTextNormalizer
-    except ImportError as error:
-        raise MamTraError("Counting word errors needs whisper-normalizer; pip install 'mamtra[eval]'.") from error
-    from importlib import metadata
-
-    return (
-        EnglishTextNormalizer(),
-        f"EnglishTextNormalizer of whisper-normalizer {metadata.version('whisper-normalizer')}",
-    )
+    module = need("whisper_normalizer.english", "Counting word errors")
+    version = metadata.version("whisper-normalizer")
+    return module.EnglishTextNormalizer(), f"EnglishTextNormalizer of whisper-normalizer {version}"

@@ -1,4 +1,4 @@
-"""Failures that an error rate blurs: what kind of mistake an utterance has."""
+"""Kinds of failure of an utterance, which an error rate does not tell apart."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 
 from mamtra.evaluate.alignment import align
 
-CLASSES = ("missing", "silent", "early_stop", "no_stop", "skipped", "repeated", "inserted", "wrong_voice")
-"""missing: no sound file. silent: no word is heard. early_stop: a fifth of the words or more are missing at the end. no_stop: words
-go on after the last one, a fifth or more. skipped: three words in a row are missing elsewhere. repeated: three words in a row are
-heard again. inserted: three words in a row that are not in the text. wrong_voice: the voice is far less like that of the prompt,
-or of the truth, than in the other utterances (see `voice_floor`)."""
+FAILURES = ("missing", "silent", "early_stop", "no_stop", "skipped", "repeated", "inserted", "wrong_voice")
+"""missing: no sound. silent: the hypothesis is empty. early_stop: a fifth of the words or more are missing at the end. no_stop:
+a fifth of the words or more are added after the last one. skipped: three words in a row are missing elsewhere. repeated: three
+words in a row come twice. inserted: three words in a row that are not in the text. wrong_voice: the speaker similarity to the
+prompt, or to the ground truth, is far lower than in the other utterances (see `similarity_floor`)."""
 
 RUN = 3
-SHARE = 0.2
+FRACTION = 0.2
 FLOOR_DB = -45.0
 FEWEST = 10
-"""Utterances whose voices must be known before one can stand out."""
+"""Similarities needed before one can be an outlier."""
 OUTLIER = 3.5
 """Robust deviations below the median, after Iglewicz and Hoaglin (1993)."""
 BUCKETS = ((1, 5), (6, 10), (11, 20), (21, 30), (31, 45), (46, 10**6))
@@ -33,7 +33,7 @@ def bucket(words: int) -> str:
 
 
 def failures(reference: list[str], hypothesis: list[str]) -> list[str]:
-    """Classes of an utterance that was transcribed, both sides in comparable words."""
+    """Failures of an utterance, both sides as normalised words."""
     if not hypothesis:
         return ["silent"]
     steps = align(reference, hypothesis)
@@ -45,7 +45,7 @@ def failures(reference: list[str], hypothesis: list[str]) -> list[str]:
         else:
             runs.append((step.kind, step.hypothesis, 1, number == len(steps) - 1))
     found = []
-    many = max(RUN, round(SHARE * len(reference)))
+    many = max(RUN, round(FRACTION * len(reference)))
     for kind, at, length, last in runs:
         if kind == "delete" and length >= RUN:
             found.append("early_stop" if last and length >= many else "skipped")
@@ -53,14 +53,14 @@ def failures(reference: list[str], hypothesis: list[str]) -> list[str]:
             words = hypothesis[at : at + length]
             if last and length >= many:
                 found.append("no_stop")
-            found.append("repeated" if _said_before(words, hypothesis, at) else "inserted")
-    return [name for name in CLASSES if name in found]
+            found.append("repeated" if _comes_twice(words, hypothesis, at) else "inserted")
+    return [name for name in FAILURES if name in found]
 
 
-def voice_floor(similarities: Sequence[float]) -> float:
-    """Similarity below which an utterance has another voice than the rest: 3.5 robust deviations under the median.
+def similarity_floor(similarities: Sequence[float]) -> float:
+    """Similarity below which an utterance counts as another voice: 3.5 robust deviations below the median.
 
-    A system that never has the right voice shows in its mean similarity, not here. With fewer than ten there is no floor.
+    A system that never has the right voice shows in its mean similarity instead. With fewer than ten there is no floor.
     """
     if len(similarities) < FEWEST:
         return float("-inf")
@@ -69,13 +69,13 @@ def voice_floor(similarities: Sequence[float]) -> float:
     return middle - OUTLIER * max(deviation, 0.01)
 
 
-def _said_before(words: list[str], hypothesis: list[str], at: int) -> bool:
+def _comes_twice(words: list[str], hypothesis: list[str], at: int) -> bool:
     grams = Counter(tuple(hypothesis[i : i + RUN]) for i in range(len(hypothesis) - RUN + 1))
     return any(grams[tuple(words[i : i + RUN])] > 1 for i in range(len(words) - RUN + 1))
 
 
 def silence_share(samples: np.ndarray, rate: int) -> float:
-    """Share of 10 ms frames of samples (T,) that stay 45 dB under the loudest one; 1 where all is silent."""
+    """Fraction of 10 ms frames of samples (T,) that are 45 dB below the loudest one; 1 where all are silent."""
     hop = rate // 100
     power = np.square(samples[: len(samples) // hop * hop].astype(np.float64).reshape(-1, hop)).mean(1)
     if len(power) == 0 or power.max() <= 1e-10:

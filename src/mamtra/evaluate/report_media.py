@@ -5,39 +5,38 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mamtra.audio.features import mel_24k
 from mamtra.audio.formats import encode
 from mamtra.audio.io import read_audio
-from mamtra.errors import MamTraError
+from mamtra.runtime.optional import need
 
 RATE = 24000
 
 
-def _inline(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+def inline_media(path: Path) -> dict[str, Any]:
+    """A sound file as data URLs: "sound", as Opus, and "picture", its spectrogram, with the "width" to show it at.
 
-
-def player(path: Path) -> str:
-    """An audio element with the sound in it, as Opus."""
-    samples, _ = read_audio(path, RATE)
-    return f'<audio controls preload="none" src="{_inline("audio/ogg", encode(samples, RATE, "opus"))}"></audio>'
-
-
-def picture(path: Path) -> str:
-    """The 80-bin mel spectrogram as an image, 40 ms a pixel, low frequencies at the bottom.
+    The spectrogram has 80 mel bins, low frequencies at the bottom, and 40 ms a pixel.
 
     Raises:
-        MamTraError: matplotlib is missing.
+        MamTraError: the file is no sound, or matplotlib is missing.
     """
-    try:
-        from matplotlib import image
-    except ImportError as error:
-        raise MamTraError("Spectrograms need matplotlib; pip install 'mamtra[eval]', or give --no-media.") from error
+    image = need("matplotlib.image", "A spectrogram")
     samples, _ = read_audio(path, RATE)
     mel = mel_24k(torch.from_numpy(samples)[None])[0, :, ::2]
     out = io.BytesIO()
     image.imsave(out, mel.numpy(), vmin=-11.5, vmax=2, cmap="magma", origin="lower", format="png")
-    return f'<img alt="spectrogram" width="{3 * mel.shape[1]}" src="{_inline("image/png", out.getvalue())}">'
+    return {
+        "sound": data_url("audio/ogg", encode(samples, RATE, "opus")),
+        "picture": data_url("image/png", out.getvalue()),
+        "width": 3 * mel.shape[1],
+    }
+
+
+def data_url(kind: str, data: bytes) -> str:
+    """Bytes of a media type as a URL that needs no server."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,4 +1,4 @@
-"""A whole set through the judges, in one process or several, utterance by utterance, resumable."""
+"""A whole set through the judges, in one process or several; every row is kept at once, so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -7,26 +7,31 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mamtra.evaluate.score_file import ScoreFile, open_scores, row_key
 from mamtra.evaluate.scorer import Scorer, Take
 from mamtra.evaluate.sets import Line, TestSet
+from mamtra.version import VERSION
+
+if TYPE_CHECKING:
+    from mamtra.evaluate.judges.asr import Transcriber
+    from mamtra.tts import TTS
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be judged and by whom; plain values, so that every process can open it for itself.
+class Job:
+    """What is evaluated and by which judges; plain values, so that every process can open it for itself.
 
     Attributes:
         system: see `mamtra.evaluate.systems.open_system`.
         whisper: see `mamtra.evaluate.judges.asr.open_transcriber`.
-        voice: to speak with where the set gives no prompt.
+        voice: for lines without a prompt.
         seeds: of speaking; with several, every line is spoken once with each.
-        keep: folder for what is said.
+        keep: folder that the sound is written to.
         devices: of the speaking model and of the judges, one for each process in turn.
-        model: that says recordings again, where the system is "resynthesis".
-        similarity: whether voices are compared.
+        model: of the system "resynthesis".
+        similarity: whether speakers are compared with prompt and ground truth.
         encoder: see `mamtra.evaluate.judges.optional.open_speaker_encoder`; the package's own by default.
         rater: of naturalness, see `mamtra.evaluate.judges.optional.open_rater`; none where None.
     """
@@ -46,36 +51,40 @@ class Plan:
         """Device of a process: they get the devices in turn; None leaves the choice to the model."""
         return self.devices[process % len(self.devices)] if self.devices else None
 
-    def open(self, threads: int = 2, process: int = 0) -> Scorer:
+    def open(
+        self, threads: int = 2, process: int = 0, *, tts: TTS | None = None, transcriber: Transcriber | None = None
+    ) -> Scorer:
         """Everything loaded, on the device of a process.
+
+        Args:
+            threads: of the CPU, for the transcriber.
+            process: number of the process.
+            tts: the model, where it is loaded already.
+            transcriber: where it is open already.
 
         Raises:
             MamTraError: a model is missing.
         """
         from mamtra.evaluate.judges.asr import open_transcriber
         from mamtra.evaluate.judges.optional import open_rater, open_speaker_encoder
-        from mamtra.evaluate.systems import open_system
+        from mamtra.evaluate.systems import Speaking, open_system
 
         keep, device = Path(self.keep) if self.keep else None, self.device_of(process)
-        transcriber = open_transcriber(self.whisper, threads, device)
-        ears = device or getattr(transcriber, "device", "cpu")
+        transcriber = transcriber or open_transcriber(self.whisper, threads, device)
+        judges = device or getattr(transcriber, "device", "cpu")
+        options = {"voice": self.voice, "seeds": self.seeds, "keep": keep}
         return Scorer(
-            open_system(
-                self.system,
-                voice=self.voice,
-                seeds=self.seeds,
-                keep=keep,
-                device=device,
-                model=self.model,
-            ),
+            Speaking(tts, **options)
+            if tts is not None
+            else open_system(self.system, **options, device=device, model=self.model),
             transcriber,
-            open_speaker_encoder(self.encoder, ears) if self.similarity else None,
-            open_rater(self.rater, ears) if self.rater else None,
+            open_speaker_encoder(self.encoder, judges) if self.similarity else None,
+            open_rater(self.rater, judges) if self.rater else None,
         )
 
 
 def evaluate_set(
-    plan: Plan,
+    job: Job,
     lines: TestSet,
     path: Path,
     *,
@@ -85,69 +94,67 @@ def evaluate_set(
 ) -> Iterator[int]:
     """Judge every line that has no row yet; yields how many are done, returns the score file.
 
-    Lines whose sound is there already go through a transcriber of transformers in batches.
+    Sound files are transcribed in batches where the transcriber can.
 
     Args:
-        plan: what is judged and by whom.
+        job: what is evaluated and by which judges.
         lines: the set.
         path: the score file.
         workers: processes; each loads everything for itself.
-        overwrite: begin anew.
-        scorer: opened already by the plan; with several processes each of the others opens the plan for itself.
+        overwrite: replace the file.
+        scorer: the job, opened already; further processes open it for themselves.
 
     Raises:
-        MamTraError: a model is missing, or the file was measured otherwise.
+        MamTraError: a model is missing, or the file was measured differently.
     """
-    first = scorer or plan.open()
-    scores = open_scores(path, stamp_of(first, lines), overwrite=overwrite)
-    return (yield from complete(scores, plan, lines, first, workers))
+    first = scorer or job.open()
+    scores = open_scores(path, fingerprint_of(first, lines), overwrite=overwrite)
+    return (yield from complete(scores, job, lines, first, workers))
 
 
-def complete(scores: ScoreFile, plan: Plan, lines: TestSet, first: Scorer, workers: int = 1) -> Iterator[int]:
-    """Judge the lines that a score file has no row of yet; arguments, and what it gives, as for `evaluate_set`."""
-    seeds = plan.seeds if len(plan.seeds) > 1 else (None,)
+def complete(scores: ScoreFile, job: Job, lines: TestSet, first: Scorer, workers: int = 1) -> Iterator[int]:
+    """Judge the lines that a score file has no row of yet; see `evaluate_set`."""
+    seeds = job.seeds if len(job.seeds) > 1 else (None,)
     takes = [(line, seed) for line in lines.lines for seed in seeds]
     waiting = [(line, seed) for line, seed in takes if _key(line, seed) not in scores.rows]
     yield len(scores.rows)
-    for row in _rows(plan, first, waiting, workers):
+    for row in _rows(job, first, waiting, workers):
         scores.add(row)
         yield len(scores.rows)
     return scores
 
 
-def stamp_of(scorer: Scorer, lines: TestSet) -> dict[str, Any]:
-    """Stamp of what an scorer measures on a set."""
-    from mamtra.version import VERSION
-
+def fingerprint_of(scorer: Scorer, lines: TestSet) -> dict[str, Any]:
+    """Fingerprint of what a scorer measures on a set."""
     about = {"mamtra": VERSION, "set": lines.name, "set_sha256": lines.sha256, "lines": len(lines.lines)}
-    return {**about, **scorer.stamp}
+    return {**about, **scorer.fingerprint}
 
 
 def _key(line: Line, seed: int | None) -> str:
     return row_key({"id": line.id} if seed is None else {"id": line.id, "seed": seed})
 
 
-def _rows(plan: Plan, first: Scorer, waiting: list[Take], workers: int) -> Iterator[dict[str, Any]]:
+def _rows(job: Job, first: Scorer, waiting: list[Take], workers: int) -> Iterator[dict[str, Any]]:
     if workers == 1 or len(waiting) < 2:
-        for start in range(0, len(waiting), first.at_once):
-            yield from first.many(waiting[start : start + first.at_once])
+        for start in range(0, len(waiting), first.batch_size):
+            yield from first.many(waiting[start : start + first.batch_size])
         return
     context = get_context("spawn")
     numbers = context.SimpleQueue()
     for number in range(workers):
         numbers.put(number)
-    with ProcessPoolExecutor(workers, context, _start, (plan, numbers)) as pool:
-        for done in as_completed([pool.submit(_examine, *take) for take in waiting]):
+    with ProcessPoolExecutor(workers, context, _start, (job, numbers)) as pool:
+        for done in as_completed([pool.submit(_score, *take) for take in waiting]):
             yield done.result()
 
 
-def _start(plan: Plan, numbers: Any) -> None:
-    global _examiner
+def _start(job: Job, numbers: Any) -> None:
+    global _scorer
     import torch
 
     torch.set_num_threads(1)
-    _examiner = plan.open(threads=1, process=numbers.get())
+    _scorer = job.open(threads=1, process=numbers.get())
 
 
-def _examine(line: Line, seed: int | None) -> dict[str, Any]:
-    return _examiner(line, seed)
+def _score(line: Line, seed: int | None) -> dict[str, Any]:
+    return _scorer(line, seed)

@@ -1,8 +1,9 @@
-"""Utterances through all judges, one or many at once: rows of the score file."""
+"""Utterances through all judges, one by one or in batches: rows of the score file."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,49 +23,49 @@ from mamtra.evaluate.sets import Line
 from mamtra.evaluate.systems import Spoken, System
 from mamtra.evaluate.text_normalizers import RULES, normaliser
 
-READERS = 8
-"""Threads that read sound of a batch."""
+READ_THREADS = 8
+"""Threads that read the sound files of a batch."""
 
 Take = tuple[Line, int | None]
-"""A line, and its seed where there are several."""
+"""A line, and the seed where there are several."""
 
 
 @dataclass
 class Scorer:
-    """Judges what a system says.
+    """Scores the speech of a system.
 
     Attributes:
-        system: what is judged.
-        transcriber: hears words.
-        voices: compares voices, where wanted.
-        mos: rates naturalness, where wanted.
-        known: vectors of recordings, which examiners with the same `voices` may share.
+        system: what is evaluated.
+        transcriber: ASR.
+        speaker_encoder: for speaker similarities, where wanted.
+        rater: of naturalness, where wanted.
+        embeddings: of the set's recordings, which scorers with the same speaker encoder may share.
     """
 
     system: System
     transcriber: Transcriber
-    voices: SpeakerEncoder | None = None
-    mos: Callable[[np.ndarray, int], float] | None = None
-    known: dict[Path, np.ndarray] = field(default_factory=dict, repr=False)
+    speaker_encoder: SpeakerEncoder | None = None
+    rater: Callable[[np.ndarray, int], float] | None = None
+    embeddings: dict[Path, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
-    def stamp(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """What was measured how."""
-        metrics = {"similarity": getattr(self.voices, "about", None), "mos": getattr(self.mos, "about", None)}
+        judges = {"similarity": self.speaker_encoder, "mos": self.rater}
         return {
             **self.system.about,
             **self.transcriber.about,
             "rules": {rule: normaliser(rule)[1] for rule in RULES},
-            "metrics": {name: about for name, about in metrics.items() if about},
+            "metrics": {name: judge.about for name, judge in judges.items() if hasattr(judge, "about")},
         }
 
     @property
-    def at_once(self) -> int:
-        """Lines to judge together: many where the sound is there already and the transcriber hears batches, else one."""
-        return getattr(self.transcriber, "at_once", 1) if getattr(self.system, "is_there", False) else 1
+    def batch_size(self) -> int:
+        """Lines that are scored together: several where the system reads files and the transcriber takes batches, else one."""
+        return getattr(self.transcriber, "batch_size", 1) if getattr(self.system, "from_files", False) else 1
 
     def __call__(self, line: Line, seed: int | None = None) -> dict[str, Any]:
-        """The row of a line. What cannot be judged says why under `error` and counts as nothing heard.
+        """The row of a line. What cannot be scored says why under `error`; its hypothesis counts as empty.
 
         Args:
             line: of the set.
@@ -73,16 +74,16 @@ class Scorer:
         return self.many([(line, seed)])[0]
 
     def many(self, takes: Sequence[Take]) -> list[dict[str, Any]]:
-        """Rows of several lines, see `__call__`; time that judges spend on all of them is shared out evenly."""
-        if len(takes) > 1 and getattr(self.system, "is_there", False):
-            with ThreadPoolExecutor(READERS) as pool:
-                clips = list(pool.map(self._hear, takes))
+        """Rows of several lines, see `__call__`; the seconds that judges spend on a batch are divided evenly."""
+        if len(takes) > 1 and getattr(self.system, "from_files", False):
+            with ThreadPoolExecutor(READ_THREADS) as pool:
+                clips = list(pool.map(self._open, takes))
         else:
-            clips = [self._hear(take) for take in takes]
+            clips = [self._open(take) for take in takes]
         self._judge([clip for clip in clips if clip.spoken])
         return [clip.row for clip in clips]
 
-    def _hear(self, take: Take) -> _Clip:
+    def _open(self, take: Take) -> _Clip:
         line, seed = take
         row: dict[str, Any] = {"id": line.id, "category": line.category, "text": line.text, "reference": line.reference}
         if seed is not None:
@@ -99,41 +100,41 @@ class Scorer:
         silent, seconds = silence_share(samples, rate), len(samples) / rate
         voiced = seconds * (1 - silent)
         row |= {
-            "heard": "",
+            "hypothesis": "",
             "sha256": hashlib.sha256(np.ascontiguousarray(samples).tobytes()).hexdigest()[:16],
             "seconds": seconds,
             "silence_share": silent,
             "words_per_second": len(line.reference.split()) / voiced if voiced else 0.0,
             **spoken.facts,
         }
-        if line.truth:
-            truth, truth_rate = read_audio(line.truth)
-            row["duration_ratio"] = seconds / (len(truth) / truth_rate)
+        if line.ground_truth:
+            recording, recording_rate = read_audio(line.ground_truth)
+            row["duration_ratio"] = seconds / (len(recording) / recording_rate)
         row["spent"] = spent
         return _Clip(line, row, spoken, (resample(samples, rate, RATE), RATE), voiced > 0)
 
     def _judge(self, clips: Sequence[_Clip]) -> None:
         """Complete the rows of clips that have sound."""
         with _timed([clip.row["spent"] for clip in clips], "transcribing"):
-            for clip, heard in zip(clips, _each(self.transcriber, clips), strict=True):
-                clip.row["heard"] = heard
+            for clip, hypothesis in zip(clips, _each(self.transcriber, clips), strict=True):
+                clip.row["hypothesis"] = hypothesis
         voiced = [clip for clip in clips if clip.voiced]
-        if self.voices is not None and voiced:
+        if self.speaker_encoder is not None and voiced:
             with _timed([clip.row["spent"] for clip in voiced], "comparing voices"):
-                for clip, found in zip(voiced, _each(self.voices, voiced), strict=True):
-                    line = clip.line
-                    for name, path in (("similarity_to_prompt", line.prompt), ("similarity_to_truth", line.truth)):
+                for clip, embedding in zip(voiced, _each(self.speaker_encoder, voiced), strict=True):
+                    for name, path in (("prompt", clip.line.prompt), ("ground_truth", clip.line.ground_truth)):
                         if path:
-                            clip.row[name] = float(found @ embed_file(self.voices, path, self.known))
-        if self.mos is not None:
+                            recorded = embed_file(self.speaker_encoder, path, self.embeddings)
+                            clip.row[f"similarity_to_{name}"] = float(embedding @ recorded)
+        if self.rater is not None:
             with _timed([clip.row["spent"] for clip in clips], "rating"):
-                for clip, rating in zip(clips, _each(self.mos, clips), strict=True):
-                    clip.row["mos"] = rating
+                for clip, rating in zip(clips, _each(self.rater, clips), strict=True):
+                    clip.row |= {"mos": rating} if math.isfinite(rating) else {}
 
 
 @dataclass
 class _Clip:
-    """A line on its way to its row; `sound` is what judges hear, at their rate."""
+    """A line and its row so far; `sound` is what judges get, at their rate."""
 
     line: Line
     row: dict[str, Any]
@@ -143,14 +144,14 @@ class _Clip:
 
 
 def _each(judge: Any, clips: Sequence[_Clip]) -> list[Any]:
-    """What a judge finds in each clip: all at once where it can."""
+    """Results of a judge for each clip; in one batch where it can."""
     sounds = [clip.sound for clip in clips]
     return judge.many(sounds) if hasattr(judge, "many") else [judge(*sound) for sound in sounds]
 
 
 @contextmanager
 def _timed(shares: Sequence[dict[str, float]], what: str) -> Iterator[None]:
-    """Notes the seconds that its block takes, in equal shares."""
+    """Divides the seconds that its block takes evenly."""
     began = time.perf_counter()
     yield
     for spent in shares:

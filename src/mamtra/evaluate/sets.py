@@ -1,4 +1,4 @@
-"""Test sets: what a system is to say, in whose voice, and what a careful reader said."""
+"""Test sets: texts to speak, prompts for the voice, and recordings of the same texts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from pathlib import Path
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sentences import SENTENCES
 from mamtra.runtime.files import hash_files
+from mamtra.runtime.printable import printable
 
 BUILT_IN = {"plain": SENTENCES, "sample": Path(__file__).with_name("sample") / "sample.lst"}
 SOUNDS = (".wav", ".flac")
+LONGEST_ID = 200
+"""Bytes; seed and suffix come behind an id in the name of a file."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,12 @@ class Line:
 
     Attributes:
         id: unique in the set; a system's sound is ID.wav.
-        text: what the system is given.
-        reference: the words that are to be heard, the text itself where the set knows no better.
+        text: input of the system.
+        reference: the words that the ASR should find; the text itself where the set has no other.
         category: kind of sentence, where the set has kinds.
         prompt: recording of the voice to speak with, where the set gives one.
-        prompt_text: what is said in it.
-        truth: the same text by a human, where the set has it.
+        prompt_text: transcript of the prompt.
+        ground_truth: recording of the same text, where the set has one.
     """
 
     id: str
@@ -35,7 +38,7 @@ class Line:
     category: str = ""
     prompt: Path | None = None
     prompt_text: str | None = None
-    truth: Path | None = None
+    ground_truth: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,13 @@ def read_set(source: str | Path, limit: int | None = None) -> TestSet:
     Args:
         source: "plain" (24 sentences that come with the package); "sample" (six with recordings of a synthetic voice); FILE.lst
             of Seed-TTS-eval (2 to 5 fields between bars, sound files relative to the list; LibriSpeech-PC's cross-sentence
-            lists are of this form); FILE.tsv with the columns id and text, and spoken, category, prompt and truth where known (the
-            last two are sound files relative to it); FILE.txt with a sentence a line, or a number of words, a tab and a
+            lists are of this form); FILE.tsv with the columns id and text, and spoken, category, prompt and ground_truth where
+            known (the last two are sound files relative to it); FILE.txt with a sentence a line, or a number of words, a tab and a
             sentence; a LibriTTS folder (ID.normalized.txt beside ID.wav).
         limit: take only the first lines.
 
     Raises:
-        MamTraError: there is no such set, it has no lines, or a line of it cannot be used: with its file and number.
+        MamTraError: there is no such set, it has no lines, or a line of it cannot be used; file and line are named.
     """
     path = BUILT_IN.get(str(source)) or Path(source)
     if path.is_dir():
@@ -90,11 +93,16 @@ def read_set(source: str | Path, limit: int | None = None) -> TestSet:
 
 
 def _numbered(path: Path, reader: Callable[[Path, list[str]], Iterator[Line]]) -> Iterator[Line]:
+    return reader(path, _read(path).splitlines())
+
+
+def _read(path: Path) -> str:
     try:
-        texts = path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise MamTraError(f"{path} is not a UTF-8 text file.") from error
-    return reader(path, texts)
+    except OSError as error:
+        raise MamTraError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
 
 
 def _seed_tts(path: Path, texts: list[str]) -> Iterator[Line]:
@@ -107,33 +115,42 @@ def _seed_tts(path: Path, texts: list[str]) -> Iterator[Line]:
         name = fields[0].removesuffix(".wav")
         said = fields[1] if len(fields) < 4 else fields[3]
         prompt = fields[2] if len(fields) > 2 else ""
-        truth = fields[4] if len(fields) > 4 else ""
+        ground_truth = fields[4] if len(fields) > 4 else ""
         yield Line(
             _id(path, number, name),
             _text(path, number, said),
             said,
             prompt=_sound(path, number, prompt) if prompt else None,
             prompt_text=(fields[1] or None) if len(fields) > 3 else None,
-            truth=_sound(path, number, truth) if truth else None,
+            ground_truth=_sound(path, number, ground_truth) if ground_truth else None,
         )
 
 
 def _columns(path: Path, texts: list[str]) -> Iterator[Line]:
     rows = csv.DictReader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
     lacking = {"id", "text"} - set(rows.fieldnames or ())
+    if "truth" in (rows.fieldnames or ()):
+        raise MamTraError(f"{path}, line 1: the column 'truth' is called 'ground_truth' now; rename it.")
     if lacking:
         raise MamTraError(f"{path}, line 1: no column {' and '.join(sorted(lacking))}.")
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(_rows(path, rows), 2):
         said = _text(path, number, row["text"] or "")
-        prompt, truth = ((row.get(name) or "").strip() for name in ("prompt", "truth"))
+        prompt, ground_truth = ((row.get(name) or "").strip() for name in ("prompt", "ground_truth"))
         yield Line(
             _id(path, number, row["id"]),
             said,
             row.get("spoken") or said,
             row.get("category") or "",
             prompt=_sound(path, number, prompt) if prompt else None,
-            truth=_sound(path, number, truth) if truth else None,
+            ground_truth=_sound(path, number, ground_truth) if ground_truth else None,
         )
+
+
+def _rows(path: Path, rows: csv.DictReader) -> Iterator[dict[str, str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise MamTraError(f"{path}, line {rows.line_num + 1}: {error}.") from error
 
 
 def _plain(path: Path, texts: list[str]) -> Iterator[Line]:
@@ -148,19 +165,21 @@ def _plain(path: Path, texts: list[str]) -> Iterator[Line]:
 def _tree(folder: Path) -> Iterator[Line]:
     for path in sorted(folder.rglob("*.normalized.txt")):
         name = path.name.removesuffix(".normalized.txt")
-        said = _text(path, 1, path.read_text(encoding="utf-8").strip())
+        said = _text(path, 1, _read(path).strip())
         found = [path.with_name(name + suffix) for suffix in SOUNDS if path.with_name(name + suffix).is_file()]
         if not found:
             raise MamTraError(f"{path} has no sound file {name}.wav beside it.")
-        yield Line(name, said, said, truth=found[0])
+        yield Line(name, said, said, ground_truth=found[0])
 
 
 READERS = {".lst": _seed_tts, ".tsv": _columns, ".txt": _plain}
 
 
 def _id(path: Path, number: int, name: str) -> str:
-    if not name or any(c in name for c in "/\\") or name.startswith("."):
-        raise MamTraError(f"{path}, line {number}: {name!r} cannot be the id of an utterance, which names a file.")
+    if not name or any(c in name for c in "/\\\0") or name.startswith(".") or len(name.encode()) > LONGEST_ID:
+        raise MamTraError(
+            f"{path}, line {number}: {printable(name)!r} cannot be the id of an utterance, which names a file."
+        )
     return name
 
 
@@ -172,6 +191,10 @@ def _text(path: Path, number: int, text: str) -> str:
 
 def _sound(path: Path, number: int, name: str) -> Path:
     found = path.parent / name
-    if not found.is_file():
-        raise MamTraError(f"{path}, line {number}: there is no sound file {found}.")
+    try:
+        there = found.is_file()
+    except OSError:  # a name that no file can have
+        there = False
+    if not there:
+        raise MamTraError(f"{path}, line {number}: there is no sound file {printable(str(found), 200)}.")
     return found

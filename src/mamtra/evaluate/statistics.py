@@ -1,37 +1,37 @@
-"""How sure a figure is: bootstrap intervals over utterances, paired differences, sign test."""
+"""Uncertainty of figures: bootstrap intervals over utterances, paired differences, the sign test."""
 
 from __future__ import annotations
 
-from math import comb
-
 import numpy as np
+
+from mamtra.runtime.optional import need
 
 RESAMPLES = 2000
 
 
-def draws(utterances: int, seed: int = 0) -> np.ndarray:
-    """Utterance numbers of every resample, (RESAMPLES, n) int64. The same for every system, which pairs their differences."""
+def resamples(utterances: int, seed: int = 0) -> np.ndarray:
+    """Utterances of every bootstrap resample, (RESAMPLES, n) int64; the same for every system, so that differences are paired."""
     return np.random.default_rng(seed).integers(0, utterances, (RESAMPLES, utterances))
 
 
-def picks(groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Row numbers of every resample where an utterance has several rows, one a seed: utterances are drawn, then their seeds.
+def resampled_rows(groups: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Rows of every bootstrap resample where an utterance has one row a seed: utterances are resampled, then their seeds.
 
     Args:
         groups: number of the utterance of each row, 0 to n - 1, (m,) integers.
-        seed: of the draws.
+        seed: of the resampling.
 
     Returns:
-        (RESAMPLES, n * s) int64, s rows for every utterance drawn, where s is the largest number of seeds. With one row each
-        it is `draws`, whatever the order of the rows.
+        (RESAMPLES, n * s) int64, s rows for every sampled utterance, where s is the largest number of seeds. With one row each
+        it is `resamples`, whatever the order of the rows.
     """
     order = np.argsort(groups, kind="stable")
     times = np.bincount(groups)
     begin = np.cumsum(times) - times
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(times), (RESAMPLES, len(times)))[:, :, None]
-    which = (rng.random((*drawn.shape[:2], times.max())) * times[drawn]).astype(np.int64)
-    return order[begin[drawn] + which].reshape(RESAMPLES, -1)
+    sampled = rng.integers(0, len(times), (RESAMPLES, len(times)))[:, :, None]
+    which = (rng.random((*sampled.shape[:2], times.max())) * times[sampled]).astype(np.int64)
+    return order[begin[sampled] + which].reshape(RESAMPLES, -1)
 
 
 def within(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -65,22 +65,24 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def grouped_difference(first: Rows, other: Rows) -> tuple[float, tuple[float, float]]:
-    """The same where utterances have several rows, perhaps not as many in both; utterances are drawn alike, then seeds of each."""
+    """The same where utterances have several rows, perhaps not equally many in both: utterances are resampled alike, then seeds."""
     values, spreads = [], []
     for parts, wholes, groups in (first, other):
         values.append(float(ratio(within(parts, groups), within(wholes, groups))))
-        spreads.append(ratio(parts, wholes, picks(groups)))
+        spreads.append(ratio(parts, wholes, resampled_rows(groups)))
     return values[1] - values[0], interval(spreads[1] - spreads[0])
 
 
 def sign_test(first: np.ndarray, other: np.ndarray) -> tuple[int, int, float]:
-    """Utterances where the other is lower, where it is higher, and how likely so lopsided a split is by chance (two-sided).
+    """Two-sided sign test of paired figures.
 
     Args:
         first: figure of each utterance (n,).
         other: the same utterances by another system.
+
+    Returns:
+        utterances where the other is lower, where it is higher, and p; ties are left out.
     """
     lower, higher = int((other < first).sum()), int((other > first).sum())
-    n, least = lower + higher, min(lower, higher)
-    chance = sum(comb(n, k) for k in range(least + 1)) / 2**n * 2 if n else 1.0
-    return lower, higher, min(1.0, chance)
+    test = need("scipy.stats", "A sign test").binomtest
+    return lower, higher, float(test(lower, lower + higher).pvalue) if lower + higher else 1.0

@@ -10,21 +10,23 @@ import numpy as np
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import Counts, count
-from mamtra.evaluate.failure_types import bucket, failures, voice_floor
+from mamtra.evaluate.failure_types import bucket, failures, similarity_floor
 from mamtra.evaluate.score_file import ScoreFile
-from mamtra.evaluate.statistics import Rows, grouped_difference, interval, picks, ratio, sign_test, within
+from mamtra.evaluate.statistics import Rows, grouped_difference, interval, ratio, resampled_rows, sign_test, within
 from mamtra.evaluate.text_normalizers import RULES, normaliser
 
 MEANS = (
-    "mos", "similarity_to_prompt", "similarity_to_truth", "duration_ratio", "silence_share", "words_per_second", "rtf",
+    "mos", "similarity_to_prompt", "similarity_to_ground_truth", "duration_ratio", "silence_share", "words_per_second", "rtf",
     "ttfa_ms",
 )  # fmt: skip
+SPEED = ("rtf", "ttfa_ms")
+"""Figures of the machine and of its load, of which no sign test is made."""
 
 
 def word_counts(rows: Iterable[dict[str, Any]], rule: str) -> list[Counts]:
-    """Steps of the word alignment of each row; a row without sound counts as nothing heard."""
+    """Steps of the word alignment of each row; a row without sound has an empty hypothesis."""
     normalise, _ = normaliser(rule)
-    return [count(normalise(row["reference"]).split(), normalise(row.get("heard", "")).split()) for row in rows]
+    return [count(normalise(row["reference"]).split(), normalise(row.get("hypothesis", "")).split()) for row in rows]
 
 
 def char_counts(rows: Iterable[dict[str, Any]], rule: str) -> list[Counts]:
@@ -34,7 +36,7 @@ def char_counts(rows: Iterable[dict[str, Any]], rule: str) -> list[Counts]:
     def letters(text: str) -> str:
         return normalise(text).replace(" ", "")
 
-    return [count(letters(row["reference"]), letters(row.get("heard", ""))) for row in rows]
+    return [count(letters(row["reference"]), letters(row.get("hypothesis", ""))) for row in rows]
 
 
 def arrays(counts: Sequence[Counts]) -> tuple[np.ndarray, np.ndarray]:
@@ -50,16 +52,16 @@ def numbered(rows: Sequence[dict[str, Any]], ids: Sequence[str]) -> np.ndarray:
 
 def figure(parts: np.ndarray, wholes: np.ndarray, groups: np.ndarray, scale: float = 100.0) -> dict[str, Any]:
     """A ratio of sums with its 95% bootstrap interval; rows of one utterance (its seeds) are averaged first."""
-    spread = interval(scale * ratio(parts, wholes, picks(groups)))
+    spread = interval(scale * ratio(parts, wholes, resampled_rows(groups)))
     value = ratio(within(parts, groups), within(wholes, groups))
     return {"value": float(scale * value), "ci95": spread, "utterances": int(groups.max()) + 1}
 
 
 def summarise(scores: ScoreFile) -> dict[str, Any]:
-    """All figures of a file.
+    """All figures of a score file.
 
-    `wer_RULE` sums errors and words over the set before it divides (as VERSA does), `wer_RULE_macro` is the mean over utterances
-    (as Seed-TTS-eval does); both in percent. `cer_english` is of characters without blanks. Where utterances were spoken with
+    `wer_RULE` sums errors and words over the set before it divides (like VERSA), `wer_RULE_macro` is the mean over utterances
+    (like Seed-TTS-eval); both in percent. `cer_english` is of characters without blanks. Where utterances were spoken with
     several seeds, each counts once, with the mean over its seeds; intervals are by bootstrap over utterances and seeds.
 
     Raises:
@@ -67,7 +69,7 @@ def summarise(scores: ScoreFile) -> dict[str, Any]:
     """
     rows = list(scores.rows.values())
     if not rows:
-        raise MamTraError(f"{scores.path} holds no utterance yet; run `mamtra evaluate` again to go on.")
+        raise MamTraError(f"{scores.path} holds no utterance yet; run `mamtra evaluate` again to continue.")
     ids = list(dict.fromkeys(row["id"] for row in rows))
     ones, groups = np.ones(len(rows)), numbered(rows, ids)
     found: dict[str, Any] = {}
@@ -83,7 +85,7 @@ def summarise(scores: ScoreFile) -> dict[str, Any]:
             own = list(dict.fromkeys(row["id"] for row in known))
             found[name] = figure(values, np.ones(len(values)), numbered(known, own), 1.0)
     return {
-        "system": scores.stamp.get("system"),
+        "system": scores.fingerprint.get("system"),
         "utterances": len(ids),
         "seeds": max(int(n) for n in np.bincount(groups)),
         "without_sound": sum("error" in row for row in rows),
@@ -99,17 +101,17 @@ def classes(row: dict[str, Any], floor: float = float("-inf")) -> list[str]:
     if "error" in row:
         return ["missing"]
     normalise, _ = normaliser("english")
-    found = failures(normalise(row["reference"]).split(), normalise(row["heard"]).split())
+    found = failures(normalise(row["reference"]).split(), normalise(row.get("hypothesis", "")).split())
     return [*found, "wrong_voice"] if _similarity(row) < floor else found
 
 
 def floor_of(rows: Iterable[dict[str, Any]]) -> float:
-    """`voice_floor` of a file's rows."""
-    return voice_floor([s for s in map(_similarity, rows) if np.isfinite(s)])
+    """`similarity_floor` of a file's rows."""
+    return similarity_floor([s for s in map(_similarity, rows) if np.isfinite(s)])
 
 
 def _similarity(row: dict[str, Any]) -> float:
-    return row.get("similarity_to_prompt", row.get("similarity_to_truth", float("inf")))
+    return row.get("similarity_to_prompt", row.get("similarity_to_ground_truth", float("inf")))
 
 
 def by_length(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -130,12 +132,12 @@ def by_length(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def compare(first: ScoreFile, other: ScoreFile) -> dict[str, Any]:
+def compare_scores(first: ScoreFile, other: ScoreFile) -> dict[str, Any]:
     """Other minus first for every figure that both have, paired by utterance.
 
     Returns:
-        "figures": per name the difference, its 95% interval, how many utterances are lower and higher by the other, and the p of
-        the sign test.
+        "utterances", their number, and "figures": by name "difference", "ci95" (its 95% interval) and, but for speed, "lower" and
+        "higher" (the utterances where the other is so) and "p_sign" (of the sign test).
 
     Raises:
         MamTraError: they have no utterance in common.
@@ -162,7 +164,8 @@ def compare(first: ScoreFile, other: ScoreFile) -> dict[str, Any]:
     for name, ((a, of_a, at_a), (b, of_b, at_b)) in pairs.items():
         scale = 100.0 if name.startswith("wer") else 1.0
         value, spread = grouped_difference((scale * a, of_a, at_a), (scale * b, of_b, at_b))
-        rates = (within(parts / np.maximum(wholes, 1), at) for parts, wholes, at in ((a, of_a, at_a), (b, of_b, at_b)))
-        lower, higher, chance = sign_test(*rates)
-        found[name] = {"difference": value, "ci95": spread, "lower": lower, "higher": higher, "p_sign": chance}
+        found[name] = {"difference": value, "ci95": spread}
+        if name not in SPEED:
+            lower, higher, p = sign_test(within(a / np.maximum(of_a, 1), at_a), within(b / np.maximum(of_b, 1), at_b))
+            found[name] |= {"lower": lower, "higher": higher, "p_sign": p}
     return {"utterances": len(shared), "figures": found}

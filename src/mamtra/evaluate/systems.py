@@ -1,4 +1,4 @@
-"""What is judged: a model that speaks the set, a folder of sounds, or the set's own recordings."""
+"""Systems that are evaluated: a model that speaks the set, a folder of sounds, or the set's own recordings."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ import torch
 
 from mamtra.audio.io import read_audio, write_audio
 from mamtra.audio.trim import prepare_piece
-from mamtra.checkpoints.native import base_of, hash_model
+from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice
+from mamtra.checkpoints.native import CONFIG
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sets import Line
-from mamtra.synthesis.sentence import segment_seed
+from mamtra.synthesis.fingerprint import hash_parts
+from mamtra.synthesis.retries import segment_seed
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.tts import TTS
 from mamtra.voices.voice import Voice
 
-TRUTH = "truth"
+GROUND_TRUTH = "ground_truth"
 RESYNTHESIS = "resynthesis"
 
 
@@ -33,7 +35,7 @@ class Spoken:
     Attributes:
         samples: float32 (T,).
         sample_rate: Hz.
-        facts: what is known of it: rtf, ttfa_ms, finish_reason, tokens, and its file where there is one.
+        facts: more columns of its row: rtf, ttfa_ms, finish_reason, tokens, and `sound`, the file, where there is one.
     """
 
     samples: np.ndarray
@@ -42,10 +44,11 @@ class Spoken:
 
 
 class System(Protocol):
-    """Gives the sound of a line, or None where there is none. One with a true `is_there` only reads files, in any thread.
+    """Gives the sound of a line, or None where there is none.
 
     Attributes:
-        about: what it is, for the stamp.
+        about: what it is, for the fingerprint.
+        from_files: (optional) true where it only reads files, which any thread may do.
     """
 
     about: dict[str, Any]
@@ -57,7 +60,7 @@ class Sounds:
     """A folder with ID.wav, or another kind of sound file."""
 
     KINDS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
-    is_there = True
+    from_files = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,26 +74,34 @@ class Sounds:
         return None
 
 
-class Truth:
-    """The recordings that the set itself has of its lines."""
+class GroundTruth:
+    """The set's own recordings."""
 
-    is_there = True
+    from_files = True
 
     def __init__(self) -> None:
-        self.about = {"system": TRUTH, "kind": "recordings"}
+        self.about = {"system": GROUND_TRUTH, "kind": "recordings"}
 
     def __call__(self, line: Line, seed: int | None = None) -> Spoken | None:
-        return Spoken(*read_audio(line.truth), {"sound": str(line.truth.resolve())}) if line.truth else None
+        path = line.ground_truth
+        return Spoken(*read_audio(path), {"sound": str(path.resolve())}) if path else None
 
 
-class _OfModel:
-    """What speaking and resynthesis share: the stamp, the voice of a line, and sound that is kept."""
+class _ModelSystem:
+    """A system that needs a model.
 
-    def __init__(self, tts: TTS, voice: str | None, seeds: Sequence[int], keep: Path | None) -> None:
+    Args:
+        tts: the model.
+        voice: name of a voice for lines without a prompt; the model's default where None.
+        seeds: of sampling; the first one where the call names none.
+        keep: folder that the sound is written to; none where None.
+    """
+
+    def __init__(
+        self, tts: TTS, voice: str | None = None, seeds: Sequence[int] = (0,), keep: Path | None = None
+    ) -> None:
         self.tts, self.voice, self.seeds, self.keep = tts, voice, tuple(seeds), keep
-        directory = tts.model.directory
-        base = base_of(directory)
-        weights = {**(hash_model(base) if base else {}), **hash_model(directory)}
+        weights = hash_parts(tts.model)
         lm = getattr(tts.model.lm, "config", None)
         self.about = {
             "system": tts.model.name,
@@ -98,16 +109,16 @@ class _OfModel:
             "weights_sha256": hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()[:16],
             "layer_types": "".join("A" if kind == "full_attention" else "M" for kind in getattr(lm, "layer_types", [])),
             "generation": tts.model.generation.model_dump(),
-            "voice": voice or "the model's own",
+            "voice": voice or "the model's default",
             "seed": self.seeds[0] if len(self.seeds) == 1 else list(self.seeds),
         }
 
     def voice_of(self, line: Line) -> tuple[str | Path | None, str | None]:
-        """Name or recording of a voice, and the words of the recording."""
+        """Name or recording of a voice, and the transcript of the recording."""
         return (line.prompt, line.prompt_text) if line.prompt else (self.voice, None)
 
     def kept(self, line: Line, seed: int | None, samples: np.ndarray) -> dict[str, Any]:
-        """Write the sound where it is to be kept: ID.wav, or ID.SEED.wav where a line is spoken with several seeds."""
+        """Write the sound to the folder, if there is one: ID.wav, or ID.SEED.wav where a line is spoken with several seeds."""
         if self.keep is None:
             return {}
         self.keep.mkdir(parents=True, exist_ok=True)
@@ -116,20 +127,8 @@ class _OfModel:
         return {"sound": str(path.resolve())}
 
 
-class Speaking(_OfModel):
-    """A model. Lines with a prompt are spoken in its voice, others in the named one.
-
-    Args:
-        tts: the model.
-        voice: name of a voice; the model's own by default.
-        seeds: of sampling; the first one where the call names none.
-        keep: folder for what is said; none where None.
-    """
-
-    def __init__(
-        self, tts: TTS, voice: str | None = None, seeds: Sequence[int] = (0,), keep: Path | None = None
-    ) -> None:
-        super().__init__(tts, voice, seeds, keep)
+class Speaking(_ModelSystem):
+    """A model that speaks: lines with a prompt in its voice, others in the named one."""
 
     def __call__(self, line: Line, seed: int | None = None) -> Spoken | None:
         voice, words = self.voice_of(line)
@@ -144,10 +143,10 @@ class Speaking(_OfModel):
         return Spoken(audio.samples, audio.sample_rate, facts)
 
 
-class Resynthesis(_OfModel):
-    """The set's recordings said again from their speech tokens, in the voice that the model would speak with.
+class Resynthesis(_ModelSystem):
+    """The set's recordings, encoded to speech tokens and decoded by the model's flow and vocoder, in the voice of the line.
 
-    It takes the language model's part away: better than this no language model can make flow and vocoder sound.
+    The language model has no part in it: no language model can make this flow and vocoder sound better.
     """
 
     def __init__(
@@ -157,28 +156,27 @@ class Resynthesis(_OfModel):
         self.about |= {"system": f"{RESYNTHESIS} by {tts.model.name}", "kind": RESYNTHESIS}
 
     def __call__(self, line: Line, seed: int | None = None) -> Spoken | None:
-        if not line.truth:
+        if not line.ground_truth:
             return None
-        samples, tokens = say_again(
-            self.tts, self.tts.voice(*self.voice_of(line)), line.truth, self.seeds[0] if seed is None else seed
-        )
+        voice, seed_used = self.tts.voice(*self.voice_of(line)), self.seeds[0] if seed is None else seed
+        samples, tokens = resynthesise_file(self.tts, voice, line.ground_truth, seed_used)
         return Spoken(samples, self.tts.sample_rate, {"tokens": tokens, **self.kept(line, seed, samples)})
 
 
-def say_again(tts: TTS, voice: Voice, recording: Path, seed: int) -> tuple[np.ndarray, int]:
+def resynthesise_file(tts: TTS, voice: Voice, recording: Path, seed: int) -> tuple[np.ndarray, int]:
     """A recording to speech tokens and back through flow and vocoder.
 
     Returns:
-        samples float32 (T,) at the model's rate, and the number of tokens.
+        samples float32 (T,) at the model's rate, and the number of speech tokens.
 
     Raises:
         MamTraError: the recording cannot be read, or the model has no speech tokenizer.
     """
     wave, _ = read_audio(recording, 16000)
     with torch.inference_mode():
-        codes = tts.model.speech_tokenizer.tokenize(torch.from_numpy(np.ascontiguousarray(wave)).to(tts.model.device))
-        samples = tokens_to_samples(tts.model, voice, codes.tolist(), seed=segment_seed(seed, 0))
-    return prepare_piece(samples, tts.sample_rate), codes.numel()
+        tokens = tts.model.speech_tokenizer.tokenize(torch.from_numpy(np.ascontiguousarray(wave)).to(tts.model.device))
+        samples = tokens_to_samples(tts.model, voice, tokens.tolist(), seed=segment_seed(seed, 0))
+    return prepare_piece(samples, tts.sample_rate), tokens.numel()
 
 
 def open_system(
@@ -190,24 +188,27 @@ def open_system(
     device: str | None,
     model: str | None = None,
 ) -> System:
-    """A system by what a user calls it: "truth", "resynthesis" (by the model), a folder of sounds, a model directory or name.
+    """A system by its name: "ground_truth", "resynthesis" (by the model), a folder of sounds, a model directory or name.
 
     Raises:
         MamTraError: it is none of these.
     """
-    folder = Path(name)
-    if name == TRUTH:
-        return Truth()
+    if name == GROUND_TRUTH:
+        return GroundTruth()
     if name == RESYNTHESIS:
         return Resynthesis(TTS.load(model, device=device), voice, seeds, keep)
-    if (
-        folder.is_dir()
-        and not (folder / "config.json").exists()
-        and any(f.suffix in Sounds.KINDS for f in folder.iterdir())
-    ):
-        return Sounds(folder)
+    folder = Path(name)
+    if name == "truth" and not folder.is_dir():
+        raise MamTraError(f"The system 'truth' is called {GROUND_TRUTH!r} now.")
     if folder.is_dir() and not any(folder.iterdir()):
         raise MamTraError(
             f"{folder} is empty: give a model directory, or a folder with ID.wav for every line of the set."
         )
+    if folder.is_dir() and not is_model(folder) and any(f.suffix in Sounds.KINDS for f in folder.iterdir()):
+        return Sounds(folder)
     return Speaking(TTS.load(name, device=device), voice, seeds, keep)
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder is a model directory of this package, or CosyVoice 2 as it was published."""
+    return (folder / CONFIG).is_file() or is_cosyvoice(folder)

@@ -1,28 +1,31 @@
-"""The three rules by which published word error rates make texts comparable. Rates by different rules are different figures."""
+"""The three text normalisations of published word error rates. Rates under different rules cannot be compared."""
 
 from __future__ import annotations
 
 import re
 import string
 from collections.abc import Callable
+from functools import cache
 from importlib import metadata
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.error_rates import comparable, english_normaliser
+from mamtra.runtime.optional import need
 
 RULES = ("english", "basic", "seedtts")
-"""english: Whisper's English normaliser on both sides, spelt letters and digits joined. basic: Whisper's basic normaliser, as
-VERSA's `whisper_basic`, which the paper's figures rest on. seedtts: Seed-TTS-eval's, which only takes punctuation away."""
+"""english: Whisper's English normaliser on both sides, spelt letters and digits joined. basic: Whisper's basic normaliser, like
+VERSA's `whisper_basic`, which the paper uses. seedtts: Seed-TTS-eval's, which only removes punctuation."""
 
 _CHINESE = (
     "＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､　、〃〈〉《》"
     "「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟〰〾〿–—‘’‛“”„‟…‧﹏﹑﹔·．！？｡。"
 )
-_GONE = str.maketrans("", "", _CHINESE + string.punctuation.replace("'", ""))
+_REMOVED = str.maketrans("", "", _CHINESE + string.punctuation.replace("'", ""))
 
 
+@cache
 def normaliser(rule: str) -> tuple[Callable[[str], str], str]:
-    """A text rule and what it is, for the stamp of a score file.
+    """A rule's function, and its description for the fingerprint of a score file.
 
     Raises:
         MamTraError: no such rule, or its package is missing.
@@ -33,16 +36,12 @@ def normaliser(rule: str) -> tuple[Callable[[str], str], str]:
         normalise, about = english_normaliser()
         return lambda text: comparable(text, normalise), about + ", letters and digits joined"
     if rule == "basic":
-        try:
-            from whisper_normalizer.basic import BasicTextNormalizer
-        except ImportError as error:
-            raise MamTraError("Counting word errors needs whisper-normalizer; pip install 'mamtra[eval]'.") from error
-        basic = BasicTextNormalizer()
+        basic = need("whisper_normalizer.basic", "Counting word errors").BasicTextNormalizer()
         version = metadata.version("whisper-normalizer")
         return lambda text: " ".join(basic(text).split()), f"BasicTextNormalizer of whisper-normalizer {version}"
     raise MamTraError(f"There is no text rule {rule!r}; the rules are {', '.join(RULES)}.")
 
 
 def seedtts(text: str) -> str:
-    """Lower case without punctuation but the apostrophe; of two blanks in a row one goes, once, as in Seed-TTS-eval."""
-    return re.sub("  ", " ", text.translate(_GONE)).lower()
+    """Lower case without punctuation except apostrophes; pairs of blanks become one, in a single pass, as in Seed-TTS-eval."""
+    return re.sub("  ", " ", text.translate(_REMOVED)).lower()

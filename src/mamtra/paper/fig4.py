@@ -7,7 +7,8 @@ from pathlib import Path
 from mamtra.paper.results import Measured, finished, made_by, rank_correlation, show_made_by
 from mamtra.paper.runs import Run, runs_of, student_run, teacher_run
 from mamtra.paper.settings import ExperimentSettings
-from mamtra.paper.study import STYLE, StudyResult, markdown_table
+from mamtra.paper.study import StudyResult, markdown_table
+from mamtra.runtime.plotting import STYLE
 
 TITLE = "Figure 4: strategies and ratios with equal training"
 Plan = tuple[str, str]

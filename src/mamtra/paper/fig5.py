@@ -14,8 +14,9 @@ from mamtra.cost.units import byte_count
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.state import AttentionState, DecodeState
-from mamtra.paper.study import STYLE, StudyResult, markdown_table, need_matplotlib
+from mamtra.paper.study import StudyResult, markdown_table
 from mamtra.paper.table1 import RATIOS
+from mamtra.runtime.plotting import STYLE, need_matplotlib
 
 CONTEXTS = tuple(2**power for power in range(7, 18))
 """128 to 131,072 tokens."""

@@ -13,7 +13,7 @@ import numpy as np
 from mamtra.distill.log import read_log
 from mamtra.errors import MamTraError
 from mamtra.evaluate.score_file import read_scores
-from mamtra.evaluate.statistics import difference, draws, interval, ratio
+from mamtra.evaluate.statistics import difference, interval, ratio, resamples
 from mamtra.evaluate.summary import arrays, char_counts, word_counts
 from mamtra.paper.runs import Run
 from mamtra.paper.stages import SCORES, VALIDATION
@@ -95,7 +95,7 @@ class Measured:
             return None
         names, parts, wholes = self.pairs[name]
         scale = _SCALES.get(name, 1.0)
-        low, high = interval(scale * ratio(parts.sum(0), wholes.sum(0), draws(len(names))))
+        low, high = interval(scale * ratio(parts.sum(0), wholes.sum(0), resamples(len(names))))
         each = tuple(float(scale * ratio(p, w)) for p, w in zip(parts, wholes, strict=True))
         return Figure(float(scale * ratio(parts.sum(0), wholes.sum(0))), low, high, each, len(names))
 
@@ -115,7 +115,7 @@ class Measured:
 
 
 _SCALES = {"wer": 100.0, "cer": 100.0}
-_RATED = ("mos", "similarity_to_prompt", "similarity_to_truth")
+_RATED = ("mos", "similarity_to_prompt", "similarity_to_ground_truth")
 
 
 def read_runs(runs: Sequence[Run], work: Path) -> Measured | None:
@@ -188,7 +188,7 @@ def made_by(runs: Sequence[Run], work: Path) -> dict[str, Any]:
     """The hardware of the training runs, and the speech recogniser and test set of the first scored one."""
     trained = [work / run.name / VALIDATION for run in runs if run.config is not None]
     reference = [read_json(path) for path in trained if path.is_file()]
-    return {"made_on": sorted({one["made_on"] for one in reference}), "scored_by": _stamp(runs, work)}
+    return {"made_on": sorted({one["made_on"] for one in reference}), "scored_by": _scored_by(runs, work)}
 
 
 def show_made_by(found: dict[str, Any]) -> str:
@@ -198,11 +198,11 @@ def show_made_by(found: dict[str, Any]) -> str:
     return f"Trained on {'; '.join(found['made_on'])}.{asr}"
 
 
-def _stamp(runs: Sequence[Run], work: Path) -> dict[str, Any]:
+def _scored_by(runs: Sequence[Run], work: Path) -> dict[str, Any]:
     for run in runs:
         if (work / run.name / SCORES).is_file():
-            stamp = read_scores(work / run.name / SCORES).stamp
-            return {key: stamp[key] for key in ("set", "set_sha256", "lines", "asr", "asr_sha256") if key in stamp}
+            found = read_scores(work / run.name / SCORES).fingerprint
+            return {key: found[key] for key in ("set", "set_sha256", "lines", "asr", "asr_sha256") if key in found}
     return {}
 
 
@@ -216,7 +216,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> tuple[floa
         return float(np.corrcoef(ranks)[0, 1]) if spread.min() > 0 else 0.0
 
     n = points.shape[1]
-    return rho(np.arange(n)), interval(np.array([rho(picked) for picked in draws(n)]))
+    return rho(np.arange(n)), interval(np.array([rho(picked) for picked in resamples(n)]))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

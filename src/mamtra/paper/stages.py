@@ -23,7 +23,7 @@ from mamtra.distill.validation import ValidationSet
 from mamtra.evaluate.judges.asr import Transcriber, open_transcriber
 from mamtra.evaluate.judges.models import DistilMOS, SpeakerEncoder
 from mamtra.evaluate.judges.optional import open_speaker_encoder
-from mamtra.evaluate.run import Plan, evaluate_set
+from mamtra.evaluate.run import Job, evaluate_set
 from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import TestSet, read_set
@@ -138,11 +138,11 @@ def score_speech(run: Run, folder: Path) -> None:
         MamTraError: a scorer is missing, or the existing scores were made with other settings.
     """
     speech, evaluation = folder / SPEECH, run.evaluation
-    plan = Plan(str(speech), evaluation.whisper)
+    job = Job(str(speech), evaluation.whisper)
     system = Sounds(speech)
     system.about = {"system": run.name, "kind": "run"}
     scorer = Scorer(system, *_judges(evaluation, str(_take_device(run.training(folder)))))
-    for _ in evaluate_set(plan, lines_of(evaluation), folder / SCORES, scorer=scorer):
+    for _ in evaluate_set(job, lines_of(evaluation), folder / SCORES, scorer=scorer):
         pass
     _free_memory()
 

@@ -15,11 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import mamtra
-from mamtra.errors import MamTraError
 from mamtra.runtime.files import atomic_file, write_text
-
-STYLE = {"svg.hashsalt": "mamtra", "svg.fonttype": "none"}
-"""Of figures: equal data give equal files, and text stays text, which is far smaller than outlines."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +85,6 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
     rule = ["---", *["---:"] * (len(header) - 1)]
     lines = [header, rule, *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
-
-
-def need_matplotlib() -> None:
-    """Refuse a figure before any work is done.
-
-    Raises:
-        MamTraError: matplotlib is missing.
-    """
-    try:
-        import matplotlib  # noqa: F401 - only whether it is there
-    except ImportError as error:
-        raise MamTraError("The figure needs matplotlib; pip install 'mamtra[eval]'.") from error
 
 
 def circumstances(command: str) -> dict[str, Any]:

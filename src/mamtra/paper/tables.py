@@ -21,7 +21,7 @@ HEADS = {
     "wer": ("WER %", 2),
     "cer": ("CER %", 2),
     "similarity_to_prompt": ("similarity to prompt", 3),
-    "similarity_to_truth": ("similarity to ground truth", 3),
+    "similarity_to_ground_truth": ("similarity to ground truth", 3),
     "mos": ("DistilMOS", 2),
 }
 CONTEXT = 2048

@@ -1,34 +1,39 @@
-"""Speech that a model is measured on: utterances from a file, or what the model itself makes of a list of sentences."""
+"""Calibration data: utterances from a file, or the model's own speech."""
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mamtra.checkpoints.native import GenerationConfig
-from mamtra.engine.generate import Step, generate
-from mamtra.engine.sampling import RASConfig, greedy, ras_sample
+from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.engine.generate import generate
+from mamtra.engine.sampling import greedy, ras_sample
+from mamtra.engine.steps import Step
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import Batch, unistream
 from mamtra.models.speech_lm import SpeechLM
 
 POSITIONS = 2048
+PARTS = ("text", "speech")
+LARGEST_ARRAY = 1 << 30
+"""Bytes of an array of a calibration file."""
 Encode = Callable[[str], Sequence[int]]
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """Text ids and speech codes that belong together, both integers (T,), (M,)."""
+    """Text ids (T,) and speech tokens (M,) of one utterance, integers."""
 
     text: Sequence[int]
     speech: Sequence[int]
@@ -37,16 +42,16 @@ class Utterance:
 def read_utterances(
     path: Path, config: SpeechLMConfig, encode: Encode, *, count: int, every: int = 1, seed: int = 0
 ) -> list[Utterance]:
-    """Utterances of a file, drawn without return.
+    """A random sample of the utterances of a file, without replacement.
 
     Args:
-        path: JSON lines ``{"text": words or ids, "speech": codes}``, or a token set (.npz with the arrays speech,
-            speech_len, text, text_len, all utterances behind one another).
+        path: JSON lines ``{"text": words or ids, "speech": speech tokens}``, or a token set (.npz with the arrays speech,
+            speech_len, text, text_len, utterances concatenated).
         config: of the model, whose tables the ids must fit.
-        encode: words to text ids.
+        encode: text to text ids.
         count: at most so many.
-        every: only rows 0, every, 2 * every ... take part.
-        seed: of the draw.
+        every: only utterances 0, every, 2 * every ... are sampled from.
+        seed: of the sampling.
 
     Raises:
         MamTraError: the file is missing, empty or of another kind, or an id does not fit the model.
@@ -63,7 +68,7 @@ def read_utterances(
     for one in found:
         for name, ids, size in (
             ("text id", one.text, config.text_vocab_size),
-            ("code", one.speech, config.num_speech_tokens),
+            ("speech token", one.speech, config.num_speech_tokens),
         ):
             if len(ids) == 0 or not 0 <= min(ids) <= max(ids) < size:
                 raise MamTraError(
@@ -83,38 +88,37 @@ def own_speech(
     seed: int = 0,
     step: Step | None = None,
 ) -> list[Utterance]:
-    """What the model itself says to each text, behind the prompt that it continues.
+    """Speech tokens that the model itself generates for each text, with the prompt of a voice before them.
 
     Args:
         lm: the model.
         texts: text ids.
-        prompt: text ids and speech codes of a voice, which become part of the utterance.
-        settings: of the sampling, and of the lengths.
-        sample: draw, as in speaking; otherwise the most probable code is taken each time.
-        seed: of the draws.
+        prompt: text ids and speech tokens of a voice, which become part of the utterance.
+        settings: of sampling and length limits.
+        sample: sample as in synthesis; otherwise the most probable token is taken.
+        seed: of sampling.
         step: see `mamtra.engine.generate.generate`.
     """
-    ras = RASConfig(top_p=settings.top_p, top_k=settings.top_k, win_size=settings.win_size, tau_r=settings.tau_r)
-    before, heard = (part.tolist() for part in prompt) if prompt else ([], [])
+    prompt_text, prompt_speech = (part.tolist() for part in prompt) if prompt else ([], [])
     found = []
     for number, text in enumerate(texts):
         run = generate(
             lm,
             text,
-            before,
-            heard,
+            prompt_text,
+            prompt_speech,
             generator=torch.Generator().manual_seed(seed + number),
             min_ratio=settings.min_ratio,
             max_ratio=settings.max_ratio,
-            sampler=partial(ras_sample, config=ras) if sample else greedy,
+            sampler=partial(ras_sample, config=settings) if sample else greedy,
             step=step,
         )
-        found.append(Utterance([*before, *text], [*heard, *run]))
+        found.append(Utterance([*prompt_text, *text], [*prompt_speech, *run]))
     return found
 
 
 def batches(utterances: Sequence[Utterance], eos_id: int, positions: int = POSITIONS) -> list[Batch]:
-    """Teacher-forced sequences of similar length together, at most ``positions`` to a batch where one is not longer."""
+    """Batches of teacher-forced sequences of similar length, of at most ``positions`` positions; longer sequences stand alone."""
     order = sorted(utterances, key=lambda one: len(one.text) + len(one.speech))
     groups: list[list[Utterance]] = []
     for one in order:
@@ -127,16 +131,51 @@ def batches(utterances: Sequence[Utterance], eos_id: int, positions: int = POSIT
 
 def _from_token_set(path: Path) -> list[Utterance]:
     try:
-        with np.load(path) as arrays:
-            text, speech = (
-                np.split(arrays[name].astype(np.int64), np.cumsum(arrays[f"{name}_len"], dtype=np.int64)[:-1])
-                for name in ("text", "speech")
-            )
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        arrays = read_arrays(path, [name for part in PARTS for name in (part, f"{part}_len")])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, NotImplementedError) as error:
         raise MamTraError(f"{path} is not a token set: it needs speech, speech_len, text and text_len.") from error
+    lengths = {part: arrays[f"{part}_len"] for part in PARTS}
+    if any(len(part) == 0 or part.min() < 0 for part in lengths.values()) or any(
+        int(lengths[part].sum(dtype=object)) != len(arrays[part]) for part in PARTS
+    ):
+        raise MamTraError(f"{path} is damaged: its lengths do not add up.")
+    text, speech = (np.split(arrays[part], np.cumsum(lengths[part])[:-1]) for part in PARTS)
     if len(text) != len(speech):
         raise MamTraError(f"{path} is damaged: it has {len(text)} texts and {len(speech)} utterances.")
     return [Utterance(t, s) for t, s in zip(text, speech, strict=True)]
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Integer arrays (n,) of a .npz file, as int64; declared sizes are checked before anything is allocated.
+
+    Raises:
+        ValueError: an array has other dimensions or another type, or is not as large as declared; KeyError: it is missing.
+        OSError, BadZipFile: and others of numpy and zipfile on a damaged file.
+    """
+    found = {}
+    with ZipFile(path) as archive:
+        for name in names:
+            member = archive.getinfo(f"{name}.npy")
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read_header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, kind = read_header(file)
+                size = kind.itemsize * shape[0] if len(shape) == 1 else -1
+                if kind.kind not in "iu" or not 0 <= size <= min(LARGEST_ARRAY, member.file_size):
+                    raise ValueError(f"{name} is no list of integers of the size that it declares")
+                content = file.read(size)
+                if len(content) < size:
+                    raise ValueError(f"{name} is cut off")
+            found[name] = np.frombuffer(content, kind).astype(np.int64)
+    return found
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError("no integer")
+    return value
 
 
 def _from_lines(path: Path, encode: Encode) -> list[Utterance]:
@@ -146,11 +185,13 @@ def _from_lines(path: Path, encode: Encode) -> list[Utterance]:
             continue
         try:
             item: dict[str, Any] = json.loads(line)
-            text, speech = item["text"], [int(code) for code in item["speech"]]
-            ids = encode(text) if isinstance(text, str) else [int(i) for i in text]
+            text, speech = item["text"], [_integer(token) for token in item["speech"]]
+            ids = encode(text) if isinstance(text, str) else [_integer(token) for token in text]
         except MamTraError as error:
             raise MamTraError(f"Line {number} of {path}: {error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise MamTraError(f'Line {number} of {path} is not {{"text": words or ids, "speech": codes}}.') from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise MamTraError(
+                f'Line {number} of {path} is not {{"text": words or ids, "speech": speech tokens}}.'
+            ) from error
         found.append(Utterance(ids, speech))
     return found

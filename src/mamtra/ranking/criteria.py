@@ -1,7 +1,7 @@
 """How much a model needs the attention of each layer: cosine and KL criteria, and models with layers replaced.
 
 Neither MamTra (arXiv 2603.12342) nor MambaInLlama publishes its measure. Cosine is the block influence of ShortGPT
-(arXiv 2403.03853); KL compares what the model predicts with and without the attention of a layer.
+(arXiv 2403.03853); KL compares the predictions of the model with and without the attention of a layer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamtra.conversion.options import TransferOptions
-from mamtra.conversion.ranking_file import read_ranking
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.errors import MamTraError
 from mamtra.models.backbone import DecoderLayer
@@ -23,21 +22,19 @@ from mamtra.models.plan import LayerPlan
 from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 
-__all__ = ["Part", "Replacement", "all_replaced", "block_influence", "divergence", "read_ranking", "with_layers"]
-
 Part = Literal["block", "attention"]
 Replacement = Literal["identity", "mamba"]
 
 
 def all_replaced(lm: SpeechLM, how: Replacement, seed: int = 0) -> SpeechLM:
-    """The model without any of its attention; single layers of it stand in for those of the model.
+    """The model with all of its attention replaced, to take single layers from.
 
     Args:
-        lm: the model, which is left as it is.
-        how: ``identity`` drops what attention adds to the residual stream (the output projection becomes zero, the
-            memory of all else is shared); ``mamba`` puts the freshly converted mixer in its place.
-        seed: of the draws of the conversion. They are made for all layers at once: a layer's mixer does not depend on
-            which others are replaced.
+        lm: the model, which is not changed.
+        how: ``identity`` drops what attention adds to the residual stream (the output projection becomes zero,
+            all other tensors are shared); ``mamba`` puts the freshly converted mixer in its place.
+        seed: of the random parameters of the conversion. All layers are converted at once, so that a layer's mixer does
+            not depend on which others are replaced.
 
     Raises:
         MamTraError: the model has no attention, or cannot be converted.
@@ -58,7 +55,7 @@ def all_replaced(lm: SpeechLM, how: Replacement, seed: int = 0) -> SpeechLM:
 
 
 def with_layers(lm: SpeechLM, replaced: SpeechLM, layers: Collection[int]) -> SpeechLM:
-    """The model with some layers of another one that has all else in common with it; weights are shared, not copied."""
+    """The model with some layers of another one, from which it differs in nothing else; weights are shared, not copied."""
     kinds = tuple(
         theirs if i in layers else mine
         for i, (mine, theirs) in enumerate(zip(lm.config.layer_types, replaced.config.layer_types, strict=True))
@@ -89,7 +86,7 @@ def block_influence(
 
     Args:
         lm: the model that embeds the inputs.
-        layers: what runs in place of its layers, see `stack`.
+        layers: used in place of its own, see `stack`.
         batches: calibration sequences.
         part: ``block`` is the whole layer, ``attention`` only its token mixer with its residual connection.
 
@@ -120,20 +117,20 @@ def divergence(
     batches: Sequence[Batch],
     wanted: Sequence[int],
 ) -> Iterator[tuple[int, float]]:
-    """KL(model || model with one more layer replaced) in nats, averaged over the positions that predict speech.
+    """KL(model || model with one more layer replaced) in nats, averaged over the positions that predict speech tokens.
 
-    Layers before the replaced one are run once for all: the residual stream moves up layer by layer, and at each wanted
-    layer a branch runs to the end.
+    Layers before the replaced one are computed once: the residual stream advances layer by layer, and at each wanted layer a
+    branch with that layer replaced runs to the end.
 
     Args:
-        lm: the untouched model, whose predictions are the first argument of the divergence.
-        layers: what runs in place of its layers, see `stack`.
-        replaced: the model whose layers stand in, see `all_replaced`.
+        lm: the unchanged model, whose predictions are the first argument of the divergence.
+        layers: used in place of its own, see `stack`.
+        replaced: the model whose layers are put in, see `all_replaced`.
         batches: calibration sequences.
         wanted: layers to measure, ascending.
 
     Yields:
-        layer and divergence, as soon as it is known.
+        layer and divergence, as soon as it is computed.
     """
     device = lm.head_weight.device
     predicting = [(batch.targets != IGNORE).to(device) for batch in batches]

@@ -1,4 +1,4 @@
-"""A picture of a layer ranking: one bar a layer, with its place in the ranking above."""
+"""A figure of a layer ranking: a bar for each layer, with its place in the ranking above."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 from mamtra.conversion.ranking_table import RankingTable
 from mamtra.errors import MamTraError
-from mamtra.paper.study import STYLE
 from mamtra.runtime.files import atomic_file
+from mamtra.runtime.plotting import STYLE, need_matplotlib
 
 UNITS = {
     "cosine": "1 - cosine",
-    "kl": "KL divergence, nats a speech code",
-    "wer": "word error rate without the layer, %",
+    "kl": "KL divergence, nats per speech token",
+    "wer": "WER without the layer, %",
 }
 
 
 def check_plot(path: str | os.PathLike) -> Path:
-    """Refuse a picture that cannot be drawn, before any work is done.
+    """Refuse a figure that cannot be drawn, before any work is done.
 
     Raises:
         MamTraError: matplotlib is missing, the suffix is neither .svg nor .png, or there is no such folder.
@@ -28,10 +28,7 @@ def check_plot(path: str | os.PathLike) -> Path:
         raise MamTraError(f"A plot is a .svg or a .png file, not {path.name!r}.")
     if not path.parent.is_dir():
         raise MamTraError(f"The folder {path.parent} does not exist; make it first.")
-    try:
-        import matplotlib  # noqa: F401 - only whether it is there
-    except ImportError as error:
-        raise MamTraError("A plot needs matplotlib; pip install 'mamtra[eval]'.") from error
+    need_matplotlib()
     return path
 
 
@@ -52,8 +49,8 @@ def plot_ranking(table: RankingTable, path: str | os.PathLike) -> Path:
         axes = figure.add_subplot()
         bars = axes.bar([row.layer for row in rows], [row.score for row in rows], color="#4477aa")
         axes.bar_label(bars, [str(ranking.index(row.layer) + 1) for row in rows], fontsize=7, padding=1)
-        if table.untouched is not None:
-            axes.axhline(table.untouched.score, color="#cc6677", linewidth=1, label="the model as it is")
+        if table.unchanged is not None:
+            axes.axhline(table.unchanged.score, color="#cc6677", linewidth=1, label="the unchanged model")
             axes.legend(frameon=False)
         axes.set_xticks(range(header.num_layers))
         axes.tick_params(labelsize=7)

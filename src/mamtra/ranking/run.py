@@ -1,7 +1,7 @@
-"""Layer importance of a model directory: which measurements `mamtra rank` makes, and on what.
+"""The measurements of a layer ranking: which ones are made, and on what.
 
-By word errors a layer counts as much as the speech suffers without it (the WLI of SPADE, arXiv 2509.20802, which MamTra's WER
-strategy points to): the model speaks freely, and a transcriber counts.
+By criterion ``wer`` a layer is as important as the word error rate is high without it (the WLI of SPADE, arXiv 2509.20802, which
+MamTra's WER strategy refers to), on free-running speech.
 """
 
 from __future__ import annotations
@@ -15,12 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from mamtra.audio.trim import prepare_piece
-from mamtra.checkpoints.native import base_of, find_beside, hash_model, hash_weights
-from mamtra.checkpoints.parts import PARTS
 from mamtra.conversion.ranking_table import Criterion, Measure, RankingHeader, Row
 from mamtra.errors import MamTraError
 from mamtra.evaluate.error_rates import Errors, Normaliser, count_errors
@@ -38,13 +34,17 @@ from mamtra.ranking.criteria import (
     with_layers,
 )
 from mamtra.runtime.files import hash_files
+from mamtra.synthesis.fingerprint import hash_parts, hash_voice
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.sentence import generate_tokens, segment_seed, tokens_to_samples
+from mamtra.synthesis.pipeline import Request, speak
+from mamtra.synthesis.retries import ONCE
+from mamtra.synthesis.sentence import whole_segment
+from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
 
 class RankSettings(BaseModel):
-    """What decides the scores.
+    """Settings that decide the scores.
 
     Attributes:
         criterion: ``cosine``, ``kl`` or ``wer``.
@@ -52,9 +52,9 @@ class RankSettings(BaseModel):
         replace: what takes the place of attention.
         iterative: measure the remaining layers again after each removal.
         utterances: at most so many, of the data or of the sentences.
-        every: take part in the draw of utterances only every so often.
-        sample: own speech is drawn, not the most probable code each time.
-        seed: of all draws.
+        every: of the data, take only every so many utterances.
+        sample: sample the model's own speech; the most probable token where false.
+        seed: of all sampling.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,8 +70,8 @@ class RankSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class Judge:
-    """What hears and compares: a transcriber, a normaliser for both sides, and the normaliser's name."""
+class WordErrors:
+    """How word errors are counted: a transcriber, a normaliser for both sides, and the normaliser's name."""
 
     transcribe: Transcriber
     normalise: Normaliser
@@ -85,45 +85,44 @@ def ranking_job(
     data: Path | None = None,
     sentences: Sequence[str] = (),
     voice: Voice | None = None,
-    judge: Judge | None = None,
+    word_errors: WordErrors | None = None,
 ) -> tuple[RankingHeader, Measure]:
-    """What is to be measured, for `mamtra.conversion.ranking_table.complete`. Nothing heavy runs before the first measurement.
+    """Header and measurements of a table, for `mamtra.conversion.ranking_table.complete`. Nothing is computed before the first one.
 
     Args:
         model: the model.
-        settings: what decides the scores.
-        data: calibration file of cosine and kl, see `read_utterances`; without it the model is measured on its own
-            speech.
-        sentences: what the model says otherwise.
+        settings: that decide the scores.
+        data: calibration file of cosine and kl, see `read_utterances`; the model's own speech where None.
+        sentences: that the model speaks, where there is no data.
         voice: that it speaks with.
-        judge: for wer.
+        word_errors: for wer.
 
     Raises:
-        MamTraError: the model has no attention or lacks a part, there is no voice or judge where one is needed, or the
-            data does not serve.
+        MamTraError: the model has no attention or lacks a part, wer lacks a voice or a transcriber, or the data does not
+            fit.
     """
     candidates = model.lm.config.plan.attention_layers
     if not candidates:
         raise MamTraError("All layers of this model are Mamba already; there is no attention left to rank.")
     spoken = [] if data else _segments(model, sentences[: settings.utterances])
     if settings.criterion == "wer":
-        if voice is None or judge is None or data is not None:
-            raise MamTraError(
-                "Word errors need a voice, a transcriber and sentences to speak; data has no part in them."
-            )
-        digests = {**_all_parts(model), "voice": _digest_voice(voice)}
-        heard = {**judge.transcribe.about, "normaliser": judge.normaliser}
-        about = {"source": "free-running speech", **_about_sentences(spoken), **heard}
-        measure = _by_word_errors(model, settings, spoken, voice, judge)
+        if voice is None or word_errors is None or data is not None:
+            raise MamTraError("Word errors need a voice, a transcriber and sentences to speak, and no data.")
+        hashes = hash_parts(model)
+        digests = {part: hashes[part] for part in ("lm", "flow", "vocoder") if part in hashes}
+        digests["voice"] = hash_voice(voice)
+        asr = {**word_errors.transcribe.about, "normaliser": word_errors.normaliser}
+        about = {"source": "free-running speech", **_about_sentences(spoken), **asr}
+        measure = _by_word_errors(model, settings, spoken, voice, word_errors)
     else:
-        digests = {"lm": hash_weights(find_beside(model.directory, PARTS["lm"].file))}
+        digests = {"lm": hash_parts(model)["lm"]}
         if data is not None:
             if not data.is_file():
                 raise MamTraError(f"There is no calibration file {data}.")
             about = {"source": data.name, "sha256": hash_files(data)[:16]}
         else:
             about = {"source": "the model's own speech", **_about_sentences(spoken)}
-            about |= {"voice": _digest_voice(voice) if voice else None}
+            about |= {"voice": hash_voice(voice) if voice else None}
         measure = _by_calibration(model, settings, lambda: _utterances(model, settings, data, spoken, voice))
     if data is None:
         about["generation"] = model.generation.model_dump(mode="json", exclude={"voice"})
@@ -134,14 +133,14 @@ def ranking_job(
         num_layers=model.lm.config.num_hidden_layers,
         candidates=candidates,
         iterative=settings.iterative,
-        settings=_deciding(settings, data is not None),
+        settings=_relevant(settings, data is not None),
         data=about,
     )
     return header, measure
 
 
-def _deciding(settings: RankSettings, from_file: bool) -> dict[str, Any]:
-    """The settings that change scores of this criterion; others must not keep a run from going on."""
+def _relevant(settings: RankSettings, from_file: bool) -> dict[str, Any]:
+    """The settings that change scores of this criterion; others must not keep a run from being continued."""
     unused = {"criterion", "iterative"}
     unused |= {"part"} if settings.criterion != "cosine" else set()
     unused |= {"replace"} if settings.criterion == "cosine" and not settings.iterative else set()
@@ -150,13 +149,12 @@ def _deciding(settings: RankSettings, from_file: bool) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude=unused)
 
 
-Spoken = list[tuple[str, list[tuple[list[int], float]]]]
-"""Sentences with the text ids of each segment and the pause before it in seconds."""
+Spoken = list[tuple[str, list[Segment]]]
+"""Sentences and the segments that they are spoken in."""
 
 
 def _segments(model: Model, sentences: Sequence[str]) -> Spoken:
-    text = model.text
-    return [(s, [(text.encode(part.text), part.pause_before) for part in text.segments(s)]) for s in sentences]
+    return [(sentence, model.text.segments(sentence)) for sentence in sentences]
 
 
 def _utterances(
@@ -171,7 +169,7 @@ def _utterances(
     else:
         found = own_speech(
             model.lm,
-            [ids for _, segments in spoken for ids, _ in segments],
+            [segment.ids for _, segments in spoken for segment in segments],
             voice and voice.lm_prompt,
             model.generation,
             sample=settings.sample,
@@ -197,7 +195,9 @@ def _by_calibration(model: Model, settings: RankSettings, load: Callable[[], lis
     return measure
 
 
-def _by_word_errors(model: Model, settings: RankSettings, spoken: Spoken, voice: Voice, judge: Judge) -> Measure:
+def _by_word_errors(
+    model: Model, settings: RankSettings, spoken: Spoken, voice: Voice, word_errors: WordErrors
+) -> Measure:
     replaced = cache(lambda: all_replaced(model.lm, settings.replace, settings.seed))
 
     def measure(gone: Sequence[int], wanted: Sequence[int | None]) -> Iterator[Row]:
@@ -206,8 +206,8 @@ def _by_word_errors(model: Model, settings: RankSettings, spoken: Spoken, voice:
             errors = Errors()
             for sentence, segments in spoken:
                 samples = _speak(changed, voice, segments, settings.seed)
-                hypothesis = judge.transcribe(samples, model.sample_rate) if len(samples) else ""
-                errors += count_errors(sentence, hypothesis, judge.normalise)
+                hypothesis = word_errors.transcribe(samples, model.sample_rate) if len(samples) else ""
+                errors += count_errors(sentence, hypothesis, word_errors.normalise)
             yield Row(layer=layer, score=errors.wer, **errors._asdict())
 
     return measure
@@ -218,31 +218,13 @@ def _with_lm(model: Model, lm: SpeechLM) -> Model:
     return type(model)(model.directory, model.device, model.dtype, parts)
 
 
-def _speak(model: Model, voice: Voice, segments: Sequence[tuple[list[int], float]], seed: int) -> np.ndarray:
+def _speak(model: Model, voice: Voice, segments: Sequence[Segment], seed: int) -> np.ndarray:
     """What `TTS.say` gives, but each segment is tried once: how often a broken model fails is part of the measure."""
-    pieces = [np.zeros(0, np.float32)]
-    for index, (ids, pause) in enumerate(segments):
-        number = segment_seed(seed, index)
-        codes, _ = generate_tokens(model, voice, ids, torch.Generator().manual_seed(number))
-        if codes:
-            samples = tokens_to_samples(model, voice, codes, seed=number)
-            pieces.append(prepare_piece(samples, model.sample_rate, pause))
-    return np.concatenate(pieces)
+    chunks = speak(Request(model, voice, seed, retries=ONCE), segments, whole_segment)
+    return np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in chunks)])
 
 
 def _about_sentences(spoken: Spoken) -> dict[str, Any]:
     """Their number and a digest of what they say and of the ids that the model reads."""
-    return {"sentences": len(spoken), "sha256": hashlib.sha256(json.dumps(spoken).encode()).hexdigest()[:16]}
-
-
-def _all_parts(model: Model) -> dict[str, str]:
-    base = base_of(model.directory)
-    found = {**(hash_model(base) if base else {}), **hash_model(model.directory)}
-    return {section: found[section] for section in ("lm", "flow", "vocoder") if section in found}
-
-
-def _digest_voice(voice: Voice) -> str:
-    digest = hashlib.sha256()
-    for tensor in (voice.prompt_text, voice.prompt_speech, voice.prompt_mel, voice.embedding):
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    read = [(sentence, [(s.ids, s.pause_before) for s in segments]) for sentence, segments in spoken]
+    return {"sentences": len(spoken), "sha256": hashlib.sha256(json.dumps(read).encode()).hexdigest()[:16]}

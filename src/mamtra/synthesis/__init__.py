@@ -1,1 +1,1 @@
-"""From text to sound: a model's parts put together, for a sentence, a stream, a batch."""
+"""From text to audio: a model's parts put together, for a sentence, a stream, a batch."""

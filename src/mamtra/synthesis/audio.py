@@ -1,4 +1,4 @@
-"""Spoken sound and the facts about it."""
+"""The result of synthesis: samples and how they came about."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mamtra.errors import MamTraError
 
 @dataclass(frozen=True)
 class Audio:
-    """Spoken sound and how it came about.
+    """Speech and how it came about.
 
     Attributes:
         samples: float32 (T,) in [-1, 1].
         sample_rate: Hz.
-        text: what was spoken.
+        text: what is said.
         seed: the seed used.
         voice: name of the voice.
-        tokens: speech tokens made.
+        tokens: number of speech tokens.
         finish_reason: "eos", or "length" where a sentence was cut off at the length limit in every attempt; empty for a chunk
-            that the rest of its sentence follows.
-        rtf: computing time over duration; under 1 is faster than real time.
-        ttfa_ms: milliseconds from the call to the first sound.
+            that is followed by more of its sentence.
+        rtf: real-time factor: computing time over duration, below 1 where it is faster than real time.
+        ttfa_ms: time to first audio: milliseconds from the call to the first chunk.
     """
 
     samples: np.ndarray
@@ -43,11 +43,11 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """Duration."""
+        """Duration of the samples."""
         return len(self.samples) / self.sample_rate
 
     def save(self, path: str | os.PathLike, fmt: str | None = None) -> Path:
-        """Write the sound as wav, flac, opus, mp3, aac or pcm, by suffix or `fmt`. The file is whole or not there.
+        """Write an audio file: wav, flac, opus, mp3, aac or pcm, by suffix or `fmt`. It is written whole or not at all.
 
         Raises:
             MamTraError: unknown format, or a place that cannot be written.
@@ -56,12 +56,12 @@ class Audio:
         return Path(path)
 
     def to_bytes(self, fmt: str = "wav") -> bytes:
-        """The sound as the bytes of a file of format `fmt`."""
+        """The bytes of an audio file of format `fmt`."""
         return encode(self.samples, self.sample_rate, fmt)
 
     @classmethod
     def joined(cls, chunks: Sequence[Audio]) -> Audio:
-        """Chunks of one stream as one sound.
+        """The chunks of one stream, concatenated.
 
         Raises:
             MamTraError: there are no chunks.

@@ -1,4 +1,4 @@
-"""A whole set spoken at once: all segments side by side through the language model, a few at a time through flow and vocoder."""
+"""Many texts at once: all segments side by side through the language model, a few at a time through flow and vocoder."""
 
 from __future__ import annotations
 
@@ -8,62 +8,83 @@ from functools import partial
 import numpy as np
 import torch
 
-from mamtra.audio.trim import prepare_piece
 from mamtra.engine.batch import generate_batch
 from mamtra.engine.sampling import ras_sample_rows
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.sentence import sampling_of, segment_seed
+from mamtra.synthesis.pipeline import AudioChunk, Request, speak
+from mamtra.synthesis.retries import ONCE, Retries, TokenRun
 from mamtra.synthesis.token2wav import batch_to_samples
+from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
-SOUNDS = {"cuda": 64, "cpu": 16}
+SEGMENTS = {"cuda": 64, "cpu": 16}
 """Segments in one call of the flow, by the kind of device."""
+
+Place = tuple[int, int]
+"""Number of a text, and of a segment in it."""
 
 
 def speak_texts(
-    model: Model, voice: Voice, texts: Sequence[str], *, seed: int = 0, rows: int = 128
+    model: Model, voice: Voice, texts: Sequence[str], *, seed: int = 0, rows: int = 128, retries: Retries = ONCE
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Every text by number and as samples (T,), empty where the model said nothing; in no particular order.
+    """Every text by its number, with its samples (T,), empty where the model said nothing.
 
-    The text is cut, sampled and joined as in `TTS.say`, but each segment is tried once: how often a model fails is part of
-    what is measured. Draws differ from those of `TTS.say`.
+    The text is cut, sampled and joined as in `TTS.say`, from other random draws. By default each segment is tried once.
 
     Args:
         model: on its device.
         voice: to speak with.
         texts: to say.
         seed: of the draws.
-        rows: segments side by side.
+        rows: segments side by side in the language model.
+        retries: of runs that fail.
     """
-    segments = [
-        (number, index, model.text.encode(part.text), part.pause_before)
-        for number, text in enumerate(texts)
-        for index, part in enumerate(model.text.segments(text))
-    ]
-    by_length = sorted(range(len(segments)), key=lambda at: len(segments[at][2]))
-    generator = torch.Generator(model.device).manual_seed(seed)
-    settings, codes = model.generation, dict[int, list[int]]()
-    for start in range(0, len(by_length), rows):
-        chosen = by_length[start : start + rows]
-        ids = [segments[at][2] for at in chosen]
-        found = generate_batch(
-            model.lm,
-            ids,
-            *voice.lm_prompt,
-            shortest=[int(len(text) * settings.min_ratio) for text in ids],
-            longest=[int(len(text) * settings.max_ratio) for text in ids],
-            sampler=partial(ras_sample_rows, generator=generator, config=sampling_of(model)),
+    request = Request(model, voice, seed, retries=retries)
+    segments = [model.text.segments(text) for text in texts]
+    places = {(number, index): segment for number, row in enumerate(segments) for index, segment in enumerate(row)}
+    chunks = _audio(request, _tokens(request, places, rows))
+    for number, row in enumerate(segments):
+        spoken = speak(request, row, lambda _, __, index, number=number: chunks.get((number, index), ()))
+        yield number, np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in spoken)])
+
+
+def _tokens(request: Request, places: dict[Place, Segment], rows: int) -> dict[Place, TokenRun]:
+    """The run that is kept of every segment, without those that say nothing."""
+    model, settings = request.model, request.model.generation
+    generator = torch.Generator(model.device).manual_seed(request.seed)
+    runs: dict[Place, list[TokenRun]] = {place: [] for place in places}
+    waiting = sorted(places, key=lambda place: len(places[place].ids))
+    for attempt in range(request.retries.attempts):
+        for start in range(0, len(waiting), rows):
+            chosen = waiting[start : start + rows]
+            ids = [places[place].ids for place in chosen]
+            found = generate_batch(
+                model.lm,
+                ids,
+                *request.voice.lm_prompt,
+                shortest=[int(len(text) * settings.min_ratio) for text in ids],
+                longest=[int(len(text) * settings.max_ratio) for text in ids],
+                sampler=partial(ras_sample_rows, generator=generator, config=settings),
+            )
+            for place, row in zip(chosen, found, strict=True):
+                runs[place].append(TokenRun(row.tokens, row.finish_reason, attempt))
+        waiting = [place for place in waiting if not request.retries.accepts(runs[place][-1])]
+    best = {place: request.retries.best(found) for place, found in runs.items()}
+    return {place: run for place, run in best.items() if run is not None}
+
+
+def _audio(request: Request, runs: dict[Place, TokenRun]) -> dict[Place, list[AudioChunk]]:
+    """One chunk for every run."""
+    model, chunks = request.model, dict[Place, list[AudioChunk]]()
+    together = SEGMENTS.get(model.device.type, SEGMENTS["cpu"])
+    order = sorted(runs, key=lambda place: len(runs[place].tokens))
+    for start in range(0, len(order), together):
+        chosen = order[start : start + together]
+        seeds = [request.seed_of(place[1], runs[place].attempt) for place in chosen]
+        audio = batch_to_samples(
+            model, [request.voice] * len(chosen), [runs[place].tokens for place in chosen], seeds=seeds
         )
-        codes |= {at: row.tokens for at, row in zip(chosen, found, strict=True)}
-    pieces = {at: np.zeros(0, np.float32) for at in codes}
-    speaking = sorted((at for at in codes if codes[at]), key=lambda at: len(codes[at]))
-    together = SOUNDS.get(model.device.type, SOUNDS["cpu"])
-    for start in range(0, len(speaking), together):
-        chosen = speaking[start : start + together]
-        seeds = [segment_seed(seed, segments[at][1]) for at in chosen]
-        sound = batch_to_samples(model, [voice] * len(chosen), [codes[at] for at in chosen], seeds=seeds)
-        for at, samples in zip(chosen, sound, strict=True):
-            pieces[at] = prepare_piece(samples, model.sample_rate, segments[at][3])
-    for number in range(len(texts)):
-        mine = [pieces[at] for at, segment in enumerate(segments) if segment[0] == number]
-        yield number, np.concatenate([np.zeros(0, np.float32), *mine])
+        for place, samples in zip(chosen, audio, strict=True):
+            run = runs[place]
+            chunks[place] = [AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)]
+    return chunks

@@ -1,4 +1,4 @@
-"""Cloning: from a recording of someone to a voice."""
+"""Cloning: from a recording of a speaker to a voice."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ SILENT = 10 ** (-60 / 20)
 
 
 def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, **info: Any) -> Voice:
-    """Make a voice of a recording.
+    """Make a voice from a recording.
 
-    With a transcript the LM continues the recording, and takes over rhythm and manner too; without one only the sound
-    of the voice is taken over; so too by a model whose generation settings have `continue_clones` off.
+    With a transcript the LM continues the recording and so takes over rhythm and manner too. Without one, or where the model's
+    generation settings have `continue_clones` off, only the timbre is taken over.
 
     Args:
-        path: a sound file, 16 kHz or more, with 1 to 30 s of one person speaking.
-        model: the model that shall speak with the voice.
+        path: an audio file, 16 kHz or more, with 1 to 30 s of one person speaking.
+        model: the model that is to speak with the voice.
         text: what is said in the recording, word for word.
         **info: fields of `VoiceInfo`; the name is the file's by default.
 
     Raises:
-        MamTraError: the recording is unreadable, too short, too long, silent, of a low rate, or the model cannot clone.
+        MamTraError: the recording is unreadable, too short, too long, silent or of a low sample rate, or the model lacks the parts
+            for cloning.
     """
     wave, rate = check_reference(path)
     name = info.pop("name", None) or _name_from(path)
@@ -49,10 +50,10 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
 
 
 def check_reference(path: str | os.PathLike) -> tuple[np.ndarray, int]:
-    """Read a recording to clone from and refuse what cannot work.
+    """Read a recording to clone from and refuse one that cannot serve.
 
     Returns:
-        (T,) samples with long silence at the ends cut off, and their rate.
+        float32 samples (T,), the silence at both ends cut down to 0.1 s, and their rate in Hz.
 
     Raises:
         MamTraError: see `clone_voice`.
@@ -69,13 +70,13 @@ def check_reference(path: str | os.PathLike) -> tuple[np.ndarray, int]:
         raise MamTraError(f"{path} is silent; record someone speaking.")
     trimmed = trim_edges(wave, rate, keep=0.1)
     if len(trimmed) < MIN_SECONDS * rate:
-        heard = len(trimmed) / rate
-        raise MamTraError(f"Only {heard:.1f} s of {path} are not silence; a voice needs at least {MIN_SECONDS:.0f} s.")
+        left = len(trimmed) / rate
+        raise MamTraError(f"Only {left:.1f} s of {path} are not silence; a voice needs at least {MIN_SECONDS:.0f} s.")
     return trimmed, rate
 
 
 def advise(wave: np.ndarray, rate: int, text: str | None, continued: bool = True) -> list[str]:
-    """What would make a better voice of this recording, in sentences; empty where nothing stands out."""
+    """Sentences on what would make a better voice of samples (T,); none where nothing stands out."""
     advice = []
     seconds = len(wave) / rate
     if seconds < 3:
@@ -100,26 +101,25 @@ def advise(wave: np.ndarray, rate: int, text: str | None, continued: bool = True
 def encode_reference(model: Model, wave: np.ndarray, rate: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Speech tokens int64 (N,), mel float32 (2N, 80) and speaker embedding float32 (E,) of samples (T,), on the CPU.
 
-    Tokens and mel are cut to the shorter of the two, two frames a token, as CosyVoice 2 aligns its prompts.
+    Tokens and mel are cut to the shorter of the two at two frames a token, as CosyVoice 2 aligns its prompts.
     """
     from mamtra.audio.features import kaldi_fbank_80, mel_24k
 
     device = model.device
     wave16 = torch.from_numpy(np.ascontiguousarray(resample(wave, rate, 16000))).to(device)
     wave24 = torch.from_numpy(np.ascontiguousarray(resample(wave, rate, 24000))).to(device)
-    codes = model.speech_tokenizer.tokenize(wave16)
+    tokens = model.speech_tokenizer.tokenize(wave16)
     mel = mel_24k(wave24[None])[0].T
     fbank = kaldi_fbank_80(wave16)
     embedding = model.speaker_encoder((fbank - fbank.mean(dim=0, keepdim=True))[None])[0]
-    count = min(codes.numel(), mel.shape[0] // 2)
-    return codes[:count].cpu(), mel[: 2 * count].float().cpu(), embedding.float().cpu()
+    count = min(tokens.numel(), mel.shape[0] // 2)
+    return tokens[:count].cpu(), mel[: 2 * count].float().cpu(), embedding.float().cpu()
 
 
 def _text_ids(model: Model, text: str | None) -> torch.Tensor:
     if text is None:
         return torch.zeros(0, dtype=torch.int64)
-    ids = [i for segment in model.text.segments(text) for i in model.text.encode(segment.text)]
-    return torch.tensor(ids, dtype=torch.int64)
+    return torch.tensor([i for segment in model.text.segments(text) for i in segment.ids], dtype=torch.int64)
 
 
 def _name_from(path: str | os.PathLike) -> str:

@@ -1,4 +1,4 @@
-"""A CosyVoice 2 directory used as it is, without a conversion."""
+"""A published CosyVoice 2 directory, used without conversion."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SPEAKER_ENCODER = "campplus.onnx"
 
 
 class CosyVoiceModel(Model):
-    """The same parts as those of `Model`, read from the files that CosyVoice 2 is published in.
+    """The parts of `Model`, read from the files that CosyVoice 2 is published in.
 
     Args: see `Model`.
 

@@ -1,23 +1,23 @@
-"""A model as the rest of the package uses it: its parts by name, each loaded when first asked for."""
+"""A model directory as the rest of the package uses it: its parts by name, each loaded when first used."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from mamtra.checkpoints.native import GenerationConfig, find_beside, load_part, read_config, read_generation
-from mamtra.engine.packed_step import PackedDecoder
+from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.checkpoints.native import find_beside, load_part, read_config, read_generation
+from mamtra.engine.steps import Step, sequence_step
 from mamtra.runtime.json_files import read_json
 
 if TYPE_CHECKING:
-    from mamtra.models.state import DecodeState
     from mamtra.text.bpe import BpeFrontend
     from mamtra.text.frontend import TextFrontend
 
@@ -28,19 +28,19 @@ _ONNX = {"speech_tokenizer": "OnnxSpeechTokenizer", "speaker_encoder": "OnnxSpea
 class Model:
     """A model directory with lazily loaded parts.
 
-    Speaking with a stored voice touches neither the speech tokenizer nor the speaker encoder, so these cost nothing
-    until a voice is cloned. Loading a part twice from two threads is prevented.
+    Speaking with a stored voice uses neither the speech tokenizer nor the speaker encoder, so these cost nothing until a voice
+    is cloned. A part is loaded once, even when several threads ask for it.
 
     Args:
         directory: a model directory (see `mamtra.checkpoints.native`).
-        device: where parts go.
-        dtype: type of the weights of the LM; the other parts compute in float32.
+        device: of all parts.
+        dtype: of the LM's weights; the other parts compute in float32.
         parts: networks to use instead of those in the files, by section.
 
     Attributes:
         directory: the model directory.
         config: content of config.json.
-        generation: sampling defaults.
+        generation: generation defaults.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Model:
         self.device, self.dtype = torch.device(device), dtype
         self._parts: dict[str, nn.Module] = dict(parts or {})
         self._text: TextFrontend | BpeFrontend | None = None
-        self._step: Callable[[torch.Tensor, DecodeState], torch.Tensor] | None = None
+        self._step: Step | None = None
         self._lock = threading.RLock()
 
     @property
@@ -67,7 +67,7 @@ class Model:
 
     @property
     def sample_rate(self) -> int:
-        """Of the sound the model makes, Hz."""
+        """Sample rate of the audio, Hz."""
         return int(self.config.get("sample_rate", 24000))
 
     @property
@@ -77,7 +77,7 @@ class Model:
 
     @property
     def loaded(self) -> tuple[str, ...]:
-        """Sections of the parts that are in memory."""
+        """Sections of the parts that are loaded."""
         return tuple(self._parts)
 
     def part(self, section: str) -> nn.Module:
@@ -97,11 +97,11 @@ class Model:
         return self.part("lm")
 
     @property
-    def lm_step(self) -> Callable[[torch.Tensor, DecodeState], torch.Tensor]:
-        """One decode step of the LM, (1, hidden_size) to logits (1, speech_vocab_size); packed on a CPU."""
+    def lm_step(self) -> Step:
+        """One decode step of the LM for a single sequence, (1, hidden_size) to logits (1, speech_vocab_size)."""
         with self._lock:
             if self._step is None:
-                self._step = PackedDecoder(self.lm) if self.device.type == "cpu" else self.lm.next_logits
+                self._step = sequence_step(self.lm)
             return self._step
 
     @property
@@ -116,7 +116,7 @@ class Model:
 
     @property
     def speech_tokenizer(self) -> nn.Module:
-        """Sound to speech tokens."""
+        """Audio to speech tokens."""
         return self.part("speech_tokenizer")
 
     @property

@@ -1,4 +1,4 @@
-"""From a directory of any supported format to a model that speaks."""
+"""Open a model directory of any supported format."""
 
 from __future__ import annotations
 

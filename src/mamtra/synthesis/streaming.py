@@ -1,7 +1,7 @@
-"""Sound while the LM is still decoding: codes go into the flow by chunks, mel into the vocoder, samples come out.
+"""Audio while the LM is still decoding: chunks of speech tokens go into the flow, their mel into the vocoder.
 
-Flow and vocoder remember what they made, so nothing is computed twice but a few frames around each of the vocoder's seams;
-what comes out is `tokens_to_samples(..., chunked=True)` of all codes.
+Flow and vocoder keep caches, so only a few frames around each of the vocoder's chunk boundaries are computed twice; the samples
+are those of `tokens_to_samples(..., chunked=True)` for all tokens.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ from mamtra.acoustic.time_stretch import Stretcher
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.sentence import ATTEMPTS, AudioChunk, segment_seed, start_interleaved, start_run
+from mamtra.synthesis.pipeline import AudioChunk, Request
+from mamtra.synthesis.retries import TokenRun
+from mamtra.synthesis.sentence import start_interleaved, start_run
 from mamtra.synthesis.token2wav import vocoder_noise
 from mamtra.voices.voice import Voice
 
 PROMPT_BYTES = 2**29
-"""What the passes over prompts of voices used lately may take, but for the latest one, which is kept anyhow."""
+"""Memory for the cached prompts of the voices used last; the latest one is kept even if it is larger."""
 
 
 class HopSchedule(BaseModel):
-    """How many new codes each call of the flow waits for; more only to complete a chunk, and always the look-ahead besides.
+    """How many new speech tokens each call of the flow waits for, besides its look-ahead.
 
-    Long hops cost less and short ones come sooner, so they grow, from request to request anew. A hop ends where a chunk of
-    the flow does (25 codes, those of the prompt counted in), which is why a first hop of 20 codes is one of 20 to 44.
-    The original's hops are those of ``HopSchedule(first=25, hop=50)``.
+    Short hops give audio sooner and long ones cost less, so within a segment each hop is longer than the one before. A hop
+    is extended to the end of a chunk of the flow (25 tokens, counted from the start of the prompt), so a first hop of 20
+    tokens has 20 to 44. CosyVoice 2's own hops are ``HopSchedule(first=25, hop=50)``.
 
     Attributes:
-        first: codes before the first sound, at least.
-        hop: codes of the second hop.
-        growth: each hop is so many times as long as the one before.
-        most: codes of the longest hop.
+        first: tokens before the first audio, at least.
+        hop: tokens of the second hop.
+        growth: ratio of each further hop to the one before.
+        most: tokens of the longest hop.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,15 +52,15 @@ class HopSchedule(BaseModel):
     most: int = Field(100, ge=1)
 
     def least(self, hops: int) -> int:
-        """Codes of the hop after so many."""
+        """Tokens of the next hop after `hops` hops."""
         return self.first if hops == 0 else min(self.most, int(self.hop * self.growth ** min(hops - 1, 16)))
 
     @classmethod
     def parse(cls, text: str) -> HopSchedule:
-        """Read ``FIRST``, ``FIRST,HOP`` or ``FIRST,HOP,MOST``, in codes; what is left out is as by default.
+        """Read ``FIRST``, ``FIRST,HOP`` or ``FIRST,HOP,MOST``, in speech tokens; what is left out keeps its default.
 
         Raises:
-            MamTraError: it is something else.
+            MamTraError: it has another form.
         """
         try:
             return cls(**dict(zip(("first", "hop", "most"), map(int, text.split(",", 2)), strict=False)))
@@ -69,9 +71,9 @@ class HopSchedule(BaseModel):
 
 
 class PromptStore:
-    """Flow streams that have seen only the prompt of a voice, so that each voice's prompt is computed once.
+    """Flow streams after the prompt of a voice, cached so that each prompt is computed once.
 
-    On CUDA the model's flow and vocoder run as graphs from the first stream on (see `mamtra.acoustic.graphs`).
+    On CUDA the model's flow and vocoder run as captured graphs from the first stream on (see `mamtra.acoustic.graphs`).
 
     Args:
         model: the model.
@@ -83,7 +85,7 @@ class PromptStore:
         self._kept: OrderedDict[tuple[int, int, int], tuple[Voice, FlowStream]] = OrderedDict()
 
     def stream(self, voice: Voice) -> FlowStream:
-        """A stream to go on from, the caller's own."""
+        """A new stream that continues the voice's prompt."""
         tensors = (voice.prompt_speech, voice.prompt_mel, voice.embedding)
         key = tuple(id(tensor) for tensor in tensors)
         with self._lock:
@@ -97,7 +99,7 @@ class PromptStore:
                     steps=self._model.generation.flow_steps,
                 )
                 stream.push(torch.zeros(1, 0, dtype=torch.int64, device=device))
-                # The voice is kept too: as long as its tensors live, their ids name no others.
+                # The voice is kept too: as long as its tensors live, no others can have their ids.
                 self._kept[key] = (voice, stream)
             self._kept.move_to_end(key)
             while len(self._kept) > 1 and sum(kept.bytes for _, kept in self._kept.values()) > PROMPT_BYTES:
@@ -105,15 +107,15 @@ class PromptStore:
             return self._kept[key][1].fork()
 
 
-class SoundStream:
-    """Codes of one segment to samples, chunk by chunk.
+class SegmentStream:
+    """Speech tokens of one segment to samples, chunk by chunk.
 
     Args:
         model: the model.
         flow: a stream of its flow, from a `PromptStore`.
         seed: of the vocoder's noise.
         speed: 0.5 (slow) to 2 (fast).
-        schedule: of the hops.
+        schedule: lengths of the hops.
     """
 
     def __init__(
@@ -127,62 +129,62 @@ class SoundStream:
 
     @property
     def wanted(self) -> int:
-        """How many codes to push next."""
+        """How many tokens to push next."""
         return self._flow.wanted(self._schedule.least(self._hops))
 
-    def push(self, codes: list[int], final: bool = False) -> np.ndarray:
-        """Hand over codes and get the samples (T,) that are settled by them, perhaps none."""
+    def push(self, tokens: list[int], final: bool = False) -> np.ndarray:
+        """Add tokens and get the samples (T,) that no later token can change, perhaps none."""
         self._hops += 1
-        mel = self._flow.push(torch.tensor([codes], dtype=torch.int64, device=self._model.device), final)
+        mel = self._flow.push(torch.tensor([tokens], dtype=torch.int64, device=self._model.device), final)
         wave = self._vocoder.push(self._stretch.push(mel, final), final)
-        samples = wave.reshape(-1).float().cpu().numpy()
-        if not np.isfinite(samples).all():
-            raise MamTraError("The model made sound that is not a number; its weights are damaged or overflow.")
-        return samples
+        return wave.reshape(-1).float().cpu().numpy()
 
 
 def stream_segment(
-    model: Model,
-    voice: Voice,
+    request: Request,
     text_ids: Iterable[int],
-    prompts: PromptStore,
-    *,
-    seed: int,
     index: int = 0,
-    speed: float = 1.0,
+    *,
+    prompts: PromptStore,
     schedule: HopSchedule | None = None,
 ) -> Iterator[AudioChunk]:
-    """Speak one segment and give its sound as it is made; what `speak_segment` would say, but for its choice of attempts.
+    """The backend of `mamtra.synthesis.pipeline.speak` that gives a segment's audio while its tokens are being generated.
 
-    As long as nothing was heard, a run of the LM that says nothing or does not come to an end is repeated; after that it
-    has to be taken as it is.
+    A run of the LM that gives no speech, or is cut off, is repeated only as long as no audio of it was given.
 
     Args:
-        text_ids: of the segment: a list, or an iterable of ids that are still arriving (see `mamtra.text.bistream_text`), which is
-            read again where a run is repeated.
-        schedule: of the hops; see `HopSchedule` for the default. Other arguments are those of `speak_segment`.
+        text_ids: of the segment: a list, or an iterable of ids that are still arriving (see `mamtra.text.bistream_text`), which
+            is read again where a run is repeated.
+        prompts: of the model.
+        schedule: lengths of the hops; `HopSchedule()` by default.
 
     Yields:
-        chunks, of which only the last one tells why the codes ended; errors as in `speak_segment`.
+        Chunks, of which only the last one tells why the tokens ended.
     """
     start = start_run if isinstance(text_ids, list) else start_interleaved
-    for attempt in range(ATTEMPTS):
-        own = segment_seed(seed, index, attempt)
-        run = start(model, voice, text_ids, torch.Generator().manual_seed(own))
-        sound = SoundStream(model, prompts.stream(voice), seed=own, speed=speed, schedule=schedule)
-        heard, waiting, unheard, wanted = False, [], 0, sound.wanted
-        for code in run:
-            waiting.append(code)
+    for attempt in range(request.retries.attempts):
+        run = start(request.model, request.voice, text_ids, request.generator(index, attempt))
+        stream = SegmentStream(
+            request.model,
+            prompts.stream(request.voice),
+            seed=request.seed_of(index, attempt),
+            speed=request.speed,
+            schedule=schedule,
+        )
+        waiting, wanted = list[int](), stream.wanted
+        given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
+        for token in run:
+            waiting.append(token)
             if len(waiting) < wanted:
                 continue
-            samples = sound.push(waiting)
-            unheard += len(waiting)
-            waiting, wanted = [], sound.wanted
+            samples = stream.push(waiting)
+            pending += len(waiting)
+            waiting, wanted = [], stream.wanted
             if len(samples):
-                yield AudioChunk(samples, unheard, "", attempt + 1)
-                heard, unheard = True, 0
-        if heard or (run.tokens and (run.finish_reason == "eos" or attempt + 1 == ATTEMPTS)):
-            rest = sound.push(waiting, final=True)
-            yield AudioChunk(rest, unheard + len(waiting), str(run.finish_reason), attempt + 1)
+                yield AudioChunk(samples, pending, "", attempt + 1)
+                given, pending = True, 0
+        reason = str(run.finish_reason)
+        if given or request.retries.accepts(TokenRun(run.tokens, reason, attempt)):
+            yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
             return
-    raise MamTraError("The model made no speech for a sentence; try another seed or voice.")
+    request.retries.give_up()

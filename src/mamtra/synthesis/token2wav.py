@@ -1,4 +1,4 @@
-"""Speech codes to sound: mel from the flow, samples from the vocoder; one utterance, or several in one call."""
+"""Speech tokens to samples: mel from the flow, waveform from the vocoder; one utterance, or several in one call."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from mamtra.voices.voice import Voice
 
 @torch.inference_mode()
 def tokens_to_samples(
-    model: Model, voice: Voice, codes: list[int], *, seed: int, speed: float = 1.0, chunked: bool = False
+    model: Model, voice: Voice, tokens: list[int], *, seed: int, speed: float = 1.0, chunked: bool = False
 ) -> np.ndarray:
-    """Speech codes to float32 samples (T,) in the sound of `voice`.
+    """Speech tokens to float32 samples (T,) with the timbre of `voice`.
 
     Args:
-        codes: at least one.
+        tokens: at least one.
         seed: of the vocoder's noise.
-        speed: stretches the mel before the vocoder.
-        chunked: attend by chunks as `mamtra.synthesis.streaming` must, which sounds different: the codes of a chunk know nothing of
-            later chunks.
+        speed: the mel is stretched by it before the vocoder.
+        chunked: attend by chunks as `mamtra.synthesis.streaming` must; the audio differs, since no chunk sees later ones.
     """
     device = model.device
     mel = model.flow.inference(
-        torch.tensor([codes], dtype=torch.int64, device=device),
+        torch.tensor([tokens], dtype=torch.int64, device=device),
         voice.prompt_speech[None].to(device),
         voice.prompt_mel[None].to(device),
         voice.embedding[None].to(device),
@@ -43,32 +42,32 @@ def tokens_to_samples(
 
 @torch.inference_mode()
 def batch_to_samples(
-    model: Model, voices: Sequence[Voice], codes: Sequence[list[int]], *, seeds: Sequence[int], speed: float = 1.0
+    model: Model, voices: Sequence[Voice], tokens: Sequence[list[int]], *, seeds: Sequence[int], speed: float = 1.0
 ) -> list[np.ndarray]:
     """`tokens_to_samples` of several utterances in one flow call and one vocoder call.
 
     Args:
         voices: one for each utterance; prompts may differ in length.
-        codes: of each utterance, at least one.
+        tokens: of each utterance, at least one.
         seeds: one for each utterance.
         speed: of all of them.
 
     Returns:
-        samples (T_i,) of each, equal to those that it gives alone up to rounding.
+        float32 samples (T_i,) of each, equal up to rounding to those of the utterance alone.
 
     Raises:
-        MamTraError: no utterances, one without codes, or lists of different lengths.
+        MamTraError: no utterances, one without tokens, or lists of different lengths.
     """
-    if not codes or not all(codes) or not len(voices) == len(codes) == len(seeds):
-        raise MamTraError("A batch needs one voice, one seed and at least one speech code for each utterance.")
+    if not tokens or not all(tokens) or not len(voices) == len(tokens) == len(seeds):
+        raise MamTraError("A batch needs one voice, one seed and at least one speech token for each utterance.")
     device, flow, vocoder = model.device, model.flow, model.vocoder
 
     def padded(rows: Sequence[torch.Tensor]) -> torch.Tensor:
         return pad_sequence(list(rows), batch_first=True).to(device)
 
-    counts = [len(row) for row in codes]
+    counts = [len(row) for row in tokens]
     mel = flow.inference(
-        padded([torch.tensor(row, dtype=torch.int64) for row in codes]),
+        padded([torch.tensor(row, dtype=torch.int64) for row in tokens]),
         padded([voice.prompt_speech for voice in voices]),
         padded([voice.prompt_mel for voice in voices]),
         torch.stack([voice.embedding for voice in voices]).to(device),

@@ -1,8 +1,8 @@
-"""Text that is still arriving as ids for the LM: one utterance after the other, each a run of its own.
+"""Text that is still arriving, as ids for bistream generation: one utterance after the other, each a run of the LM.
 
 Each part is normalised and encoded once it is settled, so that the ids hardly depend on how the text was cut on its way.
-A run ends where the text pauses, at the end of a sentence once it is as long as a chunk of a known text would be, and at the
-latest at the longest text that the LM was trained on.
+An utterance ends at a pause mark or blank line, at the end of a sentence once it is as long as a chunk of a complete text would
+be, and at the latest near the longest text that the LM was trained on.
 """
 
 from __future__ import annotations
@@ -14,46 +14,44 @@ from mamtra.errors import MamTraError
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.incremental import settled_parts
 from mamtra.text.markup import Pause, parse_markup
-from mamtra.text.split import CLAUSE_PAUSE, PARAGRAPH_PAUSE, SENTENCE_PAUSE
-
-_CLOSED = ".?!;:。？！；：\"”'"
+from mamtra.text.split import CLAUSE_PAUSE, CLOSED, PARAGRAPH_PAUSE, SENTENCE_PAUSE
 
 
-class _Read(NamedTuple):
-    """Text as it is spoken, and its ids."""
+class _Encoded(NamedTuple):
+    """Normalised text and its ids."""
 
     text: str
     ids: list[int]
 
 
 class Utterance:
-    """Text ids of one run of the LM; iterating again gives the same ids again, and then those that are still to come.
+    """Text ids of one run of the LM. Iterating again starts from the first id again, then goes on with those still to come.
 
     Attributes:
         pause_before: silence before it, in seconds.
     """
 
-    def __init__(self, first: _Read, rest: Iterator[_Read | Pause], pause_before: float) -> None:
+    def __init__(self, first: _Encoded, rest: Iterator[_Encoded | Pause], pause_before: float) -> None:
         self.pause_before = pause_before
         self.pause_after = 0.0
-        """Silence behind it, known when all its ids were taken."""
-        self._seen, self._rest, self._told, self._ended = [first], rest, 0, False
+        """Silence after it, in seconds; known when all its ids were taken."""
+        self._read, self._rest, self._taken, self._ended = [first], rest, 0, False
 
     def __iter__(self) -> Iterator[int]:
         at = 0
-        while at < len(self._seen) or self._pull():
-            yield from self._seen[at].ids
+        while at < len(self._read) or self._pull():
+            yield from self._read[at].ids
             at += 1
 
     def take_text(self) -> str:
-        """The text that was read since this was last called."""
-        fresh, self._told = self._seen[self._told :], len(self._seen)
+        """The text that was read since the last call."""
+        fresh, self._taken = self._read[self._taken :], len(self._read)
         return "".join(read.text for read in fresh)
 
     def _pull(self) -> bool:
         item = None if self._ended else next(self._rest, None)
-        if isinstance(item, _Read):
-            self._seen.append(item)
+        if isinstance(item, _Encoded):
+            self._read.append(item)
             return True
         if isinstance(item, Pause):
             self.pause_after = item.seconds
@@ -62,11 +60,11 @@ class Utterance:
 
 
 def utterances(parts: Iterable[str], front: BpeFrontend) -> Iterator[Utterance]:
-    """Group arriving text by runs of the LM. All ids of an utterance have to be taken before the next one is asked for.
+    """Arriving text as utterances. All ids of an utterance have to be taken before the next one is asked for.
 
     Args:
-        parts: bits of text of any size.
-        front: of the model.
+        parts: text in parts of any size.
+        front: the text front end of the model.
 
     Raises:
         MamTraError: a `[pause:...]` mark is malformed.
@@ -81,7 +79,7 @@ def utterances(parts: Iterable[str], front: BpeFrontend) -> Iterator[Utterance]:
         pause = utterance.pause_after
 
 
-def _read(parts: Iterable[str], front: BpeFrontend) -> Iterator[_Read | Pause]:
+def _read(parts: Iterable[str], front: BpeFrontend) -> Iterator[_Encoded | Pause]:
     """Text and the pauses that end an utterance."""
     text, count, spaced = "", 0, False
     for part in settled_parts(parts):
@@ -98,7 +96,7 @@ def _read(parts: Iterable[str], front: BpeFrontend) -> Iterator[_Read | Pause]:
                 continue  # signs without words are silent
             if text and (spaced or piece[0].isspace()):
                 said = " " + said
-            read = _Read(said, front.encode(said))
+            read = _Encoded(said, front.encode(said))
             yield read
             text, count, spaced = said, count + len(read.ids), piece[-1].isspace()
         if part.ends and "\n\n" in "".join(part.text[len(part.text.rstrip()) :].split(" ")):
@@ -114,8 +112,8 @@ def _read(parts: Iterable[str], front: BpeFrontend) -> Iterator[_Read | Pause]:
     yield from _closing(text, front)
 
 
-def _closing(text: str, front: BpeFrontend) -> Iterator[_Read]:
+def _closing(text: str, front: BpeFrontend) -> Iterator[_Encoded]:
     """A full stop where the end of an utterance has none."""
-    if text and text[-1] not in _CLOSED:
+    if text and text[-1] not in CLOSED:
         stop = "." if text[-1].isascii() else "。"
-        yield _Read(stop, front.encode(stop))
+        yield _Encoded(stop, front.encode(stop))

@@ -1,9 +1,10 @@
-"""The text front end of models that read subwords: CosyVoice 2, whose tokenizer is Qwen2's with a few more special tokens."""
+"""The text front end of models that read subwords, as CosyVoice 2 does: Qwen2's tokenizer with more special tokens."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +12,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mamtra.errors import MamTraError
 from mamtra.text.english.normalize import normalize
-from mamtra.text.markup import Pause, parse_markup
-from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, Segment, cut_long
+from mamtra.text.incremental import sentences
+from mamtra.text.split import (
+    CLOSED,
+    SENTENCE_PAUSE,
+    Piece,
+    Reading,
+    Segment,
+    Splitter,
+    clauses,
+    paragraphs,
+    read_pieces,
+    split_text,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -25,18 +37,17 @@ SPECIAL_TOKENS = (
     *("[laughter]", "[cough]", "[clucking]", "[accent]", "[quick_breath]", "<laughter>", "</laughter>", "[hissing]"),
     *("[sigh]", "[vocalized-noise]", "[lipsmack]", "[mn]"),
 )
-"""In the order of their ids, which begin behind the subwords."""
+"""In the order of their ids, which follow those of the subwords."""
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _MARK = re.compile(r"<\|.*?\|>")
 _TAG = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS if not _MARK.fullmatch(token)))
 _FOREIGN = re.compile(r"[^\W\d_a-zA-ZÀ-ÿ]")
-_SENTENCE = re.compile(r"[^.?!;:。？！；：]*[.?!;:。？！；：]+[\"”']*\s*|[^.?!;:。？！；：]+$")
 
 
 def build_qwen_tokenizer(directory: Path) -> Tokenizer:
-    """CosyVoice 2's tokenizer out of Qwen2's vocab.json and merges.txt.
+    """CosyVoice 2's tokenizer from Qwen2's vocab.json and merges.txt.
 
     Raises:
         MamTraError: a file is missing or damaged.
@@ -68,10 +79,10 @@ class BpeConfig(BaseModel):
 
     Attributes:
         kind: the text units that the model reads.
-        fewest_tokens: a chunk this long is closed before it would pass `most_tokens`.
+        fewest_tokens: a chunk longer than this is closed before it would exceed `most_tokens`.
         most_tokens: see above.
-        short_tokens: a last chunk under this goes to the one before it.
-        longest_tokens: a sentence without punctuation is cut so that no chunk is longer.
+        short_tokens: a last chunk shorter than this is joined to the one before.
+        longest_tokens: no chunk is longer; a longer sentence is cut.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,12 +94,12 @@ class BpeConfig(BaseModel):
     longest_tokens: int = 200
 
 
-class BpeFrontend:
-    """Turns text into chunks and ids.
+class BpeFrontend(Splitter):
+    """Text to segments, which are chunks of sentences, and to ids.
 
     Args:
         tokenizer: of the `tokenizers` library.
-        config: how text is cut.
+        config: lengths of the chunks.
     """
 
     def __init__(self, tokenizer: Tokenizer, config: BpeConfig | None = None) -> None:
@@ -122,7 +133,7 @@ class BpeFrontend:
         return self._tokenizer.get_vocab_size()
 
     def normalize(self, text: str) -> str:
-        """English text as it is spoken. Text with ``<|...|>`` marks, tags or another script stays as it is written.
+        """English text normalised. Text with ``<|...|>`` marks, tags or another script is left as written.
 
         Raises:
             MamTraError: nothing in it can be spoken.
@@ -134,40 +145,21 @@ class BpeFrontend:
             return text
         return normalize(text)
 
-    def segments(self, text: str) -> list[Segment]:
-        """Chunks of a text, each spoken on its own.
+    def arriving(self, parts: Iterable[str]) -> Iterator[Segment]:
+        """Segments sentence by sentence; see `Splitter`."""
+        return split_text(sentences(parts), self._pieces, SENTENCE_PAUSE)
 
-        Sentences (and what colons and semicolons part) are joined up to `most_tokens`; text with ``<|...|>`` is cut like
-        any other.
-
-        Raises:
-            MamTraError: nothing in the text can be spoken, or a `[pause:...]` mark is malformed.
-        """
-        segments: list[Segment] = []
-        asked = pause = 0.0
-        for part in parse_markup(text):
-            if isinstance(part, Pause):
-                asked += part.seconds
-                continue
-            for paragraph in re.split(r"\n\s*\n", part):
-                try:
-                    chunks = self._chunks(self.normalize(paragraph))
-                except MamTraError:
-                    continue
-                for chunk in chunks:
-                    segments.append(Segment(chunk, asked or pause))
-                    asked, pause = 0.0, SENTENCE_PAUSE
-                pause = PARAGRAPH_PAUSE
-        if not segments:
-            raise MamTraError("There is nothing to say in this text: give it at least one word or number.")
-        return segments
+    def iterate(self, text: str) -> Iterator[Segment]:
+        """Segments of a text that is complete: sentences (and what colons and semicolons part) are joined up to
+        `most_tokens`; text with ``<|...|>`` is cut like any other."""
+        return split_text(paragraphs(text), self._pieces, SENTENCE_PAUSE)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, special tokens in it included."""
+        """Ids of a text, including special tokens in it."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: list[int]) -> str:
-        """The text of some ids; special tokens are left out."""
+        """The text of ids, without special tokens."""
         return self._tokenizer.decode(ids)
 
     def instruction(self, text: str) -> list[int]:
@@ -181,24 +173,35 @@ class BpeFrontend:
             raise MamTraError("The instruction is empty; say how to speak, such as 'Speak slowly.'.")
         return self.encode(words + END_OF_PROMPT)
 
+    def _pieces(self, text: str) -> Iterable[Piece]:
+        try:
+            said = self.normalize(text)
+        except MamTraError:
+            return
+        for chunk in self._chunks(said):
+            yield from read_pieces(chunk, self.config.longest_tokens, self._read)
+
     def _chunks(self, text: str) -> list[str]:
         config = self.config
-        if text[-1] not in ".?!;:。？！；：\"”'":
+        if text[-1] not in CLOSED:
             text += "。" if _FOREIGN.search(text[-1]) else "."
         chunks: list[str] = []
         current = ""
-        for sentence in _SENTENCE.findall(text):
-            joined = current + sentence
+        for clause in clauses(text):
+            joined = current + clause
             if self._length(joined) > config.most_tokens and self._length(current) > config.fewest_tokens:
                 chunks.append(current)
-                joined = sentence
+                joined = clause
             current = joined
         if chunks and self._length(current) < config.short_tokens:
             chunks[-1] += current
         else:
             chunks.append(current)
-        spoken = [chunk.strip() for chunk in chunks if any(char.isalnum() for char in chunk)]
-        return [piece for chunk in spoken for piece in cut_long(chunk, config.longest_tokens, self._length)]
+        return [chunk.strip() for chunk in chunks if any(char.isalnum() for char in chunk)]
+
+    def _read(self, text: str) -> Reading:
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return Reading(encoding.ids, [end for _, end in encoding.offsets])
 
     def _length(self, text: str) -> int:
         return len(self.encode(text))

@@ -1,8 +1,10 @@
-"""The text front end of a model directory: text as written -> segments -> phonemes -> ids."""
+"""The text front end of models that read phonemes: text as written -> segments -> phonemes -> ids."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +14,8 @@ from mamtra.errors import MamTraError
 from mamtra.text.english.g2p import G2P
 from mamtra.text.english.lexicon import Lexicon
 from mamtra.text.english.normalize import normalize
-from mamtra.text.split import Segment, split_text
+from mamtra.text.incremental import sentences
+from mamtra.text.split import Piece, Reading, Segment, Splitter, read_pieces, split_text
 from mamtra.text.tokenizer import PhonemeTokenizer
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ LEXICON_FILE = "lexicon.txt.xz"
 LETTER_TO_SOUND_FILE = "letter_to_sound.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "text.json"
+_WRAPPED = re.compile(r"([^\W\d_]+)-[^\S\n]*\n[^\S\n]*([a-z]+)")
 
 
 class TextConfig(BaseModel):
@@ -31,7 +35,7 @@ class TextConfig(BaseModel):
         kind: the text units that the model reads.
         language: BCP 47 tag.
         lexicon_source: where the lexicon's readings come from.
-        longest_segment: greatest number of phoneme characters in a segment.
+        longest_segment: greatest number of phoneme symbols in a segment, stress marks, spaces and punctuation included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,14 +46,14 @@ class TextConfig(BaseModel):
     longest_segment: int = 250
 
 
-class TextFrontend:
-    """Turns text into what the speech language model reads.
+class TextFrontend(Splitter):
+    """Text to segments and to the phoneme ids that the speech language model reads.
 
     Args:
-        config: options.
+        config: contents of `text.json`.
         lexicon: known words.
         tokenizer: phoneme string -> ids.
-        letter_to_sound: file of the network for unknown words, read when the first one comes.
+        letter_to_sound: file of the network for unknown words, loaded at the first one.
     """
 
     def __init__(
@@ -94,17 +98,12 @@ class TextFrontend:
         """
         return normalize(text, self._lexicon.__contains__)
 
-    def segments(self, text: str) -> list[Segment]:
-        """Segments of a text, normalised, none longer than `longest_segment` phoneme characters.
-
-        Raises:
-            MamTraError: nothing in the text can be spoken, or a `[pause:...]` mark is malformed.
-        """
-        limit = self.config.longest_segment
-        return split_text(text, self.normalize, limit, lambda piece: len(self._g2p(piece)))
+    def arriving(self, parts: Iterable[str]) -> Iterator[Segment]:
+        """Segments sentence by sentence, none longer than `longest_segment` phoneme symbols; see `Splitter`."""
+        return split_text(sentences(parts), self._pieces)
 
     def phonemes(self, text: str) -> str:
-        """Phoneme string of a segment, or of a sentence as written.
+        """Phoneme string of a sentence as written.
 
         Raises:
             MamTraError: nothing in it can be spoken.
@@ -112,12 +111,33 @@ class TextFrontend:
         return self._g2p(self.normalize(text))
 
     def encode(self, text: str) -> list[int]:
-        """Text ids of a segment, or of a sentence as written.
+        """Text ids of a sentence as written.
 
         Raises:
             MamTraError: nothing in it can be spoken.
         """
         return self.tokenizer.encode(self.phonemes(text))
+
+    def _pieces(self, text: str) -> Iterable[Piece]:
+        try:
+            said = self.normalize(" ".join(_WRAPPED.sub(self._unwrap, text).split()))
+        except MamTraError:
+            return ()  # a line of ornaments between paragraphs is silent
+        return read_pieces(said, self.config.longest_segment, self._read)
+
+    def _read(self, said: str) -> Reading:
+        phonemes, ends = "", list[int]()
+        for token in self._g2p.read(said):
+            symbols = token.phonemes + (" " if token.space_after and token.phonemes else "")
+            phonemes += symbols
+            ends += [token.end] * len(token.phonemes) + [token.end + 1] * (len(symbols) - len(token.phonemes))
+        phonemes = phonemes.rstrip()
+        return Reading(self.tokenizer.encode(phonemes), ends[: len(phonemes)])
+
+    def _unwrap(self, match: re.Match[str]) -> str:
+        """A word that a line break divides: with its hyphen only where it is not known without."""
+        joined = match[1] + match[2]
+        return joined if joined.lower() in self._lexicon else f"{match[1]}-{match[2]}"
 
     def _read_unknown(self, word: str) -> str:
         if self._network is None:

@@ -1,4 +1,7 @@
-"""Text that arrives bit by bit, cut into pieces that can be spoken already."""
+"""Text that arrives in parts of any size, regrouped into what can be read already: sentences, or smaller settled parts.
+
+A whole text is one part, so that text gives the same sentences however it arrives.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,33 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-_END = re.compile(r"[.!?…][\"')\]”’]*\s+|[。！？]|\n\s*\n")
-_ABBREVIATION = re.compile(r"(?:^|[\s(\"'“‘])(?:[A-Z][a-z]{0,3}|[A-Za-z](?:\.[A-Za-z])*|etc|vs|e\.g|i\.e)\.$")
+from mamtra.errors import MamTraError
+from mamtra.text.sentence_ends import LONGEST_SENTENCE, find_end
 
 _PLAIN = r"[a-z]{2,}"
 _BETWEEN_WORDS = re.compile(rf"(?<!\S)(?=({_PLAIN}[,;:]?)\s+{_PLAIN}[,;:]?\s)")
 _AFTER_CLAUSE = re.compile(r"[，、；：](?=\w)")
+
+
+def sentences(parts: Iterable[str]) -> Iterator[str]:
+    """Sentences, each as soon as its end is certain, with the white space before it. Joined they are the text.
+
+    Args:
+        parts: text in parts of any size, such as the output of a language model.
+
+    Raises:
+        MamTraError: a part is not a string.
+    """
+    waiting, column, start = "", 0, 0
+    for block, final in _blocks(parts):
+        waiting += block
+        while waiting:
+            end, start = find_end(waiting, column, start, final=final)
+            if not end and not final:
+                break
+            sentence, waiting = waiting[: end or None], waiting[end:] if end else ""
+            yield sentence
+            column = _column(sentence, column)
 
 
 class Part(NamedTuple):
@@ -35,20 +59,28 @@ def settled_parts(parts: Iterable[str]) -> Iterator[Part]:
     follows it. The texts joined are what came in.
 
     Args:
-        parts: bits of text of any size, such as the output of a language model.
+        parts: as for `sentences`.
     """
-    waiting = ""
-    for part in parts:
-        waiting += part
-        while cut := _first_end(waiting):
-            *words, last = _by_words(waiting[:cut])
+    waiting, column, start, given = "", 0, 0, 0  # `given`: characters of `waiting` that were yielded already
+    for block, final in _blocks(parts):
+        waiting += block
+        while waiting:
+            end, start = find_end(waiting, column, start, final=final)
+            rest = waiting[end:].lstrip() if end else ""
+            if not rest:
+                start = 0 if end else start
+                break
+            end = len(waiting) - len(rest)
+            *words, last = _by_words(waiting[given:end])
             yield from (Part(word, False) for word in words)
             yield Part(last, True)
-            waiting = waiting[cut:]
-        *words, waiting = _by_words(waiting)
+            column = _column(waiting[:end], column)
+            waiting, given = rest, 0
+        *words, last = _by_words(waiting[given:])
         yield from (Part(word, False) for word in words)
-    if waiting:
-        yield Part(waiting, True)
+        given = len(waiting) - len(last)
+    if waiting[given:]:
+        yield Part(waiting[given:], True)
 
 
 def _by_words(text: str) -> list[str]:
@@ -58,33 +90,16 @@ def _by_words(text: str) -> list[str]:
     return [text[begin:end] for begin, end in pairwise(places)]
 
 
-def _first_end(text: str) -> int:
-    """Where the first sentence ends that something follows; 0 if none does."""
-    ends = (m.end() for m in _END.finditer(text) if not _ABBREVIATION.search(text[: m.start() + 1]))
-    return next((end for end in ends if end < len(text)), 0)
-
-
-def complete_sentences(parts: Iterable[str]) -> Iterator[str]:
-    """Regroup arriving text: each item ends at the end of a sentence, except perhaps the last one.
-
-    A full stop counts once white space follows it, so that "3.5" is never cut, and not after what looks like an
-    abbreviation ("Dr.", "e.g."). The items joined are the text that came in.
-
-    Args:
-        parts: bits of text of any size, such as the output of a language model.
-    """
-    waiting = ""
+def _blocks(parts: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """The text in blocks of bounded size, and whether it is complete, which an empty block at the end tells."""
     for part in parts:
-        waiting += part
-        cut = _last_end(waiting)
-        if cut and waiting[:cut].strip():
-            yield waiting[:cut]
-            waiting = waiting[cut:]
-    if waiting.strip():
-        yield waiting
+        if not isinstance(part, str):
+            raise MamTraError(f"Text has to come as strings, not as {type(part).__name__}.")
+        for begin in range(0, len(part), LONGEST_SENTENCE):
+            yield part[begin : begin + LONGEST_SENTENCE], False
+    yield "", True
 
 
-def _last_end(text: str) -> int:
-    """Where the last complete sentence of `text` ends; 0 if none does."""
-    ends = [m.end() for m in _END.finditer(text) if not _ABBREVIATION.search(text[: m.start() + 1])]
-    return ends[-1] if ends else 0
+def _column(text: str, before: int) -> int:
+    """Characters after the last line break."""
+    return len(text) - text.rfind("\n") - 1 if "\n" in text else before + len(text)

@@ -1,123 +1,183 @@
-"""Text -> segments that are spoken in one go: sentences, or pieces of a long one, with the pause before each."""
+"""Text -> segments that are spoken in one run of the LM: sentences, or pieces of long ones, with ids and the pause before each."""
 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from mamtra.errors import MamTraError
+from mamtra.text.incremental import sentences
 from mamtra.text.markup import Pause, parse_markup
-
-if TYPE_CHECKING:
-    from pysbd import Segmenter
 
 SENTENCE_PAUSE = 0.25
 PARAGRAPH_PAUSE = 0.6
 CLAUSE_PAUSE = 0.1
-LONGEST_SEGMENT = 250
-"""Characters of a segment's spoken text; phonemes and their stress marks come to about as many."""
+CLOSED = ".?!;:。？！；：\"”'"
+"""What may end a text that is spoken on its own."""
 
 _CONJUNCTIONS = r"\s(?=(?:and|but|or|because|which|that|who|while|when|if)\s)"
-_CUTS = [r"(?<=[;:])\s", r"(?<=—)(?=\w)", r"(?<=,)\s", _CONJUNCTIONS, r"\s"]
+_CUTS = [re.compile(p) for p in (r"(?<=[;:])\s", r"(?<=—)(?=\w)", r"(?<=,)\s", _CONJUNCTIONS, r"\s")]
+_CLAUSE = re.compile(r"[^.?!;:。？！；：]*[.?!;:。？！；：]+[\"”']*\s*|[^.?!;:。？！；：]+$")
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Text to be spoken in one go.
+    """Text to be spoken in one run of the LM.
 
     Attributes:
         text: normalised words and punctuation.
+        ids: text ids that the LM reads.
         pause_before: silence before it, in seconds.
     """
 
     text: str
+    ids: list[int]
     pause_before: float = 0.0
 
 
-@lru_cache(maxsize=1)
-def _segmenter() -> Segmenter:
-    with warnings.catch_warnings():
-        # Old escape sequences in its source make Python 3.12 and later complain while compiling it.
-        warnings.simplefilter("ignore")
-        from pysbd import Segmenter
+class Reading(NamedTuple):
+    """Normalised text as the LM reads it.
 
-    return Segmenter(language="en", clean=False)
-
-
-def sentences(paragraph: str) -> list[str]:
-    """Sentences of one paragraph as written, without the space around them."""
-    return [sentence.strip() for sentence in _segmenter().segment(paragraph) if sentence.strip()]
-
-
-def cut_long(text: str, limit: int, measure: Callable[[str], int] = len) -> list[str]:
-    """Pieces of at most `limit`, cut at the strongest punctuation available, else between words.
-
-    Args:
-        text: a normalised sentence.
-        limit: greatest measure of a piece; a single longer word is cut where the limit falls.
-        measure: length of a text (characters by default).
+    Attributes:
+        ids: text ids.
+        ends: for each unit that counts for the length, where in the text it ends; ascending.
     """
-    text = text.strip()
-    if measure(text) <= limit:
-        return [text] if text else []
-    for pattern in _CUTS:
-        parts = _balanced(text, [m.start() for m in re.finditer(pattern, text)], limit, measure)
-        if parts:
-            return [piece for part in parts for piece in cut_long(part, limit, measure)]
-    half = max(1, len(text) // 2)
-    return cut_long(text[:half], limit, measure) + cut_long(text[half:], limit, measure)
+
+    ids: list[int]
+    ends: Sequence[int]
 
 
-def _balanced(text: str, places: list[int], limit: int, measure: Callable[[str], int]) -> tuple[str, str] | None:
-    """Two parts, cut as near the middle as the places allow; None when one part would be a scrap of the sentence."""
-    inside = [p for p in places if measure(text[:p]) >= limit // 5 and measure(text[p:]) >= limit // 5]
-    if not inside:
-        return None
-    place = min(inside, key=lambda p: abs(p - len(text) / 2))
-    return text[:place], text[place:]
+Piece = tuple[str, list[int]]
+"""Normalised text and its ids."""
+
+
+class Splitter(ABC):
+    """What the text front ends share: from text, or text that is still arriving, to segments."""
+
+    @abstractmethod
+    def arriving(self, parts: Iterable[str]) -> Iterator[Segment]:
+        """Segments of arriving text, sentence by sentence, each as soon as its end is certain.
+
+        Args:
+            parts: text in parts of any size, such as the output of a language model.
+
+        Raises:
+            MamTraError: a `[pause:...]` mark is malformed, or a part is not a string.
+        """
+
+    def iterate(self, text: str) -> Iterator[Segment]:
+        """`segments` one by one: what is not asked for is not read."""
+        return self.arriving([text])
+
+    def segments(self, text: str) -> list[Segment]:
+        """Segments of a text, normalised.
+
+        Raises:
+            MamTraError: nothing in the text can be spoken, or a `[pause:...]` mark is malformed.
+        """
+        found = list(self.iterate(text))
+        if not found:
+            raise nothing_to_say()
+        return found
 
 
 def split_text(
-    text: str,
-    normalize: Callable[[str], str],
-    limit: int = LONGEST_SEGMENT,
-    measure: Callable[[str], int] = len,
-) -> list[Segment]:
-    """Segments of a text: paragraphs (blank lines), pause marks, sentences, and pieces of long sentences.
+    texts: Iterable[str], read: Callable[[str], Iterable[Piece]], pause_within: float = CLAUSE_PAUSE
+) -> Iterator[Segment]:
+    """Segments of sentences, or of other texts with the white space before them, with the natural pauses or those asked for.
 
     Args:
-        text: text as written, with `[pause:...]` marks.
-        normalize: sentence as written -> spoken words; raises MamTraError for a sentence with nothing to say.
-        limit: greatest measure of a segment.
-        measure: length of a normalised text.
+        texts: as written, with `[pause:...]` marks.
+        read: text without marks -> pieces to speak, none where nothing in it can be spoken.
+        pause_within: between the pieces of one text, seconds.
 
     Raises:
-        MamTraError: nothing in the text can be spoken, or a pause mark is malformed.
+        MamTraError: a pause mark is malformed.
     """
-    segments: list[Segment] = []
-    pause = 0.0
-    asked = 0.0
-    for part in parse_markup(text):
-        if isinstance(part, Pause):
-            asked += part.seconds
-            continue
-        for number, paragraph in enumerate(re.split(r"\n\s*\n", part)):
-            if number and segments:
-                pause = PARAGRAPH_PAUSE
-            for sentence in sentences(re.sub(r"\s+", " ", paragraph)):
-                try:
-                    said = normalize(sentence)
-                except MamTraError:
-                    continue  # a line of ornaments between paragraphs is silent
-                for piece in cut_long(said, limit, measure):
-                    # A pause that the text asks for replaces the natural one.
-                    segments.append(Segment(piece, asked or pause))
-                    asked, pause = 0.0, CLAUSE_PAUSE
-                pause = SENTENCE_PAUSE
-    if not segments:
-        raise MamTraError("There is nothing to say in this text: give it at least one word or number.")
-    return segments
+    pause = asked = 0.0
+    for text in texts:
+        if pause and _BLANK_LINE.search(text[: len(text) - len(text.lstrip())]):
+            pause = PARAGRAPH_PAUSE
+        for part in parse_markup(text):
+            if isinstance(part, Pause):
+                asked += part.seconds
+                continue
+            spoken = False
+            for said, ids in read(part):
+                # A pause that the text asks for replaces the natural one.
+                yield Segment(said, ids, asked or pause)
+                asked, pause, spoken = 0.0, pause_within, True
+            pause = SENTENCE_PAUSE if spoken else pause
+
+
+def paragraphs(text: str, most: int = 2000) -> Iterator[str]:
+    """Whole sentences together, up to a blank line or about `most` characters, with the white space before them."""
+    held = ""
+    for sentence in sentences([text]):
+        gap = sentence[: len(sentence) - len(sentence.lstrip())]
+        if held.strip() and (_BLANK_LINE.search(gap) or len(held) + len(sentence) > most):
+            yield held
+            held = ""
+        held += sentence
+    if held.strip():
+        yield held
+
+
+def clauses(text: str) -> list[str]:
+    """A normalised text in parts that end with a full stop, question or exclamation mark, colon or semicolon."""
+    return _CLAUSE.findall(text)
+
+
+def read_pieces(text: str, limit: int, read: Callable[[str], Reading]) -> Iterator[Piece]:
+    """A normalised text, cut where it is longer than `limit`, with its ids.
+
+    What is cut is read once more: a cut is a pause, which decides how the words next to it are said.
+    """
+    reading = read(text)
+    pieces = cut_long(text, limit, reading.ends)
+    if len(pieces) < 2:
+        yield text, reading.ids
+        return
+    for piece in pieces:
+        yield from read_pieces(piece, limit, read)
+
+
+def cut_long(text: str, limit: int, ends: Sequence[int] | None = None) -> list[str]:
+    """Pieces of at most `limit` units, cut at the strongest punctuation near the middle, else between words.
+
+    Args:
+        text: a normalised sentence.
+        limit: greatest number of units; a single longer word is cut in halves.
+        ends: where in the text each unit ends, ascending; by default each character is a unit.
+    """
+    ends = range(1, len(text) + 1) if ends is None else ends
+
+    def length(begin: int, end: int) -> int:
+        return bisect_right(ends, end) - bisect_right(ends, begin)
+
+    def cut(begin: int, end: int) -> list[str]:
+        part = text[begin:end]
+        begin, end = begin + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
+        if end - begin < 2 or length(begin, end) <= limit:
+            return [text[begin:end]] if begin < end else []
+        place, middle = (begin + end) // 2, (begin + end) / 2
+        for pattern in _CUTS:
+            found = (begin + match.start() for match in pattern.finditer(text[begin:end]))
+            # no piece shall be a scrap of the sentence
+            inside = [p for p in found if min(length(begin, p), length(p, end)) >= limit // 5]
+            if inside:
+                place = min(inside, key=lambda p: abs(p - middle))
+                break
+        return cut(begin, place) + cut(place, end)
+
+    return cut(0, len(text))
+
+
+def nothing_to_say() -> MamTraError:
+    """The error for a text without words."""
+    return MamTraError("There is nothing to say in this text: give it at least one word or number.")

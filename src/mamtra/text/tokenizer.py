@@ -16,7 +16,7 @@ PAD_ID = 0
 
 
 def build_phoneme_tokenizer() -> Tokenizer:
-    """A tokenizer whose units are the characters of `ALPHABET`: ids 1.. in its order, 0 for padding and unknowns."""
+    """A tokenizer whose tokens are the characters of `ALPHABET`: ids from 1 in its order, 0 for padding and unknowns."""
     from tokenizers import Regex, Tokenizer
     from tokenizers.decoders import Fuse
     from tokenizers.models import WordLevel
@@ -61,9 +61,9 @@ class PhonemeTokenizer:
         return self._tokenizer.get_vocab_size()
 
     def encode(self, phonemes: str) -> list[int]:
-        """One id for each known character; characters outside the alphabet are left out."""
+        """One id for each character of the alphabet; other characters are left out."""
         return [i for i in self._tokenizer.encode(phonemes, add_special_tokens=False).ids if i != PAD_ID]
 
     def decode(self, ids: list[int]) -> str:
-        """The phoneme string of some ids; padding is left out."""
+        """The phoneme string of ids, without padding."""
         return self._tokenizer.decode([i for i in ids if i != PAD_ID], skip_special_tokens=False)

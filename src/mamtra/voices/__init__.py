@@ -1,1 +1,1 @@
-"""Voices: the prompt a model continues, its file, and the library of those at hand."""
+"""Voices: the prompt that a model continues, its file, and the library of those at hand."""

@@ -1,10 +1,9 @@
-"""Voices: a short prompt that the model continues, kept as one safetensors file."""
+"""A voice: a short prompt that the model continues, stored as one safetensors file."""
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,17 +14,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from mamtra.checkpoints.native import find_beside, read_generation
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import write_bytes
-from mamtra.synthesis.model import Model
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _TENSORS = ("prompt_text", "prompt_speech", "prompt_mel", "embedding")
 
 
 class VoiceInfo(BaseModel):
-    """What is known about a voice; the header of its file."""
+    """Facts about a voice: the header of its file."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -39,18 +36,18 @@ class VoiceInfo(BaseModel):
     voice_space: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Voice:
     """A voice to speak with.
 
     Attributes:
         info: name, licence, consent and so on.
-        prompt_text: int64 (T,), ids of the words spoken in the prompt; empty where no transcript is known.
+        prompt_text: int64 (T,), text ids of the prompt's transcript; empty where none is known.
         prompt_speech: int64 (N,), speech tokens of the prompt at 25 Hz.
         prompt_mel: float32 (2N, 80), log-mel frames of the prompt at 50 Hz.
         embedding: float32 (E,), speaker embedding.
-        advice: what could be better about the recording it was made from.
-        instructed: `prompt_text` tells how to speak, see `instruct`; such a voice is not saved.
+        advice: sentences on how to make a better recording.
+        instructed: whether `prompt_text` is an instruction, see `instruct`; such a voice cannot be saved.
     """
 
     info: VoiceInfo
@@ -68,38 +65,34 @@ class Voice:
 
     @property
     def seconds(self) -> float:
-        """Length of the prompt."""
+        """Duration of the prompt."""
         return self.prompt_speech.numel() / 25.0
 
     @property
     def lm_prompt(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Text ids and speech tokens that the LM continues; both empty where there is no transcript.
 
-        Without its words a prompt would only mislead the LM, so such a voice lends the flow its sound and nothing else
+        Speech without its text would only mislead the LM, so a voice without a transcript conditions the flow alone
         (CosyVoice's cross-lingual mode).
         """
         if self.instructed or self.prompt_text.numel() == 0:
             return self.prompt_text, self.prompt_speech[:0]
         return self.prompt_text, self.prompt_speech
 
-    @classmethod
-    def from_audio(cls, path: str | os.PathLike, model: Model, text: str | None = None, **info: Any) -> Voice:
-        """Make a voice of a recording; see `mamtra.synthesis.cloning.clone_voice`."""
-        from mamtra.synthesis.cloning import clone_voice
-
-        return clone_voice(path, model, text, **info)
+    def __repr__(self) -> str:
+        return f"<Voice {self.name!r}: {self.info.language}, prompt of {self.seconds:.1f} s>"
 
     def instruct(self, ids: list[int]) -> Voice:
-        """The same sound, spoken as the text ids of an instruction say instead of as in the prompt (CosyVoice 2's instruct)."""
+        """The same timbre, speaking as the text ids of an instruction say instead of as in the prompt (CosyVoice 2's instruct)."""
         return replace(self, prompt_text=torch.tensor(ids, dtype=torch.int64), instructed=True)
 
     @classmethod
     def preset(cls, name: str, tensors: Mapping[str, torch.Tensor], space: str) -> Voice:
-        """The voice of a speaker that a model has in another form, see `mamtra.synthesis.model.Model.speakers`."""
+        """The voice of a preset speaker of a model, from its tensors by name."""
         return cls(VoiceInfo(name=name, description="preset speaker", voice_space=space), **tensors)
 
     def renamed(self, name: str, **changes: Any) -> Voice:
-        """The same voice under another name, with other header fields changed as given."""
+        """The same voice under another name; `changes` are other header fields."""
         info = self.info.model_copy(update={"name": check_name(name), **changes})
         return Voice(info, self.prompt_text, self.prompt_speech, self.prompt_mel, self.embedding, self.advice)
 
@@ -107,7 +100,7 @@ class Voice:
         """Write the voice; the mel is stored in float16.
 
         Raises:
-            MamTraError: the place cannot be written, or an instruction took the place of the prompt's words.
+            MamTraError: the file cannot be written, or the voice is instructed.
         """
         if self.instructed:
             raise MamTraError("An instructed voice is for one text; save the voice that it was made of.")
@@ -150,10 +143,10 @@ class Voice:
 
 
 def read_info(path: Path) -> VoiceInfo:
-    """Only the header of a voice file, for lists.
+    """The header of a voice file alone, for lists.
 
     Raises:
-        MamTraError: damaged file.
+        MamTraError: the file is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -170,7 +163,7 @@ def _read_info(path: Path, metadata: dict[str, str]) -> VoiceInfo:
 
 
 def check_name(name: str) -> str:
-    """A name that is safe as a file name.
+    """The name, if it is safe as a file name.
 
     Raises:
         MamTraError: it is not.
@@ -178,90 +171,3 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise MamTraError(f"{name!r} cannot name a voice; use letters, digits, dot, dash and underscore, 64 at most.")
     return name
-
-
-def user_home() -> Path:
-    """The user's own MamTra folder: `MAMTRA_HOME`, else the platform's place for configuration."""
-    if os.environ.get("MAMTRA_HOME"):
-        return Path(os.environ["MAMTRA_HOME"])
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "mamtra"
-    if sys.platform == "win32":
-        return Path(os.environ.get("APPDATA", Path.home())) / "mamtra"
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "mamtra"
-
-
-class VoiceLibrary:
-    """The voices at hand: those of a model and those the user added; the user's win where names are equal.
-
-    Args:
-        model_directory: a model directory, whose `voices` folder is read only.
-        home: the user's folder, `user_home()` where not given.
-    """
-
-    def __init__(self, model_directory: str | os.PathLike, home: Path | None = None) -> None:
-        self.of_model = find_beside(model_directory, "voices")
-        self._default = read_generation(model_directory).voice
-        self.of_user = (home or user_home()) / "voices"
-
-    def paths(self) -> dict[str, Path]:
-        """Voice files by name, in alphabetical order."""
-        found: dict[str, Path] = {}
-        for folder in (self.of_model, self.of_user):
-            found |= {path.stem: path for path in folder.glob("*.safetensors")}
-        return dict(sorted(found.items()))
-
-    def path(self, name: str) -> Path:
-        """File of a voice.
-
-        Raises:
-            MamTraError: there is no such voice.
-        """
-        found = self.paths()
-        if name not in found:
-            have = ", ".join(found) or "none"
-            raise MamTraError(f"There is no voice {name!r}; voices here: {have}.")
-        return found[name]
-
-    def default(self) -> str:
-        """Name of the voice to use where none is named: the model's own choice, else its first, else the user's first.
-
-        Raises:
-            MamTraError: there are no voices.
-        """
-        of_model = sorted(path.stem for path in self.of_model.glob("*.safetensors"))
-        names = of_model or list(self.paths())
-        if not names:
-            raise MamTraError("This model has no voices; give a recording with --voice FILE.wav.")
-        return self._default if self._default in names else names[0]
-
-    def is_users(self, name: str) -> bool:
-        """Whether the user added the voice."""
-        return self.path(name).parent == self.of_user
-
-    def add(self, voice: Voice, *, replace: bool = False) -> Path:
-        """Keep a voice in the user's folder.
-
-        Raises:
-            MamTraError: the name is taken, or the folder cannot be written.
-        """
-        path = self.of_user / f"{check_name(voice.name)}.safetensors"
-        if path.exists() and not replace:
-            raise MamTraError(f"There is a voice {voice.name!r} already; remove it first or choose another name.")
-        try:
-            self.of_user.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MamTraError(f"{self.of_user} cannot be made; set MAMTRA_HOME to a folder you can write.") from error
-        return voice.save(path)
-
-    def remove(self, name: str) -> Path:
-        """Delete a voice that the user added; return where it was.
-
-        Raises:
-            MamTraError: unknown, or part of the model.
-        """
-        path = self.path(name)
-        if path.parent != self.of_user:
-            raise MamTraError(f"The voice {name!r} came with the model and cannot be removed.")
-        path.unlink()
-        return path

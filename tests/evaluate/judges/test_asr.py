@@ -33,21 +33,21 @@ def engine(monkeypatch):
 
 def test_sound_of_any_rate_reaches_whisper_at_16_khz(engine, tmp_path):
     (tmp_path / "model.bin").write_bytes(b"weights")
-    whisper = transcribe.Whisper(tmp_path)
+    whisper = transcribe.FasterWhisper(tmp_path)
     assert whisper(np.zeros(24000, np.float32), 24000) == "part 16000"
     assert whisper.about["asr"] == f"{tmp_path.name}, faster-whisper 1.2, beam 5, float32"
     assert len(whisper.about["asr_sha256"]) == 16
-    assert "asr_sha256" not in transcribe.Whisper("base").about
+    assert "asr_sha256" not in transcribe.FasterWhisper("base").about
 
 
 def test_what_is_no_whisper(engine, tmp_path):
     with pytest.raises(MamTraError, match=r"neither model\.bin"):
-        transcribe.Whisper(tmp_path)
+        transcribe.FasterWhisper(tmp_path)
     with pytest.raises(MamTraError, match="no Whisper model 'nowhere'"):
-        transcribe.Whisper("nowhere")
+        transcribe.FasterWhisper("nowhere")
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(MamTraError, match=r"needs faster-whisper; pip install 'mamtra\[eval\]'"):
-        transcribe.Whisper("base")
+        transcribe.FasterWhisper("base")

@@ -39,11 +39,11 @@ def wavlm(tmp_path_factory):
 
 
 def test_wavlm_gives_unit_vectors_at_any_rate(wavlm):
-    voices = open_speaker_encoder(f"wavlm:{wavlm}")
-    assert isinstance(voices, WavLM) and wavlm.name in voices.about
-    one, two = voices(TONE, 16000), voices(TONE, 24000)
+    encoder = open_speaker_encoder(f"wavlm:{wavlm}")
+    assert isinstance(encoder, WavLM) and wavlm.name in encoder.about
+    one, two = encoder(TONE, 16000), encoder(TONE, 24000)
     assert one.shape == (12,) and np.linalg.norm(one) == pytest.approx(1.0)
-    assert np.array_equal(one, voices(TONE, 16000)) and not np.allclose(one, two)
+    assert np.array_equal(one, encoder(TONE, 16000)) and not np.allclose(one, two)
 
 
 def test_resemblyzer_takes_the_weights_of_its_package(monkeypatch, tmp_path):
@@ -55,8 +55,8 @@ def test_resemblyzer_takes_the_weights_of_its_package(monkeypatch, tmp_path):
     (tmp_path / "resemblyzer.py").write_text("raise ImportError('what it imports is not here')", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("mamtra.evaluate.judges.ge2e.metadata.version", lambda name: "9")
-    voices = open_speaker_encoder("resemblyzer")
-    assert voices.about == "resemblyzer 9" and voices(TONE, 24000).shape == (256,)
+    encoder = open_speaker_encoder("resemblyzer")
+    assert encoder.about == "resemblyzer 9" and encoder(TONE, 24000).shape == (256,)
     assert open_speaker_encoder(f"resemblyzer:{tmp_path}/pretrained.pt").about == "resemblyzer, pretrained.pt"
     with pytest.raises(MamTraError, match="no file of Resemblyzer weights"):
         Resemblyzer(str(tmp_path / "none.pt"))
@@ -64,27 +64,27 @@ def test_resemblyzer_takes_the_weights_of_its_package(monkeypatch, tmp_path):
         Resemblyzer(str(tmp_path / "resemblyzer.py"))
 
 
-def test_resemblyzer_hears_parts_of_many_sounds_at_once(tmp_path, monkeypatch):
+def test_resemblyzer_embeds_windows_of_many_sounds_in_batches(tmp_path, monkeypatch):
     torch.save({"model_state": GE2E().state_dict()}, tmp_path / "w.pt")
-    voices = Resemblyzer(str(tmp_path / "w.pt"))
-    monkeypatch.setattr(voices, "TOGETHER", 2)
+    encoder = Resemblyzer(str(tmp_path / "w.pt"))
+    monkeypatch.setattr(encoder, "BATCH", 2)
     rng = np.random.default_rng(0)
     sounds = [(rng.normal(0, 0.1, length).astype(np.float32), 16000) for length in (900, 40_000, 90_000)]
-    assert [len(voices._parts(wave)) for wave, _ in sounds] == [1, 2, 6]
-    for one, (wave, rate) in zip(voices.many(sounds), sounds, strict=True):
-        assert np.linalg.norm(one) == pytest.approx(1) and np.allclose(one, voices(wave, rate), atol=1e-6)
-        assert np.allclose(one, voices(wave / 3, rate), atol=1e-5)  # loudness is nothing
+    assert [len(encoder._windows(wave)) for wave, _ in sounds] == [1, 2, 6]
+    for one, (wave, rate) in zip(encoder.many(sounds), sounds, strict=True):
+        assert np.linalg.norm(one) == pytest.approx(1) and np.allclose(one, encoder(wave, rate), atol=1e-6)
+        assert np.allclose(one, encoder(wave / 3, rate), atol=1e-5)  # loudness is nothing
 
 
 def test_resemblyzer_is_what_its_package_finds(monkeypatch):
     pytest.importorskip("librosa")
     monkeypatch.setitem(sys.modules, "webrtcvad", type(sys)("webrtcvad"))  # imported by it, and not used here
     package = pytest.importorskip("resemblyzer")
-    encoder, voices, rng = package.VoiceEncoder("cpu", verbose=False), Resemblyzer(), np.random.default_rng(0)
+    theirs, encoder, rng = package.VoiceEncoder("cpu", verbose=False), Resemblyzer(), np.random.default_rng(0)
     for length in (900, 12_000, 25_600, 40_000, 44_000, 90_000, 123_456):
         wave = np.cumsum(rng.normal(0, 0.1, length)).astype(np.float32)
-        expected = encoder.embed_utterance(wave / np.abs(wave).max() * 0.5)
-        assert np.allclose(voices(wave, 16000), expected, atol=2e-4)
+        expected = theirs.embed_utterance(wave / np.abs(wave).max() * 0.5)
+        assert np.allclose(encoder(wave, 16000), expected, atol=2e-4)
 
 
 def test_utmos_from_a_folder(tmp_path):
@@ -103,7 +103,7 @@ def test_utmos_from_a_folder(tmp_path):
     [
         (lambda place: open_speaker_encoder(f"wavlm:{place}/none"), "no WavLM speaker model"),
         (lambda place: UTMOS(f"{place}/none"), "UTMOS is neither in"),
-        (lambda place: open_rater("ears"), "no rater 'ears'"),
+        (lambda place: open_rater("transcriber"), "no rater 'transcriber'"),
     ],
 )
 def test_judges_that_are_absent_get_a_sentence(act, message, tmp_path):
@@ -166,7 +166,7 @@ def versa(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(program.parent))
     scores = ScoreFile(tmp_path / "s.jsonl", {"system": "x"})
     for key in "abc":
-        row = {"id": key, "reference": "the words", "heard": "the words"}
+        row = {"id": key, "reference": "the words", "hypothesis": "the words"}
         if key != "c":
             write_audio(tmp_path / f"{key}.wav", TONE, 16000)
             row["sound"] = str(tmp_path / f"{key}.wav")
@@ -175,7 +175,7 @@ def versa(tmp_path, monkeypatch):
 
 
 def test_versa_runs_and_is_read_back(versa, tmp_path):
-    lines = [Line(key, "t", "t", truth=tmp_path / "b.wav") for key in "ab"]
+    lines = [Line(key, "t", "t", ground_truth=tmp_path / "b.wav") for key in "ab"]
     out = tmp_path / "out.versa.jsonl"
     found, left_out = run_versa(versa, lines, out, metrics=["words", "similarity", "mos"])
     assert found == {"fwhisper_wer": pytest.approx(100 * 3 / 9), "utmos": 3.5} and not left_out
@@ -192,7 +192,7 @@ def test_versa_runs_and_is_read_back(versa, tmp_path):
 def test_what_versa_leaves_out_is_said(versa, tmp_path):
     """Recordings of some lines only would make VERSA refuse them all; sound too short for it has no line."""
     versa.add({"id": "short", "reference": "the", "sound": versa.rows["a"]["sound"]})
-    lines = [Line("a", "t", "t", truth=tmp_path / "b.wav")]
+    lines = [Line("a", "t", "t", ground_truth=tmp_path / "b.wav")]
     found, left_out = run_versa(versa, lines, tmp_path / "o.versa.jsonl", metrics=["words", "similarity"])
     assert left_out == ["Cannot use speaker because no ground truth is provided", "1 of 3 sounds have no line"]
     assert "fwhisper_wer" in found
@@ -207,5 +207,5 @@ def test_versa_that_fails_or_is_absent(versa, tmp_path, monkeypatch, capsys):
     with pytest.raises(MamTraError, match=r"Failed to load metric pesq.*No scoring function"):
         run_versa(versa, [], tmp_path / "o.jsonl", metrics=["words"], config=config)
     monkeypatch.setenv("PATH", "")
-    assert main(["evaluate", "truth", "--set", "sample", "--whisper", "x", "--with-versa"]) == 2
+    assert main(["evaluate", "ground_truth", "--set", "sample", "--whisper", "x", "--with-versa"]) == 2
     assert "VERSA is not installed" in " ".join(capsys.readouterr().err.split())

@@ -10,10 +10,9 @@ import torch
 
 from mamtra.audio.features import whisper_log_mel
 from mamtra.errors import MamTraError
-from mamtra.evaluate.judges import whisper_transformers as whisper_torch
-from mamtra.evaluate.judges.asr import Whisper, open_transcriber
-from mamtra.evaluate.judges.whisper_decoder import WhisperDecoder
-from mamtra.evaluate.judges.whisper_transformers import RATE, WINDOW, TorchWhisper, windows
+from mamtra.evaluate.judges import whisper_transformers
+from mamtra.evaluate.judges.asr import FasterWhisper, open_transcriber
+from mamtra.evaluate.judges.whisper_transformers import RATE, WINDOW, TransformersWhisper, windows
 
 transformers = pytest.importorskip("transformers")
 
@@ -77,31 +76,27 @@ def test_features_are_those_of_transformers():
 
 
 @torch.inference_mode()
-def test_the_decoder_follows_beams_like_transformers_own(tiny):
+def test_the_search_is_whispers_own_from_the_same_features(tiny):
+    """`generate` of Whisper itself, given its prompt, finds the same words."""
+    whisper = TransformersWhisper(str(tiny), "cpu")
     model = transformers.WhisperForConditionalGeneration.from_pretrained(tiny).eval()
-    torch.manual_seed(1)
-    encoded, prompt = torch.randn(3, 50, 32), [WORDS + 1, WORDS + 2, 5]
-    decoder = WhisperDecoder(model, encoded)
-
-    def whole(clip, tokens):
-        return model(encoder_outputs=(encoded[clip : clip + 1],), decoder_input_ids=torch.tensor([tokens])).logits[0]
-
-    begun = decoder.start(prompt)
-    torch.testing.assert_close(begun, torch.stack([whole(clip, prompt) for clip in range(3)]), atol=1e-4, rtol=1e-4)
-    said = [[list(prompt) for _ in range(2)] for _ in range(3)]
-    for _ in range(4):
-        tokens, parents = torch.randint(WORDS, (3, 2)), torch.randint(2, (3, 2))
-        found = decoder.follow(tokens, parents)
-        said = [[[*said[c][parents[c, w]], int(tokens[c, w])] for w in range(2)] for c in range(3)]
-        expected = torch.stack([torch.stack([whole(c, said[c][w])[-1] for w in range(2)]) for c in range(3)])
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    model.generation_config.no_timestamps_token_id = WORDS + 5
+    model.generation_config.lang_to_id = {"<|en|>": WORDS + 2}
+    model.generation_config.task_to_id = {"transcribe": WORDS + 3}
+    for seed in range(3):
+        features = transformers.WhisperFeatureExtractor()(sound(1.5, seed), sampling_rate=RATE, return_tensors="pt")
+        tokens = model.generate(
+            features.input_features, num_beams=5, language="en", task="transcribe", return_timestamps=False,
+            suppress_tokens=[3, *range(WORDS + 5, WORDS + 7)], max_new_tokens=19,
+        )  # fmt: skip
+        words = [f"w{token}" for token in tokens[0].tolist() if token < WORDS]
+        assert whisper(sound(1.5, seed), RATE).split() == words
 
 
-def test_a_batch_hears_what_one_by_one_is_heard(tiny, monkeypatch):
+def test_a_batch_finds_the_words_of_one_by_one(tiny, monkeypatch):
     whisper = open_transcriber(tiny, device="cpu")
     sounds = [(sound(0.3 + number, number), RATE) for number in range(5)] + [(sound(1, 9), 24000)]
-    monkeypatch.setattr(whisper_torch, "ENCODED", 2)
-    monkeypatch.setattr(whisper, "at_once", 4)
+    monkeypatch.setattr(whisper, "batch_size", 4)
     together = whisper.many(sounds)
     assert together == [whisper(*one) for one in sounds] == whisper.many(sounds)
     assert len(set(together)) > 1 and all(
@@ -110,13 +105,13 @@ def test_a_batch_hears_what_one_by_one_is_heard(tiny, monkeypatch):
     assert whisper.many([]) == []
 
 
-def test_the_stamp_names_model_version_precision_and_weights(tiny, tmp_path):
+def test_the_fingerprint_names_model_version_precision_and_weights(tiny, tmp_path):
     about = open_transcriber(tiny, device="cpu").about
-    assert about["asr"] == f"{tiny.name}, transformers {transformers.__version__}, beam 5, float32"
+    assert about["asr"] == f"{tiny.name}, transformers {transformers.__version__} generate, beam 5, float32"
     assert len(about["asr_sha256"]) == 16
-    assert TorchWhisper(f"hf:{tiny}", "cpu").about["asr_sha256"] == about["asr_sha256"]
+    assert TransformersWhisper(f"hf:{tiny}", "cpu").about["asr_sha256"] == about["asr_sha256"]
     with pytest.raises(MamTraError, match="cannot run in float16 on cpu"):
-        TorchWhisper(str(tiny), "cpu", "float16")
+        TransformersWhisper(str(tiny), "cpu", "float16")
 
 
 def test_long_sound_is_cut_where_it_is_quiet(tiny):
@@ -125,23 +120,19 @@ def test_long_sound_is_cut_where_it_is_quiet(tiny):
     pieces = windows(wave)
     assert 25 * RATE < len(pieces[0]) < 26 * RATE and np.array_equal(np.concatenate(pieces), wave)
     assert all(len(piece) <= WINDOW for piece in pieces) and len(windows(wave[:WINDOW])) == 1
-    whisper = TorchWhisper(str(tiny), "cpu")
+    whisper = TransformersWhisper(str(tiny), "cpu")
     long, short = np.concatenate([sound(29), np.zeros(RATE // 2, np.float32), sound(4, 3)]), sound(2, 1)
-    heard = whisper.many([(long, RATE), (short, RATE)])
-    assert heard == [" ".join(whisper(piece, RATE) for piece in windows(long)), whisper(short, RATE)]
+    texts = whisper.many([(long, RATE), (short, RATE)])
+    assert texts == [" ".join(whisper(piece, RATE) for piece in windows(long)), whisper(short, RATE)]
 
 
-def test_nothing_is_heard_where_nobody_speaks(tiny, monkeypatch):
-    whisper, start, search = TorchWhisper(str(tiny), "cpu"), WhisperDecoder.start, whisper_torch.beam_search
+def test_no_words_where_nobody_speaks(tiny, monkeypatch):
+    whisper = TransformersWhisper(str(tiny), "cpu")
     assert whisper(sound(1), RATE)
-    monkeypatch.setattr(
-        WhisperDecoder, "start", lambda self, prompt: start(self, prompt).index_fill(2, torch.tensor(WORDS + 4), 99.0)
-    )
-    for mean, heard in ((-2.0, False), (-0.5, True)):
-        monkeypatch.setattr(
-            whisper_torch, "beam_search", lambda *a, mean=mean, **k: search(*a, **k)._replace(mean_log_prob=[mean])
-        )
-        assert bool(whisper(sound(1), RATE)) is heard
+    for silence, low, empty in ((-1.0, 9.0, True), (2.0, 9.0, False), (-1.0, -99.0, False)):
+        monkeypatch.setattr(whisper_transformers, "SILENCE", silence)
+        monkeypatch.setattr(whisper_transformers, "LOW", low)
+        assert (whisper(sound(1), RATE) == "") is empty
 
 
 @pytest.mark.parametrize("name", ["hf:nobody/nothing", "damaged", "other"])
@@ -164,5 +155,5 @@ def test_a_folder_of_both_kinds_is_ctranslate2s(tiny, tmp_path, monkeypatch):
     folder = tmp_path / "both"
     shutil.copytree(tiny, folder)
     (folder / "model.bin").write_bytes(b"x")
-    monkeypatch.setattr(Whisper, "__init__", lambda self, model, threads=2: None)
-    assert isinstance(open_transcriber(folder), Whisper) and isinstance(open_transcriber("base"), Whisper)
+    monkeypatch.setattr(FasterWhisper, "__init__", lambda self, model, threads=2: None)
+    assert isinstance(open_transcriber(folder), FasterWhisper) and isinstance(open_transcriber("base"), FasterWhisper)

@@ -12,7 +12,7 @@ from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.checkpoints.cosyvoice.lm import BACKBONE, PickledTensors
 from mamtra.checkpoints.cosyvoice.yaml import Settings
-from mamtra.checkpoints.native import GenerationConfig
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference, load_strictly
 from mamtra.errors import MamTraError, first_problem
 from mamtra.models.config import SpeechLMConfig

@@ -1,4 +1,4 @@
-"""From sound to words: what a judge of speech must offer, and Whisper as one, by either of two libraries."""
+"""ASR: what a transcriber must offer, and Whisper as one, by either of two libraries."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ import torch
 
 from mamtra.audio.io import resample
 from mamtra.errors import MamTraError
-from mamtra.evaluate.judges.whisper_transformers import HUB, TorchWhisper, is_transformers
+from mamtra.evaluate.judges.whisper_transformers import HUB, TransformersWhisper, is_transformers
 from mamtra.runtime.files import hash_files
+from mamtra.runtime.optional import need
+from mamtra.runtime.printable import printable
 
 RATE = 16000
 
 
 class Transcriber(Protocol):
-    """Hears words in sound. One that has `many`, see `mamtra.evaluate.judges.whisper_transformers.TorchWhisper`, hears batches.
+    """Turns sound into words; one with `many` and `batch_size` (see `TransformersWhisper`) takes batches.
 
     Attributes:
         about: model, version and settings; results of transcribers that differ in it cannot be compared.
@@ -50,12 +52,12 @@ def open_transcriber(
     """
     text, folder = os.fspath(name), Path(name).expanduser()
     if text.startswith(HUB) or (is_transformers(folder) and not (folder / "model.bin").is_file()):
-        return TorchWhisper(text, device)
-    return Whisper(name, threads)
+        return TransformersWhisper(text, device)
+    return FasterWhisper(name, threads)
 
 
 def check_english(texts: Iterable[str]) -> None:
-    """Refuse texts in another script: whoever listens for English words hears none.
+    """Refuse texts in another script, of which an English transcriber finds no word.
 
     Raises:
         MamTraError: more than a tenth of the letters of a text are not Latin.
@@ -64,11 +66,12 @@ def check_english(texts: Iterable[str]) -> None:
         letters = [c for c in text if c.isalpha()]
         other = sum(not unicodedata.name(c, "").startswith(("LATIN", "FULLWIDTH LATIN")) for c in letters)
         if 10 * other > len(letters):
-            shown = text if len(text) <= 40 else text[:40] + "..."
-            raise MamTraError(f"{shown!r} is not English text, and the transcriber listens for English words only.")
+            raise MamTraError(
+                f"{printable(text, 40)!r} is not English text, and the transcriber knows English words only."
+            )
 
 
-class Whisper:
+class FasterWhisper:
     """A CTranslate2 Whisper in faster-whisper: English, beam 5, float32, no context between windows.
 
     Args:
@@ -80,10 +83,7 @@ class Whisper:
     """
 
     def __init__(self, model: str | os.PathLike, threads: int = 2) -> None:
-        try:
-            from faster_whisper import WhisperModel
-        except ImportError as error:
-            raise MamTraError("Transcribing needs faster-whisper; pip install 'mamtra[eval]'.") from error
+        library = need("faster_whisper", "Transcribing")
         folder = Path(model).expanduser()
         weights = folder / "model.bin"
         if folder.is_dir() and not weights.is_file():
@@ -92,7 +92,7 @@ class Whisper:
             )
         source = str(folder) if folder.is_dir() else os.fspath(model)
         try:
-            self._model = WhisperModel(source, device="cpu", compute_type="float32", cpu_threads=threads)
+            self._model = library.WhisperModel(source, device="cpu", compute_type="float32", cpu_threads=threads)
         except Exception as error:
             raise MamTraError(
                 f"There is no Whisper model {source!r} here or on the hub; give a folder with --whisper DIR, or a size that "

@@ -18,13 +18,13 @@ from mamtra.runtime.device import pick_device
 
 RATE = 16000
 HOP, FRAMES, MELS = 160, 160, 40
-"""Samples between frames, frames of a part of 1.6 s, bins."""
+"""Samples between frames, frames of a window (1.6 s), mel bins."""
 STEP = round(RATE / 1.3 / HOP)
-"""Frames between two parts: 1.3 parts a second."""
+"""Frames between two windows: 1.3 windows a second."""
 COVERED = 0.75
-"""Share of the last part that must be sound."""
+"""Fraction of the last window that must be sound."""
 PEAK = 0.5
-"""The network was trained on speech of one loudness."""
+"""Loudness that the network was trained on."""
 
 
 class GE2E(nn.Module):
@@ -41,7 +41,7 @@ class GE2E(nn.Module):
 
 
 class Resemblyzer:
-    """SpeakerEncoder by resemblyzer's network: the mean over parts of 1.6 s.
+    """SpeakerEncoder by resemblyzer's network: the mean over windows of 1.6 s.
 
     Args:
         weights: another file of weights than the package's.
@@ -51,7 +51,7 @@ class Resemblyzer:
         MamTraError: the package is missing, or the weights are.
     """
 
-    TOGETHER = 2048
+    BATCH = 2048
 
     def __init__(self, weights: str | None = None, device: str | torch.device = "cpu") -> None:
         self._device = pick_device(device)
@@ -75,14 +75,14 @@ class Resemblyzer:
     @torch.inference_mode()
     def many(self, sounds: Sequence[tuple[np.ndarray, int]]) -> list[np.ndarray]:
         """Unit vectors (256,) of some sounds, samples (T,) and their rate."""
-        cut = [self._parts(resample(samples, rate, RATE)) for samples, rate in sounds]
-        found = torch.cat([self._model(mel) for mel in torch.cat(cut).split(self.TOGETHER)])
+        cut = [self._windows(resample(samples, rate, RATE)) for samples, rate in sounds]
+        found = torch.cat([self._model(mel) for mel in torch.cat(cut).split(self.BATCH)])
         means = [part.mean(0) for part in found.split([len(mel) for mel in cut])]
         return [*nn.functional.normalize(torch.stack(means), dim=1).cpu().numpy()]
 
-    def _parts(self, wave: np.ndarray) -> Tensor:
-        """Power mel frames (n, FRAMES, MELS) of the parts of a wave (T,)."""
-        starts = part_starts(len(wave))
+    def _windows(self, wave: np.ndarray) -> Tensor:
+        """Power mel frames (n, FRAMES, MELS) of the windows of a wave (T,)."""
+        starts = window_starts(len(wave))
         signal = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32)).to(self._device)
         signal = signal * (PEAK / signal.abs().max().clamp(min=1e-6))
         signal = nn.functional.pad(signal, (0, max(0, (starts[-1] + FRAMES) * HOP - len(wave))))
@@ -93,8 +93,8 @@ class Resemblyzer:
         return torch.stack([mel[start : start + FRAMES] for start in starts])
 
 
-def part_starts(samples: int) -> list[int]:
-    """First frames of the parts of a wave; the last one is left out where too little of it is sound, but not the only one."""
+def window_starts(samples: int) -> list[int]:
+    """First frames of the windows of a wave; the last one is dropped where too little of it is sound, unless it is the only one."""
     frames = -(-(samples + 1) // HOP)
     starts = list(range(0, max(1, frames - FRAMES + STEP + 1), STEP))
     covered = (samples - starts[-1] * HOP) / (FRAMES * HOP)
@@ -104,5 +104,5 @@ def part_starts(samples: int) -> list[int]:
 def _of_package() -> Path:
     found = importlib.util.find_spec("resemblyzer")
     if found is None or not found.origin:
-        raise MamTraError("Comparing voices by Resemblyzer needs its package; pip install --no-deps resemblyzer.")
+        raise MamTraError("Comparing speakers by Resemblyzer needs its package; pip install --no-deps resemblyzer.")
     return Path(found.origin).with_name("pretrained.pt")

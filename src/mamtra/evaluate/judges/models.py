@@ -1,10 +1,11 @@
-"""Judges beside the transcriber: how alike two voices are, how natural speech sounds."""
+"""Judges beside the ASR: speaker similarity and predicted naturalness."""
 
 from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,33 +14,33 @@ import numpy as np
 import torch
 
 from mamtra.audio.features import kaldi_fbank_80
-from mamtra.audio.io import resample
+from mamtra.audio.io import read_audio, resample
 from mamtra.checkpoints.find import find_model
-from mamtra.errors import MamTraError
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.optional import need
 from mamtra.synthesis.open_model import open_model
 
 RATE = 16000
 
 
 class SpeakerEncoder(Protocol):
-    """Embeds voices.
+    """Turns speech into a speaker embedding.
 
     Attributes:
-        about: for the stamp.
+        about: for the fingerprint.
     """
 
     about: str
 
     def __call__(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Unit vector of the voice in samples (T,)."""
+        """Unit vector of samples (T,)."""
         ...
 
 
 class ModelSpeakerEncoder:
     """The speaker encoder of a model directory: our small CAM++, or CosyVoice 2's own campplus.onnx.
 
-    Similarities by different encoders are different figures; the stamp names the encoder.
+    Similarities by different encoders are different figures; the fingerprint names the encoder.
     """
 
     def __init__(self, model: str | None = None, device: str | torch.device = "cpu") -> None:
@@ -60,25 +61,17 @@ class ModelSpeakerEncoder:
 class DistilMOS:
     """Predicted naturalness, 1 to 5 (DistilMOS, arXiv 2502.05356). Its package brings the weights.
 
-    The package hears sound in windows of 7.68 s, evenly spread, and takes the mean; windows of several sounds go through
-    the network together here.
+    The package rates windows of 7.68 s, evenly spread, and takes the mean; here windows of several sounds form batches.
 
     Raises:
         MamTraError: the package is missing.
     """
 
-    WINDOW, HOP, TOGETHER = 122_880, 16_000, 32
+    WINDOW, HOP, BATCH = 122_880, 16_000, 32
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
-        if "torchaudio" not in sys.modules:  # imported by a part of the package that nothing here uses
-            stand_in, inner = types.ModuleType("torchaudio"), types.ModuleType("torchaudio.transforms")
-            inner.MFCC = inner.Resample = object  # type: ignore[attr-defined]
-            stand_in.transforms = inner  # type: ignore[attr-defined]
-            sys.modules.update({"torchaudio": stand_in, "torchaudio.transforms": inner})
-        try:
-            import distillmos
-        except ImportError as error:
-            raise MamTraError("--mos needs DistilMOS; pip install --no-deps distillmos xls-r-sqa.") from error
+        with _without_torchaudio():
+            distillmos = need("distillmos", "DistilMOS", "--no-deps distillmos xls-r-sqa")
         self._device = pick_device(device)
         model = distillmos.ConvTransformerSQAModel(segmenting_in_forward=False)
         self._model: Any = model.eval().to(self._device)
@@ -94,24 +87,40 @@ class DistilMOS:
         cut = [self._windows(resample(samples, rate, RATE)) for samples, rate in sounds]
         every = np.concatenate(cut)
         ratings = [
-            self._model(torch.from_numpy(every[at : at + self.TOGETHER]).to(self._device)).flatten()
-            for at in range(0, len(every), self.TOGETHER)
+            self._model(torch.from_numpy(every[at : at + self.BATCH]).to(self._device)).flatten()
+            for at in range(0, len(every), self.BATCH)
         ]
         parts = torch.cat(ratings).split([len(windows) for windows in cut])
         return [float(part.mean()) for part in parts]
 
     def _windows(self, wave: np.ndarray) -> np.ndarray:
-        """(n, WINDOW) float32 of a wave (T,), filled up with silence where it is shorter."""
+        """(n, WINDOW) float32 of a wave (T,), padded with silence where it is shorter."""
         over = max(0, len(wave) - self.WINDOW)
         wave = np.pad(wave.astype(np.float32, copy=False), (0, max(0, self.WINDOW - len(wave))))
         starts = np.linspace(0, 1, -(-over // self.HOP) + 1) * over
         return np.stack([wave[int(start) :][: self.WINDOW] for start in starts])
 
 
-def embed_file(voices: SpeakerEncoder, path: Path, known: dict[Path, np.ndarray]) -> np.ndarray:
-    """Vector of a recording; each is embedded once."""
-    if path not in known:
-        from mamtra.audio.io import read_audio
+@contextmanager
+def _without_torchaudio() -> Iterator[None]:
+    """Stands in for torchaudio, which a part of DistilMOS imports that is not used here, while the package is imported."""
+    names = ("torchaudio", "torchaudio.transforms")
+    before = {name: sys.modules[name] for name in names if name in sys.modules}
+    if not before:
+        package, inner = (types.ModuleType(name) for name in names)
+        inner.MFCC = inner.Resample = object  # type: ignore[attr-defined]
+        package.transforms = inner  # type: ignore[attr-defined]
+        sys.modules.update(zip(names, (package, inner), strict=True))
+    try:
+        yield
+    finally:
+        if not before:
+            for name in names:
+                del sys.modules[name]
 
-        known[path] = voices(*read_audio(path))
-    return known[path]
+
+def embed_file(encoder: SpeakerEncoder, path: Path, embeddings: dict[Path, np.ndarray]) -> np.ndarray:
+    """Embedding of a recording, computed once."""
+    if path not in embeddings:
+        embeddings[path] = encoder(*read_audio(path))
+    return embeddings[path]

@@ -1,7 +1,7 @@
-"""Judges of other publications, each optional: WavLM and Resemblyzer compare voices, UTMOS rates naturalness.
+"""Judges of other publications, each optional: WavLM and Resemblyzer compare speakers, UTMOS rates naturalness.
 
-A name may carry a place: `wavlm:DIR`, `resemblyzer:FILE`, `utmos:DIR`. Without one, what is installed or kept here is taken, and
-the hub is asked last. Figures of different judges are different figures; the stamp of a score file names them.
+A name may carry a place: `wavlm:DIR`, `resemblyzer:FILE`, `utmos:DIR`. Without one, what is installed or cached is taken, then
+the hub is asked. Figures of different judges are different figures; the fingerprint of a score file names them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from mamtra.errors import MamTraError
 from mamtra.evaluate.judges.ge2e import Resemblyzer
 from mamtra.evaluate.judges.models import RATE, DistilMOS, ModelSpeakerEncoder, SpeakerEncoder
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.optional import need
 
 WAVLM = "microsoft/wavlm-base-plus-sv"
 SPEECH_MOS = "tarepan/SpeechMOS:v1.2.0"
 
 
 def open_speaker_encoder(name: str | None, device: str | torch.device = "cpu") -> SpeakerEncoder:
-    """What compares voices: "wavlm", "resemblyzer" (each perhaps with :PLACE), or a model whose speaker encoder does.
+    """A speaker encoder: "wavlm", "resemblyzer" (each perhaps with :PLACE), or a model, whose own is taken.
 
     Raises:
-        MamTraError: it is not to be had here.
+        MamTraError: it is not available.
     """
     kind, _, place = (name or "").partition(":")
     if kind == "wavlm":
@@ -39,10 +40,10 @@ def open_speaker_encoder(name: str | None, device: str | torch.device = "cpu") -
 
 
 def open_rater(name: str, device: str | torch.device = "cpu") -> Callable[[np.ndarray, int], float]:
-    """What rates naturalness: "distilmos", or "utmos", perhaps with :DIR.
+    """A rater of naturalness: "distilmos", or "utmos", perhaps with :DIR.
 
     Raises:
-        MamTraError: no such rater, or it is not to be had here.
+        MamTraError: no such rater, or it is not available.
     """
     kind, _, place = name.partition(":")
     if kind == "utmos":
@@ -63,13 +64,10 @@ class WavLM:
 
     def __init__(self, source: str = WAVLM, device: str | torch.device = "cpu") -> None:
         self._device = pick_device(device)
+        transformers = need("transformers", "Comparing speakers by WavLM", "'mamtra[hf]'")
         try:
-            from transformers import AutoFeatureExtractor, WavLMForXVector
-        except ImportError as error:
-            raise MamTraError("Comparing voices by WavLM needs transformers; pip install 'mamtra[hf]'.") from error
-        try:
-            self._features = AutoFeatureExtractor.from_pretrained(source)
-            self._model = WavLMForXVector.from_pretrained(source).eval().to(self._device)
+            self._features = transformers.AutoFeatureExtractor.from_pretrained(source)
+            self._model = transformers.WavLMForXVector.from_pretrained(source).eval().to(self._device)
         except Exception as error:
             raise MamTraError(
                 f"There is no WavLM speaker model {source!r} here or on the hub; give its folder with --encoder wavlm:DIR."

@@ -1,9 +1,9 @@
-"""Whisper by transformers: many clips at once, on any device."""
+"""Whisper by transformers: batches of clips, on any device."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,9 @@ from torch import Tensor
 from mamtra.audio.features import whisper_log_mel
 from mamtra.audio.io import resample
 from mamtra.errors import MamTraError
-from mamtra.evaluate.judges.beam_search import beam_search
-from mamtra.evaluate.judges.whisper_decoder import WhisperDecoder
 from mamtra.runtime.device import pick_device
 from mamtra.runtime.files import hash_files
+from mamtra.runtime.optional import need
 
 RATE = 16000
 WINDOW = 30 * RATE
@@ -27,18 +26,17 @@ HUB = "hf:"
 """Before a name on the hub, or before a folder."""
 BEAMS = 5
 LONGEST = 224
-"""Tokens of a window."""
-ENCODED = 32
-"""Clips that go through the encoder together."""
-KEPT = {"cuda": 2 << 30, "cpu": 1 << 30}
-"""Bytes that what the encoder made of clips may take on a kind of device; it decides how many are decoded together."""
+"""Speech is transcribed to so many tokens at most, a window."""
+BUDGET = {"cuda": 8 << 30, "cpu": 1 << 30}
+"""Bytes for the cross-attention cache on a kind of device, one copy a beam; they decide the size of a batch."""
+SILENCE, LOW = 0.6, -1.0
+"""No words, where the probability of silence is above the first and the mean log probability of the words below the second."""
 
 
-class TorchWhisper:
-    """A transformers Whisper: English, beam 5, no timestamps, nothing drawn at random.
+class TransformersWhisper:
+    """A transformers Whisper: English, 5 beams, no timestamps, no sampling.
 
-    Sound of more than 30 s is heard in windows, cut where it is quietest. Where Whisper itself holds that nobody speaks
-    (probability over 0.6, and a mean log probability of the words under -1) no words are heard.
+    Sound of more than 30 s is transcribed in windows, cut where it is quietest.
 
     Args:
         source: folder with config.json, tokenizer.json and safetensors weights, or "hf:NAME" of such a model on the hub.
@@ -48,7 +46,7 @@ class TorchWhisper:
     Attributes:
         about: see `mamtra.evaluate.judges.asr.Transcriber`.
         device: where it runs.
-        at_once: windows that are decoded together.
+        batch_size: windows of a batch.
 
     Raises:
         MamTraError: transformers is missing, or there is no such model.
@@ -63,18 +61,14 @@ class TorchWhisper:
         folder = _folder(source)
         self._model, self._tokenizer = _load(folder, source)
         self._model.to(self.device, getattr(torch, precision))
-        options = self._model.generation_config
+        config, options = self._model.config, self._model.generation_config
         self._prompt, self._no_speech = _prompt(self._tokenizer, options)
-        self._end = self._id("<|endoftext|>")
-        self._never = self._mask([*(options.suppress_tokens or []), *range(self._prompt[-1], len(self._embedding))])
-        self._not_first = self._never + self._mask(options.begin_suppress_tokens or [])
-        config = self._model.config
-        width = self._model.dtype.itemsize * config.d_model
-        each = 2 * config.decoder_layers * config.max_source_positions * width
-        self.at_once = max(1, KEPT.get(self.device.type, KEPT["cpu"]) // each)
+        self._options = _search_options(self._tokenizer, self._prompt, config, options)
+        cache = 2 * config.decoder_layers * config.max_source_positions * config.d_model * self._model.dtype.itemsize
+        self.batch_size = max(1, BUDGET.get(self.device.type, BUDGET["cpu"]) // (BEAMS * cache))
         name = source.removeprefix(HUB) if source.startswith(HUB) else folder.resolve().name
         self.about = {
-            "asr": f"{name}, transformers {metadata.version('transformers')}, beam {BEAMS}, {precision}",
+            "asr": f"{name}, transformers {metadata.version('transformers')} generate, beam {BEAMS}, {precision}",
             "asr_sha256": hash_files(*sorted(folder.glob("model*.safetensors")))[:16],
         }
 
@@ -91,50 +85,39 @@ class TorchWhisper:
             found = windows(resample(samples, rate, RATE))
             pieces += found
             owners += [owner] * len(found)
-        heard: list[list[str]] = [[] for _ in sounds]
-        for start in range(0, len(pieces), self.at_once):
-            texts = self._hear(pieces[start : start + self.at_once])
-            for owner, text in zip(owners[start : start + self.at_once], texts, strict=True):
-                heard[owner].append(text)
-        return [" ".join(filter(None, texts)) for texts in heard]
+        texts: list[list[str]] = [[] for _ in sounds]
+        for start in range(0, len(pieces), self.batch_size):
+            batch = self._transcribe(pieces[start : start + self.batch_size])
+            for owner, text in zip(owners[start : start + self.batch_size], batch, strict=True):
+                texts[owner].append(text)
+        return [" ".join(filter(None, parts)) for parts in texts]
 
-    def _hear(self, pieces: Sequence[np.ndarray]) -> list[str]:
-        encoded = torch.cat([self._encode(pieces[at : at + ENCODED]) for at in range(0, len(pieces), ENCODED)])
-        decoder = WhisperDecoder(self._model, encoded)
-        begun = decoder.start(self._prompt)
-        silence = begun[:, 0].float().softmax(-1)[:, self._no_speech].tolist()
-        found = beam_search(
-            begun[:, -1].float() + self._not_first,
-            lambda tokens, parents: decoder.follow(tokens, parents).float() + self._never,
-            beams=BEAMS,
-            end=self._end,
-            limit=min(LONGEST, self._model.config.max_target_positions - len(self._prompt) - 1),
+    def _transcribe(self, pieces: Sequence[np.ndarray]) -> list[str]:
+        from transformers import GenerationMixin
+        from transformers.modeling_outputs import BaseModelOutput
+
+        encoded = BaseModelOutput(last_hidden_state=self._encode(pieces))
+        prompt = torch.tensor([self._prompt], device=self.device).expand(len(pieces), -1)
+        first = self._model(encoder_outputs=encoded, decoder_input_ids=prompt[:, :1]).logits[:, 0]
+        silence = first.float().softmax(-1)[:, self._no_speech].tolist()
+        # not Whisper's own method, which would choose prompt and windows anew
+        found = GenerationMixin.generate(
+            self._model, encoder_outputs=encoded, decoder_input_ids=prompt, **self._options
         )
         return [
-            "" if quiet > 0.6 and mean < -1 else self._tokenizer.decode(tokens).strip()
-            for tokens, mean, quiet in zip(found.tokens, found.mean_log_prob, silence, strict=True)
+            "" if quiet > SILENCE and mean < LOW else self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
+            for tokens, mean, quiet in zip(
+                found.sequences[:, len(self._prompt) :].tolist(), found.sequences_scores.tolist(), silence, strict=True
+            )
         ]
 
     def _encode(self, pieces: Sequence[np.ndarray]) -> Tensor:
-        """(B, 1500, D) of windows of at most 30 s, all of which are filled up with silence."""
+        """(B, 1500, D) of windows of at most 30 s, all padded with silence."""
         waves = np.zeros((len(pieces), WINDOW), np.float32)
         for wave, piece in zip(waves, pieces, strict=True):
             wave[: len(piece)] = piece
         mel = whisper_log_mel(torch.from_numpy(waves).to(self.device), self._model.config.num_mel_bins)
         return self._model.model.encoder(mel.to(self._model.dtype)).last_hidden_state
-
-    @property
-    def _embedding(self) -> Tensor:
-        return self._model.proj_out.weight
-
-    def _id(self, token: str) -> int:
-        return _id(self._tokenizer, token)
-
-    def _mask(self, tokens: Iterable[int]) -> Tensor:
-        """(V,) float32, -inf at tokens."""
-        mask = torch.zeros(len(self._embedding), device=self.device)
-        mask[torch.tensor([*tokens], dtype=torch.long, device=self.device)] = float("-inf")
-        return mask
 
 
 def windows(wave: np.ndarray) -> list[np.ndarray]:
@@ -166,11 +149,10 @@ def _folder(source: str) -> Path:
 
 
 def _load(folder: Path, source: str) -> tuple[Any, Tokenizer]:
-    try:
-        from transformers import WhisperForConditionalGeneration
-        from transformers.utils import logging
-    except ImportError as error:
-        raise MamTraError(f"{source} is a Whisper of transformers; pip install 'mamtra[hf]'.") from error
+    need("transformers", f"The Whisper {source}", "'mamtra[hf]'")
+    from transformers import WhisperForConditionalGeneration
+    from transformers.utils import logging
+
     logging.disable_progress_bar()
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
@@ -189,8 +171,25 @@ def _absent(source: str) -> MamTraError:
     )
 
 
+def _search_options(tokenizer: Tokenizer, prompt: list[int], config: Any, options: Any) -> dict[str, Any]:
+    """Of the beam search: timestamps and what the model's own options suppress are never chosen."""
+    end = _id(tokenizer, "<|endoftext|>")
+    return {
+        "num_beams": BEAMS,
+        "do_sample": False,
+        "max_new_tokens": min(LONGEST, config.max_target_positions - len(prompt) - 1),
+        "eos_token_id": end,
+        "pad_token_id": end,
+        "suppress_tokens": [*(options.suppress_tokens or []), *range(prompt[-1], config.vocab_size)],
+        "begin_suppress_tokens": [*(options.begin_suppress_tokens or [])],
+        "forced_decoder_ids": None,
+        "return_dict_in_generate": True,
+        "output_scores": True,
+    }
+
+
 def _prompt(tokenizer: Tokenizer, options: Any) -> tuple[list[int], int]:
-    """Tokens that every transcript begins with, and the one whose probability at the first of them is that of silence."""
+    """Tokens that every transcript begins with, and the token whose probability after the first of them is that of silence."""
     plain = _id(tokenizer, "<|notimestamps|>")
     told = ["<|en|>", "<|transcribe|>"] if getattr(options, "is_multilingual", True) else []
     return [*(_id(tokenizer, token) for token in ("<|startoftranscript|>", *told)), plain], plain - 1

@@ -1,19 +1,22 @@
-"""Answers that listeners sent back: read, matched with the key of the test, and those who did not listen taken out."""
+"""Answers that listeners sent back: read, matched with the key of the test, and screened for those who did not listen."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
 
 from mamtra.errors import MamTraError
-from mamtra.evaluate.listening.trials import ANCHOR, CATCH, REFERENCE
+from mamtra.evaluate.listening.key import LOW_ANCHOR, NOISE_ANCHOR, REFERENCE, SCALES, Key, KeyTrial
+from mamtra.runtime.printable import printable
+from mamtra.runtime.strict_models import StrictModel, parse_json
 
-HIGH, SHARE = 90, 0.15
-"""ITU-R BS.1534-3, 4.1.2: who rates the hidden reference under 90 in more than 15% of the trials is left out; so is, here, who
-rates the low anchor over 90 as often."""
+HIGH, FRACTION = 90, 0.15
+"""ITU-R BS.1534-3, 4.1.2: who rates the hidden reference below 90 in more than 15% of the trials is left out; so is, here, who
+rates the low anchor above 90 as often."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,10 @@ class Answer:
         listener: name or code.
         utterance: id in the score files.
         catch: whether it was a catch trial.
-        scores: by system (or REFERENCE, ANCHOR, CATCH); empty for AB.
+        scores: by system (or REFERENCE, LOW_ANCHOR, NOISE_ANCHOR); empty for AB.
         pair: both systems of an AB trial, in the key's order.
         choice: the better system of the pair, or None for no difference.
+        refused: ratings outside the scale; an answer that has any does not count.
     """
 
     listener: str
@@ -35,71 +39,103 @@ class Answer:
     scores: dict[str, float]
     pair: tuple[str, ...] = ()
     choice: str | None = None
+    refused: int = 0
 
 
-def read_answers(paths: Iterable[Path], key: dict[str, Any]) -> tuple[list[Answer], list[str]]:
+class _Item(StrictModel):
+    """One answer in a file; ratings are checked against the scale afterwards."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=True)
+
+    trial: str
+    scores: dict[str, float] = Field(default_factory=dict)
+    choice: str | None = None
+
+
+class _Session(StrictModel):
+    """A file of answers."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    listener: Annotated[str, Field(min_length=1, max_length=200)]
+    digest: str
+    finished: str | None = None
+    answers: list[_Item]
+
+
+def read_answers(paths: Iterable[Path], key: Key) -> tuple[list[Answer], list[str]]:
     """All answers of a test.
 
     Returns:
-        answers, and what there is to say of the files: unfinished ones, and listeners who sent more than one.
+        answers, and remarks on the files: unfinished ones, listeners who sent several, ratings that were refused.
 
     Raises:
         MamTraError: a file is missing, is something else, or belongs to another test.
     """
-    sessions: dict[str, dict[str, Any]] = {}
+    sessions: dict[str, tuple[Path, _Session]] = {}
     remarks = []
     for path in paths:
         session = _session(path, key)
-        name = session["listener"]
+        name = session.listener
         if name in sessions:
-            remarks.append(f"{name} sent more than one file; the one with more answers counts")
-            session = max(sessions[name], session, key=lambda one: len(one["answers"]))
-        sessions[name] = session
-    remarks += [f"{name} did not finish" for name, session in sessions.items() if not session.get("finished")]
+            remarks.append(f"{printable(name)} sent more than one file; the one with more answers counts")
+        if name not in sessions or len(session.answers) > len(sessions[name][1].answers):
+            sessions[name] = path, session
     if not sessions:
         raise MamTraError("There are no answers; give the JSON files that listeners saved.")
-    return [_answer(key, name, item) for name, session in sessions.items() for item in session["answers"]], remarks
+    found = []
+    for name, (path, session) in sessions.items():
+        if not session.finished:
+            remarks.append(f"{printable(name)} did not finish")
+        own = [_answer(key, path, name, item) for item in session.answers]
+        refused = sum(answer.refused for answer in own)
+        if refused:
+            remarks.append(f"{printable(name)}: {refused} ratings outside the scale were refused")
+        found += own
+    return found, remarks
 
 
-def _session(path: Path, key: dict[str, Any]) -> dict[str, Any]:
+def _session(path: Path, key: Key) -> _Session:
     try:
-        session = json.loads(path.read_text(encoding="utf-8"))
-        listener, trials = session["listener"], [item["trial"] for item in session["answers"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MamTraError(f"{path} is not a file of answers, as the page of a listening test saves it.") from error
-    if session.get("digest") != key["digest"]:
+        text = path.read_bytes()
+    except OSError as error:
+        raise MamTraError(f"{path} cannot be read as a file of answers.") from error
+    session = parse_json(_Session, text, f"{path} is not a file of answers, as the page of a listening test saves it")
+    if session.digest != key.digest:
         raise MamTraError(
             f"{path} belongs to another listening test than the key; give the key that was made with its page."
         )
-    if not isinstance(listener, str) or not {*trials} <= {*key["trials"]} or len({*trials}) < len(trials):
+    trials = [item.trial for item in session.answers]
+    if not {*trials} <= {*key.trials} or len({*trials}) < len(trials):
         raise MamTraError(f"{path} is damaged: its trials are not those of the test.")
     return session
 
 
-def _answer(key: dict[str, Any], listener: str, item: dict[str, Any]) -> Answer:
-    trial = key["trials"][item["trial"]]
-    owners = trial["clips"]
-    try:
-        scores = {owners[clip]: float(value) for clip, value in item["scores"].items()}
-        chosen = item.get("choice")
-        choice = owners[chosen] if chosen not in (None, "same") else None
-    except (KeyError, TypeError, ValueError) as error:
-        raise MamTraError(
-            f"The answers of {listener} are damaged: they name a clip that is not in the test."
-        ) from error
-    if key["listening_test"] != "ab" and {*scores} != {*owners.values()}:
-        raise MamTraError(f"The answers of {listener} are damaged: a trial has clips that were not rated.")
-    pair = tuple(owners.values()) if key["listening_test"] == "ab" else ()
-    return Answer(listener, trial["utterance"], trial["catch"], scores, pair, choice)
+def _answer(key: Key, path: Path, listener: str, item: _Item) -> Answer:
+    trial: KeyTrial = key.trials[item.trial]
+    chosen = item.choice if item.choice != "same" else None
+    if not {*item.scores, *([chosen] if chosen else [])} <= {*trial.clips}:
+        raise MamTraError(f"{path} is damaged: it names a clip that is not in the trial.")
+    if key.kind == "ab":
+        pair = tuple(trial.clips.values())
+        return Answer(listener, trial.utterance, trial.catch, {}, pair, trial.clips[chosen] if chosen else None)
+    if {*item.scores} != {*trial.clips}:
+        raise MamTraError(f"{path} is damaged: a trial has clips that were not rated.")
+    low, high = SCALES[key.kind]
+    refused = sum(not low <= value <= high for value in item.scores.values())  # NaN is never within
+    scores = {} if refused else {trial.clips[clip]: value for clip, value in item.scores.items()}
+    return Answer(listener, trial.utterance, trial.catch, scores, refused=refused)
 
 
-def fooled(answer: Answer, kind: str) -> bool:
+def failed_catch(answer: Answer, kind: str) -> bool:
     """Whether a catch trial was answered as by someone who did not listen."""
+    if answer.refused:
+        return True
     if kind == "mos":
-        return answer.scores[CATCH] > 2
+        return answer.scores[NOISE_ANCHOR] > 2
     if kind == "ab":
         return answer.choice != REFERENCE
-    return answer.scores[REFERENCE] <= answer.scores[CATCH]
+    return answer.scores[REFERENCE] <= answer.scores[NOISE_ANCHOR]
 
 
 def screen(answers: Sequence[Answer], kind: str, allowed: int = 0) -> tuple[list[Answer], dict[str, str]]:
@@ -113,15 +149,16 @@ def screen(answers: Sequence[Answer], kind: str, allowed: int = 0) -> tuple[list
     left_out = {}
     for name in dict.fromkeys(answer.listener for answer in answers):
         own = [answer for answer in answers if answer.listener == name]
-        failed = sum(fooled(answer, kind) for answer in own if answer.catch)
+        failed = sum(failed_catch(answer, kind) for answer in own if answer.catch)
         if failed > allowed:
             left_out[name] = f"failed {failed} of {sum(answer.catch for answer in own)} catch trials"
         elif kind == "mushra":
-            rated = [answer.scores for answer in own if not answer.catch]
+            rated = [answer.scores for answer in own if not answer.catch and not answer.refused]
             low = sum(scores[REFERENCE] < HIGH for scores in rated)
-            high = sum(scores[ANCHOR] > HIGH for scores in rated)
-            if low > SHARE * len(rated):
+            high = sum(scores[LOW_ANCHOR] > HIGH for scores in rated)
+            if low > FRACTION * len(rated):
                 left_out[name] = f"rated the hidden reference under {HIGH} in {low} of {len(rated)} trials"
-            elif high > SHARE * len(rated):
+            elif high > FRACTION * len(rated):
                 left_out[name] = f"rated the low anchor over {HIGH} in {high} of {len(rated)} trials"
-    return [answer for answer in answers if not answer.catch and answer.listener not in left_out], left_out
+    counted = [a for a in answers if not a.catch and not a.refused and a.listener not in left_out]
+    return counted, left_out

@@ -1,21 +1,20 @@
-"""A listening test as one HTML file for listeners, and the key that stays with those who ask."""
+"""A listening test as one HTML file for listeners, and its key."""
 
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mamtra.errors import MamTraError
 from mamtra.evaluate.listening.clips import inline
-from mamtra.evaluate.listening.trials import KINDS, Design, Trial
+from mamtra.evaluate.listening.key import Key, KeyTrial
+from mamtra.evaluate.listening.trials import Design, Trial
+from mamtra.evaluate.templates import render
 from mamtra.runtime.files import write_text
 
-_TEMPLATE = Path(__file__).with_name("page.html")
 QUESTIONS = {
     "mos": "How natural does this speech sound?",
     "ab": "Which of the two sounds more natural?",
@@ -30,9 +29,9 @@ class Wording:
     Attributes:
         title: of the page.
         question: asked in every trial.
-        show_text: whether the words of a clip can be read.
-        per_listener: trials that one listener gets beside all catch trials; all of them where None.
-        fmt: flac and wav lose nothing, opus is small.
+        show_text: whether the text of a clip is shown.
+        per_listener: trials of one listener besides the catch trials; all of them where None.
+        fmt: flac and wav are lossless, opus is small.
     """
 
     title: str = "Listening test"
@@ -83,39 +82,23 @@ def write_test(
     content["digest"] = digest
     # "<" never appears in the script, so that no text of a set can close it
     data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
-    page = _TEMPLATE.read_text(encoding="utf-8").replace("__TITLE__", html.escape(wording.title))
-    key = {
-        "listening_test": design.kind,
-        "digest": digest,
-        "seed": design.seed,
-        "systems": list(systems),
-        "trials": {
-            trial.key: {
-                "utterance": trial.utterance,
-                "catch": trial.catch,
-                "clips": {one.key: one.owner for one in trial.stimuli},
-            }
+    page = render("listening.html.j2", title=wording.title, data=data)
+    key = Key(
+        listening_test=design.kind,
+        digest=digest,
+        seed=design.seed,
+        systems=tuple(systems),
+        trials={
+            trial.key: KeyTrial(
+                utterance=trial.utterance,
+                catch=trial.catch,
+                clips={one.key: one.owner for one in trial.stimuli},
+            )
             for trial in trials
         },
-    }
+    )
     beside = path.with_suffix(".key.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    for place, text in ((path, page.replace("__DATA__", data)), (beside, json.dumps(key, indent=1) + "\n")):
+    for place, text in ((path, page), (beside, key.model_dump_json(indent=1) + "\n")):
         write_text(place, text)
     return path, beside
-
-
-def read_key(path: Path) -> dict[str, Any]:
-    """The key of a test; the page's own path will do.
-
-    Raises:
-        MamTraError: there is none, or it is something else.
-    """
-    place = path.with_suffix(".key.json") if path.suffix == ".html" else path
-    try:
-        key = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MamTraError(f"There is no key {place} of a listening test; `mamtra listen make` writes it.") from error
-    if not isinstance(key, dict) or key.get("listening_test") not in KINDS:
-        raise MamTraError(f"{place} is not the key of a listening test.")
-    return key

@@ -1,4 +1,4 @@
-"""What a listening test asks: trials over the utterances that all systems have said, and some that catch careless listeners."""
+"""Trials of a listening test: utterances that all systems have spoken, and catch trials."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
 from mamtra.errors import MamTraError
-from mamtra.evaluate.listening.clips import drowned, low_anchor, read_clip
-from mamtra.evaluate.score_file import ScoreFile
-
-Kind = Literal["mos", "ab", "mushra"]
-KINDS: tuple[str, ...] = get_args(Kind)
-REFERENCE, ANCHOR, CATCH = "reference", "low anchor", "catch"
+from mamtra.evaluate.listening.clips import low_anchor, noise_anchor, read_clip
+from mamtra.evaluate.listening.key import LOW_ANCHOR, NOISE_ANCHOR, REFERENCE, Kind
+from mamtra.evaluate.score_file import ScoreFile, sound_file
 
 
 @dataclass(frozen=True)
@@ -25,8 +22,8 @@ class Stimulus:
     """One clip.
 
     Attributes:
-        key: opaque name in the page, which tells a listener nothing.
-        owner: name of a system, or REFERENCE, ANCHOR, CATCH.
+        key: opaque name in the page, which says nothing about the owner.
+        owner: name of a system, or REFERENCE, LOW_ANCHOR, NOISE_ANCHOR.
         samples: float32 (T,) at 24 kHz.
     """
 
@@ -42,10 +39,10 @@ class Trial:
     Attributes:
         key: opaque name in the page.
         utterance: id in the score files.
-        text: what is said.
-        stimuli: to be judged; the page shuffles them.
+        text: of the utterance.
+        stimuli: to be rated; the page shuffles them.
         reference: the open reference of a MUSHRA trial.
-        catch: whether the answer is known beforehand.
+        catch: whether the right answer is known beforehand.
     """
 
     key: str
@@ -61,18 +58,18 @@ class Design:
     """A whole test.
 
     Attributes:
-        kind: mos (one clip, 1 to 5), ab (two clips, which is better) or mushra (all systems beside a reference, 0 to 100).
-        utterances: how many, drawn from those that all systems have; all of them where None.
+        kind: mos (one clip, rated 1 to 5), ab (the better of two clips) or mushra (all systems and a reference, rated 0 to 100).
+        utterances: sampled from those that all systems have; all of them where None.
         catch: number of catch trials.
-        seed: of the draw, of opaque names and of every listener's order.
-        level: whether clips are brought to one loudness.
+        seed: of the sampling, of opaque names and of every listener's order.
+        normalise: whether clips are loudness-normalised.
     """
 
     kind: Kind
     utterances: int | None = None
     catch: int = 2
     seed: int = 0
-    level: bool = True
+    normalise: bool = True
 
 
 def make_trials(design: Design, files: Sequence[ScoreFile], reference: ScoreFile | None = None) -> list[Trial]:
@@ -80,19 +77,19 @@ def make_trials(design: Design, files: Sequence[ScoreFile], reference: ScoreFile
 
     Args:
         design: of the test.
-        files: scores of one system each, with their sound kept. An AB test sets each of the others against the first.
+        files: scores of one system each, with their sound kept. An AB test compares each of the others with the first.
         reference: scores of recordings, which a MUSHRA test needs.
 
     Raises:
         MamTraError: too few systems, two of one name, no reference, or no utterance that all have sound of.
     """
     if design.kind == "ab" and len(files) < 2:
-        raise MamTraError("An AB test needs two score files or more; the others are set against the first.")
+        raise MamTraError("An AB test needs two score files or more; the others are compared with the first.")
     if design.kind == "mushra" and reference is None:
-        raise MamTraError("A MUSHRA test needs recordings to compare with; give --reference TRUTH.jsonl.")
+        raise MamTraError("A MUSHRA test needs recordings to compare with; give --reference GROUND_GROUND_TRUTH.jsonl.")
     systems = system_names(files)
     everyone = [*files, *([reference] if reference else [])]
-    shared = [key for key in files[0].rows if all(_sound(scores, key) for scores in everyone)]
+    shared = [key for key in files[0].rows if all(sound_file(scores.rows.get(key, {})) for scores in everyone)]
     if not shared:
         raise MamTraError(
             "There is no utterance that all systems have sound of; run `mamtra evaluate` with --sounds DIR to keep it."
@@ -111,9 +108,9 @@ def system_names(files: Sequence[ScoreFile]) -> list[str]:
     Raises:
         MamTraError: two are the same, even by the names of their files.
     """
-    names = [str(scores.stamp.get("system")) for scores in files]
+    names = [str(scores.fingerprint.get("system")) for scores in files]
     names = [name if names.count(name) == 1 else scores.path.stem for name, scores in zip(names, files, strict=True)]
-    if len({*names}) < len(names) or {*names} & {REFERENCE, ANCHOR, CATCH}:
+    if len({*names}) < len(names) or {*names} & {REFERENCE, LOW_ANCHOR, NOISE_ANCHOR}:
         raise MamTraError(f"These score files cannot be told apart by name: {', '.join(names)}; rename one.")
     return names
 
@@ -121,7 +118,7 @@ def system_names(files: Sequence[ScoreFile]) -> list[str]:
 def _of_utterance(
     design: Design, systems: Sequence[str], files: Sequence[ScoreFile], reference: ScoreFile | None, key: str
 ) -> Iterator[Trial]:
-    text = files[0].rows[key]["text"]
+    text = files[0].rows[key].get("text", "")
     found = [_stimulus(design, name, scores, key) for name, scores in zip(systems, files, strict=True)]
     if design.kind == "mos":
         for one in found:
@@ -132,29 +129,24 @@ def _of_utterance(
     elif reference is not None:
         shown = _stimulus(design, REFERENCE, reference, key, "shown")
         hidden = Stimulus(_opaque(design, REFERENCE, key, "hidden"), REFERENCE, shown.samples)
-        low = Stimulus(_opaque(design, ANCHOR, key), ANCHOR, low_anchor(shown.samples))
+        low = Stimulus(_opaque(design, LOW_ANCHOR, key), LOW_ANCHOR, low_anchor(shown.samples))
         yield Trial(_opaque(design, "trial", key), key, text, (*found, hidden, low), shown)
 
 
 def _catch(design: Design, first: ScoreFile, reference: ScoreFile | None, key: str, number: int) -> Trial:
-    """A clip under noise, alone (it must get 1 or 2) or beside the clean one (which must win)."""
+    """The noise anchor, alone (it must get 1 or 2) or with the clean clip (which must win)."""
     mark = f"catch {number}"
     good = _stimulus(design, REFERENCE, reference or first, key, mark)
-    bad = Stimulus(_opaque(design, CATCH, key, mark), CATCH, drowned(good.samples, design.seed + number))
+    bad = Stimulus(_opaque(design, "catch", key, mark), NOISE_ANCHOR, noise_anchor(good.samples, design.seed + number))
     stimuli = (bad,) if design.kind == "mos" else (good, bad)
     shown = _stimulus(design, REFERENCE, reference or first, key, mark + " shown") if design.kind == "mushra" else None
-    return Trial(_opaque(design, mark, key), key, first.rows[key]["text"], stimuli, shown, True)
+    return Trial(_opaque(design, mark, key), key, first.rows[key].get("text", ""), stimuli, shown, True)
 
 
 def _stimulus(design: Design, owner: str, scores: ScoreFile, key: str, mark: str = "") -> Stimulus:
     return Stimulus(
-        _opaque(design, "clip", owner, key, mark), owner, read_clip(Path(scores.rows[key]["sound"]), design.level)
+        _opaque(design, "clip", owner, key, mark), owner, read_clip(Path(scores.rows[key]["sound"]), design.normalise)
     )
-
-
-def _sound(scores: ScoreFile, key: str) -> bool:
-    sound = scores.rows.get(key, {}).get("sound")
-    return bool(sound) and Path(sound).is_file()
 
 
 def _opaque(design: Design, *words: Any) -> str:

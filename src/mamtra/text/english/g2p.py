@@ -48,6 +48,8 @@ class Token:
 
     text: str
     is_word: bool
+    end: int = 0
+    """Where it ends in the sentence."""
     space_after: bool = False
     phonemes: str = ""
 
@@ -60,7 +62,7 @@ def tokenise(text: str) -> list[Token]:
             if tokens:
                 tokens[-1].space_after = True
         else:
-            tokens.append(Token(match.group(), match.lastgroup == "word"))
+            tokens.append(Token(match.group(), match.lastgroup == "word", match.end()))
     if tokens:
         tokens[-1].space_after = False
     return tokens
@@ -80,6 +82,10 @@ class G2P:
 
     def __call__(self, text: str) -> str:
         """Phoneme string of a sentence of spoken words (no digits or symbols) and punctuation."""
+        return "".join(t.phonemes + (" " if t.space_after and t.phonemes else "") for t in self.read(text)).strip()
+
+    def read(self, text: str) -> list[Token]:
+        """The words and marks of a sentence with their phonemes; see `__call__`."""
         tokens = tokenise(text)
         words = [token.text.lower() for token in tokens]
         vowel_next: bool | None = None  # None: a pause or the end follows
@@ -99,7 +105,7 @@ class G2P:
                 if symbol in VOWELS or symbol in CONSONANTS:
                     vowel_next = symbol in VOWELS
                     break
-        return "".join(t.phonemes + (" " if t.space_after and t.phonemes else "") for t in tokens).strip()
+        return tokens
 
     def spell(self, letters: str) -> str:
         """Letter names said as one word: stress on the last, lesser stress on the others."""

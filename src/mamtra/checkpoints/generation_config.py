@@ -1,0 +1,28 @@
+"""Contents of generation_config.json: how a model is to be sampled, and what it was trained to do."""
+
+from __future__ import annotations
+
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from mamtra.models.sampling_config import RASConfig
+
+
+class GenerationConfig(RASConfig):
+    """Generation defaults of a model: the settings of the sampler, and those below.
+
+    Attributes:
+        min_ratio: speech tokens per text id before the end may be drawn.
+        max_ratio: greatest number of speech tokens per text id.
+        flow_steps: Euler steps of the flow.
+        voice: the voice to speak with where none is named; without it the first in the alphabet.
+        continue_clones: whether the LM continues a cloned recording whose words are known. A model that was trained on few
+            speakers says the text more clearly when it does not.
+        bistream: whether the LM was trained on text that arrives while it speaks.
+    """
+
+    min_ratio: NonNegativeFloat = 2.0
+    max_ratio: PositiveFloat = 20.0
+    flow_steps: PositiveInt = 10
+    voice: str | None = None
+    continue_clones: bool = True
+    bistream: bool = False

@@ -1,0 +1,29 @@
+"""Libraries that only some features need: imported when used, and one sentence where they are missing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from mamtra.errors import MamTraError
+
+
+def need(module: str, purpose: str, install: str = "'mamtra[eval]'") -> Any:
+    """Import an optional library.
+
+    Args:
+        module: what is imported, such as ``scipy.stats``.
+        purpose: the feature that needs it, in the singular, to begin a sentence.
+        install: what pip is to install.
+
+    Returns:
+        The module.
+
+    Raises:
+        MamTraError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0].replace("_", "-")
+        raise MamTraError(f"{purpose} needs {name}; pip install {install}.") from error

@@ -1,0 +1,132 @@
+"""From segments to audio: the one sequence of steps behind `say`, `stream`, batches and layer rankings.
+
+A backend turns the ids of a segment into samples (`mamtra.synthesis.sentence` as a whole, `mamtra.synthesis.streaming` chunk by
+chunk, `mamtra.synthesis.batch` for many texts); `speak` calls it segment by segment, trims the edges and adds the pauses.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from mamtra.audio.trim import EdgeTrimmer
+from mamtra.errors import MamTraError
+from mamtra.synthesis.model import Model
+from mamtra.synthesis.retries import AGAIN, Retries, segment_seed
+from mamtra.text.bistream_text import Utterance
+from mamtra.text.split import Segment
+from mamtra.voices.voice import Voice
+
+MIN_SPEED, MAX_SPEED = 0.5, 2.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What all segments of a text have in common.
+
+    Attributes:
+        model: the model.
+        voice: to speak with.
+        seed: with the place of a segment it fixes the segment's audio.
+        speed: 0.5 (slow) to 2 (fast).
+        retries: of runs of the LM that fail.
+    """
+
+    model: Model
+    voice: Voice
+    seed: int = 0
+    speed: float = 1.0
+    retries: Retries = AGAIN
+
+    def seed_of(self, index: int, attempt: int) -> int:
+        """Seed of an attempt at a segment."""
+        return segment_seed(self.seed, index, attempt)
+
+    def generator(self, index: int, attempt: int) -> torch.Generator:
+        """CPU generator of the sampler for an attempt at a segment."""
+        return torch.Generator().manual_seed(self.seed_of(index, attempt))
+
+
+@dataclass(frozen=True)
+class AudioChunk:
+    """Audio of a segment, or of a part of it.
+
+    Attributes:
+        samples: float32 (T,) in [-1, 1].
+        tokens: number of speech tokens.
+        finish_reason: "eos", or "length" where every attempt ran into the length limit; empty where more of the segment follows.
+        attempts: how many times the LM was run.
+        text: what is said, with the first chunk of a segment; of arriving text what was read for the chunk.
+        spent: seconds of computing time.
+    """
+
+    samples: np.ndarray
+    tokens: int
+    finish_reason: str
+    attempts: int
+    text: str = ""
+    spent: float = 0.0
+
+
+Backend = Callable[[Request, Iterable[int], int], Iterable[AudioChunk]]
+"""From a request, the text ids of a segment and its place to chunks of its audio, none where it stays silent."""
+
+
+def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Backend) -> Iterator[AudioChunk]:
+    """Chunks of audio to be played one after the other, with trimmed edges and pauses.
+
+    Raises:
+        MamTraError: the model gives no speech, or samples that are not finite.
+    """
+    rate = request.model.sample_rate
+    for index, segment in enumerate(segments):
+        started, tokens = time.perf_counter(), 0
+        text, ids = (segment.text, segment.ids) if isinstance(segment, Segment) else ("", segment)
+        edges = EdgeTrimmer(rate, segment.pause_before / request.speed)
+        for chunk in backend(request, ids, index):
+            if not np.isfinite(chunk.samples).all():
+                raise MamTraError("The model made sound that is not a number; its weights are damaged or overflow.")
+            samples = edges.push(chunk.samples, final=bool(chunk.finish_reason))
+            tokens += chunk.tokens
+            if not len(samples) and not chunk.finish_reason:
+                continue
+            if isinstance(segment, Utterance):
+                text = segment.take_text()
+            yield replace(chunk, samples=samples, tokens=tokens, text=text, spent=time.perf_counter() - started)
+            text, tokens, started = "", 0, time.perf_counter()
+
+
+def check_speed(speed: float) -> float:
+    """Refuse a speed outside 0.5 .. 2.
+
+    Raises:
+        MamTraError: it is outside, or not a number.
+    """
+    if not MIN_SPEED <= speed <= MAX_SPEED:
+        raise MamTraError(f"Speed {speed:g} is out of range; choose {MIN_SPEED:g} to {MAX_SPEED:g}.")
+    return float(speed)
+
+
+def check_voice(model: Model, voice: Voice) -> Voice:
+    """Refuse a voice whose ids or sizes do not fit the model, as in damaged files and those of other models.
+
+    Raises:
+        MamTraError: an id outside the model's tables, or an embedding of another size.
+    """
+    lm, size = model.lm.config, model.flow.config.spk_embed_dim
+    ids = ((voice.prompt_text, lm.text_vocab_size), (voice.prompt_speech, lm.num_speech_tokens))
+    outside = any(part.numel() and not 0 <= int(part.min()) <= int(part.max()) < rows for part, rows in ids)
+    if outside or voice.embedding.numel() != size:
+        what = (
+            "ids outside the model's tables"
+            if outside
+            else f"an embedding of {voice.embedding.numel()}, not {size} numbers"
+        )
+        raise MamTraError(
+            f"The voice {voice.name!r} has {what}; it is damaged or was made for another model, so make it again."
+        )
+    return voice
