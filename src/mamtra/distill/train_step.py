@@ -95,9 +95,9 @@ class Gradients:
             }
             cached = {} if self._cache is None else self._cache.blank(rows, length)
             for way, captured in self._ways.items():
-                captured.record(**empty, **(cached if way == "train" else {}))
+                captured.capture(**empty, **(cached if way == "train" else {}))
         optimiser.failed_at.zero_()  # an update that has failed before leaves all weights as they are
-        self.update.record()
+        self.update.capture()
         optimiser.gradient.zero_()
         for place, value in zip((optimiser.failed_at, optimiser.count, self.sums), kept, strict=True):
             place.copy_(value)
