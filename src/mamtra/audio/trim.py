@@ -106,9 +106,3 @@ class EdgeTrimmer:
         self._held = held[end:]
         piece = _fade(held[start:end], self._rate, begins, final)
         return np.concatenate([self._silence, piece]) if begins else piece
-
-
-def join(pieces: list[np.ndarray], pauses: list[float], sample_rate: int) -> np.ndarray:
-    """Join pieces (T_i,) with `pauses[i]` seconds of silence before piece i. One by one gives the same."""
-    prepared = [prepare_piece(p, sample_rate, pause) for p, pause in zip(pieces, pauses, strict=True)]
-    return np.concatenate(prepared) if prepared else np.zeros(0, dtype=np.float32)
