@@ -1,7 +1,7 @@
 """The three spectral features of CosyVoice 2: flow mel, Whisper log-mel and Kaldi filter bank.
 
-Plain torch on any device. Filter banks and windows are made once for each device, outside inference mode, so that
-tables first made while speaking still serve training.
+Plain torch on any device. Filter banks and windows are made once for each device, outside inference mode, so that training
+can use those that inference made.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def slaney_filterbank(rate: int, n_fft: int, mels: int, high: float, device: tor
         n_fft: FFT size.
         mels: number of filters.
         high: upper edge of the last filter in Hz.
-        device: where the result lies.
+        device: of the result.
 
     Returns:
         (mels, n_fft // 2 + 1) float32.
@@ -60,7 +60,7 @@ def kaldi_filterbank(rate: int, n_fft: int, mels: int, low: float, high: float, 
         mels: number of filters.
         low: lower edge of the first filter in Hz.
         high: upper edge of the last filter in Hz.
-        device: where the result lies.
+        device: of the result.
 
     Returns:
         (mels, n_fft // 2 + 1) float32; the last column is zero.
@@ -133,7 +133,7 @@ def whisper_log_mel_128(wave: Tensor) -> Tensor:
 def kaldi_fbank_80(wave: Tensor) -> Tensor:
     """Kaldi's log filter bank for the speaker encoder: 80 bins, 25 ms frames every 10 ms, no dither.
 
-    Subtract the mean over frames before the speaker encoder sees it.
+    The speaker encoder takes it minus its mean over frames.
 
     Args:
         wave: (..., T) at 16 kHz in [-1, 1], not scaled to 16 bits; at least 400 samples.

@@ -22,7 +22,7 @@ def open_session(path: str | os.PathLike) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise MamTraError(f"{path} is missing, which making a voice of a recording needs; get the model again.")
+        raise MamTraError(f"{path} is missing, which cloning a voice needs; get the model again.")
     try:
         import onnxruntime
     except ImportError as error:
@@ -38,13 +38,13 @@ def open_session(path: str | os.PathLike) -> Any:
 
 
 class OnnxSpeechTokenizer(nn.Module):
-    """Whisper-style log-mel (1, 128, T) and its length, to codes at 25 Hz.
+    """CosyVoice 2's speech tokenizer: Whisper-style log-mel (1, 128, T) and its length to tokens at 25 Hz.
 
     Args:
         path: the file.
 
     Raises:
-        MamTraError: see `open_session`, or the network takes something else.
+        MamTraError: see `open_session`, or the network has other inputs.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -55,20 +55,20 @@ class OnnxSpeechTokenizer(nn.Module):
             raise MamTraError(f"{path} is not CosyVoice 2's speech tokenizer: it should take a mel and its length.")
 
     def tokenize(self, wave: Tensor) -> Tensor:
-        """One utterance of at most 30 s, 16 kHz (T,) float in [-1, 1] -> codes (about T / 640,) int64 on the CPU."""
+        """Map one utterance (T,) float in [-1, 1] at 16 kHz, at most 30 s, to tokens (about T / 640,) int64 on the CPU."""
         mel = whisper_log_mel_128(wave[None]).cpu().numpy()
         feed = dict(zip(self._inputs, (mel, np.array([mel.shape[2]], dtype=np.int32)), strict=True))
         return torch.from_numpy(np.asarray(self._session.run(None, feed)[0])).long().flatten()
 
 
 class OnnxSpeakerEncoder(nn.Module):
-    """Kaldi filter bank minus its mean to a speaker embedding.
+    """CosyVoice 2's speaker encoder: Kaldi filter bank minus its mean to a speaker embedding.
 
     Args:
         path: the file.
 
     Raises:
-        MamTraError: see `open_session`, or the network takes something else.
+        MamTraError: see `open_session`, or the network has other inputs.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -80,6 +80,6 @@ class OnnxSpeakerEncoder(nn.Module):
         self._input = names[0]
 
     def forward(self, fbank: Tensor) -> Tensor:
-        """fbank (1, frames, 80) float32 -> (1, embedding size) float32 on the CPU."""
-        found = self._session.run(None, {self._input: fbank.float().cpu().numpy()})[0]
-        return torch.from_numpy(np.asarray(found)).float().reshape(fbank.shape[0], -1)
+        """Map fbank (1, frames, 80) float32 to (1, embedding size) float32 on the CPU."""
+        embedding = self._session.run(None, {self._input: fbank.float().cpu().numpy()})[0]
+        return torch.from_numpy(np.asarray(embedding)).float().reshape(fbank.shape[0], -1)

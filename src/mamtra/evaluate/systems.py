@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mamtra.audio.io import read_audio, write_audio
-from mamtra.audio.trim import prepare_piece
+from mamtra.audio.trim import prepare_segment
 from mamtra.checkpoints.native import base_of, hash_model
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sets import Line
@@ -178,7 +178,7 @@ def say_again(tts: TTS, voice: Voice, recording: Path, seed: int) -> tuple[np.nd
     with torch.inference_mode():
         codes = tts.model.speech_tokenizer.tokenize(torch.from_numpy(np.ascontiguousarray(wave)).to(tts.model.device))
         samples = tokens_to_samples(tts.model, voice, codes.tolist(), seed=segment_seed(seed, 0))
-    return prepare_piece(samples, tts.sample_rate), codes.numel()
+    return prepare_segment(samples, tts.sample_rate), codes.numel()
 
 
 def open_system(

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from mamtra.audio.trim import prepare_piece
+from mamtra.audio.trim import prepare_segment
 from mamtra.checkpoints.native import base_of, find_beside, hash_file, hash_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.conversion.ranking_table import Criterion, Measure, RankingHeader, Row
@@ -223,7 +223,7 @@ def _speak(model: Model, voice: Voice, segments: Sequence[tuple[list[int], float
         codes, _ = generate_tokens(model, voice, ids, torch.Generator().manual_seed(number))
         if codes:
             samples = tokens_to_samples(model, voice, codes, seed=number)
-            pieces.append(prepare_piece(samples, model.sample_rate, pause))
+            pieces.append(prepare_segment(samples, model.sample_rate, pause))
     return np.concatenate(pieces)
 
 

@@ -13,12 +13,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 Function = Callable[..., tuple[Tensor, ...]]
 Launch = Callable[[], None]
+Result = TypeVar("Result")
 
 
 class CudaGraphs:
@@ -49,11 +51,11 @@ class CudaGraphs:
         gc.collect()
         torch.cuda.empty_cache()
 
-    def capture(self, run: Callable[[], tuple[Tensor, ...]]) -> tuple[Launch, tuple[Tensor, ...]]:
+    def capture(self, run: Callable[[], Result]) -> tuple[Launch, Result]:
         """Capture what `run` launches.
 
         Returns:
-            what launches it again, and the tensors that each launch writes its results to.
+            what launches it again, and what `run` returned: the tensors that each launch writes to.
 
         Raises:
             RuntimeError: `run` does what no graph can hold, such as reading a value on the host.
@@ -106,9 +108,9 @@ class _Captured:
 class GraphCache:
     """Captured graphs by function and input shapes.
 
-    A captured function must not read a value on the host, draw random numbers or depend on anything but its name and its
-    inputs' values. All graphs share one memory pool, since one runs at a time: calls hold `lock`, and threads must launch
-    on one stream, as they do by default.
+    A captured function must not read a value on the host, use a random generator but the device's default one or depend on
+    anything but its name and its inputs' values. All graphs share one memory pool, since one runs at a time: calls hold
+    `lock`, and threads must launch on one stream, as they do by default.
 
     Inference calls the cache: a function with new shapes runs eagerly, is captured at the second call and replayed from
     then on. If a capture fails, everything runs eagerly from then on, with a warning. Training and decoding `capture` before

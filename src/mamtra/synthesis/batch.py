@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from mamtra.audio.trim import prepare_piece
+from mamtra.audio.trim import prepare_segment
 from mamtra.engine.batch import generate_batch
 from mamtra.engine.sampling import ras_sample_rows
 from mamtra.synthesis.model import Model
@@ -63,7 +63,7 @@ def speak_texts(
         seeds = [segment_seed(seed, segments[at][1]) for at in chosen]
         sound = batch_to_samples(model, [voice] * len(chosen), [codes[at] for at in chosen], seeds=seeds)
         for at, samples in zip(chosen, sound, strict=True):
-            pieces[at] = prepare_piece(samples, model.sample_rate, segments[at][3])
+            pieces[at] = prepare_segment(samples, model.sample_rate, segments[at][3])
     for number in range(len(texts)):
         mine = [pieces[at] for at, segment in enumerate(segments) if segment[0] == number]
         yield number, np.concatenate([np.zeros(0, np.float32), *mine])
