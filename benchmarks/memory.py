@@ -5,8 +5,8 @@
 For all attention and the hybrids 1:1, 1:5 and 1:11, in float32 and bfloat16 (vocoder and recurrent states are float32 in both): the
 bytes of all tensors, computed on the meta device, and on CUDA those that PyTorch's allocator reports. Each stream has a context of
 30 s of speech, 100 text ids and two special tokens. ``a decode step`` is one step of all streams, ``10 s of sound`` flow and
-vocoder of one utterance with a prompt of 3 s: the peak allocation above that before it. ``flow cache`` is what one such utterance keeps
-while it is streamed. On a CPU it is the growth of the process's resident size by weights and state. Weights are randomly
+vocoder of one utterance with a prompt of 3 s: the peak allocation above that before it. ``flow cache`` is what one such utterance
+keeps while it is streamed. On a CPU it is the growth of the process's resident size by weights and state. Weights are randomly
 initialised. Results are written after each row.
 """
 

@@ -26,6 +26,12 @@ def _slaney_hz(mel: Tensor) -> Tensor:
     return torch.where(mel < 15, mel * (200 / 3), 1000 * torch.exp((mel.clamp(min=15) - 15) * (math.log(6.4) / 27)))
 
 
+def _triangles(edges: Tensor, bins: Tensor) -> Tensor:
+    """Filters (mels, bins) of height 1 that rise from edge i to edge i + 1 and fall to edge i + 2."""
+    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    return torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
+
+
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
 def slaney_filterbank(rate: int, n_fft: int, mels: int, high: float, device: torch.device) -> Tensor:
@@ -44,9 +50,8 @@ def slaney_filterbank(rate: int, n_fft: int, mels: int, high: float, device: tor
     top = float(_slaney_mel(torch.tensor(high, dtype=torch.float64)))
     edges = _slaney_hz(torch.linspace(0, top, mels + 2, dtype=torch.float64))
     bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (rate / n_fft)
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    triangle = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
-    return (triangle * (2 / (right - left))).float().to(device)
+    area = 2 / (edges[2:, None] - edges[:-2, None])
+    return (_triangles(edges, bins) * area).float().to(device)
 
 
 @lru_cache(maxsize=16)
@@ -72,10 +77,9 @@ def kaldi_filterbank(rate: int, n_fft: int, mels: int, low: float, high: float, 
     first, last = (float(scale(torch.tensor(hz, dtype=torch.float64))) for hz in (low, high))
     edges = torch.linspace(first, last, mels + 2, dtype=torch.float64)
     bins = scale(torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (rate / n_fft))
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    triangle = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
-    triangle[:, -1] = 0
-    return triangle.float().to(device)
+    filters = _triangles(edges, bins)
+    filters[:, -1] = 0
+    return filters.float().to(device)
 
 
 @lru_cache(maxsize=16)
