@@ -185,9 +185,9 @@ def make_step(
 
     batch = batch_of(config, args.tokens, args.length)
     micro, update = (Captured(f, device, graphs=args.cuda_graph) for f in (add, optimiser.update))
-    micro.record(**batch)
+    micro.capture(**batch)
     optimiser.failed_at.zero_()
-    update.record()
+    update.capture()
     optimiser.gradient.zero_()
     optimiser.failed_at.fill_(-1)
 

@@ -1,9 +1,9 @@
-"""How long speech takes on a CPU: from a cold start, warm, to the first sound, by stage; and how much memory.
+"""Latency on a CPU: cold start, warm, first sound, by stage; and peak memory.
 
     python benchmarks/latency.py [--model DIR] [--voice NAME] [--threads 2] [--runs 5] [--out docs/results/latency.json]
 
-Cold is a fresh `python -m mamtra say` with everything on disk as it is (files are in the system's cache after the first run).
-Warm is the public API in one process after one sentence that does not count. Works on Linux and macOS.
+Cold is a fresh `python -m mamtra say`; after the first run the files are in the system's page cache.
+Warm is the public API in one process after a warm-up sentence. Works on Linux and macOS.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TEXTS = {
     ),
 }
 COLD_TEXT = "Hello! This voice runs on your own machine."
-# run in the fresh process itself: a figure read from outside would count what the parent held when it forked
+# measured in the fresh process itself: from outside, the memory of the parent at the fork would count
 PEAK = (
     "import resource, sys\nfrom mamtra import load\nmodel, voice, text = sys.argv[1:]\n"
     "load(model or None, device='cpu').say(text, voice or None)\n"
@@ -43,7 +43,7 @@ PEAK = (
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Median, least and greatest."""
+    """Median, minimum and maximum."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "runs": len(values)}
 
 
@@ -69,7 +69,7 @@ def cold_start(model: str | None, voice: str | None, threads: int, runs: int) ->
 
 
 def peak_memory(model: str | None, voice: str | None, threads: int, text: str) -> int:
-    """Greatest resident size in bytes of a fresh process that speaks one text."""
+    """Peak resident size in bytes of a fresh process that speaks one text."""
     command = [sys.executable, "-c", PEAK, model or "", voice or "", text]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment(threads))
     return int(done.stdout.split()[-1])
@@ -102,7 +102,7 @@ def warm(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> di
 
 
 class Timed:
-    """A part of a model that adds up the time of its `inference`; all else is the part's own."""
+    """Wraps a part of a model and adds up the time of its `inference`."""
 
     def __init__(self, part: Any) -> None:
         self.part, self.seconds = part, 0.0
@@ -132,7 +132,7 @@ def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> 
         name: [] for name in ("text_ms", "lm_ms", "lm_ms_per_token", "flow_ms", "vocoder_ms")
     }
     tokens = []
-    for run in range(-1, runs):  # the first one prepares the model's step and does not count
+    for run in range(-1, runs):  # the first one is the warm-up
         flow.seconds = vocoder.seconds = 0.0
         began = time.perf_counter()
         ids = tts.model.text.segments(TEXTS["medium"])[0].ids
@@ -152,7 +152,7 @@ def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> 
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """The whole benchmark as a record. Fresh processes come first, while this one is still small."""
+    """The whole benchmark as a record; fresh processes first, while this one is small."""
     begun = circumstances([sys.argv[0], *sys.argv[1:]], args.threads)
     cold = cold_start(args.model, args.voice, args.threads, args.runs)
     peak = peak_memory(args.model, args.voice, args.threads, TEXTS["long"])
@@ -208,8 +208,9 @@ def render(results: dict[str, Any]) -> str:
     }  # fmt: skip
     parts = [
         "# Speed on a CPU\n",
+        *(f"{note}\n" for note in [results.get("note")] if note),
         f"Model {model['name']}, voice {model['voice']}, {model['flow_steps']} flow steps,",
-        f"{results['hardware']['threads']} threads. Median (least to greatest) of {results['cold_seconds']['runs']} runs.\n",
+        f"{results['hardware']['threads']} threads. Median (minimum to maximum) of {results['cold_seconds']['runs']} runs.\n",
         table(("", "value"), [
             ("fresh process to sound file, s", shown(results["cold_seconds"], 2)),
             ("peak memory of a fresh process, long text, MiB", f"{results['peak_bytes'] / 2**20:.0f}"),
@@ -227,8 +228,8 @@ def render(results: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="model directory or name; the built-in one where left out")
-    parser.add_argument("--voice", help="the model's default where left out")
+    parser.add_argument("--model", help="model directory or name; default: the built-in one")
+    parser.add_argument("--voice", help="default: that of the model")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("docs/results/latency.json"))

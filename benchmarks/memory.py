@@ -1,19 +1,20 @@
-"""Memory by component at CosyVoice 2's sizes: weights, what streams remember, and what computing takes on top.
+"""Memory by component at CosyVoice 2's sizes: weights, decode states, the flow's cache, and peaks of computing.
 
     python benchmarks/memory.py [--device cuda] [--seconds 60] [--out docs/results] [--streams 1,64] [--tiny]
 
 For all attention and the hybrids 1:1, 1:5 and 1:11, in float32 and bfloat16 (vocoder and recurrent states are float32 in both): the
-sum of the bytes of the tensors, laid out without memory behind them, and on CUDA beside it what PyTorch's allocator says it gave.
-Each stream has a context of 30 s of speech, 100 text ids and the two marks. ``a decode step`` is one step of all streams, ``10 s
-of sound`` flow and vocoder of one utterance with a prompt of 3 s: the greatest allocation less what was there before. ``flow's
-past`` is what one such utterance keeps while it is streamed. On a CPU the resident size of the process is noted once the weights
-are there. Weights are random. Rows are written as they come.
+bytes of all tensors, computed on the meta device, and on CUDA those that PyTorch's allocator reports. Each stream has a context of
+30 s of speech, 100 text ids and two special tokens. ``a decode step`` is one step of all streams, ``10 s of sound`` flow and
+vocoder of one utterance with a prompt of 3 s: the peak allocation above that before it. ``flow cache`` is what one such utterance
+keeps while it is streamed. On a CPU it is the growth of the process's resident size by weights and state. Weights are randomly
+initialised. Results are written after each row.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def config_of(ratio: str, tiny: bool) -> SpeechLMConfig:
 
 
 def networks(config: SpeechLMConfig, dtype: torch.dtype, tiny: bool, device: torch.device) -> dict[str, nn.Module]:
-    """LM, flow and vocoder; on a device with memory every weight is small and finite."""
+    """LM, flow and vocoder; on real devices every weight is small and finite."""
     with torch.device(device):
         made = {
             "lm": build_uninitialised(lambda: SpeechLM(config)).to(dtype),
@@ -89,7 +90,7 @@ def size(tensors: list[torch.Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors)
 
 
-def flow_past_bytes(config: FlowConfig, frames: int, dtype: torch.dtype, steps: int = 10) -> int:
+def flow_cache_bytes(config: FlowConfig, frames: int, dtype: torch.dtype, steps: int = 10) -> int:
     """Keys and values of the flow's attention for so many frames: encoder, and estimator with guidance at every step."""
     layers = config.estimator_n_blocks * (config.estimator_mid_blocks + 2)
     estimator = steps * 2 * layers * 2 * config.estimator_heads * config.estimator_head_dim * frames
@@ -98,7 +99,7 @@ def flow_past_bytes(config: FlowConfig, frames: int, dtype: torch.dtype, steps: 
 
 
 def computed(ratio: str, kind: str, streams: int, tiny: bool) -> dict[str, int]:
-    """Bytes of the tensors, without making any, and by the formulas of `mamtra.cost` for what streams remember."""
+    """Bytes of the weights, counted on the meta device, and of states and caches by the formulas of `mamtra.cost`."""
     config, dtype = config_of(ratio, tiny), TYPES[kind]
     nets = networks(config, dtype, tiny, torch.device("meta"))
     found = {name: size(tensors) for name, tensors in parts_of(nets).items()}
@@ -106,12 +107,12 @@ def computed(ratio: str, kind: str, streams: int, tiny: bool) -> dict[str, int]:
     found["keys and values"] = streams * CONTEXT * kv_bytes_per_token(blueprint, config.plan, types)
     found["Mamba states"] = streams * state_bytes(blueprint, config.plan, types)
     frames = nets["flow"].config.token_mel_ratio * (PROMPT + TOKENS)
-    found["flow's past"] = flow_past_bytes(nets["flow"].config, frames, dtype)
+    found["flow cache"] = flow_cache_bytes(nets["flow"].config, frames, dtype)
     return found
 
 
 class Meter:
-    """What CUDA's allocator has given since the meter was last asked."""
+    """Bytes that CUDA's allocator has given since the last reading."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.before, self.top = device, 0, 0
@@ -123,7 +124,7 @@ class Meter:
         return self.before - before
 
     def peak(self, work: Callable[[], Any]) -> int:
-        """Greatest allocation during the work beyond what was there."""
+        """Peak allocation during the work above that before it."""
         torch.cuda.synchronize(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
         before = torch.cuda.memory_allocated(self.device)
@@ -136,7 +137,7 @@ class Meter:
 
 @torch.inference_mode()
 def measured(ratio: str, kind: str, streams: int, tiny: bool, device: torch.device) -> dict[str, int]:
-    """What the allocator says of each component."""
+    """Bytes of each component as the allocator reports them."""
     config, dtype = config_of(ratio, tiny), TYPES[kind]
     gc.collect()
     torch.cuda.empty_cache()
@@ -164,14 +165,14 @@ def measured(ratio: str, kind: str, streams: int, tiny: bool, device: torch.devi
         meter.since()
         stream.push(token)
         stream.push(token[:, :0], final=True)
-        found["flow's past"] = meter.since()
+        found["flow cache"] = meter.since()
     found["reserved"] = torch.cuda.memory_reserved(device)
     found["peak above the start"] = meter.top - start
     return found
 
 
 def resident() -> int | None:
-    """Resident bytes of this process, where the system tells."""
+    """Resident bytes of this process; None if the system does not report them."""
     path = Path("/proc/self/status")
     if not path.exists():
         return None
@@ -194,61 +195,66 @@ def resident_of(ratio: str, kind: str, streams: int, tiny: bool) -> int | None:
 
 def render(result: dict[str, Any]) -> str:
     """The page, from the record alone."""
-    names = (*WEIGHTS, "keys and values", "Mamba states", "flow's past")
+    names = (*WEIGHTS, "keys and values", "Mamba states", "flow cache")
 
     def mib(value: int | None) -> str:
         return "-" if value is None else f"{value / 2**20:,.1f}"
 
-    sums, seen, base = [], [], {}
+    sums, found_rows, base = [], [], {}
     for row in result["rows"]:
         bytes_, about = row["computed"], (row["precision"], row["streams"], row["ratio"])
-        total = sum(bytes_[name] for name in names if name != "flow's past")
+        total = sum(bytes_[name] for name in names if name != "flow cache")
         base.setdefault(about[:2], total)
         sums.append(
             (*about, *(mib(bytes_[name]) for name in names), mib(total), f"{100 * total / base[about[:2]] - 100:+.1f}%")
         )
         if "failed" in row:
-            seen.append((*about, row["failed"]))
+            found_rows.append((*about, row["failed"]))
         elif row.get("measured"):
             found = row["measured"]
-            seen.append((*about, *(mib(found.get(name)) for name in MEASURED)))
+            found_rows.append((*about, *(mib(found.get(name)) for name in MEASURED)))
         elif row.get("resident") is not None:
-            seen.append((*about, mib(row["resident"])))
+            found_rows.append((*about, mib(row["resident"])))
     header = ("precision", "streams", "ratio")
     parts = [
         "# Memory by component",
         f"{'Tiny' if result['tiny'] else 'CosyVoice 2'} sizes, MiB. Context of a stream: {CONTEXT} positions, 30 s of speech "
-        "in it. Ratios are attention to Mamba layers. `all` is without the flow's past, which only a sentence that is being "
-        "streamed has; the last column compares it with all attention. The reference implementation keeps another table of the "
-        "size of the text table, a head over text, which this package does not load.",
+        "in it. Ratios are attention to Mamba layers. `all` is without the flow cache, which only a sentence that is being "
+        "streamed has; the last column compares it with all attention. The reference implementation also loads a head over text "
+        "of the size of the text table, which this package does not need.",
         table((*header, *names, "all", "against 1:0"), sums),
     ]  # fmt: skip
-    if seen:
+    if found_rows:
         titles = MEASURED if result["device"] != "CPU" else ("resident",)
-        parts += [f"## Measured on {result['device']}", table((*header, *titles), seen)]
+        parts += [f"## Measured on {result['device']}", table((*header, *titles), found_rows)]
     left = result["planned"] - len(result["rows"])
     if left:
-        parts.append(f"The time was up before {left} of {result['planned']} rows.")
+        parts.append(f"{left} of {result['planned']} rows were left out for lack of time.")
     return "\n\n".join([*parts, "## How it was measured", footnotes(result)]) + "\n"
 
 
 MEASURED = (
-    "weights, all", "state, all", "a decode step", "10 s of sound", "flow's past", "reserved", "peak above the start",
+    "weights, all", "state, all", "a decode step", "10 s of sound", "flow cache", "reserved", "peak above the start",
 )  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for all rows; the one begun last is finished")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all rows; the last one begun is finished")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder")
     parser.add_argument("--streams", default="1,64")
-    parser.add_argument("--tiny", action="store_true", help="thin networks, to try the script")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks, to try the script")
+    parser.add_argument("--render", action="store_true", help="only write the page again from the JSON")
     args = parser.parse_args(argv)
     began, device = time.perf_counter(), pick_device(args.device)
     plan = [(k, int(n), r) for k in TYPES for n in args.streams.split(",") for r in RATIOS]
     path = args.out / "memory.json"
-    result: dict[str, Any] = {
+    if args.render:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        print(write_results(path, result, render(result)))
+        return
+    result = {
         "benchmark": "memory",
         **circumstances(sys.argv, torch.get_num_threads()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",

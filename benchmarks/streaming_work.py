@@ -1,10 +1,10 @@
-"""What streaming saves: the flow's and vocoder's work with what they remember, and from scratch for each hop; and the seams.
+"""What streaming saves: the work of flow and vocoder with caches and from scratch for each hop; and the seams.
 
     python benchmarks/streaming_work.py [--model DIR] [--voice NAME] [--seconds 5 10 20 30] [--threads 2]
         [--out docs/results/streaming_work.json]
 
-The codes are the model's own speech. Frames are mel frames that a network computes, FLOPs are torch's count of what it runs
-(matrix products, attention, convolutions). "From scratch" runs both networks over everything so far at each hop.
+The speech tokens are the model's own. Frames are mel frames that a network computes, FLOPs are torch's count of its matrix
+products, attentions and convolutions. "From scratch" runs both networks over everything so far at each hop.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ TEXT = (
     "A woman by the window was reading a letter, and every few minutes she looked up and smiled. "
     "Outside, the lights of the villages grew fewer, then the mountains began, and the train slowed down. "
 )
-CODES_A_SECOND = 25
+TOKENS_A_SECOND = 25
 
 
-def codes_of(tts: Any, voice: Any, count: int) -> list[int]:
-    """So many codes of the model's own speech, sentence after sentence."""
+def tokens_of(tts: Any, voice: Any, count: int) -> list[int]:
+    """`count` speech tokens of the model's own, sentence after sentence."""
     import torch
 
     from mamtra.synthesis.retries import segment_seed
     from mamtra.synthesis.sentence import generate_tokens
 
-    codes: list[int] = []
+    tokens: list[int] = []
     index = 0
-    while len(codes) < count:
+    while len(tokens) < count:
         for segment in tts.model.text.segments(TEXT):
             generator = torch.Generator().manual_seed(segment_seed(0, index))
-            codes += generate_tokens(tts.model, voice, segment.ids, generator)[0]
+            tokens += generate_tokens(tts.model, voice, segment.ids, generator)[0]
             index += 1
-        if not codes:
+        if not tokens:
             raise SystemExit("the model says nothing")
-    return codes[:count]
+    return tokens[:count]
 
 
 class Work:
-    """Adds up frames and FLOPs of both networks while it is entered."""
+    """Context that counts frames and FLOPs of both networks."""
 
     def __init__(self, model: Any) -> None:
         from torch.utils.flop_counter import FlopCounterMode
@@ -83,20 +83,20 @@ class Work:
         return {"flow_frames": self.frames["flow"], "vocoder_frames": self.frames["vocoder"], "gflops": self.gflops}
 
 
-def hops_of(sound: Any, codes: list[int]) -> tuple[list[int], Any]:
-    """Where each hop ends, counted in codes, and the sound of all of them."""
+def hops_of(sound: Any, tokens: list[int]) -> tuple[list[int], Any]:
+    """The end of each hop in tokens, and the samples of all of them."""
     import numpy as np
 
     ends, pieces, at = [], [], 0
-    while len(codes) - at >= (count := sound.wanted):
-        pieces.append(sound.push(codes[at : at + count]))
+    while len(tokens) - at >= (count := sound.wanted):
+        pieces.append(sound.push(tokens[at : at + count]))
         at += count
         ends.append(at)
-    pieces.append(sound.push(codes[at:], final=True))
-    return [*ends, len(codes)], np.concatenate(pieces)
+    pieces.append(sound.push(tokens[at:], final=True))
+    return [*ends, len(tokens)], np.concatenate(pieces)
 
 
-def from_scratch(model: Any, voice: Any, codes: list[int], ends: list[int]) -> None:
+def from_scratch(model: Any, voice: Any, tokens: list[int], ends: list[int]) -> None:
     """Flow and vocoder over everything so far, at each hop."""
     import torch
 
@@ -105,18 +105,18 @@ def from_scratch(model: Any, voice: Any, codes: list[int], ends: list[int]) -> N
     prompt = (voice.prompt_speech[None], voice.prompt_mel[None], voice.embedding[None])
     for end in ends:
         mel = model.flow.inference(
-            torch.tensor([codes[:end]]),
+            torch.tensor([tokens[:end]]),
             *prompt,
             steps=model.generation.flow_steps,
             streaming=True,
-            finalize=end == len(codes),
+            finalize=end == len(tokens),
         )
         generator = torch.Generator().manual_seed(0)
         model.vocoder.inference(mel, noise=vocoder_noise(mel.shape[2] * model.vocoder.config.hop, generator))
 
 
 def differences(found: Any, wanted: Any) -> dict[str, float]:
-    """Greatest absolute difference, and RMS of the difference over RMS of what is wanted."""
+    """Largest absolute difference, and RMS of the difference over RMS of the reference."""
     import numpy as np
 
     error = found.astype(np.float64) - wanted
@@ -127,15 +127,15 @@ def differences(found: Any, wanted: Any) -> dict[str, float]:
     }
 
 
-def mel_of(model: Any, voice: Any, codes: list[int], streaming: bool) -> Any:
+def mel_of(model: Any, voice: Any, tokens: list[int], streaming: bool) -> Any:
     import torch
 
     prompt = (voice.prompt_speech[None], voice.prompt_mel[None], voice.embedding[None])
     options = {"steps": model.generation.flow_steps, "streaming": streaming}
-    return model.flow.inference(torch.tensor([codes]), *prompt, **options).numpy()
+    return model.flow.inference(torch.tensor([tokens]), *prompt, **options).numpy()
 
 
-def measure_length(model: Any, voice: Any, codes: list[int]) -> dict[str, Any]:
+def measure_length(model: Any, voice: Any, tokens: list[int]) -> dict[str, Any]:
     """All figures of one length."""
     from mamtra.synthesis.streaming import HopSchedule, PromptStore, SegmentStream
     from mamtra.synthesis.token2wav import tokens_to_samples
@@ -147,24 +147,24 @@ def measure_length(model: Any, voice: Any, codes: list[int]) -> dict[str, Any]:
     for name, schedule in (("growing", HopSchedule()), ("even", HopSchedule(growth=1))):
         flow = prompts.stream(voice)
         with Work(model) as kept:
-            ends, wave = hops_of(SegmentStream(model, flow, seed=0, schedule=schedule), codes)
+            ends, wave = hops_of(SegmentStream(model, flow, seed=0, schedule=schedule), tokens)
         with Work(model) as scratch:
-            from_scratch(model, voice, codes, ends)
+            from_scratch(model, voice, tokens, ends)
         rows[name] = {
             "hops": ends,
-            "reuse": kept.facts(),
+            "cached": kept.facts(),
             "scratch": scratch.facts(),
             "memory_bytes": flow.bytes,
-            "seams": differences(wave, tokens_to_samples(model, voice, codes, seed=0, chunked=True)),
+            "seams": differences(wave, tokens_to_samples(model, voice, tokens, seed=0, chunked=True)),
         }
     with Work(model) as once:
-        from_scratch(model, voice, codes, [len(codes)])
+        from_scratch(model, voice, tokens, [len(tokens)])
     return {
-        "codes": len(codes),
+        "tokens": len(tokens),
         "prompt": prompt.facts(),
         "one_pass": once.facts(),
         "schedules": rows,
-        "chunked_mel_to_whole": differences(mel_of(model, voice, codes, True), mel_of(model, voice, codes, False)),
+        "chunked_mel_to_whole": differences(mel_of(model, voice, tokens, True), mel_of(model, voice, tokens, False)),
     }
 
 
@@ -178,16 +178,16 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(args.threads)
     tts = load(args.model, device="cpu")
     voice = tts.voice(args.voice)
-    longest = codes_of(tts, voice, round(max(args.seconds) * CODES_A_SECOND))
+    longest = tokens_of(tts, voice, round(max(args.seconds) * TOKENS_A_SECOND))
     lengths = {}
     with say_progress("streaming work") as progress:
         for seconds in progress.track(args.seconds):
-            codes = longest[: round(seconds * CODES_A_SECOND)]
-            lengths[f"{seconds:g}"] = measure_length(tts.model, voice, codes)
+            tokens = longest[: round(seconds * TOKENS_A_SECOND)]
+            lengths[f"{seconds:g}"] = measure_length(tts.model, voice, tokens)
     model = {
         "name": tts.model.name,
         "voice": voice.name,
-        "prompt_codes": len(voice.prompt_speech),
+        "prompt_tokens": len(voice.prompt_speech),
         "flow_steps": tts.model.generation.flow_steps,
     }
     return {"benchmark": "streaming work", **begun, "seed": 0, "model": model, "lengths": lengths}
@@ -200,7 +200,7 @@ def render(results: dict[str, Any]) -> str:
     for seconds, row in results["lengths"].items():
         once = row["one_pass"]["gflops"]
         for name, found in row["schedules"].items():
-            kept, scratch = found["reuse"], found["scratch"]
+            kept, scratch = found["cached"], found["scratch"]
             work.append((
                 seconds, name, len(found["hops"]),
                 f"{kept['flow_frames']} / {scratch['flow_frames']}", f"{kept['vocoder_frames']} / {scratch['vocoder_frames']}",
@@ -216,9 +216,9 @@ def render(results: dict[str, Any]) -> str:
     prompt = next(iter(results["lengths"].values()))["prompt"]
     parts = [
         "# What streaming saves\n",
-        f"Model {model['name']}, voice {model['voice']} with a prompt of {model['prompt_codes']} codes, {model['flow_steps']} flow",
-        "steps. Growing hops are the default (at least 20 codes, then 25, 50, 100), even ones stay at 25. Pairs are: with what the",
-        "stream remembers / from scratch at each hop.\n",
+        f"Model {model['name']}, voice {model['voice']} with a prompt of {model['prompt_tokens']} tokens,",
+        f"{model['flow_steps']} flow steps. Growing hops are the default (at least 20 tokens, then 25, 50, 100), even ones stay at",
+        "25. Pairs are: with caches / from scratch at each hop.\n",
         table(
             (
                 "seconds",
@@ -227,21 +227,21 @@ def render(results: dict[str, Any]) -> str:
                 "flow frames",
                 "vocoder frames",
                 "GFLOPs",
-                "saved, times",
-                "of one pass",
-                "MiB kept",
+                "ratio",
+                "to one pass",
+                "cache, MiB",
             ),
             work,
         ),
         f"\nThe prompt's {prompt['flow_frames']} frames ({prompt['gflops']:.1f} GFLOPs) are computed once for each voice and not",
-        "counted in the stream; from scratch and in one pass they are part of the work. Saved is the work from scratch over",
-        "that of the stream, and the last column but one that of the stream over one chunked pass over all codes.\n",
+        "counted in the stream; from scratch and in one pass they are part of the work. The ratio is the GFLOPs from scratch over",
+        "those of the stream, the next column those of the stream over one chunked pass over all tokens.\n",
         "## Seams\n",
-        "Samples that were streamed against one chunked pass over the same codes and the same noise: difference, its RMS over that",
-        "of the sound, and the sound's peak.\n",
+        "Streamed samples against one chunked pass over the same tokens and the same noise: difference, its RMS over that of the",
+        "signal, and the peak of the signal.\n",
         table(("seconds", "hops", "max abs", "relative RMS", "peak"), seams),
-        "\nAttending by chunks is another function of the weights than attending everywhere, which is what `say` does. Mel of the",
-        "one against mel of the other (natural log):\n",
+        "\nChunked attention gives another result than full attention, which `say` uses. Mel of the one against mel of the other",
+        "(natural log):\n",
         table(("seconds", "max abs", "relative RMS"), mels),
         "\n## How it was measured\n",
         footnotes(results),
@@ -252,8 +252,8 @@ def render(results: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="model directory or name; the built-in one where left out")
-    parser.add_argument("--voice", help="the model's default where left out")
+    parser.add_argument("--model", help="model directory or name; default: the built-in one")
+    parser.add_argument("--voice", help="default: that of the model")
     parser.add_argument("--seconds", type=float, nargs="+", default=[5, 10, 20, 30])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("docs/results/streaming_work.json"))

@@ -6,22 +6,22 @@ Weights are random and made on the device; a prompt of 3 s; utterances of about 
 
 - ``offline``: `mamtra.synthesis.token2wav.batch_to_samples`, lengths between 8 and 12 s in one batch.
 - ``streaming``: `FlowStream` and `VocoderStream` in the hops of `mamtra.synthesis.streaming`, rows of 10 s in lockstep; the
-  prompt's pass was made before, as it is for every sentence but a voice's first.
+  pass over the prompt is cached, as it is for all sentences but a voice's first.
 - ``from scratch``: the same hops as the reference implementation makes them. Each runs the flow over prompt and all tokens so far,
-  keeps the new frames, and the vocoder begins 8 frames earlier with the excitation it had there.
+  keeps the new frames, and the vocoder starts 8 frames earlier with the excitation cached there.
 
-On CUDA each is measured with Euler steps and vocoder as CUDA graphs (`mamtra.acoustic.graphs`), as streams run by themselves, and
-launched kernel by kernel; before all others it is measured how much the mel of a stream differs between the two. A figure is the
-median wall time, until the samples are on the host, of the runs after those that do not count: one, and two with graphs, in which
-they are recorded. ``bf16`` has the flow in bfloat16 and the vocoder in float32; ``float32`` is PyTorch's default, where
-convolutions may use TF32. Rows are written as they come, the most telling first; those that the time did not suffice for are left
-out, and the page says so.
+On CUDA each phase is measured with Euler steps and vocoder as CUDA graphs, as a loaded model runs them, and eagerly; first of all
+the mel of a stream is compared between the two. A figure is the median wall time until the samples are on the host, without
+warm-up runs: one, and two with graphs, in which they are captured. ``bf16`` has the flow in bfloat16 and the vocoder in float32;
+``float32`` is PyTorch's default, where convolutions may use TF32. Results are written after each row, the most informative rows
+first; the page says how many were left out for lack of time.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import statistics
 import sys
 import tempfile
@@ -32,17 +32,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from record import circumstances, footnotes, table, write_results
-from token2wav_ways import PROMPT, RATE, STEPS, TOKENS, WAYS, build, make_codes, make_voice, prompt_of
+from token2wav_phases import PHASES, PROMPT, RATE, STEPS, TOKENS, build, make_tokens, make_voice, prompt_of
 
 from mamtra.acoustic.flow_stream import FlowStream
-from mamtra.acoustic.graphs import use_graphs
-from mamtra.runtime.cuda_graphs import Recorder
+from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.runtime.device import pick_device
 from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
 
 COLUMNS = (
-    *("precision", "batch", "way", "launched"),
+    *("precision", "batch", "phase", "launched"),
     *("audio s / s", "ratio", "seconds (range)", "first sound, ms", "peak, GiB", "runs"),
 )
 
@@ -52,30 +51,33 @@ class Row(NamedTuple):
 
     precision: str
     batch: int
-    way: str
+    phase: str
     graphs: bool
 
 
 def plan_rows(device: torch.device, batches: list[int], precisions: list[str]) -> list[Row]:
-    """All rows, the most telling first: those launched best before the others, the first precision before the second.
+    """All rows, the most informative first: graphs before eager, the first precision before the second.
 
-    Precisions but the first are measured with graphs, where there are any, and without the greatest batch.
+    Later precisions are measured with graphs only, if there are any, and without the largest batch.
     """
     launched = (True, False) if device.type == "cuda" else (False,)
-    first = [Row(precisions[0], batch, way, graphs) for graphs in launched for batch in batches for way in WAYS]
+    first = [Row(precisions[0], batch, phase, graphs) for graphs in launched for batch in batches for phase in PHASES]
     fewer = batches[:-1] or batches
-    return first + [Row(kind, batch, way, launched[0]) for kind in precisions[1:] for batch in fewer for way in WAYS]
+    return first + [
+        Row(kind, batch, phase, launched[0]) for kind in precisions[1:] for batch in fewer for phase in PHASES
+    ]
 
 
-def record_launches(model: Model) -> list[Recorder]:
-    """Turn graphs on; the recorders, to see whether they did."""
-    made: list[Recorder] = []
-    use_graphs(model.flow, model.vocoder, lambda: made.append(Recorder()) or made[-1])
-    return made
+def use_graphs(model: Model) -> list[GraphCache]:
+    """Turn graphs on; return their caches, which tell whether they are used."""
+    caches = [GraphCache(model.device), GraphCache(model.device)]
+    model.flow.use_graphs(caches[0])
+    model.vocoder.use_graphs(caches[1])
+    return caches
 
 
 def release(device: torch.device) -> None:
-    """Give unused memory back, so that a row's peak is its own."""
+    """Free unused memory, so that a row's peak is its own."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -83,12 +85,12 @@ def release(device: torch.device) -> None:
 
 
 def measure(row: Row, model: Model, voice: Voice, tokens: int, runs: int, until: float) -> dict[str, Any]:
-    """So many runs of one way, fewer when the time is up, but one at least after those that do not count."""
+    """Measure `runs` runs of one phase, fewer when the time is up, but at least one after the warm-up."""
     device, firsts, times = model.device, [], []
     try:
         release(device)
-        recorders = record_launches(model) if row.graphs else []
-        work, audio = WAYS[row.way](model, voice, row.batch, tokens)
+        caches = use_graphs(model) if row.graphs else []
+        work, audio = PHASES[row.phase](model, voice, row.batch, tokens)
         for run in range(-2 if row.graphs else -1, runs):
             if run > 0 and time.perf_counter() > until:
                 break
@@ -117,98 +119,99 @@ def measure(row: Row, model: Model, voice: Voice, tokens: int, runs: int, until:
         "first_sound_ms": 1000 * statistics.median(firsts),
         "finite": bool(all(np.isfinite(wave).all() for wave in waves)),
         "peak_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
-        "recordings": sum(recorder.count for recorder in recorders),
-        "graphs_refused": next((recorder.failure for recorder in recorders if recorder.failure), ""),
+        "graphs_captured": sum(cache.count for cache in caches),
+        "graphs_refused": next((cache.failure for cache in caches if cache.failure), ""),
     }
 
 
 def compare(model: Model, voice: Voice, tokens: int) -> dict[str, Any]:
-    """How much a stream's mel differs with graphs, new and played again, from that without."""
+    """How much a stream's mel differs with graphs, newly captured and replayed, from that without."""
 
     def mel() -> torch.Tensor:
         stream = FlowStream(model.flow, *prompt_of(model, voice, 1), steps=STEPS)
-        pieces = torch.tensor(make_codes([tokens]), device=model.device).split(38, dim=1)
+        pieces = torch.tensor(make_tokens([tokens]), device=model.device).split(38, dim=1)
         made = [stream.push(piece, final=i == len(pieces) - 1) for i, piece in enumerate(pieces)]
         return torch.cat(made, dim=2).cpu()
 
     try:
         wanted, again = mel(), mel()
-        recorders = record_launches(model)
+        caches = use_graphs(model)
         errors = [mel() - wanted for _ in range(3)]
     except RuntimeError as error:
         return {"failed": str(error).splitlines()[0][:200]}
     rms = wanted.square().mean().sqrt()
     return {
         "relative_rms": max((error.square().mean().sqrt() / rms).item() for error in errors),
-        "plain_again": ((again - wanted).square().mean().sqrt() / rms).item(),
-        "recordings": sum(recorder.count for recorder in recorders),
-        "graphs_refused": next((recorder.failure for recorder in recorders if recorder.failure), ""),
+        "eager_again": ((again - wanted).square().mean().sqrt() / rms).item(),
+        "graphs_captured": sum(cache.count for cache in caches),
+        "graphs_refused": next((cache.failure for cache in caches if cache.failure), ""),
     }
 
 
 def ratio(rows: list[dict[str, Any]], row: dict[str, Any]) -> float | None:
-    """Audio a second over that of the way from scratch, launched alike; None where either is missing."""
+    """Audio a second over that of `from scratch` at the same launch mode; None where either is missing."""
     alike = ("precision", "batch", "graphs")
     same = [
         r["audio_a_second"]
         for r in rows
-        if r["way"] == "from scratch" and "failed" not in r and all(r[name] == row[name] for name in alike)
+        if r["phase"] == "from scratch" and "failed" not in r and all(r[name] == row[name] for name in alike)
     ]
     return row["audio_a_second"] / same[0] if same and "failed" not in row else None
 
 
-def best(rows: list[dict[str, Any]], precision: str, batch: int, way: str) -> float | None:
-    """Most audio a second of a way, however it is launched."""
-    wanted = (precision, batch, way)
+def best(rows: list[dict[str, Any]], precision: str, batch: int, phase: str) -> float | None:
+    """Most audio a second of a phase over both launch modes."""
+    wanted = (precision, batch, phase)
     found = [
-        r["audio_a_second"] for r in rows if (r["precision"], r["batch"], r["way"]) == wanted and "failed" not in r
+        r["audio_a_second"] for r in rows if (r["precision"], r["batch"], r["phase"]) == wanted and "failed" not in r
     ]
     return max(found, default=None)
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
-    """A table of each way launched best."""
+    """A table of each phase at its faster launch mode."""
     lines = []
     for precision, batch in dict.fromkeys((row["precision"], row["batch"]) for row in rows):
-        speeds = [best(rows, precision, batch, way) for way in WAYS]
-        scratch = speeds[list(WAYS).index("from scratch")]
+        speeds = [best(rows, precision, batch, phase) for phase in PHASES]
+        scratch = speeds[list(PHASES).index("from scratch")]
         times = ["-" if speed is None or scratch is None else f"{speed / scratch:.2f}" for speed in speeds[1:]]
         lines.append((precision, batch, *("-" if speed is None else f"{speed:.1f}" for speed in speeds), *times))
-    others = list(WAYS)[1:]
-    return table(("precision", "batch", *WAYS, *(f"{way}, ratio" for way in others)), lines)
+    others = list(PHASES)[1:]
+    return table(("precision", "batch", *PHASES, *(f"{phase}, ratio" for phase in others)), lines)
 
 
 def render(result: dict[str, Any]) -> str:
     """The page, from the record alone."""
     lines = []
     for row in result["rows"]:
-        launched = "graphs" if row["graphs"] else "plain"
+        launched = "graphs" if row["graphs"] else "eager"
         if row.get("graphs_refused"):
-            launched = "plain, no graph could be made"
+            launched = "eager, capturing failed"
         if "failed" in row:
-            lines.append((row["precision"], row["batch"], row["way"], launched, row["failed"], "", "", "", "", ""))
+            lines.append((row["precision"], row["batch"], row["phase"], launched, row["failed"], "", "", "", "", ""))
             continue
         times = ratio(result["rows"], row)
         lines.append((
-            row["precision"], row["batch"], row["way"], launched, f"{row['audio_a_second']:.1f}",
+            row["precision"], row["batch"], row["phase"], launched, f"{row['audio_a_second']:.1f}",
             "-" if times is None else f"{times:.2f}", f"{row['seconds']:.3f} ({row['fastest']:.3f} to {row['slowest']:.3f})",
             f"{row['first_sound_ms']:.0f}", "-" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**30:.1f}", row["runs"],
         ))  # fmt: skip
-    left, check = result["planned"] - len(result["rows"]), result["graphs_to_plain"]
+    left, check = result["planned"] - len(result["rows"]), result["graphs_to_eager"]
     parts = [
         "# Speech tokens to sound",
         f"Flow and vocoder of {'tiny' if result['tiny'] else 'CosyVoice 2'} size with random weights on {result['device']}, "
         f"{STEPS} Euler steps with guidance; prompt {PROMPT / 25:.0f} s, utterances of about {result['tokens'] / 25:.0f} s. "
         "Audio seconds a second, all rows of the batch together. `from scratch` recomputes the flow over prompt and all tokens at "
-        "each hop, as the reference implementation does; `streaming` makes the same hops with what it remembers; `offline` makes "
-        "one pass over everything."
-        + (f" The time was up before {left} of {result['planned']} rows." if left else ""),
-        "Each way as it is launched best; ratios are to `from scratch`:",
+        "each hop, as the reference implementation does; `streaming` makes the same hops with caches; `offline` makes one pass "
+        "over everything."
+        + (f" {left} of {result['planned']} rows were left out for lack of time." if left else ""),
+        "Each phase at its faster launch mode; ratios are to `from scratch`:",
         summary(result["rows"]),
+        *filter(None, [result.get("note")]),
         "## All rows",
-        "With `graphs`, Euler steps and vocoder are CUDA graphs; `plain` launches kernel by kernel. The ratio is to `from scratch` "
-        "at the same batch and precision, launched alike. First sound is the time until the first hop's samples are on the host, "
-        "offline until all are.",
+        "With `graphs`, Euler steps and vocoder are CUDA graphs; `eager` launches kernel by kernel. The ratio is to `from scratch` "
+        "at the same batch, precision and launch mode. First sound is the time until the samples of the first hop, offline of all, "
+        "are on the host.",
         table(COLUMNS, lines),
     ]  # fmt: skip
     if check is not None:
@@ -216,7 +219,7 @@ def render(result: dict[str, Any]) -> str:
             f"A stream's mel with graphs against the same stream without: {check['failed']}."
             if "failed" in check
             else f"A stream's mel with graphs differs from the same stream without by {check['relative_rms']:.1e} (relative RMS, "
-            f"float32, batch 1; two runs without differ by {check['plain_again']:.1e}; {check['recordings']} graphs)."
+            f"float32, batch 1; two runs without differ by {check['eager_again']:.1e}; {check['graphs_captured']} graphs)."
         )
     return "\n\n".join([*parts, "## How it was measured", footnotes(result)]) + "\n"
 
@@ -224,30 +227,35 @@ def render(result: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device")
-    parser.add_argument("--seconds", type=float, default=150.0, help="for all rows; the one begun last is finished")
+    parser.add_argument("--seconds", type=float, default=150.0, help="for all rows; the last one begun is finished")
     parser.add_argument("--runs", type=int, default=3, help="counted runs of each row")
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder")
     parser.add_argument("--batches", default="1,8,32")
-    parser.add_argument("--precisions", help="bf16,float32; on a CPU float32 alone where left out")
+    parser.add_argument("--precisions", help="bf16,float32; default: both on CUDA, float32 on a CPU")
     parser.add_argument("--tokens", type=int, default=TOKENS)
-    parser.add_argument("--tiny", action="store_true", help="thin networks, to try the script")
+    parser.add_argument("--render", action="store_true", help="only write the page again from the JSON")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks, to try the script")
     args = parser.parse_args(argv)
     began = time.perf_counter()
     device = pick_device(args.device)
     known = "bf16,float32" if device.type == "cuda" else "float32"
     plan = plan_rows(device, [int(n) for n in args.batches.split(",")], (args.precisions or known).split(","))
     path = args.out / "token2wav.json"
-    result: dict[str, Any] = {
+    if args.render:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        print(write_results(path, result, render(result)))
+        return
+    result = {
         "benchmark": "token2wav",
         **circumstances(sys.argv, torch.get_num_threads()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        "tiny": args.tiny, "tokens": args.tokens, "planned": len(plan), "graphs_to_plain": None, "rows": [],
+        "tiny": args.tiny, "tokens": args.tokens, "planned": len(plan), "graphs_to_eager": None, "rows": [],
     }  # fmt: skip
     voice, model, made = make_voice(), None, None
     with tempfile.TemporaryDirectory() as folder:
         if device.type == "cuda":
-            result["graphs_to_plain"] = compare(build(device, False, args.tiny, Path(folder)), voice, args.tokens // 2)
-            print(result["graphs_to_plain"], file=sys.stderr, flush=True)
+            result["graphs_to_eager"] = compare(build(device, False, args.tiny, Path(folder)), voice, args.tokens // 2)
+            print(result["graphs_to_eager"], file=sys.stderr, flush=True)
         for row in plan:
             if time.perf_counter() - began > args.seconds:
                 break

@@ -52,7 +52,7 @@ def main() -> None:
                 inside = torch.arange(wave.shape[1], device=device) < lengths[:, None] * TOKEN_24
                 feat = mel_24k(wave * inside).transpose(1, 2)
                 token = crop(codes, starts, tokens).long()
-                drawn = flow.draw(2 * lengths, feat.shape[1])
+                drawn = flow.sample_noise(2 * lengths, feat.shape[1])
             with torch.autocast(feat.device.type, torch.bfloat16, enabled=feat.is_cuda, cache_enabled=False):
                 loss = flow.loss(
                     token, lengths, feat, 2 * lengths, embeddings[row],

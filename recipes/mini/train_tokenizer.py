@@ -243,7 +243,7 @@ def main() -> None:
         {n.removeprefix("1."): v for n, v in optimiser.averaged_state().items() if n.startswith("1.")}
     )
     tokenizer.eval(), heads.eval()
-    measured, used = {}, torch.zeros(tokenizer.config.codes, device=device)
+    measured, used = {}, torch.zeros(tokenizer.config.num_tokens, device=device)
     with torch.no_grad():
         for name in sorted(set(group)):
             members = np.array([i for i in range(len(rows)) if held[i] and fits[i] and group[i] == name])[:400]

@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mamtra.checkpoints.storage import unpack
-from mamtra.encoders.speech_tokenizer import SpeechTokenizerConfig, code_values
+from mamtra.encoders.speech_tokenizer import SpeechTokenizerConfig, token_digits
+from mamtra.runtime.cuda_graphs import CudaGraphs, GraphCache
 from mamtra.runtime.files import atomic_file
 
 
@@ -47,37 +49,26 @@ class Captured:
     """Runs `step(**tensors) -> dict of tensors`, on CUDA as a graph captured once for every set of shapes.
 
     An eager step of these thin networks costs the host far more than the device; a captured one costs a single launch.
-    Inputs are copied into the graph's own buffers; results are the graph's own and hold until the next call.
+    The step runs a few times for each capture.
     """
 
     def __init__(self, step: Callable[..., dict[str, Tensor]], device: str) -> None:
-        self.step, self.device, self.pool, self.graphs = step, device, None, {}
+        self.step, self.results = step, {}
+        self.graphs = None if device == "cpu" else GraphCache(device, capacity=None)
 
     def __call__(self, **inputs: Tensor) -> dict[str, Tensor]:
-        if self.device == "cpu":
+        if self.graphs is None:
             return self.step(**inputs)
-        key = tuple((name, tuple(value.shape)) for name, value in sorted(inputs.items()))
-        if key not in self.graphs:
-            self.graphs[key] = self.capture(inputs)
-        graph, buffers, outputs = self.graphs[key]
-        for name, value in inputs.items():
-            buffers[name].copy_(value, non_blocking=True)
-        graph.replay()
-        return outputs
+        names = tuple(sorted(inputs))
+        values = [inputs[name] for name in names]
+        if not self.graphs.has(names, values):
+            self.graphs.capture(names, partial(self.run, names), values)
+        return dict(zip(self.results[names], self.graphs.replay(names, values), strict=True))
 
-    def capture(self, inputs: dict[str, Tensor]) -> tuple:
-        buffers = {name: value.to(self.device).clone() for name, value in inputs.items()}
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                self.step(**buffers)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
-            outputs = self.step(**buffers)
-        self.pool = self.pool or graph.pool()
-        return graph, buffers, outputs
+    def run(self, names: tuple[str, ...], *values: Tensor) -> tuple[Tensor, ...]:
+        results = self.step(**dict(zip(names, values, strict=True)))
+        self.results[names] = tuple(results)
+        return tuple(results.values())
 
 
 class CapturedAround:
@@ -89,11 +80,11 @@ class CapturedAround:
 
     def __init__(self, forward: Callable, gradient: Callable, backward: Callable, device: str, eager: bool) -> None:
         self.forward, self.gradient, self.backward, self.device = forward, gradient, backward, device
-        self.eager = eager or device == "cpu"
-        self.pool, self.graphs = None, {}
+        self.backend = None if eager or device == "cpu" else CudaGraphs(torch.device(device))
+        self.graphs = {}
 
     def __call__(self, args: tuple, **inputs: Tensor) -> dict[str, Tensor]:
-        if self.eager:
+        if self.backend is None:
             scores, others = self.forward(**inputs)
             return self.backward(others, scores, self.gradient(scores.detach(), *args))
         key = tuple((name, tuple(value.shape)) for name, value in sorted(inputs.items()))
@@ -102,28 +93,24 @@ class CapturedAround:
         first, second, buffers, scores, slope, outputs = self.graphs[key]
         for name, value in inputs.items():
             buffers[name].copy_(value, non_blocking=True)
-        first.replay()
+        first()
         slope.copy_(self.gradient(scores.detach(), *args))
-        second.replay()
+        second()
         return outputs
 
     def capture(self, inputs: dict[str, Tensor]) -> tuple:
         buffers = {name: value.to(self.device).clone() for name, value in inputs.items()}
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                scores, others = self.forward(**buffers)
-                self.backward(others, scores, torch.zeros_like(scores))
-        torch.cuda.current_stream().wait_stream(side)
-        slope = torch.zeros_like(scores)
-        del scores, others
-        first, second = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(first, pool=self.pool):
+        slopes = []
+
+        def run() -> None:
             scores, others = self.forward(**buffers)
-        self.pool = self.pool or first.pool()
-        with torch.cuda.graph(second, pool=self.pool):
-            outputs = self.backward(others, scores, slope)
+            slopes[:] = [torch.zeros_like(scores)]
+            self.backward(others, scores, slopes[0])
+
+        self.backend.warm_up(run)
+        slope = slopes.pop()
+        first, (scores, others) = self.backend.capture(lambda: self.forward(**buffers))
+        second, outputs = self.backend.capture(lambda: self.backward(others, scores, slope))
         return first, second, buffers, scores, slope, outputs
 
 
@@ -241,7 +228,7 @@ def digit_rows(config: SpeechTokenizerConfig, width: int, std: float, seed: int)
     Codes are thousands and most are rare; a table drawn at random would have to learn each of them alone.
     """
     generator = torch.Generator().manual_seed(seed)
-    digits = code_values(torch.arange(config.codes), config)
+    digits = token_digits(torch.arange(config.num_tokens), config)
     rows = digits @ torch.randn(config.dims, width, generator=generator)
     return rows * (std / rows.std()) + 0.1 * std * torch.randn(rows.shape, generator=generator)
 

@@ -258,9 +258,9 @@ def test_training_reaches_every_parameter(small, streaming):
     assert flow.encoder.encoders[0].self_attn.linear_pos.weight.grad.abs().sum() > 0
 
 
-def test_draw_is_deterministic_and_within_bounds(small):
+def test_sampled_noise_is_deterministic_and_within_bounds(small):
     feat_len = torch.arange(10, 410)
-    first, again = (small.draw(feat_len, 420, torch.Generator().manual_seed(2)) for _ in range(2))
+    first, again = (small.sample_noise(feat_len, 420, torch.Generator().manual_seed(2)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert first.noise.shape == (400, 420, 80)
     assert (first.cond_len <= 0.3 * feat_len).all() and (first.cond_len >= 0).all()

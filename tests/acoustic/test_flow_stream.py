@@ -12,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.flow_matching import fixed_noise
 from mamtra.acoustic.flow_stream import FlowStream
-from mamtra.acoustic.graphs import GraphedEstimator
 from mamtra.acoustic.masks import attention_mask
 from mamtra.acoustic.token_encoder import RelativeAttention, align_distances
 from tests.rerun import Rerun
@@ -61,7 +60,7 @@ def test_pieces_are_the_whole(prompt, sizes, seed):
     for size in sizes[:-1]:
         pieces.append(stream.push(token[:, begin : begin + size]))
         begin += size
-        assert sum(piece.shape[2] for piece in pieces) == 2 * max(0, stream.seen - prompt)
+        assert sum(piece.shape[2] for piece in pieces) == 2 * max(0, stream.offset - prompt)
     pieces.append(stream.push(token[:, begin:], final=True))
     mel = torch.cat(pieces, dim=2)
     assert mel.shape == whole.shape
@@ -71,14 +70,14 @@ def test_pieces_are_the_whole(prompt, sizes, seed):
 @pytest.mark.parametrize("recorded", [False, True])
 @pytest.mark.parametrize("case", ["stream_finalize", "stream_lookahead", "stream_chunk5_lookahead"])
 def test_original_mel(golden, case, recorded):
-    """The original's chunk-masked passes, computed chunk by chunk, in a past that grows and in a room of fixed size."""
+    """The original's chunk-masked passes, computed chunk by chunk, with a growing cache and with a static one."""
     sizes = {"input_size": 64, "vocab_size": 6561, "spk_embed_dim": 192, "encoder_heads": 4, "encoder_ffn": 128,
              "encoder_up_blocks": 4, "estimator_channels": 48, "estimator_heads": 4, "estimator_head_dim": 16,
              "estimator_mid_blocks": 2, "chunk_size": 5 if "chunk5" in case else 25}  # fmt: skip
     flow = build(SMALL.model_copy(update=sizes))
     flow.load_state_dict(torch.load(golden / "cosyvoice2-tiny" / "flow.pt", weights_only=True))
     if recorded:
-        flow.decoder.estimator.forward = GraphedEstimator(flow.decoder.estimator, Rerun())
+        flow.use_graphs(Rerun())
     vectors = load_file(golden / f"flow_{case}.safetensors")
     stream = FlowStream(flow, *(vectors[name] for name in ("prompt_token", "prompt_feat", "embedding")))
     final = case == "stream_finalize"
@@ -92,14 +91,14 @@ def test_original_mel(golden, case, recorded):
 
 def test_a_fork_leaves_its_origin_alone():
     first = FlowStream(FLOW, *voice(8), steps=2)
-    assert first.push(torch.zeros(1, 0, dtype=torch.int64)).shape == (1, 80, 0) and first.seen == 5
+    assert first.push(torch.zeros(1, 0, dtype=torch.int64)).shape == (1, 80, 0) and first.offset == 5
     token = torch.arange(20)[None]
     mels = []
     for other in (token, 49 - token, token):
         stream = first.fork()
         mels.append(torch.cat([stream.push(other[:, :11]), stream.push(other[:, 11:], final=True)], dim=2))
     assert torch.equal(mels[0], mels[2]) and not torch.allclose(mels[0], mels[1])
-    assert first.seen == 5
+    assert first.offset == 5
     assert (mels[0] - FLOW.inference(token, *voice(8), streaming=True, steps=2)).abs().max() < 1e-4
 
 
@@ -160,10 +159,10 @@ def test_a_batch_is_its_rows(rows):
         assert (found - FLOW.inference(token[None], *alone, steps=2)).abs().max() < 1e-4
 
 
-def test_masks_and_distances_with_a_past():
-    mask = attention_mask(4, None, 2, torch.device("cpu"), seen=2)
+def test_masks_and_distances_with_an_offset():
+    mask = attention_mask(4, None, 2, torch.device("cpu"), offset=2)
     assert mask[0, 0].int().tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [1] * 6, [1] * 6]
-    assert attention_mask(2, None, 2, torch.device("cpu"), seen=4) is None
+    assert attention_mask(2, None, 2, torch.device("cpu"), offset=4) is None
     for queries, keys in ((1, 4), (2, 5), (3, 3)):
         scores = torch.randn(2, queries, keys + queries - 1)
         query, key = torch.arange(queries)[:, None], torch.arange(keys)

@@ -1,4 +1,4 @@
-"""Flow and vocoder through recordings: the same mel and sound, and few recordings for many hops."""
+"""Flow and vocoder through captured graphs: the same mel and samples, and few graphs for many hops."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.flow_stream import FlowStream
-from mamtra.acoustic.graphs import use_graphs
 from mamtra.acoustic.hift import HiFT, HiFTConfig
-from mamtra.acoustic.static_cache import room_mask
+from mamtra.acoustic.static_cache import buffer_mask
 from mamtra.acoustic.vocoder_stream import VocoderStream
-from mamtra.runtime.cuda_graphs import Recorder
+from mamtra.runtime.cuda_graphs import GraphCache
 from tests.acoustic.test_flow_stream import build, voice
-from tests.rerun import Refuses, Rerun
+from tests.rerun import RefusingGraphs, Rerun
 
 STEPS = 4
 PLAIN = build()
@@ -27,16 +26,10 @@ def small_vocoder() -> HiFT:
 
 
 def graphed(dtype: torch.dtype = torch.float32) -> tuple[Flow, Rerun]:
-    """A flow on stand-ins for graphs, and the recorder of its estimator."""
-    made: list[Rerun] = []
-
-    def kind() -> Rerun:
-        made.append(Rerun())
-        return made[-1]
-
-    flow = build().to(dtype)
-    use_graphs(flow, small_vocoder(), kind)
-    return flow, made[0]
+    """A flow on stand-ins for graphs, and their cache."""
+    flow, graphs = build().to(dtype), Rerun()
+    flow.use_graphs(graphs)
+    return flow, graphs
 
 
 def spoken(flow: Flow, sizes: tuple[int, ...], prompt: int = 8, batch: int = 1) -> torch.Tensor:
@@ -46,21 +39,21 @@ def spoken(flow: Flow, sizes: tuple[int, ...], prompt: int = 8, batch: int = 1) 
     return torch.cat(made, dim=2)
 
 
-def test_one_pass_is_recorded_once():
-    flow, recorder = graphed()
+def test_one_pass_is_captured_once():
+    flow, graphs = graphed()
     token, lengths = torch.arange(60).view(2, 30) % 50, torch.tensor([30, 21])
     wanted = PLAIN.inference(token, *voice(8, 2), token_len=lengths, steps=STEPS)
     for _ in range(2):
         mel = flow.inference(token, *voice(8, 2), token_len=lengths, steps=STEPS)
         assert torch.equal(mel[1, :, :42], wanted[1, :, :42]) and torch.equal(mel[0], wanted[0])
-    assert (recorder.recorded, recorder.replayed) == (1, 2 * STEPS - 1)
+    assert (graphs.captured, graphs.replayed) == (1, 2 * STEPS - 1)
     flow.inference(token, *voice(8, 2), steps=STEPS)
-    assert recorder.recorded == 2
+    assert graphs.captured == 2
 
 
 @settings(max_examples=25, deadline=None)
 @given(prompt=st.integers(0, 13), sizes=st.lists(st.integers(0, 17), min_size=1, max_size=6), batch=st.integers(1, 2))
-def test_a_stream_in_a_room_is_the_stream(prompt, sizes, batch):
+def test_a_stream_in_a_static_cache_is_the_stream(prompt, sizes, batch):
     sizes = (*sizes[:-1], sizes[-1] + 1)
     flow, _ = graphed()
     wanted = spoken(PLAIN, sizes, prompt, batch)
@@ -68,34 +61,34 @@ def test_a_stream_in_a_room_is_the_stream(prompt, sizes, batch):
         assert (spoken(flow, sizes, prompt, batch) - wanted).abs().max() < 1e-4
 
 
-def test_one_recording_for_all_hops_of_a_kind():
-    flow, recorder = graphed()
+def test_one_graph_for_all_hops_of_a_shape():
+    flow, graphs = graphed()
     sizes = (13, *[5] * 4, 2)  # with the prompt 30 frames, 10 each, and 16 that are computed as 20
     wanted = spoken(PLAIN, sizes)
     assert (spoken(flow, sizes) - wanted).abs().max() < 1e-4
-    assert recorder.recorded == 3
+    assert graphs.captured == 3
     assert (spoken(flow, sizes, 18) - spoken(PLAIN, sizes, 18)).abs().max() < 1e-4
-    replayed = recorder.replayed
+    replayed = graphs.replayed
     spoken(flow, sizes, 18)
-    assert recorder.recorded == 4  # that of the longer prompt
-    assert recorder.replayed - replayed == STEPS * 6
+    assert graphs.captured == 4  # that of the longer prompt
+    assert graphs.replayed - replayed == STEPS * 6
 
 
-def test_a_room_that_is_too_small_grows():
-    flow, recorder = graphed()
+def test_a_buffer_that_is_too_small_grows():
+    flow, graphs = graphed()
     sizes = (*[20] * 10, 73)
     wanted = spoken(PLAIN, sizes)
     for _ in range(2):
         assert (spoken(flow, sizes) - wanted).abs().max() < 2e-4
-    room = flow.decoder.estimator.forward
-    assert len(room._memory) == room._plan.places * 2 * 1024 * room._plan.width  # 562 frames
-    assert recorder.count > 3
-    recorded = recorder.recorded
+    estimator = flow.decoder._graphed
+    assert len(estimator._memory) == estimator._plan.rows * 2 * 1024 * estimator._plan.width  # 562 frames
+    assert graphs.count > 3
+    captured = graphs.captured
     spoken(flow, sizes)
-    assert recorder.recorded == recorded
+    assert graphs.captured == captured
 
 
-def test_forks_share_what_was_before():
+def test_forks_share_the_cache():
     flow, _ = graphed()
     first, token = FlowStream(flow, *voice(8), steps=STEPS), torch.arange(20)[None]
     first.push(torch.zeros(1, 0, dtype=torch.int64))
@@ -110,7 +103,7 @@ def test_forks_share_what_was_before():
 
 
 def test_streams_take_turns():
-    """Two streams in one room, hop by hop."""
+    """Two streams share one buffer, hop by hop."""
     flow, _ = graphed()
     voices, token = [voice(8), voice(3)], torch.arange(23)[None]
     streams = [FlowStream(flow, *own, steps=STEPS) for own in voices]
@@ -133,9 +126,9 @@ def test_a_damaged_stream_does_not_spoil_the_next():
         assert (spoken(flow, (13, 20, 9)) - wanted).abs().max() < 1e-4
 
 
-def test_a_stream_survives_what_cannot_be_recorded():
+def test_a_stream_continues_eagerly_after_a_failed_capture():
     flow = build()
-    use_graphs(flow, small_vocoder(), Refuses)
+    flow.use_graphs(Rerun(backend=RefusingGraphs))
     with pytest.warns(UserWarning, match="not permitted"):
         mel = spoken(flow, (13, 20, 9))
     assert (mel - spoken(PLAIN, (13, 20, 9))).abs().max() < 1e-4
@@ -156,8 +149,8 @@ def test_memory_is_that_of_the_frames():
     assert streams[0].bytes == streams[1].bytes
 
 
-def test_what_a_room_hides():
-    mask = room_mask(3, 4, 2, 9, 2, torch.zeros(1))
+def test_what_a_buffer_hides():
+    mask = buffer_mask(3, 4, 2, 9, 2, torch.zeros(1))
     assert mask.isneginf().int().tolist() == [
         [0, 0, 1, 1, 0, 0, 1, 1, 1],
         [0, 0, 1, 1, 0, 0, 1, 1, 1],
@@ -168,8 +161,8 @@ def test_what_a_room_hides():
 
 
 def test_the_vocoder_in_pieces():
-    vocoder, plain, made = small_vocoder(), small_vocoder(), []
-    use_graphs(build(), vocoder, lambda: made.append(Rerun()) or made[-1])
+    vocoder, plain, graphs = small_vocoder(), small_vocoder(), Rerun()
+    vocoder.use_graphs(graphs)
     mel = torch.randn(1, 80, 250, generator=torch.Generator().manual_seed(1))
 
     def sound(network: HiFT) -> torch.Tensor:
@@ -181,7 +174,7 @@ def test_the_vocoder_in_pieces():
     for _ in range(2):
         assert torch.equal(sound(vocoder), sound(plain))
     # F0 and samples of the first hop and of those after it.
-    assert made[1].recorded == made[1].plain == 4
+    assert graphs.captured == graphs.eager == 4
     lengths = torch.tensor([200])
     for _ in range(2):
         found = vocoder.inference(mel, noise=torch.zeros(1, 250 * 480, 1), lengths=lengths)
@@ -190,10 +183,8 @@ def test_the_vocoder_in_pieces():
 
 def test_names_of_weights_and_training_stay():
     flow, vocoder = build(), small_vocoder()
-    use_graphs(flow, vocoder)
-    once = flow.decoder.estimator.forward
-    use_graphs(flow, vocoder)
-    assert flow.decoder.estimator.forward is once
+    flow.use_graphs(GraphCache("cpu"))
+    vocoder.use_graphs(GraphCache("cpu"))
     assert flow.state_dict().keys() == PLAIN.state_dict().keys()
     assert vocoder.state_dict().keys() == small_vocoder().state_dict().keys()
     wave, _ = vocoder(torch.randn(1, 80, 10), torch.zeros(1, 4800, 1))
@@ -201,12 +192,13 @@ def test_names_of_weights_and_training_stay():
     assert vocoder.conv_pre.weight.grad.abs().sum() > 0
 
 
-def test_on_a_cpu_nothing_is_recorded():
+def test_on_a_cpu_nothing_is_captured():
     flow = build()
     plain = spoken(flow, (13, 20, 9))
-    use_graphs(flow, small_vocoder())
+    graphs = GraphCache("cpu")
+    flow.use_graphs(graphs)
     assert (spoken(flow, (13, 20, 9)) - plain).abs().max() < 1e-4
-    assert flow.decoder.estimator.forward._recorder.count == 0
+    assert graphs.count == 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -224,9 +216,10 @@ def test_graphs_give_the_same_mel_and_sound():
         return [torch.cat(mels, dim=2), mel, wave]
 
     wanted = made()
-    recorders: list[Recorder] = []
-    use_graphs(flow, vocoder, lambda: recorders.append(Recorder()) or recorders[-1])
+    caches = [GraphCache("cuda"), GraphCache("cuda")]
+    flow.use_graphs(caches[0])
+    vocoder.use_graphs(caches[1])
     for _ in range(4):
         for found, aim in zip(made(), wanted, strict=True):
             torch.testing.assert_close(found, aim, atol=1e-4, rtol=1e-3)
-    assert all(recorder.count and not recorder.failure for recorder in recorders)
+    assert all(graphs.count and not graphs.failure for graphs in caches)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import nn
 
-from mamtra.acoustic.convolution import Conv1d, ConvTranspose1d, WindowConv1d, order_for_cpu, window_product
+from mamtra.acoustic.convolution import Conv1d, ConvTranspose1d, WindowConv1d, window_product
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.acoustic.sine_source import SineSource, harmonic_sines
 from mamtra.acoustic.stft import istft, stft
@@ -163,15 +163,6 @@ def test_cpu_convolution_of_one_sample_and_transposed():
     point, up, x = Conv1d(4, 6, 1), ConvTranspose1d(4, 2, 11, 5, padding=3), torch.randn(2, 4, 30)
     assert torch.allclose(point(x), nn.Conv1d.forward(point, x), atol=1e-5)
     assert torch.allclose(up(x), nn.ConvTranspose1d.forward(up, x), atol=1e-5)
-
-
-def test_weights_ordered_for_the_cpu_give_the_same_wave(small):
-    mel, noise = torch.randn(1, 80, 5), torch.zeros(1, 2400, 1)
-    before = small.remove_weight_norm().inference(mel, noise=noise)
-    names = {name: value.shape for name, value in small.state_dict().items()}
-    assert torch.allclose(order_for_cpu(small).inference(mel, noise=noise), before, atol=1e-6)
-    assert {name: value.shape for name, value in small.state_dict().items()} == names
-    assert small.conv_pre.weight.stride(1) == 1
 
 
 def test_configuration_rejects_what_does_not_fit():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.acoustic.sine_source import harmonic_sines, phase_after
 from mamtra.acoustic.stft import istft, stft
-from mamtra.acoustic.vocoder_stream import VocoderStream, reach
+from mamtra.acoustic.vocoder_stream import VocoderStream, receptive_field
 
 
 def build() -> HiFT:
@@ -52,8 +52,8 @@ def test_pieces_are_the_whole(sizes, seed):
     assert (wave - whole).abs().max() < 1e-4
 
 
-def test_reach_is_enough_and_not_lavish():
-    before, after = reach(HiFTConfig())
+def test_the_receptive_field_is_enough_and_not_lavish():
+    before, after = receptive_field(HiFTConfig())
     assert (before, after) == (15, 20)
     mel = torch.randn(1, 80, 80, generator=torch.Generator().manual_seed(0))
     noise, _ = tape(480 * 80)

@@ -48,7 +48,7 @@ def test_aac_is_written_with_pyav_and_refused_without(tmp_path):
             samples = sum(frame.samples for frame in container.decode(audio=0))
         assert abs(samples - 24000) < 4000
     else:
-        with pytest.raises(MamTraError, match="pip install av"):
+        with pytest.raises(MamTraError, match=r"pip install 'mamtra\[av\]'"):
             encode(tone(), 24000, "aac")
 
 
@@ -156,3 +156,99 @@ def test_format_by_suffix_and_by_name():
     assert format_of("-") == "wav" and format_of("-", "MP3") == "mp3" and format_of("x.wav", ".flac") == "flac"
     with pytest.raises(MamTraError, match="unknown"):
         format_of("x.wav", "midi")
+
+
+def test_raw_samples_and_pipes_are_refused(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(1000))
+    with pytest.raises(MamTraError, match="without a header; convert it to wav"):
+        read_audio(tmp_path / "a.raw")
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(MamTraError, match="pipe or a device"):
+        read_audio(tmp_path / "pipe.wav")
+
+
+@pytest.mark.parametrize("frames", [2**31, 2**36 - 1])
+def test_a_flac_header_that_claims_hours_is_refused_before_decoding(tmp_path, frames):
+    path = tmp_path / "a.flac"
+    write_audio(path, tone(), 24000)
+    data = bytearray(path.read_bytes())
+    data[21] = data[21] & 0xF0 | frames >> 32  # total samples: 36 bits of STREAMINFO
+    data[22:26] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(MamTraError, match="longer than 3600 s"):
+        read_audio(path)
+
+
+def test_streams_without_a_length(tmp_path):
+    for fmt in ("wav", "flac"):
+        encoder = StreamEncoder(24000, fmt)
+        (tmp_path / f"a.{fmt}").write_bytes(encoder.write(tone()) + encoder.close())
+    assert len(read_audio(tmp_path / "a.wav")[0]) == 24000
+    with pytest.raises(MamTraError, match="does not say how long it is"):
+        read_audio(tmp_path / "a.flac")
+
+
+def test_long_files_and_odd_headers_are_refused(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(48000, np.float32), 24000)
+    assert len(read_audio(path, max_seconds=2)[0]) == 48000
+    with pytest.raises(MamTraError, match=r"longer than 1\.5 s; cut it"):
+        read_audio(path, max_seconds=1.5)
+    soundfile.write(path, np.zeros((10, 65), np.float32), 24000)
+    with pytest.raises(MamTraError, match="65 channels"):
+        read_audio(path)
+    for rate in (8, 2**31 - 1):
+        soundfile.write(path, np.zeros(10, np.float32), rate, subtype="FLOAT")
+        with pytest.raises(MamTraError, match=f"sample rate of {rate} Hz"):
+            read_audio(path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("value", "words"), [(1e30, "far outside -1 to 1"), (np.nan, "not numbers"), (np.inf, "not num")]
+)
+def test_impossible_samples_are_refused_without_warnings(tmp_path, value, words):
+    samples = np.stack([tone(), tone()], axis=1)
+    samples[100] = value
+    soundfile.write(tmp_path / "a.wav", samples, 24000, subtype="FLOAT")
+    with pytest.raises(MamTraError, match=words):
+        read_audio(tmp_path / "a.wav", 16000)
+
+
+def test_blocks_are_the_whole(tmp_path, monkeypatch):
+    samples = np.random.default_rng(0).uniform(-1, 1, (5000, 3)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 24000, subtype="FLOAT")
+    monkeypatch.setattr("mamtra.audio.decode._BLOCK", 3 * 700)
+    assert np.array_equal(read_audio(tmp_path / "a.wav")[0], samples.mean(axis=1))
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".m4a", "aac"), (".mp4", "aac"), (".aac", "aac"), (".webm", "libopus")])
+def test_containers_are_read_with_pyav(tmp_path, suffix, codec):
+    av = pytest.importorskip("av")
+    path = tmp_path / f"tone{suffix}"
+    stereo = np.stack([tone(rate=48000), tone(rate=48000)])
+    with av.open(str(path), "w", format="adts" if suffix == ".aac" else None) as container:
+        stream = container.add_stream(codec, rate=48000, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(stereo, format="fltp", layout="stereo")
+        frame.sample_rate = 48000
+        fifo = av.AudioFifo()
+        fifo.write(frame)
+        while (part := fifo.read(stream.codec_context.frame_size or 960, partial=True)) is not None:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    samples, rate = read_audio(path, 24000)
+    assert rate == 24000 and abs(len(samples) - 24000) < 4000
+    assert abs(loudest_hz(samples, rate) - 440) < 5
+    with pytest.raises(MamTraError, match=r"longer than 0\.5 s"):
+        read_audio(path, max_seconds=0.5)
+
+
+def test_containers_that_cannot_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.m4a"
+    path.write_bytes(b"no sound at all" * 100)
+    if available_formats()["aac"]:
+        with pytest.raises(MamTraError, match="cannot be read as a sound file"):
+            read_audio(path)
+    monkeypatch.setattr("mamtra.audio.decode.find_spec", lambda name: None)
+    with pytest.raises(MamTraError, match=r"Reading .m4a needs PyAV.*mamtra\[av\]"):
+        read_audio(path)

@@ -24,7 +24,7 @@ def test_sums_are_those_of_tensors(ratio, kind):
     assert found["keys and values"] + found["Mamba states"] == state.bytes()
 
 
-def test_the_past_of_a_stream():
+def test_the_flow_cache_of_a_stream():
     flow = memory.networks(memory.config_of("1:0", True), torch.float32, True, CPU)["flow"]
     token = torch.zeros(1, memory.TOKENS, dtype=torch.int64)
     prompt = token[:, : memory.PROMPT], torch.zeros(1, 2 * memory.PROMPT, 80), torch.ones(1, 192)
@@ -32,7 +32,7 @@ def test_the_past_of_a_stream():
     stream.push(token, final=True)
     frames = 2 * (memory.PROMPT + memory.TOKENS)
     # the inputs of convolutions that it keeps besides do not grow
-    assert memory.flow_past_bytes(flow.config, frames, torch.float32) == pytest.approx(stream.bytes, rel=0.15)
+    assert memory.flow_cache_bytes(flow.config, frames, torch.float32) == pytest.approx(stream.bytes, rel=0.15)
 
 
 def test_the_way_on_cuda(monkeypatch):
@@ -56,4 +56,4 @@ def test_rows_are_written_as_they_come(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         memory.main(["--tiny", "--device", "cpu", "--out", str(tmp_path)])
     assert [row["ratio"] for row in json.loads((tmp_path / "memory.json").read_text())["rows"]] == ["1:0", "1:1"]
-    assert "before 14 of 16 rows" in (tmp_path / "memory.md").read_text()
+    assert "14 of 16 rows were left out" in (tmp_path / "memory.md").read_text()

@@ -1,4 +1,4 @@
-"""All ways of the benchmark make the sound they are said to make, at sizes of a second."""
+"""All phases of the benchmark make the samples they claim to make, at tiny sizes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import numpy as np
 import pytest
 import token2wav
-import token2wav_ways
+import token2wav_phases
 import torch
 
-from mamtra.acoustic import graphs as graphed
 from tests.rerun import Rerun
 
 CPU = torch.device("cpu")
@@ -26,11 +25,12 @@ def test_hops_are_those_of_the_stream(model, graphs):
     """Streaming and from scratch cut alike, at whole chunks, and make the same mel and so nearly the same sound."""
     voice, sounds = token2wav.make_voice(), {}
     if graphs:
-        graphed.use_graphs(model.flow, model.vocoder, Rerun)
-    for way in ("streaming", "from scratch"):
-        work, seconds = token2wav.WAYS[way](model, voice, 2, 250)
+        model.flow.use_graphs(Rerun())
+        model.vocoder.use_graphs(Rerun())
+    for phase in ("streaming", "from scratch"):
+        work, seconds = token2wav.PHASES[phase](model, voice, 2, 250)
         heard = []
-        sounds[way] = work(lambda heard=heard: heard.append(1))
+        sounds[phase] = work(lambda heard=heard: heard.append(1))
         assert len(heard) == 5 and seconds == 20
     for ours, theirs in zip(*sounds.values(), strict=True):
         assert ours.shape == theirs.shape == (240000,)
@@ -39,14 +39,14 @@ def test_hops_are_those_of_the_stream(model, graphs):
 
 
 def test_lengths_differ():
-    assert token2wav_ways.varied(1, 250) == [250]
-    assert token2wav_ways.varied(5, 250) == [200, 225, 250, 275, 300]
+    assert token2wav_phases.varied(1, 250) == [250]
+    assert token2wav_phases.varied(5, 250) == [200, 225, 250, 275, 300]
 
 
-def test_the_most_telling_rows_come_first():
+def test_the_most_informative_rows_come_first():
     rows = token2wav.plan_rows(torch.device("cuda"), [1, 8, 32], ["bf16", "float32"])
     assert len(rows) == len(set(rows)) == 24
-    assert [(row.batch, row.way) for row in rows[:3]] == [(1, way) for way in token2wav.WAYS]
+    assert [(row.batch, row.phase) for row in rows[:3]] == [(1, phase) for phase in token2wav.PHASES]
     assert all(row.graphs for row in (*rows[:9], *rows[18:])) and not any(row.graphs for row in rows[9:18])
     assert {(row.precision, row.batch) for row in rows[18:]} == {("float32", 1), ("float32", 8)}
     assert not any(row.graphs for row in token2wav.plan_rows(CPU, [1], ["float32"]))
@@ -54,9 +54,9 @@ def test_the_most_telling_rows_come_first():
 
 def test_graphs_are_compared_with_what_they_replace(model, monkeypatch):
     made = []
-    monkeypatch.setattr(token2wav, "Recorder", lambda: made.append(Rerun()) or made[-1])
+    monkeypatch.setattr(token2wav, "GraphCache", lambda device: made.append(Rerun()) or made[-1])
     found = token2wav.compare(model, token2wav.make_voice(), 100)
-    assert found["plain_again"] <= found["relative_rms"] < 1e-5 and found["recordings"] == made[0].count > 1
+    assert found["eager_again"] <= found["relative_rms"] < 1e-5 and found["graphs_captured"] == made[0].count > 1
     assert not found["graphs_refused"]
 
 
@@ -64,8 +64,8 @@ def test_the_page_and_the_record(tmp_path):
     words = ["--tiny", "--device", "cpu", "--batches", "1,2", "--tokens", "50", "--runs", "1", "--seconds", "600"]
     token2wav.main([*words, "--precisions", "bf16", "--out", str(tmp_path)])
     result = json.loads((tmp_path / "token2wav.json").read_text())
-    assert [(row["way"], row["batch"]) for row in result["rows"]] == [
-        (way, batch) for batch in (1, 2) for way in token2wav.WAYS
+    assert [(row["phase"], row["batch"]) for row in result["rows"]] == [
+        (phase, batch) for batch in (1, 2) for phase in token2wav.PHASES
     ]
     assert all(row["finite"] and row["runs"] == 1 for row in result["rows"])
     scratch, stream = result["rows"][:2]
@@ -75,9 +75,9 @@ def test_the_page_and_the_record(tmp_path):
     assert (tmp_path / "token2wav.md").read_text().count(f"| {wanted:.2f} |") == 2  # of the two tables
 
 
-def row(batch: int, way: str, graphs: bool, speed: float | None) -> dict:
+def row(batch: int, phase: str, graphs: bool, speed: float | None) -> dict:
     found = {"failed": "out of memory"} if speed is None else {"audio_a_second": speed}
-    return {"precision": "bf16", "batch": batch, "way": way, "graphs": graphs, **found}
+    return {"precision": "bf16", "batch": batch, "phase": phase, "graphs": graphs, **found}
 
 
 def test_ratios_are_to_what_is_launched_alike_and_best_to_best():
@@ -95,7 +95,7 @@ def test_a_row_that_fails_is_named(model, monkeypatch):
     def fails(*_):
         raise torch.OutOfMemoryError("too much")
 
-    monkeypatch.setitem(token2wav.WAYS, "streaming", fails)
+    monkeypatch.setitem(token2wav.PHASES, "streaming", fails)
     found = token2wav.measure(token2wav.Row("float32", 1, "streaming", True), model, None, 50, 1, 0)
     assert found == {"failed": "out of memory"}
 
@@ -113,4 +113,4 @@ def test_a_killed_run_keeps_its_rows(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         token2wav.main(["--tiny", "--device", "cpu", "--out", str(tmp_path)])
     assert len(json.loads((tmp_path / "token2wav.json").read_text())["rows"]) == 1
-    assert "before 8 of 9 rows" in (tmp_path / "token2wav.md").read_text()
+    assert "8 of 9 rows were left out" in (tmp_path / "token2wav.md").read_text()

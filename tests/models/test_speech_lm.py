@@ -88,23 +88,6 @@ def test_packed_steps_equal_the_model(pattern, bias):
     torch.testing.assert_close(logits, lm.logits(lm(x))[:, 10:], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("pattern", ["aaa", "mmm"])
-def test_packed_int8_is_close(pattern):
-    lm = build(pattern, hidden_size=32, intermediate_size=64)
-    x = torch.randn(1, 8, 32, generator=torch.Generator().manual_seed(1))
-    exact, state = lm.init_state(1, 8), lm.init_state(1, 8)
-    packed, int8 = PackedDecoder(lm), PackedDecoder(lm, int8=True)
-    for t in range(8):
-        expected, logits = packed(x[:, t], exact), int8(x[:, t], state)
-        assert logits.dtype == torch.float32
-        assert 0 < (logits - expected).std() / expected.std() < 0.1
-
-
-def test_packed_int8_refuses_odd_widths():
-    with pytest.raises(MamTraError, match="multiples of 32"):
-        PackedDecoder(MODELS["ama"], int8=True)
-
-
 def test_packed_refuses_padded_rows():
     lm = MODELS["ama"]
     state = lm.init_state(2, 8)

@@ -1,9 +1,8 @@
 """1-D convolutions that are fast on CPUs too.
 
-oneDNN's 1-D kernels keep time innermost, which suits the few channels of a vocoder badly. The same sums as a 2-D
-convolution of height 1 in channels-last memory are up to four times faster there (32 channels; less for more), and what
-comes out is (B, C, T) in shape but time-major in memory, as the next convolution or Transformer block wants it. Other
-devices take the ordinary path.
+oneDNN's 1-D kernels keep time innermost, which is slow for the few channels of a vocoder. The same sums as a 2-D convolution
+of height 1 in channels-last memory are up to four times faster (32 channels; less for more). The result is (B, C, T) in shape
+but time-major in memory, as the next convolution or Transformer block needs it. Other devices use PyTorch's 1-D kernels.
 """
 
 from __future__ import annotations
@@ -11,11 +10,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 
 def _tall(x: Tensor) -> Tensor:
-    """(B, C, T) to (B, C, 1, T) in channels-last memory, without a copy where it is laid out so already."""
+    """(B, C, T) to (B, C, 1, T) in channels-last memory, without a copy if it already is."""
     return x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
@@ -35,8 +33,8 @@ class Conv1d(nn.Conv1d):
 class WindowConv1d(Conv1d):
     """A `Conv1d` without padding, stride or dilation whose input is time-major in memory, as between Transformer blocks.
 
-    Inference on GPUs makes one matrix product of it, in two kernels at most; the library's convolution turns its operands
-    around before and after, which costs several more.
+    On a GPU, inference computes it as one matrix product in at most two kernels; the library's convolution transposes its
+    operands before and after, which costs several more.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,21 +67,3 @@ class ConvTranspose1d(nn.ConvTranspose1d):
             return super().forward(x)
         stride, padding = (1, self.stride[0]), (0, self.padding[0])
         return F.conv_transpose2d(_tall(x), _tall(self.weight), self.bias, stride, padding).squeeze(2)
-
-
-def order_for_cpu(model: nn.Module) -> nn.Module:
-    """Lay the weights of all convolutions here out as the CPU path wants them, which saves a copy at every call.
-
-    Values and shapes stay. The weights are no longer contiguous, so call it after loading and not before saving, and
-    after folding weight norm (weight-normalised convolutions are left alone, since their weight is made anew).
-
-    Args:
-        model: any module; changed in place.
-
-    Returns:
-        The same module.
-    """
-    for module in model.modules():
-        if isinstance(module, Conv1d | ConvTranspose1d) and not parametrize.is_parametrized(module, "weight"):
-            module.weight.data = module.weight.data.transpose(1, 2).contiguous().transpose(1, 2)
-    return model

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from mamtra.acoustic.convolution import WindowConv1d
 from mamtra.acoustic.masks import additive, attention_mask, hide
-from mamtra.acoustic.stream_cache import Memory
+from mamtra.acoustic.stream_cache import LayerCache
 
 
 class CausalConv1d(WindowConv1d):
-    """Convolution that sees only the past.
+    """Convolution over the current and earlier positions.
 
     Args:
         inputs: input channels.
@@ -27,13 +27,13 @@ class CausalConv1d(WindowConv1d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel)
-        self.before = kernel - 1
+        self.context = kernel - 1
 
-    def forward(self, x: Tensor, past: Memory | None = None) -> Tensor:
-        """Map (B, inputs, T) to (B, outputs, T), after what a stream's `past` holds."""
+    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
+        """Map (B, inputs, T) to (B, outputs, T); `cache` holds the inputs of earlier positions."""
         # Padding the transpose keeps the time-major memory of the Transformer blocks.
         x = x.transpose(1, 2)
-        x = F.pad(x, (0, 0, self.before, 0)) if past is None else past.behind(self, x, self.before)
+        x = F.pad(x, (0, 0, self.context, 0)) if cache is None else cache.prepend(self, x, self.context)
         return super().forward(x.transpose(1, 2))
 
 
@@ -49,9 +49,9 @@ class CausalBlock(nn.Module):
         super().__init__()
         self.block = nn.ModuleDict({"0": CausalConv1d(inputs, outputs, 3), "2": nn.LayerNorm(outputs)})
 
-    def forward(self, x: Tensor, mask: Tensor | None, past: Memory | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, cache: LayerCache | None = None) -> Tensor:
         """Map (B, inputs, T) to (B, outputs, T), padded frames zero."""
-        y = self.block["0"](hide(x, mask), past).transpose(1, 2)
+        y = self.block["0"](hide(x, mask), cache).transpose(1, 2)
         return hide(F.mish(self.block["2"](y)).transpose(1, 2), mask)
 
 
@@ -71,14 +71,14 @@ class CausalResnet(nn.Module):
         self.block2 = CausalBlock(outputs, outputs)
         self.res_conv = WindowConv1d(inputs, outputs, 1)
 
-    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor, past: Memory | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, time: Tensor, cache: LayerCache | None = None) -> Tensor:
         """Map (B, inputs, T) to (B, outputs, T); `time` is (B, time width) after its Mish."""
-        h = self.block1(x, mask, past) + self.mlp["1"](time)[:, :, None]
-        return self.block2(h, mask, past) + self.res_conv(hide(x, mask))
+        h = self.block1(x, mask, cache) + self.mlp["1"](time)[:, :, None]
+        return self.block2(h, mask, cache) + self.res_conv(hide(x, mask))
 
 
 class SelfAttention(nn.Module):
-    """Plain multi-head self-attention; positions come from the convolutions around it.
+    """Multi-head self-attention without position encoding; the convolutions around it give the positions.
 
     Args:
         width: model width.
@@ -94,17 +94,17 @@ class SelfAttention(nn.Module):
         self.to_v = nn.Linear(width, heads * head_dim, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(heads * head_dim, width)])
 
-    def forward(self, x: Tensor, mask: Tensor | None, past: Memory | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, cache: LayerCache | None = None) -> Tensor:
         """Map (B, T, width) to (B, T, width).
 
         Args:
             x: (B, T, width).
-            mask: to be added to the scores, broadcastable to (B, heads, T, keys), or None.
-            past: keys and values of the positions before, or None where there are none.
+            mask: to add to the scores, broadcastable to (B, heads, T, keys), or None.
+            cache: holds keys and values of earlier positions; None if there are none.
         """
         q, k, v = (linear(x).unflatten(-1, self.split).transpose(1, 2) for linear in (self.to_q, self.to_k, self.to_v))
-        if past is not None:
-            k, v = past.appended(self, "key", k), past.appended(self, "value", v)
+        if cache is not None:
+            k, v = cache.append(self, "key", k), cache.append(self, "value", v)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.to_out[0](out.transpose(1, 2).flatten(2))
 
@@ -158,17 +158,17 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(width)
         self.ff = FourfoldFeedForward(width)
 
-    def forward(self, x: Tensor, mask: Tensor | None, past: Memory | None = None) -> Tensor:
-        """Map (B, T, width) to (B, T, width); `mask` and `past` as in `SelfAttention`."""
-        x = x + self.attn1(self.norm1(x), mask, past)
+    def forward(self, x: Tensor, mask: Tensor | None, cache: LayerCache | None = None) -> Tensor:
+        """Map (B, T, width) to (B, T, width); `mask` and `cache` as in `SelfAttention`."""
+        x = x + self.attn1(self.norm1(x), mask, cache)
         return x + self.ff(self.norm3(x))
 
 
 class TimeEmbedding(nn.Module):
-    """Two linear layers with SiLU over a sinusoidal code of the flow time.
+    """Two linear layers with SiLU over a sinusoidal encoding of the flow time.
 
     Args:
-        inputs: even width of the sinusoidal code.
+        inputs: even width of the sinusoidal encoding.
         outputs: width of the embedding.
     """
 
@@ -183,8 +183,8 @@ class TimeEmbedding(nn.Module):
         half = self.inputs // 2
         rate = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000) / (half - 1)))
         angle = 1000 * t.float()[:, None] * rate
-        code = torch.cat([angle.sin(), angle.cos()], dim=-1).to(self.linear_1.weight.dtype)
-        return self.linear_2(F.silu(self.linear_1(code)))
+        encoding = torch.cat([angle.sin(), angle.cos()], dim=-1).to(self.linear_1.weight.dtype)
+        return self.linear_2(F.silu(self.linear_1(encoding)))
 
 
 class Estimator(nn.Module):
@@ -207,12 +207,12 @@ class Estimator(nn.Module):
         time = 4 * channels
         self.time_mlp = TimeEmbedding(inputs, time)
 
-        def stage(wide: int) -> list[nn.Module]:
+        def stage(width: int) -> list[nn.Module]:
             blocks = nn.ModuleList(TransformerBlock(channels, heads, head_dim) for _ in range(n_blocks))
-            return [CausalResnet(wide, channels, time), blocks]
+            return [CausalResnet(width, channels, time), blocks]
 
-        def edge(wide: int) -> nn.ModuleList:
-            return nn.ModuleList([nn.ModuleList([*stage(wide), CausalConv1d(channels, channels, 3)])])
+        def edge(width: int) -> nn.ModuleList:
+            return nn.ModuleList([nn.ModuleList([*stage(width), CausalConv1d(channels, channels, 3)])])
 
         self.down_blocks = edge(inputs)
         self.mid_blocks = nn.ModuleList(nn.ModuleList(stage(channels)) for _ in range(mid_blocks))
@@ -229,8 +229,8 @@ class Estimator(nn.Module):
         spks: Tensor,
         cond: Tensor,
         chunk: int = 0,
-        past: Memory | None = None,
-        seen: int = 0,
+        cache: LayerCache | None = None,
+        offset: int = 0,
     ) -> Tensor:
         """Estimate the vector field.
 
@@ -242,8 +242,8 @@ class Estimator(nn.Module):
             spks: (B, mel) projected speaker embedding.
             cond: (B, mel, T) prompt mel, zero after the prompt.
             chunk: chunk length in frames; 0 attends everywhere.
-            past: memory of a stream at this flow time; without padding, and with a `chunk` that `seen` is a multiple of.
-            seen: frames before these.
+            cache: of a stream, at the slot of this Euler step; needs `valid` None and `offset` a multiple of `chunk`.
+            offset: frames of the stream before these.
 
         Returns:
             (B, mel, T), zero at padding.
@@ -251,23 +251,23 @@ class Estimator(nn.Module):
         frames = x.shape[2]
         time = F.mish(self.time_mlp(t))
         mask = None if valid is None else valid[:, None]
-        if past is None:
+        if cache is None:
             visible = additive(attention_mask(frames, valid, chunk, x.device), x.dtype)
         else:
-            visible = past.visible(frames, chunk, seen, x)
+            visible = cache.score_mask(frames, chunk, offset, x)
 
         def run(stage: nn.ModuleList, x: Tensor) -> Tensor:
-            x = stage[0](x, mask, time, past).transpose(1, 2)
+            x = stage[0](x, mask, time, cache).transpose(1, 2)
             for block in stage[1]:
-                x = block(x, visible, past)
+                x = block(x, visible, cache)
             return x.transpose(1, 2)
 
         down, up = self.down_blocks[0], self.up_blocks[0]
         x = run(down, torch.cat([x, mu, spks[:, :, None].expand(-1, -1, frames), cond], dim=1))
         skip = x
-        x = down[2](hide(x, mask), past)
+        x = down[2](hide(x, mask), cache)
         for stage in self.mid_blocks:
             x = run(stage, x)
         x = run(up, torch.cat([x, skip], dim=1))
-        x = self.final_block(up[2](hide(x, mask), past), mask, past)
+        x = self.final_block(up[2](hide(x, mask), cache), mask, cache)
         return hide(self.final_proj(hide(x, mask)), mask)

@@ -14,6 +14,7 @@ from mamtra.acoustic.flow_matching import FlowMatching, cosine_schedule
 from mamtra.acoustic.masks import valid_positions
 from mamtra.acoustic.token_encoder import UpsampleConformer
 from mamtra.errors import MamTraError
+from mamtra.runtime.cuda_graphs import GraphCache
 
 
 class FlowConfig(BaseModel):
@@ -46,8 +47,8 @@ class FlowConfig(BaseModel):
     training_cfg_rate: NonNegativeFloat = 0.2
 
 
-class FlowDraw(NamedTuple):
-    """The random numbers of one training step: t (B,), noise (B, 2N, mel), keep (B,), cond_len (B,) int64."""
+class FlowNoise(NamedTuple):
+    """Random inputs of one training step: t (B,), noise (B, ratio*N, mel), keep (B,), cond_len (B,) int64."""
 
     t: Tensor
     noise: Tensor
@@ -90,8 +91,15 @@ class Flow(nn.Module):
         )
         self.decoder = FlowMatching(estimator, config.sigma_min, config.inference_cfg_rate)
 
+    def use_graphs(self, graphs: GraphCache) -> None:
+        """Run the estimator in inference through captured graphs, from now on; `graphs` may serve nothing else.
+
+        Decide it when the flow is loaded on its device: a stream's cache fits the estimator that filled it.
+        """
+        self.decoder.use_graphs(graphs)
+
     def speaker(self, embedding: Tensor) -> Tensor:
-        """Project a speaker embedding (B, spk_embed_dim), of any length in space, to (B, mel)."""
+        """Normalise a speaker embedding (B, spk_embed_dim) to unit length and project it to (B, mel)."""
         layer = self.spk_embed_affine_layer
         return layer(F.normalize(embedding, dim=1).to(layer.weight.dtype))
 
@@ -114,31 +122,31 @@ class Flow(nn.Module):
         """Synthesise the mel of `token` in the voice and acoustics of the prompt.
 
         Args:
-            token: (B, N) int64 speech codes, right padded where `token_len` is given.
-            prompt_token: (B, P) codes of the prompt, P >= 0, right padded where `prompt_len` is given.
+            token: (B, N) int64 speech tokens, right padded where `token_len` is given.
+            prompt_token: (B, P) tokens of the prompt, P >= 0, right padded where `prompt_len` is given.
             prompt_feat: (B, ratio*P, mel) mel of the prompt, time first, padded likewise.
             embedding: (B, spk_embed_dim) speaker embedding.
             steps: Euler steps.
-            streaming: attend by chunks of `chunk_size` tokens, so that later tokens change nothing before their chunk.
-            finalize: False takes the last `pre_lookahead_len` tokens as look-ahead only and yields no frames for them.
+            streaming: attend by chunks of `chunk_size` tokens, so that earlier chunks do not depend on later tokens.
+            finalize: False uses the last `pre_lookahead_len` tokens as look-ahead only and makes no frames of them.
             guidance: weight of classifier-free guidance; None takes the configuration's, 0 runs one branch only.
-            noise: (B or 1, mel, >= frames with prompt) standard normal; None takes the fixed noise of seed 0.
+            noise: (B or 1, mel, >= frames with prompt) standard normal; None takes `fixed_noise`.
             token_len: (B,) int64 valid tokens of each row, or None when all rows are full. Needs `finalize`.
             prompt_len: (B,) int64 valid tokens of each prompt, or None when all are full. Needs `token_len`.
 
         Returns:
-            (B, mel, ratio*N) float32 mel of the new tokens (without those of the look-ahead); zero or meaningless
-            frames beyond ratio*token_len.
+            (B, mel, ratio*N) float32 mel of the new tokens (without those of the look-ahead); undefined beyond
+            ratio*token_len.
 
         Raises:
-            MamTraError: when lengths are combined with `finalize=False`, or tokens or noise are too few.
+            MamTraError: lengths are combined with `finalize=False`, or there are too few tokens or too little noise.
         """
         config = self.config
         tokens = torch.cat([prompt_token, token], dim=1)
         lengths = None if token_len is None else token_len + prompt_token.shape[1]
         prompt_feat = prompt_feat.transpose(1, 2)
         if prompt_len is not None and token_len is not None:
-            # Each row's tokens follow its own prompt.
+            # The tokens of each row follow its own prompt.
             tokens, lengths = _move_left(tokens, prompt_token.shape[1], prompt_len), token_len + prompt_len
             own = valid_positions(prompt_len * config.token_mel_ratio, prompt_feat.shape[2])
             prompt_feat = prompt_feat * own[:, None]
@@ -185,12 +193,12 @@ class Flow(nn.Module):
         streaming: bool = False,
         prior_weight: float = 0.0,
     ) -> Tensor:
-        """Conditional flow-matching loss of a padded batch; all its randomness comes in as arguments (see `draw`).
+        """Conditional flow-matching loss of a padded batch; its random inputs are arguments (see `sample_noise`).
 
         Nothing here reads a tensor's value on the host, so a step of fixed shapes can be captured in a CUDA graph.
 
         Args:
-            token: (B, N) int64 codes, right padded with anything in the vocabulary or -1.
+            token: (B, N) int64 speech tokens, right padded with any token or -1.
             token_len: (B,) int64.
             feat: (B, ratio*N, mel) mel, time first.
             feat_len: (B,) int64 valid mel frames.
@@ -201,7 +209,7 @@ class Flow(nn.Module):
             keep: (B,) 1 or 0; 0 drops all conditions of a row.
             streaming: train with chunk masks.
             prior_weight: weight of the mean absolute difference between the encoder's output and the mel. CosyVoice 2
-                trains without it; a direct aim for the encoder (as in Grad-TTS, Popov et al. 2021) saves small models time.
+                trains without it; as in Grad-TTS (Popov et al. 2021) it speeds up the training of small models.
 
         Returns:
             Scalar float32, the mean over valid frames and mel bins.
@@ -225,8 +233,8 @@ class Flow(nn.Module):
             chunk=chunk * self.config.token_mel_ratio,
         )
 
-    def draw(self, feat_len: Tensor, frames: int, generator: torch.Generator | None = None) -> FlowDraw:
-        """Draw the random numbers of one training step on the device of `feat_len`, without a host synchronisation.
+    def sample_noise(self, feat_len: Tensor, frames: int, generator: torch.Generator | None = None) -> FlowNoise:
+        """Sample the random inputs of one training step on the device of `feat_len`, without a host synchronisation.
 
         Half of the rows get a prompt of up to 30% of their frames, as in CosyVoice 2's training; conditions are
         dropped with `training_cfg_rate`.
@@ -245,7 +253,7 @@ class Flow(nn.Module):
         longest = (0.3 * feat_len).floor() + 1
         cond_len = (uniform[2] * longest).long() * (uniform[3] < 0.5)
         keep = (uniform[1] > self.config.training_cfg_rate).float()
-        return FlowDraw(cosine_schedule(uniform[0]), noise, keep, cond_len)
+        return FlowNoise(cosine_schedule(uniform[0]), noise, keep, cond_len)
 
     def _embed(self, token: Tensor, lengths: Tensor | None) -> Tensor:
         embedded = self.input_embedding(token.clamp(min=0))
@@ -253,7 +261,7 @@ class Flow(nn.Module):
 
 
 def _move_left(x: Tensor, start: int, to: Tensor) -> Tensor:
-    """Shift what begins at `start` in each row of (B, N) to begin at `to` (B,); what is behind the end means nothing."""
+    """Move the entries from `start` on in each row of (B, N) to begin at `to` (B,); the end of a row is undefined."""
     position = torch.arange(x.shape[1], device=x.device)
     shift = (start - to)[:, None]
     return x.gather(1, torch.where(position < to[:, None], position, position + shift).clamp(max=x.shape[1] - 1))

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from mamtra.acoustic.estimator import Estimator
-from mamtra.acoustic.stream_cache import Past
+from mamtra.acoustic.graphs import GraphedEstimator
+from mamtra.acoustic.stream_cache import StreamCache
 from mamtra.errors import MamTraError
+from mamtra.runtime.cuda_graphs import GraphCache
 
 NOISE_FRAMES = 15000
 
@@ -21,16 +23,15 @@ NOISE_FRAMES = 15000
 @lru_cache(maxsize=2)
 @torch.inference_mode(False)
 def fixed_noise(mels: int) -> Tensor:
-    """The noise that every synthesis starts from: standard normal of seed 0, 300 s long, sliced to the length needed.
+    """The noise that every synthesis starts from: standard normal of seed 0, 300 s long, of which the first frames are used.
 
-    The whole buffer must be drawn, since the slice of a long draw differs from a short draw. It comes from a generator
-    of its own and leaves the global one alone.
+    The buffer is always sampled in full, since a shorter sample of the same seed differs. The global generator is not used.
 
     Args:
         mels: mel bins.
 
     Returns:
-        (1, mels, 15000) float32 on the CPU; shared, do not write to it.
+        (1, mels, 15000) float32 on the CPU; shared, read-only.
     """
     return torch.randn(1, mels, NOISE_FRAMES, generator=torch.Generator().manual_seed(0))
 
@@ -38,7 +39,7 @@ def fixed_noise(mels: int) -> Tensor:
 @lru_cache(maxsize=4)
 @torch.inference_mode(False)
 def fixed_noise_on(device: torch.device, mels: int) -> Tensor:
-    """`fixed_noise` on a device, kept there, so that no synthesis waits for a copy of it; shared likewise."""
+    """`fixed_noise` kept on a device, so that it is copied there once; shared, read-only."""
     return fixed_noise(mels).to(device)
 
 
@@ -60,6 +61,11 @@ class FlowMatching(nn.Module):
         super().__init__()
         self.estimator = estimator
         self.sigma_min, self.guidance = sigma_min, guidance
+        self._graphed: GraphedEstimator | None = None
+
+    def use_graphs(self, graphs: GraphCache) -> None:
+        """Run the estimator in `sample` through captured graphs; `graphs` may serve nothing else."""
+        self._graphed = GraphedEstimator(self.estimator, graphs)
 
     def sample(
         self,
@@ -72,10 +78,10 @@ class FlowMatching(nn.Module):
         guidance: float | None = None,
         noise: Tensor | None = None,
         chunk: int = 0,
-        past: Past | None = None,
-        seen: int = 0,
+        cache: StreamCache | None = None,
+        offset: int = 0,
     ) -> Tensor:
-        """Integrate from noise to mel with Euler steps.
+        """Integrate the vector field from noise to mel with Euler steps.
 
         Args:
             mu: (B, mel, T) encoder output.
@@ -83,11 +89,11 @@ class FlowMatching(nn.Module):
             spks: (B, mel) projected speaker embedding.
             cond: (B, mel, T) prompt mel.
             steps: Euler steps.
-            guidance: overrides the default weight; 0 halves the work.
-            noise: (B or 1, mel, seen + T or longer) standard normal; None takes `fixed_noise`.
+            guidance: overrides the default weight; 0 runs the conditional branch only.
+            noise: (B or 1, mel, at least offset + T) standard normal; None takes `fixed_noise`.
             chunk: chunk length in frames; 0 attends everywhere.
-            past: memory of a stream, one slot for each step; see `Estimator`.
-            seen: frames that the stream made before.
+            cache: of a stream, one slot for each step; see `Estimator`.
+            offset: frames of the stream before these.
 
         Returns:
             (B, mel, T) float32.
@@ -95,7 +101,7 @@ class FlowMatching(nn.Module):
         Raises:
             MamTraError: when `noise` is shorter than the mel, or the mel longer than the fixed noise.
         """
-        frames = seen + mu.shape[2]
+        frames = offset + mu.shape[2]
         noise = fixed_noise_on(mu.device, mu.shape[1]) if noise is None else noise
         if noise.shape[2] < frames:
             raise MamTraError(
@@ -103,27 +109,28 @@ class FlowMatching(nn.Module):
                 "split the text into shorter pieces or pass longer noise."
             )
         guidance = self.guidance if guidance is None else guidance
-        x = noise[:, :, seen:frames].to(mu.device, torch.float32).expand(mu.shape[0], -1, -1)
+        x = noise[:, :, offset:frames].to(mu.device, torch.float32).expand(mu.shape[0], -1, -1)
         twice = guidance != 0
         if twice:
             mu, spks, cond = (torch.cat([value, torch.zeros_like(value)]) for value in (mu, spks, cond))
             valid = None if valid is None else valid.repeat(2, 1)
+        estimate = self._graphed or self.estimator
         grid = cosine_schedule(torch.linspace(0, 1, steps + 1, device=mu.device))
         t = grid[0]
         for step in range(steps):
             dt = grid[step + 1] - t
-            if past is not None:
-                past.slot = step
+            if cache is not None:
+                cache.slot = step
             both = torch.cat([x, x]) if twice else x
             times = t.expand(mu.shape[0])
-            slope = self.estimator(both.to(mu.dtype), valid, mu, times, spks, cond, chunk, past, seen).float()
+            slope = estimate(both.to(mu.dtype), valid, mu, times, spks, cond, chunk, cache, offset).float()
             if twice:
                 given, free = slope.chunk(2)
                 slope = (1 + guidance) * given - guidance * free
             x = x + dt * slope
             t = t + dt
-        if past is not None:
-            past.slot = 0
+        if cache is not None:
+            cache.slot = 0
         return x
 
     def loss(

@@ -1,8 +1,8 @@
-"""The flow while tokens are still coming: every chunk is computed once.
+"""The flow while tokens are still arriving: every chunk is computed once.
 
-With chunk masks (CosyVoice 2, section 2.3) nothing before a chunk depends on what follows it but for the look-ahead of the
-first layer, so encoder and estimator go on from the keys, values and convolution inputs of the chunks before instead of running
-again over everything. What comes out is what `Flow.inference` gives with `streaming=True` over all tokens at once.
+With chunk masks (CosyVoice 2, section 2.3) no chunk depends on later ones, except for the look-ahead of the first layer. So
+encoder and estimator continue from the cached keys, values and convolution inputs instead of recomputing everything, and the
+result is that of `Flow.inference` with `streaming=True` over all tokens at once.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from mamtra.acoustic.flow import Flow
-from mamtra.acoustic.stream_cache import Past
+from mamtra.acoustic.stream_cache import StreamCache
 
 
 class FlowStream:
-    """Mel of one utterance, or of several in lockstep, piece by piece.
+    """Mel of one utterance, or of several in lockstep, block by block.
 
-    The memory for the estimator is two keys and values (with guidance) of each layer, step and frame: 4.6 MB a frame at
-    CosyVoice 2's sizes, 10 steps, in float32.
+    The estimator's cache is two keys and values (with guidance) for each layer, step and frame: 4.6 MB a frame at CosyVoice
+    2's sizes, 10 steps, in float32.
 
     Args:
         flow: the flow, in evaluation mode.
@@ -28,6 +28,9 @@ class FlowStream:
         steps: Euler steps.
         guidance: as in `Flow.inference`.
         noise: as in `Flow.inference`.
+
+    Attributes:
+        offset: tokens encoded so far, those of the prompt included.
     """
 
     @torch.inference_mode()
@@ -46,43 +49,42 @@ class FlowStream:
         self._speaker = flow.speaker(embedding)
         self._prompt = prompt_feat.transpose(1, 2)
         self._waiting = prompt_token
-        self._past = Past()
-        self.seen = 0
-        """Tokens encoded so far, those of the prompt included."""
+        self._cache = StreamCache()
+        self.offset = 0
 
     @property
     def bytes(self) -> int:
-        """Memory of the past."""
-        return self._past.bytes
+        """Memory of the cache."""
+        return self._cache.bytes
 
     def wanted(self, least: int) -> int:
-        """How many tokens to hand over for the next mel.
+        """Tokens to push for the next mel.
 
         Args:
-            least: tokens' worth of mel at least.
+            least: new tokens whose mel is wanted, at least.
 
         Returns:
-            the smallest count that completes a chunk with so much new in it, and its look-ahead.
+            The smallest count that completes a chunk with that many new tokens in it, and its look-ahead.
         """
         chunk = self._flow.config.chunk_size
-        of_prompt = max(0, self._prompt.shape[2] // self._flow.config.token_mel_ratio - self.seen)
+        of_prompt = max(0, self._prompt.shape[2] // self._flow.config.token_mel_ratio - self.offset)
         complete = -(-(of_prompt + least) // chunk) * chunk
         return max(0, complete + self._flow.config.pre_lookahead_len - self._waiting.shape[1])
 
     def fork(self) -> FlowStream:
-        """A second stream that goes on from here; one that has only seen its prompt serves all requests with that voice."""
+        """A second stream that continues from here: one pass over a voice's prompt serves all requests with that voice."""
         other = object.__new__(FlowStream)
         other.__dict__.update(self.__dict__)
-        other._past = self._past.fork()
+        other._cache = self._cache.fork()
         return other
 
     @torch.inference_mode()
     def push(self, token: Tensor, final: bool = False) -> Tensor:
-        """Hand over tokens and get the mel that is settled by them.
+        """Take tokens and return the mel that no later token changes.
 
         Args:
             token: (B, n) int64, n >= 0.
-            final: nothing follows; all that is left comes out.
+            final: these are the last ones; the rest is returned.
 
         Returns:
             (B, mel, frames) float32 of new tokens, in whole chunks of prompt and tokens together; often no frames.
@@ -97,10 +99,10 @@ class FlowStream:
             return self._prompt.new_zeros(token.shape[0], config.output_size, 0)
         context = None if final else flow.input_embedding(waiting[:, ready : ready + config.pre_lookahead_len])
         embedded = flow.input_embedding(waiting[:, :ready])
-        hidden = flow.encoder(embedded, None, context, config.chunk_size, past=self._past, seen=self.seen)
+        hidden = flow.encoder(embedded, None, context, config.chunk_size, cache=self._cache, offset=self.offset)
         mu = flow.encoder_proj(hidden).transpose(1, 2).contiguous()
         ratio, frames = config.token_mel_ratio, mu.shape[2]
-        begin = self.seen * ratio
+        begin = self.offset * ratio
         given = self._prompt[:, :, begin : begin + frames]
         cond = torch.zeros_like(mu)
         cond[:, :, : given.shape[2]] = given
@@ -113,9 +115,9 @@ class FlowStream:
             guidance=self._guidance,
             noise=self._noise,
             chunk=config.chunk_size * ratio,
-            past=self._past,
-            seen=begin,
+            cache=self._cache,
+            offset=begin,
         )
         self._waiting = waiting[:, ready:]
-        self.seen += ready
+        self.offset += ready
         return mel[:, :, given.shape[2] :]

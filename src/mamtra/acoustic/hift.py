@@ -6,6 +6,7 @@ Parameter names follow the CosyVoice 2 release, without its prefix `generator.`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -20,12 +21,13 @@ from mamtra.acoustic.f0_predictor import F0Predictor
 from mamtra.acoustic.masks import hide, valid_positions
 from mamtra.acoustic.sine_source import SineSource
 from mamtra.acoustic.stft import istft, stft
+from mamtra.runtime.cuda_graphs import GraphCache
 
 LOG_LARGEST_MAGNITUDE = math.log(100.0)
 
 
 class HiFTConfig(BaseModel):
-    """Sizes of the vocoder; the defaults are CosyVoice 2's. Rates and kernels are one entry for each upsampling."""
+    """Sizes of the vocoder; the defaults are CosyVoice 2's. Rates and kernels are one entry for each upsampling stage."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,7 +71,7 @@ class HiFTConfig(BaseModel):
 
 
 class Synthesis(NamedTuple):
-    """Waveform (B, hop*T) and the excitation (B, 1, hop*T) it was made from; the next chunk wants the latter's tail."""
+    """Waveform (B, hop*T) and the excitation (B, 1, hop*T) it was made from, whose tail the next chunk needs."""
 
     wave: Tensor
     source: Tensor
@@ -83,7 +85,7 @@ def _normed(conv: nn.Module, small: bool = True) -> nn.Module:
 
 
 class Snake(nn.Module):
-    """x + sin^2(a x) / a with one learnt frequency a for each channel (Ziyin et al. 2020).
+    """x + sin^2(a x) / a with one trained frequency a for each channel (Ziyin et al. 2020).
 
     Args:
         channels: number of channels.
@@ -100,13 +102,13 @@ class Snake(nn.Module):
         if torch.is_grad_enabled():
             sine = torch.sin(x * alpha)
             return torch.addcmul(x, sine, sine * scale)
-        # On a CPU fresh memory costs more than the sine: one buffer for all steps.
+        # On a CPU allocating costs more than the sine: all steps in one buffer.
         square = (x * alpha).sin_().square_()
         return torch.addcmul(x, square, scale, out=square)
 
 
 class ResBlock(nn.Module):
-    """Residual pairs of convolutions, the first of each pair dilated, with Snake in front of both.
+    """Residual pairs of convolutions, the first of each pair dilated, with Snake before both.
 
     Args:
         channels: number of channels.
@@ -127,7 +129,7 @@ class ResBlock(nn.Module):
         self.activations2 = nn.ModuleList(Snake(channels) for _ in dilations)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Map (B, C, T) to (B, C, T); `mask` (B, 1, T) is False where the input is padded, with zeros."""
+        """Map (B, C, T) to (B, C, T); `mask` (B, 1, T) is False where the input is padded with zeros."""
         for snake1, conv1, snake2, conv2 in zip(
             self.activations1, self.convs1, self.activations2, self.convs2, strict=True
         ):
@@ -176,6 +178,11 @@ class HiFT(nn.Module):
         self.resblocks = nn.ModuleList(ResBlock(width, *kind) for width in widths for kind in kinds)
         self.conv_post = _normed(Conv1d(widths[-1], bins, 7, padding=3))
         self.f0_predictor = F0Predictor(config.in_channels, config.f0_channels)
+        self._graphs: GraphCache | None = None
+
+    def use_graphs(self, graphs: GraphCache) -> None:
+        """Run `predict_f0` and `decode` through captured graphs in inference, from now on; training stays eager."""
+        self._graphs = graphs
 
     def remove_weight_norm(self) -> HiFT:
         """Fold every weight norm into a plain weight, for faster inference; names in the state dict change."""
@@ -186,7 +193,7 @@ class HiFT(nn.Module):
 
     def predict_f0(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Predict F0 in Hz (B, T), float32, from mel (B, in_channels, T); `lengths` as in `decode`."""
-        return self.f0_predictor(mel, None if lengths is None else valid_positions(lengths, mel.shape[2])[:, None])
+        return self._run(self._predict_f0, mel, lengths)
 
     def source(
         self,
@@ -199,16 +206,29 @@ class HiFT(nn.Module):
         return self.m_source(f0, noise, generator, phase)
 
     def decode(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Turn mel and excitation into a waveform; differentiable, and without reading a value on the host.
+        """Turn mel and excitation into a waveform; differentiable, and without a host synchronisation.
 
         Args:
             mel: (B, in_channels, T).
             source: (B, 1, hop*T).
-            lengths: (B,) int64 frames of each row, whose sound is then that of the row alone; None when all are full.
+            lengths: (B,) int64 frames of each row, which then sounds as it does alone; None when all are full.
 
         Returns:
-            (B, hop*T) float32 within +-audio_limit; zero behind `lengths`.
+            (B, hop*T) float32 within +-audio_limit; zero beyond `lengths`.
         """
+        return self._run(self._decode, mel, source, lengths)
+
+    def _run(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+        """Call a function of tensors, of which the last may be None, through captured graphs if there are any."""
+        if self._graphs is None:
+            return function(*inputs)
+        given = [value for value in inputs if value is not None]
+        return self._graphs(function.__name__, lambda *tensors: (function(*tensors),), given)[0]
+
+    def _predict_f0(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.f0_predictor(mel, None if lengths is None else valid_positions(lengths, mel.shape[2])[:, None])
+
+    def _decode(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
         config, kernels = self.config, len(self.config.resblock_kernel_sizes)
         fourier, samples = (config.istft_n_fft, config.istft_hop), None if lengths is None else lengths * config.hop
         with torch.autocast(mel.device.type, enabled=False):
@@ -223,7 +243,7 @@ class HiFT(nn.Module):
             scale *= config.upsample_rates[stage]
             x = up(F.leaky_relu(x, config.lrelu_slope, inplace=True))
             if stage == len(self.ups) - 1:
-                # One frame more, since a centred STFT has one more frame than hops.
+                # A centred STFT has one more frame than hops.
                 x = F.pad(x, (1, 0), mode="reflect")
             mask = padding(scale, int(stage == len(self.ups) - 1), x)
             x = hide(x, mask)
@@ -235,7 +255,7 @@ class HiFT(nn.Module):
             x = total.div_(kernels)
         x = F.leaky_relu(x, inplace=True)
         with torch.autocast(mel.device.type, enabled=False):
-            # A phase or a logarithm rounded to bfloat16 is noise at -40 dB: the last layer is exact even in mixed precision.
+            # A phase or a logarithm rounded to bfloat16 is noise at -40 dB: in mixed precision the last layer is float32.
             x = self.conv_post(x.to(self.conv_post.bias.dtype))
             log_magnitude, phase = x.float().chunk(2, dim=1)
             # Limiting before exp rather than after keeps the gradient finite.
@@ -272,12 +292,12 @@ class HiFT(nn.Module):
         generator: torch.Generator | None = None,
         lengths: Tensor | None = None,
     ) -> Synthesis:
-        """Turn mel into a waveform, continuing an earlier chunk's excitation where given.
+        """Turn mel into a waveform, continuing the excitation of the previous chunk if given.
 
         Args:
-            mel: (B, in_channels, T); when streaming, starts with the last frames of the chunk before.
-            source_cache: (B, 1, S) tail of the excitation of the chunk before (CosyVoice 2: 8 frames, 3840 samples),
-                which replaces the first S samples, so that sines do not jump.
+            mel: (B, in_channels, T); when streaming, it starts with the last frames of the previous chunk.
+            source_cache: (B, 1, S) tail of the previous chunk's excitation (CosyVoice 2: 8 frames, 3840 samples), which
+                replaces the first S samples, so that the phase is continuous.
             noise: as in `source`.
             generator: as in `source`.
             lengths: as in `decode`.

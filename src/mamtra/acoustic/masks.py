@@ -1,4 +1,4 @@
-"""Which positions may be seen: padding masks from lengths and chunk masks for streaming."""
+"""Masks: padding from lengths, and chunks for streaming."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ def valid_positions(lengths: Tensor, size: int) -> Tensor:
 
 
 def hide(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Zero the padded frames of (B, C, T); `mask` is (B, 1, T) bool, or None when nothing is padded."""
+    """Zero the padded frames of (B, C, T); `mask` is (B, 1, T) bool, False at padding, or None when nothing is padded."""
     return x if mask is None else x * mask
 
 
-def attention_mask(size: int, valid: Tensor | None, chunk: int, device: torch.device, seen: int = 0) -> Tensor | None:
-    """Build the mask of a self-attention of T positions over themselves and those seen before; True means visible.
+def attention_mask(size: int, valid: Tensor | None, chunk: int, device: torch.device, offset: int = 0) -> Tensor | None:
+    """Build the mask of a self-attention of T positions over themselves and earlier ones; True means visible.
 
     A query sees every key of its own chunk and of all chunks before it (CosyVoice 2, section 2.3, chunk-aware causal
-    flow matching); padded keys are hidden from everyone.
+    flow matching); padded keys are hidden from all queries.
 
     Args:
         size: number of positions T.
         valid: (B, T) bool of unpadded keys, or None when nothing is padded.
         chunk: chunk length in positions; 0 for full attention.
         device: where to build the chunk mask.
-        seen: positions before these, whose keys come first; only without padding.
+        offset: earlier positions, whose keys come first; needs `valid` None.
 
     Returns:
-        Bool mask that broadcasts to (B, heads, T, seen + T), or None when everything is visible (so that attention can take
+        Bool mask that broadcasts to (B, heads, T, offset + T), or None when everything is visible (so that attention can take
         its fastest path).
     """
     keys = None if valid is None else valid[:, None, None, :]
-    if chunk <= 0 or chunk - seen % chunk >= size:
+    if chunk <= 0 or chunk - offset % chunk >= size:
         return keys
-    position = torch.arange(seen + size, device=device)
-    reach = (torch.div(position[seen:], chunk, rounding_mode="floor") + 1) * chunk
+    position = torch.arange(offset + size, device=device)
+    reach = (torch.div(position[offset:], chunk, rounding_mode="floor") + 1) * chunk
     chunked = (position[None, :] < reach[:, None])[None, None]
     return chunked if keys is None else chunked & keys
 
 
 def additive(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """A bool mask, True visible, as what is added to scores: 0 and -inf. Attention would make one of it in each layer."""
+    """Convert a bool mask, True visible, to one to add to scores, 0 and -inf: once, instead of in each attention layer."""
     return None if mask is None else torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, float("-inf"))

@@ -1,4 +1,4 @@
-"""Harmonic-plus-noise excitation: sines at the multiples of F0, noise where there is no voice.
+"""Harmonic-plus-noise excitation: sines at the multiples of F0, noise in unvoiced frames.
 
 Neural source-filter excitation (Wang et al. 2019) in the form CosyVoice 2 runs it: phases are accumulated at frame rate
 and interpolated linearly between frame centres.
@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def turns_per_frame(f0: Tensor, harmonics: int, hop: int, rate: int) -> Tensor:
-    """Turns (B, harmonics, T) that each harmonic of F0 (B, T) makes in a frame, but for a whole number times `hop`."""
+def cycles_per_frame(f0: Tensor, harmonics: int, hop: int, rate: int) -> Tensor:
+    """Cycles (B, harmonics, T) of each harmonic of F0 (B, T) in a frame, up to a whole multiple of `hop`."""
     multiple = torch.arange(1, harmonics + 1, device=f0.device, dtype=f0.dtype)[:, None]
     return (f0[:, None] * multiple / rate).remainder(1) * hop
 
@@ -22,27 +22,27 @@ def turns_per_frame(f0: Tensor, harmonics: int, hop: int, rate: int) -> Tensor:
 def harmonic_sines(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor | None = None) -> Tensor:
     """Sines at F0 and its multiples, with linearly interpolated phase.
 
-    The phase is held for half a frame at both ends, at the beginning only without `phase`. Whole turns are dropped before
-    the running sum, so float32 stays exact to 1e-4 of a turn however long the signal is.
+    The phase is constant in the last half frame, and in the first one without `phase`. Whole cycles are dropped before the
+    running sum, so float32 stays exact to 1e-4 of a cycle at any length.
 
     Args:
         f0: (B, T) Hz, float32.
         harmonics: number of multiples, the fundamental included.
         hop: samples for each frame.
         rate: sampling rate in Hz.
-        phase: (B, harmonics, 1) turns at the centre of the frame before, from `phase_after`; None at the beginning.
+        phase: (B, harmonics, 1) in cycles at the centre of the previous frame, from `phase_after`; None at the beginning.
 
     Returns:
         (B, harmonics, hop*T) in [-1, 1].
     """
-    turns = turns_per_frame(f0, harmonics, hop, rate)
-    sums = turns.remainder(1).cumsum(-1)
+    cycles = cycles_per_frame(f0, harmonics, hop, rate)
+    sums = cycles.remainder(1).cumsum(-1)
     if phase is None:
         start = torch.cat([sums[..., :1], sums], dim=-1).remainder(1)
-        step = F.pad(turns[..., 1:], (1, 1))
+        step = F.pad(cycles[..., 1:], (1, 1))
     else:
         start = torch.cat([phase, phase + sums], dim=-1).remainder(1)
-        step = F.pad(turns, (0, 1))
+        step = F.pad(cycles, (0, 1))
     weight = (torch.arange(hop, device=f0.device, dtype=f0.dtype) + 0.5) / hop
     angle = torch.addcmul(start[..., None], step[..., None], weight).flatten(-2)
     edge = hop // 2
@@ -50,8 +50,8 @@ def harmonic_sines(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tenso
 
 
 def phase_after(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor | None = None) -> Tensor:
-    """Turns (B, harmonics, 1) in [0, 1) at the centre of the last frame of F0 (B, T), going on from `phase`."""
-    total = turns_per_frame(f0, harmonics, hop, rate).remainder(1).sum(-1, keepdim=True)
+    """Phase (B, harmonics, 1) in cycles in [0, 1) at the centre of the last frame of F0 (B, T), continuing from `phase`."""
+    total = cycles_per_frame(f0, harmonics, hop, rate).remainder(1).sum(-1, keepdim=True)
     return (total if phase is None else total + phase).remainder(1)
 
 
@@ -86,10 +86,10 @@ class SineSource(nn.Module):
 
         Args:
             f0: (B, T) Hz.
-            noise: standard normal, (B, hop*T, harmonics) for each sine its own as in the original, or (B, hop*T, 1),
-                which has the same distribution after mixing and costs a ninth; None draws the latter.
+            noise: standard normal, (B, hop*T, harmonics), one for each sine as in the original, or (B, hop*T, 1), which has
+                the same distribution after mixing at a ninth of the cost; None samples the latter.
             generator: source of randomness when `noise` is None, on the device of `f0`.
-            phase: where the sines of an earlier piece stopped, see `harmonic_sines`.
+            phase: at the end of the previous block, see `harmonic_sines`.
 
         Returns:
             (B, 1, hop*T) float32 in (-1, 1).
@@ -110,5 +110,5 @@ class SineSource(nn.Module):
             return torch.tanh(mix)
 
     def phase_after(self, f0: Tensor, phase: Tensor | None = None) -> Tensor:
-        """Where the sines stand after F0 (B, T) in Hz, for the next piece; see the function of this name."""
+        """Phase of the sines after F0 (B, T) in Hz, for the next block; see the function of this name."""
         return phase_after(f0.float(), self.harmonics, self.hop, self.rate, phase)

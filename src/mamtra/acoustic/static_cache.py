@@ -1,8 +1,8 @@
-"""Room of fixed size for the past of one Euler step, so that one recording serves all hops of a kind, steps and streams.
+"""A cache in buffers of fixed capacity for one Euler step, so that one captured graph serves all hops, steps and streams.
 
-A stream keeps its past in pieces, one for each hop, and never copies them together. For a step they are laid into the room
-behind the place of the new frames: attention does not ask for the order of its keys, so the new ones always stand at the same
-place, those before behind them, and a mask hides what is left over.
+A stream keeps its keys and values in blocks, one for each hop, and never concatenates them. For a step they are packed into
+the buffer after the slots of the new frames: attention does not depend on the order of its keys, so the new ones are always
+at the front, the cached ones follow, and a mask hides the rest.
 """
 
 from __future__ import annotations
@@ -16,106 +16,106 @@ from mamtra.acoustic.estimator import CausalConv1d, SelfAttention
 from mamtra.acoustic.masks import additive, attention_mask
 
 
-class RoomPlan:
-    """Which part of a room belongs to which layer.
+class BufferPlan:
+    """Which part of the buffers belongs to which layer.
 
     Args:
         network: its causal convolutions must have one kernel size, its attentions one number and width of heads.
 
     Attributes:
-        before: frames that a convolution looks back.
+        context: earlier frames that a convolution reads.
         channels: of all convolutions' inputs together.
-        places: keys' and values' layers, two for each attention.
+        rows: of the buffer of keys and values, two for each attention.
         width: of the keys of all heads together.
     """
 
     def __init__(self, network: nn.Module) -> None:
         convolutions = [module for module in network.modules() if isinstance(module, CausalConv1d)]
         attentions = [module for module in network.modules() if isinstance(module, SelfAttention)]
-        self.before, self.channels, self.inputs = convolutions[0].before, 0, {}
+        self.context, self.channels, self.inputs = convolutions[0].context, 0, {}
         for layer in convolutions:
             self.inputs[layer] = slice(self.channels, self.channels + layer.in_channels)
             self.channels += layer.in_channels
         names = [(layer, name) for layer in attentions for name in ("key", "value")]
-        self.order = {name: place for place, name in enumerate(names)}
-        self.places, self.split = len(names), attentions[0].split
+        self.row_of = {name: row for row, name in enumerate(names)}
+        self.rows, self.split = len(names), attentions[0].split
         self.width = self.split[0] * self.split[1]
 
 
-class StepRoom:
-    """The `Memory` of one call of the network.
+class StaticCache:
+    """The `LayerCache` of one call of the network.
 
     Args:
         plan: of the network.
-        keys: (places, B, room, width), written: the new frames first, then what was before, then anything finite.
-        mask: (T, room) to be added to scores, see `room_mask`.
-        inputs: (B, before, channels) what convolutions saw last.
+        keys: (rows, B, capacity, width), updated in place: slots for the new frames, the cached ones, then finite values.
+        mask: (T, capacity) to add to the scores, see `buffer_mask`.
+        inputs: (B, context, channels) the last inputs of all convolutions.
     """
 
-    def __init__(self, plan: RoomPlan, keys: Tensor, mask: Tensor, inputs: Tensor) -> None:
+    def __init__(self, plan: BufferPlan, keys: Tensor, mask: Tensor, inputs: Tensor) -> None:
         self._plan, self._keys, self._mask, self._inputs = plan, keys, mask, inputs
-        self._after: dict[nn.Module, Tensor] = {}
+        self._last: dict[nn.Module, Tensor] = {}
 
-    def behind(self, layer: nn.Module, x: Tensor, count: int) -> Tensor:
-        """See `Memory`."""
+    def prepend(self, layer: nn.Module, x: Tensor, count: int) -> Tensor:
+        """See `LayerCache`."""
         joined = torch.cat([self._inputs[:, :, self._plan.inputs[layer]], x], dim=1)
-        self._after[layer] = joined[:, joined.shape[1] - count :]
+        self._last[layer] = joined[:, joined.shape[1] - count :]
         return joined
 
-    def appended(self, layer: nn.Module, name: str, x: Tensor) -> Tensor:
-        """See `Memory`."""
-        place = self._keys[self._plan.order[layer, name]].unflatten(-1, self._plan.split).transpose(1, 2)
-        place[:, :, : x.shape[2]] = x
-        return place
+    def append(self, layer: nn.Module, name: str, x: Tensor) -> Tensor:
+        """See `LayerCache`; all `capacity` keys, the new ones first."""
+        row = self._keys[self._plan.row_of[layer, name]].unflatten(-1, self._plan.split).transpose(1, 2)
+        row[:, :, : x.shape[2]] = x
+        return row
 
-    def visible(self, size: int, chunk: int, seen: int, like: Tensor) -> Tensor:
-        """See `Memory`."""
+    def score_mask(self, size: int, chunk: int, offset: int, like: Tensor) -> Tensor:
+        """See `LayerCache`."""
         return self._mask
 
     @property
-    def after(self) -> Tensor:
-        """The inputs (B, before, channels) for the step after this one."""
-        return torch.cat([self._after[layer] for layer in self._plan.inputs], dim=-1)
+    def last_inputs(self) -> Tensor:
+        """(B, context, channels): `inputs` of the step after this one."""
+        return torch.cat([self._last[layer] for layer in self._plan.inputs], dim=-1)
 
 
-def lay_out(keys: Tensor, size: int, pieces: Sequence[Tensor]) -> None:
-    """Lay a past into a room (places, B, room, width): pieces (places, B, n, width) behind `size` new frames, then zeros."""
+def pack(keys: Tensor, size: int, blocks: Sequence[Tensor]) -> None:
+    """Copy blocks (rows, B, n, width) into a buffer (rows, B, capacity, width) after `size` slots, and zero what follows."""
     at = size
-    for piece in pieces:
-        _wide(keys)[:, :, at : at + piece.shape[2]] = _wide(piece)
-        at += piece.shape[2]
-    # Weights of nothing still make NaN of what is not a number.
+    for block in blocks:
+        _wide(keys)[:, :, at : at + block.shape[2]] = _wide(block)
+        at += block.shape[2]
+    # A weight of zero times NaN is NaN.
     keys[:, :, at:] = 0
 
 
-def take_out(keys: Tensor, size: int) -> Tensor:
-    """The piece (places, B, size, width) that the new frames of a room have become."""
+def unpack(keys: Tensor, size: int) -> Tensor:
+    """Copy the block (rows, B, size, width) of the new frames out of a buffer."""
     return _wide(keys)[:, :, :size].clone(memory_format=torch.contiguous_format).view(keys.dtype)
 
 
 def _wide(keys: Tensor) -> Tensor:
-    """The same memory in words of eight bytes, where it has them: strided copies of small numbers are slow on GPUs."""
+    """The same memory in words of eight bytes where the width allows: strided copies of small numbers are slow on GPUs."""
     return keys.view(torch.int64) if keys.shape[-1] * keys.element_size() % 8 == 0 else keys
 
 
-def room_mask(frames: int, size: int, seen: int, room: int, chunk: int, like: Tensor) -> Tensor:
-    """What is added to the scores of `size` new positions, in the order of `lay_out`.
+def buffer_mask(frames: int, size: int, offset: int, capacity: int, chunk: int, like: Tensor) -> Tensor:
+    """What to add to the scores of `size` new positions, for keys in the order of `pack`.
 
     Args:
-        frames: new positions that there are; those up to `size` are hidden.
+        frames: new positions that exist; those from there up to `size` are hidden.
         size: T.
-        seen: positions before, a multiple of `chunk`.
-        room: keys.
+        offset: positions before them, a multiple of `chunk`.
+        capacity: keys.
         chunk: chunk length in positions.
         like: gives device and type.
 
     Returns:
-        (T, room) of 0 and -inf.
+        (T, capacity) of 0 and -inf.
     """
-    mask = torch.ones(size, room, dtype=torch.bool, device=like.device)
+    mask = torch.ones(size, capacity, dtype=torch.bool, device=like.device)
     chunked = attention_mask(size, None, chunk, like.device)
     if chunked is not None:
         mask[:, :size] = chunked[0, 0]
     mask[:, frames:size] = False
-    mask[:, size + seen :] = False
+    mask[:, size + offset :] = False
     return additive(mask, like.dtype)

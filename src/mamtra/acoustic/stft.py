@@ -1,8 +1,8 @@
 """Short-time Fourier transform and its inverse for very short frames, as plain matrix products.
 
 `torch.istft` reads a value on the host to check its window, which a CUDA graph cannot hold, and both library functions
-are slow for frames of 16 samples; a product with the windowed Fourier basis is neither. The tables are made outside
-inference mode, so that those first made while speaking still serve training.
+are slow for frames of 16 samples; a product with the windowed Fourier basis avoids both. The tables are made outside
+inference mode, so that training can use those that inference made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _bases(n_fft: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     window = 0.5 - 0.5 * torch.cos(2 * math.pi * sample / n_fft)
     angle = 2 * math.pi / n_fft * torch.outer(sample, torch.arange(bins, dtype=torch.float64))
     analysis = torch.cat([angle.cos(), -angle.sin()], dim=1) * window[:, None]
-    # A real signal's spectrum is symmetric: all bins but the first and the last stand for two.
+    # The spectrum of a real signal is symmetric: all bins but the first and the last count twice.
     weight = torch.full((bins,), 2.0 / n_fft, dtype=torch.float64)
     weight[0] = weight[-1] = 1.0 / n_fft
     cosine, sine = angle.cos() * weight, -angle.sin() * weight
@@ -36,7 +36,7 @@ def _bases(n_fft: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _frames(lengths: Tensor, hop: int, spectrum: Tensor) -> Tensor:
-    """(B, 1, frames) bool: the frames of rows of so many samples."""
+    """(B, 1, frames) bool, True for the frames of each row's `lengths` samples."""
     return valid_positions(lengths // hop + 1, spectrum.shape[2])[:, None]
 
 
@@ -54,10 +54,10 @@ def stft(wave: Tensor, n_fft: int, hop: int, lengths: Tensor | None = None) -> T
         wave: (B, L) float32.
         n_fft: frame and window length.
         hop: step between frames.
-        lengths: (B,) samples of each row, multiples of `hop` of at least n_fft; what is behind them is not read.
+        lengths: (B,) samples of each row, multiples of `hop` of at least n_fft; later samples are not read.
 
     Returns:
-        (B, n_fft + 2, L // hop + 1): real parts of all bins, then imaginary parts; zero behind `lengths`.
+        (B, n_fft + 2, L // hop + 1): real parts of all bins, then imaginary parts; zero beyond `lengths`.
     """
     if lengths is not None:
         # Each row is reflected at its own end.
@@ -79,7 +79,7 @@ def istft(spectrum: Tensor, n_fft: int, hop: int, lengths: Tensor | None = None)
         lengths: (B,) samples of each row, multiples of `hop`; None when all are full.
 
     Returns:
-        (B, hop * (frames - 1)) samples; those behind `lengths` mean nothing.
+        (B, hop * (frames - 1)) samples; undefined beyond `lengths`.
     """
     _, synthesis, window = _bases(n_fft, spectrum.device)
     windows = window.expand(1, spectrum.shape[2], -1)

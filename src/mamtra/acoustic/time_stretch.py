@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class Stretcher:
-    """Mel frames at another speed, while they are still coming.
+    """Mel frames at another speed, while they are still arriving.
 
-    Output frame j lies at (j + 1/2) * speed - 1/2 of the input, so it does not depend on where pieces end.
+    Output frame j is at (j + 1/2) * speed - 1/2 of the input, so it does not depend on how the input is divided.
 
     Args:
         speed: input frames for each output frame.
@@ -19,14 +19,14 @@ class Stretcher:
 
     def __init__(self, speed: float) -> None:
         self.speed = speed
-        self._kept: Tensor | None = None
+        self._tail: Tensor | None = None
         self._start = self._made = 0
 
     def push(self, mel: Tensor, final: bool = False) -> Tensor:
-        """Hand over frames (B, mel, n) and get those (B, mel, m) that lie between them; `final` gives the rest."""
+        """Take frames (B, mel, n) and return those (B, mel, m) that they determine; `final` returns the rest."""
         if self.speed == 1.0:
             return mel
-        mel = mel if self._kept is None else torch.cat([self._kept, mel], dim=2)
+        mel = mel if self._tail is None else torch.cat([self._tail, mel], dim=2)
         total = self._start + mel.shape[2]
         if final:
             count = max(1, round(total / self.speed)) if total else 0
@@ -39,10 +39,10 @@ class Stretcher:
         right = (left + 1).clamp(max=max(0, total - 1))
         made = torch.lerp(mel[:, :, left - self._start], mel[:, :, right - self._start], weight)
         keep = min(mel.shape[2], max(0, math.floor((count + 0.5) * self.speed - 0.5) - self._start))
-        self._kept, self._start, self._made = mel[:, :, keep:], self._start + keep, count
+        self._tail, self._start, self._made = mel[:, :, keep:], self._start + keep, count
         return made
 
 
 def stretch(mel: Tensor, speed: float) -> Tensor:
-    """(B, mel, T) to (B, mel, the whole number nearest to T / speed, at least 1)."""
+    """Map (B, mel, T) to (B, mel, max(1, round(T / speed)))."""
     return Stretcher(speed).push(mel, final=True)

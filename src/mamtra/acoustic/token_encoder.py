@@ -15,32 +15,32 @@ from torch import Tensor, nn
 
 from mamtra.acoustic.convolution import Conv1d
 from mamtra.acoustic.masks import attention_mask, valid_positions
-from mamtra.acoustic.stream_cache import Past
+from mamtra.acoustic.stream_cache import StreamCache
 
 
-def relative_positions(size: int, width: int, device: torch.device, seen: int = 0) -> Tensor:
-    """Sinusoidal table of the distances seen+size-1 (key far left of the query) down to 1-size.
+def relative_positions(size: int, width: int, device: torch.device, offset: int = 0) -> Tensor:
+    """Sinusoidal table of the distances offset+size-1 (key far left of the query) down to 1-size.
 
     Args:
         size: number of queries T.
         width: even embedding width D.
         device: where to build it.
-        seen: keys before the first query.
+        offset: keys before the first query.
 
     Returns:
-        (seen+2T-1, D) float32, sine in even and cosine in odd columns.
+        (offset+2T-1, D) float32, sine in even and cosine in odd columns.
     """
-    distance = torch.arange(seen + size - 1, -size, -1, device=device, dtype=torch.float32)
+    distance = torch.arange(offset + size - 1, -size, -1, device=device, dtype=torch.float32)
     rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / width))
     angle = distance[:, None] * rate
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
 
 
 def align_distances(by_distance: Tensor) -> Tensor:
-    """Turn scores by distance into scores by key, as a view.
+    """View scores by distance as scores by key.
 
     With K keys of which T are queries too, row i of the input counts distances from K-1 down, so key j sits at column
-    T-1-i+j: in the flattened matrix every row starts one entry less than its width after the one before it.
+    T-1-i+j: in the flattened matrix each row starts width - 1 entries after the one before it.
 
     Args:
         by_distance: (..., T, K+T-1), contiguous in the last two dimensions.
@@ -75,14 +75,14 @@ class RelativeAttention(nn.Module):
         self.pos_bias_u = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, self.head_dim)))
         self.pos_bias_v = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, self.head_dim)))
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, cache: StreamCache | None = None) -> Tensor:
         """Attend.
 
         Args:
             x: (B, T, D).
-            positions: (seen+2T-1, D) from `relative_positions`.
-            mask: bool broadcastable to (B, heads, T, seen+T), True visible, or None.
-            past: keys and values of the positions before, or None where there are none.
+            positions: (offset+2T-1, D) from `relative_positions`.
+            mask: bool broadcastable to (B, heads, T, offset+T), True visible, or None.
+            cache: holds keys and values of earlier positions; None if there are none.
 
         Returns:
             (B, T, D).
@@ -91,8 +91,8 @@ class RelativeAttention(nn.Module):
         q = self.linear_q(x).unflatten(-1, split)
         k = self.linear_k(x).unflatten(-1, split).transpose(1, 2)
         v = self.linear_v(x).unflatten(-1, split).transpose(1, 2)
-        if past is not None:
-            k, v = past.appended(self, "key", k), past.appended(self, "value", v)
+        if cache is not None:
+            k, v = cache.append(self, "key", k), cache.append(self, "value", v)
         p = self.linear_pos(positions).unflatten(-1, split).permute(1, 2, 0)
         by_content = (q + self.pos_bias_u).transpose(1, 2).to(v.dtype)
         by_position = (q + self.pos_bias_v).transpose(1, 2) * self.head_dim**-0.5
@@ -100,7 +100,7 @@ class RelativeAttention(nn.Module):
         if mask is not None:
             bias = bias.masked_fill(~mask, float("-inf"))
         elif x.device.type != "cpu":
-            # The scores are a view that starts anywhere in memory; kernels of other devices want an aligned start.
+            # The scores are a view of any offset in memory; kernels of other devices need an aligned start.
             bias = bias.contiguous()
         dropout = self.dropout if self.training else 0.0
         out = F.scaled_dot_product_attention(by_content, k, v, attn_mask=bias, dropout_p=dropout)
@@ -145,14 +145,14 @@ class ConformerBlock(nn.Module):
         self.norm_ff = nn.LayerNorm(width, eps=1e-12)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, past: Past | None = None) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, cache: StreamCache | None = None) -> Tensor:
         """Map (B, T, D) to (B, T, D); the other arguments as in `RelativeAttention`."""
-        x = x + self.dropout(self.self_attn(self.norm_mha(x), positions, mask, past))
+        x = x + self.dropout(self.self_attn(self.norm_mha(x), positions, mask, cache))
         return x + self.dropout(self.feed_forward(self.norm_ff(x)))
 
 
 class InputProjection(nn.Module):
-    """Linear and LayerNorm, scaled by sqrt(width) as in front of a sinusoidal position code.
+    """Linear and LayerNorm, scaled by sqrt(width) as Transformers do before adding a sinusoidal position encoding.
 
     Args:
         inputs: input width.
@@ -171,11 +171,11 @@ class InputProjection(nn.Module):
 
 
 class PreLookahead(nn.Module):
-    """Residual pair of convolutions that lets every token see a few tokens ahead.
+    """Residual pair of convolutions that lets every token depend on a few tokens after it.
 
     Args:
         width: model width.
-        lookahead: tokens seen ahead.
+        lookahead: tokens of look-ahead.
     """
 
     def __init__(self, width: int, lookahead: int) -> None:
@@ -184,18 +184,18 @@ class PreLookahead(nn.Module):
         self.conv1 = Conv1d(width, width, lookahead + 1)
         self.conv2 = Conv1d(width, width, 3)
 
-    def forward(self, x: Tensor, context: Tensor | None, past: Past | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None, cache: StreamCache | None = None) -> Tensor:
         """Map (B, T, D) to (B, T, D).
 
         Args:
             x: (B, T, D).
             context: (B, lookahead, D) embedded tokens that follow, or None for zeros (the end of the utterance).
-            past: memory of a stream.
+            cache: of a stream.
         """
         y = x.transpose(1, 2)
         y = F.pad(y, (0, self.lookahead)) if context is None else torch.cat([y, context.transpose(1, 2)], dim=2)
         y = F.leaky_relu(self.conv1(y)).transpose(1, 2)
-        y = F.pad(y, (0, 0, 2, 0)) if past is None else past.behind(self.conv2, y, 2)
+        y = F.pad(y, (0, 0, 2, 0)) if cache is None else cache.prepend(self.conv2, y, 2)
         return x + self.conv2(y.transpose(1, 2)).transpose(1, 2)
 
 
@@ -212,15 +212,15 @@ class CausalUpsample(nn.Module):
         self.stride = stride
         self.conv = Conv1d(width, width, 2 * stride + 1)
 
-    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
-        """Map (B, T, D) to (B, stride*T, D), after what a stream's `past` holds."""
-        y, before = x.repeat_interleave(self.stride, dim=1), 2 * self.stride
-        y = F.pad(y, (0, 0, before, 0)) if past is None else past.behind(self.conv, y, before)
+    def forward(self, x: Tensor, cache: StreamCache | None = None) -> Tensor:
+        """Map (B, T, D) to (B, stride*T, D); `cache` holds the inputs of earlier positions."""
+        y, context = x.repeat_interleave(self.stride, dim=1), 2 * self.stride
+        y = F.pad(y, (0, 0, context, 0)) if cache is None else cache.prepend(self.conv, y, context)
         return self.conv(y.transpose(1, 2)).transpose(1, 2)
 
 
 class UpsampleConformer(nn.Module):
-    """The whole encoder.
+    """The encoder.
 
     Args:
         width: input and model width D.
@@ -261,43 +261,43 @@ class UpsampleConformer(nn.Module):
         context: Tensor | None = None,
         chunk: int = 0,
         clean_padding: bool = True,
-        past: Past | None = None,
-        seen: int = 0,
+        cache: StreamCache | None = None,
+        offset: int = 0,
     ) -> Tensor:
         """Encode.
 
         Args:
             x: (B, N, D) token embeddings, zero at padding.
             lengths: (B,) valid tokens, or None when nothing is padded.
-            context: (B, lookahead, D) embeddings of tokens that follow and are not encoded, or None at the end.
+            context: (B, lookahead, D) embeddings of the tokens that follow, used as look-ahead only; None at the end.
             chunk: chunk length in tokens for chunk-masked attention; 0 attends everywhere.
-            clean_padding: zero the padding in front of the look-ahead convolution, so that a padded row gives what it
+            clean_padding: zero the padding before the look-ahead convolution, so that a padded row gives what it
                 gives alone. The original leaves the projection's bias there, which reaches the last `lookahead`
                 tokens of padded rows: pass False to get its numbers.
-            past: memory of a stream; without padding, and with a `chunk` that `seen` is a multiple of.
-            seen: tokens that the stream encoded before.
+            cache: of a stream; needs `lengths` None and `offset` a multiple of `chunk`.
+            offset: tokens of the stream before these.
 
         Returns:
-            (B, stride*N, D) hidden states; rows beyond `lengths` mean nothing.
+            (B, stride*N, D) hidden states; undefined beyond `lengths`.
         """
         valid = None if lengths is None else valid_positions(lengths, x.shape[1])
         x = self.embed(x)
         if valid is not None and clean_padding:
             x = x * valid[:, :, None]
-        x = self.pre_lookahead_layer(x, None if context is None else self.embed(context), past)
-        x = self._run(self.encoders, x, valid, chunk, past, seen)
+        x = self.pre_lookahead_layer(x, None if context is None else self.embed(context), cache)
+        x = self._run(self.encoders, x, valid, chunk, cache, offset)
         if valid is not None:
             valid = valid.repeat_interleave(self.stride, dim=1)
-        x = self.up_embed(self.up_layer(x, past))
-        x = self._run(self.up_encoders, x, valid, chunk * self.stride, past, seen * self.stride)
+        x = self.up_embed(self.up_layer(x, cache))
+        x = self._run(self.up_encoders, x, valid, chunk * self.stride, cache, offset * self.stride)
         return self.after_norm(x)
 
     @staticmethod
     def _run(
-        blocks: nn.ModuleList, x: Tensor, valid: Tensor | None, chunk: int, past: Past | None, seen: int
+        blocks: nn.ModuleList, x: Tensor, valid: Tensor | None, chunk: int, cache: StreamCache | None, offset: int
     ) -> Tensor:
-        positions = relative_positions(x.shape[1], x.shape[2], x.device, seen).to(x.dtype)
-        mask = attention_mask(x.shape[1], valid, chunk, x.device, seen)
+        positions = relative_positions(x.shape[1], x.shape[2], x.device, offset).to(x.dtype)
+        mask = attention_mask(x.shape[1], valid, chunk, x.device, offset)
         for block in blocks:
-            x = block(x, positions, mask, past)
+            x = block(x, positions, mask, cache)
         return x

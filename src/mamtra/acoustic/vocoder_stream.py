@@ -1,8 +1,8 @@
-"""The vocoder while mel frames are still coming: the sound of one pass over all of them, without seams.
+"""The vocoder while mel frames are still arriving: the samples of one pass over all of them.
 
-HiFT's convolutions look both ways, but not far. A piece is therefore made with the frames around it that it can hear of: those
-before are kept with the excitation they were given, those after are waited for. The sines go on at the phase where they
-stopped and the noise belongs to its sample, so nothing has to be cross-faded.
+HiFT's convolutions are not causal, but their receptive field is short. A block is therefore computed with the frames in the
+receptive field: earlier ones are cached with their excitation, later ones are waited for. The sines continue at the phase where
+they stopped and each sample has its own noise, so nothing has to be cross-faded.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 
 F0_REACH = 5
-"""Frames on either side that the F0 predictor looks at: five convolutions of three taps."""
+"""Receptive field of the F0 predictor in frames on either side: five convolutions of three taps."""
 
 
-def reach(config: HiFTConfig) -> tuple[int, int]:
-    """How many mel frames before and after it a sample depends on; 15 and 20 with CosyVoice 2's kernels.
+def receptive_field(config: HiFTConfig) -> tuple[int, int]:
+    """Receptive field of a sample in mel frames, before and after it; 15 and 20 with CosyVoice 2's kernels.
 
-    Later pieces know the excitation of what was before, but that of frames to come rests on their F0, which looks on.
+    The excitation of earlier frames is cached, that of later ones depends on their F0, whose receptive field adds up.
     """
 
     def block(kernel: int, dilations: tuple[int, ...]) -> float:
@@ -31,31 +31,31 @@ def reach(config: HiFTConfig) -> tuple[int, int]:
     kinds = zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
     widest = max(block(*kind) for kind in kinds)
     sources = zip(config.source_resblock_kernel_sizes, config.source_resblock_dilation_sizes, strict=True)
-    scale, behind, of_mel, of_source = 1, 0.0, 3.0, 0.0
+    scale, following, of_mel, of_source = 1, 0.0, 3.0, 0.0
     for rate, kernel, source in zip(config.upsample_rates, config.upsample_kernel_sizes, sources, strict=True):
         of_mel += kernel / (2 * rate) / scale
         scale *= rate
-        # One step more for the strided convolution of the excitation and for the centring of its frames.
-        of_source = max(of_source, (block(*source) + 2) / scale - behind)
-        behind += widest / scale
-    rest = behind + (3 + config.istft_n_fft / config.istft_hop) / scale
+        # Two more for the strided convolution of the excitation and the centring of its STFT frames.
+        of_source = max(of_source, (block(*source) + 2) / scale - following)
+        following += widest / scale
+    rest = following + (3 + config.istft_n_fft / config.istft_hop) / scale
     decoder, excitation = of_mel + rest, of_source + rest
     return math.ceil(max(decoder, excitation)), math.ceil(max(decoder, excitation + F0_REACH + 0.5))
 
 
 class VocoderStream:
-    """Sound of one utterance, or of several in lockstep, piece by piece.
+    """Samples of one utterance, or of several in lockstep, block by block.
 
     Args:
         vocoder: the vocoder, in evaluation mode.
-        draw: gives the next so many samples of noise, (B, n, 1) or as in `SineSource.forward`, on the vocoder's device.
-        lookahead: frames held back until what follows is known; with fewer than `reach` asks for, seams are only nearly
-            those of one pass.
+        noise: returns the next n samples of noise, (B, n, 1) or as in `SineSource.forward`, on the vocoder's device.
+        lookahead: frames held back until later ones have arrived; with fewer than `receptive_field` gives, samples near the
+            end of a block differ slightly from those of one pass.
     """
 
-    def __init__(self, vocoder: HiFT, draw: Callable[[int], Tensor], lookahead: int | None = None) -> None:
-        self._vocoder, self._draw = vocoder, draw
-        self._before, after = reach(vocoder.config)
+    def __init__(self, vocoder: HiFT, noise: Callable[[int], Tensor], lookahead: int | None = None) -> None:
+        self._vocoder, self._next_noise = vocoder, noise
+        self._before, after = receptive_field(vocoder.config)
         self._lookahead = after if lookahead is None else lookahead
         self._mel: Tensor | None = None
         self._source: Tensor | None = None
@@ -64,11 +64,11 @@ class VocoderStream:
 
     @torch.inference_mode()
     def push(self, mel: Tensor, final: bool = False) -> Tensor:
-        """Hand over frames and get the sound that is settled by them.
+        """Take frames and return the samples that no later frame changes.
 
         Args:
             mel: (B, in_channels, n), n >= 0.
-            final: nothing follows; all that is left comes out.
+            final: these are the last ones; the rest is returned.
 
         Returns:
             (B, samples) float32, a multiple of the hop, often none.
@@ -83,8 +83,8 @@ class VocoderStream:
             return mel.new_zeros(mel.shape[0], 0, dtype=torch.float32)
         f0 = vocoder.predict_f0(mel)[:, done:]
         missing = (frames - done) * hop - (0 if self._noise is None else self._noise.shape[1])
-        drawn = self._draw(missing)
-        noise = drawn if self._noise is None else torch.cat([self._noise, drawn], dim=1)
+        fresh = self._next_noise(missing)
+        noise = fresh if self._noise is None else torch.cat([self._noise, fresh], dim=1)
         source = vocoder.source(f0, noise, phase=self._phase)
         if self._source is not None:
             source = torch.cat([self._source, source], dim=2)

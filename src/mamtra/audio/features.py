@@ -1,7 +1,7 @@
 """The three spectral features of CosyVoice 2: flow mel, Whisper log-mel and Kaldi filter bank.
 
-Plain torch on any device. Filter banks and windows are made once for each device, outside inference mode, so that
-tables first made while speaking still serve training.
+Plain torch on any device. Filter banks and windows are made once for each device, outside inference mode, so that training
+can use those that inference made.
 """
 
 from __future__ import annotations
@@ -26,6 +26,12 @@ def _slaney_hz(mel: Tensor) -> Tensor:
     return torch.where(mel < 15, mel * (200 / 3), 1000 * torch.exp((mel.clamp(min=15) - 15) * (math.log(6.4) / 27)))
 
 
+def _triangles(edges: Tensor, bins: Tensor) -> Tensor:
+    """Filters (mels, bins) of height 1 that rise from edge i to edge i + 1 and fall to edge i + 2."""
+    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    return torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
+
+
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
 def slaney_filterbank(rate: int, n_fft: int, mels: int, high: float, device: torch.device) -> Tensor:
@@ -36,7 +42,7 @@ def slaney_filterbank(rate: int, n_fft: int, mels: int, high: float, device: tor
         n_fft: FFT size.
         mels: number of filters.
         high: upper edge of the last filter in Hz.
-        device: where the result lies.
+        device: of the result.
 
     Returns:
         (mels, n_fft // 2 + 1) float32.
@@ -44,9 +50,8 @@ def slaney_filterbank(rate: int, n_fft: int, mels: int, high: float, device: tor
     top = float(_slaney_mel(torch.tensor(high, dtype=torch.float64)))
     edges = _slaney_hz(torch.linspace(0, top, mels + 2, dtype=torch.float64))
     bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (rate / n_fft)
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    triangle = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
-    return (triangle * (2 / (right - left))).float().to(device)
+    area = 2 / (edges[2:, None] - edges[:-2, None])
+    return (_triangles(edges, bins) * area).float().to(device)
 
 
 @lru_cache(maxsize=16)
@@ -60,7 +65,7 @@ def kaldi_filterbank(rate: int, n_fft: int, mels: int, low: float, high: float, 
         mels: number of filters.
         low: lower edge of the first filter in Hz.
         high: upper edge of the last filter in Hz.
-        device: where the result lies.
+        device: of the result.
 
     Returns:
         (mels, n_fft // 2 + 1) float32; the last column is zero.
@@ -72,10 +77,9 @@ def kaldi_filterbank(rate: int, n_fft: int, mels: int, low: float, high: float, 
     first, last = (float(scale(torch.tensor(hz, dtype=torch.float64))) for hz in (low, high))
     edges = torch.linspace(first, last, mels + 2, dtype=torch.float64)
     bins = scale(torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (rate / n_fft))
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    triangle = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
-    triangle[:, -1] = 0
-    return triangle.float().to(device)
+    filters = _triangles(edges, bins)
+    filters[:, -1] = 0
+    return filters.float().to(device)
 
 
 @lru_cache(maxsize=16)
@@ -133,7 +137,7 @@ def whisper_log_mel_128(wave: Tensor) -> Tensor:
 def kaldi_fbank_80(wave: Tensor) -> Tensor:
     """Kaldi's log filter bank for the speaker encoder: 80 bins, 25 ms frames every 10 ms, no dither.
 
-    Subtract the mean over frames before the speaker encoder sees it.
+    The speaker encoder takes it minus its mean over frames.
 
     Args:
         wave: (..., T) at 16 kHz in [-1, 1], not scaled to 16 bits; at least 400 samples.

@@ -1,4 +1,4 @@
-"""Samples to bytes of a sound format, in one go or while they are still being made."""
+"""Encode samples as bytes of a sound format, at once or chunk by chunk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SNDFILE = {
 
 
 def available_formats() -> dict[str, bool]:
-    """Which of the formats this installation can write."""
+    """Which of `FORMATS` this installation can write."""
     found = soundfile.available_formats()
 
     def has(container: str, subtype: str) -> bool:
@@ -40,7 +40,7 @@ def available_formats() -> dict[str, bool]:
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Samples (T,) in [-1, 1] to int16, clipped and rounded.
+    """Clip samples (T,) to [-1, 1] and round them to little-endian int16.
 
     Raises:
         MamTraError: a value is NaN or infinite.
@@ -53,8 +53,8 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
 class StreamEncoder:
     """Encodes chunk by chunk: `write` returns the bytes that are ready, `close` the rest.
 
-    The bytes in their order are a playable stream. Where a format keeps its length in the header (wav, flac), the
-    header says "unknown"; `encode` gives files with the length filled in.
+    The concatenated bytes are a playable stream. If a format stores the length in the header (wav, flac), it is "unknown"
+    there; `encode` makes files with the length.
 
     Args:
         sample_rate: Hz of the samples.
@@ -78,10 +78,10 @@ class StreamEncoder:
         if fmt == "aac":
             self._aac = _Aac(self._buffer, sample_rate)
         elif fmt == "wav":
-            self._buffer.write(_endless_wav_header(sample_rate))
+            self._buffer.write(_stream_wav_header(sample_rate))
         elif fmt != "pcm":
             container, subtype = _SNDFILE[fmt]
-            # constant bit rate: players work out the length of an mp3 stream from its first frame
+            # constant bit rate: players compute the length of an mp3 stream from its first frame
             rate = {"bitrate_mode": "CONSTANT", "compression_level": 0.5} if fmt == "mp3" else {}
             kind = {"subtype": subtype, "format": container}
             self._file = soundfile.SoundFile(self._buffer, "w", sample_rate, 1, **kind, **rate)
@@ -108,7 +108,7 @@ class StreamEncoder:
         return self._take()
 
     def whole(self) -> bytes:
-        """Everything written so far, with what `close` mended in the header."""
+        """Everything written so far, with the header as `close` completed it."""
         return self._buffer.getvalue()
 
     def _take(self) -> bytes:
@@ -159,7 +159,7 @@ def encode(samples: np.ndarray, sample_rate: int, fmt: str) -> bytes:
     return encoder.whole()
 
 
-def _endless_wav_header(sample_rate: int) -> bytes:
+def _stream_wav_header(sample_rate: int) -> bytes:
     """Header of a 16-bit mono wav of unknown length (both sizes at their maximum, as players expect from a pipe)."""
     fmt_chunk = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
     return struct.pack("<4sI4s", b"RIFF", 0xFFFFFFFF, b"WAVE") + fmt_chunk + struct.pack("<4sI", b"data", 0xFFFFFFFF)

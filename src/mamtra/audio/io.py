@@ -1,4 +1,4 @@
-"""Reading sound files of any kind and writing them without ever leaving half a file."""
+"""Read sound files of any kind; write them whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
+from mamtra.audio.decode import decode
 from mamtra.audio.formats import encode
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import check_destination, write_bytes
 
+MAX_SECONDS = 3600.0
 SUFFIXES = {
     ".wav": "wav",
     ".flac": "flac",
@@ -32,33 +33,30 @@ def resample(samples: np.ndarray, source: int, target: int) -> np.ndarray:
     return soxr.resample(samples, source, target).astype(np.float32, copy=False)
 
 
-def read_audio(path: str | os.PathLike, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
+def read_audio(
+    path: str | os.PathLike, sample_rate: int | None = None, *, max_seconds: float = MAX_SECONDS
+) -> tuple[np.ndarray, int]:
     """Read a sound file as one channel.
 
     Args:
-        path: any file that libsndfile reads (wav, flac, ogg, opus, mp3, aiff ...).
+        path: any file that libsndfile reads (wav, flac, ogg, opus, mp3, aiff ...), and m4a, mp4, aac or webm with PyAV.
         sample_rate: resample to this rate in Hz; `None` keeps the file's own.
+        max_seconds: refuse longer files.
 
     Returns:
         float32 samples (T,), channels averaged, and their rate in Hz.
 
     Raises:
-        MamTraError: the file is missing, is not a sound file, is empty or holds values that are not numbers.
+        MamTraError: the file is missing, is not a sound file, is empty, too long, or holds values that are not samples.
     """
     path = Path(path)
     if path.is_dir():
         raise MamTraError(f"{path} is a folder, not a sound file.")
     if not path.exists():
         raise MamTraError(f"There is no sound file {path}.")
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise MamTraError(f"{path} cannot be read as a sound file; convert it to wav, flac, ogg or mp3.") from error
-    if len(samples) == 0:
-        raise MamTraError(f"{path} holds no sound.")
-    if not np.isfinite(samples).all():
-        raise MamTraError(f"{path} holds values that are not numbers (NaN or infinity); export it again.")
-    mono = samples.mean(axis=1)
+    if not path.is_file():
+        raise MamTraError(f"{path} is a pipe or a device, not a sound file; save the sound to a file first.")
+    mono, rate = decode(path, max_seconds)
     if sample_rate is None or sample_rate == rate:
         return mono, rate
     return resample(mono, rate, sample_rate), sample_rate

@@ -1,4 +1,4 @@
-"""Joining spoken pieces: light trimming, short fades, and the pauses the text asks for."""
+"""Edges of spoken segments: light trimming, short fades, and the pauses that the text asks for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ FLOOR_DB = -45.0
 def trim_edges(samples: np.ndarray, sample_rate: int, *, keep: float = KEEP_SECONDS) -> np.ndarray:
     """Cut the silence at both ends of (T,) samples down to `keep` seconds.
 
-    Silence is what stays 45 dB under the loudest 10 ms of the piece. A piece that is silent throughout is kept as it
-    is: there is no speech to measure against.
+    Silence is more than 45 dB below the loudest 10 ms of the segment. A segment of silence alone is returned unchanged, since
+    there is no speech to compare with.
     """
     hop = max(1, sample_rate // 100)
     frames = len(samples) // hop
@@ -30,7 +30,7 @@ def trim_edges(samples: np.ndarray, sample_rate: int, *, keep: float = KEEP_SECO
 
 
 def fade_edges(samples: np.ndarray, sample_rate: int, *, seconds: float = FADE_SECONDS) -> np.ndarray:
-    """Fade (T,) samples in and out over `seconds`, so that a cut makes no click; the middle keeps its level."""
+    """Fade (T,) samples in and out over `seconds`, so that a cut does not click."""
     return _fade(samples, sample_rate, True, True, seconds)
 
 
@@ -47,31 +47,30 @@ def _fade(samples: np.ndarray, sample_rate: int, first: bool, last: bool, second
     return faded
 
 
-def prepare_piece(samples: np.ndarray, sample_rate: int, pause_before: float = 0.0) -> np.ndarray:
-    """One piece ready to be appended to what was spoken before.
+def prepare_segment(samples: np.ndarray, sample_rate: int, pause_before: float = 0.0) -> np.ndarray:
+    """Trim and fade one segment, and put the pause before it, so that segments can be concatenated.
 
-    The silence that trimming keeps on both sides of a join counts towards the pause, so the gap heard is
-    `pause_before`.
+    The silence that trimming keeps on both sides counts towards the pause, so the audible gap is `pause_before`.
 
     Args:
-        samples: (T,) float samples of one piece.
+        samples: (T,) float samples of one segment.
         sample_rate: Hz.
-        pause_before: silence wanted before the piece, seconds; 0 for the first piece.
+        pause_before: silence before the segment in seconds; 0 for the first one.
     """
-    piece = fade_edges(trim_edges(samples, sample_rate), sample_rate)
+    segment = fade_edges(trim_edges(samples, sample_rate), sample_rate)
     gap = max(0.0, pause_before - 2 * KEEP_SECONDS)
     silence = np.zeros(round(gap * sample_rate), dtype=np.float32)
-    return np.concatenate([silence, piece])
+    return np.concatenate([silence, segment])
 
 
 class EdgeTrimmer:
-    """`prepare_piece` while the sound of the piece is still coming.
+    """`prepare_segment` for samples that are still arriving.
 
-    What may yet turn out to be the silence at the end is held back. Silence is measured against the loudest 10 ms so far.
+    Samples that may be the silence at the end are held back. Silence is relative to the loudest 10 ms so far.
 
     Args:
         sample_rate: Hz.
-        pause_before: as in `prepare_piece`.
+        pause_before: as in `prepare_segment`.
     """
 
     def __init__(self, sample_rate: int, pause_before: float = 0.0) -> None:
@@ -84,7 +83,7 @@ class EdgeTrimmer:
         self._begun = False
 
     def push(self, samples: np.ndarray, final: bool = False) -> np.ndarray:
-        """Hand over samples (T,) and get those (T',) that can be played; `final` gives the rest."""
+        """Take samples (T,) and return those (T',) that can be played; `final` returns the rest."""
         held, hop = np.concatenate([self._held, samples]).astype(np.float32), self._hop
         frames = len(held) // hop
         power = np.square(held[: frames * hop].reshape(frames, hop).astype(np.float64)).mean(axis=1)
@@ -104,11 +103,5 @@ class EdgeTrimmer:
         else:
             end = len(held) if begins else margin
         self._held = held[end:]
-        piece = _fade(held[start:end], self._rate, begins, final)
-        return np.concatenate([self._silence, piece]) if begins else piece
-
-
-def join(pieces: list[np.ndarray], pauses: list[float], sample_rate: int) -> np.ndarray:
-    """Join pieces (T_i,) with `pauses[i]` seconds of silence before piece i. One by one gives the same."""
-    prepared = [prepare_piece(p, sample_rate, pause) for p, pause in zip(pieces, pauses, strict=True)]
-    return np.concatenate(prepared) if prepared else np.zeros(0, dtype=np.float32)
+        faded = _fade(held[start:end], self._rate, begins, final)
+        return np.concatenate([self._silence, faded]) if begins else faded

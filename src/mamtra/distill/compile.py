@@ -1,7 +1,4 @@
-"""Functions without results, run as CUDA graphs: one for every set of shapes, recorded before training begins.
-
-A step of a thin network costs the host tens of milliseconds launch by launch, and a single launch as a graph.
-"""
+"""Faster training steps: CUDA graphs, compiled layers, Triton kernels."""
 
 from __future__ import annotations
 
@@ -14,55 +11,45 @@ from torch import Tensor
 
 from mamtra.errors import MamTraError
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.runtime.cuda_graphs import GraphCache
 
 _VARIANTS = 512
 """Compiled forms of one layer: a length of each bucket, two kinds, teacher and student, with and without gradients."""
 
 
 class Captured:
-    """Runs ``function(**tensors)``.
+    """Calls ``function(**tensors)``, as a CUDA graph where asked: one for each set of input shapes, captured before training.
+
+    A step of a thin network costs the host tens of milliseconds launch by launch, and a single launch as a graph.
 
     Args:
-        function: that changes tensors in place and returns nothing.
+        function: updates tensors in place and returns nothing.
         device: of the tensors.
-        graphs: record graphs; otherwise the function is called as it is.
+        graphs: use graphs, on CUDA; otherwise the function is called eagerly.
     """
 
     def __init__(self, function: Callable[..., None], device: torch.device, *, graphs: bool) -> None:
-        self._function, self._device, self._graphs = function, device, graphs and device.type == "cuda"
-        self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, dict[str, Tensor]]] = {}
-        self._pool: tuple | None = None
+        self._function, self._device = function, device
+        self._graphs = GraphCache(device, capacity=None) if graphs and device.type == "cuda" else None
 
-    def record(self, **inputs: Tensor) -> None:
-        """Record the graph of these shapes; the function is run a few times for it, so what it changed is to be reset."""
-        if not self._graphs:
-            return
-        buffers = {name: value.to(self._device).clone() for name, value in inputs.items()}
-        side = torch.cuda.Stream(self._device)
-        side.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                self._function(**buffers)
-        torch.cuda.current_stream(self._device).wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            self._function(**buffers)
-        self._pool = self._pool or graph.pool()
-        self._recorded[_shapes(inputs)] = graph, buffers
+    def capture(self, **inputs: Tensor) -> None:
+        """Capture the graph of these shapes; the function runs a few times for it, so reset what it updated."""
+        if self._graphs is not None:
+            names = sorted(inputs)
+
+            def run(*tensors: Tensor) -> tuple[()]:
+                self._function(**dict(zip(names, tensors, strict=True)))
+                return ()
+
+            self._graphs.capture(tuple(names), run, [inputs[name] for name in names])
 
     def __call__(self, **inputs: Tensor) -> None:
-        """Run it on inputs from anywhere."""
-        if not self._graphs:
+        """Run it on inputs from any device."""
+        if self._graphs is None:
             self._function(**{name: value.to(self._device, non_blocking=True) for name, value in inputs.items()})
             return
-        graph, buffers = self._recorded[_shapes(inputs)]
-        for name, value in inputs.items():
-            buffers[name].copy_(value, non_blocking=True)
-        graph.replay()
-
-
-def _shapes(inputs: dict[str, Tensor]) -> tuple:
-    return tuple((name, tuple(value.shape)) for name, value in sorted(inputs.items()))
+        names = sorted(inputs)
+        self._graphs.replay(tuple(names), [inputs[name] for name in names])
 
 
 def compile_layers(*models: SpeechLM) -> None:

@@ -95,9 +95,9 @@ class TrainStep:
             }
             cached = {} if self._cache is None else self._cache.blank(rows, length)
             for phase, captured in self._phases.items():
-                captured.record(**empty, **(cached if phase == "train" else {}))
+                captured.capture(**empty, **(cached if phase == "train" else {}))
         optimiser.failed_at.zero_()  # after a failed update the next ones leave the weights unchanged
-        self.update.record()
+        self.update.capture()
         optimiser.gradient.zero_()
         for place, value in zip((optimiser.failed_at, optimiser.count, self.sums), kept, strict=True):
             place.copy_(value)

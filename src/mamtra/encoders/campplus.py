@@ -1,7 +1,7 @@
 """CAM++ speaker encoder: filter bank to a 192-dimensional voice embedding (Wang et al. 2023, arXiv:2303.00332).
 
-A small 2-D residual head, then densely connected time-delay layers whose channels are gated by context: the whole
-utterance and segments of 100 steps. Parameter names follow the published network.
+A small 2-D residual head, then densely connected time-delay layers whose channels are gated by the context: the mean over
+the utterance and over segments of 100 steps. Parameter names follow the published network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SEGMENT = 100
 class CAMPPlusConfig(BaseModel):
     """Sizes of the speaker encoder; the defaults are the published ones.
 
-    `feat_dim` is a multiple of 8, since the head halves the frequency axis three times.
+    `feat_dim` is a multiple of 8, since the head halves the frequency axis three times with two layers of blocks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,7 +72,7 @@ class ConvolutionHead(nn.Module):
 
     Args:
         channels: its width.
-        blocks: residual blocks of each of its layers; every layer halves the frequency axis, and so does the end.
+        blocks: residual blocks of each layer; every layer and the last convolution halve the frequency axis.
     """
 
     def __init__(self, channels: int, blocks: tuple[int, ...]) -> None:
@@ -145,7 +145,7 @@ class DenseLayer(nn.Module):
 
     Args:
         inputs: input channels.
-        outputs: channels it adds.
+        outputs: channels that it adds.
         hidden: bottleneck channels.
         kernel: odd kernel size.
         dilation: its dilation.
@@ -242,7 +242,7 @@ class EmbeddingLayer(nn.Module):
 
 
 class CAMPPlus(nn.Module):
-    """The speaker encoder; call it in eval mode, since batch statistics of one voice are meaningless.
+    """The speaker encoder; use it in evaluation mode: batch statistics of one voice are meaningless.
 
     Args:
         config: sizes.

@@ -22,7 +22,7 @@ def open_session(path: str | os.PathLike) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise MamTraError(f"{path} is missing, which making a voice of a recording needs; get the model again.")
+        raise MamTraError(f"{path} is missing, which cloning a voice needs; get the model again.")
     try:
         import onnxruntime
     except ImportError as error:
@@ -37,49 +37,46 @@ def open_session(path: str | os.PathLike) -> Any:
         raise MamTraError(f"{path} is damaged and cannot be read as ONNX; get the model again.") from error
 
 
-class OnnxSpeechTokenizer(nn.Module):
-    """Whisper-style log-mel (1, 128, T) and its length, to codes at 25 Hz.
+class _OnnxNetwork(nn.Module):
+    """One network in a file.
 
     Args:
         path: the file.
 
     Raises:
-        MamTraError: see `open_session`, or the network takes something else.
+        MamTraError: see `open_session`, or the network has other inputs.
     """
+
+    what, inputs = "", ()
 
     def __init__(self, path: str | os.PathLike) -> None:
         super().__init__()
         self._session = open_session(path)
-        self._inputs = [entry.name for entry in self._session.get_inputs()]
-        if len(self._inputs) != 2:
-            raise MamTraError(f"{path} is not CosyVoice 2's speech tokenizer: it should take a mel and its length.")
+        self._names = [entry.name for entry in self._session.get_inputs()]
+        if len(self._names) != len(self.inputs):
+            raise MamTraError(f"{path} is not CosyVoice 2's {self.what}: it should take {' and '.join(self.inputs)}.")
+
+    def _run(self, *values: np.ndarray) -> Tensor:
+        result = self._session.run(None, dict(zip(self._names, values, strict=True)))[0]
+        return torch.from_numpy(np.asarray(result))
+
+
+class OnnxSpeechTokenizer(_OnnxNetwork):
+    """CosyVoice 2's speech tokenizer: Whisper-style log-mel (1, 128, T) and its length to tokens at 25 Hz."""
+
+    what, inputs = "speech tokenizer", ("a mel", "its length")
 
     def tokenize(self, wave: Tensor) -> Tensor:
-        """One utterance of at most 30 s, 16 kHz (T,) float in [-1, 1] -> codes (about T / 640,) int64 on the CPU."""
+        """Map one utterance (T,) float in [-1, 1] at 16 kHz, at most 30 s, to tokens (about T / 640,) int64 on the CPU."""
         mel = whisper_log_mel_128(wave[None]).cpu().numpy()
-        feed = dict(zip(self._inputs, (mel, np.array([mel.shape[2]], dtype=np.int32)), strict=True))
-        return torch.from_numpy(np.asarray(self._session.run(None, feed)[0])).long().flatten()
+        return self._run(mel, np.array([mel.shape[2]], dtype=np.int32)).long().flatten()
 
 
-class OnnxSpeakerEncoder(nn.Module):
-    """Kaldi filter bank minus its mean to a speaker embedding.
+class OnnxSpeakerEncoder(_OnnxNetwork):
+    """CosyVoice 2's speaker encoder: Kaldi filter bank minus its mean to a speaker embedding."""
 
-    Args:
-        path: the file.
-
-    Raises:
-        MamTraError: see `open_session`, or the network takes something else.
-    """
-
-    def __init__(self, path: str | os.PathLike) -> None:
-        super().__init__()
-        self._session = open_session(path)
-        names = [entry.name for entry in self._session.get_inputs()]
-        if len(names) != 1:
-            raise MamTraError(f"{path} is not CosyVoice 2's speaker encoder: it should take a filter bank alone.")
-        self._input = names[0]
+    what, inputs = "speaker encoder", ("a filter bank alone",)
 
     def forward(self, fbank: Tensor) -> Tensor:
-        """fbank (1, frames, 80) float32 -> (1, embedding size) float32 on the CPU."""
-        found = self._session.run(None, {self._input: fbank.float().cpu().numpy()})[0]
-        return torch.from_numpy(np.asarray(found)).float().reshape(fbank.shape[0], -1)
+        """Map fbank (1, frames, 80) float32 to (1, embedding size) float32 on the CPU."""
+        return self._run(fbank.float().cpu().numpy()).float().reshape(fbank.shape[0], -1)

@@ -1,7 +1,7 @@
-"""Speech to discrete tokens at 25 Hz: a convolutional encoder with finite scalar quantisation (FSQ), 3^8 = 6561 codes.
+"""Speech to discrete tokens at 25 Hz: a convolutional encoder with finite scalar quantisation (FSQ), 3^8 = 6561 tokens.
 
-The place of CosyVoice 2's supervised semantic tokenizer in the embedded voice. It is trained so that its codes spell the
-phonemes (CTC) and, given the speaker, the spectrum; see Mentzer et al., "Finite Scalar Quantization" (2023), for the quantiser.
+It takes the place of CosyVoice 2's supervised semantic tokenizer in the embedded voice. It is trained so that its tokens
+predict the phonemes (CTC) and, given the speaker, the spectrum. Quantiser: Mentzer et al., "Finite Scalar Quantization" (2023).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from mamtra.audio.features import whisper_log_mel_128
 
 SAMPLES_PER_TOKEN = 640  # 40 ms at 16 kHz
-MARGIN = 8  # tokens of silence laid on both sides, in training as in use, so that the edges look alike
+MARGIN = 8  # tokens of silence added on both sides, in training and in inference, so that the edges are alike
 
 
 class SpeechTokenizerConfig(BaseModel):
-    """Sizes of the encoder. `dims` digits of `levels` values make `levels ** dims` codes."""
+    """Sizes of the encoder. `dims` digits of `levels` values make `levels ** dims` tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,18 +32,25 @@ class SpeechTokenizerConfig(BaseModel):
     dims: int = 8
 
     @property
-    def codes(self) -> int:
+    def num_tokens(self) -> int:
+        """Size of the vocabulary."""
         return self.levels**self.dims
 
 
-def code_values(codes: Tensor, config: SpeechTokenizerConfig) -> Tensor:
-    """Codes (...) int64 -> their digits (..., dims) float32, centred on zero; the lowest digit first."""
-    powers = config.levels ** torch.arange(config.dims, device=codes.device)
-    return ((codes[..., None] // powers) % config.levels - (config.levels - 1) // 2).float()
+def token_digits(tokens: Tensor, config: SpeechTokenizerConfig) -> Tensor:
+    """Map tokens (...) int64 to their digits (..., dims) float32, centred on zero, the lowest first."""
+    powers = config.levels ** torch.arange(config.dims, device=tokens.device)
+    return ((tokens[..., None] // powers) % config.levels - (config.levels - 1) // 2).float()
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution, LayerNorm, two pointwise layers, scaled residual (Liu et al. 2022), over (B, C, T)."""
+    """Depthwise convolution, LayerNorm, two pointwise layers, scaled residual (Liu et al. 2022).
+
+    Args:
+        width: channels.
+        kernel: odd kernel size.
+        expansion: inner width over outer.
+    """
 
     def __init__(self, width: int, kernel: int, expansion: int) -> None:
         super().__init__()
@@ -54,14 +61,18 @@ class ConvNeXtBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((width,), 0.1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, T) to (B, C, T)."""
         y = self.norm(self.depthwise(x).transpose(1, 2))
         return x + (self.down(F.gelu(self.up(y))) * self.scale).transpose(1, 2)
 
 
 class SpeechTokenizer(nn.Module):
-    """Whisper-style log-mel at 100 Hz to codes at 25 Hz.
+    """Whisper-style log-mel at 100 Hz to tokens at 25 Hz.
 
-    The field of view is about a second, so codes do not depend on how long the utterance is.
+    The receptive field is about a second, so tokens do not depend on the length of the utterance.
+
+    Args:
+        config: sizes.
     """
 
     def __init__(self, config: SpeechTokenizerConfig) -> None:
@@ -82,28 +93,24 @@ class SpeechTokenizer(nn.Module):
         self.register_buffer("powers", config.levels ** torch.arange(config.dims), persistent=False)
 
     def latents(self, log_mel: Tensor) -> Tensor:
-        """log_mel (B, 128, 4N) -> bounded latents before rounding (B, N, dims), in (-1, 1) times half the level range."""
+        """Map log_mel (B, num_mels, 4N) to bounded latents before rounding (B, N, dims), within +-(levels - 1) / 2."""
         half = (self.config.levels - 1) / 2
         hidden = self.norm(self.encoder(log_mel).transpose(1, 2))
         return torch.tanh(self.digits(hidden).float()) * half
 
     def quantise(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
-        """For training: rounded latents (B, N, dims) whose gradient passes straight through, and the latents themselves."""
+        """For training: rounded latents (B, N, dims) with a straight-through gradient, and the latents themselves."""
         latents = self.latents(log_mel)
         return latents + (latents.round() - latents).detach(), latents
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """log_mel (B, 128, 4N) -> codes (B, N) int64 in [0, codes)."""
+        """Map log_mel (B, num_mels, 4N) to tokens (B, N) int64 in [0, num_tokens)."""
         half = (self.config.levels - 1) // 2
         return ((self.latents(log_mel).round().long() + half) * self.powers).sum(-1)
 
-    def values(self, codes: Tensor) -> Tensor:
-        """Codes (...) int64 -> the rounded latents (..., dims) that they stand for."""
-        return code_values(codes, self.config)
-
     @torch.inference_mode()
     def tokenize(self, wave: Tensor) -> Tensor:
-        """One utterance, 16 kHz (T,) float in [-1, 1] -> codes (ceil(T / 640),) int64."""
+        """Map one utterance (T,) float in [-1, 1] at 16 kHz to tokens (ceil(T / 640),) int64."""
         tokens = -(-wave.numel() // SAMPLES_PER_TOKEN)
         margin = MARGIN * SAMPLES_PER_TOKEN
         padded = F.pad(wave, (margin, margin + tokens * SAMPLES_PER_TOKEN - wave.numel()))

@@ -1,4 +1,4 @@
-"""Decode steps of a batch as one captured CUDA graph: on a GPU a small model's step is bound by kernel launches."""
+"""Decode steps of many rows as one CUDA graph: on a GPU a thin model's step is bound by the host that launches its kernels."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from torch import Tensor
 
 from mamtra.models.language_model import LanguageModel
 from mamtra.models.state import DecodeState, MambaState
+from mamtra.runtime.cuda_graphs import GraphCache
 
 
 class GraphedSteps:
-    """`LanguageModel.next_logits` of one state, captured once and replayed for every step.
+    """`LanguageModel.next_logits` on one state, captured once and replayed for every step.
 
-    Attention covers the whole capacity of the state under a mask, so that all steps have the same shapes; the logits are those
+    Attention reads the whole capacity of the KV cache under a mask, so all steps have the same shapes; the numbers are those
     of `next_logits` up to rounding.
 
     Args:
@@ -22,39 +23,27 @@ class GraphedSteps:
 
     @torch.no_grad()
     def __init__(self, lm: LanguageModel, state: DecodeState) -> None:
-        self._positions = state.positions.clone()
-        weight = lm.head_weight
-        self._input = weight.new_zeros(len(self._positions), weight.shape[1])
-        buffers = [t for layer in state.layers if isinstance(layer, MambaState) for t in (layer.conv, layer.ssm)]
-        saved = [self._positions.clone(), *(buffer.clone() for buffer in buffers)]
+        positions, weight = state.positions.clone(), lm.head_weight
+        recurrent = [t for layer in state.layers if isinstance(layer, MambaState) for t in (layer.conv, layer.ssm)]
 
-        def step() -> Tensor:
-            state.length, state.positions = state.max_length - 1, self._positions
-            logits = lm.next_logits(self._input, state)
-            self._positions.add_(1)
-            return logits
+        def step(x: Tensor) -> tuple[Tensor]:
+            state.length, state.positions = state.max_length - 1, positions
+            logits = lm.next_logits(x, state)
+            positions.add_(1)
+            return (logits,)
 
-        side = torch.cuda.Stream(weight.device)
-        side.wait_stream(torch.cuda.current_stream(weight.device))
-        with torch.cuda.stream(side):
-            step()
-        torch.cuda.current_stream(weight.device).wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._logits = step()
-        # The first step overwrites the keys and values of the warm-up run, but not the buffers of Mamba layers.
-        for buffer, value in zip((self._positions, *buffers), saved, strict=True):
-            buffer.copy_(value)
+        self._graphs = GraphCache(weight.device)
+        blank = weight.new_zeros(len(positions), weight.shape[1])
+        # The keys and values of the warm-up are overwritten by the first step, the recurrent states are not.
+        self._graphs.capture("step", step, [blank], restore=[positions, *recurrent])
 
     def __call__(self, x: Tensor) -> Tensor:
-        """One step.
+        """Make one step.
 
         Args:
-            x: (B, hidden_size), the embedded input.
+            x: (B, H) embedded inputs, in the type of the weights.
 
         Returns:
-            Logits (B, ids), a copy.
+            (B, V) logits, a new tensor.
         """
-        self._input.copy_(x)
-        self._graph.replay()
-        return self._logits.clone()
+        return self._graphs.replay("step", [x])[0]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mamtra.audio.io import read_audio, write_audio
-from mamtra.audio.trim import prepare_piece
+from mamtra.audio.trim import prepare_segment
 from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice
 from mamtra.checkpoints.native import CONFIG
 from mamtra.errors import MamTraError
@@ -176,7 +176,7 @@ def resynthesise_file(tts: TTS, voice: Voice, recording: Path, seed: int) -> tup
     with torch.inference_mode():
         tokens = tts.model.speech_tokenizer.tokenize(torch.from_numpy(np.ascontiguousarray(wave)).to(tts.model.device))
         samples = tokens_to_samples(tts.model, voice, tokens.tolist(), seed=segment_seed(seed, 0))
-    return prepare_piece(samples, tts.sample_rate), tokens.numel()
+    return prepare_segment(samples, tts.sample_rate), tokens.numel()
 
 
 def open_system(

@@ -15,6 +15,7 @@ from torch import nn
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.native import find_beside, load_part, read_config, read_generation
 from mamtra.engine.steps import Step, sequence_step
+from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.runtime.json_files import read_json
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ class Model:
 
     Args:
         directory: a model directory (see `mamtra.checkpoints.native`).
-        device: of all parts.
-        dtype: of the LM's weights; the other parts compute in float32.
-        parts: networks to use instead of those in the files, by section.
+        device: where parts go.
+        dtype: type of the weights of the LM; the other parts compute in float32.
+        parts: networks to use instead of those in the files, by section; they are used as they are.
 
     Attributes:
         directory: the model directory.
@@ -88,7 +89,10 @@ class Model:
         """
         with self._lock:
             if section not in self._parts:
-                self._parts[section] = self._load(section).to(self.device)
+                part = self._load(section).to(self.device)
+                if section in ("flow", "vocoder") and (graphs := self._graph_cache()) is not None:
+                    part.use_graphs(graphs)
+                self._parts[section] = part
             return self._parts[section]
 
     @property
@@ -140,6 +144,10 @@ class Model:
     def speakers(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
         """Speakers that came in another form than a voice file, by name; a directory of this package has none."""
         return {}
+
+    def _graph_cache(self) -> GraphCache | None:
+        """Captured graphs for the flow or the vocoder: on CUDA from the moment it is loaded, elsewhere none."""
+        return GraphCache(self.device) if self.device.type == "cuda" else None
 
     def _read(self) -> None:
         self.config = read_config(self.directory)

@@ -15,7 +15,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from mamtra.acoustic.flow_stream import FlowStream
-from mamtra.acoustic.graphs import use_graphs
 from mamtra.acoustic.time_stretch import Stretcher
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.errors import MamTraError
@@ -73,8 +72,6 @@ class HopSchedule(BaseModel):
 class PromptStore:
     """Flow streams after the prompt of a voice, cached so that each prompt is computed once.
 
-    On CUDA the model's flow and vocoder run as captured graphs from the first stream on (see `mamtra.acoustic.graphs`).
-
     Args:
         model: the model.
     """
@@ -91,8 +88,6 @@ class PromptStore:
         with self._lock:
             if key not in self._kept:
                 device = self._model.device
-                if device.type == "cuda":
-                    use_graphs(self._model.flow, self._model.vocoder)
                 stream = FlowStream(
                     self._model.flow,
                     *(tensor[None].to(device) for tensor in tensors),

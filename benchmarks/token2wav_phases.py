@@ -1,4 +1,4 @@
-"""The ways from speech tokens to sound that `token2wav.py` compares, at CosyVoice 2's sizes with random weights."""
+"""The phases from speech tokens to samples that `token2wav.py` compares, at CosyVoice 2's sizes, randomly initialised."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from mamtra.voices.voice import Voice, VoiceInfo
 
 RATE, HOP, STEPS = 24000, 480, 10
 PROMPT, TOKENS = 75, 250
-BEFORE = 8  # mel frames that the reference gives the vocoder again
+OVERLAP = 8  # mel frames that the reference passes to the vocoder again
 TINY_FLOW = {
     "input_size": 32, "encoder_heads": 2, "encoder_ffn": 32, "encoder_blocks": 1, "encoder_up_blocks": 1,
     "estimator_channels": 16, "estimator_heads": 2, "estimator_head_dim": 8, "estimator_n_blocks": 1, "estimator_mid_blocks": 1,
 }  # fmt: skip
 TINY_VOCODER = {"base_channels": 16, "f0_channels": 8}
 First = Callable[[], None]
-"""Told when the first sound is there."""
+"""Called after each hop, when its samples are on the host."""
 
 
 def build(device: torch.device, half: bool, tiny: bool, folder: Path) -> Model:
-    """A model of random weights, without files for them."""
+    """A randomly initialised model, without weight files."""
     torch.manual_seed(0)
     with torch.device(device):
         flow = Flow(FlowConfig(**(TINY_FLOW if tiny else {})))
@@ -57,23 +57,23 @@ def make_voice() -> Voice:
     )
 
 
-def make_codes(lengths: list[int]) -> list[list[int]]:
+def make_tokens(lengths: list[int]) -> list[list[int]]:
     draw = torch.Generator().manual_seed(2)
     return [torch.randint(0, 6561, (length,), generator=draw).tolist() for length in lengths]
 
 
 def varied(batch: int, tokens: int) -> list[int]:
-    """Lengths from 0.8 to 1.2 times the middle; a single one has it."""
+    """Lengths from 0.8 to 1.2 times `tokens`; a single one is `tokens`."""
     return [round(tokens * (0.8 + 0.4 * i / (batch - 1))) for i in range(batch)] if batch > 1 else [tokens]
 
 
 def offline(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Callable[[First], list[np.ndarray]], float]:
-    codes = make_codes(varied(batch, tokens))
+    rows = make_tokens(varied(batch, tokens))
 
     def work(first: First) -> list[np.ndarray]:
-        return batch_to_samples(model, [voice] * batch, codes, seeds=list(range(batch)))
+        return batch_to_samples(model, [voice] * batch, rows, seeds=list(range(batch)))
 
-    return work, sum(map(len, codes)) / 25
+    return work, sum(map(len, rows)) / 25
 
 
 def prompt_of(model: Model, voice: Voice, batch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,9 +87,9 @@ def noise_of(model: Model, batch: int) -> Callable[[int], Tensor]:
 
 
 def hops(stream: FlowStream, tokens: int) -> list[int]:
-    """How many tokens each hop but the last hands over."""
+    """Tokens pushed by each hop but the last."""
     schedule, sizes, chunk = HopSchedule(), [], stream._flow.config.chunk_size
-    done, held = stream.seen, PROMPT - stream.seen
+    done, held = stream.offset, PROMPT - stream.offset
     while True:
         least = max(0, PROMPT - done) + schedule.least(len(sizes))
         ready = -(-least // chunk) * chunk
@@ -104,14 +104,14 @@ def streaming(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Call
     begun = FlowStream(model.flow, *prompt_of(model, voice, batch), steps=STEPS)
     begun.push(torch.zeros(batch, 0, dtype=torch.int64, device=model.device))
     sizes = hops(begun, tokens)
-    codes = make_codes([tokens] * batch)
+    rows = make_tokens([tokens] * batch)
 
     def work(first: First) -> list[np.ndarray]:
         stream, vocoder = begun.fork(), VocoderStream(model.vocoder, noise_of(model, batch))
         waves, begin = [], 0
         for size in (*sizes, tokens):
             final = size == tokens
-            token = torch.tensor([row[begin : begin + size] for row in codes], device=model.device)
+            token = torch.tensor([row[begin : begin + size] for row in rows], device=model.device)
             waves.append(vocoder.push(stream.push(token, final), final).float().cpu().numpy())
             first()
             begin += size
@@ -125,11 +125,11 @@ def from_scratch(
 ) -> tuple[Callable[[First], list[np.ndarray]], float]:
     prompt = prompt_of(model, voice, batch)
     probe = FlowStream(model.flow, *prompt, steps=STEPS)
-    probe.seen = PROMPT // model.flow.config.chunk_size * model.flow.config.chunk_size  # only to plan the hops
-    if PROMPT - probe.seen < model.flow.config.pre_lookahead_len:
-        probe.seen -= model.flow.config.chunk_size
+    probe.offset = PROMPT // model.flow.config.chunk_size * model.flow.config.chunk_size  # only for planning the hops
+    if PROMPT - probe.offset < model.flow.config.pre_lookahead_len:
+        probe.offset -= model.flow.config.chunk_size
     ends = np.cumsum(hops(probe, tokens)).tolist()
-    codes = make_codes([tokens] * batch)
+    rows = make_tokens([tokens] * batch)
 
     @torch.inference_mode()
     def work(first: First) -> list[np.ndarray]:
@@ -137,14 +137,14 @@ def from_scratch(
         mel_before = source_before = None
         for end in (*ends, tokens):
             final = end == tokens
-            token = torch.tensor([row[:end] for row in codes], device=model.device)
+            token = torch.tensor([row[:end] for row in rows], device=model.device)
             mel = model.flow.inference(token, *prompt, steps=STEPS, streaming=True, finalize=final)[:, :, done:]
             done += mel.shape[2]
             if mel_before is not None:
                 mel = torch.cat([mel_before, mel], dim=2)
             made = model.vocoder.synthesize(mel, source_cache=source_before, noise=draw(mel.shape[2] * HOP))
-            mel_before, source_before = mel[:, :, -BEFORE:], made.source[:, :, -BEFORE * HOP :]
-            wave = made.wave if final else made.wave[:, : -BEFORE * HOP]
+            mel_before, source_before = mel[:, :, -OVERLAP:], made.source[:, :, -OVERLAP * HOP :]
+            wave = made.wave if final else made.wave[:, : -OVERLAP * HOP]
             waves.append(wave.float().cpu().numpy())
             first()
         return list(np.concatenate(waves, axis=1))
@@ -152,4 +152,4 @@ def from_scratch(
     return work, batch * tokens / 25
 
 
-WAYS = {"from scratch": from_scratch, "streaming": streaming, "offline": offline}
+PHASES = {"from scratch": from_scratch, "streaming": streaming, "offline": offline}
