@@ -79,7 +79,7 @@ def test_a_cpu_records_nothing():
     assert recorder.count == 0 and not recorder._recordings
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_a_failed_capture_leaves_the_device_usable():
     recorder = Recorder()
 
