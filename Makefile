@@ -1,6 +1,6 @@
 # make say    speak TEXT into OUT (sets up .venv on the first call)
 # make test   all tests, JOBS of them side by side (JOBS=0 ARGS="-k NAME" for some)
-# make lint   style       make clean   remove what the other targets made
+# make lint   style and import order       make clean   remove what the other targets made
 PYTHON ?= python3
 VENV   ?= .venv
 OUT    ?= hello.wav
@@ -24,6 +24,7 @@ test: $(DEV)
 lint: $(DEV)
 	"$(BIN)/ruff" check .
 	"$(BIN)/ruff" format --check .
+	"$(BIN)/lint-imports" --no-logo --no-cache
 
 format: $(DEV)
 	"$(BIN)/ruff" check --fix .

@@ -201,7 +201,7 @@ def test_on_a_cpu_nothing_is_captured():
     assert graphs.count == 0
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_graphs_give_the_same_mel_and_sound():
     flow, vocoder, sizes = build().cuda(), small_vocoder().cuda(), (13, 9, 20, 3)
     token = torch.arange(sum(sizes), device="cuda")[None]

@@ -86,7 +86,7 @@ def test_nothing_is_captured_on_a_cpu():
     assert cache.count == 0 and not cache._graphs
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_a_failed_capture_leaves_the_device_usable():
     cache = GraphCache("cuda")
 

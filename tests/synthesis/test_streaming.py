@@ -61,7 +61,7 @@ def test_hops_through_graphs_are_the_whole(tmp_path):
         assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_streams_on_cuda_run_as_graphs(tmp_path):
     model = open_model(tiny_model(tmp_path / "tiny"), device="cuda")
     codes = torch.randint(0, 6561, (260,), generator=torch.Generator().manual_seed(3)).tolist()
