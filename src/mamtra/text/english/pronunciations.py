@@ -1,0 +1,94 @@
+"""A user's own pronunciations: written in the text as ``[word](/phonemes/)``, or listed in a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mamtra.errors import MamTraError
+from mamtra.text.english.characters import PLACEHOLDER
+from mamtra.text.english.lexicon import parse_readings
+from mamtra.text.english.markdown import PRONUNCIATION, is_pronunciation
+from mamtra.text.english.phonemes import ALPHABET
+
+_ALLOWED = frozenset(ALPHABET)
+_LARGEST = 16 * 2**20
+Pronunciation = tuple[str, str]
+"""Words and their phonemes."""
+
+
+def _quoted(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def check_phonemes(phonemes: str, where: str) -> str:
+    """The phonemes, without the space around them.
+
+    Raises:
+        MamTraError: they are empty or hold a symbol that is no phoneme; `where` says where they stand.
+    """
+    phonemes = phonemes.strip()
+    unknown = next((symbol for symbol in phonemes if symbol not in _ALLOWED), None)
+    if not phonemes or unknown is not None:
+        problem = "has no phonemes" if not phonemes else f"has {unknown!r}, which is no phoneme"
+        raise MamTraError(f"{where} {problem}: write it as in [tomato](/təmˈATO/).")
+    return phonemes
+
+
+def set_aside(text: str) -> tuple[str, list[Pronunciation]]:
+    """The text with a placeholder for each ``[word](/phonemes/)``, and these in their order.
+
+    Raises:
+        MamTraError: one of them has symbols that are no phonemes.
+    """
+    text = text.replace(PLACEHOLDER, " ")
+    given: list[Pronunciation] = []
+
+    def take(match: re.Match[str]) -> str:
+        word, phonemes = match.groups()
+        if not is_pronunciation(phonemes):
+            return match[0]
+        given.append((word.strip(), check_phonemes(phonemes.replace("_", " "), _quoted(match[0]))))
+        return PLACEHOLDER
+
+    return PRONUNCIATION.sub(take, text) if "](/" in text else text, given
+
+
+def written_pronunciation(word: str, phonemes: str) -> str:
+    """``[word](/phonemes/)`` without a space inside, so that a sentence is never cut within it."""
+    return f"[{'_'.join(word.split())}](/{'_'.join(phonemes.split())}/)"
+
+
+def read_user_lexicon(path: Path | str) -> dict[str, dict[str, str]]:
+    """Readings of a text file with lines of the form ``word<TAB>phonemes``; empty lines and ``#`` comments are skipped.
+
+    Raises:
+        MamTraError: the file cannot be read or a line is malformed, with its number.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise MamTraError(f"{path} is not a file: a lexicon is a text file of lines 'word<TAB>phonemes'.")
+        if path.stat().st_size > _LARGEST:
+            raise MamTraError(f"{path} is larger than {_LARGEST >> 20} MiB: a lexicon lists words and their phonemes only.")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MamTraError(f"{path} is not a text file in UTF-8: a lexicon has lines 'word<TAB>phonemes'.") from error
+    except OSError as error:
+        raise MamTraError(f"{path} cannot be read ({error.strerror}).") from error
+    return parse_user_lexicon(text, str(path))
+
+
+def parse_user_lexicon(text: str, name: str) -> dict[str, dict[str, str]]:
+    """Readings of the lines of a lexicon; see `read_user_lexicon`."""
+    readings: dict[str, dict[str, str]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        word, tab, field = line.partition("\t")
+        where = f"Line {number} of {name}"
+        if not tab or not word.strip() or any(map(str.isspace, word.strip())):
+            raise MamTraError(f"{where} is not 'word<TAB>phonemes': {_quoted(line)!r}.")
+        parsed = parse_readings(field.strip())
+        readings[word.strip()] = {tag: check_phonemes(phonemes, where) for tag, phonemes in parsed.items()}
+    return readings
