@@ -42,7 +42,15 @@ _AFTER_STREET = re.compile(
     rf"((?:{'|'.join(sorted(set(STREETS.values())))})),?\s+(N\.?W\.?|N\.?E\.?|S\.?W\.?|S\.?E\.?|[NSEW]\.?)(?=[\s,;:!?)]|\.?$)"
 )
 _BEFORE_STREET = re.compile(rf"(\d+|\bon|\bat) ([NSEW])\.? (?=(?:[A-Z][a-z]+|{_ORDINAL}) (?:{'|'.join(STREETS)})\b)")
-_SPOKEN_PART = {"Ed": "Ed", "Phil": "Phil", "Pharm": "Pharm", "Mus": "Mus", "Tech": "Tech", "Arch": "Arch", "Litt": "Litt"}
+_SPOKEN_PART = {
+    "Ed": "Ed",
+    "Phil": "Phil",
+    "Pharm": "Pharm",
+    "Mus": "Mus",
+    "Tech": "Tech",
+    "Arch": "Arch",
+    "Litt": "Litt",
+}
 
 
 def _street(match: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ _DASHES = dict.fromkeys("‐‑‒", "-") | dict.fromkeys("―⸺", "—") | {"�
 _LATIN = {"ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ł": "l", "Ł": "L", "đ": "d"}
 _LATIN |= {"Đ": "D", "þ": "th", "Þ": "Th", "ð": "th", "Ð": "Th", "ı": "i"}
 _OTHER = {
-    "…": "...", "•": ", ", "·": " ", "™": "", "®": "", "©": "", "№": "No. ", "⁄": "/", "Ω": " Ω ", "Ω": " Ω ",
+    "…": "...", "•": ", ", "·": " ", "™": "", "®": "", "©": "", "№": "No. ", "⁄": "/",
     "μ": "µ", "℃": "°C", "℉": "°F", "ℓ": "l", "\u2061": "",
 }  # fmt: skip
 _SAID_SIGNS = {
@@ -115,9 +115,7 @@ def unread(text: str) -> list[str]:
     runs: list[str] = []
     run = ""
     for char in text + " ":
-        if _is_unread(char):
-            run += char
-        elif run and unicodedata.category(char) in ("Mn", "Mc", "Cf"):
+        if _is_unread(char) or (run and unicodedata.category(char) in ("Mn", "Mc", "Cf")):
             run += char
         elif run:
             runs.append(run)
@@ -130,4 +128,4 @@ def _is_unread(char: str) -> bool:
         return False
     if unicodedata.category(char)[0] not in "LN" and unicodedata.category(char) not in ("Sc", "Sm"):
         return False
-    return not any(c.isascii() and c.isalnum() or c in _KEPT_SYMBOLS for c in unicodedata.normalize("NFKD", char))
+    return not any((c.isascii() and c.isalnum()) or c in _KEPT_SYMBOLS for c in unicodedata.normalize("NFKD", char))

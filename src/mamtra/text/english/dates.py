@@ -33,13 +33,16 @@ _MONTHS_RANGE = re.compile(rf"\b({_MONTH})\b\.?\s?[-–]\s?(?=(?:{_MONTH})\b)")
 _DAYS_RANGE = re.compile(rf"\b((?:{_MONTH})\b\.?\s+\d{{1,2}}{_TH}(?:,\s+\d{{4}})?)\s?[-–—]\s?(?=(?:{_MONTH})\b)")
 _MONTH_DOT = re.compile(r"\b(Jan|Feb|Aug|Sept|Oct|Nov|Dec)\.")
 _ISO = re.compile(
-    r"\b(\d{4})([-/.])(\d{1,2})\2(\d{1,2})\b(?!\2?\d)"
+    r"\b(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?=\b|T\d)(?!\2?\d)"
     r"(?:[T ]?(?<=[T ])(\d{2}:\d{2})(?::(\d{2})(?:\.\d+)?)?\s?(Z\b|[+-]\d{2}:?\d{2}\b)?)?"
 )
 _NUMERIC = re.compile(r"(?<![\w/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|'?\d{2})(?![\w/-]|\.\d)")
-_NO_YEAR = re.compile(r"(?<![\w/.$-])(\d{1,2})/(\d{1,2})(?![\w/%]|\.\d)(?!\s+(?:of|cups?|inch|miles?|tea|table|the|a)\b)")
+_NO_YEAR = re.compile(
+    r"(?<![\w/.$-])(\d{1,2})/(\d{1,2})(?![\w/%]|\.\d)(?!\s+(?:of|cups?|inch|miles?|tea|table|the|a)\b)"
+)
 _BEFORE_DATE = re.compile(
-    r"\b(?:on|by|until|till|since|due|dated?|from|before|after|through|starting|starts|ends|deadline:?|arrives|week of|birthday)\s+$",
+    r"\b(?:on|by|until|till|since|due|dated?|from|before|after|through|starting|starts|ends|deadline:?|arrives|week of"
+    r"|birthday)\s+$",
     re.IGNORECASE,
 )
 _WEEKDAY = re.compile(rf"\b({'|'.join(_WEEKDAYS)})(?:\.|(?=,? (?:{_MONTH}|\d{{1,2}}[/.])\b))")

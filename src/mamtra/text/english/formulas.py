@@ -14,11 +14,15 @@ _ELEMENTS = frozenset(
     )
 )
 _WITHOUT_FIGURES = frozenset(
-    listed("NaCl KCl HCl HBr HF HI NaOH KOH NaF KBr KI CuO ZnO MgO CaO FeO TiN GaN GaAs SiC LiF AgCl AgBr HCN NaI CsI InP")
+    listed(
+        "NaCl KCl HCl HBr HF HI NaOH KOH NaF KBr KI CuO ZnO MgO CaO FeO TiN GaN GaAs SiC LiF AgCl AgBr HCN NaI CsI InP"
+    )
 )
 _FORMULA = re.compile(r"(?<![\w.'-])((?:\(?[A-Z][a-z]?\)?\d{0,3}){1,12})(?:\^?(\d?[+-]))?(?![\w'-])")
 _PART = re.compile(r"([A-Z][a-z]?)(\d*)|\((?=[A-Z])|\)(\d*)")
-_CARBON_OXIDE = re.compile(r"\bCO(?=\s(?:detectors?|alarms?|poisoning|levels?|gas|emissions?|concentration|sensors?|molecules?|bonds?)\b)")
+_CARBON_OXIDE = re.compile(
+    r"\bCO(?=\s(?:detectors?|alarms?|poisoning|levels?|gas|emissions?|sensors?|molecules?|bonds?)\b)"
+)
 _IP = re.compile(r"\bIPv([46])\b")
 _SMALL_FIRST = re.compile(r"(?<![\w'-])([a-z]{1,2})([A-Z]{2,5})(s?)(?![\w'])")
 _PH = re.compile(r"\bpH\b")
@@ -35,7 +39,11 @@ def _formula(match: re.Match[str]) -> str:
     one_letter = len(elements) == 1
     if not (has_figure or text in _WITHOUT_FIGURES or (charge and len(text) < 4 and charge != "-")):
         return match[0]
-    if has_figure and one_letter and (elements[0] not in ("H", "O", "N", "F", "Cl", "Br") or not text.endswith(("2", "3"))):
+    if (
+        has_figure
+        and one_letter
+        and (elements[0] not in ("H", "O", "N", "F", "Cl", "Br") or not text.endswith(("2", "3")))
+    ):
         return match[0]  # B12, C4, K2: labels
     if has_figure and not one_letter and all(len(e) == 1 for e in elements) and re.fullmatch(r"[A-Z]{2,}\d{2,}", text):
         return match[0]  # a model, not a molecule

@@ -17,27 +17,35 @@ _SERIAL = re.compile(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
 _CARD = re.compile(r"(?<![\w-])\d{4}(?:[ -]\d{4}){2,4}(?![\w-])|(?<![\w-])\d{4} \d{6} \d{5}(?![\w-])")
 _LONG = re.compile(r"(?<![\w.,])\d{19,}(?:\.\d+)?(?![\w,]*\d)|(?<!\d)\d{40,}(?!\d)")
 _EMERGENCY = re.compile(
-    r"\b((?:[Cc]all(?:ed|ing|s)?|[Dd]ial(?:ed|ing|s)?|[Pp]hone[ds]?|[Tt]ext(?:ed)?(?: \w+ to)?)\s)(\d{3,6})\b(?![,.:]\d|-|\s(?:people|men|times|of))"
+    r"\b((?:[Cc]all(?:ed|ing|s)?|[Dd]ial(?:ed|ing|s)?|[Pp]hone[ds]?|[Tt]ext(?:ed)?(?: \w+ to)?)\s)(\d{3,6})\b"
+    r"(?![,.:]\d|-|\s(?:people|men|women|times|of|more|dollars)\b)"
 )
 _NINE_ONE_ONE = re.compile(r"(?<![\w.,$:/-])911(?=\s(?:operators?|calls?|dispatch\w*|centers?|system|emergency)\b)")
 _CODE_WORD = (
-    r"(?:codes?|pin|PIN|passwords?|passcodes?|OTP|IDs?|accounts?|serial|confirmation|tracking|zip|ZIP|postal|SKU|invoice|ticket|case"
-    r"|reference|ref|order|license|licence|routing|membership|badge|passport|extension|ext|policy)"
+    r"(?:code|pin|PIN|password|passcode|OTP|ID|serial|confirmation|tracking|zip|ZIP|SKU|invoice|routing|passport)"
 )
+_NUMBERED_THING = (
+    r"(?:account|ticket|case|reference|ref|order|license|licence|membership|badge|extension|policy|phone|card)"
+)
+_NUMBER_WORD = r"(?:number|no\.|#)"
 _CODE_AFTER = re.compile(rf"(?<![\w.,$/:-])(\d{{4,12}})(?=\s(?:is your |as your |is the )?(?:\w+ )?{_CODE_WORD}\b)")
 _CODE_BEFORE = re.compile(
-    rf"\b({_CODE_WORD}(?:\s(?:number|no\.|#|is|was|code))*:?\s(?:number\s)?#?)(\d{{4,12}})\b(?![,.:/]\d|-\d|%|\s(?:of|people|items|times)\b)", re.I
+    rf"\b((?:{_CODE_WORD}(?:\s(?:{_NUMBER_WORD}|is|was|code))*|{_NUMBERED_THING}\s{_NUMBER_WORD}(?:\s(?:is|was))?):?\s?#?)"
+    r"(?<=[\s#])(\d{4,12})\b(?![,.:/]\d|-\d|%|\s(?:of|people|items|times)\b)",
+    re.IGNORECASE,
 )
 _AIRCRAFT = re.compile(r"\b((?:Boeing|Airbus|Cessna|MD|DC)[ -])(\d{3})(?:-(\d{1,4})(ER|LR|MAX)?)?(s\b)?(?!\w)")
 _JETS = re.compile(r"(?<![\w.,$-])(7[0-9]7)(?:-(\d{1,3}))?(s?)(?=s?\b)(?![\w,.]*\d)")
-_VERSION = re.compile(r"\b(?:[vV](?:ersion)?\s?(?=\d)|(?<=[A-Za-z])(?=\d+\.\d+\.\d))(\d+(?:\.\d+)*)(?!\w)")
-_THREE_PARTS = re.compile(r"(?<![\w.,])v?(\d+(?:\.\d+){2,})(?![\w]|\.\d)")
+_VERSION = re.compile(r"\b[vV](\d+(?:\.\d+)+)(?![\w]|\.\d)|\b[vV](\d{1,2})\b(?![.,:]\d)")
+_THREE_PARTS = re.compile(r"(?<![\d.,])(\d+(?:\.\d+){2,})(?![\d]|\.\d)")
 _SCALE = re.compile(r"(?<![\d.,:])1:(\d{1,3}(?:,\d{3})+|\d{3,})(?![\d:])")
 _GROUPED = re.compile(r"(?<![\d.,\w-])(\d{1,3}(?: 000)+|\d{1,3}(?: \d{3}){2,})(?![\d,]|\.\d{3}|[ -]\d)")
-_HASH = re.compile(r"(?<![\w-])(?=[a-f]*\d)(?=\d*[a-f])(?=(?:[a-f]+\d|\d+[a-f])[a-f\d]*(?:\d[a-f]|[a-f]\d))[a-f\d]{7,64}(?![\w-])")
+_HASH = re.compile(
+    r"(?<![\w-])(?=[a-f]*\d)(?=\d*[a-f])(?=(?:[a-f]+\d|\d+[a-f])[a-f\d]*(?:\d[a-f]|[a-f]\d))[a-f\d]{7,64}(?![\w-])"
+)
 _UUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
 _FLIGHT = re.compile(
-    r"\b(AA|AC|AF|BA|BR|CX|DL|EK|F9|IB|JL|KE|KL|LH|LX|LY|NH|NK|NZ|OS|QF|QR|SA|SK|SQ|SU|TK|UA|UX|VS|WN|EI|B6|AS|HA) ?(\d{2,4})\b(?![.,]\d)"
+    r"\b(AA|AC|AF|BA|BR|CX|DL|EK|F9|IB|JL|KE|KL|LH|LX|LY|NH|NK|NZ|OS|QF|QR|SK|SQ|UA|UX|VS|WN|EI|B6) ?(\d{2,4})\b(?![.,]\d)"
 )
 _MODEL = re.compile(r"(?<![\w.'-])([A-Z]{1,4})[- ]?(?<![ ])(\d{3,4})(?![\w,]|\.\d|-\d)")
 _RETIREMENT = re.compile(r"\b(401|403|501|529)\s?\(?([kKbBcC])\)?(?:\((\d)\))?(?!\w)")
@@ -70,18 +78,11 @@ def _parts(number: str) -> str:
     return " point ".join(cardinal(part) for part in number.split("."))
 
 
-def _version(match: re.Match[str]) -> str:
-    lead = "" if match[0][0].isdigit() else "version "
-    if not lead:
-        return f" {_parts(match[1])}"
-    return lead + _parts(match[1])
-
-
 def _jet(match: re.Match[str]) -> str:
     number, variant, plural_s = match.groups()
     if not (variant or plural_s):
         return match[0]
-    return pairs(number) + (f" {_variant(variant)}" if variant else "")
+    return pairs(number) + (f" {_variant(variant)}" if variant else "") + plural_s
 
 
 def _variant(number: str) -> str:
@@ -97,7 +98,7 @@ def _aircraft(match: re.Match[str]) -> str:
 
 def _model(match: re.Match[str]) -> str:
     letters, number = match.groups()
-    if letters in _ACRONYM_DIGITS or len(number) == 4 and number[:2] in ("19", "20") and "-" not in match[0]:
+    if letters in _ACRONYM_DIGITS or (len(number) == 4 and number[:2] in ("19", "20") and "-" not in match[0]):
         return match[0]
     return f"{letters} {pairs(number)}"
 
@@ -131,8 +132,8 @@ def expand_labels(text: str) -> str:
     text = _FLIGHT.sub(lambda m: f"{'-'.join(m[1])} {pairs(m[2]) if len(m[2]) > 2 else cardinal(m[2])}", text)
     text = _RETIREMENT.sub(lambda m: f"{digits(m[1])} {m[2].upper()}" + (f" {m[3]}" if m[3] else ""), text)
     text = _SCREEN.sub(lambda m: f"{pairs(m[1])} {m[2].upper()}", text)
-    text = _VERSION.sub(_version, text)
-    text = _THREE_PARTS.sub(lambda m: _parts(m[1]), text)
+    text = _VERSION.sub(lambda m: "version " + _parts(m[1] or m[2]), text)
+    text = _THREE_PARTS.sub(lambda m: (" " if before(m, 1).isalpha() else "") + _parts(m[1]), text)
     return _MODEL.sub(_model, text)
 
 

@@ -15,8 +15,12 @@ _LAYOUT = re.compile(
     r"\\(?:textbf|textit|texttt|textsc|emph|underline|mbox|text|mathrm|mathbf|mathit|mathbb|mathcal|operatorname"
     r"|section|subsection|subsubsection|chapter|paragraph|title|author|caption|url)\*?\{([^{}\n]{0,500})\}"
 )
-_REFERENCE = re.compile(r"~?\\(?:cite[tp]?|ref|eqref|label|pageref|includegraphics|vspace|hspace)(?:\[[^\]]*\])?\{[^{}\n]*\}")
-_SILENT = re.compile(r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|limits|quad|qquad|noindent|maketitle|item|centering)\b")
+_REFERENCE = re.compile(
+    r"~?\\(?:cite[tp]?|ref|eqref|label|pageref|includegraphics|vspace|hspace)(?:\[[^\]]*\])?\{[^{}\n]*\}"
+)
+_SILENT = re.compile(
+    r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|limits|quad|qquad|noindent|maketitle|item|centering)\b"
+)
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}\s*\{([^{}]*)\}|(\d)(\d))")
 _ROOT = re.compile(r"\\sqrt\s*(?:\[([^\]]*)\])?\s*\{([^{}]*)\}")
 _POWER = re.compile(r"\^\{([^{}]*)\}")

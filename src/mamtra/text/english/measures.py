@@ -10,7 +10,9 @@ from mamtra.text.english.wordlists import STARTS_SENTENCE
 
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 _SYMBOLS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
-_UNIT = re.compile(rf"(?<![\w.])(-?(?:{_NUMBER})|\d+ \d+/\d+|\d+/\d+)([\s-]?)({_SYMBOLS})(?:\^?([23])(?!\d))?(?![A-Za-z'µΩ])(\.?)")
+_UNIT = re.compile(
+    rf"(?<![\w.])(-?(?:{_NUMBER})|\d+ \d+/\d+|\d+/\d+)([\s-]?)({_SYMBOLS})(?:\^?([23])(?!\d))?(?![A-Za-z'µΩ])(\.?)"
+)
 _PER_WORDS = r"day|week|month|year|hour|minute|second|person|night|mile|gallon|serving|student|unit|user|page"
 _PER_WORD = re.compile(rf"(?<=[\w%])/(?=(?:{_PER_WORDS})\b)")
 _PER = re.compile(rf"(?<=[a-z\d])/({_SYMBOLS}|{'|'.join(PER)})(?:\^?([234]))?(?![A-Za-z/])")
@@ -33,7 +35,9 @@ def _unit(match: re.Match[str]) -> str:
     attributive = symbol != "%" and is_attributive(match)
     below_one = "/" in number and " " not in number
     name = one if number.lstrip("-") == "1" or gap == "-" or attributive or below_one else many
-    if power:
+    if power and "/" in symbol:
+        name += " squared" if power == "2" else " cubed"
+    elif power:
         name = {"2": "square ", "3": "cubic "}[power] + name
     keep_dot = dot if not after(match) or symbol == "%" or STARTS_SENTENCE.match(after(match)) else ""
     return f"{number} {name}{keep_dot}"
@@ -51,7 +55,9 @@ def expand_measures(text: str) -> str:
     """``"5 km²"`` -> ``"5 square kilometers"``; the numbers stay figures."""
     text = _FEET_INCHES.sub(r"\1 foot \2", text)
     text = _INCHES.sub(" inch" if re.search(r"\ban? \d+\"", text) else " inches", _FEET.sub(r"\1 feet", text))
-    text = re.sub(r"(?<=\d) in\.(?=[,;:!?)]|$|\s[a-z])", lambda m: " inch" if before(m, 2) in (" 1", "1") else " inches", text)
+    text = re.sub(
+        r"(?<=\d) in\.(?=[,;:!?)]|$|\s[a-z])", lambda m: " inch" if before(m, 2) in (" 1", "1") else " inches", text
+    )
     text = _NAMED_PINT.sub(lambda m: f"{m[1]} pint" + ("" if m[1] == "1" or "/" in m[1] else "s"), text)
     text = _DIRECTION.sub(lambda m: f" degrees {_COMPASS[m[1]]}", text)
     text = re.sub(r"(?<=\d)m(?=/s\^2)", " meters", text)

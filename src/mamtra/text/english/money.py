@@ -47,14 +47,13 @@ _SIGN = "|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=Tru
 _BEFORE = rf"(?<![A-Za-z])({_SIGN}|(?:{'|'.join(_CODES)})(?=\s?\d))"
 _MONEY = re.compile(
     rf"{_BEFORE}\s?({_NUMBER}){_SCALES}?(?:\s?[-–]\s?(?:{_SIGN})?({_NUMBER})(?!-)(?:\s?({_SCALE_WORDS})\b|(k|K|mn|m|M|bn|b|B|tn|T)\b)?)?"
-    r"(-(?=[a-z])|p\b)?"
+    r"(-(?:an?-)?(?=[a-z])|p\b)?"
 )
 _AFTER = re.compile(rf"(?<![\w.,])({_NUMBER}){_SCALES}?\s?([€£₹₽₪₩₺₫₴₦₱฿₿]|\$(?!\s?[\d.])|(?:{'|'.join(_CODES)})\b)")
 _COMMA_CENTS = re.compile(rf"((?:{_SIGN})\s?\d+),(\d\d)(?![\d,])|(?<![\d.,])(\d+),(\d\d)(?=\s?€)")
 _CONTINENTAL = re.compile(rf"((?:{_SIGN})\s?)(\d{{1,3}}(?:\.\d{{3}})+),(\d\d)(?!\d)")
 _CENTS = re.compile(r"(?<![\d.,])(\d+)\s?¢")
 _PENCE = re.compile(r"(?<![\w.,$£€])(\d{1,2})p\b")
-_AN_AMOUNT_A = re.compile(r"-(an?)-(?=[a-z])")
 
 
 def _amount(number: str, currency: Currency, scale: str | None, singular: bool = False) -> str:
@@ -83,8 +82,9 @@ def _money(match: re.Match[str]) -> str:
     scale = word or (_SCALE[letter.lower()] if letter else None)
     last_scale = last_word or (_SCALE[last_letter.lower()] if last_letter else None)
     currency = _currency(name)
-    singular = tail == "-" or is_attributive(match)
-    end = " " if tail == "-" else ""
+    compound = tail is not None and tail.startswith("-")  # a $10-an-hour job
+    singular = compound or is_attributive(match)
+    end = tail.replace("-", " ") if compound else ""
     if last is None:
         return _amount(first, currency, scale, singular) + end
     low = f"{decimal(first)} {scale} {currency[1]}" if scale and last_scale != scale else decimal(first)
@@ -101,7 +101,6 @@ def expand_money(text: str) -> str:
     """``"C$50"`` -> ``"fifty Canadian dollars"``, ``"a $20 bill"`` -> ``"a twenty dollar bill"``."""
     text = _CONTINENTAL.sub(lambda m: f"{m[1]}{m[2].replace('.', ',')}.{m[3]}", text)
     text = _COMMA_CENTS.sub(lambda m: f"{m[1]}.{m[2]}" if m[1] else f"{m[3]}.{m[4]}", text)
-    text = _AN_AMOUNT_A.sub(r" \1 ", text) if re.search(rf"(?:{_SIGN})\s?\d", text) else text
     text = _AFTER.sub(_after, _MONEY.sub(_money, text))
     text = _CENTS.sub(lambda m: f"{m[1]} cent" + ("" if m[1] == "1" or is_attributive(m) else "s"), text)
     return _PENCE.sub(lambda m: "one penny" if m[1] == "1" else f"{m[1]} pence", text)

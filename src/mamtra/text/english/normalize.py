@@ -18,7 +18,7 @@ from mamtra.text.english.dates import DateOrder, expand_dates
 from mamtra.text.english.formulas import expand_formulas
 from mamtra.text.english.labels import expand_labels
 from mamtra.text.english.plain_text import plain_text
-from mamtra.text.english.pronunciations import set_aside, written_pronunciation
+from mamtra.text.english.pronunciations import OwnWords, set_aside, written_pronunciation
 from mamtra.text.english.quantities import expand_quantities
 from mamtra.text.english.roman import expand_roman
 from mamtra.text.english.symbols import AFTER_NUMBERS, expand_names
@@ -34,18 +34,29 @@ _CLOSING = re.compile(r"(?<=[A-Za-z][.!?,])'(?=\s*\"?\s*$)")
 _NUMBER_SIGN = re.compile(r"(?<!\w)#(?!\w)")
 
 
-def normalize(text: str, known: Callable[[str], bool] | None = None, date_order: DateOrder = "auto") -> str:
+class NothingToSay(MamTraError):
+    """A text has no word or number in it."""
+
+
+def normalize(
+    text: str,
+    known: Callable[[str], bool] | None = None,
+    date_order: DateOrder = "auto",
+    own: OwnWords | None = None,
+) -> str:
     """Spoken words of a sentence, with its punctuation.
 
     Args:
         text: one sentence or phrase as written; markup is silent, and line breaks may end phrases (see `plain_text`).
         known: tells whether a lower-case word is in the lexicon (decides between shouting and initials).
         date_order: of day and month in dates of figures only; "auto" puts the month first unless it cannot be.
+        own: a user's words with figures or signs in them, which no other rule may touch.
 
     Raises:
-        MamTraError: nothing in the text can be spoken, or a pronunciation has symbols that are no phonemes.
+        NothingToSay: nothing in the text can be spoken.
+        MamTraError: a pronunciation has symbols that are no phonemes.
     """
-    said, given = set_aside(plain_text(text, known))
+    said, given = set_aside(plain_text(text, known), own)
     said = clean(said)
     said = expand_web(said)
     said = expand_names(said)
@@ -62,7 +73,7 @@ def normalize(text: str, known: Callable[[str], bool] | None = None, date_order:
     said = spell_capitals(said, known)
     said = _tidy(said)
     if not (re.search(r"[A-Za-z]", said) or given):
-        raise MamTraError("There is nothing to say in this text: give it at least one word or number.")
+        raise NothingToSay("There is nothing to say in this text: give it at least one word or number.")
     parts = said.split(PLACEHOLDER)
     return parts[0] + "".join(written_pronunciation(*pair) + part for pair, part in zip(given, parts[1:], strict=True))
 
@@ -73,8 +84,11 @@ def _tidy(text: str) -> str:
         text = quoted.sub(r'"\1"', text)
     text = _CLOSING.sub('"', text)
     text = re.sub(r"\s*(?:--+|–|—)\s*|\s+-\s+", "—", text)
-    text = re.sub(rf"(?<![A-Za-z{PLACEHOLDER}])'(?!\w)|(?<!\w)(?<!{PLACEHOLDER})'(?![A-Za-z])|(?<![\w])-|-(?!\w)", " ", text)
+    text = re.sub(
+        rf"(?<![A-Za-z{PLACEHOLDER}])'(?!\w)|(?<!\w)(?<!{PLACEHOLDER})'(?![A-Za-z])|(?<![\w])-|-(?!\w)", " ", text
+    )
     text = re.sub(r"\.(?:\s?\.)+", "...", text)
+    text = re.sub(r"(?<=[\w.,!?])\"{2,}", '"', text)
     text = re.sub(r"\(\s*\)|\"\s*\"", " ", text)
     text = re.sub(r"([!?]){2,}", lambda m: "?" if "?" in m[0] else "!", text)
     text = re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mamtra.errors import MamTraError
 from mamtra.text.english.characters import PLACEHOLDER
-from mamtra.text.english.lexicon import parse_readings
+from mamtra.text.english.lexicon import DEFAULT, parse_readings
 from mamtra.text.english.markdown import PRONUNCIATION, is_pronunciation
 from mamtra.text.english.phonemes import ALPHABET
 
@@ -35,7 +36,26 @@ def check_phonemes(phonemes: str, where: str) -> str:
     return phonemes
 
 
-def set_aside(text: str) -> tuple[str, list[Pronunciation]]:
+class OwnWords:
+    """A user's words that are more than letters ("C4", "k8s", "AT&T"), found in a text as they are written.
+
+    Args:
+        readings: of all the user's words.
+    """
+
+    def __init__(self, readings: Mapping[str, dict[str, str]]) -> None:
+        self.readings = dict(readings)
+        marked = sorted((word for word in readings if not word.replace("'", "").isalpha()), key=len, reverse=True)
+        self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, marked))})(?!\w)") if marked else None
+
+    def mark(self, text: str, take: Callable[[str, str], str]) -> str:
+        """The text with what `take` makes of each such word and its phonemes."""
+        if self._pattern is None:
+            return text
+        return self._pattern.sub(lambda match: take(match[0], self.readings[match[0]][DEFAULT]), text)
+
+
+def set_aside(text: str, own: OwnWords | None = None) -> tuple[str, list[Pronunciation]]:
     """The text with a placeholder for each ``[word](/phonemes/)``, and these in their order.
 
     Raises:
@@ -44,14 +64,21 @@ def set_aside(text: str) -> tuple[str, list[Pronunciation]]:
     text = text.replace(PLACEHOLDER, " ")
     given: list[Pronunciation] = []
 
-    def take(match: re.Match[str]) -> str:
-        word, phonemes = match.groups()
-        if not is_pronunciation(phonemes):
-            return match[0]
-        given.append((word.strip(), check_phonemes(phonemes.replace("_", " "), _quoted(match[0]))))
+    def take(word: str, phonemes: str) -> str:
+        given.append((word.strip(), phonemes))
         return PLACEHOLDER
 
-    return PRONUNCIATION.sub(take, text) if "](/" in text else text, given
+    def written(match: re.Match[str]) -> str:
+        if not is_pronunciation(match[2]):
+            return match[0]
+        return take(match[1], check_phonemes(match[2].replace("_", " "), _quoted(match[0])))
+
+    # From left to right, so that their order is that of the placeholders.
+    parts, start = [], 0
+    for match in PRONUNCIATION.finditer(text) if "](/" in text else ():
+        parts += [own.mark(text[start : match.start()], take) if own else text[start : match.start()], written(match)]
+        start = match.end()
+    return "".join(parts) + (own.mark(text[start:], take) if own else text[start:]), given
 
 
 def written_pronunciation(word: str, phonemes: str) -> str:
@@ -70,7 +97,9 @@ def read_user_lexicon(path: Path | str) -> dict[str, dict[str, str]]:
         if not path.is_file():
             raise MamTraError(f"{path} is not a file: a lexicon is a text file of lines 'word<TAB>phonemes'.")
         if path.stat().st_size > _LARGEST:
-            raise MamTraError(f"{path} is larger than {_LARGEST >> 20} MiB: a lexicon lists words and their phonemes only.")
+            raise MamTraError(
+                f"{path} is larger than {_LARGEST >> 20} MiB: a lexicon lists words and their phonemes only."
+            )
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise MamTraError(f"{path} is not a text file in UTF-8: a lexicon has lines 'word<TAB>phonemes'.") from error

@@ -8,7 +8,7 @@ from mamtra.text.english.context import before
 from mamtra.text.english.measures import expand_measures
 from mamtra.text.english.money import expand_money
 from mamtra.text.english.numbers import cardinal, decimal, digits, fraction, ordinal, pairs, plural, year
-from mamtra.text.english.symbols import expand_mathematics, expand_signed_money
+from mamtra.text.english.symbols import expand_differences, expand_mathematics, expand_signed_money
 from mamtra.text.english.units import UNITS
 
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
@@ -81,6 +81,7 @@ def expand_quantities(text: str) -> str:
     text = expand_money(expand_signed_money(text))
     text = re.sub(r"(?<=\d)x\b(?!\s?\d)", " times", text)
     text = re.sub(r"(?<=\d)\s?[xX]\s?(?=\d+(?!\d*\s?\^))", " by ", text)
+    text = expand_differences(text)
     text = _SCORE.sub(lambda m: f"{m[1]} to nothing" if m[1] != "0" else "nothing to nothing", text)
     text = re.sub(r"\b0[-–](?=[1-9]\d?(?![\w-]|\.\d))", "nothing to ", text)
     text = _RANGE.sub(_range, text)

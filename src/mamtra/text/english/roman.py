@@ -9,6 +9,7 @@ from mamtra.text.english.numbers import cardinal, from_roman, ordinal
 from mamtra.text.english.wordlists import STARTS_SENTENCE, listed
 
 _REIGNS = (
+    ""
     "Henry|Louis|Charles|George|Edward|James|William|Richard|Elizabeth|Mary|Philip|Francis|Frederick|Alexander|Nicholas"
     "|Catherine|Peter|Ivan|Leopold|Albert|Ferdinand|Alfonso|Napoleon|Pius|Benedict|Gregory|Clement|Innocent|Leo|Paul"
     "|John|Urban|Ramses|Rameses|Ptolemy|Darius|Xerxes|Otto|Harold|Robert|Victoria|Margaret|Christian|Gustav|Haakon"
@@ -16,6 +17,7 @@ _REIGNS = (
     "|Maximilian|Joseph|Olav|Carl|Karl|Malcolm|Kenneth|David|Stephen|Harald|Vittorio|Emmanuel|Isabella|Juan|Pedro"
 )
 _NUMBERED = (
+    ""
     "Chapter|Part|Act|Scene|Volume|Book|Section|Article|Phase|Type|Class|Title|Level|Stage|Grade|War|Bowl|Apollo|Figure"
     "|Table|Appendix|Unit|Round|Step|Mark|Episode|Rocky|Fantasy|Saturn|Polaris|Trident|Division|Canto|Symphony|Season"
     "|Schedule|Exhibit|Amendment|Annex|Lesson|Verse|Psalm|Vatican|Quarter|Olympiad|Gemini|Dynasty|Factor|Tier|Plate"
@@ -25,11 +27,15 @@ _ABBREVIATED = {
     "ch": "Chapter", "vol": "Volume", "pt": "Part", "fig": "Figure", "sec": "Section", "bk": "Book", "art": "Article",
     "mk": "Mark",
 }  # fmt: skip
-_ABOVE_TEN = frozenset(listed("chapter part act scene volume book canto article war bowl apollo symphony season title mark"))
+_ABOVE_TEN = frozenset(
+    listed("chapter part act scene volume book canto article war bowl apollo symphony season title mark")
+)
 _ABOVE_TEN |= frozenset(("fantasy", "rocky", "verse", "psalm", "lesson", "amendment", "olympiad", "episode"))
 # What can only be a numeral: no word, no size, no disc.
 _NUMERAL = r"(?:M{1,3}(?=CM|DC|X|C)|)(?:CM|CD(?=[XVI])|D?C{1,3}(?=[XLVI])|)(?:X[CL](?=[IVX])|L?X{1,3}|L|XC)?(?:IX|IV|V?I{1,3}|V)?"
-_REIGN = re.compile(rf"\b((?:{_REIGNS}|[A-Z][a-z]+ (?:Paul|Frederick|William|Albert|Emmanuel|Philippe)))\s+([IVXL]+)\b(\.?)")
+_REIGN = re.compile(
+    rf"\b((?:{_REIGNS}|[A-Z][a-z]+ (?:Paul|Frederick|William|Albert|Emmanuel|Philippe)))\s+([IVXL]+)\b(\.?)"
+)
 _RULER = re.compile(
     r"\b(?:King|Queen|Pope|Emperor|Empress|Tsar|Czar|Sultan|Prince|Kaiser|Saint|Pharaoh|Duke|under|of)\s+$"
 )
@@ -41,19 +47,30 @@ _LONE = re.compile(
 _COUNTED = r"century|centuries|dynasty|Century|Dynasty|Olympiad|Olympics|Congress|Corps|Legion"
 _NTH = re.compile(rf"\b([IVX]{{1,6}})(?=(?:(?:\s?[-–]\s?|\s+(?:and|to|or)\s+)[IVX]{{1,6}})?\s+(?:{_COUNTED})\b)")
 _HEADING = re.compile(r"^\s*([IVXLC]{2,9})(?=\s*$|\s*[.:)—–-](?:\s|$))")
-_HEADING_ONE = re.compile(r"^\s*([IVX])(?=\.\s+(?:The|A|An|In|Of|On|Introduction|Conclusion|Overview|Background|Methods?)\s)")
+_HEADING_ONE = re.compile(
+    r"^\s*([IVX])(?=\.\s+(?:The|A|An|In|Of|On|Introduction|Conclusion|Overview|Background|Methods?)\s)"
+)
 _INTRAVENOUS = re.compile(r"(?:\b(?:an?|her|his|my|the|their|via|through|with|of|by|on)\s+$)")
 _SAYS_I = frozenset(
     listed(
-        "am have think know believe guess suppose hope wish want need like love hate read wrote write saw see said say "
+        "am have think know believe guess suppose hope wish want need like love hate read wrote write saw see "
+        "said say  "
         "told found find took take made make got get gave give bought borrowed used use chose teach taught learned "
-        "studied play played live lived work worked heard hear felt feel remember remembered forgot mean meant always "
-        "never just really also still only can could will would should must may might shall do did don't didn't can't "
-        "won't wouldn't couldn't haven't hadn't ever recently actually finally once first last most had was went came "
+        "studied own keep watch watched miss missed buy sell sold eat ate drink drank cook cooked sing sang "
+        "wear wore drive  "
+        "drove run ran call called help helped try tried ask asked opened start skip skipped fly flew pick "
+        "picked play played live lived work worked heard hear felt feel remember remembered forgot mean meant "
+        "always  "
+        "never just really also still only can could will would should must may might shall do did don't "
+        "didn't can't  "
+        "won't wouldn't couldn't haven't hadn't ever recently actually finally once first last most had was "
+        "went came  "
         "left lost kept mentioned finished started loved liked wanted needed enjoyed sent reached built live'd"
     )
 )
-_AMBIGUOUS = frozenset(listed("had was could will would should may might must can did do shall left came went kept lost"))
+_AMBIGUOUS = frozenset(
+    listed("had was could will would should may might must can did do shall left came went kept lost")
+)
 _DETERMINED = re.compile(
     r"\b(the|this|that|these|those|every|each|any|all|no|some|first|last|best|worst|only|one|which|what|favorite)"
     r"(?:\s+(?!of|in|on)[a-z]+)?\s+$",

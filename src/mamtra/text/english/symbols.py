@@ -32,13 +32,19 @@ _NAMES = [
 ]
 _CURRENCY = r"[$£€¥₹₽₪₩₺₫₴₦₱฿₿]"
 _ZONE = re.compile(r"\b(UTC|GMT)\s?([+-])\s?(\d{1,2})(?::?(\d{2}))?\b")
-_SIGNED_MONEY = re.compile(rf"(?:(?<=^)|(?<=[\s(=<>:,/\[]))([-–+])\s?(?=(?:[A-Z]{{1,2}})?{_CURRENCY}\s?\.?\d)|\((?={_CURRENCY}[\d,.]+\))")
+_SIGNED_MONEY = re.compile(
+    rf"(?:(?<=^)|(?<=[\s(=<>:,/\[]))([-–+])\s?(?=(?:[A-Z]{{1,2}})?{_CURRENCY}\s?\.?\d)|\((?={_CURRENCY}[\d,.]+\))"
+)
 _NEGATIVE = re.compile(r"(?:(?<=^)|(?<=[\s(=<>≈±*×÷^\[]))[-–](?=\.?\d)")
 _POSITIVE = re.compile(r"(?:(?<=^)|(?<=[\s(=]))\+(?=\.?\d)")
 _MINUS = re.compile(r"(?<=\d)\s+[-–]\s+(?=\.?\d)")
-_MINUS_BEFORE_EQUALS = re.compile(r"(?<![\d-])(\d+(?:\.\d+)?)\s?[-–]\s?(\d+(?:\.\d+)?)(?=\s?=)")
-_MINUS_LETTER = re.compile(r"(?:(?<=[=(+*/]\s)|(?<=[=(+*/])|(?<=\d)|\b(?=[a-z]\s?[-–]\s?\w+\s?=))([a-z]?)\s?[-–]\s?(?=[a-z]\b|\d+\b(?!-))")
-_SCIENTIFIC = re.compile(r"(?<![\w.,])(\d+(?:\.\d+)?)(?:e([+-]?)(\d{1,3})|E([+-])(\d{1,3})|(?<=\.\d)E()(\d{1,3})|(?<=\.\d\d)E()(\d{1,3}))(?!\w|\.\d)")
+_MINUS_BEFORE_EQUALS = re.compile(r"(?<![\d-])(\d+(?:\.\d+)?)\s?[-–]\s?(\d+(?:\.\d+)?)(?=\s?[=≈≠<>])")
+_MINUS_LETTER = re.compile(
+    r"(?:(?<=[=(+*/]\s)|(?<=[=(+*/])|(?<=\d)|\b(?=[a-z]\s?[-–]\s?\w+\s?=))([a-z]?)\s?[-–]\s?(?=[a-z]\b|\d+\b(?!-))"
+)
+_SCIENTIFIC = re.compile(
+    r"(?<![\w.,])(\d+(?:\.\d+)?)(?:e([+-]?)(\d{1,3})|E([+-])(\d{1,3})|(?<=\.\d)E()(\d{1,3})|(?<=\.\d\d)E()(\d{1,3}))(?!\w|\.\d)"
+)
 _TIMES_TEN = re.compile(r"(?<=\d)\s?[x×·*]\s?(?=10\s?\^)", re.IGNORECASE)
 _POWER = re.compile(r"\s?(?:\^|\*\*)\s?(?:\(\s?([-+−–]?\s?\w+)\s?\)|([-+−–]?)(\d+(?:\.\d+)?|[a-z]\b))")
 _CONSONANTS = re.compile(r"\b([b-df-hj-np-tv-xz])([b-df-hj-np-tv-xz])(?=\s?\^|\s(?:squared|cubed))")
@@ -61,6 +67,11 @@ def _zone(match: re.Match[str]) -> str:
 def expand_signed_money(text: str) -> str:
     """``"-$20"`` -> ``"negative $20"``."""
     return _SIGNED_MONEY.sub(lambda m: {"+": "plus ", "(": "("}.get(m[0].strip(), "negative "), text)
+
+
+def expand_differences(text: str) -> str:
+    """``"7-3=4"`` -> ``"7 minus 3=4"``; without an equals sign it may be a range."""
+    return _MINUS.sub(" minus ", _MINUS_BEFORE_EQUALS.sub(r"\1 minus \2", text))
 
 
 def _scientific(match: re.Match[str]) -> str:
@@ -98,7 +109,6 @@ def expand_mathematics(text: str) -> str:
         text = _POWER.sub(_power, text)
     text = _FACTORIAL.sub(" factorial", text)
     text = re.sub(r"(?<=\d)\s?\*\s?(?=\d)", " times ", text)
-    text = _MINUS_BEFORE_EQUALS.sub(r"\1 minus \2", _MINUS.sub(" minus ", text))
     text = _NEGATIVE.sub("negative ", text)
     if "=" in text:
         text = _MINUS_LETTER.sub(r"\1 minus ", text)

@@ -12,7 +12,7 @@ _ANY_NOON = r"(?:\s?[aApP](?:\.\s?[mM]\.|-M\b|[mM]\b))"
 _CLOCK = re.compile(rf"(?<![\d:.])(\d{{1,2}}):(\d{{2}})(?::(\d{{2}}))?{_NOON}?(?!\d|,\d{{3}}|:)")
 _HOUR = re.compile(rf"(?<![\d:.,])(\d{{1,2}})(?:\s?(?:-|–|to)\s?(\d{{1,2}}))?{_NOON}")
 _RANGE = re.compile(
-    rf"(?<![\w:.])(\d{{1,2}}(?::\d{{2}}{_ANY_NOON}?|{_ANY_NOON}))\s?[-–—]\s?(?=\d{{1,2}}(?::\d{{2}}\b|{_ANY_NOON}))"
+    rf"(?<![\w:.])(\d{{1,2}}(?::\d{{2}}{_ANY_NOON}?|{_ANY_NOON}))\s?[-–—]\s?(?=\d{{1,2}}(?::\d{{2}}\b|{_ANY_NOON})|noon\b|midnight\b)"
     rf"|(?<![\w:.-])(\d{{1,2}})\s?[-–—]\s?(?=\d{{1,2}}:\d{{2}}\b)"
 )
 _N = r"\d+(?:\.\d+)?"
@@ -23,7 +23,8 @@ _HOURS = re.compile(
 _MINUTES = re.compile(rf"(?<![\w.,])(\d+)\s?(?:m|mins?)\b\s?({_N})\s?(?:s|secs?)\b")
 _SECONDS = re.compile(rf"(?<![\w.,$])({_N})(\s?)(?:s|S(?=\s[a-z]))(?![\w'])")
 _PLURAL_FIGURES = re.compile(
-    r"(?:\b(?:the|these|those|two|three|four|five|six|some|many|all|of|in|no|several|his|her|their|my|both|and|by)\s)$", re.I
+    r"(?:\b(?:the|these|those|two|three|four|five|six|some|many|all|of|in|no|several|his|her|their|my|both|and|by)\s)$",
+    re.I,
 )
 _TIMED = re.compile(
     r"\s(?:timers?|clips?|delays?|videos?|windows?|marks?|limits?|countdowns?|pauses?|breaks?|cooldowns?|ads?|intervals?|exposures?"

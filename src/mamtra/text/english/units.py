@@ -31,8 +31,7 @@ def _prefixed() -> dict[str, Forms]:
     for symbol, one, many, prefixes in _PREFIXED:
         for prefix in prefixes:
             name = _PREFIXES[prefix]
-            joined = name.rstrip("aio") if one in ("amp", "amp hour") and prefix == "m" else name
-            units[prefix + symbol] = (joined + one, joined + many)
+            units[prefix + symbol] = (name + one, name + many)
     return units
 
 
@@ -64,5 +63,14 @@ UNITS: dict[str, Forms] = _prefixed() | _regular(
     "Mb": ("megabit", "megabits"), "Gb": ("gigabit", "gigabits"), "kb": ("kilobit", "kilobits"),
     "mi/h": ("mile per hour", "miles per hour"), "kWh": ("kilowatt hour", "kilowatt hours"),
 }  # fmt: skip
-PER = {"h": "hour", "s": "second", "d": "day", "day": "day", "y": "year", "yr": "year", "sec": "second", "min": "minute"}
+PER = {
+    "h": "hour",
+    "s": "second",
+    "d": "day",
+    "day": "day",
+    "y": "year",
+    "yr": "year",
+    "sec": "second",
+    "min": "minute",
+}
 """What else than a unit may follow a stroke."""

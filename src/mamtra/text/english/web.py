@@ -7,7 +7,9 @@ import re
 from mamtra.text.english.numbers import cardinal, digits, pairs, year
 from mamtra.text.english.wordlists import listed
 
-_SAID_DOMAINS = frozenset(listed("com org net gov info biz co app dev shop blog news site online store cloud page link"))
+_SAID_DOMAINS = frozenset(
+    listed("com org net gov info biz co app dev shop blog news site online store cloud page link")
+)
 _TOP_LEVEL = (
     "com|org|net|edu|gov|io|co|uk|us|ca|de|fr|eu|info|biz|tv|me|ai|app|dev|au|jp|in|ly|ru|cn|br|nl|ch|pl|gg|xyz|site"
     "|online|store|cloud|page"
@@ -18,7 +20,7 @@ _EXTENSIONS = (
     "|js|mjs|jsx|ts|tsx|cpp|cc|hpp|hh|cs|rs|go|java|kt|swift|rb|php|lua|sql|db|sh|bash|zsh|ps1|bat|cmd|exe|msi|dll|dmg"
     "|apk|deb|rpm|iso|img|zip|tar|gz|tgz|bz2|xz|7z|rar|docx?|xlsx?|pptx?|odt|ods|epub|tex|bib|mp3|mp4|m4a|wav|flac|ogg"
     "|opus|aac|avi|mkv|mov|webm|ini|cfg|conf|config|log|lock|env|whl|bin|dat|tmp|bak|pt|pth|onnx|safetensors|npz|npy"
-    "|parquet|wasm|vue|ttf|woff2?|c|h"
+    "|parquet|wasm|vue|ttf|woff2?"
 )
 _SAID_EXTENSIONS = frozenset(
     listed(
@@ -31,7 +33,9 @@ _MARKS = {
     "&": "and", "#": "hash", "%": "percent", "~": "tilde", ":": "colon", "@": "at", "\\": "backslash", "$": "dollar",
     "*": "star", "!": "exclamation mark", ",": "comma", ";": "semicolon",
 }  # fmt: skip
-_EMAIL = re.compile(r"(?:mailto:)?(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
+_EMAIL = re.compile(
+    r"(?:mailto:)?(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
+)
 _REST = r"[^\s<>\"()\[\]{}]*[A-Za-z0-9/]"
 _URL = re.compile(
     rf"(?:https?://|ftp://|\bwww\.){_REST}"
@@ -40,7 +44,8 @@ _URL = re.compile(
     rf"|(?<![\w@.-])localhost(?::\d+)?(?:/{_REST})?"
 )
 _FILE = re.compile(
-    rf"(?<![\w@.:/-])(?:\.{{0,2}}/|~/)?(?:[\w.-]+/)*(?:[\w-]+\.)+({_EXTENSIONS})(?![\w-]|\.\w)", re.IGNORECASE
+    rf"(?<![\w@.:/-])(?:\.{{0,2}}/|~/)?(?:[\w.-]+/)*(?:(?:[\w-]+\.)+({_EXTENSIONS})|[a-z_]\w+\.([chr]))(?![\w-]|\.\w)",
+    re.IGNORECASE,
 )
 _PATH = re.compile(r"(?<![\w/.<>])(?:~|\.{1,2})?(?:/[\w.-]*[\w-]){2,}/?|(?<!\w)[A-Z]:\\[\w\\.-]*\w")
 _DOTTED_QUAD = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+|/\d+)?(?![\w.]*\d)")
@@ -134,7 +139,7 @@ def expand_web(text: str) -> str:
         text = _EMAIL.sub(lambda m: _address(m[0]), text)
         text = _DOTTED_QUAD.sub(_quad, text)
         text = _URL.sub(lambda m: _address(m[0]) if m[0] != "localhost" else m[0], text)
-        text = _FILE.sub(lambda m: _path(m[0], m[1]), text)
+        text = _FILE.sub(lambda m: _path(m[0], m[1] or m[2]), text)
         text = _PATH.sub(lambda m: _path(m[0]), text)
         text = _DOT_NAME.sub("dot ", text)
     text = _HASHTAG.sub(lambda m: "hashtag " + _camel(m[1]), text)
