@@ -213,7 +213,7 @@ def render(results: dict[str, Any]) -> str:
         "type or paste, with the readings that a careful American reader gives them, written before any of the systems was run.",
         "They were made for this page and cover the kinds of mistakes that had been found, so they are harder than running text.\n",
         table(("kind", *(titles[name] for name in order)), lines),
-        "\nA text counts when all of its words are those of an accepted reading, in order, and a pause is marked wherever one is due.",
+        "\nA text counts when all of its words are those of an accepted reading, in order, and a pause is marked where one is due.",
         "For MamTra words are compared one by one. The other normalisers leave spelling (FBI, U-S-A) to later steps, so for them",
         "only the letters are compared, and texts whose reading is phonemes (heteronyms, names) are not counted.\n",
     ]

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mamtra.errors import MamTraError
-from mamtra.text.english.characters import unread
 from mamtra.text.english.dates import DateOrder
 from mamtra.text.english.g2p import G2P
 from mamtra.text.english.lexicon import Lexicon
 from mamtra.text.english.normalize import NothingToSay, normalize
-from mamtra.text.english.pronunciations import OwnWords, read_user_lexicon
+from mamtra.text.english.pronunciations import OwnWords, read_user_lexicon, unread_text
 from mamtra.text.incremental import sentences
 from mamtra.text.split import Piece, Reading, Segment, Splitter, read_pieces, split_text
 from mamtra.text.tokenizer import PhonemeTokenizer
@@ -149,7 +148,7 @@ class TextFrontend(Splitter):
 
         def noting() -> Iterator[str]:
             for sentence in sentences(parts):
-                missed.update(dict.fromkeys(unread(sentence)))
+                missed.update(dict.fromkeys(unread_text(sentence)))
                 yield sentence
 
         yield from split_text(noting(), self._pieces)
@@ -166,7 +165,7 @@ class TextFrontend(Splitter):
         """
         explained = []
         for sentence in sentences([text]):
-            missed = unread(sentence)
+            missed = unread_text(sentence)
             segments = list(split_text([sentence], self._pieces))
             if missed and not segments:
                 explained.append(Explanation("", "", missed))

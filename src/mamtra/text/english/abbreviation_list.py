@@ -30,7 +30,7 @@ ANYWHERE = {
     "Natl": "National", "Bldg": "Building", "bldg": "building", "Dist": "District", "min": "minimum", "incl": "including",
     "esp": "especially", "viz": "namely", "avg": "average", "Eq": "Equation", "eq": "equation", "Figs": "Figures",
     "figs": "figures", "vols": "volumes", "attn": "attention", "Attn": "Attention", "mgr": "manager", "asst": "assistant",
-    "Mfg": "Manufacturing", "Ste": "Suite",
+    "Approx": "Approximately", "Mfg": "Manufacturing", "Ste": "Suite",
 }  # fmt: skip
 DOTTED = {
     "e.g": "for example", "i.e": "that is", "N.Y": "New York", "N.J": "New Jersey", "N.C": "North Carolina",

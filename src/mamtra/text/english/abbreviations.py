@@ -41,7 +41,9 @@ _QUADRANT = {"NW": "Northwest", "NE": "Northeast", "SW": "Southwest", "SE": "Sou
 _AFTER_STREET = re.compile(
     rf"((?:{'|'.join(sorted(set(STREETS.values())))})),?\s+(N\.?W\.?|N\.?E\.?|S\.?W\.?|S\.?E\.?|[NSEW]\.?)(?=[\s,;:!?)]|\.?$)"
 )
-_BEFORE_STREET = re.compile(rf"(\d+|\bon|\bat) ([NSEW])\.? (?=(?:[A-Z][a-z]+|{_ORDINAL}) (?:{'|'.join(STREETS)})\b)")
+_BEFORE_STREET = re.compile(
+    rf"(\d+ |\bon |\bat |^)([NSEW])\.? (?=(?:[A-Z][a-z]+|{_ORDINAL}) (?:{'|'.join(STREETS)})\b)"
+)
 _SPOKEN_PART = {
     "Ed": "Ed",
     "Phil": "Phil",
@@ -92,7 +94,7 @@ def expand_abbreviations(text: str) -> str:
     text = _ZIP.sub(_zip, text)
     text = _POSTAL_RE.sub(lambda m: POSTAL[m[1]].replace("_", " "), text)
     text = re.sub(r"\bw/(?=\s)", "with", re.sub(r"\bw/o\b", "without", text))
-    text = _BEFORE_STREET.sub(lambda m: f"{m[1]} {_COMPASS[m[2]]} ", text)
+    text = _BEFORE_STREET.sub(lambda m: f"{m[1]}{_COMPASS[m[2]]} ", text)
     if "." in text:
         text = _DOTTED_RE.sub(lambda m: stop(m, DOTTED.get(m[1]) or DOTTED.get(m[1].lower()) or m[0]), text)
         text = _CIRCA.sub("circa ", text)

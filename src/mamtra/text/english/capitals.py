@@ -109,5 +109,5 @@ def spell_capitals(text: str, known: Callable[[str], bool] | None = None) -> str
         return "-".join(word) + tail
 
     if shouting:
-        text = re.sub(r"\bA\b(?!-)", "a", text)
+        text = re.sub(r"(?<!-)\bA\b(?!-)", "a", text)
     return _CAPS.sub(said, text)

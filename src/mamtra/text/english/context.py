@@ -68,9 +68,10 @@ def is_attributive(match: re.Match[str]) -> bool:
     if following is None:
         return False
     word = following[1]
-    if word.lower() in FUNCTION_WORDS or word.endswith("ly"):
-        return False
     determiner = _DETERMINER.search(before(match))
+    noun = word in ("can", "will") and determiner is not None and (determiner[1] or "").lower() in ("a", "an")
+    if (word.lower() in FUNCTION_WORDS and not noun) or word.endswith("ly"):
+        return False
     if determiner is None:
         return word in _BUYING
     # "the ten dollars stolen", but "a ten dollar stolen watch"

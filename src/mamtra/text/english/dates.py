@@ -29,7 +29,7 @@ _DAY_MONTH = re.compile(
     rf"(?:(?:,?\s+|-)(\d{{4}})\b)?"
 )
 _MONTH_YEAR = re.compile(rf"\b({_MONTH})\b\.?,?\s+(?:(\d{{4}})\b|'(\d\d)\b)")
-_MONTHS_RANGE = re.compile(rf"\b({_MONTH})\b\.?\s?[-–]\s?(?=(?:{_MONTH})\b)")
+_MONTHS_RANGE = re.compile(rf"\b({_MONTH})\b\.?\s?[-–]\s?({_MONTH})\b")
 _DAYS_RANGE = re.compile(rf"\b((?:{_MONTH})\b\.?\s+\d{{1,2}}{_TH}(?:,\s+\d{{4}})?)\s?[-–—]\s?(?=(?:{_MONTH})\b)")
 _MONTH_DOT = re.compile(r"\b(Jan|Feb|Aug|Sept|Oct|Nov|Dec)\.")
 _ISO = re.compile(
@@ -48,10 +48,10 @@ _BEFORE_DATE = re.compile(
 _WEEKDAY = re.compile(rf"\b({'|'.join(_WEEKDAYS)})(?:\.|(?=,? (?:{_MONTH}|\d{{1,2}}[/.])\b))")
 _WEEK = re.compile(rf"\b({'|'.join(_WEEKDAYS)})\.?\s?[-–]\s?({'|'.join(_WEEKDAYS)})\b\.?")
 _DECADE = re.compile(r"(?<![\w.])(?:(\d{2})|')(\d0)'?s\b")
-_DECADES = re.compile(r"(?<![\w.])((?:\d{2}|')\d0'?s)\s?[-–]\s?(?='?\d0'?s\b)")
+_DECADES = re.compile(r"(?<![\w.])((?:\d{2}|')\d0'?s)\s?[-–]\s?(?=(?:'|\d\d)?\d0'?s\b)")
 _BARE_DECADE = re.compile(
     r"(?:(?<=\bthe )|(?<=\bearly )|(?<=\blate )|(?<=\bmid[- ])|(?<=\btheir )|(?<=\bhis )|(?<=\bher )|(?<=\bmy )|(?<=\bto ))"
-    r"([2-9]0)s\b|\b([2-9]0)s(?=\s(?:music|kids?|hits|movies?|fashion|rock|pop|style|shows?|hair|bands?|songs?|nostalgia"
+    r"([2-9]0)'?s\b|\b([2-9]0)s(?=\s(?:music|kids?|hits|movies?|fashion|rock|pop|style|shows?|hair|bands?|songs?|nostalgia"
     r"|era|vibe|party|cartoons?|sitcoms?|disco)\b)"
 )
 
@@ -149,7 +149,7 @@ def expand_dates(text: str, order: DateOrder = "auto") -> str:
     text = _WEEK.sub(lambda m: f"{_WEEKDAYS[m[1]]} to {_WEEKDAYS[m[2]]}", text)
     text = _WEEKDAY.sub(lambda m: _WEEKDAYS[m[1]] if not m[0].endswith(".") or _is_short_day(m) else m[0], text)
     text = _DAYS_RANGE.sub(r"\1 to ", text)
-    text = _MONTHS_RANGE.sub(lambda m: f"{_SHORT[m[1][:3]]} to ", text)
+    text = _MONTHS_RANGE.sub(lambda m: f"{_SHORT[m[1][:3]]} to {_SHORT[m[2][:3]]}", text)
     text = _MONTH_DAY.sub(_month_day, text)
     text = _DAY_MONTH.sub(_day_month, text)
     text = _MONTH_YEAR.sub(lambda m: f"{_SHORT[m[1][:3]]} {year(int(m[2])) if m[2] else cardinal(int(m[3]))}", text)

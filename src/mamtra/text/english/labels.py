@@ -15,7 +15,7 @@ _PHONE = re.compile(
 _ABROAD = re.compile(r"(?<!\w)\+\d{1,3}(?:[\s-]\(?\d{1,5}\)?){2,6}\b|(?<!\w)\+\d{7,15}\b")
 _SERIAL = re.compile(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
 _CARD = re.compile(r"(?<![\w-])\d{4}(?:[ -]\d{4}){2,4}(?![\w-])|(?<![\w-])\d{4} \d{6} \d{5}(?![\w-])")
-_LONG = re.compile(r"(?<![\w.,])\d{19,}(?:\.\d+)?(?![\w,]*\d)|(?<!\d)\d{40,}(?!\d)")
+_LONG = re.compile(r"(?<![\w.,])\d{19,}(?:\.\d+)?(?![\w,])|(?<!\d)\d{40,}|(?<=\.)\d{40,}")
 _EMERGENCY = re.compile(
     r"\b((?:[Cc]all(?:ed|ing|s)?|[Dd]ial(?:ed|ing|s)?|[Pp]hone[ds]?|[Tt]ext(?:ed)?(?: \w+ to)?)\s)(\d{3,6})\b"
     r"(?![,.:]\d|-|\s(?:people|men|women|times|of|more|dollars)\b)"
@@ -39,7 +39,9 @@ _JETS = re.compile(r"(?<![\w.,$-])(7[0-9]7)(?:-(\d{1,3}))?(s?)(?=s?\b)(?![\w,.]*
 _VERSION = re.compile(r"\b[vV](\d+(?:\.\d+)+)(?![\w]|\.\d)|\b[vV](\d{1,2})\b(?![.,:]\d)")
 _THREE_PARTS = re.compile(r"(?<![\d.,])(\d+(?:\.\d+){2,})(?![\d]|\.\d)")
 _SCALE = re.compile(r"(?<![\d.,:])1:(\d{1,3}(?:,\d{3})+|\d{3,})(?![\d:])")
-_GROUPED = re.compile(r"(?<![\d.,\w-])(\d{1,3}(?: 000)+|\d{1,3}(?: \d{3}){2,})(?![\d,]|\.\d{3}|[ -]\d)")
+_GROUPED = re.compile(
+    r"(?<![\d.,\w-])(\d{1,3}(?: 000)+|\d{1,3}(?: \d{3}){2,}|\d{1,3}(?:'\d{3})+|\d{1,3}(?:\.000){2,})(?![\d,]|\.\d{3}|[ -]\d)"
+)
 _HASH = re.compile(
     r"(?<![\w-])(?=[a-f]*\d)(?=\d*[a-f])(?=(?:[a-f]+\d|\d+[a-f])[a-f\d]*(?:\d[a-f]|[a-f]\d))[a-f\d]{7,64}(?![\w-])"
 )
@@ -110,19 +112,23 @@ def _long(match: re.Match[str]) -> str:
     return spaced + said + (" " if match.string[match.end() : match.end() + 1].isalnum() else "")
 
 
+def expand_long_numbers(text: str) -> str:
+    """Read numbers too long to name digit by digit, before rules whose time grows with the length of a number."""
+    return _LONG.sub(_long, text)
+
+
 def expand_labels(text: str) -> str:
     """Replace figures that are read in groups or one by one; all others stay for the rules of quantities."""
     if not re.search(r"\d", text):
         return text
     text = _UUID.sub(lambda m: ", ".join(_characters(part) for part in m[0].split("-")), text)
     text = _HASH.sub(lambda m: _characters(m[0]), text)
-    text = _LONG.sub(_long, text)
     text = _CARD.sub(lambda m: _groups(m[0]), text)
     text = _PHONE.sub(_phone, text)
     text = _ABROAD.sub(lambda m: "plus " + _groups(m[0]), text)
     text = _SERIAL.sub(lambda m: _groups(m[0]), text) if not re.search(r"\d{4}-\d\d?-\d\d?", text) else text
     text = _SCALE.sub(r"1 to \1", text)
-    text = _GROUPED.sub(lambda m: m[1].replace(" ", ","), text)
+    text = _GROUPED.sub(lambda m: re.sub("[ '.]", ",", m[1]), text)
     text = _EMERGENCY.sub(lambda m: m[1] + digits(m[2]), text)
     text = _NINE_ONE_ONE.sub("nine one one", text)
     text = _CODE_BEFORE.sub(lambda m: m[0] if _is_year(m[2]) else m[1].replace("#", "number ") + digits(m[2]), text)

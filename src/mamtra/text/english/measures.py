@@ -11,7 +11,7 @@ from mamtra.text.english.wordlists import STARTS_SENTENCE
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 _SYMBOLS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 _UNIT = re.compile(
-    rf"(?<![\w.])(-?(?:{_NUMBER})|\d+ \d+/\d+|\d+/\d+)([\s-]?)({_SYMBOLS})(?:\^?([23])(?!\d))?(?![A-Za-z'µΩ])(\.?)"
+    rf"(?<![\w.])(-?(?:{_NUMBER})|\d+ \d+/\d+|\d+/\d+)([\s-]?)({_SYMBOLS})(?:\^?([23])(?!\d))?(?![A-Za-z\d'µΩ])(\.?)"
 )
 _PER_WORDS = r"day|week|month|year|hour|minute|second|person|night|mile|gallon|serving|student|unit|user|page"
 _PER_WORD = re.compile(rf"(?<=[\w%])/(?=(?:{_PER_WORDS})\b)")
@@ -19,7 +19,10 @@ _PER = re.compile(rf"(?<=[a-z\d])/({_SYMBOLS}|{'|'.join(PER)})(?:\^?([234]))?(?!
 _PER_INVERSE = re.compile(r"(?<=[a-z])\s(m|s|kg|K|mol|L)\^-1\b")
 _FEET_INCHES = re.compile(r"(?<![\w.])(\d{1,2})'\s?(\d{1,2})(?:\"|'')")
 _FEET = re.compile(r"(?<![\w.])(\d{1,3})'(?=\s?[x×]\s?\d|\s(?:tall|long|wide|high|deep))")
-_INCHES = re.compile(r"(?<=\d)\"(?=\s(?:tall|long|wide|high|deep|screens?|pipes?|nails?|monitors?|TVs?|laptops?)\b)")
+_SIZE = re.compile(r"(?<![\w.])(\d{1,3})'\s?[x×]\s?(\d{1,3})'(?![\w'])")
+_INCHES = re.compile(
+    r"(?<=\d)\"(?=\s(?:(tall|long|wide|high|deep|thick)|screens?|pipes?|nails?|monitors?|TVs?|laptops?|tablets?)\b)"
+)
 _DIRECTION = re.compile(r"(?<=\d)°\s?([NSEW])\b(?!\.)")
 _COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 _CUBIC_FREE = frozenset(("%", "°", "°C", "°F"))
@@ -54,7 +57,9 @@ def _per(match: re.Match[str]) -> str:
 def expand_measures(text: str) -> str:
     """``"5 km²"`` -> ``"5 square kilometers"``; the numbers stay figures."""
     text = _FEET_INCHES.sub(r"\1 foot \2", text)
-    text = _INCHES.sub(" inch" if re.search(r"\ban? \d+\"", text) else " inches", _FEET.sub(r"\1 feet", text))
+    text = _FEET.sub(r"\1 feet", _SIZE.sub(r"\1 feet by \2 feet", text))
+    text = _INCHES.sub(lambda m: " inches" if m[1] else " inch", text)
+    text = re.sub(r"(?<=°) (?=[CF]\b)", "", text)
     text = re.sub(
         r"(?<=\d) in\.(?=[,;:!?)]|$|\s[a-z])", lambda m: " inch" if before(m, 2) in (" 1", "1") else " inches", text
     )

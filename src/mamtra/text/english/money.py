@@ -36,7 +36,7 @@ _CODES: dict[str, Currency] = {
     "THB": _SIGNS["฿"], "AED": ("dirham", "dirhams", "", ""), "BTC": _SIGNS["₿"], "UAH": _SIGNS["₴"],
     "CZK": ("Czech koruna", "Czech korunas", "", ""), "HUF": ("forint", "forints", "", ""),
 }  # fmt: skip
-_SCALE = {
+SCALES = {
     "k": "thousand", "m": "million", "mn": "million", "mm": "million", "mln": "million", "mio": "million", "b": "billion",
     "bn": "billion", "t": "trillion", "tn": "trillion", "trn": "trillion",
 }  # fmt: skip
@@ -79,8 +79,8 @@ def _currency(name: str) -> Currency:
 
 def _money(match: re.Match[str]) -> str:
     name, first, word, letter, last, last_word, last_letter, tail = match.groups()
-    scale = word or (_SCALE[letter.lower()] if letter else None)
-    last_scale = last_word or (_SCALE[last_letter.lower()] if last_letter else None)
+    scale = word or (SCALES[letter.lower()] if letter else None)
+    last_scale = last_word or (SCALES[last_letter.lower()] if last_letter else None)
     currency = _currency(name)
     compound = tail is not None and tail.startswith("-")  # a $10-an-hour job
     singular = compound or is_attributive(match)
@@ -93,7 +93,7 @@ def _money(match: re.Match[str]) -> str:
 
 def _after(match: re.Match[str]) -> str:
     number, word, letter, name = match.groups()
-    scale = word or (_SCALE[letter.lower()] if letter else None)
+    scale = word or (SCALES[letter.lower()] if letter else None)
     return _amount(number, _currency(name), scale, is_attributive(match))
 
 

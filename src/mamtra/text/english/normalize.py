@@ -16,7 +16,7 @@ from mamtra.text.english.capitals import spell_capitals
 from mamtra.text.english.characters import PLACEHOLDER, clean
 from mamtra.text.english.dates import DateOrder, expand_dates
 from mamtra.text.english.formulas import expand_formulas
-from mamtra.text.english.labels import expand_labels
+from mamtra.text.english.labels import expand_labels, expand_long_numbers
 from mamtra.text.english.plain_text import plain_text
 from mamtra.text.english.pronunciations import OwnWords, set_aside, written_pronunciation
 from mamtra.text.english.quantities import expand_quantities
@@ -57,7 +57,7 @@ def normalize(
         MamTraError: a pronunciation has symbols that are no phonemes.
     """
     said, given = set_aside(plain_text(text, known), own)
-    said = clean(said)
+    said = expand_long_numbers(clean(said))
     said = expand_web(said)
     said = expand_names(said)
     said = expand_roman(said)
@@ -88,7 +88,7 @@ def _tidy(text: str) -> str:
         rf"(?<![A-Za-z{PLACEHOLDER}])'(?!\w)|(?<!\w)(?<!{PLACEHOLDER})'(?![A-Za-z])|(?<![\w])-|-(?!\w)", " ", text
     )
     text = re.sub(r"\.(?:\s?\.)+", "...", text)
-    text = re.sub(r"(?<=[\w.,!?])\"{2,}", '"', text)
+    text = re.sub(r"(?<=[\w.,!?])\"{2,}|(?<!\S)\"{2,}(?=\w)", '"', text)
     text = re.sub(r"\(\s*\)|\"\s*\"", " ", text)
     text = re.sub(r"([!?]){2,}", lambda m: "?" if "?" in m[0] else "!", text)
     text = re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", text)

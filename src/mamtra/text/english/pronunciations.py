@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mamtra.errors import MamTraError
-from mamtra.text.english.characters import PLACEHOLDER
+from mamtra.text.english.characters import PLACEHOLDER, unread
 from mamtra.text.english.lexicon import DEFAULT, parse_readings
 from mamtra.text.english.markdown import PRONUNCIATION, is_pronunciation
 from mamtra.text.english.phonemes import ALPHABET
@@ -79,6 +79,11 @@ def set_aside(text: str, own: OwnWords | None = None) -> tuple[str, list[Pronunc
         parts += [own.mark(text[start : match.start()], take) if own else text[start : match.start()], written(match)]
         start = match.end()
     return "".join(parts) + (own.mark(text[start:], take) if own else text[start:]), given
+
+
+def unread_text(text: str) -> list[str]:
+    """What of a text cannot be read; see `unread`. Phonemes that the text gives count as read."""
+    return unread(PRONUNCIATION.sub(r"\1", text) if "](/" in text else text)
 
 
 def written_pronunciation(word: str, phonemes: str) -> str:

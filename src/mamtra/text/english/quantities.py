@@ -6,7 +6,7 @@ import re
 
 from mamtra.text.english.context import before
 from mamtra.text.english.measures import expand_measures
-from mamtra.text.english.money import expand_money
+from mamtra.text.english.money import SCALES, expand_money
 from mamtra.text.english.numbers import cardinal, decimal, digits, fraction, ordinal, pairs, plural, year
 from mamtra.text.english.symbols import expand_differences, expand_mathematics, expand_signed_money
 from mamtra.text.english.units import UNITS
@@ -28,6 +28,10 @@ _SCORE = re.compile(r"(?<![\w.,/-])(\d{1,2})[-–]0(?![\w,/-]|\.\d)")
 _LABEL = re.compile(
     r"\b([Ff]light|[Rr]oom|[Ss]uite|[Aa]partment|[Aa]pt\.?|[Hh]ighway|[Rr]oute|[Ee]xtension|[Ee]xt\.?|[Uu]nit|[Ii]nterstate"
     r"|[Tt]rain|[Bb]us|[Ll]ocker|[Cc]hannel)\s+#?(\d{3,4})\b(?![,.]\d)"
+)
+_HOUSE = re.compile(
+    r"(?<![\w.,$-])(\d{3,4})([A-Z])?(?=\s(?:North |South |East |West )?(?:[A-Z][a-z]+ ){1,2}"
+    r"(?:Street|Avenue|Boulevard|Road|Lane|Drive|Court|Place|Square|Highway|Parkway|Terrace|Way|Apartment)\b)"
 )
 _ORDINAL = re.compile(r"\b(\d[\d,]{0,20})(?:st|nd|rd|th)\b")
 _YEARLIKE = re.compile(
@@ -79,7 +83,7 @@ def _plain(match: re.Match[str]) -> str:
 def expand_quantities(text: str) -> str:
     """Replace money, measures, fractions, ranges, years and all remaining digits by words."""
     text = expand_money(expand_signed_money(text))
-    text = re.sub(r"(?<=\d)x\b(?!\s?\d)", " times", text)
+    text = re.sub(r"(?<=\d)x\b(?!\s?[\d+*/=^-])", " times", text)
     text = re.sub(r"(?<=\d)\s?[xX]\s?(?=\d+(?!\d*\s?\^))", " by ", text)
     text = expand_differences(text)
     text = _SCORE.sub(lambda m: f"{m[1]} to nothing" if m[1] != "0" else "nothing to nothing", text)
@@ -90,7 +94,10 @@ def expand_quantities(text: str) -> str:
     text = _FRACTION.sub(_fraction, text)
     text = re.sub(r"(?<=\d):(?=\d)", " to ", text)
     text = re.sub(r"(?<=\d\d)[kK]\b", " thousand", text)
-    text = re.sub(r"(?<=\d)(M|B)\b(?=\s[a-z])", lambda m: {"M": " million", "B": " billion"}[m[1]], text)
+    text = re.sub(
+        r"(?<=\d)\s?(M(?=\s[a-z])|B(?=\s[a-z])|mn|mln|bn|tn|trn)\b", lambda m: f" {SCALES[m[1].lower()]}", text
+    )
+    text = _HOUSE.sub(lambda m: pairs(m[1]) + (f" {m[2]}" if m[2] else ""), text)
     text = _LABEL.sub(lambda m: f"{m[1]} {pairs(m[2])}", text)
     text = re.sub(r"\b(?:No\.|[Nn]os?\.)\s?(?=\d)|#\s?(?=\d)", "number ", text)
     text = _ORDINAL.sub(lambda m: ordinal(int(m[1].replace(",", ""))), text)

@@ -24,11 +24,12 @@ _NAMES = [
     (re.compile(r"(?<=\w)\s*\+=\s*"), " plus equals "),
     (re.compile(r"(?<=\w)\s*-=\s*"), " minus equals "),
     (re.compile(r"\b([A-GJ])#(?!\w)"), r"\1 sharp"),
+    (re.compile(r"(?<![\w-])([A-DF])-(?=\s(?:grades?|average|student|in|on|for|and|or)\b|[.,;!?]|$)"), r"\1 minus"),
     (re.compile(r"[=-]+>|→"), " to "),
     (re.compile(r"(?<=\w)\s*<-+\s*(?=[A-Za-z])"), " from "),
     (re.compile(r"~\s?(?=\d)"), "about "),
     (re.compile(r"\band/or\b"), "and or"),
-    (re.compile(r"(?<=\w)-a-(?=\w)"), " a "),
+    (re.compile(r"(?<=[A-Za-z])-a-(?=\w)"), " a "),
 ]
 _CURRENCY = r"[$£€¥₹₽₪₩₺₫₴₦₱฿₿]"
 _ZONE = re.compile(r"\b(UTC|GMT)\s?([+-])\s?(\d{1,2})(?::?(\d{2}))?\b")

@@ -90,7 +90,7 @@ def _path(text: str, extension: str = "") -> str:
             spelt = lower not in _SAID_EXTENSIONS
             words.append(_spelt_extension(lower) if spelt else lower)
         elif piece.isdigit():
-            is_year = len(piece) == 4 and piece[:2] in ("19", "20")
+            is_year = re.fullmatch(r"19\d\d|20[0-3]\d", piece) is not None
             words.append(year(int(piece)) if is_year else _number(piece))
         elif piece.isalpha():
             words.append(piece if piece.isupper() and len(piece) <= 4 else _camel(piece))
