@@ -99,7 +99,7 @@ def spell_capitals(text: str, known: Callable[[str], bool] | None = None) -> str
         if shouting and (is_word or (known is not None and _looks_spoken(word))):
             return _lowered(word) + tail
         if "'" in word:
-            return _lowered(word) + tail if is_word else match[0]
+            return match[0]
         if word in _SPELT:
             return "-".join(word) + tail
         if is_word or (len(word) > 5 and re.search("[AEIOUY]", word)):

@@ -81,7 +81,7 @@ def clean(text: str) -> str:
     Line breaks become spaces. Letters of scripts other than Latin are dropped (`unread` lists them), except single
     Greek letters, which are named.
     """
-    if text.isascii() and text.isprintable():
+    if text.isascii() and text.isprintable() and "`" not in text:
         return re.sub(r" +", " ", text).strip()
     text = _THIN_THOUSANDS.sub(lambda m: re.sub(r"\s", ",", m[1]), unicodedata.normalize("NFC", text))
     text = _RAISED.sub(_raised, _fractions(text)).translate(_SUBSCRIPTS)
