@@ -99,7 +99,8 @@ def spell_capitals(text: str, known: Callable[[str], bool] | None = None) -> str
         if shouting and (is_word or (known is not None and _looks_spoken(word))):
             return _lowered(word) + tail
         if "'" in word:
-            return match[0]
+            stem, _, end = word.partition("'")
+            return f"{'-'.join(stem)}'s" if end == "S" and not is_word and not _is_word(stem, known) else match[0]
         if word in _SPELT:
             return "-".join(word) + tail
         if is_word or (len(word) > 5 and re.search("[AEIOUY]", word)):

@@ -11,7 +11,7 @@ from mamtra.text.english.wordlists import STARTS_SENTENCE
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 _SYMBOLS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
 _UNIT = re.compile(
-    rf"(?<![\w.])(-?(?:{_NUMBER})|\d+ \d+/\d+|\d+/\d+)([\s-]?)({_SYMBOLS})(?:\^?([23])(?!\d))?(?![A-Za-z\d'µΩ])(\.?)"
+    rf"(?<![\w.^])(-?(?:{_NUMBER})|\d+ \d+/\d+|\d+/\d+)([\s-]?)({_SYMBOLS})(?:\^?([23])(?!\d))?(?![A-Za-z\d'µΩ])(\.?)"
 )
 _PER_WORDS = r"day|week|month|year|hour|minute|second|person|night|mile|gallon|serving|student|unit|user|page"
 _PER_WORD = re.compile(rf"(?<=[\w%])/(?=(?:{_PER_WORDS})\b)")

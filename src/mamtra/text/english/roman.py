@@ -40,6 +40,7 @@ _RULER = re.compile(
     r"\b(?:King|Queen|Pope|Emperor|Empress|Tsar|Czar|Sultan|Prince|Kaiser|Saint|Pharaoh|Duke|under|of)\s+$"
 )
 _NUMBERED_RE = re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVXLCDM]+)\b(?!['-]\w)(\.?)", re.IGNORECASE)
+_SPAN = re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVXL]+)\s?[-–]\s?([IVXL]+)(?![\w'])", re.IGNORECASE)
 _SUFFIX = re.compile(r"\b([A-Z][a-z]+\s+(?:[A-Z]\.?\s+)?[A-Z][a-z]+),?\s+(II|III|IV)\b")
 _LONE = re.compile(
     r"(?<=[a-z]\s)(II|III|IV|VI|VII|VIII|IX|XI|XII|XIII|XIV|XV|XVI|XVII|XVIII|XIX|XX|XXI|XXII|XXIII|XXIV|XXV|XXX)\b"
@@ -108,6 +109,12 @@ def _numbered(match: re.Match[str]) -> str:
     return f"{_ABBREVIATED.get(key, word)} {cardinal(value)}{dot}"
 
 
+def _span(match: re.Match[str]) -> str:
+    """``"Chapters I-IV"`` -> ``"Chapters one to four"``."""
+    first, last = from_roman(match[2]), from_roman(match[3])
+    return f"{match[1]} {cardinal(first)} to {cardinal(last)}" if first and last and first < last else match[0]
+
+
 def _reign(match: re.Match[str]) -> str:
     name, numeral, dot = match.groups()
     value = from_roman(numeral)
@@ -143,6 +150,7 @@ def _heading(match: re.Match[str]) -> str:
 def expand_roman(text: str) -> str:
     """``"Henry VIII"`` -> ``"Henry the eighth"``, ``"Chapter IV"`` -> ``"Chapter four"``."""
     text = _HEADING_ONE.sub(_heading, _HEADING.sub(_heading, text))
+    text = _SPAN.sub(_span, text)
     text = _NUMBERED_RE.sub(lambda m: _numbered(m) if m[2].isupper() else m[0], text)
     text = _REIGN.sub(_reign, text)
     text = _SUFFIX.sub(lambda m: f"{m[1]} the {ordinal(from_roman(m[2]) or 0)}", text)

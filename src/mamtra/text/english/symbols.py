@@ -36,6 +36,7 @@ _ZONE = re.compile(r"\b(UTC|GMT)\s?([+-])\s?(\d{1,2})(?::?(\d{2}))?\b")
 _SIGNED_MONEY = re.compile(
     rf"(?:(?<=^)|(?<=[\s(=<>:,/\[]))([-–+])\s?(?=(?:[A-Z]{{1,2}})?{_CURRENCY}\s?\.?\d)|\((?={_CURRENCY}[\d,.]+\))"
 )
+_UNSIGNED_RANGE = re.compile(rf"(?<![\w.,$£€])(\d[\d.,]*)\s?[-–]\s?(?={_CURRENCY}\d)")
 _NEGATIVE = re.compile(r"(?:(?<=^)|(?<=[\s(=<>≈±*×÷^\[]))[-–](?=\.?\d)")
 _POSITIVE = re.compile(r"(?:(?<=^)|(?<=[\s(=]))\+(?=\.?\d)")
 _MINUS = re.compile(r"(?<=\d)\s+[-–]\s+(?=\.?\d)")
@@ -47,7 +48,9 @@ _SCIENTIFIC = re.compile(
     r"(?<![\w.,])(\d+(?:\.\d+)?)(?:e([+-]?)(\d{1,3})|E([+-])(\d{1,3})|(?<=\.\d)E()(\d{1,3})|(?<=\.\d\d)E()(\d{1,3}))(?!\w|\.\d)"
 )
 _TIMES_TEN = re.compile(r"(?<=\d)\s?[x×·*]\s?(?=10\s?\^)", re.IGNORECASE)
-_POWER = re.compile(r"\s?(?:\^|\*\*)\s?(?:\(\s?([-+−–]?\s?\w+)\s?\)|([-+−–]?)(\d+(?:\.\d+)?|[a-z]\b))")
+_POWER = re.compile(
+    r"\s?(?:\^|\*\*)\s?(?:\(\s?([-+−–]?\s?\w+(?:\s?[-+*/]\s?\w+)?)\s?\)|([-+−–]?)(\d+(?:\.\d+)?|[a-z]\b))"
+)
 _CONSONANTS = re.compile(r"\b([b-df-hj-np-tv-xz])([b-df-hj-np-tv-xz])(?=\s?\^|\s(?:squared|cubed))")
 _FACTORIAL = re.compile(r"(?<=\d)!(?=\s?[=+*/])")
 
@@ -67,6 +70,8 @@ def _zone(match: re.Match[str]) -> str:
 
 def expand_signed_money(text: str) -> str:
     """``"-$20"`` -> ``"negative $20"``."""
+    text = re.sub(rf"({_CURRENCY})\s?-(?=\d)", r"-\1", text)  # $-5
+    text = _UNSIGNED_RANGE.sub(r"\1 to ", text)
     return _SIGNED_MONEY.sub(lambda m: {"+": "plus ", "(": "("}.get(m[0].strip(), "negative "), text)
 
 
@@ -84,7 +89,9 @@ def _scientific(match: re.Match[str]) -> str:
 def _exponent(sign: str, power: str) -> str:
     if sign in ("-", "−", "–"):
         return f"negative {decimal(power)}"
-    return decimal(power) if "." in power else ordinal(int(power)) if len(power) < 10 else decimal(power)
+    return (
+        decimal(power) if "." in power or power == "0" else ordinal(int(power)) if len(power) < 10 else decimal(power)
+    )
 
 
 def _power(match: re.Match[str]) -> str:
