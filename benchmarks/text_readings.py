@@ -233,8 +233,8 @@ def render(results: dict[str, Any]) -> str:
         table(header, lines),
         "\nA text counts when all of its words are those of an accepted reading, in order, and a pause is marked where one is",
         "due. For MamTra words are compared one by one. The other normalisers leave spelling (FBI, U-S-A) to later steps, so",
-        "for them only the letters are compared, and texts whose reading is phonemes (heteronyms, names) are not counted. They are made for",
-        "sentences without markup.\n",
+        "for them only the letters are compared, and texts whose reading is phonemes (heteronyms, names) are not counted. They",
+        "are made for sentences without markup.\n",
     ]
     missed = [(one["written"], one["said"]) for part in (mended, unseen) for one in part["systems"]["mamtra"]["missed"]]
     if missed:

@@ -42,7 +42,8 @@ UNITS: dict[str, Forms] = _prefixed() | _regular(
         "hrs": "hour", "min": "minute", "mins": "minute", "sec": "second", "secs": "second", "wk": "week", "wks": "week",
         "mos": "month", "yr": "year", "yrs": "year", "KB": "kilobyte", "KiB": "kibibyte", "MiB": "mebibyte",
         "GiB": "gibibyte", "dB": "decibel", "sq ft": "square foot", "fl oz": "fluid ounce", "fl. oz": "fluid ounce",
-        "mcg": "microgram", "ha": "hectare", "px": "pixel", "m": "meter", "g": "gram", "W": "watt", "V": "volt", "L": "liter", "l": "liter",
+        "mcg": "microgram", "ha": "hectare", "px": "pixel", "m": "meter", "g": "gram",
+        "W": "watt", "V": "volt", "L": "liter", "l": "liter",
         "Ω": "ohm", "lm": "lumen", "eV": "electron volt", "Wh": "watt hour", "Ah": "amp hour", "kcal": "kilocalorie",
         "cal": "calorie", "hp": "horsepower", "doz": "dozen", "pts": "point", "ct": "carat", "pkg": "package",
     }
