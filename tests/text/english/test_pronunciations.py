@@ -12,7 +12,7 @@ from mamtra.errors import MamTraError
 from mamtra.text.english.characters import unread
 from mamtra.text.english.lexicon import Lexicon, packaged_additions
 from mamtra.text.english.phonemes import ALPHABET
-from mamtra.text.english.pronunciations import parse_user_lexicon, read_user_lexicon
+from mamtra.text.english.pronunciations import parse_user_lexicon, read_user_lexicon, without_pronunciations
 from mamtra.text.frontend import TextFrontend, UnreadText
 
 ASSETS = Path(mamtra.__path__[0]) / "assets" / "mini"
@@ -34,6 +34,10 @@ def test_phonemes_in_the_text(front: TextFrontend) -> None:
 
 def test_a_link_is_no_pronunciation(front: TextFrontend) -> None:
     assert front.normalize("See [the docs](/docs/) now.") == "See the docs now."
+
+
+def test_words_alone_for_models_that_read_no_phonemes() -> None:
+    assert without_pronunciations("a [cat](/kˈæt/) and [docs](/docs/)") == "a cat and [docs](/docs/)"
 
 
 @pytest.mark.parametrize("text", ["[cat](/kˈ日t/)", "one [cat](/kˈ9t/) two"])

@@ -83,7 +83,14 @@ def set_aside(text: str, own: OwnWords | None = None) -> tuple[str, list[Pronunc
 
 def unread_text(text: str) -> list[str]:
     """What of a text cannot be read; see `unread`. Phonemes that the text gives count as read."""
-    return unread(PRONUNCIATION.sub(r"\1", text) if "](/" in text else text)
+    return unread(without_pronunciations(text))
+
+
+def without_pronunciations(text: str) -> str:
+    """The text with the words of ``[word](/phonemes/)`` alone, for models that read no phonemes."""
+    if "](/" not in text:
+        return text
+    return PRONUNCIATION.sub(lambda match: match[1] if is_pronunciation(match[2]) else match[0], text)
 
 
 def written_pronunciation(word: str, phonemes: str) -> str:
