@@ -144,10 +144,11 @@ class TTS:
             hops: how many speech tokens each chunk waits for, see `mamtra.synthesis.streaming.HopSchedule`.
         """
         began = time.perf_counter()
+        check_speed(speed)
         chosen = check_voice(self.model, self.voice(voice, voice_text))
         if instruct is not None:
             chosen = chosen.instruct(self._instruction(instruct))
-        request = Request(self.model, chosen, seed, check_speed(speed))
+        request = Request(self.model, chosen, seed, speed)
         if interleave and (whole_sentences or not self.interleaves):
             raise MamTraError(
                 "Whole sentences cannot be given while their text is being read; leave out one of the two options."

@@ -147,6 +147,8 @@ def test_a_recording_as_voice(model, capsys):
     reference(Path("me.wav"), 1.5)
     assert main(["say", "Hello.", "--voice", "me.wav", "--voice-text", "Hi there.", "--model", model, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["voice"] == "me"
+    assert main(["say", "Hello.", "--voice", "me.wav", "--model", model]) == 0
+    assert "Advice: No transcript was given" in capsys.readouterr().err
 
 
 def test_playing(model, monkeypatch, capsys):

@@ -82,9 +82,12 @@ def say(
 
     schedule = None if hops is None else HopSchedule.parse(hops)
     tts = load(model, device=device)
-    options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed, "hops": schedule}
+    speaker = tts.voice(voice, voice_text)
+    for sentence in () if quiet or as_json else speaker.advice:
+        print(f"Advice: {sentence}", file=sys.stderr)
+    options = {"instruct": instruct, "seed": seed, "speed": speed, "hops": schedule}
     chunks = _spoken(
-        tts.stream(words, voice, whole_sentences=not at_once, **options),
+        tts.stream(words, speaker, whole_sentences=not at_once, **options),
         None if arriving else len(words),
         quiet or as_json,
     )

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mamtra.errors import MamTraError
 from mamtra.text.english.normalize import normalize
+from mamtra.text.english.pronunciations import without_pronunciations
 from mamtra.text.incremental import sentences
 from mamtra.text.split import (
     CLOSED,
@@ -138,7 +139,7 @@ class BpeFrontend(Splitter):
         Raises:
             MamTraError: nothing in it can be spoken.
         """
-        text = " ".join(text.split())
+        text = " ".join(without_pronunciations(text).split())
         if not any(char.isalnum() for char in _TAG.sub("", _MARK.sub("", text))):
             raise MamTraError("There is nothing to say in this text: give it at least one word or number.")
         if _MARK.search(text) or _TAG.search(text) or _FOREIGN.search(text):

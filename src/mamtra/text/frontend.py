@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mamtra.errors import MamTraError
+from mamtra.text.english.dates import DateOrder
 from mamtra.text.english.g2p import G2P
 from mamtra.text.english.lexicon import Lexicon
-from mamtra.text.english.normalize import normalize
+from mamtra.text.english.normalize import NothingToSay, normalize
+from mamtra.text.english.pronunciations import OwnWords, read_user_lexicon, unread_text
 from mamtra.text.incremental import sentences
 from mamtra.text.split import Piece, Reading, Segment, Splitter, read_pieces, split_text
 from mamtra.text.tokenizer import PhonemeTokenizer
@@ -25,7 +27,7 @@ LEXICON_FILE = "lexicon.txt.xz"
 LETTER_TO_SOUND_FILE = "letter_to_sound.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "text.json"
-_WRAPPED = re.compile(r"([^\W\d_]+)-[^\S\n]*\n[^\S\n]*([a-z]+)")
+_MOST_QUOTED = 80
 
 
 class TextConfig(BaseModel):
@@ -36,6 +38,7 @@ class TextConfig(BaseModel):
         language: BCP 47 tag.
         lexicon_source: where the lexicon's readings come from.
         longest_segment: greatest number of phoneme symbols in a segment, stress marks, spaces and punctuation included.
+        date_order: of day and month in dates of figures only: "mdy", "dmy", or "auto" (month first unless it cannot be).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +47,25 @@ class TextConfig(BaseModel):
     language: Literal["en-US"] = "en-US"
     lexicon_source: str = ""
     longest_segment: int = 250
+    date_order: DateOrder = "auto"
+
+
+class UnreadText(UserWarning):
+    """Some characters of a text are of a script or a kind that the front end cannot read; they are left out."""
+
+
+class Explanation(NamedTuple):
+    """What becomes of a part of a text.
+
+    Attributes:
+        text: normalised words and punctuation; "" where nothing can be spoken.
+        phonemes: as the model reads them.
+        unread: runs of characters that are left out.
+    """
+
+    text: str
+    phonemes: str
+    unread: list[str]
 
 
 class TextFrontend(Splitter):
@@ -65,10 +87,16 @@ class TextFrontend(Splitter):
         self._network_file = letter_to_sound
         self._network: LetterToSound | None = None
         self._g2p = G2P(lexicon, self._read_unknown)
+        self._own = OwnWords({})
+        self.date_order: DateOrder = config.date_order
 
     @classmethod
-    def load(cls, directory: Path | str) -> TextFrontend:
+    def load(cls, directory: Path | str, lexicon: Path | str | None = None) -> TextFrontend:
         """Open the text files of a model directory.
+
+        Args:
+            directory: the model's.
+            lexicon: a user's own pronunciations; see `use_lexicon`.
 
         Raises:
             MamTraError: a file is missing, damaged or of another kind.
@@ -81,9 +109,25 @@ class TextFrontend(Splitter):
             raise MamTraError(f"{path} is missing: the model is incomplete, fetch it again.") from error
         except (json.JSONDecodeError, ValidationError) as error:
             raise MamTraError(f"{path} does not describe a text front end that this version knows: {error}.") from error
-        lexicon = Lexicon.load(directory / LEXICON_FILE)
+        words = Lexicon.load(directory / LEXICON_FILE)
         tokenizer = PhonemeTokenizer.load(directory / TOKENIZER_FILE)
-        return cls(config, lexicon, tokenizer, directory / LETTER_TO_SOUND_FILE)
+        front = cls(config, words, tokenizer, directory / LETTER_TO_SOUND_FILE)
+        if lexicon is not None:
+            front.use_lexicon(lexicon)
+        return front
+
+    def use_lexicon(self, path: Path | str) -> None:
+        """Let a user's pronunciations go before all others.
+
+        Args:
+            path: a text file with lines of the form ``word<TAB>phonemes``.
+
+        Raises:
+            MamTraError: the file cannot be read or a line is malformed, with its number.
+        """
+        readings = read_user_lexicon(path)
+        self._lexicon.add_own(readings)
+        self._own = OwnWords(self._own.readings | readings)
 
     @property
     def vocab_size(self) -> int:
@@ -96,11 +140,39 @@ class TextFrontend(Splitter):
         Raises:
             MamTraError: nothing in it can be spoken.
         """
-        return normalize(text, self._lexicon.__contains__)
+        return normalize(text, self._lexicon.__contains__, self.date_order, self._own)
 
     def arriving(self, parts: Iterable[str]) -> Iterator[Segment]:
         """Segments sentence by sentence, none longer than `longest_segment` phoneme symbols; see `Splitter`."""
-        return split_text(sentences(parts), self._pieces)
+        missed: dict[str, None] = {}
+
+        def noting() -> Iterator[str]:
+            for sentence in sentences(parts):
+                missed.update(dict.fromkeys(unread_text(sentence)))
+                yield sentence
+
+        yield from split_text(noting(), self._pieces)
+        if missed:
+            quoted = ", ".join(missed)
+            quoted = quoted if len(quoted) <= _MOST_QUOTED else quoted[: _MOST_QUOTED - 3] + "..."
+            warnings.warn(f"Left out, because this voice reads English only: {quoted}", UnreadText, stacklevel=2)
+
+    def explain(self, text: str) -> list[Explanation]:
+        """What will be spoken of a text, part by part, and what of it cannot be read.
+
+        Raises:
+            MamTraError: a pause mark or a pronunciation in the text is malformed.
+        """
+        explained = []
+        for sentence in sentences([text]):
+            missed = unread_text(sentence)
+            segments = list(split_text([sentence], self._pieces))
+            if missed and not segments:
+                explained.append(Explanation("", "", missed))
+            for segment in segments:
+                explained.append(Explanation(segment.text, self.tokenizer.decode(segment.ids), missed))
+                missed = []
+        return explained
 
     def phonemes(self, text: str) -> str:
         """Phoneme string of a sentence as written.
@@ -120,8 +192,8 @@ class TextFrontend(Splitter):
 
     def _pieces(self, text: str) -> Iterable[Piece]:
         try:
-            said = self.normalize(" ".join(_WRAPPED.sub(self._unwrap, text).split()))
-        except MamTraError:
+            said = self.normalize(text.strip())
+        except NothingToSay:
             return ()  # a line of ornaments between paragraphs is silent
         return read_pieces(said, self.config.longest_segment, self._read)
 
@@ -133,11 +205,6 @@ class TextFrontend(Splitter):
             ends += [token.end] * len(token.phonemes) + [token.end + 1] * (len(symbols) - len(token.phonemes))
         phonemes = phonemes.rstrip()
         return Reading(self.tokenizer.encode(phonemes), ends[: len(phonemes)])
-
-    def _unwrap(self, match: re.Match[str]) -> str:
-        """A word that a line break divides: with its hyphen only where it is not known without."""
-        joined = match[1] + match[2]
-        return joined if joined.lower() in self._lexicon else f"{match[1]}-{match[2]}"
 
     def _read_unknown(self, word: str) -> str:
         if self._network is None:

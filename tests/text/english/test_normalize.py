@@ -19,7 +19,7 @@ CASES = {
     "The train leaves at 14:20.": "The train leaves at fourteen twenty.",
     "It closes at 5 p.m.": "It closes at five P-M.",
     "Soup is $4.25, tea £1, cake €2.": "Soup is four dollars and twenty five cents, tea one pound, cake two euros.",
-    "A $2.5 million grant": "A two point five million dollars grant",
+    "A $2.5 million grant": "A two point five million dollar grant",
     "Only $0.01 left and 75¢ owed": "Only one cent left and seventy five cents owed",
     "Up 12.5% to -8°C": "Up twelve point five percent to negative eight degrees Celsius",
     "Run 10 km, lift 1 kg": "Run ten kilometers, lift one kilogram",

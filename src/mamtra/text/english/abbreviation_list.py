@@ -10,6 +10,8 @@ TITLES = {
     "Sgt": "Sergeant", "Gen": "General", "Maj": "Major", "Cpl": "Corporal", "Cmdr": "Commander", "Adm": "Admiral",
     "Rev": "Reverend", "Hon": "Honorable", "Fr": "Father", "Pres": "President", "Supt": "Superintendent",
     "Mt": "Mount", "Ft": "Fort", "St": "Saint", "Pvt": "Private", "Msgr": "Monsignor", "Messrs": "Messers",
+    "Drs": "Doctors", "Profs": "Professors", "Sens": "Senators", "Reps": "Representatives", "Mmes": "Mesdames",
+    "Mme": "Madame", "Mlle": "Mademoiselle", "Sra": "Senora", "Ald": "Alderman",
 }  # fmt: skip
 STREETS = {
     "St": "Street", "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Ln": "Lane", "Dr": "Drive", "Ct": "Court",
@@ -24,7 +26,11 @@ ANYWHERE = {
     "Fig": "Figure", "fig": "figure", "max": "maximum", "misc": "miscellaneous", "al": "al", "Gov't": "Government",
     "govt": "government", "temp": "temperature", "Ave": "Avenue", "Blvd": "Boulevard", "Hwy": "Highway",
     "Pkwy": "Parkway", "Apt": "Apartment", "cf": "compare", "ca": "circa", "Esq": "Esquire", "Rte": "Route",
-    "ext": "extension", "tel": "telephone", "Tel": "Telephone",
+    "ext": "extension", "tel": "telephone", "Tel": "Telephone", "Assoc": "Association", "Intl": "International",
+    "Natl": "National", "Bldg": "Building", "bldg": "building", "Dist": "District", "min": "minimum", "incl": "including",
+    "esp": "especially", "viz": "namely", "avg": "average", "Eq": "Equation", "eq": "equation", "Figs": "Figures",
+    "figs": "figures", "vols": "volumes", "attn": "attention", "Attn": "Attention", "mgr": "manager", "asst": "assistant",
+    "Approx": "Approximately", "Mfg": "Manufacturing", "Ste": "Suite",
 }  # fmt: skip
 DOTTED = {
     "e.g": "for example", "i.e": "that is", "N.Y": "New York", "N.J": "New Jersey", "N.C": "North Carolina",

@@ -1,128 +1,131 @@
-"""Dates, times of day, decades and telephone numbers."""
+"""Dates and decades."""
 
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-from mamtra.text.english.numbers import cardinal, digits, ordinal, plural, year
-from mamtra.text.english.wordlists import STARTS_SENTENCE, listed
+from mamtra.text.english.numbers import cardinal, ordinal, plural, year
+from mamtra.text.english.wordlists import listed
+
+DateOrder = Literal["auto", "mdy", "dmy"]
+"""How 05/06/2024 is read: "mdy" month first, "dmy" day first, "auto" month first unless it cannot be."""
 
 MONTHS = listed("January February March April May June July August September October November December")
 _SHORT = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
 _MONTH = "|".join([*MONTHS, "Sept", *(m[:3] for m in MONTHS)])
 _WEEKDAYS = {
-    "Mon": "Monday",
-    "Tue": "Tuesday",
-    "Tues": "Tuesday",
-    "Wed": "Wednesday",
-    "Thu": "Thursday",
-    "Thur": "Thursday",
-    "Thurs": "Thursday",
-    "Fri": "Friday",
-    "Sat": "Saturday",
-    "Sun": "Sunday",
-}
-_NOON = r"(?:\s?([aApP])(?:\.\s?[mM]\.|-M\b|[mM]\b\.?))"
+    "Mon": "Monday", "Tue": "Tuesday", "Tues": "Tuesday", "Wed": "Wednesday", "Thu": "Thursday", "Thur": "Thursday",
+    "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
+}  # fmt: skip
+_TH = r"(?:st|nd|rd|th)?"
+_DASH = r"\s?(?:[-–—]|to)\s?"
 
 _MONTH_DAY = re.compile(
-    rf"\b({_MONTH})\b\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-–]\s?(\d{{1,2}}))?(?![\d:,]*\d)(?:(,)?\s+(\d{{4}})\b)?"
+    rf"\b({_MONTH})\b\.?\s+(\d{{1,2}}){_TH}(?:\s?[-–]\s?(\d{{1,2}}){_TH})?(?![\w:]|[.,]\d)(?:(,)?\s+(\d{{4}})\b(?!,\d))?"
 )
-_DAY_MONTH = re.compile(rf"\b(?:the )?(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of )?({_MONTH})\b\.?(?:,?\s+(\d{{4}})\b)?")
-_MONTH_YEAR = re.compile(rf"\b({_MONTH})\b\.?,?\s+(\d{{4}})\b")
+_DAY_MONTH = re.compile(
+    rf"(?<![\d.,/:-])(?:[Tt]he )?(?:(\d{{1,2}}){_TH}\s?[-–]\s?)?\b(\d{{1,2}}){_TH}(?:\s+(?:of )?|-)({_MONTH})\b\.?"
+    rf"(?:(?:,?\s+|-)(\d{{4}})\b)?"
+)
+_MONTH_YEAR = re.compile(rf"\b({_MONTH})\b\.?,?\s+(?:(\d{{4}})\b|'(\d\d)\b)")
+_MONTHS_RANGE = re.compile(rf"\b({_MONTH})\b\.?\s?[-–]\s?({_MONTH})\b")
+_DAYS_RANGE = re.compile(rf"\b((?:{_MONTH})\b\.?\s+\d{{1,2}}{_TH}(?:,\s+\d{{4}})?)\s?[-–—]\s?(?=(?:{_MONTH})\b)")
 _MONTH_DOT = re.compile(r"\b(Jan|Feb|Aug|Sept|Oct|Nov|Dec)\.")
-_ISO = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
-_SLASHED = re.compile(r"\b(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})\b")
-_WEEKDAY = re.compile(rf"\b({'|'.join(_WEEKDAYS)})(?:\.|(?=,? (?:{_MONTH})\b))")
+_ISO = re.compile(
+    r"\b(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?=\b|T\d)(?!\2?\d)"
+    r"(?:[T ]?(?<=[T ])(\d{2}:\d{2})(?::(\d{2})(?:\.\d+)?)?\s?(Z\b|[+-]\d{2}:?\d{2}\b)?)?"
+)
+_NUMERIC = re.compile(r"(?<![\w/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|'?\d{2})(?![\w/-]|\.\d)")
+_NO_YEAR = re.compile(
+    r"(?<![\w/.$-])(\d{1,2})/(\d{1,2})(?![\w/%]|\.\d)(?!\s+(?:of|cups?|inch|miles?|tea|table|the|a)\b)"
+)
+_BEFORE_DATE = re.compile(
+    r"\b(?:on|by|until|till|since|due|dated?|from|before|after|through|starting|starts|ends|deadline:?|arrives|week of"
+    r"|birthday)\s+$",
+    re.IGNORECASE,
+)
+_WEEKDAY = re.compile(rf"\b({'|'.join(_WEEKDAYS)})(?:\.|(?=,? (?:{_MONTH}|\d{{1,2}}[/.])\b))")
 _WEEK = re.compile(rf"\b({'|'.join(_WEEKDAYS)})\.?\s?[-–]\s?({'|'.join(_WEEKDAYS)})\b\.?")
-_DECADE = re.compile(r"(?<!\w)(?:(\d{2})|')(\d0)'?s\b")
-_CLOCK = re.compile(rf"\b(\d{{1,2}}):(\d{{2}})(?::(\d{{2}}))?{_NOON}?(?!\d)")
-_HOUR = re.compile(rf"\b(\d{{1,2}})(?:\s?(?:-|–|to)\s?(\d{{1,2}}))?{_NOON}")
-_PHONE = re.compile(
-    r"(?<![\w-])(?:\+?(\d{1,2})[\s.-])?(?:\((\d{3})\)\s?|(\d{3})[\s.-])(\d{3})[\s.-](\d{4})(?![\w-])"
-    r"|(?<![\w-])(\d{3})-(\d{4})(?![\w-])"
+_DECADE = re.compile(r"(?<![\w.])(?:(\d{2})|')(\d0)'?s\b")
+_DECADES = re.compile(r"(?<![\w.])((?:\d{2}|')\d0'?s)\s?[-–]\s?(?=(?:'|\d\d)?\d0'?s\b)")
+_BARE_DECADE = re.compile(
+    r"(?:(?<=\bthe )|(?<=\bearly )|(?<=\blate )|(?<=\bmid[- ])|(?<=\btheir )|(?<=\bhis )|(?<=\bher )|(?<=\bmy )|(?<=\bto ))"
+    r"([2-9]0)'?s\b|\b([2-9]0)s(?=\s(?:music|kids?|hits|movies?|fashion|rock|pop|style|shows?|hair|bands?|songs?|nostalgia"
+    r"|era|vibe|party|cartoons?|sitcoms?|disco)\b)"
 )
 
-_ABROAD = re.compile(r"\+\d{1,3}(?:[\s-]\d{2,4}){2,5}\b")
-_SERIAL = re.compile(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
+
+def _valid(month: int, day: int) -> bool:
+    return 1 <= month <= 12 and 1 <= day <= 31
 
 
-def _groups(text: str) -> str:
-    """Groups of digits, read one by one with a break after each group."""
-    return ", ".join(digits(group) for group in re.findall(r"\d+", text))
-
-
-def _date(month: str, day: str, year_text: str | None, comma: str = ",") -> str:
-    said = f"{_SHORT[month[:3]]} {ordinal(int(day))}"
+def _date(month: int, day: int, year_text: str | None, comma: str = ",") -> str:
+    said = f"{MONTHS[month - 1]} {ordinal(day)}"
     if not year_text:
         return said
-    number = int(year_text)
-    if len(year_text) == 2:
+    number = int(year_text.lstrip("'"))
+    if number < 100 and len(year_text.lstrip("'")) == 2:
         number += 1900 if number > 50 else 2000
     return f"{said}{comma} {year(number)}"
 
 
-def _numeric(match: re.Match[str], month: str, day: str, year_text: str) -> str:
-    if not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
+def _iso(match: re.Match[str]) -> str:
+    year_text, mark, month, day, clock, second, zone = match.groups()
+    if not _valid(int(month), int(day)) or (mark != "-" and not 1000 <= int(year_text) < 3000):
         return match[0]
-    return _date(MONTHS[int(month) - 1], day, year_text)
+    said = _date(int(month), int(day), year_text)
+    if not clock:
+        return said + (match[0][-1] if match[0][-1] == " " else "")
+    said += f" at {clock}" + (f":{second}" if second and second != "00" else "")
+    if zone:
+        hours, minutes = zone[1:3], zone[-2:]
+        offset = f"{'plus' if zone[0] == '+' else 'minus'} {int(hours or 0)}" if zone != "Z" else ""
+        said += " U-T-C" + (f" {offset}" if zone != "Z" else "") + (f" {minutes}" if offset and minutes != "00" else "")
+    return said
+
+
+def _numeric(match: re.Match[str], order: DateOrder) -> str:
+    first, mark, second, year_text = match.groups()
+    if mark == "." and len(year_text) == 2 and not (int(first) > 12 and len(first) == len(second) == 2):
+        return match[0]  # a version
+    if mark == "-" and len(year_text) == 2:
+        return match[0]
+    day_first = order == "dmy" or (order == "auto" and int(first) > 12)
+    month, day = (int(second), int(first)) if day_first else (int(first), int(second))
+    if not _valid(month, day):
+        month, day = day, month
+    return _date(month, day, year_text) if _valid(month, day) else match[0]
+
+
+def _no_year(match: re.Match[str], order: DateOrder) -> str:
+    first, second = int(match[1]), int(match[2])
+    told = _BEFORE_DATE.search(match.string[max(0, match.start() - 20) : match.start()]) is not None
+    if match[0] in ("24/7", "9/11", "50/50") or not (told or (first > 12 and first > second)):
+        return match[0]
+    day_first = order == "dmy" or (order == "auto" and first > 12)
+    month, day = (second, first) if day_first else (first, second)
+    return _date(month, day, None) if _valid(month, day) else match[0]
 
 
 def _month_day(match: re.Match[str]) -> str:
-    month, first, last, _, year_text = match.groups()
+    name, first, last, _, year_text = match.groups()
     if not 1 <= int(first) <= 31:
         return match[0]
+    month = MONTHS.index(_SHORT[name[:3]]) + 1
     if last:
         tail = f", {year(int(year_text))}" if year_text else ""
-        return f"{_SHORT[month[:3]]} {ordinal(int(first))} to {ordinal(int(last))}{tail}"
-    return _date(month, first, year_text)
+        return f"{MONTHS[month - 1]} {ordinal(int(first))} to {ordinal(int(last))}{tail}"
+    return _date(month, int(first), year_text)
 
 
 def _day_month(match: re.Match[str]) -> str:
-    day, month, year_text = match.groups()
+    first, day, month, year_text = match.groups()
     if not 1 <= int(day) <= 31:
         return match[0]
     tail = f", {year(int(year_text))}" if year_text else ""
-    return f"the {ordinal(int(day))} of {_SHORT[month[:3]]}{tail}"
-
-
-def _half(letter: str | None, match: re.Match[str]) -> str:
-    if not letter:
-        return ""
-    rest = match.string[match.end() :]
-    ends = match[0].endswith(".") and (not rest or STARTS_SENTENCE.match(rest) is not None)
-    return f" {letter.upper()}-M" + ("." if ends else "")
-
-
-def _clock(match: re.Match[str]) -> str:
-    hour, minute, second, half = match.groups()
-    if int(minute) > 59 or int(hour) > 24:
-        return match[0]
-    said = cardinal(int(hour))
-    if int(minute):
-        said += (" oh " if int(minute) < 10 else " ") + cardinal(int(minute))
-    elif second is None and not half:
-        said += " o'clock" if 1 <= int(hour) <= 12 else " hundred"
-    if second:
-        said += f" and {cardinal(int(second))} second" + ("" if int(second) == 1 else "s")
-    return said + _half(half, match)
-
-
-def _hour(match: re.Match[str]) -> str:
-    first, last, half = match.groups()
-    if int(first) > 12:
-        return match[0]
-    return cardinal(int(first)) + (f" to {cardinal(int(last))}" if last else "") + _half(half, match)
-
-
-def _phone(match: re.Match[str]) -> str:
-    groups = [group for group in match.groups() if group]
-    said = []
-    for place, group in enumerate(groups):
-        if len(group) == 3 and group.endswith("00") and group[0] != "0" and place < len(groups) - 1:
-            said.append(cardinal(int(group)))
-        else:
-            said.append(digits(group))
-    return ", ".join(said)
+    head = f"the {ordinal(int(first))} to " if first else ""
+    return f"{head}the {ordinal(int(day))} of {_SHORT[month[:3]]}{tail}"
 
 
 def _decade(match: re.Match[str]) -> str:
@@ -133,22 +136,26 @@ def _decade(match: re.Match[str]) -> str:
     return f"{cardinal(int(century))} {said}" if century else said
 
 
-def expand_dates(text: str) -> str:
-    """Replace telephone numbers, dates, decades and times of day by words."""
-    text = _PHONE.sub(_phone, text)
-    text = _ABROAD.sub(lambda m: "plus " + _groups(m[0]), text)
-    text = _ISO.sub(lambda m: _numeric(m, m[2], m[3], m[1]), text)
-    text = _SERIAL.sub(lambda m: _groups(m[0]), text)
-    text = _SLASHED.sub(lambda m: _numeric(m, m[1], m[2], m[3]), text)
+def expand_dates(text: str, order: DateOrder = "auto") -> str:
+    """Replace dates and decades by words.
+
+    Args:
+        text: a sentence.
+        order: of day and month in dates of figures only.
+    """
+    text = _ISO.sub(_iso, text)
+    text = _NUMERIC.sub(lambda m: _numeric(m, order), text)
+    text = _NO_YEAR.sub(lambda m: _no_year(m, order), text)
     text = _WEEK.sub(lambda m: f"{_WEEKDAYS[m[1]]} to {_WEEKDAYS[m[2]]}", text)
     text = _WEEKDAY.sub(lambda m: _WEEKDAYS[m[1]] if not m[0].endswith(".") or _is_short_day(m) else m[0], text)
-    text = _CLOCK.sub(_clock, text)
-    text = _HOUR.sub(_hour, text)
+    text = _DAYS_RANGE.sub(r"\1 to ", text)
+    text = _MONTHS_RANGE.sub(lambda m: f"{_SHORT[m[1][:3]]} to {_SHORT[m[2][:3]]}", text)
     text = _MONTH_DAY.sub(_month_day, text)
     text = _DAY_MONTH.sub(_day_month, text)
-    text = _MONTH_YEAR.sub(lambda m: f"{_SHORT[m[1][:3]]} {year(int(m[2]))}", text)
+    text = _MONTH_YEAR.sub(lambda m: f"{_SHORT[m[1][:3]]} {year(int(m[2])) if m[2] else cardinal(int(m[3]))}", text)
     text = _MONTH_DOT.sub(lambda m: _SHORT[m[1][:3]] + ("." if m.end() == len(m.string) else ""), text)
-    return _DECADE.sub(_decade, text)
+    text = _DECADE.sub(_decade, _DECADES.sub(r"\1 to ", text))
+    return _BARE_DECADE.sub(lambda m: plural(cardinal(int(m[1] or m[2]))), text)
 
 
 def _is_short_day(match: re.Match[str]) -> bool:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mamtra.text.english.heteronym_context import RULES
 from mamtra.text.english.heteronyms import choose, guess_tag, is_demonstrative
-from mamtra.text.english.lexicon import DEFAULT, Lexicon
+from mamtra.text.english.lexicon import DEFAULT, LONGEST_WORD, Lexicon
 from mamtra.text.english.morphology import add_s, inflected
 from mamtra.text.english.phonemes import (
     CONSONANTS,
@@ -27,7 +28,12 @@ from mamtra.text.english.phonemes import (
 )
 from mamtra.text.english.wordlists import listed
 
-_TOKEN = re.compile(r"(?P<word>[^\W\d_]+(?:['-][^\W\d_]+)*'?)|(?P<mark>[^\w\s])|(?P<space>\s+)")
+_TOKEN = re.compile(
+    r"(?P<given>\[[^\[\]\s]+\]\(/[^/\s]+/\)(?:'s\b)?)"
+    r"|(?P<word>(?:(?<!\w)'(?=(?i:tis|twas|twere)\b))?[^\W\d_]+(?:['-][^\W\d_]+)*'?)"
+    r"|(?P<mark>[^\w\s])|(?P<space>\s+)"
+)
+_GIVEN = re.compile(r"\[(.+)\]\(/(.+)/\)('s)?")
 _LETTERS = re.compile(r"[A-Z](?:-[A-Z])+(?:'?s)?|[A-HJ-Z]'s")
 _SHORT_PARTS = frozenset(
     listed(
@@ -39,6 +45,7 @@ _SHORT_PARTS = frozenset(
     )
 )
 
+_DRAWN_OUT = re.compile(r"(.)\1{2,}")
 _CONTRACTIONS = {"'ve": "əv", "'ll": "ᵊl", "'d": "d", "'re": "əɹ", "n't": "ᵊnt", "'m": "m"}
 
 
@@ -62,7 +69,7 @@ def tokenise(text: str) -> list[Token]:
             if tokens:
                 tokens[-1].space_after = True
         else:
-            tokens.append(Token(match.group(), match.lastgroup == "word", match.end()))
+            tokens.append(Token(match.group(), match.lastgroup != "mark", match.end()))
     if tokens:
         tokens[-1].space_after = False
     return tokens
@@ -87,7 +94,7 @@ class G2P:
     def read(self, text: str) -> list[Token]:
         """The words and marks of a sentence with their phonemes; see `__call__`."""
         tokens = tokenise(text)
-        words = [token.text.lower() for token in tokens]
+        words = [_as_word(token.text) for token in tokens]
         vowel_next: bool | None = None  # None: a pause or the end follows
         for place in reversed(range(len(tokens))):
             token = tokens[place]
@@ -119,11 +126,19 @@ class G2P:
 
     def _in_context(self, text: str, words: list[str], place: int, vowel_next: bool | None) -> str:
         """Function words, whose form depends on what follows; every other word goes to `_word`."""
+        given = _GIVEN.fullmatch(text)
+        if given:
+            phonemes = given[2].replace("_", " ")
+            return add_s(phonemes) if given[3] else phonemes
         word = words[place]
+        own = self._lexicon.own(text)
+        if own is not None:
+            return self._select(own, "", words, place)
         start = place == 0 or not words[place - 1][-1].isalpha()
         pause = vowel_next is None
         if word == "a":
-            return "ˈA" if text == "A" and not start else "ɐ"
+            alone = not any(other[:1].isalpha() for other in words[:place] + words[place + 1 :][:8])
+            return "ˈA" if text == "A" and (not start or (pause and alone)) else "ɐ"
         if word == "an":
             return "ɐn"
         if text == "I":
@@ -139,6 +154,9 @@ class G2P:
         after = words[place + 1] if place + 1 < len(words) else ""
         if word == "used" and after == "to":
             return "jˈust"
+        told = RULES[word](words, place) if word in RULES else None
+        if told is not None:
+            return told
         tag = "PAUSE" if pause else ""
         if word == "that":
             tag = "DT" if is_demonstrative(words, place) else ""
@@ -201,9 +219,23 @@ class G2P:
         if word.startswith("o'") and len(word) > 3:
             return "ˌO" + self._read_part(text[2:])
         word = word.replace("'", "")
+        drawn = self._drawn_out(word)
+        if drawn is not None:
+            return drawn
         if len(word) == 1 or (text == text.upper() and len(word) <= 5) or not re.search("[aeiouyà-öø-ÿ]", word):
             return self.spell(word)
         return self._compound(word) or self._letter_to_sound(word) or self.spell(word)
+
+    def _drawn_out(self, word: str) -> str | None:
+        """A known word with a letter repeated for effect: "sooo", "nooo", "shhhh"."""
+        if not _DRAWN_OUT.search(word):
+            return None
+        for repeats in (3, 2, 1):
+            shorter = _DRAWN_OUT.sub(lambda match, times=repeats: match[1] * times, word)
+            known = self._lexicon.readings(shorter)
+            if known:
+                return known[DEFAULT]
+        return None
 
     def _read_part(self, text: str) -> str:
         """The stem of an unknown word, which may itself be known."""
@@ -211,6 +243,8 @@ class G2P:
 
     def _compound(self, word: str) -> str | None:
         """Two known words written as one: the first keeps its stress and the second's is lessened."""
+        if len(word) > LONGEST_WORD:
+            return None
         best: tuple[int, str, str] | None = None
         for cut in range(3, len(word) - 2):
             parts = word[:cut], word[cut:]
@@ -222,6 +256,12 @@ class G2P:
             return None
         first, second = ((self._lexicon.exact(part) or {})[DEFAULT] for part in best[1:])
         return first + (demote(second) if PRIMARY in first else second)  # snowday, but without
+
+
+def _as_word(text: str) -> str:
+    """The lower-case word that stands for a token among its neighbours."""
+    given = _GIVEN.fullmatch(text)
+    return (given[1].split("_")[0] if given else text).lower()
 
 
 def _weight(phonemes: str) -> int:

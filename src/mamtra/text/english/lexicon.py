@@ -8,11 +8,17 @@ that a lookup is a binary search over the decompressed bytes: nothing is parsed 
 from __future__ import annotations
 
 import lzma
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
 from mamtra.errors import MamTraError
 
 DEFAULT = "DEFAULT"
+LONGEST_WORD = 48
+"""Letters; nothing longer is in a lexicon or looked up in one."""
+_CACHE_SIZE = 16_384
 
 
 def parse_readings(field: str) -> dict[str, str]:
@@ -29,12 +35,15 @@ class Lexicon:
     """Word -> readings.
 
     Args:
-        data: the lines described in the module docstring, sorted by their UTF-8 bytes, each ended by a newline.
+        data: the lines described in the module docstring, sorted by their UTF-8 bytes.
+        additions: readings that go before those of `data`.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._cache: dict[str, dict[str, str] | None] = {}
+    def __init__(self, data: bytes, additions: Mapping[str, dict[str, str]] | None = None) -> None:
+        self._data = data if not data or data.endswith(b"\n") else data + b"\n"
+        self._additions = dict(additions or {})
+        self._own: frozenset[str] = frozenset()
+        self._cached = lru_cache(maxsize=_CACHE_SIZE)(self._search)
 
     @classmethod
     def load(cls, path: Path | str) -> Lexicon:
@@ -45,17 +54,27 @@ class Lexicon:
         """
         path = Path(path)
         try:
-            return cls(lzma.decompress(path.read_bytes()))
+            return cls(lzma.decompress(path.read_bytes()), packaged_additions())
         except FileNotFoundError as error:
             raise MamTraError(f"{path} is missing: the model is incomplete, fetch it again.") from error
         except lzma.LZMAError as error:
             raise MamTraError(f"{path} is damaged ({error}): fetch the model again.") from error
 
+    def add_own(self, readings: Mapping[str, dict[str, str]]) -> None:
+        """Layer a user's readings over all others."""
+        self._additions |= readings
+        self._own |= readings.keys()
+
+    def own(self, word: str) -> dict[str, str] | None:
+        """A user's readings of the word: as it is written, else in lower case."""
+        found = word if word in self._own else word.lower()
+        return self._additions[found] if found in self._own else None
+
     def exact(self, word: str) -> dict[str, str] | None:
         """Readings of the word as it is written, or None."""
-        if word not in self._cache:
-            self._cache[word] = self._search(word.encode())
-        return self._cache[word]
+        if len(word) > LONGEST_WORD:
+            return None
+        return self._additions.get(word) or self._cached(word)
 
     def readings(self, word: str) -> dict[str, str] | None:
         """Readings of a word; a capital at its start is overlooked when only the other form is listed."""
@@ -75,8 +94,8 @@ class Lexicon:
         lines = self._data.decode().splitlines()
         return [(word, parse_readings(field)) for word, _, field in (line.partition("\t") for line in lines)]
 
-    def _search(self, key: bytes) -> dict[str, str] | None:
-        data = self._data
+    def _search(self, sought: str) -> dict[str, str] | None:
+        data, key = self._data, sought.encode("utf-8", "replace")
         low, high = 0, len(data)
         while low < high:
             start = data.rfind(b"\n", low, (low + high) // 2) + 1 or low
@@ -89,3 +108,11 @@ class Lexicon:
             else:
                 high = start
         return None
+
+
+@lru_cache(maxsize=1)
+def packaged_additions() -> dict[str, dict[str, str]]:
+    """Readings of `additions.txt`: words that the dictionaries lack or read wrongly."""
+    lines = files(__package__).joinpath("additions.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.partition("\t") for line in lines if line and not line.startswith("#"))
+    return {word: parse_readings(field) for word, _, field in pairs}

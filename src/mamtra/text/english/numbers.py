@@ -22,8 +22,15 @@ _ORDINALS = {
 _LONGEST = 3 * len(SCALES)
 
 
-def cardinal(number: int) -> str:
-    """``48208`` -> ``"forty eight thousand two hundred eight"``; numbers too large to name are read digit by digit."""
+def cardinal(number: int | str) -> str:
+    """``48208`` -> ``"forty eight thousand two hundred eight"``; numbers too large to name are read digit by digit.
+
+    A text of digits is never turned into an integer longer than can be named, so that its length does not matter.
+    """
+    if isinstance(number, str):
+        if len(number) > _LONGEST:
+            return digits(number)
+        number = int(number)
     if number < 0:
         return "negative " + cardinal(-number)
     if number < 20:
@@ -86,7 +93,7 @@ def year(number: int) -> str:
 def decimal(text: str) -> str:
     """``"3.14"`` -> ``"three point one four"``; commas between thousands are allowed."""
     whole, _, fraction = text.replace(",", "").partition(".")
-    head = cardinal(int(whole)) if whole else "zero" if not fraction else ""
+    head = cardinal(whole) if whole else "zero" if not fraction else ""
     return f"{head} point {digits(fraction, 'zero')}".strip() if fraction else head
 
 

@@ -1,0 +1,71 @@
+"""HTML in a text: known tags are silent structure, entities become characters, all other angle brackets are read.
+
+``<b>Hi</b> &amp; bye`` -> ``Hi & bye``, but ``<ann@example.com>``, ``<Ctrl>`` and ``List<String>`` keep their words.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+from mamtra.text.english.wordlists import listed
+
+_BLOCKS = listed(
+    "address article aside blockquote body br center dd details dialog div dl dt fieldset figcaption figure footer form "
+    "h1 h2 h3 h4 h5 h6 head header hr html legend li main nav ol option p pre section select summary table tbody td "
+    "tfoot th thead title tr ul"
+)
+_INLINE = listed(
+    "a abbr acronym audio b bdi bdo big button canvas caption cite code col colgroup data datalist del dfn em embed "
+    "font i iframe img input ins kbd label link map mark meta meter object output param picture progress q rp rt ruby s "
+    "samp small source span strike strong sub sup svg template textarea time track tt u var video wbr"
+)
+_ATTRIBUTE = (
+    r"\s+(?:[A-Za-z_:@][\w:.@-]*\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>=]+)"
+    r"|checked|disabled|hidden|required|selected|readonly|open|controls|autoplay|loop|muted|async|defer)"
+)
+_SILENT = re.compile(r"<!--.{0,20000}?-->|<(script|style)\b[^<>]*>.{0,100000}?</\1\s*>|<!DOCTYPE[^<>]*>", re.I | re.S)
+_TAG = re.compile(rf"<(/?)({'|'.join(_BLOCKS + _INLINE)})((?:{_ATTRIBUTE})*)\s*/?>", re.IGNORECASE)
+_RAISED = re.compile(r"<sup>\s*([-−+]?\w{1,4})\s*</sup>", re.IGNORECASE)
+_ALTERNATIVE = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+
+_NUMBER_OR_LETTER = r"(?:[A-Za-z]|\d[\d.,]*)"
+_COMPARED = re.compile(rf"(?<![\w.])({_NUMBER_OR_LETTER})\s*<\s*({_NUMBER_OR_LETTER})(?=[\s,.;:?!)]|$)")
+_GENERIC = re.compile(r"\b([A-Z]\w*|list|dict|set|map|vector|array|tuple|optional)<(?=[A-Za-z][\w<>, ?.\[\]]{0,80}>)")
+_GROUP = re.compile(r"<(?=\S)([^<>\n]{1,200})(?<=[^\s=-])>")
+_CLOSED = re.compile(r"(?<=\w)>+(?=[\s,.;:?!)(]|$)")
+
+
+def _tag(match: re.Match[str]) -> str:
+    closing, name, attributes = match[1], match[2].lower(), match[3]
+    if name == "img":
+        alternative = _ALTERNATIVE.search(attributes)
+        return " " + (alternative[1] or alternative[2] or "") + " " if alternative else " "
+    if name in ("td", "th"):
+        return ", " if closing else " "
+    if name == "q":
+        return '"'
+    if name in _BLOCKS:
+        return "\n\n" if name in ("p", "hr", "table", "ul", "ol") or re.fullmatch(r"h\d", name) else "\n"
+    return ""
+
+
+def strip_html(text: str) -> str:
+    """Text with tags and entities resolved; a block tag is a line break.
+
+    Angle brackets that are no tags go, and their content stays: addresses, keys, placeholders and generic types.
+    """
+    if "<" in text:
+        text = _SILENT.sub(" ", text)
+        text = _RAISED.sub(r"^\1", text)
+        text = _TAG.sub(_tag, text)
+    if "&" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match[0]).replace("\xa0", " "), text)
+    if "<" in text:
+        text = _COMPARED.sub(r"\1 less than \2", text)
+        text, generics = _GENERIC.subn(r"\1 of ", text)
+        text = _GROUP.sub(r"\1", text)
+        if generics:
+            text = _CLOSED.sub("", text)
+    return text

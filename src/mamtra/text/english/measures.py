@@ -1,0 +1,72 @@
+"""Numbers with units: squares and cubes, "per", feet and inches, and the singular before a noun."""
+
+from __future__ import annotations
+
+import re
+
+from mamtra.text.english.context import after, before, is_attributive
+from mamtra.text.english.units import PER, UNITS
+from mamtra.text.english.wordlists import STARTS_SENTENCE
+
+_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
+_SYMBOLS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
+_UNIT = re.compile(
+    rf"(?<![\w.^])(-?(?:{_NUMBER})|\d+ \d+/\d+|\d+/\d+)([\s-]?)({_SYMBOLS})(?:\^?([23])(?!\d))?(?![A-Za-z\d'µΩ])(\.?)"
+)
+_PER_WORDS = r"day|week|month|year|hour|minute|second|person|night|mile|gallon|serving|student|unit|user|page"
+_PER_WORD = re.compile(rf"(?<=[\w%])/(?=(?:{_PER_WORDS})\b)")
+_PER = re.compile(rf"(?<=[a-z\d])/({_SYMBOLS}|{'|'.join(PER)})(?:\^?([234]))?(?![A-Za-z/])")
+_PER_INVERSE = re.compile(r"(?<=[a-z])\s(m|s|kg|K|mol|L)\^-1\b")
+_FEET_INCHES = re.compile(r"(?<![\w.])(\d{1,2})'\s?(\d{1,2})(?:\"|'')")
+_FEET = re.compile(r"(?<![\w.])(\d{1,3})'(?=\s?[x×]\s?\d|\s(?:tall|long|wide|high|deep))")
+_SIZE = re.compile(r"(?<![\w.])(\d{1,3})'\s?[x×]\s?(\d{1,3})'(?![\w'])")
+_INCHES = re.compile(
+    r"(?<=\d)\"(?=\s(?:(tall|long|wide|high|deep|thick)|screens?|pipes?|nails?|monitors?|TVs?|laptops?|tablets?)\b)"
+)
+_DIRECTION = re.compile(r"(?<=\d)°\s?([NSEW])\b(?!\.)")
+_COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
+_CUBIC_FREE = frozenset(("%", "°", "°C", "°F"))
+_NAMED_PINT = re.compile(r"(?<![\w.])(\d+|\d+/\d+)\s?pts?\.(?=\s[a-z])")
+_TEMPERATURE_K = re.compile(r"(?<=\d) K(?=\s*[.,;)]|$|\s(?:and|or|to|at)\b)")
+
+
+def _unit(match: re.Match[str]) -> str:
+    number, gap, symbol, power, dot = match.groups()
+    if symbol in _CUBIC_FREE and power:
+        return match[0]
+    one, many = UNITS[symbol]
+    attributive = symbol != "%" and is_attributive(match)
+    below_one = "/" in number and " " not in number
+    name = one if number.lstrip("-") == "1" or gap == "-" or attributive or below_one else many
+    if power and "/" in symbol:
+        name += " squared" if power == "2" else " cubed"
+    elif power:
+        name = {"2": "square ", "3": "cubic "}[power] + name
+    keep_dot = dot if not after(match) or symbol == "%" or STARTS_SENTENCE.match(after(match)) else ""
+    return f"{number} {name}{keep_dot}"
+
+
+def _per(match: re.Match[str]) -> str:
+    symbol, power = match.groups()
+    name = UNITS[symbol][0] if symbol in UNITS else PER[symbol]
+    if power and name in ("second", "hour"):
+        return f" per {name} {'squared' if power == '2' else 'cubed'}"
+    return " per " + {"2": "square ", "3": "cubic "}.get(power or "", "") + name
+
+
+def expand_measures(text: str) -> str:
+    """``"5 km²"`` -> ``"5 square kilometers"``; the numbers stay figures."""
+    text = _FEET_INCHES.sub(r"\1 foot \2", text)
+    text = _FEET.sub(r"\1 feet", _SIZE.sub(r"\1 feet by \2 feet", text))
+    text = _INCHES.sub(lambda m: " inches" if m[1] else " inch", text)
+    text = re.sub(r"(?<=°) (?=[CF]\b)", "", text)
+    text = re.sub(
+        r"(?<=\d) in\.(?=[,;:!?)]|$|\s[a-z])", lambda m: " inch" if before(m, 2) in (" 1", "1") else " inches", text
+    )
+    text = _NAMED_PINT.sub(lambda m: f"{m[1]} pint" + ("" if m[1] == "1" or "/" in m[1] else "s"), text)
+    text = _DIRECTION.sub(lambda m: f" degrees {_COMPASS[m[1]]}", text)
+    text = re.sub(r"(?<=\d)m(?=/s\^2)", " meters", text)
+    text = _UNIT.sub(_unit, text)
+    text = _PER_WORD.sub(" per ", text)
+    text = _TEMPERATURE_K.sub(" kelvin", text)
+    return _PER.sub(_per, _PER_INVERSE.sub(lambda m: " per " + (UNITS.get(m[1], (PER.get(m[1], m[1]),))[0]), text))

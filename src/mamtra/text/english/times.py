@@ -1,0 +1,108 @@
+"""Times of day and durations."""
+
+from __future__ import annotations
+
+import re
+
+from mamtra.text.english.context import ends_sentence, is_attributive
+from mamtra.text.english.numbers import cardinal, decimal, plural
+
+_NOON = r"(?:\s?([aApP])(?:\.\s?[mM]\.|-M\b|[mM]\b\.?))"
+_ANY_NOON = r"(?:\s?[aApP](?:\.\s?[mM]\.|-M\b|[mM]\b))"
+_CLOCK = re.compile(rf"(?<![\d:.])(\d{{1,2}}):(\d{{2}})(?::(\d{{2}}))?{_NOON}?(?!\d|,\d{{3}}|:)")
+_HOUR = re.compile(rf"(?<![\d:.,])(\d{{1,2}})(?:\s?(?:-|–|to)\s?(\d{{1,2}}))?{_NOON}")
+_RANGE = re.compile(
+    rf"(?<![\w:.])(\d{{1,2}}(?::\d{{2}}{_ANY_NOON}?|{_ANY_NOON}))\s?[-–—]\s?(?=\d{{1,2}}(?::\d{{2}}\b|{_ANY_NOON})|noon\b|midnight\b)"
+    rf"|(?<![\w:.-])(\d{{1,2}})\s?[-–—]\s?(?=\d{{1,2}}:\d{{2}}\b)"
+)
+_N = r"\d+(?:\.\d+)?"
+_HOURS = re.compile(
+    rf"(?<![\w.,])(?:(\d+)\s?d\s?)?({_N})\s?(?:h|hrs?)\b(?:\s?(\d+)\s?(?:m|mins?)\b)?(?:\s?({_N})\s?(?:s|secs?)\b)?"
+    rf"|(?<![\w.,])(\d+)h(\d\d)(?:m\b)?(?:({_N})s\b)?(?!\w)"
+)
+_MINUTES = re.compile(rf"(?<![\w.,])(\d+)\s?(?:m|mins?)\b\s?({_N})\s?(?:s|secs?)\b")
+_SECONDS = re.compile(rf"(?<![\w.,$])({_N})(\s?)(?:s|S(?=\s[a-z]))(?![\w'])")
+_PLURAL_FIGURES = re.compile(
+    r"(?:\b(?:the|these|those|two|three|four|five|six|some|many|all|of|in|no|several|his|her|their|my|both|and|by)\s)$",
+    re.I,
+)
+_TIMED = re.compile(
+    r"\s(?:timers?|clips?|delays?|videos?|windows?|marks?|limits?|countdowns?|pauses?|breaks?|cooldowns?|ads?|intervals?|exposures?"
+    r"|sprints?|timeouts?|recordings?|later|ago|per|each|long|remaining|left)\b"
+)
+
+
+def _half(letter: str | None, match: re.Match[str]) -> str:
+    if not letter:
+        return ""
+    return f" {letter.upper()}-M" + ("." if match[0].endswith(".") and ends_sentence(match) else "")
+
+
+def _clock(match: re.Match[str]) -> str:
+    hour, minute, second, half = match.groups()
+    if int(minute) > 59 or int(hour) > 24:
+        return match[0]
+    said = cardinal(int(hour))
+    if int(minute):
+        said += (" oh " if int(minute) < 10 else " ") + cardinal(int(minute))
+    elif second is None and not half:
+        said += " o'clock" if 1 <= int(hour) <= 12 else " hundred"
+    if second:
+        said += f" and {cardinal(int(second))} second" + ("" if int(second) == 1 else "s")
+    return said + _half(half, match)
+
+
+def _hour(match: re.Match[str]) -> str:
+    first, last, half = match.groups()
+    if int(first) > 12:
+        return match[0]
+    return cardinal(int(first)) + (f" to {cardinal(int(last))}" if last else "") + _half(half, match)
+
+
+def _counted(number: str | None, unit: str, singular: bool) -> str:
+    if not number:
+        return ""
+    return f"{decimal(number)} {unit}{'' if singular or number == '1' else 's'}"
+
+
+def _hours(match: re.Match[str]) -> str:
+    days, hours, minutes, seconds, bare_hours, bare_minutes, bare_seconds = match.groups()
+    singular = is_attributive(match)
+    parts = [
+        _counted(days, "day", singular),
+        _counted(hours or bare_hours, "hour", singular),
+        _counted(str(int(bare_minutes)) if bare_minutes else minutes, "minute", singular),
+        _counted(seconds or bare_seconds, "second", singular),
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _seconds(match: re.Match[str]) -> str:
+    """``"15s"`` -> ``"fifteen seconds"``, but "two 5s" are figures and a "747s" is an aeroplane."""
+    number, gap = match.groups()
+    whole = "." not in number
+    if whole and not gap:
+        lead = match.string[max(0, match.start() - 12) : match.start()]
+        if re.fullmatch(r"7[0-9]7", number):
+            return match[0]
+        figures = _PLURAL_FIGURES.search(lead) is not None and not re.search(r"\b(?:in|of|by|and)\s$", lead)
+        if figures and not _TIMED.match(match.string, match.end()):
+            return plural(cardinal(number))
+        if len(number) > 3:
+            return match[0]
+    return _counted(number, "second", is_attributive(match) or _before_timed(match))
+
+
+def _before_timed(match: re.Match[str]) -> bool:
+    following = _TIMED.match(match.string, match.end())
+    return following is not None and following[0].strip() not in ("later", "ago", "per", "each", "remaining", "left")
+
+
+def expand_times(text: str) -> str:
+    """Replace times of day, ranges of them and durations written with h, m and s by words."""
+    text = _RANGE.sub(lambda m: (m[1] or m[2]) + " to ", text)
+    text = _CLOCK.sub(_clock, text)
+    text = _HOUR.sub(_hour, text)
+    text = _HOURS.sub(_hours, text)
+    text = _MINUTES.sub(lambda m: f"{_counted(m[1], 'minute', False)} {_counted(m[2], 'second', False)}", text)
+    return _SECONDS.sub(_seconds, text)
