@@ -20,7 +20,7 @@ def export(
     as_json: bool = typer.Option(False, "--json", help="Print the facts as JSON."),
 ) -> None:
     """Write the speech language model of MODEL as the llm.pt of CosyVoice 2."""
-    from mamtra.checkpoints.cosyvoice.export import export_llm
+    from mamtra.checkpoints.cosyvoice_export import export_llm
 
     size = export_llm(model, Path(target)).stat().st_size
     if as_json:

@@ -15,9 +15,9 @@ import mamtra
 from mamtra.acoustic.flow import FlowConfig
 from mamtra.acoustic.hift import HiFTConfig
 from mamtra.audio.io import write_audio
-from mamtra.checkpoints.cosyvoice.export import export_llm
 from mamtra.checkpoints.cosyvoice.parts import read_flow_config, read_vocoder_config
 from mamtra.checkpoints.cosyvoice.yaml import Settings
+from mamtra.checkpoints.cosyvoice_export import export_llm
 from mamtra.checkpoints.native import read_config, read_generation
 from mamtra.engine.generate import generate
 from mamtra.engine.sampling import greedy
