@@ -10,9 +10,9 @@ Names are imported when first used, so that `import mamtra` costs nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mamtra.runtime.lazy import lazy_names
 from mamtra.version import VERSION as __version__
 
 if TYPE_CHECKING:
@@ -39,26 +39,21 @@ __all__ = [
     "rank",
 ]
 
-_HOME = {
-    "TTS": "mamtra.tts",
-    "Audio": "mamtra.tts",
-    "load": "mamtra.tts",
-    "rank": "mamtra.ranking.api",
-    "convert": "mamtra.conversion.convert",
-    "plan": "mamtra.cost.plan",
-    "Voice": "mamtra.voices.voice",
-    "LayerPlan": "mamtra.models.plan",
-    "MamTraError": "mamtra.errors",
-    "prepare": "mamtra.data.api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'mamtra' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "TTS": "mamtra.tts",
+        "Audio": "mamtra.tts",
+        "load": "mamtra.tts",
+        "rank": "mamtra.ranking.api",
+        "convert": "mamtra.conversion.convert",
+        "plan": "mamtra.cost.plan",
+        "Voice": "mamtra.voices.voice",
+        "LayerPlan": "mamtra.models.plan",
+        "MamTraError": "mamtra.errors",
+        "prepare": "mamtra.data.api",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -30,8 +30,9 @@ from mamtra.checkpoints.storage import SCALE, pack, unpack
 from mamtra.checkpoints.strict_loading import load_strictly
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, TensorInfo, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter
-from mamtra.errors import MamTraError, first_problem
+from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import read_json, write_json
+from mamtra.runtime.strict_models import first_problem
 
 FORMAT = 1
 CONFIG = "config.json"

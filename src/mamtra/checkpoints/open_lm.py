@@ -14,8 +14,9 @@ from mamtra.checkpoints.native import CONFIG, LANGUAGE_MODELS, PROVENANCE, base_
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.stored_lm import StoredLM, own_names
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles
-from mamtra.errors import MamTraError, first_problem
+from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import read_json
+from mamtra.runtime.strict_models import first_problem
 
 REPORT = "CONVERSION.md"
 _ABOUT_OTHER_WEIGHTS = ("README.md", PROVENANCE, REPORT)

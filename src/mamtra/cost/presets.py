@@ -11,9 +11,10 @@ from mamtra.checkpoints.find import BUILT_IN, built_in_models
 from mamtra.checkpoints.native import CONFIG, read_config, read_json
 from mamtra.checkpoints.parts import PARTS
 from mamtra.cost.shapes import AttentionShape, Blueprint, LayerShape, MambaShape, blueprint_of
-from mamtra.errors import MamTraError, first_problem
+from mamtra.errors import MamTraError
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
 from mamtra.models.plan import LayerPlan
+from mamtra.runtime.strict_models import first_problem
 
 
 def cosyvoice2_config() -> SpeechLMConfig:

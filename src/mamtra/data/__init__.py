@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mamtra.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mamtra.data.api import prepare
@@ -12,15 +13,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Corpus", "TokenShards", "open_corpus", "prepare"]
 
-_HOME = {
-    "Corpus": "mamtra.data.corpus",
-    "TokenShards": "mamtra.data.token_shards",
-    "open_corpus": "mamtra.data.corpus",
-    "prepare": "mamtra.data.api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Corpus": "mamtra.data.corpus",
+        "TokenShards": "mamtra.data.token_shards",
+        "open_corpus": "mamtra.data.corpus",
+        "prepare": "mamtra.data.api",
+    },
+)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from mamtra.runtime.strict_models import ClosedModel
 
 
-class Strict(BaseModel):
-    """Settings that are immutable and refuse unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataSettings(Strict):
+class DataSettings(ClosedModel):
     """Which utterances are used for training and which for validation.
 
     Attributes:
@@ -33,7 +29,7 @@ class DataSettings(Strict):
     seed: int = 0
 
 
-class BatchSettings(Strict):
+class BatchSettings(ClosedModel):
     """The batches of one optimiser step.
 
     Attributes:

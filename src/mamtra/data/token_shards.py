@@ -20,9 +20,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from safetensors.numpy import save
 
-from mamtra.errors import MamTraError, first_problem, refuse_renamed
+from mamtra.errors import MamTraError
 from mamtra.runtime.files import write_bytes
 from mamtra.runtime.json_files import read_json, write_json
+from mamtra.runtime.strict_models import first_problem, refuse_renamed
 
 FORMAT = 1
 MANIFEST = "manifest.json"

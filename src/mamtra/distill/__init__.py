@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mamtra.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mamtra.distill.api import Distilled, distill, open_trainer
@@ -12,18 +13,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DistillConfig", "Distilled", "distill", "estimate", "open_trainer", "parse_config", "read_config"]
 
-_HOME = {
-    "DistillConfig": "mamtra.distill.config",
-    "Distilled": "mamtra.distill.api",
-    "distill": "mamtra.distill.api",
-    "estimate": "mamtra.distill.dry_run",
-    "open_trainer": "mamtra.distill.api",
-    "parse_config": "mamtra.distill.config",
-    "read_config": "mamtra.distill.config",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "DistillConfig": "mamtra.distill.config",
+        "Distilled": "mamtra.distill.api",
+        "distill": "mamtra.distill.api",
+        "estimate": "mamtra.distill.dry_run",
+        "open_trainer": "mamtra.distill.api",
+        "parse_config": "mamtra.distill.config",
+        "read_config": "mamtra.distill.config",
+    },
+)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError, model_validator
 
-from mamtra.data.settings import BatchSettings, DataSettings, Strict
+from mamtra.data.settings import BatchSettings, DataSettings
 from mamtra.distill.losses import DistillLossConfig
 from mamtra.distill.renamed_keys import refuse_renamed
 from mamtra.distill.settings import (
@@ -20,11 +20,12 @@ from mamtra.distill.settings import (
     StudentSettings,
     TeacherSettings,
 )  # fmt: skip
-from mamtra.errors import MamTraError, first_problem
+from mamtra.errors import MamTraError
+from mamtra.runtime.strict_models import ClosedModel, first_problem
 from mamtra.runtime.yaml_files import read_settings
 
 
-class DistillConfig(Strict):
+class DistillConfig(ClosedModel):
     """All settings of a training.
 
     Attributes:

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from mamtra.conversion.options import TransferOptions
-from mamtra.data.settings import Strict
+from mamtra.runtime.strict_models import ClosedModel
 
 
-class TeacherSettings(Strict):
+class TeacherSettings(ClosedModel):
     """The teacher.
 
     Attributes:
@@ -26,7 +26,7 @@ class TeacherSettings(Strict):
     top_k: int = Field(64, ge=1)
 
 
-class StudentSettings(Strict):
+class StudentSettings(ClosedModel):
     """The student: a hybrid model directory, or the plan by which the teacher is converted into one.
 
     Attributes:
@@ -54,7 +54,7 @@ class StudentSettings(Strict):
         return self
 
 
-class OptimizerSettings(Strict):
+class OptimizerSettings(ClosedModel):
     """Optimiser and learning rate. The defaults are the paper's (Adam, 1e-5); clipping is that of CosyVoice 2's recipe.
 
     Attributes:
@@ -84,7 +84,7 @@ class OptimizerSettings(Strict):
     train: Literal["all", "mamba"] = "all"
 
 
-class AlignmentSettings(Strict):
+class AlignmentSettings(ClosedModel):
     """Steps before the training proper in which each new Mamba layer is trained to imitate the attention layer it replaces.
 
     Attributes:
@@ -98,7 +98,7 @@ class AlignmentSettings(Strict):
     lr: float = Field(1e-4, gt=0)
 
 
-class OnPolicySettings(Strict):
+class OnPolicySettings(ClosedModel):
     """Steps on speech tokens sampled from the student, without cross entropy.
 
     Attributes:
@@ -112,7 +112,7 @@ class OnPolicySettings(Strict):
     longest: float = Field(1.0, gt=0)
 
 
-class RunSettings(Strict):
+class RunSettings(ClosedModel):
     """Length, device, precision, logging and checkpoints.
 
     Attributes:

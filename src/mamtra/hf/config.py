@@ -9,8 +9,9 @@ from transformers import PreTrainedConfig
 
 from mamtra.checkpoints.native import FORMAT, LANGUAGE_MODELS, TRANSFORMERS_KEYS
 from mamtra.checkpoints.parts import PARTS
-from mamtra.errors import MamTraError, first_problem
+from mamtra.errors import MamTraError
 from mamtra.models.config import BackboneConfig, CausalLMConfig, SpeechLMConfig
+from mamtra.runtime.strict_models import first_problem
 
 _SIZES = (
     "hidden_size",

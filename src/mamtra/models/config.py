@@ -8,9 +8,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 from torch import Tensor
 
-from mamtra.errors import refuse_renamed
 from mamtra.models.plan import LayerPlan, LayerType
 from mamtra.ops.rope import Llama3Scaling, rope_frequencies
+from mamtra.runtime.strict_models import refuse_renamed
 
 MambaForm = Literal["mamba2", "discrete"]
 MOST_LAYERS = 10_000

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mamtra.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from mamtra.paper.api import STUDIES, reproduce
@@ -11,15 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["STUDIES", "ExperimentSettings", "read_experiments", "reproduce"]
 
-_HOME = {
-    "STUDIES": "mamtra.paper.api",
-    "ExperimentSettings": "mamtra.paper.settings",
-    "read_experiments": "mamtra.paper.settings",
-    "reproduce": "mamtra.paper.api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "STUDIES": "mamtra.paper.api",
+        "ExperimentSettings": "mamtra.paper.settings",
+        "read_experiments": "mamtra.paper.settings",
+        "reproduce": "mamtra.paper.api",
+    },
+)

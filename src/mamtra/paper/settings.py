@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from mamtra.data.settings import Strict
 from mamtra.distill.renamed_keys import refuse_renamed
-from mamtra.errors import MamTraError, first_problem
+from mamtra.errors import MamTraError
 from mamtra.models import plan
+from mamtra.runtime.strict_models import ClosedModel, first_problem
 from mamtra.runtime.yaml_files import read_settings
 
 STRATEGIES = ("block-beg", "block-end", "front", "middle", "back", "sandwich", "importance-wer")
@@ -30,7 +30,7 @@ Strategy = Annotated[str, AfterValidator(_known_strategy)]
 Ratio = Annotated[str, Field(pattern=r"^\d+:\d+$")]
 
 
-class EvaluationSettings(Strict):
+class EvaluationSettings(ClosedModel):
     """The test set that every student synthesises, and the scorers.
 
     Attributes:
@@ -55,7 +55,7 @@ class EvaluationSettings(Strict):
     batch_size: int = Field(128, ge=1)
 
 
-class GridSettings(Strict):
+class GridSettings(ClosedModel):
     """Figure 4: every strategy at every ratio.
 
     Attributes:
@@ -73,7 +73,7 @@ class GridSettings(Strict):
     changes: dict[str, Any] = Field(default_factory=dict)
 
 
-class OnePlanSettings(Strict):
+class OnePlanSettings(ClosedModel):
     """A study of one plan.
 
     Attributes:
@@ -121,7 +121,7 @@ class VariantSettings(OnePlanSettings):
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
-class FinalSettings(Strict):
+class FinalSettings(ClosedModel):
     """Table 3: chosen plans, trained on different fractions of the data.
 
     Attributes:
@@ -143,7 +143,7 @@ class FinalSettings(Strict):
     evaluation: EvaluationSettings | None = None
 
 
-class ExperimentSettings(Strict):
+class ExperimentSettings(ClosedModel):
     """Settings of all experiments.
 
     Attributes:

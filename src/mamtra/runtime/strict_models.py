@@ -1,9 +1,9 @@
-"""JSON from elsewhere as models with strict types: what does not fit is one sentence, never a traceback."""
+"""Settings and JSON from elsewhere as closed models: what does not fit is one sentence, never a traceback."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,10 +13,16 @@ from mamtra.runtime.printable import QUOTED, printable
 M = TypeVar("M", bound=BaseModel)
 
 
-class StrictModel(BaseModel):
-    """Types are not converted, numbers are finite, unknown keys are refused."""
+class ClosedModel(BaseModel):
+    """Immutable; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StrictModel(ClosedModel):
+    """Types are not converted either, and numbers are finite."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 def parse_json(model: type[M], text: str | bytes, where: str, renamed: Mapping[str, str] | None = None) -> M:
@@ -34,16 +40,35 @@ def parse_json(model: type[M], text: str | bytes, where: str, renamed: Mapping[s
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        raise MamTraError(f"{where}: {problem(error, renamed or {})}.") from error
+        raise MamTraError(f"{where}: {first_problem(error, renamed)}.") from error
 
 
-def problem(error: ValidationError, renamed: Mapping[str, str]) -> str:
-    """The first thing that does not fit, in words; keys that were renamed come first."""
+def first_problem(error: ValidationError, renamed: Mapping[str, str] | None = None) -> str:
+    """The first thing that does not fit, ``key.path: what is wrong`` without a full stop; renamed keys come first."""
     found = error.errors(include_url=False, include_input=False)
     for one in found:
         old = str(one["loc"][-1]) if one["loc"] else ""
-        if one["type"] == "extra_forbidden" and old in renamed:
+        if one["type"] == "extra_forbidden" and old in (renamed or {}):
             return f"the key {old!r} is called {renamed[old]!r} now; rename it, or measure again"
-    place = printable(".".join(map(str, found[0]["loc"]))) or "content"
-    message = printable(found[0]["msg"], 2 * QUOTED)
-    return f"{place}: {message[:1].lower()}{message[1:]}"
+    place = printable(".".join(map(str, found[0]["loc"])))
+    message = printable(found[0]["msg"].removeprefix("Value error, "), 4 * QUOTED)
+    return f"{place}: {message[:1].lower()}{message[1:]}" if place else message
+
+
+def refuse_renamed(values: Any, renamed: Mapping[str, str]) -> Any:
+    """Refuse keys of earlier versions; to be called by a pydantic validator of mode "before".
+
+    Args:
+        values: what is validated; anything but a mapping passes.
+        renamed: old key to new key.
+
+    Returns:
+        `values`.
+
+    Raises:
+        ValueError: a key is old; pydantic reports it with its place.
+    """
+    for old, new in renamed.items():
+        if isinstance(values, Mapping) and old in values:
+            raise ValueError(f"the key {old!r} is called {new!r} now; rename it in the file, its value stays")
+    return values

@@ -14,8 +14,9 @@ from mamtra.checkpoints.cosyvoice.lm import BACKBONE, PickledTensors
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference, load_strictly
-from mamtra.errors import MamTraError, first_problem
+from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
+from mamtra.runtime.strict_models import first_problem
 from mamtra.text.bpe import build_qwen_tokenizer
 
 if TYPE_CHECKING:
