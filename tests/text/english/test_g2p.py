@@ -21,6 +21,8 @@ from mamtra.text.english.phonemes import ALPHABET
         ("walk in.", "wˈɔk ˈɪn."),
         ("I am. I am here.", "ˌI æm. ˌI ɐm hˈɪɹ."),
         ("Plan A", "plˈæn ˈA"),
+        ("A", "ˈA"),
+        ("A: a cat", "ˈA: ɐ kˈæt"),
         ("U-C-L-A", "jˌusˌiˌɛlˈA"),
         ("two D-V-Ds", "tˈu dˌivˌidˈiz"),
         ('"Yes," she said.', "“jˈɛs,” ʃi sˈɛd."),

@@ -137,8 +137,7 @@ class G2P:
         start = place == 0 or not words[place - 1][-1].isalpha()
         pause = vowel_next is None
         if word == "a":
-            alone = not any(other[:1].isalpha() for other in words[:place] + words[place + 1 :][:8])
-            return "ˈA" if text == "A" and (not start or (pause and alone)) else "ɐ"
+            return "ˈA" if text == "A" and (pause or not start) else "ɐ"
         if word == "an":
             return "ɐn"
         if text == "I":

@@ -26,6 +26,7 @@ _LINK = re.compile(r"\[([^\[\]\n]{1,300})\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?
 _LINK_BY_NAME = re.compile(r"\[([^\[\]\n]{1,300})\]\[[^\[\]\n]{0,100}\]")
 _FOOTNOTE = re.compile(r"\[\^[\w-]{1,40}\]:?")
 _CODE = re.compile(r"(`+)(?=\S)([^`\n]{1,500})(?<=\S)\1(?!`)")
+_OPTION = re.compile(r"(?<!\S)--?(?=[A-Za-z])")
 _STRONG = re.compile(r"(?<![\w*])(\*{2,3}|\*)(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*])\1(?![\w*])")
 _STRONG_INSIDE = re.compile(r"\*\*(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*])\*\*")
 _UNDERLINED = re.compile(r"(?<![\w_])(_{1,3})(?=[^\s_])([^\n]{1,1000}?)(?<=[^\s_])\1(?![\w_])")
@@ -72,7 +73,7 @@ def strip_markdown(text: str) -> str:
     if "[" in text:
         text = _FOOTNOTE.sub("", text)
         text = _LINK_BY_NAME.sub(r"\1", _LINK.sub(_link, _IMAGE.sub(r"\1", text)))
-    text = _CODE.sub(r"\2", text)
+    text = _CODE.sub(lambda match: _OPTION.sub(lambda dashes: "dash " * len(dashes[0]), match[2]), text)
     for _ in range(2):  # **bold with *emphasis* inside**
         text = _STRONG_INSIDE.sub(r"\1", _STRONG.sub(r"\2", text))
     text = _STRUCK.sub(r"\1", _UNDERLINED.sub(r"\2", text))
