@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -24,6 +25,8 @@ from mamtra.synthesis.sentence import whole_segment
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, stream_segment
 from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
+from mamtra.text.english.dates import DateOrder
+from mamtra.text.frontend import Explanation, TextFrontend
 from mamtra.text.markup import parse_markup
 from mamtra.text.split import Segment, nothing_to_say
 from mamtra.voices.library import VoiceLibrary
@@ -55,15 +58,33 @@ class TTS:
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        lexicon: str | os.PathLike | None = None,
+        date_order: str | None = None,
     ) -> TTS:
         """Load a model by directory, built-in name or hub name; by default the one that comes with the package.
 
-        Weights are read when first needed. `dtype` is that of the LM.
+        Weights are read when first needed.
+
+        Args:
+            model: directory or name.
+            device: of all its parts.
+            dtype: of the LM's weights.
+            lexicon: a file of your own pronunciations, one ``word<TAB>phonemes`` a line.
+            date_order: of dates such as 1/2/2024: "mdy", "dmy" or "auto" (month first where both are possible).
 
         Raises:
-            MamTraError: no such model or device.
+            MamTraError: no such model or device; the lexicon cannot be read, or the model reads letters instead of phonemes.
         """
-        return cls(open_model(find_model(model), pick_device(device), dtype))
+        opened = open_model(find_model(model), pick_device(device), dtype)
+        if lexicon is not None or date_order is not None:
+            front = _phoneme_frontend(opened)
+            if date_order is not None:
+                if date_order not in get_args(DateOrder):
+                    raise MamTraError(f"There is no date order {date_order!r}; use {', '.join(get_args(DateOrder))}.")
+                front.date_order = date_order
+            if lexicon is not None:
+                front.use_lexicon(lexicon)
+        return cls(opened)
 
     @property
     def sample_rate(self) -> int:
@@ -87,6 +108,14 @@ class TTS:
             MamTraError: the text is empty, too long or without words.
         """
         return [segment.text for segment in self.model.text.segments(check_text(text))]
+
+    def explain(self, text: str) -> list[Explanation]:
+        """What will be spoken of `text`, part by part: normalised words, phonemes, and characters that cannot be read.
+
+        Raises:
+            MamTraError: the text is empty or too long, or the model reads letters instead of phonemes.
+        """
+        return _phoneme_frontend(self.model).explain(check_text(text))
 
     def say(
         self,
@@ -245,6 +274,14 @@ class TTS:
         if not isinstance(self.model.text, BpeFrontend):
             raise MamTraError(f"The model {self.model.name} follows no instructions; use CosyVoice 2, or leave it out.")
         return self.model.text.instruction(text)
+
+
+def _phoneme_frontend(model: Model) -> TextFrontend:
+    if not isinstance(model.text, TextFrontend):
+        raise MamTraError(
+            f"The model {model.name} reads letters, not phonemes; leave out pronunciations and date order."
+        )
+    return model.text
 
 
 def check_text(text: str) -> str:

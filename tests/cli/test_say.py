@@ -222,3 +222,29 @@ def test_read_only_folder(model, capsys, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     assert main(["say", "Hi", "-o", "a.wav", "--model", model]) == 2
     assert "read-only" in capsys.readouterr().err
+
+
+def test_what_would_be_read_is_shown(capsys, tmp_path):
+    lexicon = tmp_path / "own.tsv"
+    lexicon.write_text("Xyzzy\tzˈɪzi", encoding="utf-8")
+    text = "Xyzzy left on 3/4/2024. Привет."
+    assert main(["say", "--show-text", text, "--lexicon", str(lexicon), "--date-order", "dmy"]) == 0
+    shown = capsys.readouterr().out
+    assert "April third" in shown and "/zˈɪzi " in shown and "(not read: Привет)" in shown
+    assert main(["say", "--show-text", text, "--json"]) == 0
+    parts = json.loads(capsys.readouterr().out)
+    assert "March fourth" in parts[0]["text"] and parts[-1]["unread"] == ["Привет"]
+
+
+def test_what_is_not_read_is_said_once(capfd, tmp_path):
+    assert main(["say", "Hello Привет.", "-o", str(tmp_path / "a.wav")]) == 0
+    assert capfd.readouterr().err.count("Warning: Left out, because this voice reads English only: Привет") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--date-order", "ymd"], "no date order 'ymd'"), (["--lexicon", "gone.tsv"], "gone.tsv")],
+)
+def test_pronunciations_and_date_orders_that_do_not_serve(options, words, capsys):
+    assert main(["say", "Hello.", *options]) == 2
+    assert words in capsys.readouterr().err

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import json
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +58,13 @@ def say(
     speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast)."),
     play: bool = typer.Option(False, "--play", help="Play the audio; without -o no file is written."),
     fmt: str | None = typer.Option(None, "--format", metavar="F", help="Audio format, where the suffix does not tell."),
+    lexicon: str | None = typer.Option(
+        None, "--lexicon", metavar="FILE", help="Your own pronunciations, one word<TAB>phonemes a line."
+    ),
+    date_order: str | None = typer.Option(
+        None, "--date-order", metavar="auto|mdy|dmy", help="How to read dates such as 1/2/2024."
+    ),
+    show_text: bool = typer.Option(False, "--show-text", help="Print what would be read, and speak nothing."),
     device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
     as_json: bool = typer.Option(False, "--json", help="Print facts about the audio as JSON."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but errors."),
@@ -66,6 +75,9 @@ def say(
     at_once = stream and output == "-"
     if hops is not None and not at_once:
         raise MamTraError("--hops sets the chunks of a stream; give it together with --stream -o -, or leave it out.")
+    if show_text:
+        _show_text(read_text(text), model, lexicon, date_order, as_json)
+        return
     arriving = at_once and text == "-" and sys.stdin is not None
     words: str | Iterator[str] = read_arriving() if arriving else read_text(text)
     target = (None if play else DEFAULT_FILE) if output is None else output
@@ -81,7 +93,7 @@ def say(
     from mamtra.tts import load
 
     schedule = None if hops is None else HopSchedule.parse(hops)
-    tts = load(model, device=device)
+    tts = load(model, device=device, lexicon=lexicon, date_order=date_order)
     speaker = tts.voice(voice, voice_text)
     for sentence in () if quiet or as_json else speaker.advice:
         print(f"Advice: {sentence}", file=sys.stderr)
@@ -91,15 +103,38 @@ def say(
         None if arriving else len(words),
         quiet or as_json,
     )
-    if at_once:
-        audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
-    else:
-        audio = _join(list(chunks))
-        if target is not None:
-            audio.save(target, chosen)
+    with _warnings_in_words(quiet):
+        if at_once:
+            audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
+        else:
+            audio = _join(list(chunks))
+            if target is not None:
+                audio.save(target, chosen)
     if play:
         play_audio(audio, player)
     _tell(audio, target, tts.model.name, as_json, quiet)
+
+
+@contextmanager
+def _warnings_in_words(quiet: bool) -> Iterator[None]:
+    """Show warnings as a sentence on standard error, without the place in the source that raised them."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: None if quiet else print(f"Warning: {message}", file=sys.stderr)
+        yield
+
+
+def _show_text(text: str, model: str | None, lexicon: str | None, date_order: str | None, as_json: bool) -> None:
+    from mamtra.tts import load
+
+    parts = load(model, lexicon=lexicon, date_order=date_order).explain(text)
+    if as_json:
+        print(json.dumps([part._asdict() for part in parts], ensure_ascii=False))
+        return
+    for part in parts:
+        for line in filter(None, [part.text, part.phonemes and f"/{part.phonemes}/"]):
+            print(line)
+        if part.unread:
+            print(f"(not read: {', '.join(part.unread)})")
 
 
 def _format(target: str, named: str | None) -> str:
