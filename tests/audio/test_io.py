@@ -48,7 +48,7 @@ def test_aac_is_written_with_pyav_and_refused_without(tmp_path):
             samples = sum(frame.samples for frame in container.decode(audio=0))
         assert abs(samples - 24000) < 4000
     else:
-        with pytest.raises(MamTraError, match=r"pip install 'mamtra\[av\]'"):
+        with pytest.raises(MamTraError, match=r"pip install 'mamtra\[formats\]'"):
             encode(tone(), 24000, "aac")
 
 
@@ -250,5 +250,5 @@ def test_containers_that_cannot_be_read(tmp_path, monkeypatch):
         with pytest.raises(MamTraError, match="cannot be read as a sound file"):
             read_audio(path)
     monkeypatch.setattr("mamtra.audio.decode.find_spec", lambda name: None)
-    with pytest.raises(MamTraError, match=r"Reading .m4a needs PyAV.*mamtra\[av\]"):
+    with pytest.raises(MamTraError, match=r"Reading .m4a needs PyAV.*mamtra\[formats\]"):
         read_audio(path)

@@ -10,7 +10,6 @@ import torch
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.flow_matching import cosine_schedule, fixed_noise
 from mamtra.acoustic.flow_stream import FlowStream
-from mamtra.acoustic.graphs import GraphedEstimator
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.acoustic.masks import valid_positions
 from tests.parity.fixture import Output, integers, normal, seeded
@@ -46,10 +45,10 @@ def flow(_: Path) -> Iterator[Output]:
     voice = (prompt, normal("prompt mel", 1, 40, 80), normal("speaker", 1, 192))
     for name, (streaming, finalize, chunk) in MELS.items():
         yield Output(f"mel/{name}", build(chunk).inference(token, *voice, streaming=streaming, finalize=finalize), 2e-5)
-    for recorded in (False, True):
+    for captured in (False, True):
         model = build()
-        if recorded:
-            model.decoder.estimator.forward = GraphedEstimator(model.decoder.estimator, Rerun())
+        if captured:
+            model.use_graphs(Rerun())
         stream = FlowStream(model, *voice)
         pieces = [stream.push(piece) for piece in token.split(7, dim=1)]
         pieces.append(stream.push(token[:, :0], final=True))
