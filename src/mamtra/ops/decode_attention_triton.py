@@ -85,7 +85,8 @@ def _attention_kernel(
     end = tl.minimum(begin + part, length)
     if PDL:
         LINE: tl.constexpr = 128 // (kind.primitive_bitwidth // 8)
-        lines = tl.minimum(begin + tl.arange(0, 128), length)[:, None] * D + tl.arange(0, D // LINE)[None, :] * LINE
+        LINES: tl.constexpr = (D + LINE - 1) // LINE
+        lines = tl.minimum(begin + tl.arange(0, 128), length)[:, None] * D + tl.arange(0, LINES)[None, :] * LINE
         prefetch(keys_at + lines, PDL)
         prefetch(values_at + lines, PDL)
     cos, sin = tl.load(cos_at + length * D + d), tl.load(sin_at + length * D + d)
