@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from mamtra.engine.decode_weights import DecodeWeights, LayerWeights
-from mamtra.engine.device_sampling import sample_slots
-from mamtra.engine.slot_table import ACTIVE, SlotTable
+from mamtra.engine.device_sampling import gather_inputs, sample_slots
+from mamtra.engine.slot_table import SlotTable
 from mamtra.engine.state_pool import StatePool
 from mamtra.ops.decode_attention import decode_attention
 from mamtra.ops.decode_backend import use_triton
-from mamtra.ops.decode_linear import decode_linear
+from mamtra.ops.decode_linear import Normed, decode_linear, decode_linear_add
 from mamtra.ops.mamba_step import mamba_step
 
 
@@ -41,40 +40,28 @@ class DecodeStep:
         Returns:
             (B,) int32, see `mamtra.engine.device_sampling.sample_slots`.
         """
-        hidden, used = self._inputs(slots)
-        return sample_slots(self.logits(hidden, used), used, self.table, self.pool.lengths, self.weights.embeddings)
+        first = self.weights.layers[0]
+        used, hidden, normed = gather_inputs(slots, self.table, first.norm, first.eps)
+        logits = self.logits(used, hidden, normed)
+        return sample_slots(logits, used, self.table, self.pool.lengths, self.weights.embeddings)
 
-    def logits(self, hidden: Tensor, slots: Tensor) -> Tensor:
-        """Feed (B, hidden_size), which is overwritten, and get (B, speech_vocab_size); lengths and table stay."""
-        for layer, caches in zip(self.weights.layers, self._caches, strict=True):
-            self._layer(layer, caches, hidden, slots)
+    def logits(self, slots: Tensor, hidden: Tensor, normed: Normed) -> Tensor:
+        """Feed what `gather_inputs` gives and get (B, speech_vocab_size); lengths and table stay."""
         w, space = self.weights, self._workspace
-        return decode_linear(hidden, w.head, w.head_bias, norm_weight=w.norm, eps=w.eps, workspace=space)
+        following = [(layer.norm, layer.eps) for layer in w.layers[1:]] + [(w.norm, w.eps)]
+        for layer, caches, (norm, eps) in zip(w.layers, self._caches, following, strict=True):
+            mixed = self._mix(layer, caches, normed, slots)
+            normed = decode_linear_add(mixed, layer.out, hidden, layer.mlp_norm, eps=layer.eps, workspace=space)
+            gated = decode_linear(normed, layer.gate_up, eps=layer.eps, gated=True, workspace=space)
+            normed = decode_linear_add(gated, layer.down, hidden, norm, eps=eps, workspace=space)
+        return decode_linear(normed, w.head, w.head_bias, eps=w.eps, workspace=space)
 
-    def _layer(self, layer: LayerWeights, caches: tuple[Tensor, ...], hidden: Tensor, slots: Tensor) -> None:
+    def _mix(self, layer: LayerWeights, caches: tuple[Tensor, ...], normed: Normed, slots: Tensor) -> Tensor:
         pool, space = self.pool, self._workspace
-        normed = {"norm_weight": layer.norm, "eps": layer.eps, "workspace": space}
-        projected = decode_linear(hidden, layer.project, layer.project_bias, **normed)
+        projected = decode_linear(normed, layer.project, layer.project_bias, eps=layer.eps, workspace=space)
         if layer.mamba is None:
-            mixed = decode_attention(projected, *caches, slots, pool.lengths, pool.cos, pool.sin, workspace=space)
-        else:
-            mixed = mamba_step(projected, *caches, slots, pool.lengths, layer.mamba)
-        decode_linear(mixed, layer.out, residual=hidden, workspace=space)
-        normed["norm_weight"] = layer.mlp_norm
-        gated = decode_linear(hidden, layer.gate_up, gated=True, **normed)
-        decode_linear(gated, layer.down, residual=hidden, workspace=space)
-
-    def _inputs(self, slots: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedded inputs, and the slots to work on: a stream that has ended in an earlier step must not change any more."""
-        table = self.table
-        if self._workspace is not None:
-            from mamtra.engine.device_sampling_triton import gather_inputs_triton
-
-            hidden, used = table.inputs.new_empty(len(slots), table.inputs.shape[1]), torch.empty_like(slots)
-            gather_inputs_triton(table, slots, used, hidden)
-            return hidden, used
-        used = torch.where(table.ints[slots.long(), ACTIVE] > 0, slots, table.scratch)
-        return table.inputs[used.long()], used
+            return decode_attention(projected, *caches, slots, pool.lengths, pool.cos, pool.sin, workspace=space)
+        return mamba_step(projected, *caches, slots, pool.lengths, layer.mamba)
 
 
 def _workspace(weights: DecodeWeights, pool: StatePool, rows: int) -> object:

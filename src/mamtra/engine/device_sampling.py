@@ -11,7 +11,31 @@ from mamtra.engine.slot_table import (
     SEED_HIGH, SEED_LOW, SILENT_RUN, TOP_K, TOP_P, WINDOW, SlotTable,
 )  # fmt: skip
 from mamtra.ops.decode_backend import use_triton
+from mamtra.ops.decode_linear import Normed
+from mamtra.ops.norms import rms_norm
 from mamtra.ops.philox import philox_uniform
+
+
+def gather_inputs(slots: Tensor, table: SlotTable, norm_weight: Tensor, eps: float) -> tuple[Tensor, Tensor, Normed]:
+    """What a step starts from.
+
+    Args:
+        slots: (B,) int32 or int64.
+        table: of the slots.
+        norm_weight: (hidden_size,) of the first norm.
+        eps: of that norm.
+
+    Returns:
+        The slots to work on (B,), the scratch slot for rows that are not active: a stream that has ended in an earlier step must
+        not change any more; the embedded inputs (B, hidden_size); and the same behind the norm.
+    """
+    if use_triton(slots.device):
+        from mamtra.engine.device_sampling_triton import gather_inputs_triton
+
+        return gather_inputs_triton(table, slots, norm_weight)
+    used = torch.where(table.ints[slots.long(), ACTIVE] > 0, slots, table.scratch)
+    hidden = table.inputs[used.long()]
+    return used, hidden, Normed(rms_norm(hidden, norm_weight, eps), None)
 
 
 def sample_slots(logits: Tensor, slots: Tensor, table: SlotTable, lengths: Tensor, embeddings: Tensor) -> Tensor:

@@ -13,8 +13,10 @@ from mamtra.engine.slot_table import (
     RUN, SEED_HIGH, SEED_LOW, SILENT_RUN, TOP_K, TOP_P, WINDOW, SlotTable,
 )  # fmt: skip
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
+from mamtra.ops.decode_linear import Normed
 
-LAUNCH = {"num_warps": 8, "num_stages": 1}
+LAUNCH = {"num_warps": 4, "num_stages": 1}
+CHUNK = 64
 (
     _ACTIVE, _DRAWS, _LEAST, _MOST, _INTERLEAVED, _FILL_AT, _TOP_P, _TOP_K, _WINDOW, _REPEATS, _MOST_REPEATS,
     _MOST_SILENCE, _LAST, _RUN, _SILENT_RUN, _SEED_LOW, _SEED_HIGH, _IDLE, _FAILED,
@@ -31,27 +33,33 @@ def sample_slots_triton(logits: Tensor, slots: Tensor, table: SlotTable, lengths
     """See `mamtra.engine.device_sampling.sample_slots`."""
     rows, ids = logits.shape
     out = torch.empty(rows, dtype=torch.int32, device=logits.device)
+    block = max(CHUNK, triton.next_power_of_2(ids))
+    weights = torch.empty(rows, block, dtype=torch.float32, device=logits.device)
     _sample_kernel[(rows,)](
         logits, slots, table.ints, table.history, table.silent.view(torch.uint8), lengths, embeddings, table.inputs, out,
-        ids, embeddings.shape[1], table.eos_id, table.fill_id, logits.stride(0), COLUMNS=COLUMNS, HISTORY=MOST_WINDOW,
-        CANDIDATES=MOST_TOP_K, V=triton.next_power_of_2(ids), E=triton.next_power_of_2(embeddings.shape[1]), **LAUNCH,
+        weights, ids, embeddings.shape[1], table.eos_id, table.fill_id, logits.stride(0), COLUMNS=COLUMNS, HISTORY=MOST_WINDOW,
+        CANDIDATES=MOST_TOP_K, V=block, WIDTH=CHUNK, E=triton.next_power_of_2(embeddings.shape[1]), **LAUNCH,
         **launch_options(logits.device),
     )  # fmt: skip
     return out
 
 
-def gather_inputs_triton(table: SlotTable, slots: Tensor, used: Tensor, hidden: Tensor) -> None:
-    """Embedded inputs of the rows' slots into ``hidden``, and the slots to work on into ``used``."""
-    _gather_kernel[(slots.shape[0],)](
-        table.inputs, table.ints, slots, used, hidden, table.scratch, hidden.shape[1], COLUMNS=COLUMNS,
-        E=triton.next_power_of_2(hidden.shape[1]), **launch_options(hidden.device),
+def gather_inputs_triton(table: SlotTable, slots: Tensor, norm_weight: Tensor) -> tuple[Tensor, Tensor, Normed]:
+    """See `mamtra.engine.device_sampling.gather_inputs`."""
+    used, (rows, size) = torch.empty_like(slots), (slots.shape[0], table.inputs.shape[1])
+    hidden, scaled = (table.inputs.new_empty(rows, size) for _ in range(2))
+    squares = torch.empty(rows, 1, dtype=torch.float32, device=slots.device)
+    _gather_kernel[(rows,)](
+        table.inputs, table.ints, slots, norm_weight, used, hidden, scaled, squares, table.scratch, size, COLUMNS=COLUMNS,
+        E=triton.next_power_of_2(size), **launch_options(slots.device),
     )  # fmt: skip
+    return used, hidden, Normed(scaled, squares)
 
 
 @triton.jit
 def _gather_kernel(
-    inputs_at, ints_at, slots_at, used_at, hidden_at, scratch, size, COLUMNS: tl.constexpr, E: tl.constexpr,
-    PDL: tl.constexpr,
+    inputs_at, ints_at, slots_at, norm_at, used_at, hidden_at, scaled_at, squares_at, scratch, size,
+    COLUMNS: tl.constexpr, E: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     wait_for_previous(PDL)
     row = tl.program_id(0)
@@ -60,15 +68,19 @@ def _gather_kernel(
     e = tl.arange(0, E)
     embedded = tl.load(inputs_at + slot.to(tl.int64) * size + e, e < size, 0.0)
     tl.store(hidden_at + row * size + e, embedded, e < size)
+    wide = embedded.to(tl.float32)
+    scaled = wide * tl.load(norm_at + e, e < size, 0.0).to(tl.float32)
+    tl.store(scaled_at + row * size + e, scaled.to(embedded.dtype), e < size)
+    tl.store(squares_at + row, tl.sum(wide * wide, 0))
     tl.store(used_at + row, slot.to(used_at.dtype.element_ty))
 
 
 @triton.jit
 def _sample_kernel(
-    logits_at, slots_at, ints_at, history_at, silent_at, lengths_at, embeddings_at, inputs_at, out_at, count, size,
-    eos_id, fill_id, width,
-    COLUMNS: tl.constexpr, HISTORY: tl.constexpr, CANDIDATES: tl.constexpr, V: tl.constexpr, E: tl.constexpr,
-    PDL: tl.constexpr,
+    logits_at, slots_at, ints_at, history_at, silent_at, lengths_at, embeddings_at, inputs_at, out_at, weights_at, count,
+    size, eos_id, fill_id, width,
+    COLUMNS: tl.constexpr, HISTORY: tl.constexpr, CANDIDATES: tl.constexpr, V: tl.constexpr, WIDTH: tl.constexpr,
+    E: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)
     wait_for_previous(PDL)
@@ -102,17 +114,29 @@ def _sample_kernel(
         first, second, _, _ = tl.philox(seed, draws, zero, zero, zero)
         first, second = (first >> 8).to(tl.float32) * 5.9604644775390625e-8, (second >> 8).to(tl.float32) * 5.9604644775390625e-8
 
-        # the nucleus, most probable first
+        # the nucleus, most probable first: the best of every chunk, of which only one changes at a time
         rank = tl.arange(0, CANDIDATES)
         kept, kept_ids = tl.zeros([CANDIDATES], tl.float32), tl.zeros([CANDIDATES], tl.int32)
         top_p = tl.load(ints_at + _TOP_P).to(tl.float32, bitcast=True) * total
         top_k = tl.load(ints_at + _TOP_K)
-        left, taken, chosen = weights, 0.0, 0
+        tl.store(weights_at + row * V + ids, weights)
+        tl.debug_barrier()
+        lane, chunk = tl.arange(0, WIDTH), tl.arange(0, V // WIDTH)
+        best_of = tl.max(tl.reshape(weights, [V // WIDTH, WIDTH]), 1)
+        taken, chosen = 0.0, 0
         while (chosen < top_k) & ((chosen == 0) | (taken < top_p)):
-            best, at = tl.max(left, 0, return_indices=True)
+            best, where = tl.max(best_of, 0, return_indices=True)
+            members = tl.load(weights_at + row * V + where * WIDTH + lane)
+            # of equal ones the first that was not taken yet
+            used = tl.sum(((kept_ids // WIDTH == where) & (kept == best) & (rank < chosen)).to(tl.int32), 0)
+            equal = (members == best).to(tl.int32)
+            place = (tl.cumsum(equal, 0) == used + 1) & (equal > 0)
+            at = where * WIDTH + tl.sum(tl.where(place, lane, 0), 0)
+            more = tl.sum(equal, 0) > used + 1
+            following = tl.max(tl.where(members < best, members, -1.0), 0)
+            best_of = tl.where((chunk == where) & (more == 0), following, best_of)
             kept = tl.where(rank == chosen, best, kept)
             kept_ids = tl.where(rank == chosen, at, kept_ids)
-            left = tl.where(ids == at, -1.0, left)
             taken += tl.maximum(best, 0.0)
             chosen += 1
         kept = tl.maximum(kept, 0.0)

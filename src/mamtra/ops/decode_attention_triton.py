@@ -15,6 +15,7 @@ from mamtra.ops.decode_kernels import Workspace, launch_options, prefetch, proce
 
 MOST_SPLITS = 32
 BLOCK = 64
+"""Positions read at a time."""
 LAUNCH = {"num_warps": 4, "num_stages": 3}
 
 
@@ -59,7 +60,8 @@ def decode_attention_triton(
     _attention_kernel[(groups, splits, rows)](
         qkv, cache, slots, lengths, cos, sin, out, *scratch, qkv.stride(0), cache.stride(0), capacity,
         dim**-0.5 * 1.4426950408889634, SPLITS=splits, G=groups, R=heads // groups,
-        RP=max(16, triton.next_power_of_2(heads // groups)), D=dim, BLOCK=BLOCK, **LAUNCH, **launch_options(qkv.device),
+        RP=max(16, triton.next_power_of_2(heads // groups)),
+        MERGED=triton.next_power_of_2(heads // groups), D=dim, BLOCK=BLOCK, **LAUNCH, **launch_options(qkv.device),
     )  # fmt: skip
     return out
 
@@ -68,8 +70,8 @@ def decode_attention_triton(
 def _attention_kernel(
     qkv_at, cache_at, slots_at, lengths_at, cos_at, sin_at, out_at, parts_at, counters_at, width, slot_size, capacity,
     scale,
-    SPLITS: tl.constexpr, G: tl.constexpr, R: tl.constexpr, RP: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr,
-    PDL: tl.constexpr,
+    SPLITS: tl.constexpr, G: tl.constexpr, R: tl.constexpr, RP: tl.constexpr, MERGED: tl.constexpr, D: tl.constexpr,
+    BLOCK: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     group, split, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     r, d, t = tl.arange(0, RP), tl.arange(0, D), tl.arange(0, BLOCK)
@@ -83,10 +85,15 @@ def _attention_kernel(
     part = tl.cdiv(tl.cdiv(length + 1, SPLITS), BLOCK) * BLOCK
     begin = split * part
     end = tl.minimum(begin + part, length)
+    inside = begin + t < end
+    place = (begin + t)[:, None] * D + d[None, :]
+    # cached positions do not depend on the kernel before
+    keys = tl.load(keys_at + place, inside[:, None], 0.0)
+    values = tl.load(values_at + place, inside[:, None], 0.0)
     if PDL:
         LINE: tl.constexpr = 128 // (kind.primitive_bitwidth // 8)
         LINES: tl.constexpr = (D + LINE - 1) // LINE
-        lines = tl.minimum(begin + tl.arange(0, 128), length)[:, None] * D + tl.arange(0, LINES)[None, :] * LINE
+        lines = tl.minimum(begin + BLOCK + tl.arange(0, 128), length)[:, None] * D + tl.arange(0, LINES)[None, :] * LINE
         prefetch(keys_at + lines, PDL)
         prefetch(values_at + lines, PDL)
     cos, sin = tl.load(cos_at + length * D + d), tl.load(sin_at + length * D + d)
@@ -111,19 +118,14 @@ def _attention_kernel(
     top = tl.where(mine, score, float("-inf"))
     total = tl.where(mine, 1.0, 0.0) + tl.zeros([RP], tl.float32)
     y = tl.where(mine, v.to(tl.float32), 0.0)[None, :] + tl.zeros([RP, D], tl.float32)
-    for start in range(begin, end, BLOCK):
+    if begin < end:
+        top, total, y = _attend(q, keys.to(kind), values.to(kind), inside, scale, top, total, y)
+    for start in range(begin + BLOCK, end, BLOCK):
         inside = start + t < end
         place = (start + t)[:, None] * D + d[None, :]
-        keys = tl.load(keys_at + place, inside[:, None], 0.0).to(kind)
-        scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
-        scores = tl.where(inside[None, :], scores, float("-inf"))
-        higher = tl.maximum(top, tl.max(scores, 1))
-        kept = tl.exp2(top - higher)
-        weights = tl.exp2(scores - higher[:, None])
-        total = total * kept + tl.sum(weights, 1)
-        values = tl.load(values_at + place, inside[:, None], 0.0).to(kind)
-        y = tl.dot(weights.to(kind), values, y * kept[:, None], input_precision="ieee")
-        top = higher
+        keys = tl.load(keys_at + place, inside[:, None], 0.0)
+        values = tl.load(values_at + place, inside[:, None], 0.0)
+        top, total, y = _attend(q, keys.to(kind), values.to(kind), inside, scale, top, total, y)
     out = out_at + (row * G + group) * R * D
     if SPLITS == 1:
         tl.store(out + r[:, None] * D + d[None, :], (y / total[:, None]).to(kind), real)
@@ -140,12 +142,31 @@ def _attention_kernel(
         tl.debug_barrier()
         counter = counters_at + pair
         if tl.atomic_add(counter, 1, sem="acq_rel") == SPLITS - 1:
-            s = tl.arange(0, SPLITS)
-            for head in tl.static_range(R):
-                tops_s = tl.load(tops + head * SPLITS + s, cache_modifier=".cg")
-                weights_s = tl.exp2(tops_s - tl.max(tops_s, 0))
-                totals_s = tl.load(totals + head * SPLITS + s, cache_modifier=".cg")
-                y_s = tl.load(parts + (head * SPLITS + s)[:, None] * D + d[None, :], cache_modifier=".cg")
-                merged = tl.sum(y_s * weights_s[:, None], 0) / tl.sum(totals_s * weights_s, 0)
-                tl.store(out + head * D + d, merged.to(kind))
+            # one column for each value of the group's heads; no load below waits for another
+            c = tl.arange(0, MERGED * D)
+            real_c = c < R * D
+            head = tl.where(real_c, c // D, 0)
+            highest = tl.full([MERGED * D], float("-inf"), tl.float32)
+            for s in tl.static_range(SPLITS):
+                highest = tl.maximum(highest, tl.load(tops + head * SPLITS + s, cache_modifier=".cg"))
+            y_c, total_c = tl.zeros([MERGED * D], tl.float32), tl.zeros([MERGED * D], tl.float32)
+            for s in tl.static_range(SPLITS):
+                weight = tl.exp2(tl.load(tops + head * SPLITS + s, cache_modifier=".cg") - highest)
+                total_c += weight * tl.load(totals + head * SPLITS + s, cache_modifier=".cg")
+                place = parts + (head * SPLITS + s) * D + c % D
+                y_c += weight * tl.load(place, cache_modifier=".cg")
+            tl.store(out + c, (y_c / total_c).to(kind), real_c)
             tl.store(counter, 0)
+
+
+@triton.jit
+def _attend(q, keys, values, inside, scale, top, total, y):
+    """Take a block of positions into a running softmax."""
+    scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
+    scores = tl.where(inside[None, :], scores, float("-inf"))
+    higher = tl.maximum(top, tl.max(scores, 1))
+    kept = tl.exp2(top - higher)
+    weights = tl.exp2(scores - higher[:, None])
+    total = total * kept + tl.sum(weights, 1)
+    y = tl.dot(weights.to(keys.dtype), values, y * kept[:, None], input_precision="ieee")
+    return higher, total, y

@@ -9,7 +9,7 @@ from torch import Tensor
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.mamba_step import MambaWeights
 
-LAUNCH = {"num_warps": 4, "num_stages": 1}
+LAUNCH = {"num_warps": 2, "num_stages": 1}
 
 
 def mamba_step_triton(
