@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mamtra.engine.request import MOST_WINDOW
+from mamtra.engine.request import MOST_TOP_K, MOST_WINDOW
 from mamtra.engine.slot_table import (
     ACTIVE, DRAWS, FAILED, FILL_AT, IDLE, INTERLEAVED, LAST, LEAST, MOST, MOST_REPEATS, MOST_SILENCE, REPEATS, RUN,
     SEED_HIGH, SEED_LOW, SILENT_RUN, TOP_K, TOP_P, WINDOW, SlotTable,
@@ -109,7 +109,8 @@ def sample_slots_naive(logits: Tensor, slots: Tensor, table: SlotTable, lengths:
 
 def _from_nucleus(logits: Tensor, top_p: Tensor, top_k: Tensor, uniform: Tensor) -> Tensor:
     """Ids (B,) int64: most probable first, taken while those before sum to less than top_p and are fewer than top_k."""
-    kept, ids = torch.softmax(logits, -1).topk(min(128, logits.shape[1]))
+    kept, ids = torch.softmax(logits, -1).sort(-1, descending=True, stable=True)  # of equal ones the lower id comes first
+    kept, ids = kept[:, :MOST_TOP_K], ids[:, :MOST_TOP_K]
     before = kept.cumsum(-1) - kept
     rank = torch.arange(kept.shape[1], device=kept.device)
     inside = (rank < top_k[:, None]) & ((before < top_p[:, None]) | (rank == 0))

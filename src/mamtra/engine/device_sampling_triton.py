@@ -16,7 +16,6 @@ from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.decode_linear import Normed
 
 LAUNCH = {"num_warps": 4, "num_stages": 1}
-CHUNK = 64
 (
     _ACTIVE, _DRAWS, _LEAST, _MOST, _INTERLEAVED, _FILL_AT, _TOP_P, _TOP_K, _WINDOW, _REPEATS, _MOST_REPEATS,
     _MOST_SILENCE, _LAST, _RUN, _SILENT_RUN, _SEED_LOW, _SEED_HIGH, _IDLE, _FAILED,
@@ -33,12 +32,12 @@ def sample_slots_triton(logits: Tensor, slots: Tensor, table: SlotTable, lengths
     """See `mamtra.engine.device_sampling.sample_slots`."""
     rows, ids = logits.shape
     out = torch.empty(rows, dtype=torch.int32, device=logits.device)
-    block = max(CHUNK, triton.next_power_of_2(ids))
-    weights = torch.empty(rows, block, dtype=torch.float32, device=logits.device)
+    best, kept = torch.empty(2, rows, MOST_TOP_K, dtype=torch.float32, device=logits.device)
+    kept_ids = torch.empty(rows, MOST_TOP_K, dtype=torch.int32, device=logits.device)
     _sample_kernel[(rows,)](
         logits, slots, table.ints, table.history, table.silent.view(torch.uint8), lengths, embeddings, table.inputs, out,
-        weights, ids, embeddings.shape[1], table.eos_id, table.fill_id, logits.stride(0), COLUMNS=COLUMNS, HISTORY=MOST_WINDOW,
-        CANDIDATES=MOST_TOP_K, V=block, WIDTH=CHUNK, E=triton.next_power_of_2(embeddings.shape[1]), **LAUNCH,
+        best, kept, kept_ids, ids, embeddings.shape[1], table.eos_id, table.fill_id, logits.stride(0), COLUMNS=COLUMNS, HISTORY=MOST_WINDOW,
+        CANDIDATES=MOST_TOP_K, V=max(MOST_TOP_K, triton.next_power_of_2(ids)), E=triton.next_power_of_2(embeddings.shape[1]), **LAUNCH,
         **launch_options(logits.device),
     )  # fmt: skip
     return out
@@ -77,9 +76,9 @@ def _gather_kernel(
 
 @triton.jit
 def _sample_kernel(
-    logits_at, slots_at, ints_at, history_at, silent_at, lengths_at, embeddings_at, inputs_at, out_at, weights_at, count,
-    size, eos_id, fill_id, width,
-    COLUMNS: tl.constexpr, HISTORY: tl.constexpr, CANDIDATES: tl.constexpr, V: tl.constexpr, WIDTH: tl.constexpr,
+    logits_at, slots_at, ints_at, history_at, silent_at, lengths_at, embeddings_at, inputs_at, out_at, best_at, kept_at,
+    kept_ids_at, count, size, eos_id, fill_id, width,
+    COLUMNS: tl.constexpr, HISTORY: tl.constexpr, CANDIDATES: tl.constexpr, V: tl.constexpr,
     E: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)
@@ -114,34 +113,49 @@ def _sample_kernel(
         first, second, _, _ = tl.philox(seed, draws, zero, zero, zero)
         first, second = (first >> 8).to(tl.float32) * 5.9604644775390625e-8, (second >> 8).to(tl.float32) * 5.9604644775390625e-8
 
-        # the nucleus, most probable first: the best of every chunk, of which only one changes at a time
-        rank = tl.arange(0, CANDIDATES)
-        kept, kept_ids = tl.zeros([CANDIDATES], tl.float32), tl.zeros([CANDIDATES], tl.int32)
-        top_p = tl.load(ints_at + _TOP_P).to(tl.float32, bitcast=True) * total
+        # Ids that can be among the top_k: at least so many are as probable as the best of chunk number top_k in order. Chunks take
+        # every 128th id, since neighbours are alike.
         top_k = tl.load(ints_at + _TOP_K)
-        tl.store(weights_at + row * V + ids, weights)
+        best = tl.max(tl.reshape(weights, [V // CANDIDATES, CANDIDATES]), 0)
+        best_row = best_at + row * CANDIDATES
+        rank = tl.arange(0, CANDIDATES)
+        tl.store(best_row + rank, best)
         tl.debug_barrier()
-        lane, chunk = tl.arange(0, WIDTH), tl.arange(0, V // WIDTH)
-        best_of = tl.max(tl.reshape(weights, [V // WIDTH, WIDTH]), 1)
-        taken, chosen = 0.0, 0
-        while (chosen < top_k) & ((chosen == 0) | (taken < top_p)):
-            best, where = tl.max(best_of, 0, return_indices=True)
-            members = tl.load(weights_at + row * V + where * WIDTH + lane)
-            # of equal ones the first that was not taken yet
-            used = tl.sum(((kept_ids // WIDTH == where) & (kept == best) & (rank < chosen)).to(tl.int32), 0)
-            equal = (members == best).to(tl.int32)
-            place = (tl.cumsum(equal, 0) == used + 1) & (equal > 0)
-            at = where * WIDTH + tl.sum(tl.where(place, lane, 0), 0)
-            more = tl.sum(equal, 0) > used + 1
-            following = tl.max(tl.where(members < best, members, -1.0), 0)
-            best_of = tl.where((chunk == where) & (more == 0), following, best_of)
-            kept = tl.where(rank == chosen, best, kept)
-            kept_ids = tl.where(rank == chosen, at, kept_ids)
-            taken += tl.maximum(best, 0.0)
-            chosen += 1
-        kept = tl.maximum(kept, 0.0)
+        others = tl.load(best_row + rank)
+        better = tl.sum((others[None, :] > best[:, None]).to(tl.int32), 1)
+        least = tl.max(tl.where(better >= top_k - 1, best, 0.0), 0)
+        count_able, highest, tries = tl.sum((weights >= least).to(tl.int32), 0), 1.0, 0
+        while (count_able > CANDIDATES) & (tries < 40):
+            middle = (least + highest) / 2
+            count_middle = tl.sum((weights >= middle).to(tl.int32), 0)
+            enough = count_middle >= top_k
+            least, highest = tl.where(enough, middle, least), tl.where(enough, highest, middle)
+            count_able = tl.where(enough, count_middle, count_able)
+            tries += 1
+        able = (weights >= least) & (weights > 0)
+        place = tl.cumsum(able.to(tl.int32), 0) - 1
+        able = able & (place < CANDIDATES)
+        kept_row, ids_row = kept_at + row * CANDIDATES, kept_ids_at + row * CANDIDATES
+        tl.debug_barrier()
+        tl.store(best_row + rank, 0.0)
+        tl.store(ids_row + rank, 0)
+        tl.debug_barrier()
+        tl.store(best_row + place, weights, able)
+        tl.store(ids_row + place, ids, able)
+        tl.debug_barrier()
+        # in order, most probable first; of equal ones the lower id
+        found, found_ids = tl.load(best_row + rank), tl.load(ids_row + rank)
+        other, other_rank = tl.expand_dims(tl.load(best_row + rank), 0), tl.expand_dims(rank, 0)
+        mine, my_rank = tl.expand_dims(found, 1), tl.expand_dims(rank, 1)
+        before = (other > mine) | ((other == mine) & (other_rank < my_rank))
+        order = tl.sum(before.to(tl.int32), 1)
+        tl.store(kept_row + order, found)
+        tl.debug_barrier()
+        kept = tl.load(kept_row + rank)
+        top_p = tl.load(ints_at + _TOP_P).to(tl.float32, bitcast=True) * total
+        kept = tl.where((rank < top_k) & ((tl.cumsum(kept, 0) - kept < top_p) | (rank == 0)), kept, 0.0)
         place = _invert(kept, rank, first)
-        token = tl.sum(tl.where(rank == place, kept_ids, 0), 0)
+        token = tl.sum(tl.where(order == place, found_ids, 0), 0)
 
         place = tl.arange(0, HISTORY)
         age = (draws + (2 * HISTORY - 1) - place) % HISTORY

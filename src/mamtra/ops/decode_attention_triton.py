@@ -11,26 +11,26 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.decode_kernels import Workspace, launch_options, prefetch, processors, wait_for_previous
+from mamtra.ops.decode_kernels import Workspace, launch_next, launch_options, prefetch, wait_for_previous
 
 MOST_SPLITS = 32
-BLOCK = 64
+BLOCK = 128
 """Positions read at a time."""
-LAUNCH = {"num_warps": 4, "num_stages": 3}
+PROGRAMS = 256
+"""Programs that a launch is split into, where there are fewer rows and groups."""
 
 
-def choose_splits(pairs: int, capacity: int, device: torch.device) -> int:
-    """Programs that share a row and a group, a power of two.
+def choose_splits(pairs: int, capacity: int) -> int:
+    """Programs that share a row and a group, a power of two; measured on an H100.
 
     It depends on shapes only, never on lengths: equal shapes add up in equal order.
 
     Args:
         pairs: rows times groups.
         capacity: positions of a slot.
-        device: where the kernel runs.
     """
     splits = 1
-    while splits < MOST_SPLITS and pairs * splits < 2 * processors(device) and splits * 2 * BLOCK <= capacity:
+    while splits < MOST_SPLITS and pairs * splits < PROGRAMS and splits * 2 * BLOCK <= capacity:
         splits *= 2
     return splits
 
@@ -54,14 +54,16 @@ def decode_attention_triton(
     _, _, groups, capacity, dim = cache.shape
     rows = qkv.shape[0]
     heads = qkv.shape[1] // dim - 2 * groups
-    splits = splits or choose_splits(rows * groups, capacity, qkv.device)
+    splits = splits or choose_splits(rows * groups, capacity)
+    many = rows * groups >= 32
+    launch = {"num_warps": 8, "num_stages": 3} if many else {"num_warps": 4, "num_stages": 2}
     out = qkv.new_empty(rows, heads * dim)
     scratch = (out, out) if splits == 1 else (workspace.partials, workspace.counters)
     _attention_kernel[(groups, splits, rows)](
         qkv, cache, slots, lengths, cos, sin, out, *scratch, qkv.stride(0), cache.stride(0), capacity,
         dim**-0.5 * 1.4426950408889634, SPLITS=splits, G=groups, R=heads // groups,
         RP=max(16, triton.next_power_of_2(heads // groups)),
-        MERGED=triton.next_power_of_2(heads // groups), D=dim, BLOCK=BLOCK, **LAUNCH, **launch_options(qkv.device),
+        MERGED=triton.next_power_of_2(heads // groups), D=dim, BLOCK=BLOCK, **launch, **launch_options(qkv.device),
     )  # fmt: skip
     return out
 
@@ -73,6 +75,7 @@ def _attention_kernel(
     SPLITS: tl.constexpr, G: tl.constexpr, R: tl.constexpr, RP: tl.constexpr, MERGED: tl.constexpr, D: tl.constexpr,
     BLOCK: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
+    launch_next(PDL)
     group, split, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     r, d, t = tl.arange(0, RP), tl.arange(0, D), tl.arange(0, BLOCK)
     across = (d + D // 2) % D
@@ -153,8 +156,8 @@ def _attention_kernel(
             for s in tl.static_range(SPLITS):
                 weight = tl.exp2(tl.load(tops + head * SPLITS + s, cache_modifier=".cg") - highest)
                 total_c += weight * tl.load(totals + head * SPLITS + s, cache_modifier=".cg")
-                place = parts + (head * SPLITS + s) * D + c % D
-                y_c += weight * tl.load(place, cache_modifier=".cg")
+                y_s = tl.load(parts + (head * SPLITS + s) * D + c % D, cache_modifier=".cg")
+                y_c += weight * y_s
             tl.store(out + c, (y_c / total_c).to(kind), real_c)
             tl.store(counter, 0)
 

@@ -47,11 +47,17 @@ def launch_options(device: torch.device) -> dict[str, bool]:
 
 
 @triton.jit
+def launch_next(PDL: tl.constexpr):
+    """Let the next kernel start as soon as all programs of this one have; it waits by itself for what it reads."""
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
+
+
+@triton.jit
 def wait_for_previous(PDL: tl.constexpr):
-    """Wait until the kernel before has written its results, then let the next one start early."""
+    """Wait until all kernels before have ended and written their results."""
     if PDL:
         tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
 
 
 @triton.jit

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.decode_kernels import Workspace, launch_options, prefetch, processors, wait_for_previous
+from mamtra.ops.decode_kernels import Workspace, launch_next, launch_options, prefetch, processors, wait_for_previous
 from mamtra.ops.decode_linear import Normed
 
 
@@ -130,6 +130,7 @@ def _row_kernel(
     NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, ADD: tl.constexpr, PARTS: tl.constexpr,
     BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr, SPLIT: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
+    launch_next(PDL)
     column, m = tl.program_id(0), tl.program_id(2)
     n = column * BN + tl.arange(0, BN)
     k = tl.program_id(1) * (STEPS * BK) + tl.arange(0, BK)
@@ -195,6 +196,7 @@ def _rows_kernel(
     ADD: tl.constexpr, PARTS: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr,
     SPLIT: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
+    launch_next(PDL)
     column = tl.program_id(0)
     n = column * BN + tl.arange(0, BN)
     m = tl.program_id(2) * BM + tl.arange(0, BM)
