@@ -109,7 +109,7 @@ def sample_slots_naive(logits: Tensor, slots: Tensor, table: SlotTable, lengths:
 
 def _from_nucleus(logits: Tensor, top_p: Tensor, top_k: Tensor, uniform: Tensor) -> Tensor:
     """Ids (B,) int64: most probable first, taken while those before sum to less than top_p and are fewer than top_k."""
-    kept, ids = torch.softmax(logits, -1).sort(-1, descending=True, stable=True)  # of equal ones the lower id comes first
+    kept, ids = torch.softmax(logits, -1).sort(dim=-1, descending=True, stable=True)  # of equal ones the lower id first
     kept, ids = kept[:, :MOST_TOP_K], ids[:, :MOST_TOP_K]
     before = kept.cumsum(-1) - kept
     rank = torch.arange(kept.shape[1], device=kept.device)

@@ -15,7 +15,7 @@ from mamtra.engine.slot_table import (
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.decode_linear import Normed
 
-LAUNCH = {"num_warps": 4, "num_stages": 1}
+LAUNCH = {"num_warps": 8, "num_stages": 1}
 (
     _ACTIVE, _DRAWS, _LEAST, _MOST, _INTERLEAVED, _FILL_AT, _TOP_P, _TOP_K, _WINDOW, _REPEATS, _MOST_REPEATS,
     _MOST_SILENCE, _LAST, _RUN, _SILENT_RUN, _SEED_LOW, _SEED_HIGH, _IDLE, _FAILED,
@@ -111,7 +111,10 @@ def _sample_kernel(
         seed |= tl.load(ints_at + _SEED_HIGH).to(tl.uint32, bitcast=True).to(tl.uint64) << 32
         zero = draws * 0
         first, second, _, _ = tl.philox(seed, draws, zero, zero, zero)
-        first, second = (first >> 8).to(tl.float32) * 5.9604644775390625e-8, (second >> 8).to(tl.float32) * 5.9604644775390625e-8
+        first, second = (
+            (first >> 8).to(tl.float32) * 5.9604644775390625e-8,
+            (second >> 8).to(tl.float32) * 5.9604644775390625e-8,
+        )
 
         # Ids that can be among the top_k: at least so many are as probable as the best of chunk number top_k in order. Chunks take
         # every 128th id, since neighbours are alike.

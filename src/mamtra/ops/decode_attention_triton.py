@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.decode_kernels import Workspace, launch_next, launch_options, prefetch, wait_for_previous
+from mamtra.ops.decode_kernels import Workspace, launch_options, prefetch, wait_for_previous
 
 MOST_SPLITS = 32
 BLOCK = 128
@@ -75,7 +75,6 @@ def _attention_kernel(
     SPLITS: tl.constexpr, G: tl.constexpr, R: tl.constexpr, RP: tl.constexpr, MERGED: tl.constexpr, D: tl.constexpr,
     BLOCK: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
-    launch_next(PDL)
     group, split, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     r, d, t = tl.arange(0, RP), tl.arange(0, D), tl.arange(0, BLOCK)
     across = (d + D // 2) % D

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.decode_kernels import launch_next, launch_options, wait_for_previous
+from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.mamba_step import MambaWeights
 
 LAUNCH = {"num_warps": 2, "num_stages": 1}
@@ -33,7 +33,6 @@ def _step_kernel(
     width, conv_slot, ssm_slot, eps,
     H: tl.constexpr, G: tl.constexpr, P: tl.constexpr, K: tl.constexpr, DISCRETE: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
-    launch_next(PDL)
     head, row = tl.program_id(0), tl.program_id(1)
     group = head // (H // G)
     slot = tl.load(slots_at + row).to(tl.int64)
