@@ -252,6 +252,7 @@ def _spread(times: list[float]) -> dict[str, Any]:
 def _free(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
+        torch._C._cuda_clearCublasWorkspaces()  # one for every stream that it ever saw
         torch.cuda.empty_cache()
 
 
