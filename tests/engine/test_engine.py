@@ -28,6 +28,15 @@ SETTINGS = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Calls this small gain nothing from a second one, and wait long for it on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module", params=["mamba2", "discrete"])
 def lm(request) -> SpeechLM:
     config = SpeechLMConfig(

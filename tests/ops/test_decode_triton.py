@@ -100,10 +100,9 @@ def test_mamba(heads, groups, size, taps, discrete):
 
 
 def test_sampler():
-    from tests.engine.test_device_sampling import CONFIG, LOGITS, slot_table, steps
-
     from mamtra.engine.device_sampling import sample_slots_naive
     from mamtra.engine.device_sampling_triton import sample_slots_triton
+    from tests.engine.test_device_sampling import CONFIG, LOGITS, slot_table, steps
 
     results = []
     for sample in (sample_slots_naive, sample_slots_triton):

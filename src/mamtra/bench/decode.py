@@ -60,7 +60,7 @@ def bench_decode(out: Path, *, device: torch.device, seconds: float, tiny: bool 
     """
     ends = time.perf_counter() + seconds
     result: dict[str, Any] = {
-        "benchmark": "decode", "mamtra": VERSION, "command": " ".join(["mamtra", *sys.argv[1:]]), "tiny": tiny,
+        "benchmark": "decode", "mamtra": VERSION, "command": _command(), "tiny": tiny,
         "torch": torch.__version__, "python": platform.python_version(), "triton": _triton_version(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "bandwidth": bandwidth(device), "steps": [], "memory": [], "profiles": [], "skipped": 0,
@@ -193,7 +193,6 @@ def engine_step(lm: SpeechLM, rows: int, length: int, device: torch.device) -> l
     step = engine_at(lm, rows, length, length + 128, device)
     slots = torch.arange(rows, dtype=torch.int32, device=device)
     times = timed(lambda: step(slots), device)
-    del step
     _free(device)
     return times
 
@@ -254,6 +253,11 @@ def _free(device: torch.device) -> None:
     if device.type == "cuda":
         torch._C._cuda_clearCublasWorkspaces()  # one for every stream that it ever saw
         torch.cuda.empty_cache()
+
+
+def _command() -> str:
+    """As others would type it: of a path its last part."""
+    return " ".join(["mamtra", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])])
 
 
 def _triton_version() -> str:

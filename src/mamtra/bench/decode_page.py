@@ -13,17 +13,17 @@ GOALS = {
 }  # fmt: skip
 ENGINE = "engine"
 NOTES = """\
-Attention and the Mamba step come close to the limit where they have much to read. What is left is in the products: each is a kernel
-of a few microseconds, of which the start, the wait for the inputs and the last sums are a good part, and for many streams the inputs
-are read again by every program from the L2 cache. On GPUs from compute capability 9.0 on kernels start before the previous one has
-ended and fetch their weights; all of it is in one CUDA graph.
+Attention and the Mamba step come close to the limit where they have much to read. What is left is in the products: each is
+a kernel of a few microseconds, of which the start, the wait for the inputs and the last sums are a good part, and for many
+streams the inputs are read again by every program from the L2 cache. On GPUs from compute capability 9.0 on kernels start
+before the previous one has ended and fetch their weights; all of it is in one CUDA graph.
 
-Tried and dropped: starting further kernels still earlier (nothing for one stream, a tenth slower for 32), the norm inside the products
-(their inputs then pass through registers: twice as slow for 32 streams; now the kernel that makes a vector leaves it times the norm's
-weight with its sum of squares), merging the parts of attention head by head. The next step is one persistent kernel for a layer or the
-whole step, whose programs load the next weights into shared memory while they wait for one another: it would save most of the difference
-between the sum of the times above and their limits for one stream. For many streams a product whose inputs are sent to several
-multiprocessors at once (thread block clusters) would save most of the rereading."""
+Tried and dropped: starting kernels still earlier (nothing for one stream, slower for 32), the norm inside the products (their
+inputs then pass through registers; now the kernel that makes a vector leaves it times the norm's weight with its sum of
+squares), merging the parts of attention head by head. The next step is one persistent kernel for a layer or the whole step,
+whose programs load the next weights into shared memory while they wait for one another: for one stream it could save up to the
+difference between the times above and their limits. For many streams a product whose inputs are sent to several
+multiprocessors at once (thread block clusters) could save the rereading."""
 
 
 def render(result: dict[str, Any]) -> str:

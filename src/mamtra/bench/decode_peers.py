@@ -1,4 +1,4 @@
-"""Other programs' decode steps on the same shapes: transformers' Qwen2, eager with its dynamic cache and compiled with a static one."""
+"""Other programs' decode steps on the same shapes: transformers' Qwen2, eager and compiled with a static cache."""
 
 from __future__ import annotations
 

@@ -7,8 +7,26 @@ from torch import Tensor
 
 from mamtra.engine.request import MOST_TOP_K, MOST_WINDOW
 from mamtra.engine.slot_table import (
-    ACTIVE, DRAWS, FAILED, FILL_AT, IDLE, INTERLEAVED, LAST, LEAST, MOST, MOST_REPEATS, MOST_SILENCE, REPEATS, RUN,
-    SEED_HIGH, SEED_LOW, SILENT_RUN, TOP_K, TOP_P, WINDOW, SlotTable,
+    ACTIVE,
+    DRAWS,
+    FAILED,
+    FILL_AT,
+    IDLE,
+    INTERLEAVED,
+    LAST,
+    LEAST,
+    MOST,
+    MOST_REPEATS,
+    MOST_SILENCE,
+    REPEATS,
+    RUN,
+    SEED_HIGH,
+    SEED_LOW,
+    SILENT_RUN,
+    TOP_K,
+    TOP_P,
+    WINDOW,
+    SlotTable,
 )  # fmt: skip
 from mamtra.ops.decode_backend import use_triton
 from mamtra.ops.decode_linear import Normed

@@ -9,8 +9,27 @@ from torch import Tensor
 
 from mamtra.engine.request import MOST_TOP_K, MOST_WINDOW
 from mamtra.engine.slot_table import (
-    ACTIVE, COLUMNS, DRAWS, FAILED, FILL_AT, IDLE, INTERLEAVED, LAST, LEAST, MOST, MOST_REPEATS, MOST_SILENCE, REPEATS,
-    RUN, SEED_HIGH, SEED_LOW, SILENT_RUN, TOP_K, TOP_P, WINDOW, SlotTable,
+    ACTIVE,
+    COLUMNS,
+    DRAWS,
+    FAILED,
+    FILL_AT,
+    IDLE,
+    INTERLEAVED,
+    LAST,
+    LEAST,
+    MOST,
+    MOST_REPEATS,
+    MOST_SILENCE,
+    REPEATS,
+    RUN,
+    SEED_HIGH,
+    SEED_LOW,
+    SILENT_RUN,
+    TOP_K,
+    TOP_P,
+    WINDOW,
+    SlotTable,
 )  # fmt: skip
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.decode_linear import Normed
@@ -36,9 +55,9 @@ def sample_slots_triton(logits: Tensor, slots: Tensor, table: SlotTable, lengths
     kept_ids = torch.empty(rows, MOST_TOP_K, dtype=torch.int32, device=logits.device)
     _sample_kernel[(rows,)](
         logits, slots, table.ints, table.history, table.silent.view(torch.uint8), lengths, embeddings, table.inputs, out,
-        best, kept, kept_ids, ids, embeddings.shape[1], table.eos_id, table.fill_id, logits.stride(0), COLUMNS=COLUMNS, HISTORY=MOST_WINDOW,
-        CANDIDATES=MOST_TOP_K, V=max(MOST_TOP_K, triton.next_power_of_2(ids)), E=triton.next_power_of_2(embeddings.shape[1]), **LAUNCH,
-        **launch_options(logits.device),
+        best, kept, kept_ids, ids, embeddings.shape[1], table.eos_id, table.fill_id, logits.stride(0), COLUMNS=COLUMNS,
+        HISTORY=MOST_WINDOW, CANDIDATES=MOST_TOP_K, V=max(MOST_TOP_K, triton.next_power_of_2(ids)),
+        E=triton.next_power_of_2(embeddings.shape[1]), **LAUNCH, **launch_options(logits.device),
     )  # fmt: skip
     return out
 

@@ -6,7 +6,6 @@ parts in a fixed order, so that results do not depend on timing.
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor

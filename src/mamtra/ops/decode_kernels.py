@@ -1,7 +1,7 @@
 """What the Triton kernels of a decode step share: when they may run, early starts on Hopper, scratch memory.
 
-A decode step is a chain of short kernels. On GPUs from compute capability 9.0 on, each kernel is launched while the one before it
-still runs (programmatic dependent launch): it fetches its weights into the L2 cache, then waits until what it depends on is written.
+A decode step is a chain of short kernels. On GPUs from compute capability 9.0 on, each kernel is launched while the one before
+it still runs (programmatic dependent launch): it fetches its weights, then waits until what it depends on is written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from functools import lru_cache
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 COUNTERS = 16384
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"

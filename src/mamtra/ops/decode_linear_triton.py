@@ -149,9 +149,9 @@ def _row_kernel(
     vs = ()
     for step in tl.static_range(STEPS):
         valid = inside[:, None] & (k + step * BK < inputs)[None, :]
-        ws = ws + (tl.load(place + step * BK, valid, 0.0),)
+        ws = ws + (tl.load(place + step * BK, valid, 0.0),)  # noqa: RUF005 - Triton does not unpack
         if GATED:
-            vs = vs + (tl.load(place + outputs.to(tl.int64) * inputs + step * BK, valid, 0.0),)
+            vs = vs + (tl.load(place + outputs.to(tl.int64) * inputs + step * BK, valid, 0.0),)  # noqa: RUF005
     bias = tl.zeros([BN], tl.float32)
     if BIAS:
         bias = tl.load(bias_at + n, inside, 0.0).to(tl.float32)
