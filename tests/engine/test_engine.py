@@ -97,10 +97,10 @@ def run(engine: Batcher) -> None:
         pass
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(4))
 def test_tokens_are_those_of_the_plain_model(lm, seed):
     """Streams join at random, some are cancelled; every one has the tokens that it has alone."""
-    draw, work = random.Random(seed), some_requests(24, seed)
+    draw, work = random.Random(seed), some_requests(60, seed)
     engine, streams = batcher(lm, prefill_chunk=draw.randint(1, 30)), []
     while len(streams) < len(work) or any(s.finish_reason is None for s in streams):
         if len(streams) < len(work) and draw.random() < 0.3:
@@ -118,7 +118,7 @@ def test_tokens_are_those_of_the_plain_model(lm, seed):
     assert sorted(engine.scheduler.free) == list(range(5)) and not engine.scheduler.running
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(10))
 def test_text_that_arrives_while_tokens_are_made(lm, seed):
     draw = random.Random(seed)
     text = [draw.randrange(40) for _ in range(draw.randint(1, 17))]
@@ -145,7 +145,7 @@ def test_text_that_arrives_while_tokens_are_made(lm, seed):
 
 
 def test_deterministic_tokens_do_not_depend_on_the_batch(lm):
-    work = some_requests(6, 5)
+    work = some_requests(12, 5)
     engine = batcher(lm, deterministic=True)
     together = [engine.submit(request_of(w, i), lambda: None) for i, w in enumerate(work)]
     run(engine)
@@ -241,7 +241,7 @@ def test_weights_are_shared_with_the_model(lm):
 
 
 def test_many_threads(lm):
-    work, found = some_requests(8, 9), {}
+    work, found = some_requests(16, 9), {}
     with Engine(lm, slots=4, capacity=400) as engine:
 
         def client(start: int) -> None:
@@ -265,7 +265,7 @@ def test_memory_stays_flat(lm):
     engine = batcher(lm)
     sizes = []
     for round_ in range(3):
-        for i, w in enumerate(some_requests(6, round_)):
+        for i, w in enumerate(some_requests(15, round_)):
             engine.submit(request_of(w, i), lambda: None)
         run(engine)
         sizes.append((len(engine.scheduler.free), len(engine.scheduler.running), len(engine._flights)))

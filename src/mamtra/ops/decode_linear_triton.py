@@ -235,7 +235,7 @@ def _rows_kernel(
             w = tl.load(w_place + step * BK, valid[:, None], 0.0)
         total = tl.dot(x, w, total, input_precision="ieee")
         if GATED:
-            if EVEN:
+            if EVEN:  # noqa: SIM108 - in Triton only the branch that is taken is compiled
                 v = tl.load(w_place + other + step * BK)
             else:
                 v = tl.load(w_place + other + step * BK, valid[:, None], 0.0)
