@@ -107,7 +107,9 @@ def test_sampler():
     results = []
     for sample in (sample_slots_naive, sample_slots_triton):
         table = slot_table(DEVICE)
-        results.append((steps(sample, table, LOGITS.to(DEVICE)), table.ints, table.history, table.inputs))
+        tokens = steps(sample, table, LOGITS.to(DEVICE))
+        # what a failed row drew means nothing
+        results.append((tokens, table.ints[1:], table.history[1:], table.inputs[1:]))
     assert CONFIG.fill_id in results[0][0]
     for mine, expected in zip(*results, strict=True):
         assert torch.equal(mine, expected)
