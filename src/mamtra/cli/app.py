@@ -24,6 +24,7 @@ VERBS = (
     "distill",
     "reproduce",
     "pull",
+    "bench",
     "doctor",
 )
 """Modules of this package that register themselves, in the order of `mamtra --help`."""

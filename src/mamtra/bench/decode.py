@@ -1,0 +1,269 @@
+"""Time and memory of decode steps at CosyVoice 2 size, beside named peers in the same run on the same weights.
+
+Weights, keys and values are random; lengths are those of the middle of the measurement. Every figure is a median over repetitions,
+each of which is several replays of a captured step between two events; the first replays are not counted.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mamtra.bench.decode_page import render
+from mamtra.bench.decode_profile import kernel_times
+from mamtra.engine.decode_step import DecodeStep
+from mamtra.engine.decode_weights import DecodeWeights
+from mamtra.engine.graph_step import GraphedSteps
+from mamtra.engine.request import Sampling, Segment
+from mamtra.engine.slot_table import SlotTable
+from mamtra.engine.state_pool import StatePool, stream_bytes
+from mamtra.engine.step_runner import StepRunner
+from mamtra.models.config import SpeechLMConfig
+from mamtra.models.plan import LayerPlan
+from mamtra.models.speech_lm import SpeechLM
+from mamtra.models.state import AttentionState
+from mamtra.runtime.json_files import write_json
+from mamtra.version import VERSION
+
+SIZES = {
+    "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
+    "num_key_value_heads": 2, "head_dim": 64, "text_vocab_size": 151936,
+}  # fmt: skip
+TINY = SIZES | {
+    "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "head_dim": 16, "text_vocab_size": 50,
+    "num_speech_tokens": 100, "speech_vocab_size": 103, "eos_id": 100, "fill_id": 102,
+}  # fmt: skip
+RATIOS = ("1:0", "1:1", "1:5", "1:11")
+SHAPES = ((1, 2048), (1, 8192), (32, 2048), (32, 8192), (128, 2048))
+MEMORY = (64, 8192)
+WARM, REPEATS, REPLAYS = 3, 9, 4
+FOREVER = 2**30
+
+
+def bench_decode(out: Path, *, device: torch.device, seconds: float, tiny: bool = False, peers: bool = True) -> Path:
+    """Measure, writing after every row; returns the page.
+
+    Args:
+        out: folder of ``decode.json`` and ``decode.md``.
+        device: where to run; without a GPU steps are run as they are.
+        seconds: no row is begun after so long.
+        tiny: a small model and short contexts, to try the command.
+        peers: measure the peers too.
+    """
+    ends = time.perf_counter() + seconds
+    result: dict[str, Any] = {
+        "benchmark": "decode", "mamtra": VERSION, "command": _command(), "tiny": tiny,
+        "torch": torch.__version__, "python": platform.python_version(), "triton": _triton_version(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "bandwidth": bandwidth(device), "steps": [], "memory": [], "profiles": [], "skipped": 0,
+    }  # fmt: skip
+    json_path, page = out / "decode.json", out / "decode.md"
+    for row in _rows(device, tiny, peers, ends, result):
+        kind = "memory" if "peak_bytes" in row else "profiles" if "kernels" in row else "steps"
+        result[kind].append(row)
+        print(row, file=sys.stderr, flush=True)
+        write_json(json_path, result)
+        page.write_text(render(json.loads(json_path.read_text())))  # as anybody can later
+    return page
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes a second: the faster of reading one large tensor and copying it, measured here."""
+    if device.type != "cuda":
+        return 1e10
+    source = torch.empty(2**29, device=device)
+    target = torch.empty_like(source)
+    size = source.numel() * 4
+    reading, copying = timed(source.sum, device), timed(lambda: target.copy_(source), device)
+    return 1e3 * max(size / statistics.median(reading), 2 * size / statistics.median(copying))
+
+
+def timed(run: Callable[[], Any], device: torch.device) -> list[float]:
+    """Milliseconds of one call, a value for each repetition; on a GPU replayed from a CUDA graph."""
+    if device.type != "cuda":
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            run()
+            times.append(1e3 * (time.perf_counter() - began))
+        return times[1:]
+    torch.cuda.synchronize()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return replayed(graph.replay)
+
+
+def replayed(replay: Callable[[], Any], replays: int = REPLAYS) -> list[float]:
+    """Milliseconds of one call of what only launches work."""
+    for _ in range(WARM):
+        replay()
+    times = []
+    for _ in range(REPEATS):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        for _ in range(replays):
+            replay()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end) / replays)
+    return times
+
+
+def step_bytes(lm: SpeechLM, rows: int, length: int) -> int:
+    """Bytes that a step must move: weights and cached keys and values are read once, Mamba states are read and written."""
+    config, weights = lm.config, DecodeWeights.of(lm)
+    read = sum(
+        t.numel() * t.element_size()
+        for layer in weights.layers
+        for t in (layer.norm, layer.project, layer.out, layer.mlp_norm, layer.gate_up, layer.down)
+    )
+    read += weights.head.numel() * weights.head.element_size()
+    none, one = (stream_bytes(config, n, weights.head.dtype) for n in (0, 1))
+    return read + rows * (length * (one - none) + 2 * none)
+
+
+def _rows(
+    device: torch.device, tiny: bool, peers: bool, ends: float, result: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    shapes = SHAPES if not tiny else ((1, 64), (3, 64))
+    for ratio in RATIOS:
+        lm = random_lm(ratio, device, tiny)
+        for rows, length in shapes:
+            about = {"ratio": ratio, "rows": rows, "length": length}
+            if time.perf_counter() > ends:
+                result["skipped"] += 1
+                continue
+            size = step_bytes(lm, rows, length)
+            yield about | {"system": "engine", "bytes": size, **_spread(engine_step(lm, rows, length, device))}
+            if ratio == "1:1":
+                yield about | {"kernels": _profile(lm, rows, length, device)}
+            if peers and device.type == "cuda":
+                yield about | {"system": "captured plain step", "bytes": size, **_spread(plain_step(lm, rows, length))}
+        if time.perf_counter() < ends:
+            yield memory_of(lm, ratio, *(MEMORY if not tiny else (4, 64)), device)
+            yield memory_of(lm, ratio, 1, 512, device)
+        del lm
+        _free(device)
+    if peers and device.type == "cuda" and not tiny:
+        from mamtra.bench.decode_peers import transformers_rows
+
+        yield from transformers_rows(SIZES, ends)
+
+
+def random_lm(ratio: str, device: torch.device, tiny: bool) -> SpeechLM:
+    """A model with random weights that never ends a stream."""
+    sizes = TINY if tiny else SIZES
+    plan = LayerPlan.from_ratio(sizes["num_hidden_layers"], ratio)
+    config = SpeechLMConfig(**sizes, layer_types=plan.layer_types)
+    with device:
+        lm = SpeechLM(config)
+    lm = lm.to(torch.bfloat16 if device.type == "cuda" else torch.float32).eval().requires_grad_(False)
+    lm.llm_decoder.bias[config.eos_id :] = -100
+    return lm
+
+
+def engine_at(lm: SpeechLM, rows: int, length: int, capacity: int, device: torch.device) -> DecodeStep:
+    """A decode step whose slots are all in use."""
+    dtype = lm.head_weight.dtype
+    pool = StatePool(lm.config, rows, capacity, device, dtype)
+    pool.kv.normal_()
+    table = SlotTable(lm.config, rows, device, dtype, ())
+    for slot in range(rows):
+        table.start(slot, slot, Sampling())
+        table.begin(slot, Segment([], least=FOREVER), FOREVER, torch.zeros(lm.config.hidden_size))
+    pool.lengths[:rows] = max(0, length - WARM - REPEATS * REPLAYS // 2)
+    return DecodeStep(DecodeWeights.of(lm), pool, table, StepRunner.widest(rows))
+
+
+@torch.inference_mode()
+def engine_step(lm: SpeechLM, rows: int, length: int, device: torch.device) -> list[float]:
+    """Milliseconds of the engine's step with the sampler in it."""
+    step = engine_at(lm, rows, length, length + 128, device)
+    slots = torch.arange(rows, dtype=torch.int32, device=device)
+    times = timed(lambda: step(slots), device)
+    _free(device)
+    return times
+
+
+def _profile(lm: SpeechLM, rows: int, length: int, device: torch.device) -> dict[str, Any]:
+    step = engine_at(lm, rows, length, length + 128, device)
+    times = kernel_times(step, rows, length, lambda run: timed(run, device))
+    del step
+    _free(device)
+    return times
+
+
+@torch.inference_mode()
+def plain_step(lm: SpeechLM, rows: int, length: int) -> list[float]:
+    """Milliseconds of the plain model's step as a CUDA graph, without a sampler."""
+    state = lm.init_state(rows, length + 64)
+    for layer in state.layers:
+        if isinstance(layer, AttentionState):
+            layer.kv.normal_()
+    state.length = length
+    state.positions = torch.full((rows,), length - 20, device=lm.head_weight.device)
+    steps = GraphedSteps(lm, state)
+    times = replayed(steps._graph.replay, 1)
+    del steps, state
+    _free(lm.head_weight.device)
+    return times
+
+
+@torch.inference_mode()
+def memory_of(lm: SpeechLM, ratio: str, rows: int, length: int, device: torch.device) -> dict[str, Any]:
+    """Peak memory of model and engine while all streams decode, text table included."""
+    weights = sum(p.numel() * p.element_size() for p in lm.parameters())
+    text = lm.model.embed_tokens.weight
+    row = {
+        "ratio": ratio, "rows": rows, "length": length, "weights_bytes": weights,
+        "text_table_bytes": text.numel() * text.element_size(),
+        "state_bytes": rows * stream_bytes(lm.config, length, lm.head_weight.dtype), "peak_bytes": None,
+    }  # fmt: skip
+    if device.type == "cuda":
+        _free(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step = engine_at(lm, rows, length // 2, length, device)
+        runner = StepRunner(step, step.table, rows, deterministic=False, graphs=True)
+        for _ in range(3):
+            runner(list(range(rows)))()
+        row["peak_bytes"] = torch.cuda.max_memory_allocated(device)
+        del runner, step
+        _free(device)
+    return row
+
+
+def _spread(times: list[float]) -> dict[str, Any]:
+    return {"ms": statistics.median(times), "least_ms": min(times), "most_ms": max(times), "repetitions": len(times)}
+
+
+def _free(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch._C._cuda_clearCublasWorkspaces()  # one for every stream that it ever saw
+        torch.cuda.empty_cache()
+
+
+def _command() -> str:
+    """As others would type it: of a path its last part."""
+    return " ".join(["mamtra", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])])
+
+
+def _triton_version() -> str:
+    try:
+        import triton
+    except ImportError:
+        return ""
+    return triton.__version__

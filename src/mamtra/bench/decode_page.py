@@ -1,0 +1,148 @@
+"""The page of `mamtra bench decode`, made from its JSON alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+GOALS = {
+    "byte limit": (("1:0", 1, 2048, 0.5), ("1:1", 1, 2048, 0.5), ("1:1", 1, 8192, 0.5), ("1:1", 32, 2048, 0.6),
+                   ("1:1", 32, 8192, 0.6), ("1:1", 128, 2048, 0.6)),
+    "against teacher": (("1:1", 0.72), ("1:5", 0.48), ("1:11", 0.42)),
+    "memory": (("1:1", 0.60), ("1:5", 0.35)),
+}  # fmt: skip
+ENGINE = "engine"
+NOTES = """\
+Attention and the Mamba step come close to the limit where they have much to read. What is left is in the products: each is
+a kernel of a few microseconds, of which the start, the wait for the inputs and the last sums are a good part, and for many
+streams the inputs are read again by every program from the L2 cache. On GPUs from compute capability 9.0 on kernels start
+before the previous one has ended and fetch their weights; all of it is in one CUDA graph.
+
+Tried and dropped: starting kernels still earlier (nothing for one stream, slower for 32), the norm inside the products (their
+inputs then pass through registers; now the kernel that makes a vector leaves it times the norm's weight with its sum of
+squares), merging the parts of attention head by head. The next step is one persistent kernel for a layer or the whole step,
+whose programs load the next weights into shared memory while they wait for one another: for one stream it could save up to the
+difference between the times above and their limits. For many streams a product whose inputs are sent to several
+multiprocessors at once (thread block clusters) could save the rereading."""
+
+
+def render(result: dict[str, Any]) -> str:
+    """Markdown."""
+    steps = [row for row in result["steps"] if "ms" in row]
+    ours = {(row["ratio"], row["rows"], row["length"]): row for row in steps if row["system"] == ENGINE}
+    rate = result["bandwidth"]
+
+    def fraction(row: dict[str, Any]) -> float:
+        return row["bytes"] / rate * 1e3 / row["ms"]
+
+    size = "A tiny model" if result["tiny"] else "The LM of CosyVoice 2 (24 layers of 896)"
+    parts = [
+        "# Decode steps",
+        f"{size} with random weights on {result['device']}. Ratios are attention to Mamba layers; 1:0 is the all-attention "
+        "teacher in the same engine. A step of the engine contains the sampler. The byte limit is the time to read the weights and "
+        "the cached keys and values once and to read and write the Mamba states once, at "
+        f"{rate / 1e12:.2f} TB/s, which was measured in the same run.",
+        "## One step of the engine",
+        _table(
+            ("ratio", "streams", "context", "ms", "least to most", "byte limit, ms", "fraction of the limit", "tokens/s"),
+            (
+                (*key, f"{row['ms']:.3f}", f"{row['least_ms']:.3f} to {row['most_ms']:.3f}",
+                 f"{row['bytes'] / rate * 1e3:.3f}", f"{fraction(row):.0%}", f"{1e3 * row['rows'] / row['ms']:,.0f}")
+                for key, row in ours.items()
+            ),
+        ),
+    ]  # fmt: skip
+    peers = [row for row in result["steps"] if row["system"] != ENGINE]
+    if peers:
+        parts += [
+            "## Beside other ways to make the step",
+            "`captured plain step` is the plain model's step as a CUDA graph, without a sampler. The rows of transformers include "
+            "the host's time for launches, as its users have it.",
+            _table(
+                ("system", "ratio", "streams", "context", "ms", "engine, ms", "times as fast"), _against(peers, ours)
+            ),
+        ]
+    teacher, hybrids = ours.get(("1:0", 32, 8192)), []
+    for ratio, goal in GOALS["against teacher"]:
+        row = ours.get((ratio, 32, 8192))
+        if row and teacher:
+            allowed = row["bytes"] / teacher["bytes"]
+            hybrids.append((ratio, f"{row['ms'] / teacher['ms']:.2f}", f"{allowed:.2f}", f"{goal:.2f}"))
+    if hybrids:
+        parts += ["## Hybrids against the teacher, 32 streams of 8192 positions",
+                  _table(("ratio", "time", "bytes allow", "goal"), hybrids)]  # fmt: skip
+    reached = [
+        (ratio, rows, length, f"{fraction(ours[ratio, rows, length]):.0%}", f"{goal:.0%}")
+        for ratio, rows, length, goal in GOALS["byte limit"]
+        if (ratio, rows, length) in ours
+    ]
+    if reached:
+        parts += ["## Fractions of the byte limit against the goals",
+                  _table(("ratio", "streams", "context", "reached", "goal"), reached)]  # fmt: skip
+    if result["memory"]:
+        parts += ["## Memory of the LM", *_memory(result["memory"])]
+    if result["profiles"]:
+        parts += ["## What holds the step", *_profile(result["profiles"], rate)]
+    if result["skipped"]:
+        parts.append(f"The time was up before {result['skipped']} rows.")
+    versions = f"mamtra {result['mamtra']}, torch {result['torch']}, Triton {result['triton'] or 'none'}, Python {result['python']}"
+    parts += [
+        "## How it was measured",
+        f"`{result['command']}`; {versions}. Medians of repetitions; the first are not counted.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _against(peers: Sequence[dict[str, Any]], ours: dict[tuple, dict[str, Any]]) -> Iterable[Sequence[Any]]:
+    for row in peers:
+        about = row["system"], row["ratio"], row["rows"], row["length"]
+        mine = ours.get(about[1:])
+        if "failed" in row:
+            yield (*about, row["failed"], "", "")
+        elif mine:
+            yield (*about, f"{row['ms']:.2f}", f"{mine['ms']:.3f}", f"{row['ms'] / mine['ms']:.1f}")
+
+
+def _memory(rows: Sequence[dict[str, Any]]) -> list[str]:
+    first: dict[tuple[int, int], int] = {}
+    table = []
+    for row in rows:
+        about, peak = (row["rows"], row["length"]), row["peak_bytes"]
+        against = ""
+        if peak:
+            first.setdefault(about, peak)
+            against = f"{peak / first[about]:.2f}"
+        parts = (row["weights_bytes"] - row["text_table_bytes"], row["text_table_bytes"], row["state_bytes"])
+        shown = (f"{part / 1e9:.3f}" for part in parts)
+        table.append((row["ratio"], *about, *shown, f"{peak / 1e9:.3f}" if peak else "-", against))
+    goals = ", ".join(f"{ratio} {goal:.2f}" for ratio, goal in GOALS["memory"])
+    return [
+        f"GB. The peak is that of the allocator while all streams decode. Goals against the teacher at 64 streams: {goals}.",
+        _table(("ratio", "streams", "positions", "weights", "text table", "states", "peak", "against 1:0"), table),
+    ]
+
+
+def _profile(profiles: Sequence[dict[str, Any]], rate: float) -> list[str]:
+    rows = [
+        (
+            profile["rows"],
+            profile["length"],
+            name,
+            entry["calls"],
+            f"{entry['us']:.1f}",
+            f"{entry['bytes'] / rate * 1e6:.1f}",
+        )
+        for profile in profiles
+        for name, entry in profile["kernels"].items()
+    ]
+    return [
+        "Microseconds of one step of the 1:1 hybrid by kind of kernel, each kind in a chain of its own over all layers. Head and "
+        "sampler fit into the GPU's cache and may be faster than the limit.",
+        _table(("streams", "context", "kernel", "calls", "time", "byte limit"), rows),
+        NOTES,
+    ]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -1,0 +1,88 @@
+"""The bistream layout of CosyVoice 2 for the engine: text that is still arriving, five ids for fifteen tokens.
+
+The rules, and where they differ from the original, are those of `mamtra.engine.bistream`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+from mamtra.engine.request import Inputs, Segment
+from mamtra.models.layout import BISTREAM_SPEECH, BISTREAM_TEXT, SOS, SPEECH, TASK, TEXT
+
+
+class Interleaved:
+    """A layout whose text is pushed from outside; call `TokenStream.more_text` after `push` and `end`.
+
+    Args:
+        prompt_text_ids: ids of what the prompt says.
+        prompt_speech: speech tokens of the prompt.
+        max_ratio: tokens per text id at most, counted when the text has come to its end.
+    """
+
+    def __init__(
+        self, prompt_text_ids: Sequence[int] = (), prompt_speech: Sequence[int] = (), *, max_ratio: float = 20
+    ) -> None:
+        self._text = [int(i) for i in prompt_text_ids]
+        self._speech = [int(i) for i in prompt_speech]
+        self._max_ratio = max_ratio
+        self._lock = threading.Lock()
+        self._count, self._fills = 0, 0
+        self._ended = self._begun = self._done = False
+        # fed next, or fed last: the original feeds the inputs before the last fill once more at the end of the text
+        self._inputs: Inputs = [(SOS, SOS)]
+        self._fill_at = BISTREAM_SPEECH - len(self._speech) % BISTREAM_SPEECH
+
+    def push(self, text_ids: Iterable[int]) -> None:
+        """Text that has arrived."""
+        with self._lock:
+            for i in text_ids:
+                self._count += 1
+                self._text.append(int(i))
+                while self._speech and len(self._text) >= BISTREAM_TEXT:
+                    self._take_text()
+                    self._inputs += [(SPEECH, token) for token in self._speech[:BISTREAM_SPEECH]]
+                    del self._speech[:BISTREAM_SPEECH]
+                if not self._speech and not self._begun and len(self._text) >= BISTREAM_TEXT:
+                    self._begin_if_bare()
+
+    def end(self) -> None:
+        """No more text will come."""
+        with self._lock:
+            self._ended = True
+
+    def take(self, draws: int) -> Segment | None:
+        """See `mamtra.engine.request.Layout.take`."""
+        with self._lock:
+            if self._done:
+                return None
+            if self._begun and len(self._text) >= BISTREAM_TEXT:
+                self._fills += 1
+                self._fill_at = draws + BISTREAM_SPEECH
+                self._inputs = []
+                self._take_text()
+                return Segment(list(self._inputs), interleaved=True, fill_at=self._fill_at)
+            if not self._begun and not self._speech and self._inputs != [(SOS, SOS)]:
+                self._begun = True
+                return Segment(list(self._inputs), interleaved=True, fill_at=self._fill_at)
+            if not self._ended:
+                return None
+            self._fills += self._begun
+            rest = [(TEXT, i) for i in self._text] + [(TASK, TASK)] + [(SPEECH, token) for token in self._speech]
+            self._done = True
+            return Segment([*self._inputs, *rest], most=int(self._count * self._max_ratio) + self._fills)
+
+    def drawn(self, token: int) -> None:
+        """See `mamtra.engine.request.Layout.drawn`."""
+        with self._lock:
+            self._inputs = [(SPEECH, token)]
+
+    def _begin_if_bare(self) -> None:
+        """Without a prompt the first five ids follow sos."""
+        if self._inputs == [(SOS, SOS)]:
+            self._take_text()
+
+    def _take_text(self) -> None:
+        self._inputs += [(TEXT, i) for i in self._text[:BISTREAM_TEXT]]
+        del self._text[:BISTREAM_TEXT]

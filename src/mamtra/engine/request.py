@@ -1,0 +1,200 @@
+"""What a client of the engine hands in, and the stream of tokens it gets back."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from mamtra.engine.sampling import DEFAULT_RAS, RASConfig
+from mamtra.errors import MamTraError
+from mamtra.models.layout import SOS, SPEECH, TASK, TEXT
+
+if TYPE_CHECKING:
+    from mamtra.engine.state_pool import Snapshot
+
+Inputs = list[tuple[int, int]]
+"""Pairs (kind, id) as in `mamtra.models.layout`."""
+FinishReason = Literal["eos", "length", "cancelled", "error"]
+MOST_TOP_K = 128
+MOST_WINDOW = 64
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the tokens of one request are chosen.
+
+    Attributes:
+        ras: repetition-aware sampling; ``top_k`` at most 128, ``win_size`` at most 64.
+        greedy: always the most probable id; ``ras`` is not used.
+        most_repeats: an id may follow itself until it has come so many times in a row; 0 for no limit.
+        most_silence: at most so many silent tokens in a row, see `mamtra.engine.engine.Engine`; 0 for no limit.
+    """
+
+    ras: RASConfig = DEFAULT_RAS
+    greedy: bool = False
+    most_repeats: int = 0
+    most_silence: int = 0
+
+    def __post_init__(self) -> None:
+        if self.ras.top_k > MOST_TOP_K or self.ras.win_size > MOST_WINDOW:
+            raise MamTraError(
+                f"The engine samples with top_k up to {MOST_TOP_K} and win_size up to {MOST_WINDOW}, "
+                f"not {self.ras.top_k} and {self.ras.win_size}."
+            )
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Inputs to feed and the rules for the tokens that follow them.
+
+    Attributes:
+        inputs: at least one.
+        interleaved: more text may follow: eos is impossible, ``fill`` asks for it.
+        fill_at: number of draws of the request after which ``fill`` is forced, while interleaved.
+        least: draws of the request before eos may come.
+        most: draws of the request at most; -1 for no limit but the slot's capacity.
+    """
+
+    inputs: Inputs
+    interleaved: bool = False
+    fill_at: int = -1
+    least: int = 0
+    most: int = -1
+
+
+class Layout(Protocol):
+    """The inputs of one request, segment by segment: the engine knows no other difference between layouts."""
+
+    def take(self, draws: int) -> Segment | None:
+        """The next segment, or None while its text has not arrived.
+
+        Args:
+            draws: draws of the request so far, those of ``fill`` included.
+        """
+
+    def drawn(self, token: int) -> None:
+        """Told every token, ``fill`` excluded."""
+
+
+class Unistream:
+    """All text first: ``[sos] prompt text, text [task] prompt speech``, then tokens.
+
+    Args:
+        text_ids: of the text to speak.
+        prompt_text_ids: of what the prompt says.
+        prompt_speech: speech tokens of the prompt.
+        min_ratio: tokens per text id before eos may come.
+        max_ratio: tokens per text id at most.
+        skip: inputs at the beginning that a snapshot has taken in already.
+    """
+
+    def __init__(
+        self,
+        text_ids: Sequence[int],
+        prompt_text_ids: Sequence[int] = (),
+        prompt_speech: Sequence[int] = (),
+        *,
+        min_ratio: float = 2,
+        max_ratio: float = 20,
+        skip: int = 0,
+    ) -> None:
+        text = [(TEXT, int(i)) for i in (*prompt_text_ids, *text_ids)]
+        speech = [(SPEECH, int(i)) for i in prompt_speech]
+        inputs = [(SOS, SOS), *text, (TASK, TASK), *speech][skip:]
+        count = len(text_ids)
+        self._segment: Segment | None = Segment(inputs, least=int(count * min_ratio), most=int(count * max_ratio))
+
+    def take(self, draws: int) -> Segment | None:
+        """See `Layout.take`."""
+        segment, self._segment = self._segment, None
+        return segment
+
+    def drawn(self, token: int) -> None:
+        """See `Layout.drawn`."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One stream of speech tokens to make.
+
+    Attributes:
+        layout: its inputs, an `Unistream` or a `mamtra.engine.interleaved.Interleaved`; used up by the request.
+        seed: of its random numbers, which depend on nothing else.
+        sampling: settings.
+        prefix: a snapshot to start from in place of an empty state.
+    """
+
+    layout: Layout
+    seed: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+    prefix: Snapshot | None = None
+
+
+class TokenStream(Iterator[int]):
+    """Tokens of a request as they are made; iterate from any one thread.
+
+    Attributes:
+        tokens: those that the engine has made, which may be ahead of the iteration.
+        finish_reason: ``eos``, ``length``, ``cancelled`` or ``error``; None while tokens may still come.
+    """
+
+    def __init__(self, request: Request, wake: Callable[[], None]) -> None:
+        self.request = request
+        self.tokens: list[int] = []
+        self.finish_reason: FinishReason | None = None
+        self.cancelled = False
+        self._error: str | None = None
+        self._wake = wake
+        self._arrived: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._finished = threading.Event()
+
+    def __iter__(self) -> TokenStream:
+        return self
+
+    def __next__(self) -> int:
+        """The next token; waits for it.
+
+        Raises:
+            MamTraError: this request failed.
+        """
+        token = self._arrived.get()
+        if token is None:
+            self._arrived.put(None)
+            if self._error:
+                raise MamTraError(self._error)
+            raise StopIteration
+        return token
+
+    def cancel(self) -> None:
+        """End this stream; tokens on their way are dropped. Does nothing after its end."""
+        self.cancelled = True
+        self._wake()
+
+    def more_text(self) -> None:
+        """Tell the engine that the layout may have a segment now."""
+        self._wake()
+
+    def result(self, timeout: float | None = None) -> list[int]:
+        """All tokens; waits for the end.
+
+        Raises:
+            MamTraError: this request failed, or the time was up.
+        """
+        if not self._finished.wait(timeout):
+            raise MamTraError("The tokens were not ready in time; cancel the stream or wait longer.")
+        if self._error:
+            raise MamTraError(self._error)
+        return self.tokens
+
+    def _put(self, token: int) -> None:
+        self.tokens.append(token)
+        self._arrived.put(token)
+
+    def _finish(self, reason: FinishReason, error: str | None = None) -> None:
+        if self.finish_reason is None:
+            self._error, self.finish_reason = error, reason
+            self._arrived.put(None)
+            self._finished.set()

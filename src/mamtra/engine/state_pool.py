@@ -1,0 +1,194 @@
+"""Decode states of many streams side by side: a fixed number of slots, each with room for a known number of positions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mamtra.errors import MamTraError
+from mamtra.models.config import BackboneConfig
+from mamtra.models.state import AttentionState, DecodeState, MambaState
+from mamtra.ops.rope import rope_table
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state behind some inputs, to start any number of streams from.
+
+    Its size is that of the Mamba states and of the keys and values in use; a hybrid's is nearly constant.
+
+    Attributes:
+        kv: (attention layers, 2, groups, length, head_dim).
+        conv: (Mamba layers, K, channels).
+        ssm: (Mamba layers, heads, head_dim, head_dim).
+        length: inputs that it has taken in.
+        model: fingerprint of the model.
+    """
+
+    kv: Tensor
+    conv: Tensor
+    ssm: Tensor
+    length: int
+    model: str
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the state."""
+        return sum(t.numel() * t.element_size() for t in (self.kv, self.conv, self.ssm))
+
+
+class StatePool:
+    """Memory for ``slots`` streams, allocated once; one more slot is scratch memory for idle rows.
+
+    Args:
+        config: of the model.
+        slots: streams.
+        capacity: positions of a stream.
+        device: where it lies.
+        dtype: of keys, values and convolution inputs.
+        ssm_dtype: of the state-space states.
+        model: fingerprint of the model, for snapshots.
+
+    Attributes:
+        kv: (attention layers, slots + 1, 2, groups, capacity, head_dim), keys RoPE-rotated.
+        conv: (Mamba layers, slots + 1, K, channels), rings as in `mamtra.ops.mamba_step`.
+        ssm: (Mamba layers, slots + 1, heads, head_dim, head_dim).
+        lengths: (slots + 1,) int32, positions of each slot.
+        cos: (capacity, head_dim) float32.
+        sin: the same, signed.
+
+    Raises:
+        MamTraError: the memory does not suffice; the sentence says how many streams fit.
+    """
+
+    def __init__(
+        self,
+        config: BackboneConfig,
+        slots: int,
+        capacity: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        ssm_dtype: torch.dtype = torch.float32,
+        model: str = "",
+    ) -> None:
+        if slots < 1 or capacity < 2:
+            raise MamTraError("An engine needs at least one stream and two positions a stream.")
+        self.config, self.capacity, self.model = config, capacity, model
+        self.kinds = config.layer_types
+        attention = sum(kind == "full_attention" for kind in self.kinds)
+        mamba = len(self.kinds) - attention
+        kv, conv, ssm = _shapes(config, capacity)
+        need = stream_bytes(config, capacity, dtype, ssm_dtype)
+        _check_memory(device, slots, capacity, need)
+        try:
+            self.kv = torch.zeros(attention, slots + 1, *kv, device=device, dtype=dtype)
+            self.conv = torch.zeros(mamba, slots + 1, *conv, device=device, dtype=dtype)
+            self.ssm = torch.zeros(mamba, slots + 1, *ssm, device=device, dtype=ssm_dtype)
+        except torch.cuda.OutOfMemoryError:
+            raise _too_many(slots, capacity, need, torch.cuda.mem_get_info(device)[0]) from None
+        self.lengths = torch.zeros(slots + 1, device=device, dtype=torch.int32)
+        self.frequencies = config.rope_frequencies(device)
+        self.cos, self.sin = rope_table(capacity, self.frequencies)
+
+    @property
+    def slots(self) -> int:
+        """Streams there is room for."""
+        return self.lengths.shape[0] - 1
+
+    def layer_caches(self) -> list[tuple[Tensor, ...]]:
+        """Per layer ``(kv,)`` or ``(conv, ssm)``, views over all slots."""
+        kv, mamba = iter(self.kv), iter(zip(self.conv, self.ssm, strict=True))
+        return [(next(kv),) if kind == "full_attention" else next(mamba) for kind in self.kinds]
+
+    def clear(self, slot: int) -> None:
+        """Make a slot as before the first position."""
+        self.conv[:, slot] = 0
+        self.ssm[:, slot] = 0
+        self.lengths[slot] = 0
+
+    def open(self, slot: int, length: int) -> DecodeState:
+        """The state of one slot for a prefill: attention caches and SSM states are views; give it back with `close`."""
+        kv, index = iter(self.kv), iter(range(self.conv.shape[0]))
+        order = [(length - taps) % self.conv.shape[2] for taps in range(self.conv.shape[2] - 1, 0, -1)]
+        layers: list[AttentionState | MambaState] = []
+        for kind in self.kinds:
+            if kind == "full_attention":
+                layers.append(AttentionState(next(kv)[slot, None]))
+            else:
+                at = next(index)
+                layers.append(MambaState(self.conv[at, slot, order][None], self.ssm[at, slot, None]))
+        return DecodeState(layers, self.cos, self.sin, self.frequencies, length)
+
+    def close(self, slot: int, state: DecodeState) -> None:
+        """Take back what `open` gave."""
+        taps = self.conv.shape[2]
+        mamba = [layer.conv[0] for layer in state.layers if isinstance(layer, MambaState)]
+        if mamba:
+            order = [(state.length - back) % taps for back in range(taps - 1, 0, -1)]
+            self.conv[:, slot, order] = torch.stack(mamba)
+        self.lengths[slot] = state.length
+
+    def snapshot(self, slot: int, length: int) -> Snapshot:
+        """A copy of the first ``length`` positions' state; the slot must be exactly so long."""
+        kv = self.kv[:, slot, :, :, :length].clone()
+        return Snapshot(kv, self.conv[:, slot].clone(), self.ssm[:, slot].clone(), length, self.model)
+
+    def restore(self, slot: int, snapshot: Snapshot) -> None:
+        """Start a slot from a snapshot, in three copies.
+
+        Raises:
+            MamTraError: it is of another model, or longer than a slot.
+        """
+        if snapshot.model != self.model:
+            raise MamTraError("This snapshot was made with another model; make it again with this one.")
+        if snapshot.length >= self.capacity:
+            raise MamTraError(f"This snapshot has {snapshot.length} positions, but a stream has {self.capacity}.")
+        self.kv[:, slot, :, :, : snapshot.length] = snapshot.kv
+        self.conv[:, slot] = snapshot.conv
+        self.ssm[:, slot] = snapshot.ssm
+        self.lengths[slot] = snapshot.length
+
+
+def stream_bytes(
+    config: BackboneConfig, capacity: int, dtype: torch.dtype, ssm_dtype: torch.dtype = torch.float32
+) -> int:
+    """Memory of one stream, known before it starts."""
+    attention = sum(kind == "full_attention" for kind in config.layer_types)
+    kv, conv, ssm = (torch.Size(shape).numel() for shape in _shapes(config, capacity))
+    mamba = conv * dtype.itemsize + ssm * ssm_dtype.itemsize
+    return attention * kv * dtype.itemsize + (config.num_hidden_layers - attention) * mamba
+
+
+def fingerprint(config: BackboneConfig, weight: Tensor) -> str:
+    """Of a model, from its sizes and a sample of one matrix."""
+    sample = weight.detach().flatten()[:: max(1, weight.numel() // 64)].float().cpu()
+    return hashlib.sha256(config.model_dump_json().encode() + sample.numpy().tobytes()).hexdigest()[:16]
+
+
+def _shapes(config: BackboneConfig, capacity: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Of one layer and one slot: keys and values, the convolution's ring, the SSM state."""
+    size = config.head_dim
+    return (
+        (2, config.num_key_value_heads, capacity, size),
+        (config.mamba_conv_kernel, config.mamba_conv_size),
+        (config.num_attention_heads, size, size),
+    )
+
+
+def _check_memory(device: torch.device, slots: int, capacity: int, need: int) -> None:
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        if (slots + 1) * need > free + unused:
+            raise _too_many(slots, capacity, need, free + unused)
+
+
+def _too_many(slots: int, capacity: int, need: int, free: int) -> MamTraError:
+    fit = max(0, free // need - 1)
+    return MamTraError(
+        f"{slots} streams of {capacity} positions need {(slots + 1) * need / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free: "
+        f"{fit} streams fit."
+    )

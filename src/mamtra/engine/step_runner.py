@@ -1,0 +1,101 @@
+"""Runs decode steps: on a GPU as CUDA graphs of a few batch sizes, elsewhere as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mamtra.engine.decode_step import DecodeStep
+from mamtra.engine.slot_table import SlotTable
+
+_BUFFERS = 4
+"""Pinned buffers that take turns; more than there are steps under way."""
+
+
+class StepRunner:
+    """Calls a `DecodeStep` for any number of slots.
+
+    Args:
+        step: what to run.
+        table: of its slots.
+        slots: rows at most.
+        deterministic: every row is computed in the same shapes, however many there are: on a GPU the largest batch size is used
+            for all steps, on a CPU each row is a call of its own.
+        graphs: capture CUDA graphs, on a GPU.
+    """
+
+    def __init__(self, step: DecodeStep, table: SlotTable, slots: int, *, deterministic: bool, graphs: bool) -> None:
+        self._step, self._table, self._slots = step, table, slots
+        self._device = table.ints.device
+        self._deterministic = deterministic
+        self._graphs: dict[int, _Graph] = {}
+        self._use_graphs = graphs and self._device.type == "cuda"
+        self._turn = 0
+
+    @staticmethod
+    def widest(slots: int) -> int:
+        """The largest batch size of a step."""
+        return 1 << (slots - 1).bit_length()
+
+    def bucket(self, rows: int) -> int:
+        """The batch size, a power of two, that so many rows are padded to on a GPU."""
+        return self.widest(self._slots if self._deterministic else rows)
+
+    def __call__(self, slots: Sequence[int]) -> Callable[[], list[int]]:
+        """Start a step; the result waits for the tokens, one for each slot."""
+        if self._device.type == "cpu":
+            return self._on_cpu(slots)
+        padded = [*slots, *[self._table.scratch] * (self.bucket(len(slots)) - len(slots))]
+        if self._use_graphs:
+            graph = self._graphs.get(len(padded))
+            if graph is None:
+                graph = self._graphs[len(padded)] = _Graph(self._step, len(padded), self._table.scratch, self._device)
+            tokens = graph(padded)
+        else:
+            tokens = self._step(torch.tensor(padded, dtype=torch.int32).to(self._device))
+        found = torch.empty(len(slots), dtype=torch.int32, pin_memory=True)
+        found.copy_(tokens[: len(slots)], non_blocking=True)
+        done = torch.cuda.Event()
+        done.record()
+
+        def wait() -> list[int]:
+            done.synchronize()
+            return found.tolist()
+
+        return wait
+
+    def _on_cpu(self, slots: Sequence[int]) -> Callable[[], list[int]]:
+        rows = torch.tensor(slots, dtype=torch.int32)
+        parts = rows.split(1) if self._deterministic else (rows,)
+        found = [token for part in parts for token in self._step(part).tolist()]
+        return lambda: found
+
+
+class _Graph:
+    """A captured step of one batch size."""
+
+    def __init__(self, step: DecodeStep, rows: int, scratch: int, device: torch.device) -> None:
+        self._slots = torch.full((rows,), scratch, dtype=torch.int32, device=device)
+        self._last: list[int] = [scratch] * rows
+        self._pinned = torch.empty(_BUFFERS, rows, dtype=torch.int32, pin_memory=True)
+        self._turn = 0
+        side = torch.cuda.Stream(device)
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):
+            step(self._slots)
+        torch.cuda.current_stream(device).wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._tokens = step(self._slots)
+
+    def __call__(self, slots: list[int]) -> Tensor:
+        if slots != self._last:
+            buffer = self._pinned[self._turn]
+            self._turn = (self._turn + 1) % _BUFFERS
+            buffer.copy_(torch.tensor(slots, dtype=torch.int32))
+            self._slots.copy_(buffer, non_blocking=True)
+            self._last = slots
+        self._graph.replay()
+        return self._tokens

@@ -1,0 +1,20 @@
+"""Which backend the operations of a decode step use."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from functools import lru_cache
+
+import torch
+
+
+@lru_cache
+def has_triton() -> bool:
+    """Whether Triton can be imported."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def use_triton(device: torch.device) -> bool:
+    """Whether the Triton kernels run: on a GPU with Triton, or anywhere in Triton's interpreter."""
+    return has_triton() and (device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1")

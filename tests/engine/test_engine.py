@@ -1,0 +1,272 @@
+"""The engine against the plain model, token for token, alone and among others that come and go; and its manners."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+import torch
+
+from mamtra.engine.batcher import Batcher
+from mamtra.engine.bistream import generate_bistream
+from mamtra.engine.decode_weights import DecodeWeights
+from mamtra.engine.engine import Engine
+from mamtra.engine.generate import generate
+from mamtra.engine.interleaved import Interleaved
+from mamtra.engine.request import Request, Sampling, Unistream
+from mamtra.engine.sampling import greedy
+from mamtra.engine.state_pool import StatePool, stream_bytes
+from mamtra.errors import MamTraError
+from mamtra.models.layout import SOS, TEXT
+from mamtra.models.speech_lm import SpeechLM, SpeechLMConfig
+from mamtra.ops.philox import philox_uniform_naive
+
+SETTINGS = {
+    "slots": 5, "capacity": 400, "deterministic": False, "most_waiting": 1000, "prefill_chunk": 7, "silent_ids": (),
+    "ssm_dtype": torch.float32, "graphs": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Calls this small gain nothing from a second one, and wait long for it on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=["mamba2", "discrete"])
+def lm(request) -> SpeechLM:
+    config = SpeechLMConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+        text_vocab_size=40, num_speech_tokens=30, speech_vocab_size=33, eos_id=30, fill_id=32, mamba_form=request.param,
+        layer_types=("full_attention", "linear_attention", "full_attention"),
+    )  # fmt: skip
+    lm = SpeechLM(config, torch.Generator().manual_seed(0)).eval().requires_grad_(False)
+    for name, parameter in lm.named_parameters():
+        if any(part in name for part in ("proj", "decoder", "embed")):
+            parameter.mul_(8)  # distributions that are neither flat nor a single id
+    lm.llm_decoder.bias[30:] = torch.tensor([-2.0, -100.0, 0.0])
+    return lm
+
+
+def batcher(lm: SpeechLM, **changes) -> Batcher:
+    return Batcher(lm, **{**SETTINGS, **changes})
+
+
+def counted(seed: int):
+    """Repetition-aware sampling of one row with the engine's random numbers, written out."""
+
+    def sample(logits, history, generator=None):
+        first, second = philox_uniform_naive(seed, len(history))
+        kept, ids = torch.softmax(logits, -1).sort(descending=True, stable=True)
+        count = 1
+        while count < 25 and kept[:count].sum() < 0.8:
+            count += 1
+        running = kept[:count].cumsum(0)
+        token = int(ids[min(int((running <= first * running[-1]).sum()), count - 1)])
+        if list(history[-10:]).count(token):
+            running = torch.softmax(logits.index_fill(0, torch.tensor(token), float("-inf")), -1).cumsum(0)
+            token = int((running <= second * running[-1]).sum())
+        return token
+
+    return sample
+
+
+def some_requests(count: int, seed: int) -> list[tuple[list[int], list[int], list[int], bool]]:
+    draw = random.Random(seed)
+
+    def ids(most: int, below: int, least: int = 0) -> list[int]:
+        return [draw.randrange(below) for _ in range(draw.randint(least, most))]
+
+    return [(ids(8, 40, 1), ids(6, 40), ids(20, 30), draw.random() < 0.4) for _ in range(count)]
+
+
+def request_of(work, seed: int) -> Request:
+    return Request(Unistream(*work[:3]), seed=seed, sampling=Sampling(greedy=work[3]))
+
+
+def expected_of(lm: SpeechLM, work, seed: int) -> list[int]:
+    return list(generate(lm, *work[:3], sampler=greedy if work[3] else counted(seed)))
+
+
+def run(engine: Batcher) -> None:
+    while engine.turn():
+        pass
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_tokens_are_those_of_the_plain_model(lm, seed):
+    """Streams join at random, some are cancelled; every one has the tokens that it has alone."""
+    draw, work = random.Random(seed), some_requests(60, seed)
+    engine, streams = batcher(lm, prefill_chunk=draw.randint(1, 30)), []
+    while len(streams) < len(work) or any(s.finish_reason is None for s in streams):
+        if len(streams) < len(work) and draw.random() < 0.3:
+            streams.append(engine.submit(request_of(work[len(streams)], len(streams)), lambda: None))
+        if streams and draw.random() < 0.02:
+            draw.choice(streams).cancel()
+        engine.turn()
+    for i, stream in enumerate(streams):
+        tokens = expected_of(lm, work[i], i)
+        if stream.finish_reason == "cancelled":
+            assert stream.tokens == tokens[: len(stream.tokens)]
+        else:
+            assert stream.tokens == tokens
+            assert stream.finish_reason == ("length" if len(tokens) == 20 * len(work[i][0]) else "eos")
+    assert sorted(engine.scheduler.free) == list(range(5)) and not engine.scheduler.running
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_text_that_arrives_while_tokens_are_made(lm, seed):
+    draw = random.Random(seed)
+    text = [draw.randrange(40) for _ in range(draw.randint(1, 17))]
+    prompt = (
+        [draw.randrange(40) for _ in range(draw.randint(0, 6))],
+        [draw.randrange(30) for _ in range(draw.randint(0, 40))],
+    )
+    plain = generate_bistream(lm, iter(text), *prompt, sampler=counted(seed))
+    tokens = list(plain)
+    engine, layout = batcher(lm, capacity=700), Interleaved(*prompt)
+    stream = engine.submit(Request(layout, seed=seed), lambda: None)
+    others = [engine.submit(request_of(w, 1), lambda: None) for w in some_requests(6, seed)]
+    arrived = 0
+    while stream.finish_reason is None:
+        if arrived == len(text):
+            layout.end()
+        elif draw.random() < 0.4:
+            layout.push(text[arrived : arrived + 1])
+            arrived += 1
+        engine.turn()
+    assert (stream.tokens, stream.finish_reason) == (tokens, plain.finish_reason)
+    run(engine)
+    assert all(other.finish_reason for other in others)
+
+
+def test_deterministic_tokens_do_not_depend_on_the_batch(lm):
+    work = some_requests(12, 5)
+    engine = batcher(lm, deterministic=True)
+    together = [engine.submit(request_of(w, i), lambda: None) for i, w in enumerate(work)]
+    run(engine)
+    for i in reversed(range(len(work))):
+        alone = engine.submit(request_of(work[i], i), lambda: None)
+        run(engine)
+        assert alone.tokens == together[i].tokens
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk):
+    inputs = [(SOS, SOS)] + [(TEXT, i % 40) for i in range(20)]
+    engine = batcher(lm)
+    slot = engine.scheduler.free[-1]
+    with torch.inference_mode():
+        whole = engine.snapshot(inputs)
+        engine.pool.clear(slot)
+        for start in range(0, len(inputs), chunk):
+            engine._feed(slot, start, inputs[start : start + chunk])
+        parts = engine.pool.snapshot(slot, len(inputs))
+    read = [
+        i for i in range(whole.conv.shape[1]) if i != len(inputs) % whole.conv.shape[1]
+    ]  # the other is written next
+    pairs = (parts.kv, whole.kv), (parts.conv[:, read], whole.conv[:, read]), (parts.ssm, whole.ssm)
+    for mine, expected in pairs:
+        torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_snapshots(lm):
+    engine = batcher(lm)
+    prompt, text = [3, 1, 4, 1, 5], [9, 2, 6]
+    snapshot = engine.snapshot([(SOS, SOS)] + [(TEXT, i) for i in prompt])
+    plain = engine.submit(Request(Unistream(text, prompt), seed=3), lambda: None)
+    started = engine.submit(Request(Unistream(text, prompt, skip=6), seed=3, prefix=snapshot), lambda: None)
+    run(engine)
+    assert started.tokens == plain.tokens and snapshot.length == 6
+    other = SpeechLM(lm.config, torch.Generator().manual_seed(1)).eval().requires_grad_(False)
+    with pytest.raises(MamTraError, match="another model"):
+        batcher(other).submit(Request(Unistream(text), prefix=snapshot), lambda: None)
+
+
+def test_a_row_that_is_not_finite_fails_alone(lm):
+    engine = batcher(lm)
+    texts = [[1, 2, 3], [4, 5], [6, 7, 8], [9]]
+    alone = []
+    for i, text in enumerate(texts):
+        alone.append(engine.submit(Request(Unistream(text, min_ratio=10), seed=i), lambda: None))
+        run(engine)
+    streams = [
+        engine.submit(Request(Unistream(text, min_ratio=10), seed=i), lambda: None) for i, text in enumerate(texts)
+    ]
+    while not (decoding := engine.scheduler.decoding()):
+        engine.turn()
+    broken = decoding[0]
+    failed = streams.index(broken.stream)
+    engine.pool.ssm[:, broken.slot] = float("nan")
+    run(engine)
+    assert streams[failed].finish_reason == "error"
+    with pytest.raises(MamTraError, match="not finite"):
+        streams[failed].result()
+    assert all(streams[i].result() == alone[i].tokens for i in range(4) if i != failed)
+    again = engine.submit(Request(Unistream(texts[failed], min_ratio=10), seed=failed), lambda: None)
+    run(engine)
+    assert again.tokens == alone[failed].tokens, "the slot is as good as new"
+
+
+def test_what_does_not_fit_is_refused(lm):
+    engine = batcher(lm, capacity=50, most_waiting=2)
+    with pytest.raises(MamTraError, match=r"5 positions .* at most 60 tokens, but a stream of this engine has 50"):
+        engine.submit(Request(Unistream([1, 2, 3])), lambda: None)
+    for _ in range(2):
+        engine.submit(Request(Unistream([1, 2])), lambda: None)
+    with pytest.raises(MamTraError, match="2 requests wait already"):
+        engine.submit(Request(Unistream([1, 2])), lambda: None)
+    with pytest.raises(MamTraError, match="at least one stream"):
+        batcher(lm, slots=0)
+
+
+def test_bytes_of_a_stream_are_known(lm):
+    pool = StatePool(lm.config, 3, 100, torch.device("cpu"), torch.float32)
+    real = sum(t.numel() * t.element_size() for t in (pool.kv, pool.conv, pool.ssm))
+    assert real == 4 * stream_bytes(lm.config, 100, torch.float32)
+
+
+def test_weights_are_shared_with_the_model(lm):
+    first, second = DecodeWeights.of(lm), DecodeWeights.of(lm)
+    for mine, layer, other in zip(first.layers, lm.model.layers, second.layers, strict=True):
+        assert mine.gate_up.data_ptr() == layer.mlp.gate_proj.weight.data_ptr() == other.gate_up.data_ptr()
+    training = SpeechLM(lm.config, torch.Generator().manual_seed(1))
+    before = [p.data_ptr() for p in training.parameters()]
+    DecodeWeights.of(training)
+    assert [p.data_ptr() for p in training.parameters()] == before
+
+
+def test_many_threads(lm):
+    work, found = some_requests(16, 9), {}
+    with Engine(lm, slots=4, capacity=400) as engine:
+
+        def client(start: int) -> None:
+            for i in range(start, len(work), 4):
+                found[i] = list(engine.submit(request_of(work[i], i)))
+
+        threads = [threading.Thread(target=client, args=(start,)) for start in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        forever = engine.submit(Request(Interleaved()))
+    assert found == {i: expected_of(lm, w, i) for i, w in enumerate(work)}
+    with pytest.raises(MamTraError, match="closed"):
+        forever.result(timeout=5)
+    with pytest.raises(MamTraError, match="closed"):
+        engine.submit(Request(Unistream([1])))
+
+
+def test_memory_stays_flat(lm):
+    engine = batcher(lm)
+    sizes = []
+    for round_ in range(3):
+        for i, w in enumerate(some_requests(15, round_)):
+            engine.submit(request_of(w, i), lambda: None)
+        run(engine)
+        sizes.append((len(engine.scheduler.free), len(engine.scheduler.running), len(engine._flights)))
+    assert sizes == [(5, 0, 0)] * 3
