@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from mamtra.ops.decode_attention import decode_attention_naive
-from mamtra.ops.mamba_step import MambaWeights, mamba_step_naive
+from mamtra.ops.decode_types import MambaWeights
+from mamtra.ops.mamba_step import mamba_step_naive
 from mamtra.ops.norms import rms_norm
 from mamtra.ops.rope import rope_frequencies, rope_table
 
@@ -38,8 +39,8 @@ def workspace():
     [(40, 48, None), (37, 96, None), (24, 200, (16, 16, 32, 4, 4, 2)), (24, 200, (0, 8, 64, 3, 4, 2))],
 )
 def test_linear(rows, outputs, inputs, tile, workspace):
-    from mamtra.ops.decode_linear import Normed
     from mamtra.ops.decode_linear_triton import Tile, decode_linear_add_triton, decode_linear_triton
+    from mamtra.ops.decode_types import Normed
 
     x, weight, residual = (
         drawn(rows, inputs),

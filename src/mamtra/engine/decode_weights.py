@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mamtra.models.backbone import DecoderLayer
 from mamtra.models.speech_lm import SpeechLM
-from mamtra.ops.mamba_step import MambaWeights
+from mamtra.ops.decode_types import MambaWeights
 
 
 @dataclass(frozen=True)

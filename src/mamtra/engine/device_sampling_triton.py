@@ -32,7 +32,7 @@ from mamtra.engine.slot_table import (
     SlotTable,
 )  # fmt: skip
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
-from mamtra.ops.decode_linear import Normed
+from mamtra.ops.decode_types import Normed
 
 LAUNCH = {"num_warps": 8, "num_stages": 1}
 (

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mamtra.engine.decode_step import DecodeStep
 from mamtra.engine.slot_table import SlotTable
+from mamtra.runtime.cuda_graphs import CudaGraphs
 
 _BUFFERS = 4
 """Pinned buffers that take turns; more than there are steps under way."""
@@ -31,8 +32,8 @@ class StepRunner:
         self._device = table.ints.device
         self._deterministic = deterministic
         self._graphs: dict[int, _Graph] = {}
-        self._use_graphs = graphs and self._device.type == "cuda"
-        self._turn = 0
+        self._backend = CudaGraphs(self._device)
+        self._use_graphs = graphs and self._backend.available
 
     @staticmethod
     def widest(slots: int) -> int:
@@ -51,7 +52,7 @@ class StepRunner:
         if self._use_graphs:
             graph = self._graphs.get(len(padded))
             if graph is None:
-                graph = self._graphs[len(padded)] = _Graph(self._step, len(padded), self._table.scratch, self._device)
+                graph = self._graphs[len(padded)] = _Graph(self._backend, self._step, len(padded), self._table.scratch)
             tokens = graph(padded)
         else:
             tokens = self._step(torch.tensor(padded, dtype=torch.int32).to(self._device))
@@ -74,21 +75,15 @@ class StepRunner:
 
 
 class _Graph:
-    """A captured step of one batch size."""
+    """A captured step of one batch size; the slots are copied in only where they change."""
 
-    def __init__(self, step: DecodeStep, rows: int, scratch: int, device: torch.device) -> None:
-        self._slots = torch.full((rows,), scratch, dtype=torch.int32, device=device)
+    def __init__(self, backend: CudaGraphs, step: DecodeStep, rows: int, scratch: int) -> None:
+        self._slots = torch.full((rows,), scratch, dtype=torch.int32, device=backend.device)
         self._last: list[int] = [scratch] * rows
         self._pinned = torch.empty(_BUFFERS, rows, dtype=torch.int32, pin_memory=True)
         self._turn = 0
-        side = torch.cuda.Stream(device)
-        side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(side):
-            step(self._slots)
-        torch.cuda.current_stream(device).wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._tokens = step(self._slots)
+        backend.warm_up(lambda: step(self._slots), runs=1)
+        self._launch, self._tokens = backend.capture(lambda: step(self._slots))
 
     def __call__(self, slots: list[int]) -> Tensor:
         if slots != self._last:
@@ -97,5 +92,5 @@ class _Graph:
             buffer.copy_(torch.tensor(slots, dtype=torch.int32))
             self._slots.copy_(buffer, non_blocking=True)
             self._last = slots
-        self._graph.replay()
+        self._launch()
         return self._tokens

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from mamtra.ops.decode_backend import use_triton
+from mamtra.ops.decode_types import Normed
 from mamtra.ops.norms import rms_norm
 
 if TYPE_CHECKING:
     from mamtra.ops.decode_kernels import Workspace
-
-
-class Normed(NamedTuple):
-    """The input of a product behind an RMS norm, as the kernel before leaves it.
-
-    Attributes:
-        x: (B, in), the vector times the norm's weight; divided by its root mean square already where there are no ``squares``.
-        squares: (B, parts) float32, partial sums of squares of the vector, or None.
-    """
-
-    x: Tensor
-    squares: Tensor | None
 
 
 def decode_linear(

@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mamtra.ops.decode_kernels import Workspace, launch_options, prefetch, wait_for_previous
-from mamtra.ops.decode_linear import Normed
+from mamtra.ops.decode_types import Normed
 
 
 class Tile(NamedTuple):

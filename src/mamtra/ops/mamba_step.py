@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mamtra.ops.decode_backend import use_triton
+from mamtra.ops.decode_types import MambaWeights
 from mamtra.ops.norms import gated_rms_norm
-
-
-class MambaWeights(NamedTuple):
-    """What the mixer has besides its two projections.
-
-    Attributes:
-        taps: (channels, K) of the convolution over x, B and C; contiguous.
-        conv_bias: (channels,).
-        dt_bias: (heads,).
-        A_log: (heads,).
-        D: (heads,).
-        norm_weight: (heads * head_dim,).
-        eps: of the norm.
-        discrete: the form ``"discrete"`` of `mamtra.models.mamba.MambaMixer`.
-    """
-
-    taps: Tensor
-    conv_bias: Tensor
-    dt_bias: Tensor
-    A_log: Tensor
-    D: Tensor
-    norm_weight: Tensor
-    eps: float
-    discrete: bool = False
 
 
 def mamba_step(

@@ -7,7 +7,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
-from mamtra.ops.mamba_step import MambaWeights
+from mamtra.ops.decode_types import MambaWeights
 
 LAUNCH = {"num_warps": 2, "num_stages": 1}
 
