@@ -5,7 +5,7 @@ A shard is a folder with
     f0.f16                     float16 pitch in Hz at 50 Hz, 0 where unvoiced (2 values a token)
     index.tsv                  id, speaker, source, tokens, phonemes
 or, where only the codes are of use, with
-    codes.u16                  the speech codes in place of all sound and pitch
+    codes.u16                  the speech tokens in place of all sound and pitch
 so that token i of an utterance is samples [960 i, 960 (i + 1)) at 24 kHz, [640 i, 640 (i + 1)) at 16 kHz and mel frames 2i, 2i + 1.
 """
 
@@ -65,7 +65,7 @@ class ShardWriter:
 
 
 def keep_codes(shard: Path, codes: Sequence[np.ndarray]) -> None:
-    """Puts the speech codes of a shard's rows in the place of its sound."""
+    """Puts the speech tokens of a shard's rows in the place of its sound."""
     write_bytes(shard / CODES, np.concatenate(codes).astype("<u2").tobytes())
     for name in SOUND:
         (shard / name).unlink()

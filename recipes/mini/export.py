@@ -38,7 +38,10 @@ from mamtra.text.frontend import CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE
 
 STORAGE = {"lm": "int8", "flow": "int8", "vocoder": "int8", "speech_tokenizer": "int8", "speaker_encoder": "int8"}
 TEXT_FILES = (CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE)
-RATIOS = {"min_ratio": 0.5, "max_ratio": 8.0}  # speech codes a phoneme symbol, where no token set is at hand to measure
+RATIOS = {
+    "min_ratio": 0.5,
+    "max_ratio": 8.0,
+}  # speech tokens a phoneme symbol, where no token set is at hand to measure
 
 
 def parse_storage(choices: Iterable[str]) -> dict[str, str]:
@@ -55,7 +58,7 @@ def parse_storage(choices: Iterable[str]) -> dict[str, str]:
 
 
 def measure_ratios(tokens: TokenSet) -> dict[str, float]:
-    """Limits for the speech codes a text id: half of what the fastest percent has, 1.6 times what one in a thousand exceeds."""
+    """Limits for the speech tokens a text id: half of what the fastest percent has, 1.6 times what one in a thousand exceeds."""
     ratios = np.diff(tokens.speech_at) / np.maximum(1, np.diff(tokens.text_at))
     low, high = np.percentile(ratios, [1, 99.9])
     return {"min_ratio": round(0.5 * float(low), 3), "max_ratio": round(1.6 * float(high), 3)}

@@ -3,7 +3,7 @@
     python speak.py --texts texts.tsv --out DIR [--workers N] [--skip N] [--limit N] [--codes tokenizer.safetensors]
 
 About 170 times real time a core. Finished shards are kept when it is interrupted; run again to go on. With --codes a shard keeps
-its speech codes instead of its sound (a thousandth of the room), which is all that the language models need; 100 times then.
+its speech tokens instead of its sound (a thousandth of the room), which is all that the language models need; 100 times then.
 """
 
 from __future__ import annotations

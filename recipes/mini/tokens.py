@@ -1,4 +1,4 @@
-"""The token set: phoneme ids and speech codes of every utterance, all that the language models train on (about 2 bytes a token).
+"""The token set: phoneme ids and speech tokens of every utterance, all that the language models train on (about 2 bytes a token).
 
     python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz
 

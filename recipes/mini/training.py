@@ -223,9 +223,9 @@ class Run:
 
 
 def digit_rows(config: SpeechTokenizerConfig, width: int, std: float, seed: int) -> Tensor:
-    """A table for the speech codes (codes, width) that starts from their digits: codes that differ little lie close together.
+    """A table for the speech tokens (codes, width) that starts from their digits: codes that differ little lie close together.
 
-    Codes are thousands and most are rare; a table drawn at random would have to learn each of them alone.
+    There are thousands of tokens and most are rare; a randomly initialised table would have to learn each of them alone.
     """
     generator = torch.Generator().manual_seed(seed)
     digits = token_digits(torch.arange(config.num_tokens), config)

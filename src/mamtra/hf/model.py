@@ -37,7 +37,7 @@ class MamTraForCausalLM(PreTrainedModel, GenerationMixin):
     """A hybrid speech LM or causal LM.
 
     Parameters have the names of the package's own files. Inputs of a speech LM are joint ids (`speech_input_ids`); its
-    logits are over speech ids alone, which are the first of the joint ids, so that `generate` returns speech codes.
+    logits are over speech ids alone, which are the first of the joint ids, so that `generate` returns speech tokens.
 
     Args:
         config: of the model. Weights are drawn.

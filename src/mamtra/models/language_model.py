@@ -1,4 +1,4 @@
-"""What all language models share: the backbone, drawn weights, one decode step, an empty state."""
+"""What all language models share: the backbone, random initialisation, one decode step, an empty state."""
 
 from __future__ import annotations
 
