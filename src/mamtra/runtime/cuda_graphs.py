@@ -93,7 +93,8 @@ class CudaGraphs:
             graph.capture_end()
         # A capture that could not be ended leaves the allocator in capture mode.
         with suppress(RuntimeError, AttributeError):
-            torch._C._cuda_endAllocateToPool(self.device.index, self._pool)
+            index = torch.cuda.current_device() if self.device.index is None else self.device.index
+            torch._C._cuda_endAllocateToPool(index, self._pool)
 
 
 @dataclass(frozen=True)
