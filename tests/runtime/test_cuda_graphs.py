@@ -134,6 +134,7 @@ class FakeCuda:
             "CUDAGraph": Graph,
             "Stream": Stream,
             "current_stream": Stream,
+            "current_device": lambda: 0,
             "stream": lambda stream: contextlib.nullcontext(),
             "synchronize": lambda device: fake.calls.append(("synchronize",)),
             "empty_cache": lambda: fake.calls.append(("empty_cache",)),
