@@ -182,7 +182,9 @@ def main() -> None:
     parser.add_argument("--gpus", default="0", help="CUDA devices, comma separated")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--first", type=int, default=5000, help="lines of bulk speech on which the acoustic networks are trained")
+    parser.add_argument(
+        "--first", type=int, default=5000, help="lines of bulk speech to train the acoustic networks on"
+    )
     parser.add_argument(
         "--resume", nargs="*", default=(), metavar="NAME=FILE", help="initial weights of a training run"
     )

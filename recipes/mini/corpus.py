@@ -72,7 +72,7 @@ def keep_codes(shard: Path, codes: Sequence[np.ndarray]) -> None:
 
 
 def edges(wave: np.ndarray, rate: int = 24000, keep: float = 0.08, floor_db: float = -45.0) -> slice:
-    """The span of speech: from the first to the last frame louder than `floor_db` below the peak in 10 ms frames, widened by `keep` seconds."""
+    """The span of speech: frames louder than `floor_db` below the peak in 10 ms frames, widened by `keep` seconds."""
     hop = rate // 100
     frames = wave[: len(wave) // hop * hop].reshape(-1, hop)
     level = np.sqrt((frames**2).mean(1) + 1e-12)

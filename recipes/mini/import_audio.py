@@ -66,7 +66,7 @@ def import_shard(job: tuple[Path, Path, list[dict]]) -> tuple[int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metadata", type=Path, required=True)
-    parser.add_argument("--model", type=Path, help="model directory whose text front end phonemises texts without phonemes")
+    parser.add_argument("--model", type=Path, help="model directory that phonemises texts without phonemes")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     args = parser.parse_args()
@@ -76,7 +76,7 @@ def main() -> None:
         front = TextFrontend.load(args.model)
         for row in rows:
             row["phonemes"] = front.phonemes(row.get("text_punctuated") or row["text"])
-    rows.sort(key=lambda row: zlib.crc32(row["path"].encode()))  # shuffled with a fixed seed, so that every shard holds many voices
+    rows.sort(key=lambda row: zlib.crc32(row["path"].encode()))  # a fixed shuffle: every shard holds many voices
     root = args.metadata.parent
     jobs = [(args.out / f"{i // SHARD:05d}", root, rows[i : i + SHARD]) for i in range(0, len(rows), SHARD)]
     jobs = [job for job in jobs if not (job[0] / "index.tsv").exists()]
