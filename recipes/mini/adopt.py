@@ -1,8 +1,9 @@
-"""Make a student that `mamtra distill` trained the language model of the embedded voice; all other parts stay as they are.
+"""Install a student trained by `mamtra distill` as the embedded voice's language model; all other parts are unchanged.
 
     python adopt.py --student RUN/student [--model src/mamtra/assets/mini] [--teacher models/mini-teacher] [--storage int8]
 
-Plan, origin of every tensor, settings and figures of the training go into provenance.json and the model card.
+The layer plan, the origin of every tensor, and the settings and figures of the training run are written to provenance.json and
+the model card.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mamtra.runtime.json_files import read_json
 
 
 def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:
-    """Write the language model, its provenance and the card."""
+    """Write the language model, its provenance and the model card."""
     lm, began = read_weights(open_speech_lm(student)), read_weights(open_speech_lm(teacher))
     training = read_json(student / PROVENANCE)["distillation"]
     settings, provenance = training["settings"], read_json(model / PROVENANCE)
@@ -48,7 +49,7 @@ def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     root = Path(__file__).resolve().parents[2]
-    parser.add_argument("--student", type=Path, required=True, help="model directory that a training wrote")
+    parser.add_argument("--student", type=Path, required=True, help="model directory written by a training run")
     parser.add_argument("--model", type=Path, default=root / "src" / "mamtra" / "assets" / "mini")
     parser.add_argument("--teacher", type=Path, default=root / "models" / "mini-teacher")
     parser.add_argument("--storage", choices=STORAGES, default="int8")

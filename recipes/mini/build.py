@@ -1,10 +1,10 @@
-"""The data and the six trainings of the embedded voice in one command. Finished stages are skipped, so it can be run again.
+"""Data preparation and the six training runs of the embedded voice in one command. Run again, it skips finished stages.
 
     python build.py --data DIR --work DIR --campplus FILE [--gpus 0,1] [--config mini.yaml] [--only NAME ...]
 
-DIR of the data holds text/, kokoro/ and real/ as README.md describes. Stages that do not need each other run side by side;
-with two GPUs one takes the sound side (vocoder, speaker, flow), the other the language side (tokenizer, teacher, student).
-Logs go to WORK/logs, weights to WORK/out, times to WORK/costs.json; export.py and make_voices.py follow.
+The data DIR holds text/, kokoro/ and real/ as described in README.md. Independent stages run in parallel; of two GPUs one trains
+the acoustic networks (vocoder, speaker, flow), the other tokenizer, teacher and student. Logs are written to WORK/logs, weights to
+WORK/out, times to WORK/costs.json. Afterwards run export.py and make_voices.py.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ ASSETS = HERE.parents[1] / "src" / "mamtra" / "assets" / "mini"
 
 @dataclass
 class Stage:
-    """One command, what it waits for and what shows that it is done. `lane` is the GPU it takes, counted in those given.
+    """One command, the stages it needs, and the file that marks it as done. `lane` is an index into the given GPUs.
 
-    `needs` names every stage whose files the command reads, not only the last of a chain: a stage whose result was put there
-    by hand counts as done and vouches for nothing before it.
+    `needs` names every stage whose files the command reads, not only the last of a chain: a stage counts as done if its file was
+    put there by hand, which does not imply that the stages before it are done.
     """
 
     name: str
@@ -132,7 +132,7 @@ def last_line(path: Path) -> str:
 
 
 def build(plan: list[Stage], work: Path, gpus: list[str], only: set[str]) -> int:
-    """Runs every stage whose needs are met, until nothing is left to run. Returns how many failed or could not start."""
+    """Run all stages in the order of their dependencies. Returns how many failed or could not start."""
     costs_file = work / "costs.json"
     finished = {s.name for s in plan if s.done.exists()}
     waiting = [s for s in plan if s.name not in finished and (not only or s.name in only)]
@@ -176,15 +176,17 @@ def build(plan: list[Stage], work: Path, gpus: list[str], only: set[str]) -> int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with text/, kokoro/ and real/")
-    parser.add_argument("--work", type=Path, required=True, help="where everything goes; 30 GB")
+    parser.add_argument("--work", type=Path, required=True, help="output folder, 30 GB")
     parser.add_argument("--campplus", type=Path, required=True, help="weights of CAM++, see speaker_targets.py")
     parser.add_argument("--config", type=Path, default=HERE / "mini.yaml")
     parser.add_argument("--gpus", default="0", help="CUDA devices, comma separated")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--first", type=int, default=5000, help="lines of bulk speech that the speech side learns from")
     parser.add_argument(
-        "--resume", nargs="*", default=(), metavar="NAME=FILE", help="weights that a training starts from"
+        "--first", type=int, default=5000, help="lines of bulk speech to train the acoustic networks on"
+    )
+    parser.add_argument(
+        "--resume", nargs="*", default=(), metavar="NAME=FILE", help="initial weights of a training run"
     )
     parser.add_argument("--only", nargs="*", default=(), help="names of the stages to run")
     args = parser.parse_args()

@@ -1,12 +1,12 @@
-"""A speech corpus on disk that a GPU can hold whole: flat audio, pitch, phonemes and speakers in shards.
+"""A speech corpus on disk, small enough for GPU memory: shards of concatenated audio, pitch, phonemes and speakers.
 
 A shard is a folder with
-    audio24.i16, audio16.i16   int16 samples at 24 and 16 kHz, utterances back to back, each a whole number of 40 ms tokens
-    f0.f16                     float16 pitch in Hz at 50 Hz, 0 where unvoiced (2 values a token)
+    audio24.i16, audio16.i16   int16 samples at 24 and 16 kHz, concatenated utterances, each a whole number of 40 ms tokens
+    f0.f16                     float16 pitch in Hz at 50 Hz, 0 where unvoiced (2 values per token)
     index.tsv                  id, speaker, source, tokens, phonemes
-or, where only the codes are of use, with
-    codes.u16                  the speech tokens in place of all sound and pitch
-so that token i of an utterance is samples [960 i, 960 (i + 1)) at 24 kHz, [640 i, 640 (i + 1)) at 16 kHz and mel frames 2i, 2i + 1.
+or, where only the speech tokens are needed, with
+    codes.u16                  the speech tokens, instead of audio and pitch
+Token i of an utterance covers samples [960 i, 960 (i + 1)) at 24 kHz, [640 i, 640 (i + 1)) at 16 kHz and mel frames 2i, 2i + 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from mamtra.runtime.files import write_bytes, write_text
 
-TOKEN_24, TOKEN_16 = 960, 640  # samples a token
+TOKEN_24, TOKEN_16 = 960, 640  # samples per token
 SOUND, CODES = ("audio24.i16", "audio16.i16", "f0.f16"), "codes.u16"
 
 
@@ -36,7 +36,7 @@ class Row:
 
 
 class ShardWriter:
-    """Appends utterances to one shard; the index is written last, so a shard without one is unfinished."""
+    """Appends utterances to one shard. The index is written last, so a shard without an index is unfinished."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,14 +65,14 @@ class ShardWriter:
 
 
 def keep_codes(shard: Path, codes: Sequence[np.ndarray]) -> None:
-    """Puts the speech tokens of a shard's rows in the place of its sound."""
+    """Replace the audio and pitch of a shard by the speech tokens of its rows."""
     write_bytes(shard / CODES, np.concatenate(codes).astype("<u2").tobytes())
     for name in SOUND:
         (shard / name).unlink()
 
 
 def edges(wave: np.ndarray, rate: int = 24000, keep: float = 0.08, floor_db: float = -45.0) -> slice:
-    """Where the speech is: the span louder than `floor_db` below the peak in 10 ms frames, widened by `keep` seconds."""
+    """The span of speech: frames louder than `floor_db` below the peak in 10 ms frames, widened by `keep` seconds."""
     hop = rate // 100
     frames = wave[: len(wave) // hop * hop].reshape(-1, hop)
     level = np.sqrt((frames**2).mean(1) + 1e-12)
@@ -84,7 +84,7 @@ def edges(wave: np.ndarray, rate: int = 24000, keep: float = 0.08, floor_db: flo
 
 
 def finished(folders: Sequence[Path]) -> list[Path]:
-    """The complete shards under the folders, in order of their names."""
+    """The finished shards under the folders, sorted by name."""
     return sorted(index.parent for folder in folders for index in Path(folder).rglob("index.tsv"))
 
 
@@ -99,7 +99,7 @@ def read_index(shards: Sequence[Path]) -> list[Row]:
 
 
 class Corpus:
-    """All shards with sound as device-resident tensors, cut into crops by index arithmetic (no host work a step).
+    """All shards with audio as tensors on the device; crops are taken by index arithmetic, without work on the host.
 
     Attributes: rows, audio24, audio16 (int16), f0 (float16).
     """
@@ -127,8 +127,8 @@ class Corpus:
 
 
 def crop(flat, starts, length: int):
-    """Slices of equal length out of a flat tensor. flat (N,), starts (B,) int64 -> (B, length); what lies outside of it repeats
-    its first or last value."""
+    """Slices of equal length out of a flat tensor. flat (N,), starts (B,) int64 -> (B, length); positions outside
+    repeat the first or last value."""
     import torch
 
     index = starts[:, None] + torch.arange(length, device=flat.device)

@@ -1,4 +1,4 @@
-"""The vocoder's opponents: waveforms folded by prime periods (HiFi-GAN) and spectrograms at several resolutions (UnivNet)."""
+"""The vocoder's discriminators: multi-period on waveforms (HiFi-GAN) and multi-resolution on spectrograms (UnivNet)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def conv(*args, **kwargs) -> nn.Module:
 
 
 class PeriodDiscriminator(nn.Module):
-    """Looks at every `period`-th sample side by side."""
+    """Discriminator of the waveform folded into rows of `period` samples."""
 
     def __init__(self, period: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class PeriodDiscriminator(nn.Module):
 
 
 class SpectrumDiscriminator(nn.Module):
-    """Looks at the magnitude spectrogram of one resolution."""
+    """Discriminator of the magnitude spectrogram at one resolution."""
 
     def __init__(self, n_fft: int, width: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Discriminators(nn.Module):
 
 
 def discriminator_loss(real: list[Judgement], fake: list[Judgement]) -> Tensor:
-    """Least squares: real to 1, generated to 0."""
+    """Least-squares loss with target 1 for real and 0 for generated speech."""
     pairs = zip(real, fake, strict=True)
     return sum((1 - r.float()).square().mean() + f.float().square().mean() for (r, _), (f, _) in pairs) / len(real)
 
@@ -87,7 +87,7 @@ def adversarial_loss(fake: list[Judgement]) -> Tensor:
 
 
 def feature_loss(real: list[Judgement], fake: list[Judgement]) -> Tensor:
-    """Mean absolute difference of the discriminators' features, relative to their size."""
+    """Mean absolute difference of the discriminators' features, relative to their magnitude."""
     total = count = 0
     for (_, have), (_, want) in zip(fake, real, strict=True):
         for a, b in zip(have, want, strict=True):

@@ -1,10 +1,10 @@
-"""The trained networks as a model directory: packed weights, sampling limits, provenance, model card.
+"""Write the trained networks as a model directory: packed weights, sampling limits, provenance, model card.
 
     python export.py --teacher T --student S --flow F --vocoder V --tokenizer K --speaker P --text DIR --out src/mamtra/assets/mini
         [--teacher-out models/mini-teacher] [--tokens tokens.npz] [--storage int8 vocoder=float16] [--config mini.yaml]
 
-Every file is one of train_*.py's: weights, with `config` and what was measured in its metadata, and NAME.log.jsonl beside it.
-The teacher's directory holds its LM alone and takes all else from the student's. Voices are made afterwards, by make_voices.py.
+The weight files are those written by train_*.py: `config` and the measured figures are in the metadata, NAME.log.jsonl lies beside.
+The teacher's directory holds only its LM and refers to the student's for everything else. Run make_voices.py afterwards.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ TEXT_FILES = (CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE)
 RATIOS = {
     "min_ratio": 0.5,
     "max_ratio": 8.0,
-}  # speech tokens a phoneme symbol, where no token set is at hand to measure
+}  # speech tokens per phoneme symbol, used without --tokens
 
 
 def parse_storage(choices: Iterable[str]) -> dict[str, str]:
-    """Storage by section from KIND (all sections) and SECTION=KIND, later ones winning."""
+    """Storage by section from KIND (all sections) and SECTION=KIND; later choices override earlier ones."""
     storage = dict(STORAGE)
     for choice in choices:
         section, _, kind = choice.rpartition("=")
@@ -58,7 +58,7 @@ def parse_storage(choices: Iterable[str]) -> dict[str, str]:
 
 
 def measure_ratios(tokens: TokenSet) -> dict[str, float]:
-    """Limits for the speech tokens a text id: half of what the fastest percent has, 1.6 times what one in a thousand exceeds."""
+    """Limits of speech tokens per text id: half of the 1st percentile and 1.6 times the 99.9th percentile."""
     ratios = np.diff(tokens.speech_at) / np.maximum(1, np.diff(tokens.text_at))
     low, high = np.percentile(ratios, [1, 99.9])
     return {"min_ratio": round(0.5 * float(low), 3), "max_ratio": round(1.6 * float(high), 3)}
@@ -77,7 +77,7 @@ def describe_data(tokens: TokenSet) -> dict[str, dict[str, float]]:
 
 
 def describe_stage(path: Path) -> dict[str, Any]:
-    """A training in figures: its metadata without the sizes, the last line of its log, and the hash of its weights."""
+    """Figures of a training run: its metadata without the sizes, the last line of its log, and the hash of its weights."""
     about = {name: value for name, value in read_metadata(path).items() if name != "config"}
     log = path.with_suffix(".log.jsonl")
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
@@ -85,10 +85,10 @@ def describe_stage(path: Path) -> dict[str, Any]:
 
 
 def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, Any]:
-    """Where each tensor of the student began, and how far training has moved it from there.
+    """The origin of each tensor of the student, and how much training has changed it.
 
-    The conversion is drawn again with the seed of the training, so `moved` (norm of the change over norm of the start) is
-    measured against the true start.
+    The conversion is repeated with the seed of the training run, so `moved` (norm of the change over norm of the initial value)
+    is relative to the actual initial value.
     """
     plan = LayerPlan(layer_types=student.config.layer_types)
     start, origins = convert_attention_to_mamba(teacher, plan, generator=torch.Generator().manual_seed(seed))
@@ -116,7 +116,7 @@ def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, 
 
 
 def part_sizes(directory: Path) -> dict[str, tuple[int, int]]:
-    """Bytes of every file of a folder, as they are and deflated as in a wheel."""
+    """Bytes of every file of a folder, uncompressed and deflated as in a wheel."""
     found = {}
     for path in sorted(p for p in directory.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
         data = path.read_bytes()
@@ -125,7 +125,7 @@ def part_sizes(directory: Path) -> dict[str, tuple[int, int]]:
 
 
 def size_table(directory: Path) -> str:
-    """MiB by part, and what a wheel with the package's code comes to."""
+    """MiB by part, and of a wheel with the package's code."""
     sizes = part_sizes(directory)
     package = Path(mamtra.__file__).parent
     code = [v[1] for name, v in part_sizes(package).items() if not name.startswith("assets/")]
@@ -137,7 +137,7 @@ def size_table(directory: Path) -> str:
 
 
 def export(args: argparse.Namespace) -> Path:
-    """Writes the directories that `args` names."""
+    """Write the directories named by `args`."""
     settings = yaml.safe_load(args.config.read_text(encoding="utf-8"))
     files = {
         "lm": args.student,
@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--text", type=Path, required=True, help="folder with the files of the text front end")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
     parser.add_argument("--teacher-out", type=Path, help="directory for the teacher, completed by --out")
-    parser.add_argument("--tokens", type=Path, help="tokens.npz, to measure lengths and name the data")
+    parser.add_argument("--tokens", type=Path, help="tokens.npz, to measure token rates and list the data")
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("mini.yaml"))
     parser.add_argument("--storage", nargs="*", default=[], metavar="[SECTION=]KIND", help=f"default {STORAGE}")
     parser.add_argument("--top-p", type=float, default=GenerationConfig().top_p, help="of the sampler")
@@ -200,7 +200,7 @@ def main(argv: list[str] | None = None) -> None:
         default=True,
         help="whether the LM continues cloned recordings",
     )
-    parser.add_argument("--voice", help="the default voice; that of the directory where it has one")
+    parser.add_argument("--voice", help="the default voice; by default that of the directory, if it has one")
     args = parser.parse_args(argv)
     print(size_table(export(args)))
     if args.teacher_out:

@@ -2,8 +2,8 @@
 
     python recipes/mini/g2p.py src/mamtra/assets/mini
 
-Reads lexicon.txt.xz of that directory and writes letter_to_sound.safetensors beside it. The held-out words share no
-first five letters with the training words, so that inflections of one stem are on one side only.
+Reads lexicon.txt.xz of that directory and writes letter_to_sound.safetensors beside it. The first five letters of a
+held-out word begin no training word, so that inflections of one stem are never in both sets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Pair = tuple[str, list[str]]
 
 
 def load_pairs(path: Path) -> tuple[list[Pair], list[Pair]]:
-    """Training and held-out (word, sounds) pairs: plain words that CTC can align at two positions a letter."""
+    """Training and held-out (word, sounds) pairs: plain words that CTC can align at two positions per letter."""
     train, held = [], []
     for word, readings in Lexicon.load(path).words():
         lower = word.lower()
@@ -47,12 +47,12 @@ def load_pairs(path: Path) -> tuple[list[Pair], list[Pair]]:
 
 
 class Batches:
-    """Words of about one length together, all tensors on the device from the start."""
+    """Batches of words of equal length, with all tensors on the device from the start."""
 
     def __init__(self, pairs: list[Pair], sounds: dict[str, int], size: int, device: torch.device) -> None:
         pairs = sorted(pairs, key=lambda pair: (len(pair[0]), pair[0]))
         self.letters, self.targets, self.lengths = [], [], []
-        # Every word length gets its own shuffled pool, so that nothing is padded.
+        # One shuffled pool per word length, so that no padding is needed.
         start = 0
         while start < len(pairs):
             end = start
@@ -78,7 +78,7 @@ class Batches:
 
 @torch.inference_mode()
 def score(network: LetterToSoundNetwork, pairs: list[Pair], names: list[str], device: torch.device) -> str:
-    """Phoneme and word accuracy, and word accuracy regardless of stress, of held-out words."""
+    """Phoneme and word accuracy, and word accuracy ignoring stress, on held-out words."""
     network.eval()
     errors = total = right = right_plain = 0
     for word, sounds in pairs:
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="directory with lexicon.txt.xz; the weights are written there")
     parser.add_argument("--minutes", type=float, default=None, help="training time (default 3 on CUDA, 12 on a CPU)")
-    parser.add_argument("--batch", type=int, default=None, help="words a step (default 1024 on CUDA, 128 on a CPU)")
+    parser.add_argument("--batch", type=int, default=None, help="words per step (default 1024 on CUDA, 128 on a CPU)")
     parser.add_argument("--rate", type=float, default=None, help="peak learning rate (default 3e-3, on a CPU 2e-3)")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1)
@@ -133,7 +133,7 @@ def main() -> None:
     while done < 1.0:
         plan = batches.epoch(generator)
         for pool, rows in plan:
-            # The schedule follows the clock: warm up, then down to nothing at the end of the budget.
+            # The schedule follows wall-clock time: warm-up, then decay to zero at the end of the time budget.
             done = (time.monotonic() - started) / budget
             if done >= 1.0:
                 break

@@ -1,9 +1,10 @@
-"""Recorded and many-voice speech into corpus shards: the Kokoro voices and the real speakers.
+"""Convert recordings and multi-speaker synthetic speech (real speakers, Kokoro voices) to corpus shards.
 
     python import_audio.py --metadata FILE.tsv --out DIR [--model src/mamtra/assets/mini] [--workers N]
 
-`metadata.tsv` has a header with at least path, text and voice or speaker; a `phonemes` column is taken as it is, otherwise
-the text front end of `--model` reads the text. Pitch by Praat (`praat-parselmouth`). Speech is brought to -23 dBFS RMS.
+`metadata.tsv` has a header with at least path, text and voice or speaker; a `phonemes` column is used as is, otherwise
+the text front end of `--model` phonemises the text. Pitch is measured by Praat (`praat-parselmouth`). Speech is normalised to
+-23 dBFS RMS.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SHARD, LEVEL = 200, -23.0
 
 
 def read(path: Path, rate: int) -> np.ndarray:
-    """Mono float32 at 24 kHz; `rate` is the true rate of the material (Opus decoders answer 48 kHz whatever was coded)."""
+    """Mono float32 at 24 kHz; `rate` is the original sample rate (Opus decoders always return 48 kHz)."""
     import soundfile
     import soxr
 
@@ -65,7 +66,7 @@ def import_shard(job: tuple[Path, Path, list[dict]]) -> tuple[int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metadata", type=Path, required=True)
-    parser.add_argument("--model", type=Path, help="model directory whose text front end reads texts without phonemes")
+    parser.add_argument("--model", type=Path, help="model directory that phonemises texts without phonemes")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     args = parser.parse_args()

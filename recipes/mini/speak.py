@@ -1,9 +1,10 @@
-"""Bulk speech of one voice: hibari-tts (Apache-2.0) reads every line of a list, several processes side by side.
+"""Bulk speech of one voice: hibari-tts (Apache-2.0) reads every line of a list, in several processes.
 
     python speak.py --texts texts.tsv --out DIR [--workers N] [--skip N] [--limit N] [--codes tokenizer.safetensors]
 
-About 170 times real time a core. Finished shards are kept when it is interrupted; run again to go on. With --codes a shard keeps
-its speech tokens instead of its sound (a thousandth of the room), which is all that the language models need; 100 times then.
+About 170 times real time per core. Finished shards are kept when it is interrupted; run it again to continue. With --codes a shard
+holds speech tokens instead of audio (a thousandth of the size), which is all that the language models need; about 100 times real
+time then.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SHARD = 250  # utterances
 
 
 def start(tokenizer_file: Path | None) -> None:
-    """Makes what a worker needs for all its shards."""
+    """Load what a worker process needs for all its shards."""
     from hibari import Hibari
 
     global voice, tokenizer
@@ -33,7 +34,7 @@ def start(tokenizer_file: Path | None) -> None:
 
 
 def speak_shard(job: tuple[Path, list[tuple[int, str, str]]]) -> float:
-    """Speaks one shard; returns seconds of audio."""
+    """Synthesise one shard; return seconds of audio."""
     from hibari import dsp
 
     folder, lines = job
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=0, help="leave out the first N lines")
     parser.add_argument("--limit", type=int, help="stop after line N")
     parser.add_argument(
-        "--codes", type=Path, metavar="TOKENIZER", help="keep the codes of this tokenizer, not the sound"
+        "--codes", type=Path, metavar="TOKENIZER", help="store speech tokens of this tokenizer instead of audio"
     )
     args = parser.parse_args()
     lines = [line.split("\t") for line in args.texts.read_text(encoding="utf-8").splitlines()]

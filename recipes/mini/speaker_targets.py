@@ -1,4 +1,4 @@
-"""Speaker embeddings that our small encoder learns from: the published CAM++ of 3D-Speaker (Apache-2.0), in our own class.
+"""Training targets of the small speaker encoder: embeddings by the published CAM++ of 3D-Speaker (Apache-2.0), in our own class.
 
     python speaker_targets.py --corpus DIR ... --weights FILE --out targets.npz [--per-speaker N] [--device cuda]
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--per-speaker", type=int, default=400, help="at most N utterances a speaker")
+    parser.add_argument("--per-speaker", type=int, default=400, help="at most N utterances per speaker")
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
     safe = args.weights.suffix == ".safetensors"

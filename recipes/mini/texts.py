@@ -1,12 +1,12 @@
-"""Which sentences the source voice reads: books, short phrases, figures, rare words and woven text, as phoneme strings.
+"""The sentences that the source voice reads: books, short phrases, numbers, rare words and woven text, as phoneme strings.
 
     python texts.py --text DIR --model src/mamtra/assets/mini --out texts.tsv [--woven N] [--seed 0]
 
-Woven sentences are chains of words of which each pair stands somewhere in the books: no sense, but the sounds, the lengths and
-the punctuation of English, and as many as one likes. They come last in the file.
+Woven sentences are sampled from a bigram model of the books: they have no meaning, but the sounds, lengths and punctuation of
+English, in any number. They come last in the file.
 
-DIR holds `libritts_train_clean_100.txt` and `ljspeech.txt` (one utterance a line); the model directory lends its text front
-end, so that training reads exactly the phonemes that speaking will. Writes `source<TAB>phonemes` lines, shuffled.
+DIR holds `libritts_train_clean_100.txt` and `ljspeech.txt` (one utterance a line); the text is phonemised with the front
+end of the model directory, so that training and synthesis use the same phonemes. Writes `source<TAB>phonemes` lines, shuffled.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ FRAMES = (
 
 
 def figures(rng: random.Random) -> str:
-    """A made-up sentence with numbers, dates, sums of money, letters or addresses in it, as one would write it."""
+    """A random sentence with numbers, dates, sums of money, letters or addresses, in written form."""
     month, day, year = rng.choice(MONTHS), rng.randint(1, 28), rng.randint(1500, 2040)
     digits = "".join(str(rng.randint(0, 9)) for _ in range(4))
     letters = "".join(rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(rng.randint(2, 4)))
@@ -103,10 +103,10 @@ def figures(rng: random.Random) -> str:
 
 
 class Weaver:
-    """Sentences out of word pairs: every next word has followed the one before it somewhere in the lines.
+    """Sentences sampled word by word: each word follows its predecessor somewhere in the lines.
 
     Args:
-        lines: sentences, words between blanks with their punctuation.
+        lines: sentences; words are separated by spaces and keep their punctuation.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -120,7 +120,7 @@ class Weaver:
                 self.next.setdefault(one, []).append(two)
 
     def weave(self, rng: random.Random, longest: int = 34) -> str:
-        """One sentence, ended by a word that ends a sentence, or by a full stop where none comes in time."""
+        """One sentence, up to a word that ends a sentence or, after `longest` words, a full stop."""
         words = [rng.choice(self.starts)]
         while len(words) < longest and words[-1] in self.next and not words[-1].endswith((".", "?", "!")):
             words.append(rng.choice(self.next[words[-1]]))
@@ -128,7 +128,7 @@ class Weaver:
 
 
 def spoken(text: str, front: TextFrontend) -> list[str]:
-    """Phonemes of each segment; nothing where nothing can be said."""
+    """Phonemes of each segment; empty if the text has nothing to pronounce."""
     try:
         return [front.tokenizer.decode(segment.ids) for segment in front.segments(text)]
     except MamTraError:
@@ -145,7 +145,7 @@ def sentences(folder: Path, front: TextFrontend, words: list[str], seed: int) ->
             if len(parts) > 1 and rng.random() < 0.25:
                 yield name, " ".join(parts)
             tokens = line.strip("\"' ").split()
-            if len(tokens) > 8 and rng.random() < 0.12:  # short phrases are rare in books and common in use
+            if len(tokens) > 8 and rng.random() < 0.12:  # short phrases are rare in books but common in use
                 start = rng.randrange(len(tokens) - 5)
                 phrase = " ".join(tokens[start : start + rng.randint(1, 4)]).strip(",;:.-\"'()?!")
                 if phrase:
@@ -173,9 +173,9 @@ def woven(folder: Path, front: TextFrontend, count: int, seed: int) -> Iterator[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", type=Path, required=True, help="folder of the text files")
-    parser.add_argument("--model", type=Path, required=True, help="model directory whose text front end reads them")
+    parser.add_argument("--model", type=Path, required=True, help="model directory whose text front end is used")
     parser.add_argument("--out", type=Path, required=True, help="TSV to write")
-    parser.add_argument("--woven", type=int, default=120_000, help="woven sentences beside the others")
+    parser.add_argument("--woven", type=int, default=120_000, help="number of woven sentences to add")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     front = TextFrontend.load(args.model)

@@ -1,10 +1,10 @@
-"""The token set: phoneme ids and speech tokens of every utterance, all that the language models train on (about 2 bytes a token).
+"""The token set: phoneme ids and speech tokens of every utterance, training data of the language models (about 2 bytes per token).
 
     python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz
 
-Rows follow the order of the corpus; shards that hold codes already (speak.py --codes) come after those with sound.
+Rows follow the order of the corpus; shards of speech tokens (speak.py --codes) come after those with audio.
 Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.english.phonemes`), text_len,
-speaker and source (numbers into the lists speakers and sources).
+speaker and source (indices into the lists speakers and sources).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class TokenSet:
 
 @torch.inference_mode()
 def tokenize_corpus(corpus: Corpus, tokenizer: SpeechTokenizer, device: str) -> list[np.ndarray]:
-    """Codes of every row (uint16), batched by length."""
-    batch = 1_000 if device == "cpu" else 25_000  # tokens; what fits a CPU's caches is three times as fast there
+    """Speech tokens of every row (uint16), batched by length."""
+    batch = 1_000 if device == "cpu" else 25_000  # tokens; three times as fast if it fits a CPU's caches
     order = sorted(range(len(corpus.rows)), key=lambda i: corpus.rows[i].tokens)
     found: list = [None] * len(order)
     at = 0

@@ -1,8 +1,8 @@
-"""The flow: speech tokens, a speaker embedding and some mel of the same voice to 80-bin mel (conditional flow matching).
+"""Train the flow: speech tokens, a speaker embedding and a prompt mel of the same voice to 80-bin mel (conditional flow matching).
 
     python train_flow.py --config mini.yaml --corpus DIR ... --tokens tokens.npz --speakers embeddings.npz --out flow.safetensors
 
-Half of the steps attend by chunks, so that one set of weights serves whole utterances and streams.
+Half of the steps use chunked attention, so that the same weights serve whole utterances and streaming.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument(
-        "--speakers", type=Path, required=True, help="our encoder's embeddings, one a row of the corpus"
+        "--speakers", type=Path, required=True, help="our encoder's embeddings, one per row of the corpus"
     )
     args = parser.parse_args()
     config, device = section(args.config, "flow", args.changes), args.device

@@ -1,4 +1,4 @@
-"""The teacher: 24 thin Qwen2-style attention layers that turn phonemes into speech tokens.
+"""Train the teacher: 24 narrow Qwen2-style attention layers that predict speech tokens from phonemes.
 
 python train_lm.py --config mini.yaml --tokens tokens.npz --out teacher.safetensors [key=value ...]
 """
@@ -87,7 +87,7 @@ def main() -> None:
     for _ in run:
         optimiser.schedule(run.progress)
         run.report(200, **captured(**next(feed)), lr=optimiser.peak)
-        if run.progress - saved > 0.25:  # an interrupted training leaves a checkpoint
+        if run.progress - saved > 0.25:  # so that an interrupted run leaves a checkpoint
             saved = run.progress
             run.save(optimiser.averaged_state(), config=lm.config.model_dump(), progress=run.progress)
     lm.load_state_dict(optimiser.averaged_state())

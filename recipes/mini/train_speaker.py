@@ -1,4 +1,4 @@
-"""The speaker encoder: a narrow CAM++ that learns the embedding space of the published one, then embeds every utterance.
+"""Train the speaker encoder, a narrow CAM++, on the embeddings of the published one, then embed every utterance.
 
 python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.npz --out speaker.safetensors --embeddings rows.npz
 """
@@ -26,7 +26,7 @@ def embed(model: CAMPPlus, wave: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def embed_corpus(model: CAMPPlus, corpus: Corpus, device: str, seconds: float = 6.0) -> np.ndarray:
-    """One embedding a row, of its first seconds; (rows, 192) float16. Rows of like length go together."""
+    """One embedding per row, of its first `seconds`, in batches of similar length; (rows, 192) float16."""
     model.eval()
     limit = int(seconds * 25)
     sizes = np.array([min(r.tokens, limit) for r in corpus.rows])
@@ -42,8 +42,8 @@ def embed_corpus(model: CAMPPlus, corpus: Corpus, device: str, seconds: float = 
 def main() -> None:
     parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
-    parser.add_argument("--targets", type=Path, required=True, help="speaker_targets.py's file")
-    parser.add_argument("--embeddings", type=Path, required=True, help="where the embeddings of every row go")
+    parser.add_argument("--targets", type=Path, required=True, help="file written by speaker_targets.py")
+    parser.add_argument("--embeddings", type=Path, required=True, help="output file for the embeddings of all rows")
     args = parser.parse_args()
     config, device = section(args.config, "speaker", args.changes), args.device
     torch.manual_seed(config["seed"])

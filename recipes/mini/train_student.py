@@ -1,8 +1,9 @@
-"""The MamTra student: the teacher, converted and distilled by `mamtra.distill` with the settings of distill.yaml.
+"""Train the MamTra student: the teacher is converted and distilled by `mamtra.distill` with the settings of distill.yaml.
 
 python train_student.py --config mini.yaml --tokens tokens.npz --teacher teacher.safetensors --out student.safetensors
 
-Model directory of the teacher, token shards and training run lie beside the result; an interrupted run is resumed.
+The teacher's model directory, the token shards and the training run are kept in a folder beside the result; an interrupted run is
+resumed.
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ def train(settings: Path, tokens: Path, teacher: Path, out: Path, seed: int, dev
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, required=True, help="mini.yaml, for the seed of the student")
-    parser.add_argument("--settings", type=Path, default=HERE / "distill.yaml", help="settings of the training")
+    parser.add_argument("--settings", type=Path, default=HERE / "distill.yaml", help="settings of the training run")
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="changes of the settings")
+    parser.add_argument("changes", nargs="*", metavar="key=value", help="overrides of the settings")
     args = parser.parse_args(argv)
     seed = section(args.config, "student")["seed"]
     train(args.settings, args.tokens, args.teacher, args.out, seed, args.device, args.changes)

@@ -1,4 +1,4 @@
-"""The speech tokenizer: 25 Hz FSQ codes that spell the phonemes (CTC) and, given the speaker, the spectrum (regression).
+"""Train the speech tokenizer: 25 Hz FSQ tokens that predict phonemes (CTC) and, given the speaker, the mel spectrum (regression).
 
 python train_tokenizer.py --config mini.yaml --corpus DIR ... --speakers targets.npz --out tokenizer.safetensors [key=value ...]
 """
@@ -24,12 +24,12 @@ NOT_SPOKEN = frozenset(' ˈˌː;:,.!?—…"()“”')
 
 
 def phones(phonemes: str) -> str:
-    """What CTC has to spell: sounds without stress, spaces and punctuation."""
+    """The CTC target: phonemes without stress marks, spaces and punctuation."""
     return "".join(c for c in phonemes if c not in NOT_SPOKEN)
 
 
 class Heads(nn.Module):
-    """What the codes must tell: phones at 50 Hz, and the 80-bin mel at 50 Hz when the speaker is known. Dropped afterwards."""
+    """Training heads: phones at 50 Hz, and the 80-bin mel at 50 Hz given the speaker. Discarded after training."""
 
     def __init__(self, dims: int, phones: int, width: int = 256) -> None:
         super().__init__()
@@ -53,9 +53,10 @@ class Heads(nn.Module):
 
 
 def disguise(log_mel: Tensor, strength: Tensor) -> Tensor:
-    """Another speaker in another room: frequency axis warped by up to 15%, spectral tilt, level, masked bands and moments, noise.
+    """Augmentation: frequency axis warped by up to 15%, spectral tilt, level, masked bands and frames, noise.
 
-    Recordings are few, and the codes are to tell what is said and how, not by whom. log_mel (B, 128, T); strength () in [0, 1].
+    It imitates other speakers and rooms: recordings are few, and the tokens should encode content and prosody, not the speaker.
+    log_mel (B, 128, T); strength () in [0, 1].
     """
     batch, mels, frames = log_mel.shape
     device = log_mel.device
@@ -95,7 +96,7 @@ def disguise(log_mel: Tensor, strength: Tensor) -> Tensor:
 
 
 class Trainee(nn.Module):
-    """Everything from sample positions to the two outputs, so that it can be captured as one graph."""
+    """The whole forward pass from sample positions to both outputs, to be captured as one graph."""
 
     def __init__(self, corpus: Corpus, tokenizer: SpeechTokenizer, heads: Heads, tokens: int) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class Trainee(nn.Module):
         self.audio = (corpus.audio16, corpus.audio24)
 
     def forward(self, starts: Tensor, lengths: Tensor, speaker: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
-        """starts, lengths (B,) in tokens, strength () of the disguise -> phone log-probabilities (B, 2N, V) and the mel loss."""
+        """starts, lengths (B,) in tokens, strength () of the augmentation -> phone log-probabilities (B, 2N, V), mel loss."""
         with torch.no_grad():
             wave16 = cut(self.audio[0], starts, lengths, self.tokens, TOKEN_16)
             log_mel = disguise(whisper_log_mel_128(wave16), strength)
@@ -118,7 +119,7 @@ class Trainee(nn.Module):
 
 
 def cut(flat: Tensor, starts: Tensor, lengths: Tensor, tokens: int, size: int) -> Tensor:
-    """Utterances with MARGIN tokens of silence in front and silence behind: (B, (tokens + 2 MARGIN) * size) float."""
+    """Utterances padded with MARGIN tokens of silence in front and silence behind: (B, (tokens + 2 MARGIN) * size) float."""
     wave = crop(flat, (starts - MARGIN) * size, (tokens + 2 * MARGIN) * size)
     place = torch.arange(wave.shape[1], device=wave.device) - MARGIN * size
     return wave.float() / 32768 * ((place >= 0) & (place < lengths[:, None] * size))
@@ -134,7 +135,7 @@ def batches(rows: list[Row], weights: np.ndarray, per_batch: int, rng: np.random
             pools[high] = (members, weights[members] / weights[members].sum())
     mass = np.array(
         [weights[m].sum() * high for high, (m, _) in pools.items()]
-    )  # a batch of long ones holds fewer of them
+    )  # batches of longer utterances hold fewer rows
     highs = list(pools)
     while True:
         high = highs[rng.choice(len(highs), p=mass / mass.sum())]
@@ -161,8 +162,8 @@ def error_rate(log_probs: Tensor, lengths: Tensor, targets: list[list[int]]) -> 
 def main() -> None:
     parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
-    parser.add_argument("--speakers", type=Path, required=True, help="speaker_targets.py's file")
-    parser.add_argument("--eager", action="store_true", help="capture no graphs")
+    parser.add_argument("--speakers", type=Path, required=True, help="file written by speaker_targets.py")
+    parser.add_argument("--eager", action="store_true", help="do not capture CUDA graphs")
     args = parser.parse_args()
     config, device = section(args.config, "tokenizer", args.changes), args.device
     torch.manual_seed(config["seed"])
@@ -203,7 +204,7 @@ def main() -> None:
     run = Run(args.out, config["steps"], config["minutes"])
 
     def gradient(log_probs: Tensor, frames: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
-        """d CTC / d log-probabilities, each utterance weighted by its phones."""
+        """d CTC / d log-probabilities, each utterance weighted by its number of phones."""
         with torch.enable_grad():
             scores = log_probs.requires_grad_()
             each = F.ctc_loss(scores.transpose(0, 1), targets, frames, counts, reduction="none", zero_infinity=True)

@@ -1,4 +1,4 @@
-"""The vocoder: 80-bin mel to 24 kHz, HiFT trained against discriminators; its pitch predictor learns from measured pitch.
+"""Train the vocoder: HiFT, 80-bin mel to 24 kHz, with discriminators; its pitch predictor is trained on measured pitch.
 
 python train_vocoder.py --config mini.yaml --corpus DIR ... --out vocoder.safetensors [--resume earlier.safetensors] [key=value ...]
 """
@@ -17,7 +17,7 @@ from training import Captured, Optimiser, Run, command, resume, section
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.audio.features import mel_24k, slaney_filterbank
 
-EDGE = 4  # mel frames of real context on both sides of a crop, so that mel edges are never learnt
+EDGE = 4  # mel frames of real context on both sides of a crop, so that the vocoder is not trained on mel edge effects
 RESOLUTIONS = ((512, 40), (1024, 80), (2048, 128))
 
 
@@ -67,7 +67,7 @@ def main() -> None:
         """The generated samples and the loss of the pitch predictor."""
         found = generator.predict_f0(mel).float()
         driving = torch.where(use_measured > 0, pitch, found.detach())
-        # Octaves matter more than hertz, but an unvoiced frame must still go to zero.
+        # The error in octaves matters more than in hertz, but unvoiced frames must still go to zero.
         octaves = (found.clamp(min=1).log2() - pitch.clamp(min=1).log2()).abs() * (pitch > 0)
         return generator.decode(mel, generator.source(driving)), (found - pitch).abs().mean() / 100 + octaves.mean()
 
@@ -75,7 +75,7 @@ def main() -> None:
         return torch.autocast(device, torch.bfloat16, enabled=device != "cpu", cache_enabled=False)
 
     def step_alone(starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
-        """Spectrum and pitch only: the first, cheap part of the way."""
+        """Spectral and pitch losses only: the first, cheaper phase of the training."""
         mel, real, pitch = hear(starts)
         with mixed():
             fake, pitch_error = speak(mel, pitch, use_measured)
@@ -84,7 +84,7 @@ def main() -> None:
         return {"mel": distance.detach(), "pitch": pitch_error.detach(), "norm": norm}
 
     def step_opposed(starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
-        """The discriminators learn, then the generator learns against them."""
+        """One step of the discriminators, then one of the generator with the adversarial losses."""
         mel, real, pitch = hear(starts)
         with mixed():
             fake, pitch_error = speak(mel, pitch, use_measured)

@@ -1,4 +1,4 @@
-"""What a training has left: its file read back, as a network and as what it says about itself."""
+"""Read the file written by a training run: its network and its metadata."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NETWORKS: dict[str, tuple[type[nn.Module], type]] = {
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a training wrote about itself, parsed."""
+    """The parsed metadata of a training run."""
     with safe_open(path, "pt") as file:
         return {name: _parsed(text) for name, text in sorted((file.metadata() or {}).items())}
 
@@ -41,7 +41,7 @@ def _parsed(text: str) -> Any:
 
 
 def load_network(path: Path, section: str) -> nn.Module:
-    """The network of a training's file, in the form that it was trained in, in eval mode and without gradients."""
+    """The network of a training run's file as it was trained, in eval mode and without gradients."""
     network, config = NETWORKS[section]
     settings = config(**read_metadata(path)["config"])
     return load_strictly(build_uninitialised(lambda: network(settings)), load_file(path), str(path))

@@ -1,4 +1,4 @@
-"""What every training of the recipe shares: configuration, captured steps, schedule, averaging, checkpoints, a log."""
+"""Shared by all training scripts of the recipe: configuration, captured steps, schedule, averaging, checkpoints, log."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from mamtra.runtime.files import atomic_file
 
 
 def command(description: str) -> argparse.ArgumentParser:
-    """A parser with what all trainings take: --config, --out, --resume, --device and key=value changes of the settings."""
+    """A parser with the common options: --config, --out, --resume, --device and key=value changes of the settings."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--config", type=Path, required=True, help="the YAML file of all settings")
+    parser.add_argument("--config", type=Path, required=True, help="YAML file with all settings")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--resume", type=Path, help="weights to start from")
     parser.add_argument("--device", default="cuda")
@@ -46,10 +46,10 @@ def section(path: Path, name: str, changes: Iterable[str] = ()) -> dict:
 
 
 class Captured:
-    """Runs `step(**tensors) -> dict of tensors`, on CUDA as a graph captured once for every set of shapes.
+    """Runs `step(**tensors) -> dict of tensors`, on CUDA as a graph captured once per set of shapes.
 
-    An eager step of these thin networks costs the host far more than the device; a captured one costs a single launch.
-    The step runs a few times for each capture.
+    With networks this small, launching an eager step takes the host far longer than the device needs; a graph is one launch.
+    The step runs a few times before each capture.
     """
 
     def __init__(self, step: Callable[..., dict[str, Tensor]], device: str) -> None:
@@ -72,7 +72,7 @@ class Captured:
 
 
 class CapturedAround:
-    """A captured step with one eager part in its middle, for a loss that no graph can hold (CTC reads lengths on the host).
+    """A captured step with one eager part in its middle, for a loss that cannot be captured (CTC reads lengths on the host).
 
     `forward(**tensors) -> (scores, others)` and `backward(others, scores, gradient) -> dict of tensors` are captured, the second
     continuing the autograd graph of the first; `gradient(scores, *args)` between them runs eagerly and gives d loss / d scores.
@@ -159,7 +159,7 @@ class Optimiser:
         return self.update()
 
     def update(self) -> Tensor:
-        """The update alone, for gradients that are already there."""
+        """The update alone, for gradients that are already computed."""
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
         if norm.is_cuda:  # the fused update skips a step whose gradient is not finite
             self.adam.found_inf = (~torch.isfinite(norm)).float()
@@ -181,7 +181,7 @@ class Optimiser:
 
 
 class Run:
-    """The clock and the log of one training: how far it is, what it measured, where its weights go."""
+    """Progress, log and output file of one training run."""
 
     def __init__(self, out: Path, steps: int, minutes: float | None) -> None:
         self.out, self.steps, self.minutes, self.number = out, steps, minutes, 0
@@ -223,9 +223,9 @@ class Run:
 
 
 def digit_rows(config: SpeechTokenizerConfig, width: int, std: float, seed: int) -> Tensor:
-    """A table for the speech tokens (codes, width) that starts from their digits: codes that differ little lie close together.
+    """Initial embeddings of the speech tokens (tokens, width), built from their FSQ digits: similar tokens have similar embeddings.
 
-    There are thousands of tokens and most are rare; a randomly initialised table would have to learn each of them alone.
+    There are thousands of tokens and most are rare; in a randomly initialised table each would have to be learned separately.
     """
     generator = torch.Generator().manual_seed(seed)
     digits = token_digits(torch.arange(config.num_tokens), config)
@@ -234,7 +234,7 @@ def digit_rows(config: SpeechTokenizerConfig, width: int, std: float, seed: int)
 
 
 def ahead(feed: Iterator, depth: int = 4) -> Iterator:
-    """The same items in the same order, made by a thread up to `depth` items early, so that the device need not wait."""
+    """The same items in the same order, prefetched by a thread, up to `depth` items ahead, so that the device need not wait."""
     waiting: queue.Queue = queue.Queue(depth)
 
     def fill() -> None:
@@ -247,6 +247,6 @@ def ahead(feed: Iterator, depth: int = 4) -> Iterator:
 
 
 def resume(module: nn.Module, path: Path | None) -> None:
-    """Starts from the weights of an earlier run or of a model directory (packed ones too), where a file is given."""
+    """Load the weights of an earlier run or of a model directory (packed ones too), if a file is given."""
     if path is not None:
         module.load_state_dict(unpack(load_file(path)))
