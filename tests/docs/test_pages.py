@@ -100,7 +100,7 @@ STAND_INS = {
     "CosyVoice2-0.5B": cosyvoice,
     "SRC": cosyvoice,
     "META.lst": listed,
-    "hybrid": tiny_model,
+    "my-hybrid": tiny_model,
     "me.wav": reference,
     "ref.wav": reference,
     "wavs/": sounds,
