@@ -73,12 +73,37 @@ def built_in(assets: Path) -> None:
         shutil.copyfile(ASSETS / "mini" / name, assets / "mini" / name)
 
 
+class StubTranscriber:
+    """In place of Whisper: the same words for every sound."""
+
+    def __init__(self) -> None:
+        self.about = {"asr": "stub"}
+
+    def __call__(self, samples, sample_rate):
+        return "good evening"
+
+
+def sounds(folder: Path) -> None:
+    """A folder with a sound of the built-in set."""
+    folder.mkdir()
+    reference(folder / "s1.wav", 1.0)
+
+
+def listed(path: Path) -> None:
+    """A set of two lines with recordings."""
+    reference(path.with_name("one.wav"), 1.0)
+    path.write_text("a|||Hello there.|one.wav\nb|||Good morning.|one.wav\n")
+
+
 TEXT_FILES = ("lexicon.txt.xz", "letter_to_sound.safetensors", "text.json", "tokenizer.json")
 STAND_INS = {
     "CosyVoice2-0.5B": cosyvoice,
     "SRC": cosyvoice,
+    "META.lst": listed,
+    "my-hybrid": tiny_model,
     "me.wav": reference,
     "ref.wav": reference,
+    "wavs/": sounds,
     "ranking-kl.jsonl": ranking,
     "ranking-wer.jsonl": ranking,
 }
@@ -117,6 +142,7 @@ def test_a_page_shows_what_happens(page, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("MAMTRA_HOME", str(tmp_path / "home"))
     built_in(tmp_path / "assets")
     monkeypatch.setattr("mamtra.checkpoints.find.ASSETS", tmp_path / "assets")
+    monkeypatch.setattr("mamtra.evaluate.judges.asr.open_transcriber", lambda *_: StubTranscriber())
     found = blocks(page)
     for name, make in STAND_INS.items():
         if any(name in block.body for block in found if not block.skip):
