@@ -17,7 +17,8 @@ from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.streaming import HopSchedule
 from mamtra.synthesis.token2wav import batch_to_samples, vocoder_noise
-from mamtra.voices.voice import Voice, VoiceInfo
+from mamtra.voices.info import VoiceInfo
+from mamtra.voices.voice import Voice
 
 RATE, HOP, STEPS = 24000, 480, 10
 PROMPT, TOKENS = 75, 250

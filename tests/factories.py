@@ -19,7 +19,8 @@ from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerCon
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.text.tokenizer import build_phoneme_tokenizer
-from mamtra.voices.voice import Voice, VoiceInfo
+from mamtra.voices.info import VoiceInfo
+from mamtra.voices.voice import Voice
 
 EMBEDDING = 16
 WORDS = {

@@ -15,6 +15,7 @@ import torch
 from mamtra.audio.io import SUFFIXES
 from mamtra.checkpoints.find import find_model
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
 from mamtra.synthesis.audio import Audio
 from mamtra.synthesis.cloning import clone_voice
@@ -45,6 +46,7 @@ class TTS:
         library: the voices at hand; those of the model and of the user by default.
     """
 
+    @checked
     def __init__(self, model: Model, library: VoiceLibrary | None = None) -> None:
         self.model = model
         self.library = library or VoiceLibrary(model.directory)
@@ -52,6 +54,7 @@ class TTS:
         self._prompts = PromptStore(model)
 
     @classmethod
+    @checked
     def load(
         cls,
         model: str | os.PathLike | None = None,
@@ -101,6 +104,7 @@ class TTS:
         """Whether the model can speak a sentence while its text is still arriving, see `stream`."""
         return self.model.generation.bistream and isinstance(self.model.text, BpeFrontend)
 
+    @checked
     def segments(self, text: str) -> list[str]:
         """The normalised sentences, or parts of long ones, that `text` is spoken in.
 
@@ -109,6 +113,7 @@ class TTS:
         """
         return [segment.text for segment in self.model.text.segments(check_text(text))]
 
+    @checked
     def explain(self, text: str) -> list[Explanation]:
         """What will be spoken of `text`, part by part: normalised words, phonemes, and characters that cannot be read.
 
@@ -117,6 +122,7 @@ class TTS:
         """
         return _phoneme_frontend(self.model).explain(check_text(text))
 
+    @checked
     def say(
         self,
         text: str,
@@ -143,6 +149,7 @@ class TTS:
         options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed}
         return Audio.joined(list(self.stream(check_text(text), voice, whole_sentences=True, **options)))
 
+    @checked
     def stream(
         self,
         text: str | Iterable[str],
@@ -224,6 +231,7 @@ class TTS:
         if ttfa_ms is None:
             raise MamTraError("There is no text to speak.")
 
+    @checked
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
         """Make a voice from a recording of 1 to 30 s.
 
@@ -237,6 +245,7 @@ class TTS:
         """
         return clone_voice(wav, self.model, text, **info)
 
+    @checked
     def voice(self, voice: str | os.PathLike | Voice | None = None, text: str | None = None) -> Voice:
         """The voice of a name, a voice file or a recording; the model's own where none is given.
 
@@ -254,7 +263,7 @@ class TTS:
         name = (next(iter(speakers), None) or self.library.default()) if voice is None else os.fspath(voice)
         if name in speakers and text is None:
             return Voice.preset(name, speakers[name], self.model.voice_space)
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if name in self.library.paths():
             path = self.library.path(name)
         elif path.suffix != ".safetensors":
@@ -310,6 +319,7 @@ def check_arriving(parts: Iterable[str]) -> Iterable[str]:
     return parts
 
 
+@checked
 def load(model: str | os.PathLike | None = None, **options: object) -> TTS:
     """Shorthand for `TTS.load`."""
     return TTS.load(model, **options)  # type: ignore[arg-type]

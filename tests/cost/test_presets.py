@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mamtra.checkpoints.native import read_config
+from mamtra.checkpoints.model_files import read_config
 from mamtra.cost.presets import PRESETS, find_blueprint
 from mamtra.errors import MamTraError
 from tests.factories import tiny_model

@@ -49,7 +49,15 @@ WARM, REPEATS, REPLAYS = 3, 9, 4
 FOREVER = 2**30
 
 
-def bench_decode(out: Path, *, device: torch.device, seconds: float, tiny: bool = False, peers: bool = True) -> Path:
+def bench_decode(
+    out: Path,
+    *,
+    device: torch.device,
+    seconds: float,
+    tiny: bool = False,
+    peers: bool = True,
+    tell: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> Path:
     """Measure, writing after every row; returns the page.
 
     Args:
@@ -58,6 +66,7 @@ def bench_decode(out: Path, *, device: torch.device, seconds: float, tiny: bool 
         seconds: no row is begun after so long.
         tiny: a small model and short contexts, to try the command.
         peers: measure the peers too.
+        tell: called with every row as it is measured.
     """
     ends = time.perf_counter() + seconds
     result: dict[str, Any] = {
@@ -70,7 +79,7 @@ def bench_decode(out: Path, *, device: torch.device, seconds: float, tiny: bool 
     for row in _rows(device, tiny, peers, ends, result):
         kind = "memory" if "peak_bytes" in row else "profiles" if "kernels" in row else "steps"
         result[kind].append(row)
-        print(row, file=sys.stderr, flush=True)
+        tell(row)
         write_json(json_path, result)
         page.write_text(render(json.loads(json_path.read_text())))  # as anybody can later
     return page

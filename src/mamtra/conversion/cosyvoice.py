@@ -20,7 +20,7 @@ from mamtra.checkpoints.cosyvoice.parts import (
 )
 from mamtra.checkpoints.cosyvoice.speakers import read_speakers
 from mamtra.checkpoints.cosyvoice.yaml import Settings
-from mamtra.checkpoints.native import GENERATION
+from mamtra.checkpoints.model_files import GENERATION
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import pack
 from mamtra.checkpoints.tensor_files import TensorInfo

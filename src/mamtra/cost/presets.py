@@ -8,12 +8,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mamtra.checkpoints.find import BUILT_IN, built_in_models
-from mamtra.checkpoints.native import CONFIG, read_config, read_json
+from mamtra.checkpoints.model_files import CONFIG, is_native, read_config
 from mamtra.checkpoints.parts import PARTS
 from mamtra.cost.shapes import AttentionShape, Blueprint, LayerShape, MambaShape, blueprint_of
 from mamtra.errors import MamTraError
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
 from mamtra.models.plan import LayerPlan
+from mamtra.runtime.json_files import read_json
 from mamtra.runtime.strict_models import first_problem
 
 
@@ -103,12 +104,12 @@ def find_blueprint(name: str | os.PathLike) -> Blueprint:
         if text not in built_in_models():
             raise MamTraError(f"The built-in model {text!r} is not in this installation; try --model cosyvoice2.")
         return _from_native(built_in_models()[text])
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     directory = path.parent if path.is_file() and path.name == CONFIG else path
     if not directory.is_dir():
         known = ", ".join((*PRESETS, BUILT_IN))
         raise MamTraError(f"There is no model {text!r}; give a directory that holds its {CONFIG}, or one of {known}.")
-    if "format" in read_json(directory / CONFIG):
+    if is_native(directory):
         return _from_native(directory)
     return _from_hugging_face(directory)
 

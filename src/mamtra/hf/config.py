@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import ValidationError
 from transformers import PreTrainedConfig
 
-from mamtra.checkpoints.native import FORMAT, LANGUAGE_MODELS, TRANSFORMERS_KEYS
+from mamtra.checkpoints.model_files import FORMAT
+from mamtra.checkpoints.native import LANGUAGE_MODELS, TRANSFORMERS_KEYS
 from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
 from mamtra.models.config import BackboneConfig, CausalLMConfig, SpeechLMConfig

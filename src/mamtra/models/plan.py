@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 
 LayerType = Literal["full_attention", "linear_attention"]
 
@@ -43,6 +44,7 @@ class LayerPlan(BaseModel):
         return self
 
     @classmethod
+    @checked
     def from_ratio(
         cls, num_layers: int, ratio: str, strategy: str = "block-beg", ranking: Sequence[int] | None = None
     ) -> LayerPlan:
@@ -88,6 +90,7 @@ class LayerPlan(BaseModel):
         return cls(layer_types=_layer_types(num_layers, attention), strategy=strategy, ratio=f"{kept}:{mamba}")
 
     @classmethod
+    @checked
     def explicit(cls, num_layers: int, attention_layers: Iterable[int]) -> LayerPlan:
         """Keep attention in exactly these layers.
 
@@ -103,6 +106,7 @@ class LayerPlan(BaseModel):
         return cls(layer_types=_layer_types(num_layers, attention))
 
     @classmethod
+    @checked
     def parse(cls, text: str) -> LayerPlan:
         """Read what `str` wrote.
 

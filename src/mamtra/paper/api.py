@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 
 if TYPE_CHECKING:
     from mamtra.paper.runs import Run
@@ -55,6 +56,7 @@ class Written(NamedTuple):
     files: list[Path]
 
 
+@checked
 def reproduce(
     *names: str,
     out: str | os.PathLike = "results",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mamtra.conversion.ranking_table import RankingTable
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import atomic_file
 from mamtra.runtime.plotting import STYLE, need_matplotlib
 
@@ -32,6 +33,7 @@ def check_plot(path: str | os.PathLike) -> Path:
     return path
 
 
+@checked
 def plot_ranking(table: RankingTable, path: str | os.PathLike) -> Path:
     """Draw the scores of the first step. Equal tables give equal files.
 

@@ -13,7 +13,8 @@ from mamtra.audio.io import read_audio, resample
 from mamtra.audio.trim import trim_edges
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
-from mamtra.voices.voice import Voice, VoiceInfo, check_name
+from mamtra.voices.info import VoiceInfo, check_name
+from mamtra.voices.voice import Voice
 
 MIN_RATE = 16000
 MIN_SECONDS = 1.0
@@ -37,6 +38,9 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
         MamTraError: the recording is unreadable, too short, too long, silent or of a low sample rate, or the model lacks the parts
             for cloning.
     """
+    unknown = info.keys() - VoiceInfo.model_fields.keys()
+    if unknown:
+        raise MamTraError(f"A voice has no {min(unknown)!r}; it has {', '.join(VoiceInfo.model_fields)}.")
     wave, rate = check_reference(path)
     name = info.pop("name", None) or _name_from(path)
     continued = model.generation.continue_clones

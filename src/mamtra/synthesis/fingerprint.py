@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from mamtra.checkpoints.cosyvoice.parts import FLOW, VOCODER
-from mamtra.checkpoints.native import base_of, hash_model
+from mamtra.checkpoints.model_files import base_of
+from mamtra.checkpoints.native import hash_model
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.tensor_files import hash_tensors
 from mamtra.runtime.files import hash_files

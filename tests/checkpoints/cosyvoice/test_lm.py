@@ -18,7 +18,7 @@ from mamtra.audio.io import write_audio
 from mamtra.checkpoints.cosyvoice.parts import read_flow_config, read_vocoder_config
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.cosyvoice_export import export_llm
-from mamtra.checkpoints.native import read_config, read_generation
+from mamtra.checkpoints.model_files import read_config, read_generation
 from mamtra.engine.generate import generate
 from mamtra.engine.sampling import greedy
 from mamtra.errors import MamTraError
