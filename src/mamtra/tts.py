@@ -17,6 +17,7 @@ from mamtra.checkpoints.find import find_model
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.memory import memory_in_words
 from mamtra.synthesis.audio import Audio
 from mamtra.synthesis.cloning import clone_voice
 from mamtra.synthesis.model import Model
@@ -203,7 +204,7 @@ class TTS:
         """Segments one by one. Of a complete text the first one, and all pause marks, are read at once, so that errors show."""
         front = self.model.text
         if not isinstance(text, str):
-            return utterances(check_arriving(text), front) if interleave else front.arriving(check_arriving(text))
+            return utterances(text, front) if interleave else front.arriving(text)
         parse_markup(check_text(text))
         segments = utterances([text], front) if interleave else front.iterate(text)
         first = next(segments, None)
@@ -215,19 +216,20 @@ class TTS:
         self, request: Request, segments: Iterable[Segment | Utterance], backend: Backend, began: float
     ) -> Iterator[Audio]:
         ttfa_ms = None
-        for chunk in speak(request, segments, backend):
-            ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
-            yield Audio(
-                samples=chunk.samples,
-                sample_rate=self.sample_rate,
-                text=chunk.text,
-                seed=request.seed,
-                voice=request.voice.name,
-                tokens=chunk.tokens,
-                finish_reason=chunk.finish_reason,
-                rtf=chunk.spent * self.sample_rate / max(1, len(chunk.samples)),
-                ttfa_ms=ttfa_ms,
-            )
+        with memory_in_words():
+            for chunk in speak(request, segments, backend):
+                ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
+                yield Audio(
+                    samples=chunk.samples,
+                    sample_rate=self.sample_rate,
+                    text=chunk.text,
+                    seed=request.seed,
+                    voice=request.voice.name,
+                    tokens=chunk.tokens,
+                    finish_reason=chunk.finish_reason,
+                    rtf=chunk.spent * self.sample_rate / max(1, len(chunk.samples)),
+                    ttfa_ms=ttfa_ms,
+                )
         if ttfa_ms is None:
             raise MamTraError("There is no text to speak.")
 
@@ -297,26 +299,13 @@ def check_text(text: str) -> str:
     """Refuse text that is empty or longer than `MAX_CHARACTERS`.
 
     Raises:
-        MamTraError: it is, or it is not a string.
+        MamTraError: it is.
     """
-    if not isinstance(text, str):
-        raise MamTraError(f"Text to speak has to be a string, not {type(text).__name__}.")
     if not text.strip():
         raise MamTraError("There is no text to speak.")
     if len(text) > MAX_CHARACTERS:
         raise MamTraError(f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} fit, so split it.")
     return text
-
-
-def check_arriving(parts: Iterable[str]) -> Iterable[str]:
-    """Refuse what cannot be text that is arriving.
-
-    Raises:
-        MamTraError: it is not an iterable of strings.
-    """
-    if not isinstance(parts, Iterable) or isinstance(parts, bytes):
-        raise MamTraError(f"Text to speak has to be a string, or strings that arrive, not {type(parts).__name__}.")
-    return parts
 
 
 @checked

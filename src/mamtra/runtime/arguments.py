@@ -1,4 +1,4 @@
-"""Types of the arguments of public functions: a wrong one is a sentence, not a failure somewhere inside the package."""
+"""Calls of public functions: an argument of the wrong type, or too little memory, is a sentence wherever it shows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeVar, Union
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.memory import memory_in_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +32,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     checkers know, or of a kind that is not known here, is not checked; nor are values: what is out of range the function refuses.
 
     Returns:
-        The function, which raises `MamTraError` where an argument is of another type.
+        The function, which raises `MamTraError` where an argument is of another type, or memory runs out.
     """
     signature = inspect.signature(function)
     wanted: dict[str, Any] = {}
@@ -49,7 +50,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             if not _fits(value, kind):
                 where = function.__qualname__.removesuffix(".__init__")
                 raise MamTraError(f"{where}: {name} has to be {_words(kind)}, not {_found(value, kind)}.")
-        return function(*args, **kwargs)
+        with memory_in_words():
+            return function(*args, **kwargs)
 
     return call
 
@@ -119,8 +121,18 @@ def _words(kind: Any) -> str:
     if origin is Literal:
         return _words(type(inner[0]))
     name = getattr(origin or kind, "__name__", str(kind))
-    article = "an" if name[:1] in "AEIOU" else "a"
-    return _WORDS.get(kind) or _WORDS.get(name) or f"{article} {name}"
+    word = (
+        (None if origin else _WORDS.get(kind)) or _WORDS.get(name) or f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
+    )
+    return (
+        f"{word} of {_plural(inner[0])}"
+        if inner and name in ("Sequence", "Iterable", "Iterator", "list", "tuple")
+        else word
+    )
+
+
+def _plural(kind: Any) -> str:
+    return " or ".join(f"{words.partition(' ')[2]}s" for words in _words(kind).split(" or "))
 
 
 def _found(value: Any, kind: Any) -> str:
@@ -130,4 +142,4 @@ def _found(value: Any, kind: Any) -> str:
         if inner and isinstance(origin, type) and isinstance(value, origin) and isinstance(value, list | tuple):
             wrong = next((entry for entry in value if not _fits(entry, inner[0])), None)
             return f"one with {_found(wrong, inner[0])} in it"
-    return "None" if value is None else type(value).__name__
+    return type(value).__name__
