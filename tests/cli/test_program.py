@@ -101,6 +101,31 @@ def test_a_lack_of_memory_is_a_sentence(capsys, monkeypatch, error, sentence):
     assert sentence in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["distill", "FILE"],
+        ["reproduce", "table3", "--config", "FILE"],
+        ["compare", "FILE", "FILE"],
+        ["report", "FILE"],
+        ["listen", "read", "FILE", "FILE"],
+        ["plan", "--layers", "8", "--ratio", "1:1", "--strategy", "importance-kl", "--ranking", "FILE"],
+        ["say", "Hi", "--lexicon", "FILE"],
+        ["say", "Hi", "--voice", "FILE"],
+        ["say", "Hi", "--model", "FILE"],
+        ["voices", "add", "me", "FILE"],
+        ["prepare", "FILE", "out"],
+    ],
+    ids=" ".join,
+)
+def test_pipes_devices_and_folders_are_no_files(words, capsys):
+    os.mkfifo("pipe.jsonl")  # which nobody writes to: opening it would wait for ever
+    for file in ("pipe.jsonl", "/dev/zero", "."):
+        assert main([file if word == "FILE" else word for word in words]) == 2, file
+        err = capsys.readouterr().err
+        assert err.startswith("mamtra: ") and err.count("\n") == 1 and "Internal" not in err
+
+
 def test_no_message_reaches_the_terminal_with_escapes(capsys):
     assert main(["say", "Hi", "--model", "\x1b[31mred\x07"]) == 2
     err = capsys.readouterr().err

@@ -18,7 +18,7 @@ from pydantic import ConfigDict
 from mamtra.conversion.ranking_table import MOST_LAYERS, RankingHeader, RankingTable, Row
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
-from mamtra.runtime.files import write_text
+from mamtra.runtime.files import check_regular, write_text
 from mamtra.runtime.strict_models import parse_json
 
 SUFFIXES = (".jsonl", ".csv")
@@ -143,6 +143,7 @@ def check_place(path: Path) -> None:
 
 
 def _read_text(path: Path) -> str:
+    check_regular(path)
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

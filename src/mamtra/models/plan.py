@@ -227,9 +227,6 @@ def _check_origin(layer_types: Sequence[LayerType], strategy: str, ratio: str | 
 
 def _parse_ratio(ratio: str) -> tuple[int, int]:
     """Attention and Mamba layers of a block."""
-    if not isinstance(ratio, str):
-        # YAML 1.1 reads 1:3 as the sexagesimal number 63
-        raise MamTraError(f"A ratio is text such as '1:3', not {ratio!r}; in YAML it needs quotes.")
     match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", ratio, re.ASCII)
     if match is None or int(match[1]) + int(match[2]) == 0:
         raise MamTraError(f"A ratio is written Transformer:Mamba, such as 1:3, not {ratio!r}.")

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 from mamtra.errors import MamTraError
 
-_PHRASES = ("allocate memory", "out of memory", "not enough memory", "os error 12", "paging file is too small")
+_PHRASES = (
+    "allocate memory", "out of memory", "not enough memory", "os error 12", "failed to map segment", "paging file is too small",
+)  # fmt: skip
 _AMOUNT = re.compile(r"([\d.]+ [KMGT]iB|\d+ bytes)")
 
 
@@ -22,7 +24,7 @@ def memory_in_words() -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError, OSError) as error:
+    except (MemoryError, RuntimeError, ImportError, OSError) as error:
         sentence = shortage(error)
         if sentence is None:
             raise
@@ -46,6 +48,4 @@ def shortage(error: BaseException | None) -> str | None:
 
 def _readable(amount: str) -> str:
     number, unit = amount.split()
-    if unit != "bytes" or int(number) < 2**20:
-        return amount
-    return f"{int(number) / 2**20:,.0f} MiB"
+    return amount if unit != "bytes" else f"{max(1, int(number) // 2**20):,} MiB"
