@@ -87,22 +87,19 @@ def write_result(path: Path, result: dict[str, Any], render: Callable[[dict[str,
     return page
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; all columns but the first are set to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: bool = True) -> str:
+    """A Markdown table; with `numbers` all columns but the first are set to the right."""
+    lines = [header, ["---", *["---:" if numbers else "---"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
 
 
 def footnote(result: dict[str, Any]) -> str:
-    """Circumstances as a paragraph of Markdown."""
-    machine, threads = result["hardware"], result["hardware"].get("threads")
-    used = "" if threads is None else f", {threads} threads used"
-    return "\n".join([
-        f"Made by `{result['command']}`",
-        f"at {result['commit'] or 'an unknown commit'}",
-        f"on {machine['cpu']} ({machine['cores']} cores{used});",
-        ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + ".",
-    ])  # fmt: skip
+    """Circumstances as a paragraph of Markdown; hardware is left out where a result has none."""
+    lines = [f"Made by `{result['command']}`", f"at {result.get('commit') or 'an unknown commit'}"]
+    if machine := result.get("hardware"):
+        used = "" if machine.get("threads") is None else f", {machine['threads']} threads used"
+        lines.append(f"on {machine['cpu']} ({machine['cores']} cores{used});")
+    return "\n".join([*lines, ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + "."])
 
 
 def _cpu() -> str:
