@@ -31,6 +31,23 @@ def cosyvoice2_config() -> SpeechLMConfig:
     )
 
 
+def tiny_config(layers: int = 4) -> SpeechLMConfig:
+    """A model of thin layers, to try a measurement."""
+    return SpeechLMConfig(
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        text_vocab_size=50,
+        num_speech_tokens=100,
+        speech_vocab_size=103,
+        eos_id=100,
+        fill_id=102,
+    )
+
+
 def cosyvoice2() -> Blueprint:
     """CosyVoice 2; speech tokens at 25 Hz."""
     return blueprint_of(cosyvoice2_config(), "cosyvoice2")
