@@ -6,6 +6,7 @@ import importlib.util
 import json
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -104,13 +105,15 @@ def describe(facts: dict[str, Any]) -> str:
 
 def _examine_model(name: str | None) -> dict[str, Any]:
     from mamtra.checkpoints.find import find_model
-    from mamtra.checkpoints.native import base_of, find_beside, read_config
+    from mamtra.checkpoints.native import CONFIG, base_of, find_beside, read_config
     from mamtra.checkpoints.parts import PARTS
     from mamtra.errors import MamTraError
     from mamtra.voices.library import VoiceLibrary
 
     try:
         directory = find_model(name)
+        if not (directory / CONFIG).is_file():
+            return _examine_published(directory)
         base = base_of(directory)
         sections = {**(read_config(base) if base else {}), **read_config(directory)}
     except MamTraError as error:
@@ -120,12 +123,28 @@ def _examine_model(name: str | None) -> dict[str, Any]:
         for name, part in PARTS.items()
         if part.speaks or name in sections
     }
-    return {
-        "problem": None,
-        "directory": str(directory),
-        "parts": parts,
-        "voices": list(VoiceLibrary(directory).paths()),
-    }
+    return _found(directory, parts, list(VoiceLibrary(directory).paths()))
+
+
+def _examine_published(directory: Path) -> dict[str, Any]:
+    """A CosyVoice 2 directory as it was published.
+
+    Raises:
+        MamTraError: it is none.
+    """
+    from mamtra.synthesis.cosyvoice_model import FILES
+    from mamtra.synthesis.open_model import open_model
+    from mamtra.voices.library import VoiceLibrary
+
+    speakers = open_model(directory).speakers
+    parts = {name: (directory / file).is_file() for name, file in FILES.items()}
+    return _found(
+        directory, parts, [*speakers, *(name for name in VoiceLibrary(directory).paths() if name not in speakers)]
+    )
+
+
+def _found(directory: Path, parts: dict[str, bool], voices: list[str]) -> dict[str, Any]:
+    return {"problem": None, "directory": str(directory), "parts": parts, "voices": voices}
 
 
 def _version(package: str) -> str | None:

@@ -7,9 +7,11 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE, WEIGHTS, is_cosyvoice
 from mamtra.checkpoints.cosyvoice.parts import (
+    FLOW,
     SAMPLE_RATE,
+    VOCODER,
     YAML,
     check_language_model,
     load_flow,
@@ -29,6 +31,14 @@ from mamtra.text.bpe import BpeFrontend
 
 SPEECH_TOKENIZER = "speech_tokenizer_v2.onnx"
 SPEAKER_ENCODER = "campplus.onnx"
+FILES = {
+    "lm": WEIGHTS,
+    "flow": FLOW,
+    "vocoder": VOCODER,
+    "speech_tokenizer": SPEECH_TOKENIZER,
+    "speaker_encoder": SPEAKER_ENCODER,
+}
+"""The file of each part."""
 
 
 class CosyVoiceModel(Model):
