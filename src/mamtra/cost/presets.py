@@ -1,4 +1,4 @@
-"""Sizes of models by name, and from the config.json of a model directory. Weights are never read."""
+"""Sizes of models by name, and from the files of a model directory. The values of weights are never read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from mamtra.checkpoints.find import BUILT_IN, built_in_models
 from mamtra.checkpoints.model_files import CONFIG, is_native, read_config
+from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.cost.shapes import AttentionShape, Blueprint, LayerShape, MambaShape, blueprint_of
 from mamtra.errors import MamTraError
@@ -108,8 +109,8 @@ def find_blueprint(name: str | os.PathLike) -> Blueprint:
     """Sizes of a model.
 
     Args:
-        name: a member of `PRESETS`, the built-in model, a model directory of this package, or a directory with the
-            config.json of a Hugging Face Qwen2 or Llama model.
+        name: a member of `PRESETS`, the built-in model, a model directory of this package, a published CosyVoice 2
+            directory, or a directory with the config.json of a Hugging Face Qwen2 or Llama model.
 
     Raises:
         MamTraError: there is no such model, its config.json is damaged, or it has another architecture.
@@ -126,6 +127,8 @@ def find_blueprint(name: str | os.PathLike) -> Blueprint:
     if not directory.is_dir():
         known = ", ".join((*PRESETS, BUILT_IN))
         raise MamTraError(f"There is no model {text!r}; give a directory that holds its {CONFIG}, or one of {known}.")
+    if not (directory / CONFIG).is_file():  # published by CosyVoice
+        return blueprint_of(open_language_model(directory).config, directory.resolve().name)
     if is_native(directory):
         return _from_native(directory)
     return _from_hugging_face(directory)

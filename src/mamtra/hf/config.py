@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from transformers import PreTrainedConfig
@@ -45,7 +45,7 @@ class MamTraConfig(PreTrainedConfig):
     """
 
     model_type = "mamtra"
-    keys_to_ignore_at_inference = ("past_key_values",)
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values", "cache"]
 
     lm: dict | None = None
     causal_lm: dict | None = None

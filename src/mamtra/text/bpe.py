@@ -134,12 +134,13 @@ class BpeFrontend(Splitter):
         return self._tokenizer.get_vocab_size()
 
     def normalize(self, text: str) -> str:
-        """English text normalised. Text with ``<|...|>`` marks, tags or another script is left as written.
+        """English text normalised, line breaks and lists included. Text with ``<|...|>`` marks, tags or another script is
+        left as written between its first and last character, white space too: the model's tokenizer has ids for it.
 
         Raises:
             MamTraError: nothing in it can be spoken.
         """
-        text = " ".join(without_pronunciations(text).split())
+        text = without_pronunciations(text).strip()
         if not any(char.isalnum() for char in _TAG.sub("", _MARK.sub("", text))):
             raise MamTraError("There is nothing to say in this text: give it at least one word or number.")
         if _MARK.search(text) or _TAG.search(text) or _FOREIGN.search(text):
