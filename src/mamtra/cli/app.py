@@ -14,6 +14,7 @@ from mamtra.errors import MamTraError
 VERBS = (
     "say",
     "voices",
+    "convert_voice",
     "plan",
     "convert",
     "export",

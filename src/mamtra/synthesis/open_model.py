@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
 from mamtra.checkpoints.native import CONFIG
 from mamtra.runtime.json_files import read_json
 from mamtra.synthesis.model import Model
