@@ -37,8 +37,8 @@ def test_chunks_of_english_count_tokens():
     assert "".join(found) == (sentence * 7).strip()
     assert [len(chunk) for chunk in found] == [89, 90, 30]
     assert chunks("No end mark", len) == ["No end mark."]
-    assert chunks('He said "Stop." And left; so', lambda text: 100 * len(text)) == [
-        'He said "Stop."',
+    assert chunks("He said “Stop.” And left; so", lambda text: 100 * len(text)) == [
+        "He said “Stop.”",
         " And left;",
         " so.",
     ]
