@@ -14,19 +14,22 @@ import torch
 
 from mamtra.audio.io import SUFFIXES
 from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
 from mamtra.runtime.memory import memory_in_words
 from mamtra.synthesis.audio import Audio
-from mamtra.synthesis.cloning import clone_voice
+from mamtra.synthesis.cloning import clone_voice, read_tokens
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.pipeline import Backend, Request, check_speed, check_voice, speak
+from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
 from mamtra.synthesis.sentence import whole_segment
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, stream_segment
+from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.text.bistream_text import Utterance, utterances
-from mamtra.text.bpe import BpeFrontend
+from mamtra.text.bpe import BpeFrontend, TextRules
 from mamtra.text.english.dates import DateOrder
 from mamtra.text.frontend import Explanation, TextFrontend
 from mamtra.text.markup import parse_markup
@@ -64,6 +67,8 @@ class TTS:
         dtype: torch.dtype = torch.float32,
         lexicon: str | os.PathLike | None = None,
         date_order: str | None = None,
+        like_original: bool | None = None,
+        text_rules: str | None = None,
     ) -> TTS:
         """Load a model by directory, built-in name or hub name; by default the one that comes with the package.
 
@@ -75,11 +80,16 @@ class TTS:
             dtype: of the LM's weights.
             lexicon: a file of your own pronunciations, one ``word<TAB>phonemes`` a line.
             date_order: of dates such as 1/2/2024: "mdy", "dmy" or "auto" (month first where both are possible).
+            like_original: for models of CosyVoice 2: speak as the published code does, text rules included, or with this
+                package's text rules, trimming, pauses and repeats. A CosyVoice 2 directory does the former by default.
+            text_rules: for models of CosyVoice 2: "cosyvoice2", "mamtra" or "none" (text is read as written, in one piece).
 
         Raises:
-            MamTraError: no such model or device; the lexicon cannot be read, or the model reads letters instead of phonemes.
+            MamTraError: no such model or device; the lexicon cannot be read, or the model reads letters instead of phonemes
+                or the other way round.
         """
         opened = open_model(find_model(model), pick_device(device), dtype)
+        opened.generation = _profile(opened, like_original, text_rules)
         if lexicon is not None or date_order is not None:
             front = _phoneme_frontend(opened)
             if date_order is not None:
@@ -131,6 +141,7 @@ class TTS:
         *,
         voice_text: str | None = None,
         instruct: str | None = None,
+        mode: str | None = None,
         seed: int = 0,
         speed: float = 1.0,
     ) -> Audio:
@@ -141,13 +152,15 @@ class TTS:
             voice: a name, a `Voice`, a voice file, or a recording to clone from; the model's own by default.
             voice_text: what is said in the recording, where `voice` is one.
             instruct: how to speak, such as "Speak slowly."; for models that follow instructions (CosyVoice 2).
+            mode: what of the voice is used: all that is known ("zero-shot", the default), its sound without its words
+                ("cross-lingual"), or its speaker embedding alone ("speaker").
             seed: the same seed gives the same audio.
             speed: 0.5 (slow) to 2 (fast).
 
         Raises:
             MamTraError: for anything the caller can correct, in one sentence.
         """
-        options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed}
+        options = {"voice_text": voice_text, "instruct": instruct, "mode": mode, "seed": seed, "speed": speed}
         return Audio.joined(list(self.stream(check_text(text), voice, whole_sentences=True, **options)))
 
     @checked
@@ -158,6 +171,7 @@ class TTS:
         *,
         voice_text: str | None = None,
         instruct: str | None = None,
+        mode: str | None = None,
         seed: int = 0,
         speed: float = 1.0,
         whole_sentences: bool = False,
@@ -183,9 +197,12 @@ class TTS:
         began = time.perf_counter()
         check_speed(speed)
         chosen = check_voice(self.model, self.voice(voice, voice_text))
+        if mode is not None:
+            chosen = chosen.in_mode(mode)
         if instruct is not None:
             chosen = chosen.instruct(self._instruction(instruct))
-        request = Request(self.model, chosen, seed, speed)
+        retries = AS_IT_COMES if self.model.generation.like_original else AGAIN
+        request = Request(self.model, chosen, seed, speed, retries)
         if interleave and (whole_sentences or not self.interleaves):
             raise MamTraError(
                 "Whole sentences cannot be given while their text is being read; leave out one of the two options."
@@ -232,6 +249,44 @@ class TTS:
                 )
         if ttfa_ms is None:
             raise MamTraError("There is no text to speak.")
+
+    @checked
+    def convert_voice(
+        self,
+        wav: str | os.PathLike,
+        voice: str | os.PathLike | Voice | None = None,
+        *,
+        seed: int = 0,
+        speed: float = 1.0,
+    ) -> Audio:
+        """Say what is said in a recording of up to 30 s in another voice, with its rhythm (CosyVoice 2's voice conversion).
+
+        Args:
+            wav: an audio file of 16 kHz or more.
+            voice: as in `say`.
+            seed: of the vocoder's noise.
+            speed: 0.5 (slow) to 2 (fast).
+
+        Raises:
+            MamTraError: the recording cannot serve, or the model lacks the speech tokenizer.
+        """
+        began = time.perf_counter()
+        check_speed(speed)
+        chosen = check_voice(self.model, self.voice(voice))
+        tokens = read_tokens(self.model, wav)
+        samples = tokens_to_samples(self.model, chosen, tokens, seed=seed, speed=speed)
+        spent = time.perf_counter() - began
+        return Audio(
+            samples=samples,
+            sample_rate=self.sample_rate,
+            text="",
+            seed=seed,
+            voice=chosen.name,
+            tokens=len(tokens),
+            finish_reason="eos",
+            rtf=spent * self.sample_rate / max(1, len(samples)),
+            ttfa_ms=spent * 1000,
+        )
 
     @checked
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
@@ -285,6 +340,24 @@ class TTS:
         if not isinstance(self.model.text, BpeFrontend):
             raise MamTraError(f"The model {self.model.name} follows no instructions; use CosyVoice 2, or leave it out.")
         return self.model.text.instruction(text)
+
+
+def _profile(model: Model, like_original: bool | None, text_rules: str | None) -> GenerationConfig:
+    """The generation defaults with another profile, where one is asked for."""
+    if like_original is None and text_rules is None:
+        return model.generation
+    if not isinstance(model.text, BpeFrontend):
+        raise MamTraError(f"The model {model.name} has no original and one kind of text rules; leave the options out.")
+    if text_rules is not None and text_rules not in get_args(TextRules):
+        raise MamTraError(f"There are no text rules {text_rules!r}; use {', '.join(get_args(TextRules))}.")
+    changes: dict[str, object] = {}
+    if like_original is not None:
+        changes = {"like_original": like_original, "text_rules": "cosyvoice2" if like_original else "mamtra"}
+    if text_rules is not None:
+        changes["text_rules"] = text_rules
+    generation = model.generation.model_copy(update=changes)
+    model.text.rules = generation.text_rules
+    return generation
 
 
 def _phoneme_frontend(model: Model) -> TextFrontend:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice, open_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
+from mamtra.checkpoints.cosyvoice.lm import open_cosyvoice
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.huggingface import open_huggingface
 from mamtra.checkpoints.model_files import CONFIG, base_of, read_config

@@ -21,6 +21,7 @@ from mamtra.runtime.printable import printable
 VERBS = (
     "say",
     "voices",
+    "convert_voice",
     "plan",
     "convert",
     "export",

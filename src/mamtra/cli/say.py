@@ -64,6 +64,21 @@ def say(
     voice_text: str | None = typer.Option(None, "--voice-text", metavar="T", help="What is said in the recording."),
     instruct: str | None = typer.Option(None, "--instruct", metavar="T", help="How to speak (CosyVoice 2 models)."),
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
+    mode: str | None = typer.Option(
+        None,
+        "--mode",
+        metavar="M",
+        help="Use of the voice: zero-shot, cross-lingual (not its words) or speaker (its embedding).",
+    ),
+    like_original: bool | None = typer.Option(
+        None,
+        "--like-original/--not-like-original",
+        help="Text rules, prompt, joins and streaming of CosyVoice 2.",
+        show_default=False,
+    ),
+    text_rules: str | None = typer.Option(
+        None, "--text-rules", metavar="R", help="CosyVoice 2 models: cosyvoice2, mamtra, or none (read as written)."
+    ),
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same audio."),
     stream: bool = typer.Option(
         False, "--stream", help="With -o -: write audio while it is generated and text is still arriving."
@@ -117,11 +132,12 @@ def say(
     from mamtra.tts import load
 
     schedule = None if hops is None else HopSchedule.parse(hops)
-    tts = load(model, device=device, lexicon=lexicon, date_order=date_order)
+    profile = {"like_original": like_original, "text_rules": text_rules}
+    tts = load(model, device=device, lexicon=lexicon, date_order=date_order, **profile)
     speaker = tts.voice(voice, voice_text)
     for sentence in () if quiet or as_json else speaker.advice:
         print(f"Advice: {sentence}", file=sys.stderr)
-    options = {"instruct": instruct, "seed": seed, "speed": speed, "hops": schedule}
+    options = {"instruct": instruct, "mode": mode, "seed": seed, "speed": speed, "hops": schedule}
     chunks = _spoken(
         tts.stream(words, speaker, whole_sentences=not at_once, **options),
         None if arriving else len(words),

@@ -168,5 +168,5 @@ class Model:
         if path.is_file() and read_json(path).get("kind") == "bpe":
             from mamtra.text.bpe import BpeFrontend
 
-            return BpeFrontend.load(path.parent)
+            return BpeFrontend.load(path.parent, self.generation.text_rules)
         return TextFrontend.load(path.parent)

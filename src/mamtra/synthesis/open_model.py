@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
 from mamtra.checkpoints.model_files import is_native
 from mamtra.synthesis.model import Model
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +17,8 @@ from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import write_bytes
 from mamtra.voices.info import VoiceInfo, check_name, parse_info
 
+Mode = Literal["zero-shot", "cross-lingual", "speaker"]
+"""What of a voice is used; see `Voice.in_mode`."""
 _TENSORS = ("prompt_text", "prompt_speech", "prompt_mel", "embedding")
 
 
@@ -70,6 +72,25 @@ class Voice:
     def instruct(self, ids: list[int]) -> Voice:
         """The same timbre, speaking as the text ids of an instruction say instead of as in the prompt (CosyVoice 2's instruct)."""
         return replace(self, prompt_text=torch.tensor(ids, dtype=torch.int64), instructed=True)
+
+    @checked
+    def in_mode(self, mode: str) -> Voice:
+        """The same voice, of which less is used; "zero-shot" uses everything.
+
+        Args:
+            mode: "cross-lingual" keeps what was said in the prompt, and how, from the LM; "speaker" leaves the embedding alone.
+
+        Raises:
+            MamTraError: there is no such mode.
+        """
+        if mode not in get_args(Mode):
+            raise MamTraError(f"There is no mode {mode!r}; use {', '.join(get_args(Mode))}.")
+        if mode == "zero-shot":
+            return self
+        known = replace(self, prompt_text=self.prompt_text[:0])
+        if mode == "cross-lingual":
+            return known
+        return replace(known, prompt_speech=self.prompt_speech[:0], prompt_mel=self.prompt_mel[:0])
 
     @classmethod
     @checked
