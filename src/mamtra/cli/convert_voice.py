@@ -31,4 +31,4 @@ def convert_voice(
     check_destination(output)
     audio = load(model, device=device).convert_voice(recording, voice, seed=seed, speed=speed)
     audio.save(output)
-    print(f"{output}: {audio.seconds:.1f} s, voice {audio.voice}", file=sys.stderr)
+    tell(f"{output}: {audio.seconds:.1f} s, voice {audio.voice}")
