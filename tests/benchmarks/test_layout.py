@@ -12,7 +12,7 @@ FILES = {
     "src/mamtra/a/y.py": "def f():\n    from mamtra.a.x import g\n    return torch.cuda.CUDAGraph()\n",
     "src/mamtra/b/__init__.py": "",
     "src/mamtra/b/z.py": "if TYPE_CHECKING:\n    from mamtra.a import x\n",
-    "benchmarks/one.py": "rule = ["---"]\nos.replace('a', 'b')\n",
+    "benchmarks/one.py": 'rule = ["---"]\nos.replace("a", "b")\n',
     "tests/test_x.py": "pass\n",
 }
 
