@@ -91,7 +91,7 @@ class Trainer:
             self._write("start", parameters=self.parameters, steps=self.steps, utterances=len(self.setup.corpus.rows),
                         left_out=loader.sampler.left_out, epoch_batches=len(loader.sampler.epoch(0)))  # fmt: skip
         try:
-            self.setup.train_step.record(loader.sampler.lengths)
+            self.setup.train_step.capture(loader.sampler.lengths)
             with self._interrupt, closing(loader.steps()) as inputs:
                 self._loop(inputs)
             student = self._export()
