@@ -79,8 +79,8 @@ def distill(
         done = train(settings, resume=resume, make_observer=make_observer, **progress)
     except KeyboardInterrupt:
         found = checkpoints(Path(settings.out))
-        kept = f"{found[-1]} is saved; go on with --resume." if found else "No checkpoint is saved yet."
-        tell(f"mamtra: {kept}")
+        nothing = "No step was finished, so nothing is kept; start again."
+        tell(f"mamtra: {found[-1]} is saved; go on with --resume." if found else f"mamtra: {nothing}")
         raise
     if done.report is None:  # not the first of several processes
         return
@@ -91,6 +91,9 @@ def distill(
 
 
 def _show_line(line: dict[str, Any]) -> None:
+    if line["kind"] == "note":
+        print(f"{_CLEAR}{line['text']}", file=sys.stderr)
+        return
     values = [f"{name} {value:.5g}" if isinstance(value, float) else f"{name} {value}" for name, value in line.items()]
     print("".join((_CLEAR, f"{line['kind']} {line['step']}: ", "  ".join(values[2:] or values))), file=sys.stderr)
 

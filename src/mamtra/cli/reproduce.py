@@ -11,6 +11,7 @@ import typer
 from mamtra.cli.evaluate import split_devices
 from mamtra.cli.options import refuse_ignored
 from mamtra.cli.tell import tell
+from mamtra.errors import MamTraError
 from mamtra.paper import api
 from mamtra.paper.api import STUDIES
 
@@ -53,7 +54,9 @@ def reproduce(
     render: bool = typer.Option(
         False, "--render", help="Only write pages and figures again from the JSON files in -o."
     ),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Only list the training runs, and which are finished."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Only list the training runs, which are finished, and what is missing."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the data as JSON, by name."),
 ) -> None:
     """Compute tables and figures of the MamTra paper: NAME.json, NAME.csv, NAME.md and, for figures, NAME.svg.
@@ -100,8 +103,14 @@ def _show_runs(names: list[str], config: Path, changes: list[str], work: Path) -
     from mamtra.paper.settings import read_experiments
     from mamtra.paper.stages import next_stage
 
+    waiting = []
     for run in api.runs_of_studies(names, read_experiments(config, changes)):
-        print(f"{'done' if next_stage(run, work / run.name) is None else 'to do':<7}{run.name}")
+        done = next_stage(run, work / run.name) is None
+        waiting += [] if done else [run]
+        print(f"{'done' if done else 'to do':<7}{run.name}")
+    missing = api.missing_inputs(waiting)
+    if missing:
+        raise MamTraError(f"These runs cannot start: {'; '.join(missing)}.")
 
 
 def _show_event(event: Event, done: int, total: int) -> None:

@@ -98,6 +98,21 @@ def runs_of_studies(names: Sequence[str], settings: ExperimentSettings) -> list[
     return sorted(runs.values(), key=lambda run: run.seed)
 
 
+def missing_inputs(runs: Sequence[Run]) -> list[str]:
+    """What the training runs need and is not there yet, a phrase each."""
+    from mamtra.data.token_shards import MANIFEST
+
+    found: dict[str, None] = {}
+    for content in filter(None, (run.config or run.reference for run in runs)):
+        data, ranking = content["data"], content.get("student", {}).get("ranking")
+        for name in ("train", "validation"):
+            if isinstance(data.get(name), str) and not (Path(data[name]) / MANIFEST).is_file():
+                found[f"no token shards in {data[name]} (data.{name}); make them with `mamtra prepare`"] = None
+        if ranking is not None and not Path(ranking).is_file():
+            found[f"no ranking {ranking}; make it with `mamtra rank`"] = None
+    return list(found)
+
+
 def load_study(name: str) -> Study:
     """The study of this name, of `STUDIES`."""
     module, _, attribute = STUDIES[name][1].partition(":")
