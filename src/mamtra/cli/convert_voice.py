@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
+
+from mamtra.cli.tell import tell
 
 
 def register(app: typer.Typer) -> None:
