@@ -176,6 +176,7 @@ def export(args: argparse.Namespace) -> Path:
         flow_steps=args.flow_steps,
         voice=voice,
         continue_clones=args.continue_clones,
+        alignment_head=args.alignment_head,
     )
     copies = {n: args.text / n for n in TEXT_FILES if not _same(args.text / n, args.out / n)}
     save_model(args.out, networks, storage=storage, generation=generation, text_files=copies, provenance=provenance)
@@ -201,6 +202,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("mini.yaml"))
     parser.add_argument("--storage", nargs="*", default=[], metavar="[SECTION=]KIND", help=f"default {STORAGE}")
     parser.add_argument("--top-p", type=float, default=GenerationConfig().top_p, help="of the sampler")
+    parser.add_argument(
+        "--alignment-head",
+        type=int,
+        nargs=2,
+        metavar=("LAYER", "HEAD"),
+        help="that follows the text; see find_alignment.py",
+    )
     parser.add_argument("--flow-steps", type=int, default=GenerationConfig().flow_steps)
     parser.add_argument(
         "--continue-clones",

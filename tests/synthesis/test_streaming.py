@@ -182,13 +182,28 @@ def test_runs_that_say_nothing_are_repeated(model, monkeypatch):
     whole = tokens_to_samples(model, tiny_voice(), [2] * 80, seed=segment_seed(4, 1, 2), chunked=True)
     assert np.abs(found - whole).max() < 1e-4
     with pytest.raises(MamTraError, match="no speech"):
-        segment(model, monkeypatch, *[([], "eos")] * 3)
+        segment(model, monkeypatch, *[([], "eos")] * 5)
 
 
 def test_what_was_heard_is_not_taken_back(model, monkeypatch):
     pieces = segment(model, monkeypatch, ([1] * 100, "length"))
     assert pieces[-1].finish_reason == "length" and {piece.attempts for piece in pieces} == {1}
-    assert segment(model, monkeypatch, *[([1] * 5, "length")] * 3)[-1].attempts == 3
+    assert segment(model, monkeypatch, *[([1] * 5, "length")] * 5)[-1].attempts == 5
+
+
+def test_words_left_out_before_the_first_audio_are_said_again(model, monkeypatch):
+    asked = []
+
+    def misread(self, text_ids, tokens, *, ended=True):
+        asked.append((len(tokens), ended))
+        return float(len(asked) == 1)
+
+    monkeypatch.setattr(streaming.Request, "misread", misread)
+    pieces = segment(model, monkeypatch, ([1] * 80, "eos"), ([2] * 80, "eos"))
+    assert {piece.attempts for piece in pieces} == {2} and sum(piece.tokens for piece in pieces) == 80
+    assert len(asked) == 2 and not any(ended for _, ended in asked)
+    pieces = segment(model, monkeypatch, ([1] * 5, "eos"))  # too short for audio before its end
+    assert asked[-1] == (5, True) and pieces[-1].attempts == 1
 
 
 def test_sound_that_is_not_a_number_is_an_error(model, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from mamtra.models.sampling_config import LengthConfig, RASConfig
 
@@ -22,6 +22,8 @@ class GenerationConfig(RASConfig, LengthConfig):
             CosyVoice 2, or not at all.
         like_original: speak as the published CosyVoice 2 does: recordings to clone from are not trimmed and resampled by its
             own filter, segments follow each other without trimmed edges and pauses, and no generation is repeated.
+        alignment_head: layer, and head in it, whose attention follows the text from its beginning to its end. With it, a run
+            that leaves words out or says them twice is repeated (`mamtra.synthesis.coverage`).
     """
 
     flow_steps: PositiveInt = 10
@@ -30,3 +32,4 @@ class GenerationConfig(RASConfig, LengthConfig):
     bistream: bool = False
     text_rules: Literal["mamtra", "cosyvoice2", "none"] = "mamtra"
     like_original: bool = False
+    alignment_head: tuple[NonNegativeInt, NonNegativeInt] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,6 +45,13 @@ class Attention(nn.Module):
             q, k, v, attn_mask=positions.mask, is_causal=positions.mask is None, enable_gqa=shared
         )
         return self.o_proj(y.transpose(1, 2).flatten(2))
+
+    def weights(self, hidden: Tensor, positions: Positions) -> Tensor:
+        """Attention probabilities of whole sequences: (B, L, hidden_size) to (B, heads, L, L) float32."""
+        q, k, _ = self._project(hidden, positions, joint=False)
+        scores = (q @ self._repeat(k).transpose(-1, -2)).float() / math.sqrt(self.head_dim)
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        return scores.masked_fill(later, float("-inf")).softmax(-1)
 
     def _project(self, hidden: Tensor, positions: Positions, *, joint: bool) -> tuple[Tensor, Tensor, Tensor]:
         """RoPE-rotated queries and keys, and values, each (B, heads, L, head_dim)."""

@@ -67,7 +67,8 @@ def _tokens(request: Request, places: dict[Place, Segment], rows: int) -> dict[P
                 sampler=partial(ras_sample_rows, generator=generator, config=settings),
             )
             for place, row in zip(chosen, found, strict=True):
-                runs[place].append(TokenRun(row.tokens, row.finish_reason, attempt))
+                misread = request.misread(places[place].ids, row.tokens)
+                runs[place].append(TokenRun(row.tokens, row.finish_reason, attempt, misread))
         waiting = [place for place in waiting if not request.retries.accepts(runs[place][-1])]
     best = {place: request.retries.best(found) for place, found in runs.items()}
     return {place: run for place, run in best.items() if run is not None}

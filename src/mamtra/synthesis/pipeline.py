@@ -15,6 +15,7 @@ import torch
 
 from mamtra.audio.trim import EdgeTrimmer, PauseBefore
 from mamtra.errors import MamTraError
+from mamtra.synthesis.coverage import count_misread
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.retries import AGAIN, Retries, segment_seed
 from mamtra.text.bistream_text import Utterance
@@ -49,6 +50,12 @@ class Request:
     def generator(self, index: int, attempt: int) -> torch.Generator:
         """CPU generator of the sampler for an attempt at a segment."""
         return torch.Generator().manual_seed(self.seed_of(index, attempt))
+
+    def misread(self, text_ids: Iterable[int], tokens: list[int], *, ended: bool = True) -> float:
+        """See `mamtra.synthesis.coverage.count_misread`; 0 where runs are not repeated, or the text is still arriving."""
+        if self.retries.attempts < 2 or not isinstance(text_ids, list):
+            return 0.0
+        return count_misread(self.model, self.voice, text_ids, tokens, ended=ended)
 
 
 @dataclass(frozen=True)

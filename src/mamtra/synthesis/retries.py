@@ -24,16 +24,23 @@ class TokenRun(NamedTuple):
         tokens: speech tokens.
         finish_reason: "eos", or "length" where the length limit cut it off.
         attempt: its number, from 0.
+        misread: text ids that were left out or said twice, see `mamtra.synthesis.coverage`.
     """
 
     tokens: list[int]
     finish_reason: str
     attempt: int
+    misread: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether it is speech that comes to an end and reads the whole text once."""
+        return bool(self.tokens) and self.finish_reason == "eos" and not self.misread
 
 
 @dataclass(frozen=True)
 class Retries:
-    """When a run that gives no speech, or is cut off at the length limit, is repeated.
+    """When a run that gives no speech, is cut off at the length limit, or leaves words out or says them twice, is repeated.
 
     Attributes:
         attempts: greatest number of runs of one segment.
@@ -41,25 +48,35 @@ class Retries:
         take_cut: whether a run that was cut off is as good as one that came to an end.
     """
 
-    attempts: int = 3
+    attempts: int = 5
     may_be_silent: bool = False
     take_cut: bool = False
 
     def accepts(self, run: TokenRun) -> bool:
         """Whether no further run is to follow."""
+<<<<<<< HEAD
         return bool(run.tokens) and (self._complete(run) or run.attempt + 1 == self.attempts)
+=======
+        return run.good or (bool(run.tokens) and run.attempt + 1 == self.attempts)
+>>>>>>> 324c602 (A run of the LM that leaves words out or says them twice is repeated)
 
     def best(self, runs: Iterable[TokenRun]) -> TokenRun | None:
-        """The first run that comes to an end, else the shortest one; None where all are silent. Later runs are not asked for.
+        """The first good run, else of those that come to an end the one with the least misread, else the shortest one.
+
+        None where all are silent. Later runs are not asked for.
 
         Raises:
             MamTraError: all are silent, and `may_be_silent` is off.
         """
         kept: TokenRun | None = None
         for run in runs:
+<<<<<<< HEAD
             if run.tokens and self._complete(run):
+=======
+            if run.good:
+>>>>>>> 324c602 (A run of the LM that leaves words out or says them twice is repeated)
                 return run
-            if run.tokens and (kept is None or len(run.tokens) < len(kept.tokens)):
+            if run.tokens and (kept is None or _badness(run) < _badness(kept)):
                 kept = run
         if kept is None:
             self.give_up()
@@ -78,8 +95,16 @@ class Retries:
             raise MamTraError("The model made no speech for a sentence; try another seed or voice.")
 
 
+<<<<<<< HEAD
 AS_IT_COMES = Retries(take_cut=True)
 """For speaking as CosyVoice 2 does, which takes what it gets."""
+=======
+def _badness(run: TokenRun) -> tuple[bool, float]:
+    ended = run.finish_reason == "eos"
+    return not ended, run.misread if ended else len(run.tokens)
+
+
+>>>>>>> 324c602 (A run of the LM that leaves words out or says them twice is repeated)
 AGAIN = Retries()
 """For speaking."""
 ONCE = Retries(attempts=1, may_be_silent=True)

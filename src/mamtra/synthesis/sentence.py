@@ -20,10 +20,13 @@ from mamtra.voices.voice import Voice
 def whole_segment(request: Request, text_ids: Iterable[int], index: int) -> Iterator[AudioChunk]:
     """The backend of `mamtra.synthesis.pipeline.speak` that gives one chunk a segment."""
     model, voice, ids = request.model, request.voice, list(text_ids)
-    run = request.retries.best(
-        TokenRun(*generate_tokens(model, voice, ids, request.generator(index, attempt)), attempt)
-        for attempt in range(request.retries.attempts)
-    )
+
+    def runs() -> Iterator[TokenRun]:
+        for attempt in range(request.retries.attempts):
+            tokens, reason = generate_tokens(model, voice, ids, request.generator(index, attempt))
+            yield TokenRun(tokens, reason, attempt, request.misread(ids, tokens))
+
+    run = request.retries.best(runs())
     if run is not None:
         seed = request.seed_of(index, run.attempt)
         samples = tokens_to_samples(model, voice, run.tokens, seed=seed, speed=request.speed)

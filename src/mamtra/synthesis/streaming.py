@@ -146,7 +146,8 @@ def stream_segment(
 ) -> Iterator[AudioChunk]:
     """The backend of `mamtra.synthesis.pipeline.speak` that gives a segment's audio while its tokens are being generated.
 
-    A run of the LM that gives no speech, or is cut off, is repeated only as long as no audio of it was given.
+    A run of the LM that gives no speech, is cut off, or leaves words out or says them twice, is repeated only as long as no audio
+    of it was given.
 
     Args:
         text_ids: of the segment: a list, or an iterable of ids that are still arriving (see `mamtra.text.bistream_text`), which
@@ -163,18 +164,25 @@ def stream_segment(
         stream = _open(request, request.seed_of(index, attempt), prompts, schedule)
         waiting, wanted = list[int](), stream.wanted
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
+        last, lost = attempt + 1 == request.retries.attempts, False
         for token in run:
             waiting.append(token)
             if len(waiting) < wanted:
                 continue
+            lost = not (given or last) and request.misread(text_ids, run.tokens, ended=False) > 0
+            if lost:
+                break
             samples = stream.push(waiting)
             pending += len(waiting)
             waiting, wanted = [], stream.wanted
             if len(samples):
                 yield AudioChunk(samples, pending, "", attempt + 1)
                 given, pending = True, 0
+        if lost:
+            continue
         reason = str(run.finish_reason)
-        if given or request.retries.accepts(TokenRun(run.tokens, reason, attempt)):
+        misread = 0.0 if given or last else request.misread(text_ids, run.tokens)
+        if given or request.retries.accepts(TokenRun(run.tokens, reason, attempt, misread)):
             yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
             return
     request.retries.give_up()

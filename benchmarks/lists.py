@@ -1,0 +1,262 @@
+"""Sentences with lists and repeated words: how often an item is left out or said twice, with and without the check of the text.
+
+    python benchmarks/lists.py --run DIR --whisper DIR [--plain FILE] [--seeds 5] [--minutes 60] [--out docs/results/lists.json]
+
+Every sentence of lists.tsv (the set `test`; `dev` is what the check was made with) is spoken by the first run of the LM, and by
+the run that `mamtra say` keeps after its check (mamtra.synthesis.coverage). Where the first run is kept, both are the same sound
+and are transcribed once. FILE has plain sentences, one a line: they are spoken with one seed, and transcribed where a run was
+repeated, since all others stay as they are. What is done is kept in the run folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from record import circumstances, footnotes, table, write_results
+
+from mamtra import TTS, load
+from mamtra.evaluate.alignment import edit_distance
+from mamtra.evaluate.error_rates import comparable, count_errors, english_normaliser
+from mamtra.evaluate.judges.asr import open_transcriber
+from mamtra.evaluate.statistics import grouped_difference, interval, ratio, resampled_rows, within
+from mamtra.runtime.files import hash_files
+from mamtra.synthesis.pipeline import Request, speak
+from mamtra.synthesis.retries import AGAIN, ONCE, Retries
+from mamtra.synthesis.sentence import whole_segment
+
+LISTS = Path(__file__).with_name("lists.tsv")
+PLAIN = "plain"
+WRONG_LETTERS = 3
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+Row = dict[str, Any]
+
+
+def read_lists(name: str) -> list[Row]:
+    """Sentences of a set of lists.tsv, the first one of every kind, then the second ones: a part of them is a fair sample."""
+    with LISTS.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row["set"] == name]
+    return sorted(rows, key=lambda row: row["id"].rpartition("-")[2])
+
+
+def read_plain(path: Path | None) -> list[Row]:
+    """Sentences of a text file."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path else []
+    return [{"id": f"{PLAIN}-{n}", "category": PLAIN, "text": text} for n, text in enumerate(lines, 1)]
+
+
+def letters(text: str) -> str:
+    """What is compared of a text: the letters of its normalised words, digits spelt."""
+    words = comparable(text, english_normaliser()[0])
+    return "".join(DIGITS[int(c)] if c in "0123456789" else c for c in words if c.isalnum())
+
+
+def is_wrong(text: str, hypothesis: str) -> bool:
+    """Whether the hypothesis differs from the text by as much as a short word."""
+    return edit_distance(letters(text), letters(hypothesis)) >= WRONG_LETTERS
+
+
+def utter(tts: TTS, text: str, seed: int, retries: Retries) -> tuple[np.ndarray, int]:
+    """Samples, and the number of runs of the segment that took most."""
+    segments = tts.model.text.segments(text)
+    chunks = list(speak(Request(tts.model, tts.voice(), seed, retries=retries), segments, whole_segment))
+    samples = np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in chunks)])
+    return samples, max(chunk.attempts for chunk in chunks)
+
+
+def measure(args: argparse.Namespace, lists: Sequence[Row], plain: Sequence[Row]) -> dict[str, str]:
+    """Speak and transcribe what is missing in the run folder; returns what the judge is."""
+    args.run.mkdir(parents=True, exist_ok=True)
+    done = {(row["id"], row["seed"]) for row in read_rows(args.run)}
+    wanted = [(s, 0) for s in (*lists, *plain)] + [(s, seed) for seed in range(1, args.seeds) for s in lists]
+    tts, transcribe = load(), open_transcriber(args.whisper, args.threads)
+    end = time.monotonic() + 60 * args.minutes
+    with (args.run / "rows.jsonl").open("a", encoding="utf-8") as file:
+        for sentence, seed in wanted:
+            if (sentence["id"], seed) in done or time.monotonic() > end:
+                continue
+            kept, runs = utter(tts, sentence["text"], seed, AGAIN)
+            said = {"kept": kept}
+            if runs > 1:
+                said["first"], _ = utter(tts, sentence["text"], seed, ONCE)
+            elif sentence["category"] == PLAIN:
+                said = {}
+            heard = {name: transcribe(samples, tts.sample_rate) for name, samples in said.items()}
+            row = {"id": sentence["id"], "seed": seed, "runs": runs, **heard}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.flush()
+    return transcribe.about
+
+
+def read_rows(run: Path) -> list[Row]:
+    """What is in the run folder."""
+    path = run / "rows.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def with_sentences(rows: Sequence[Row], sentences: Sequence[Row]) -> list[Row]:
+    """Rows of these sentences, each with its sentence; where only one run was made, it is the first one too."""
+    by_id = {sentence["id"]: sentence for sentence in sentences}
+    return [{**by_id[row["id"]], "first": row.get("kept", ""), **row} for row in rows if row["id"] in by_id]
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+    """Figures of the first runs and of those that are kept, with intervals over sentences and their seeds."""
+    names = sorted({row["id"] for row in rows})
+    groups = np.array([names.index(row["id"]) for row in rows])
+    ones, picked = np.ones(len(rows)), resampled_rows(groups)
+    normalise = english_normaliser()[0]
+    again = np.array([row["runs"] > 1 for row in rows])
+    figures: dict[str, Any] = {
+        "sentences": len(names),
+        "seeds": len({row["seed"] for row in rows}),
+        "utterances": len(rows),
+        "repeated": int(again.sum()),
+        "runs_per_utterance": float(np.mean([row["runs"] for row in rows])),
+    }
+    parts: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {"wrong": {}, "wer": {}}
+    for name in ("first", "kept"):
+        wrong = np.array([is_wrong(row["text"], row[name]) for row in rows], float)
+        errors = np.array([count_errors(row["text"], row[name], normalise) for row in rows], float)
+        parts["wrong"][name], parts["wer"][name] = (wrong, ones), (errors[:, 0], errors[:, 1])
+    for key, systems in parts.items():
+        for name, (part, whole) in systems.items():
+            value = 100 * float(ratio(within(part, groups), within(whole, groups)))
+            figures[f"{name}_{key}"] = [value, *(100 * x for x in interval(ratio(part, whole, picked)))]
+        value, ci = grouped_difference((*systems["first"], groups), (*systems["kept"], groups))
+        figures[f"difference_{key}"] = [100 * value, *(100 * x for x in ci)]
+    wrong = parts["wrong"]["first"][0] > 0
+    figures["wrong_and_repeated"] = int((wrong & again).sum())
+    figures["wrong_and_not_repeated"] = int((wrong & ~again).sum())
+    figures["right_and_repeated"] = int((~wrong & again).sum())
+    return figures
+
+
+def summarise_plain(rows: Sequence[Row]) -> dict[str, Any]:
+    """How many plain sentences were repeated, and the difference that it makes to the word error rate."""
+    normalise = english_normaliser()[0]
+    words = np.array([len(comparable(row["text"], normalise).split()) for row in rows], float)
+    change = np.zeros(len(rows))
+    for number, row in enumerate(rows):
+        if row["runs"] > 1:
+            first, kept = (count_errors(row["text"], row[name], normalise)[0] for name in ("first", "kept"))
+            change[number] = kept - first
+    spread = interval(ratio(change, words, resampled_rows(np.arange(len(rows)))))
+    return {
+        "utterances": len(rows),
+        "repeated": int(sum(row["runs"] > 1 for row in rows)),
+        "difference_wer": [100 * float(ratio(change, words)), *(100 * x for x in spread)],
+    }
+
+
+def measure_cost(sentences: Sequence[Row]) -> dict[str, float]:
+    """Processor time of the check over that of speaking, for the same texts in turn."""
+    tts = load()
+    request, shares = Request(tts.model, tts.voice()), []
+    for sentence in sentences:
+        segment = tts.model.text.segments(sentence["text"])[0]
+        start = time.process_time()
+        [chunk] = whole_segment(Request(tts.model, tts.voice(), retries=ONCE), segment.ids, 0)
+        middle = time.process_time()
+        request.misread(segment.ids, [0] * chunk.tokens)
+        shares.append((time.process_time() - middle) / (middle - start))
+    return {"texts": len(shares), "share_of_speaking": float(np.median(shares))}
+
+
+def render(results: dict[str, Any]) -> str:
+    """The page."""
+
+    def shown(figures: dict[str, Any], name: str, digits: int) -> str:
+        value, low, high = figures[name]
+        return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+    lists, plain = results["lists"], results["plain"]
+    systems = {"first run": "first", "kept run": "kept", "difference": "difference"}
+    rows = [
+        [title, shown(lists, f"{name}_wrong", 1), shown(lists, f"{name}_wer", 2)] for title, name in systems.items()
+    ]
+    kinds = [
+        [kind, f["utterances"], f["repeated"], f"{f['first_wrong'][0]:.0f}", f"{f['kept_wrong'][0]:.0f}"]
+        for kind, f in results["kinds"].items()
+    ]
+    found = ["wrong_and_repeated", "wrong_and_not_repeated", "right_and_repeated"]
+    about_plain = (
+        f"Of {plain['utterances']} plain sentences of the training texts {plain['repeated']} were repeated; difference in WER "
+        f"{shown(plain, 'difference_wer', 2)} points."
+    )
+    return "\n".join([
+        "# Lists and repeated words", "",
+        f"Sentences with lists and repeated words (`benchmarks/lists.tsv`, set {results['set']}) in the default voice: "
+        f"{lists['utterances']} utterances of {lists['sentences']} sentences.",
+        f"Wrong: at least {WRONG_LETTERS} letters of what the speech recogniser hears differ from the text.",
+        "First run: of the LM, whatever it says. Kept run: as `mamtra say` speaks, which repeats a run that leaves words out or",
+        "says them twice, up to five runs in all. An utterance that keeps its first run is the same to the bit.",
+        "In brackets: 95% bootstrap intervals over sentences and seeds.", "",
+        table(["", "wrong, % of utterances", "WER %"], rows), "",
+        "## What the check finds", "",
+        table(["first run wrong, repeated", "wrong, not repeated", "right, repeated", "runs per utterance"],
+              [[*(lists[name] for name in found), f"{lists['runs_per_utterance']:.2f}"]]), "",
+        *([about_plain] if plain else []),
+        f"The check takes {100 * results['cost']['share_of_speaking']:.1f}% of the processor time of speaking a sentence "
+        f"(median of {results['cost']['texts']}).", "",
+        "## By kind", "",
+        table(["", "utterances", "repeated", "wrong %, first run", "wrong %, kept run"], kinds), "",
+        "## How it was measured", "",
+        f"ASR: {results['judge']['asr']}.",
+        footnotes(results), "",
+    ])  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", default="test", choices=("test", "dev"))
+    parser.add_argument("--plain", type=Path, help="plain sentences, one a line")
+    parser.add_argument("--run", type=Path, help="folder of what is spoken and heard; give it again to continue")
+    parser.add_argument("--whisper", type=Path, help="CTranslate2 Whisper folder")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=600, help="stop then and report what is done")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/lists.json"))
+    parser.add_argument("--render", action="store_true", help="only write the page again from --out")
+    args = parser.parse_args(argv)
+    if not args.render and (args.run is None or args.whisper is None):
+        parser.error("give --run and --whisper")
+    torch.set_num_threads(args.threads)
+    results = json.loads(args.out.read_text(encoding="utf-8")) if args.render else report(args)
+    print(write_results(args.out, results, render(results)))
+
+
+def report(args: argparse.Namespace) -> dict[str, Any]:
+    """The whole benchmark as a record."""
+    lists, plain = read_lists(args.set), read_plain(args.plain)
+    judge = measure(args, lists, plain)
+    rows = read_rows(args.run)
+    spoken, plainly = with_sentences(rows, lists), with_sentences(rows, plain)
+    if not spoken:
+        raise SystemExit("nothing was spoken in this time: run this again")
+    kinds = {kind: [row for row in spoken if row["category"] == kind] for kind in {s["category"]: 0 for s in lists}}
+    return {
+        "benchmark": "lists",
+        **circumstances([sys.argv[0], *sys.argv[1:]], args.threads),
+        "set": args.set,
+        "sha256": hash_files(LISTS),
+        "judge": judge,
+        "lists": summarise(spoken),
+        "kinds": {kind: summarise(found) for kind, found in kinds.items() if found},
+        "plain": summarise_plain(plainly) if plainly else None,
+        "cost": measure_cost(lists[:20]),
+        "rows": [{key: row[key] for key in ("id", "seed", "runs", "first", "kept")} for row in spoken],
+    }
+
+
+if __name__ == "__main__":
+    main()

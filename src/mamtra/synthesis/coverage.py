@@ -1,0 +1,80 @@
+"""Whether a run of the LM read the whole text once: where words repeat, it may leave some out or say them twice.
+
+One head of the embedded voice's LM attends to the place in the text that is being spoken, and to little else. Its attention tells
+which text ids were never reached, and which were reached a second time (`benchmarks/lists.py` measures how often that happens).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor
+
+from mamtra.engine.alignment import text_attention
+from mamtra.synthesis.model import Model
+from mamtra.voices.voice import Voice
+
+REACHED = 0.5
+"""Attention from which on an id counts as spoken in full."""
+MOST_LEFT_OUT = 3.2
+"""Text ids in a row that may be left out: a weak consonant and the marks beside it often are."""
+MOST_SAID_TWICE = 5
+"""Text ids that may be returned to: where words repeat, the head wavers between them."""
+_APART = 3
+_SETTLED = 5
+
+
+def count_misread(
+    model: Model, voice: Voice, text_ids: Sequence[int], tokens: Sequence[int], *, ended: bool = True
+) -> float:
+    """How many text ids in a row a run left out, and how many it said twice, where there are more of them than usual.
+
+    Args:
+        model: its settings name the head; without one, nothing is found.
+        voice: of the run.
+        text_ids: of the text.
+        tokens: of the run.
+        ended: whether the run is complete; otherwise ids after the last place are still to come.
+
+    Returns:
+        0 for a run that is as it should be.
+    """
+    head = model.generation.alignment_head
+    if head is None or not tokens or not text_ids or not has_attention(model, head[0]):
+        return 0.0
+    attention = text_attention(model.lm, head, text_ids, tokens, *voice.lm_prompt)
+    if not ended:  # the head may have wandered ahead for a moment
+        attention = attention[:, : int(attention[-_SETTLED:].argmax(1).min()) + 1]
+    left_out, twice = longest_left_out(attention), count_said_twice(attention)
+    return left_out * (left_out > MOST_LEFT_OUT) + twice * (twice > MOST_SAID_TWICE)
+
+
+def has_attention(model: Model, layer: int) -> bool:
+    """Whether a layer of the LM has attention: in a model that was made from another one it may be a Mamba layer."""
+    return tuple(model.lm.config.layer_types[layer : layer + 1]) == ("full_attention",)
+
+
+def longest_left_out(attention: Tensor) -> float:
+    """Ids in the longest stretch that was left out; an id that was reached in part counts for the rest.
+
+    Args:
+        attention: (tokens, text ids) to the text at each token.
+    """
+    longest = stretch = 0.0
+    for missing in (1 - attention.max(0).values / REACHED).tolist():
+        stretch = stretch + missing if missing > 0 else 0.0
+        longest = max(longest, stretch)
+    return longest
+
+
+def count_said_twice(attention: Tensor) -> int:
+    """Ids that were the place in the text at two times, more than three tokens apart.
+
+    Args:
+        attention: (tokens, text ids) to the text at each token.
+    """
+    visits: dict[int, list[int]] = {}
+    for token, place in enumerate(attention.argmax(1).tolist()):
+        visits.setdefault(place, []).append(token)
+    return sum(any(b - a > _APART for a, b in pairwise(times)) for times in visits.values())

@@ -1,0 +1,93 @@
+"""Runs that leave words out or say them twice are recognised by where the LM was in the text, and repeated."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import mamtra
+from mamtra.engine.alignment import text_attention
+from mamtra.models.layout import prompt
+from mamtra.synthesis.coverage import count_misread, count_said_twice, longest_left_out
+from mamtra.synthesis.pipeline import Request, speak
+from mamtra.synthesis.retries import AGAIN, ONCE, Retries, TokenRun
+from mamtra.synthesis.sentence import generate_tokens, whole_segment
+from tests.factories import tiny_voice
+
+LIST = "You may pay by card or by cheque or by transfer or by phone."
+
+
+@pytest.fixture(scope="module")
+def tts():
+    return mamtra.load()
+
+
+def along(*places, ids=12):
+    """Attention of a head that is at one place at each token."""
+    return torch.nn.functional.one_hot(torch.tensor(places), ids).float()
+
+
+def test_ids_left_out():
+    assert longest_left_out(along(*range(12))) == 0
+    assert longest_left_out(along(0, 1, 2, 7, 8, 9, 11)) == 4
+    assert longest_left_out(along(0, 1, 2, 3)) == 8
+    assert longest_left_out(along(*range(12)) * 0.25) == pytest.approx(6)
+
+
+def test_ids_said_twice():
+    assert count_said_twice(along(*range(12), 11, 11)) == 0
+    assert count_said_twice(along(0, 1, 5, 6, 2, 3, 4, 5, 6, 7)) == 2
+    assert count_said_twice(along(*range(8), *range(2, 12))) == 6
+
+
+def test_the_attention_is_that_of_the_pass_over_the_whole_sequence(tts):
+    lm, before, speech, text, run = tts.model.lm, [5, 6], [1, 2, 3], [7, 8, 9, 10], [4, 5]
+    found = text_attention(lm, (13, 2), text, run, before, speech)
+    kind, ids = prompt(torch.tensor(before + text), torch.tensor(speech + run))
+    caught = []
+    mixer = lm.model.layers[13].mixer
+    hook = mixer.register_forward_pre_hook(lambda _, given: caught.append(given))
+    with torch.inference_mode():
+        lm(lm.embed(kind, ids))
+        q, k, _ = mixer._project(*caught[0][:2], joint=False)
+    hook.remove()
+    scores = (q[0, 2] @ k[0, 0].T) / 8
+    for row, place in enumerate(
+        (10, 11)
+    ):  # the prompt's last token, from which the first one is drawn, and the first one
+        expected = scores[place, : place + 1].softmax(0)[3:7]
+        torch.testing.assert_close(found[row], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_item_left_out_is_found_and_the_run_repeated(tts):
+    voice = tts.voice()
+    [segment] = tts.model.text.segments(LIST)
+    request = Request(tts.model, voice, seed=3)
+    tokens, reason = generate_tokens(tts.model, voice, segment.ids, request.generator(0, 0))
+    assert reason == "eos" and count_misread(tts.model, voice, segment.ids, tokens) > 5  # "or by cheque"
+    [chunk] = whole_segment(request, segment.ids, 0)
+    assert chunk.attempts > 1 and chunk.tokens > len(tokens)
+    [chunk] = whole_segment(Request(tts.model, voice, seed=3, retries=ONCE), segment.ids, 0)
+    assert chunk.attempts == 1 and chunk.tokens == len(tokens)
+
+
+def test_a_plain_sentence_is_not_repeated(tts):
+    segments = tts.model.text.segments("The old lighthouse keeper climbed the winding stairs every evening.")
+    assert [chunk.attempts for chunk in speak(Request(tts.model, tts.voice()), segments, whole_segment)] == [1]
+
+
+def test_a_model_without_such_a_head_is_not_checked(tts, monkeypatch):
+    plain = tts.model.generation.model_copy(update={"alignment_head": None})
+    assert count_misread(tts.model, tts.voice(), [5] * 20, [1], ended=True) > 0
+    monkeypatch.setattr(tts.model, "generation", plain)
+    assert count_misread(tts.model, tts.voice(), [5] * 20, [1]) == 0
+    monkeypatch.setattr(tts.model, "generation", plain.model_copy(update={"alignment_head": (0, 0)}))
+    assert count_misread(tts.model, tts.voice(), [5] * 20, [1]) == 0  # a Mamba layer
+    assert Request(tts.model, tiny_voice()).misread(iter([5]), [1]) == 0
+
+
+def test_the_run_that_misreads_least_is_kept():
+    runs = [TokenRun([1], "length", 0), TokenRun([1, 2], "eos", 1, 9.0), TokenRun([3], "eos", 2, 4.0)]
+    assert AGAIN.best(iter(runs)) is runs[2]
+    assert AGAIN.best(iter([*runs, TokenRun([4], "eos", 3)])).attempt == 3
+    assert not Retries().accepts(runs[1]) and Retries(attempts=2).accepts(runs[1])
