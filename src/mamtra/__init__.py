@@ -16,6 +16,7 @@ from mamtra.runtime.lazy import lazy_names
 from mamtra.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from mamtra.bulk.api import batch
     from mamtra.conversion.convert import convert
     from mamtra.cost.plan import plan
     from mamtra.data.api import prepare
@@ -32,6 +33,7 @@ __all__ = [
     "MamTraError",
     "Voice",
     "__version__",
+    "batch",
     "convert",
     "load",
     "plan",
@@ -46,6 +48,7 @@ __getattr__ = lazy_names(
         "Audio": "mamtra.tts",
         "load": "mamtra.tts",
         "rank": "mamtra.ranking.api",
+        "batch": "mamtra.bulk.api",
         "convert": "mamtra.conversion.convert",
         "plan": "mamtra.cost.plan",
         "Voice": "mamtra.voices.voice",

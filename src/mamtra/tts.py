@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -33,6 +34,23 @@ from mamtra.voices.library import VoiceLibrary
 from mamtra.voices.voice import Voice
 
 MAX_CHARACTERS = 100_000
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of a batch with options of its own.
+
+    Attributes:
+        text: what to say.
+        voice: as in `TTS.say`; that of the batch where None.
+        seed: of the draws; that of the batch where None.
+        speed: 0.5 (slow) to 2 (fast); that of the batch where None.
+    """
+
+    text: str
+    voice: str | os.PathLike | Voice | None = None
+    seed: int | None = None
+    speed: float | None = None
 
 
 class TTS:
@@ -191,6 +209,37 @@ class TTS:
         if whole_sentences:
             return self._audio(request, segments, whole_segment, began)
         return self._audio(request, segments, partial(stream_segment, prompts=self._prompts, schedule=hops), began)
+
+    def batch(
+        self,
+        texts: Iterable[str | Text],
+        voice: str | os.PathLike | Voice | None = None,
+        *,
+        seed: int = 0,
+        speed: float = 1.0,
+    ) -> Iterator[Audio | MamTraError]:
+        """Synthesise many texts, each as `say` does.
+
+        Args:
+            texts: what to say; read as they are needed.
+            voice: of texts that name none.
+            seed: of texts that name none.
+            speed: of texts that name none.
+
+        Yields:
+            One result a text, in their order: its audio, or the error of a text that cannot be spoken, which does not stop the
+            others.
+        """
+        for given in texts:
+            one = given if isinstance(given, Text) else Text(given)
+            options = {
+                "seed": seed if one.seed is None else one.seed,
+                "speed": speed if one.speed is None else one.speed,
+            }
+            try:
+                yield self.say(one.text, voice if one.voice is None else one.voice, **options)
+            except MamTraError as error:
+                yield error
 
     def _read(self, text: str | Iterable[str], interleave: bool) -> Iterator[Segment | Utterance]:
         """Segments one by one. Of a complete text the first one, and all pause marks, are read at once, so that errors show."""

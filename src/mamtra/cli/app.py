@@ -13,6 +13,7 @@ from mamtra.errors import MamTraError
 
 VERBS = (
     "say",
+    "batch",
     "voices",
     "plan",
     "convert",
