@@ -42,6 +42,10 @@ RATIOS = {
     "min_ratio": 0.5,
     "max_ratio": 8.0,
 }  # speech tokens per phoneme symbol, used without --tokens
+SHORT = {
+    "min_tokens": 6,
+    "min_limit": 24,
+}  # speech tokens of one vowel: 9 to 16 are usual, of which the silence at both ends is most
 
 
 def parse_storage(choices: Iterable[str]) -> dict[str, str]:
@@ -166,7 +170,12 @@ def export(args: argparse.Namespace) -> Path:
     ratios = measure_ratios(tokens) if tokens else RATIOS
     voice = args.voice or read_generation(args.out).voice
     generation = GenerationConfig(
-        **ratios, top_p=args.top_p, flow_steps=args.flow_steps, voice=voice, continue_clones=args.continue_clones
+        **ratios,
+        **SHORT,
+        top_p=args.top_p,
+        flow_steps=args.flow_steps,
+        voice=voice,
+        continue_clones=args.continue_clones,
     )
     copies = {n: args.text / n for n in TEXT_FILES if not _same(args.text / n, args.out / n)}
     save_model(args.out, networks, storage=storage, generation=generation, text_files=copies, provenance=provenance)

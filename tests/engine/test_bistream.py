@@ -12,6 +12,7 @@ from mamtra.engine.bistream import generate_bistream
 from mamtra.engine.packed_step import PackedDecoder
 from mamtra.engine.sampling import greedy
 from mamtra.models.config import SpeechLMConfig
+from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM
 from tests.models.test_golden import load_tiny
 
@@ -84,7 +85,7 @@ def biased(lm: SpeechLM, **ids: float) -> SpeechLM:
 def test_the_codes_are_those_of_one_pass_over_the_layout(hybrid):
     """Each code is the best one behind everything that was fed, seen by a pass without a state."""
     lm = biased(hybrid, eos=-100, spare=-100, fill=-100)
-    run = generate_bistream(lm, range(10, 22), sampler=greedy, max_ratio=4)
+    run = generate_bistream(lm, range(10, 22), sampler=greedy, lengths=LengthConfig(max_ratio=4))
     codes = list(run)
     assert len(codes) == 48 and run.finish_reason == "length"
     text = list(range(10, 22))
@@ -104,7 +105,7 @@ def test_fill_may_come_early_and_text_may_be_short(hybrid):
     run = generate_bistream(lm, (taken.append(i) or i for i in range(1, 13)), sampler=greedy)
     assert list(run) == [] and run.finish_reason == "eos" and len(taken) == 12
     lm = biased(hybrid, eos=-100, spare=-100, fill=-100)
-    run = generate_bistream(lm, [1, 2], sampler=greedy, max_ratio=3.5)
+    run = generate_bistream(lm, [1, 2], sampler=greedy, lengths=LengthConfig(max_ratio=3.5))
     assert len(list(run)) == 7 and run.finish_reason == "length" and next(run, None) is None
 
 
@@ -133,7 +134,11 @@ def test_the_state_grows(hybrid):
 def test_equal_seeds_give_equal_codes(hybrid):
     lm = biased(hybrid, eos=-100, spare=-100)
     runs = [
-        list(generate_bistream(lm, [1] * 12, generator=torch.Generator().manual_seed(s), max_ratio=5))
+        list(
+            generate_bistream(
+                lm, [1] * 12, generator=torch.Generator().manual_seed(s), lengths=LengthConfig(max_ratio=5)
+            )
+        )
         for s in (1, 1, 2)
     ]
     assert runs[0] == runs[1] != runs[2]

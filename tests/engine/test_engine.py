@@ -19,6 +19,7 @@ from mamtra.engine.sampling import greedy
 from mamtra.engine.state_pool import StatePool, stream_bytes
 from mamtra.errors import MamTraError
 from mamtra.models.layout import SOS, TEXT
+from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM, SpeechLMConfig
 from mamtra.ops.philox import philox_uniform_naive
 
@@ -192,10 +193,11 @@ def test_a_row_that_is_not_finite_fails_alone(lm):
     texts = [[1, 2, 3], [4, 5], [6, 7, 8], [9]]
     alone = []
     for i, text in enumerate(texts):
-        alone.append(engine.submit(Request(Unistream(text, min_ratio=10), seed=i), lambda: None))
+        alone.append(engine.submit(Request(Unistream(text, lengths=LengthConfig(min_ratio=10)), seed=i), lambda: None))
         run(engine)
     streams = [
-        engine.submit(Request(Unistream(text, min_ratio=10), seed=i), lambda: None) for i, text in enumerate(texts)
+        engine.submit(Request(Unistream(text, lengths=LengthConfig(min_ratio=10)), seed=i), lambda: None)
+        for i, text in enumerate(texts)
     ]
     while not (decoding := engine.scheduler.decoding()):
         engine.turn()
@@ -207,7 +209,9 @@ def test_a_row_that_is_not_finite_fails_alone(lm):
     with pytest.raises(MamTraError, match="not finite"):
         streams[failed].result()
     assert all(streams[i].result() == alone[i].tokens for i in range(4) if i != failed)
-    again = engine.submit(Request(Unistream(texts[failed], min_ratio=10), seed=failed), lambda: None)
+    again = engine.submit(
+        Request(Unistream(texts[failed], lengths=LengthConfig(min_ratio=10)), seed=failed), lambda: None
+    )
     run(engine)
     assert again.tokens == alone[failed].tokens, "the slot is as good as new"
 

@@ -12,6 +12,7 @@ from mamtra.engine.generate import generate
 from mamtra.engine.packed_step import PackedDecoder
 from mamtra.engine.sampling import greedy
 from mamtra.models.config import SpeechLMConfig
+from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM
 
 
@@ -109,12 +110,23 @@ def hybrid() -> SpeechLM:
 def test_ratios_are_arguments(hybrid):
     lm = copy.deepcopy(hybrid)
     lm.llm_decoder.bias.data[30] = 100
-    assert len(list(generate(lm, [1, 2, 3], min_ratio=1.5))) == 4
+    assert len(list(generate(lm, [1, 2, 3], lengths=LengthConfig(min_ratio=1.5)))) == 4
     lm.llm_decoder.bias.data[30] = -100
-    run = generate(lm, [1, 2, 3], max_ratio=3.4)
+    run = generate(lm, [1, 2, 3], lengths=LengthConfig(max_ratio=3.4))
     assert len(list(run)) == 10
     assert run.finish_reason == "length"
     assert next(run, None) is None
+
+
+def test_a_short_text_has_the_least_numbers_of_tokens(hybrid):
+    lengths = LengthConfig(min_ratio=1, max_ratio=5, min_tokens=3, min_limit=12)
+    assert [lengths.shortest(n) for n in (1, 2, 4)] == [3, 3, 4]
+    assert [lengths.longest(n) for n in (1, 2, 4)] == [12, 12, 20]
+    lm = copy.deepcopy(hybrid)
+    lm.llm_decoder.bias.data[30] = 100
+    assert len(list(generate(lm, [1], lengths=lengths))) == 3
+    lm.llm_decoder.bias.data[30] = -100
+    assert len(list(generate(lm, [1], lengths=lengths))) == 12
 
 
 def test_equal_seeds_give_equal_codes(hybrid):

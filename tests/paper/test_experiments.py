@@ -15,6 +15,7 @@ from mamtra.cli import main
 from mamtra.engine.batch import generate_batch
 from mamtra.engine.sampling import RASConfig, ras_sample, ras_sample_rows
 from mamtra.evaluate.score_file import read_scores
+from mamtra.models.sampling_config import LengthConfig
 from mamtra.paper import fig4, schedule, tables
 from mamtra.paper import stages as make
 from mamtra.paper.results import rank_correlation, read_runs
@@ -209,7 +210,7 @@ def test_rows_end_as_single_generations_do():
         sampler=lambda logits, said: logits.argmax(-1),
     )
     for text, row in zip(texts, rows, strict=True):
-        run = generate(lm, text, before, heard, min_ratio=2, max_ratio=5, sampler=greedy)
+        run = generate(lm, text, before, heard, lengths=LengthConfig(max_ratio=5), sampler=greedy)
         assert row.tokens == list(run) and row.finish_reason == run.finish_reason
 
 

@@ -87,7 +87,7 @@ def test_files_that_do_not_serve(tmp_path, lm, name, text, words):
 def test_own_speech_is_what_the_model_says_behind_its_prompt(lm):
     prompt = torch.tensor([9, 8]), torch.tensor([1, 2, 3])
     (found,) = own_speech(lm, [[5, 6, 7]], prompt, SETTINGS, sample=False)
-    expected = list(generate(lm, [5, 6, 7], [9, 8], [1, 2, 3], max_ratio=4, sampler=greedy))
+    expected = list(generate(lm, [5, 6, 7], [9, 8], [1, 2, 3], lengths=SETTINGS, sampler=greedy))
     assert found == Utterance([9, 8, 5, 6, 7], [1, 2, 3, *expected]) and 6 <= len(expected) <= 12
     (bare,) = own_speech(lm, [[5, 6, 7]], None, SETTINGS)
     assert bare.text == [5, 6, 7]

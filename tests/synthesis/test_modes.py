@@ -12,6 +12,7 @@ from mamtra.engine.sampling import greedy
 from mamtra.errors import MamTraError
 from mamtra.models.layout import prompt
 from mamtra.models.plan import LayerPlan
+from mamtra.models.sampling_config import LengthConfig
 from mamtra.tts import Audio
 from tests.factories import reference
 from tests.foreign import cosyvoice_directory
@@ -87,7 +88,16 @@ def test_every_mode_at_every_ratio(tts, source, recording, mode):
         return greedy(logits, history)
 
     lm, ids = tts.model.lm, tts.model.text.encode("tom met his aunt.")
-    codes = list(generate(lm, ids, *voice.lm_prompt, sampler=record, step=tts.model.lm_step, min_ratio=0, max_ratio=1))
+    codes = list(
+        generate(
+            lm,
+            ids,
+            *voice.lm_prompt,
+            sampler=record,
+            step=tts.model.lm_step,
+            lengths=LengthConfig(min_ratio=0, max_ratio=1),
+        )
+    )
     text, speech = voice.lm_prompt
     kind, ids = prompt(torch.cat((text, torch.tensor(ids))), torch.cat((speech, torch.tensor(codes[:-1]))))
     with torch.inference_mode():

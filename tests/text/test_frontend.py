@@ -20,7 +20,7 @@ from mamtra.text.english.letter_to_sound import (
     save_letter_to_sound,
     split_sounds,
 )
-from mamtra.text.english.phonemes import ALPHABET, phoneme_ids
+from mamtra.text.english.phonemes import ALPHABET, close_short, phoneme_ids
 from mamtra.text.frontend import TextFrontend
 from mamtra.text.sentence_ends import LONGEST_SENTENCE
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
@@ -59,6 +59,14 @@ def test_tokenizer_round_trip(tmp_path: Path) -> None:
 
 def test_packaged_tokenizer_has_the_alphabet() -> None:
     assert PhonemeTokenizer.load(ASSETS / "tokenizer.json").encode(ALPHABET) == list(range(1, 115))
+
+
+@pytest.mark.parametrize(
+    ("said", "ids"),
+    [("ˈO", "ˈO."), ("ˈO!", "ˈO!"), ("“ˈA”", "“ˈA”."), ("ɛks", "ɛks."), ("kˈæts", "kˈæts"), ("—", "—"), ("", "")],
+)
+def test_an_utterance_of_few_sounds_is_closed(said: str, ids: str) -> None:
+    assert close_short(said) == ids
 
 
 def test_front_end(model: Path) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 
-from mamtra.models.sampling_config import RASConfig
+from mamtra.models.sampling_config import LengthConfig, RASConfig
 
 
-class GenerationConfig(RASConfig):
-    """Generation defaults of a model: the settings of the sampler, and those below.
+class GenerationConfig(RASConfig, LengthConfig):
+    """Generation defaults of a model: the settings of the sampler, limits of the length, and those below.
 
     Attributes:
-        min_ratio: speech tokens per text id before the end may be drawn.
-        max_ratio: greatest number of speech tokens per text id.
         flow_steps: Euler steps of the flow.
         voice: the voice to speak with where none is named; without it the first in the alphabet.
         continue_clones: whether the LM continues a cloned recording whose words are known. A model that was trained on few
@@ -20,8 +18,6 @@ class GenerationConfig(RASConfig):
         bistream: whether the LM was trained on text that arrives while it speaks.
     """
 
-    min_ratio: NonNegativeFloat = 2.0
-    max_ratio: PositiveFloat = 20.0
     flow_steps: PositiveInt = 10
     voice: str | None = None
     continue_clones: bool = True

@@ -16,6 +16,7 @@ from mamtra.engine.generate import Sampler
 from mamtra.engine.sampling import ras_sample
 from mamtra.engine.steps import Step
 from mamtra.models.layout import BISTREAM_SPEECH, BISTREAM_TEXT, SOS, SPEECH, TASK, TEXT
+from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
 from mamtra.models.speech_lm import SpeechLM
 
 _HEADROOM = 256
@@ -38,7 +39,7 @@ class BistreamGeneration(Iterator[int]):
         prompt_text_ids: Sequence[int],
         prompt_speech: Sequence[int],
         *,
-        max_ratio: float,
+        lengths: LengthConfig,
         generator: torch.Generator | None,
         sampler: Sampler,
         step: Step,
@@ -46,7 +47,7 @@ class BistreamGeneration(Iterator[int]):
         self.tokens: list[int] = []
         self.finish_reason: Literal["eos", "length"] | None = None
         self._lm, self._config = lm, lm.config
-        self._max_ratio, self._generator, self._sampler, self._step = max_ratio, generator, sampler, step
+        self._lengths, self._generator, self._sampler, self._step = lengths, generator, sampler, step
         self.state = lm.init_state(1, len(prompt_text_ids) + len(prompt_speech) + _HEADROOM)
         self._inputs: list[tuple[int, int]] = [(SOS, SOS)]
         self._history: list[int] = []
@@ -82,7 +83,7 @@ class BistreamGeneration(Iterator[int]):
         # was too short for it, follows the task mark, as in training; the original drops it and repeats its end.
         rest = [(TEXT, i) for i in self._text] + [(TASK, TASK)] + [(SPEECH, token) for token in self._speech]
         self._inputs += rest
-        yield from self._until_end(int(count * self._max_ratio))
+        yield from self._until_end(self._lengths.longest(count))
 
     @property
     def _asks_for_text(self) -> bool:
@@ -149,7 +150,7 @@ def generate_bistream(
     prompt_speech: Sequence[int] | Tensor = (),
     *,
     generator: torch.Generator | None = None,
-    max_ratio: float = 20,
+    lengths: LengthConfig = DEFAULT_LENGTHS,
     sampler: Sampler = ras_sample,
     step: Step | None = None,
 ) -> BistreamGeneration:
@@ -165,7 +166,7 @@ def generate_bistream(
         prompt_text_ids: text ids of the prompt.
         prompt_speech: speech tokens of the prompt.
         generator: CPU generator of the sampler; equal seeds give equal tokens.
-        max_ratio: greatest number of tokens per text id, checked once the text is complete.
+        lengths: how many tokens there may be at most, checked once the text is complete.
         sampler: `ras_sample`, `greedy`, or another of their shape.
         step: as in `mamtra.engine.generate.generate`.
 
@@ -177,7 +178,7 @@ def generate_bistream(
         text_ids,
         torch.as_tensor(prompt_text_ids, dtype=torch.int64).flatten().tolist(),
         torch.as_tensor(prompt_speech, dtype=torch.int64).flatten().tolist(),
-        max_ratio=max_ratio,
+        lengths=lengths,
         generator=generator,
         sampler=sampler,
         step=step or lm.next_logits,

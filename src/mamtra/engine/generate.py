@@ -11,6 +11,7 @@ from torch import Tensor
 from mamtra.engine.sampling import ras_sample
 from mamtra.engine.steps import Step
 from mamtra.models.layout import prompt
+from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
 from mamtra.models.speech_lm import SpeechLM
 
 Sampler = Callable[[Tensor, Sequence[int], "torch.Generator | None"], int]
@@ -83,16 +84,15 @@ def generate(
     prompt_speech: Sequence[int] | Tensor = (),
     *,
     generator: torch.Generator | None = None,
-    min_ratio: float = 2,
-    max_ratio: float = 20,
+    lengths: LengthConfig = DEFAULT_LENGTHS,
     sampler: Sampler = ras_sample,
     step: Step | None = None,
 ) -> Generation:
     """Generate speech tokens for a text that continues a prompt: prefill ``[sos] prompt text, text [task] prompt speech``,
     then decode step by step.
 
-    The rules are CosyVoice 2's: eos (and no other id) is masked before ``min_ratio`` tokens per text id, eos and the ids
-    above it stop, and there are at most ``max_ratio`` tokens per text id. The prefill runs in this call, the steps while
+    The rules are CosyVoice 2's: eos (and no other id) is masked before ``lengths.shortest`` tokens, eos and the ids above it
+    stop, and there are at most ``lengths.longest`` tokens. The prefill runs in this call, the steps while
     iterating.
 
     Args:
@@ -101,8 +101,7 @@ def generate(
         prompt_text_ids: text ids of the prompt.
         prompt_speech: speech tokens of the prompt.
         generator: CPU generator of the sampler; equal seeds give equal tokens.
-        min_ratio: tokens per text id before eos may be drawn.
-        max_ratio: greatest number of tokens per text id.
+        lengths: how many tokens there may be.
         sampler: `ras_sample`, `greedy`, or another of their shape.
         step: the decode step, see `mamtra.engine.steps`; eager by default.
 
@@ -116,8 +115,8 @@ def generate(
         lm,
         kind,
         ids,
-        min_length=int(len(text) * min_ratio),
-        max_length=int(len(text) * max_ratio),
+        min_length=lengths.shortest(len(text)),
+        max_length=lengths.longest(len(text)),
         generator=generator,
         sampler=sampler,
         step=step or lm.next_logits,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from mamtra.engine.request import Inputs, Segment
 from mamtra.models.layout import BISTREAM_SPEECH, BISTREAM_TEXT, SOS, SPEECH, TASK, TEXT
+from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
 
 
 class Interleaved:
@@ -18,15 +19,19 @@ class Interleaved:
     Args:
         prompt_text_ids: ids of what the prompt says.
         prompt_speech: speech tokens of the prompt.
-        max_ratio: tokens per text id at most, counted when the text has come to its end.
+        lengths: how many tokens there may be at most, counted when the text has come to its end.
     """
 
     def __init__(
-        self, prompt_text_ids: Sequence[int] = (), prompt_speech: Sequence[int] = (), *, max_ratio: float = 20
+        self,
+        prompt_text_ids: Sequence[int] = (),
+        prompt_speech: Sequence[int] = (),
+        *,
+        lengths: LengthConfig = DEFAULT_LENGTHS,
     ) -> None:
         self._text = [int(i) for i in prompt_text_ids]
         self._speech = [int(i) for i in prompt_speech]
-        self._max_ratio = max_ratio
+        self._lengths = lengths
         self._lock = threading.Lock()
         self._count, self._fills = 0, 0
         self._ended = self._begun = self._done = False
@@ -71,7 +76,7 @@ class Interleaved:
             self._fills += self._begun
             rest = [(TEXT, i) for i in self._text] + [(TASK, TASK)] + [(SPEECH, token) for token in self._speech]
             self._done = True
-            return Segment([*self._inputs, *rest], most=int(self._count * self._max_ratio) + self._fills)
+            return Segment([*self._inputs, *rest], most=self._lengths.longest(self._count) + self._fills)
 
     def drawn(self, token: int) -> None:
         """See `mamtra.engine.request.Layout.drawn`."""

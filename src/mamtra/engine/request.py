@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from mamtra.engine.sampling import DEFAULT_RAS, RASConfig
 from mamtra.errors import MamTraError
 from mamtra.models.layout import SOS, SPEECH, TASK, TEXT
+from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
 
 if TYPE_CHECKING:
     from mamtra.engine.state_pool import Snapshot
@@ -86,8 +87,7 @@ class Unistream:
         text_ids: of the text to speak.
         prompt_text_ids: of what the prompt says.
         prompt_speech: speech tokens of the prompt.
-        min_ratio: tokens per text id before eos may come.
-        max_ratio: tokens per text id at most.
+        lengths: how many tokens there may be.
         skip: inputs at the beginning that a snapshot has taken in already.
     """
 
@@ -97,15 +97,14 @@ class Unistream:
         prompt_text_ids: Sequence[int] = (),
         prompt_speech: Sequence[int] = (),
         *,
-        min_ratio: float = 2,
-        max_ratio: float = 20,
+        lengths: LengthConfig = DEFAULT_LENGTHS,
         skip: int = 0,
     ) -> None:
         text = [(TEXT, int(i)) for i in (*prompt_text_ids, *text_ids)]
         speech = [(SPEECH, int(i)) for i in prompt_speech]
         inputs = [(SOS, SOS), *text, (TASK, TASK), *speech][skip:]
         count = len(text_ids)
-        self._segment: Segment | None = Segment(inputs, least=int(count * min_ratio), most=int(count * max_ratio))
+        self._segment: Segment | None = Segment(inputs, least=lengths.shortest(count), most=lengths.longest(count))
 
     def take(self, draws: int) -> Segment | None:
         """See `Layout.take`."""

@@ -1,8 +1,8 @@
-"""How the next speech token is drawn: the settings of repetition-aware sampling, shared by the sampler and by model files."""
+"""How speech tokens are drawn and how many: settings that the engine and the model files share."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 
 class RASConfig(BaseModel):
@@ -21,3 +21,33 @@ class RASConfig(BaseModel):
     top_k: PositiveInt = 25
     win_size: NonNegativeInt = 10
     tau_r: NonNegativeFloat = 0.1
+
+
+class LengthConfig(BaseModel):
+    """How many speech tokens a text may have; the ratios are CosyVoice 2's.
+
+    Attributes:
+        min_ratio: speech tokens per text id before the end may be drawn.
+        max_ratio: greatest number of speech tokens per text id.
+        min_tokens: speech tokens before the end may be drawn, however short the text is.
+        min_limit: number of speech tokens that every text may have: the silence at both ends of "Oh." is as long as that of a
+            sentence.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_ratio: NonNegativeFloat = 2.0
+    max_ratio: PositiveFloat = 20.0
+    min_tokens: NonNegativeInt = 0
+    min_limit: NonNegativeInt = 0
+
+    def shortest(self, text_ids: int) -> int:
+        """Number of tokens before the end may be drawn, for a text of so many ids."""
+        return max(self.min_tokens, int(text_ids * self.min_ratio))
+
+    def longest(self, text_ids: int) -> int:
+        """Greatest number of tokens, for a text of so many ids."""
+        return max(self.min_limit, self.min_tokens, int(text_ids * self.max_ratio))
+
+
+DEFAULT_LENGTHS = LengthConfig()

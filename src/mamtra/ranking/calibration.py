@@ -108,8 +108,7 @@ def own_speech(
             prompt_text,
             prompt_speech,
             generator=torch.Generator().manual_seed(seed + number),
-            min_ratio=settings.min_ratio,
-            max_ratio=settings.max_ratio,
+            lengths=settings,
             sampler=partial(ras_sample, config=settings) if sample else greedy,
             step=step,
         )

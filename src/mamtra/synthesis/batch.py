@@ -62,8 +62,8 @@ def _tokens(request: Request, places: dict[Place, Segment], rows: int) -> dict[P
                 model.lm,
                 ids,
                 *request.voice.lm_prompt,
-                shortest=[int(len(text) * settings.min_ratio) for text in ids],
-                longest=[int(len(text) * settings.max_ratio) for text in ids],
+                shortest=[settings.shortest(len(text)) for text in ids],
+                longest=[settings.longest(len(text)) for text in ids],
                 sampler=partial(ras_sample_rows, generator=generator, config=settings),
             )
             for place, row in zip(chosen, found, strict=True):

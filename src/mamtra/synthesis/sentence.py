@@ -51,8 +51,7 @@ def start_run(model: Model, voice: Voice, text_ids: list[int], generator: torch.
         text_ids,
         *voice.lm_prompt,
         generator=generator,
-        min_ratio=settings.min_ratio,
-        max_ratio=settings.max_ratio,
+        lengths=settings,
         sampler=partial(ras_sample, config=settings),
         step=model.lm_step,
     )
@@ -68,7 +67,7 @@ def start_interleaved(
         text_ids,
         *voice.lm_prompt,
         generator=generator,
-        max_ratio=settings.max_ratio,
+        lengths=settings,
         sampler=partial(ras_sample, config=settings),
         step=model.lm_step,
     )

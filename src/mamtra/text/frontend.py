@@ -15,6 +15,7 @@ from mamtra.text.english.dates import DateOrder
 from mamtra.text.english.g2p import G2P
 from mamtra.text.english.lexicon import Lexicon
 from mamtra.text.english.normalize import NothingToSay, normalize
+from mamtra.text.english.phonemes import close_short
 from mamtra.text.english.pronunciations import OwnWords, read_user_lexicon, unread_text
 from mamtra.text.incremental import sentences
 from mamtra.text.split import Piece, Reading, Segment, Splitter, read_pieces, split_text
@@ -204,7 +205,7 @@ class TextFrontend(Splitter):
             phonemes += symbols
             ends += [token.end] * len(token.phonemes) + [token.end + 1] * (len(symbols) - len(token.phonemes))
         phonemes = phonemes.rstrip()
-        return Reading(self.tokenizer.encode(phonemes), ends[: len(phonemes)])
+        return Reading(self.tokenizer.encode(close_short(phonemes)), ends[: len(phonemes)])
 
     def _read_unknown(self, word: str) -> str:
         if self._network is None:

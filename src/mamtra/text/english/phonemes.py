@@ -22,6 +22,7 @@ CONSONANTS = frozenset("bdfhjklmnpstvwzðŋɡɹɾʃʒʤʧθ")
 PUNCTUATION = frozenset(';:,.!?—…"()“”')
 PAUSES = frozenset(";:,.!?—…")
 """Punctuation at which a speaker may stop, so that the word before it takes its full form."""
+_FEW_SOUNDS = 3
 
 
 def phoneme_ids() -> dict[str, int]:
@@ -63,3 +64,13 @@ def emphasised(phonemes: str) -> str:
     if SECONDARY in phonemes:
         return phonemes.replace(SECONDARY, PRIMARY)
     return with_stress(phonemes, PRIMARY)
+
+
+def close_short(phonemes: str) -> str:
+    """An utterance of one to three sounds without a mark at its end, such as "Oh", gets a full stop.
+
+    A language model has seen such an utterance on its own with a mark only, and otherwise goes on with other words.
+    """
+    sounds = [symbol for symbol in without_stress(phonemes) if symbol not in PUNCTUATION]
+    closed = not PAUSES.isdisjoint(phonemes)
+    return phonemes if closed or not 0 < len(sounds) <= _FEW_SOUNDS else phonemes + "."
