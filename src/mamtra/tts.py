@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,10 +18,11 @@ from mamtra.checkpoints.find import find_model
 from mamtra.errors import MamTraError
 from mamtra.runtime.device import pick_device
 from mamtra.synthesis.audio import Audio
+from mamtra.synthesis.batch import Batch
 from mamtra.synthesis.cloning import clone_voice
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.open_model import open_model
-from mamtra.synthesis.pipeline import Backend, Request, check_speed, check_voice, speak
+from mamtra.synthesis.pipeline import AudioChunk, Backend, Request, check_speed, check_voice, speak
 from mamtra.synthesis.sentence import whole_segment
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, stream_segment
 from mamtra.text.bistream_text import Utterance, utterances
@@ -230,16 +231,37 @@ class TTS:
             One result a text, in their order: its audio, or the error of a text that cannot be spoken, which does not stop the
             others.
         """
-        for given in texts:
-            one = given if isinstance(given, Text) else Text(given)
-            options = {
-                "seed": seed if one.seed is None else one.seed,
-                "speed": speed if one.speed is None else one.speed,
-            }
-            try:
-                yield self.say(one.text, voice if one.voice is None else one.voice, **options)
-            except MamTraError as error:
-                yield error
+        batch = Batch.of(self.model)
+        try:
+            began = time.perf_counter()
+            for given in chain(texts, [None]):
+                if given is not None:
+                    self._add(batch, given if isinstance(given, Text) else Text(given), Text("", voice, seed, speed))
+                for request, found in batch.finished(last=given is None):
+                    spent, began = time.perf_counter() - began, time.perf_counter()
+                    try:
+                        if isinstance(found, MamTraError):
+                            raise found
+                        shares = [replace(chunk, spent=spent / len(found)) for chunk in found]
+                        yield Audio.joined([self._heard(request, chunk, 1000 * spent) for chunk in shares])
+                    except MamTraError as error:
+                        yield error
+        finally:
+            batch.cancel()
+
+    def _add(self, batch: Batch, text: Text, defaults: Text) -> None:
+        """Put a text into a batch, or the reason why it cannot be spoken."""
+        try:
+            voice = self.voice(defaults.voice if text.voice is None else text.voice)
+            request = Request(
+                self.model,
+                check_voice(self.model, voice),
+                defaults.seed if text.seed is None else text.seed,
+                check_speed(defaults.speed if text.speed is None else text.speed),
+            )
+            batch.add(request, self.model.text.segments(check_text(text.text)))
+        except MamTraError as error:
+            batch.refuse(error)
 
     def _read(self, text: str | Iterable[str], interleave: bool) -> Iterator[Segment | Utterance]:
         """Segments one by one. Of a complete text the first one, and all pause marks, are read at once, so that errors show."""
@@ -259,19 +281,22 @@ class TTS:
         ttfa_ms = None
         for chunk in speak(request, segments, backend):
             ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
-            yield Audio(
-                samples=chunk.samples,
-                sample_rate=self.sample_rate,
-                text=chunk.text,
-                seed=request.seed,
-                voice=request.voice.name,
-                tokens=chunk.tokens,
-                finish_reason=chunk.finish_reason,
-                rtf=chunk.spent * self.sample_rate / max(1, len(chunk.samples)),
-                ttfa_ms=ttfa_ms,
-            )
+            yield self._heard(request, chunk, ttfa_ms)
         if ttfa_ms is None:
             raise MamTraError("There is no text to speak.")
+
+    def _heard(self, request: Request, chunk: AudioChunk, ttfa_ms: float) -> Audio:
+        return Audio(
+            samples=chunk.samples,
+            sample_rate=self.sample_rate,
+            text=chunk.text,
+            seed=request.seed,
+            voice=request.voice.name,
+            tokens=chunk.tokens,
+            finish_reason=chunk.finish_reason,
+            rtf=chunk.spent * self.sample_rate / max(1, len(chunk.samples)),
+            ttfa_ms=ttfa_ms,
+        )
 
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
         """Make a voice from a recording of 1 to 30 s.

@@ -12,9 +12,7 @@ from mamtra.engine.slot_table import (
     ACTIVE,
     COLUMNS,
     DRAWS,
-    FAILED,
     FILL_AT,
-    IDLE,
     INTERLEAVED,
     LAST,
     LEAST,
@@ -31,6 +29,7 @@ from mamtra.engine.slot_table import (
     WINDOW,
     SlotTable,
 )  # fmt: skip
+from mamtra.engine.slots import FAILED, IDLE
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.decode_types import Normed
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from mamtra.audio.trim import EdgeTrimmer
 from mamtra.errors import MamTraError
@@ -45,10 +44,6 @@ class Request:
     def seed_of(self, index: int, attempt: int) -> int:
         """Seed of an attempt at a segment."""
         return segment_seed(self.seed, index, attempt)
-
-    def generator(self, index: int, attempt: int) -> torch.Generator:
-        """CPU generator of the sampler for an attempt at a segment."""
-        return torch.Generator().manual_seed(self.seed_of(index, attempt))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request
 from mamtra.synthesis.retries import TokenRun
-from mamtra.synthesis.sentence import start_interleaved, start_run
+from mamtra.synthesis.sentence import start_run
 from mamtra.synthesis.token2wav import vocoder_noise
 from mamtra.voices.voice import Voice
 
@@ -156,9 +156,8 @@ def stream_segment(
     Yields:
         Chunks, of which only the last one tells why the tokens ended.
     """
-    start = start_run if isinstance(text_ids, list) else start_interleaved
     for attempt in range(request.retries.attempts):
-        run = start(request.model, request.voice, text_ids, request.generator(index, attempt))
+        run = start_run(request.model, request.voice, text_ids, request.seed_of(index, attempt))
         stream = SegmentStream(
             request.model,
             prompts.stream(request.voice),
@@ -168,16 +167,19 @@ def stream_segment(
         )
         waiting, wanted = list[int](), stream.wanted
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
-        for token in run:
-            waiting.append(token)
-            if len(waiting) < wanted:
-                continue
-            samples = stream.push(waiting)
-            pending += len(waiting)
-            waiting, wanted = [], stream.wanted
-            if len(samples):
-                yield AudioChunk(samples, pending, "", attempt + 1)
-                given, pending = True, 0
+        try:
+            for token in run:
+                waiting.append(token)
+                if len(waiting) < wanted:
+                    continue
+                samples = stream.push(waiting)
+                pending += len(waiting)
+                waiting, wanted = [], stream.wanted
+                if len(samples):
+                    yield AudioChunk(samples, pending, "", attempt + 1)
+                    given, pending = True, 0
+        finally:
+            run.cancel()  # nobody listens any more, or the text has failed
         reason = str(run.finish_reason)
         if given or request.retries.accepts(TokenRun(run.tokens, reason, attempt)):
             yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
