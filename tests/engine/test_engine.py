@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from itertools import groupby
 
 import pytest
 import torch
@@ -186,8 +187,9 @@ def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk):
         torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_snapshots(lm):
-    engine = open_engine(lm)
+@HELD
+def test_snapshots(lm, held):
+    engine = open_engine(lm, held)
     prompt, text = [3, 1, 4, 1, 5], [9, 2, 6]
     snapshot = engine.snapshot([(SOS, SOS)] + [(TEXT, i) for i in prompt])
     plain = engine.submit(Request(Unistream(text, prompt), seed=3))
@@ -196,11 +198,14 @@ def test_snapshots(lm):
     assert started.tokens == plain.tokens and snapshot.length == 6
     other = SpeechLM(lm.config, torch.Generator().manual_seed(1)).eval().requires_grad_(False)
     with pytest.raises(MamTraError, match="another model"):
-        open_engine(other).submit(Request(Unistream(text), prefix=snapshot))
+        open_engine(other, held).submit(Request(Unistream(text), prefix=snapshot))
+    with pytest.raises(MamTraError, match="another model"):
+        open_engine(lm, "host" if held == "device" else "device").submit(Request(Unistream(text), prefix=snapshot))
 
 
-def test_a_row_that_is_not_finite_fails_alone(lm):
-    engine = open_engine(lm)
+@HELD
+def test_a_row_that_is_not_finite_fails_alone(lm, held):
+    engine = open_engine(lm, held)
     texts = [[1, 2, 3], [4, 5], [6, 7, 8], [9]]
     alone = []
     for i, text in enumerate(texts):
@@ -214,7 +219,11 @@ def test_a_row_that_is_not_finite_fails_alone(lm):
         engine._batcher.turn()
     broken = decoding[0]
     failed = streams.index(broken.stream)
-    engine._batcher.held.pool.ssm[:, broken.slot] = float("nan")
+    with torch.inference_mode():
+        if held == "device":
+            engine._batcher.held.pool.ssm[:, broken.slot] = float("nan")
+        else:
+            engine._batcher.held._streams[broken.slot].state.layers[1].ssm.fill_(float("nan"))
     run(engine)
     assert streams[failed].finish_reason == "error"
     with pytest.raises(MamTraError, match="not finite"):
@@ -277,6 +286,62 @@ def test_many_threads(lm, held, worker, monkeypatch):
         forever.result()
     with pytest.raises(MamTraError, match="closed"):
         engine.submit(Request(Unistream([1])))
+
+
+def test_an_engine_that_fails_tells_every_client(lm, monkeypatch):
+    engine, errors = open_engine(lm, "host"), []
+    lengths = LengthConfig(min_ratio=10)
+
+    def client(i: int) -> None:
+        try:
+            engine.submit(Request(Unistream([1, 2], lengths=lengths), seed=i)).result()
+        except MamTraError as error:
+            errors.append(str(error))
+
+    def broken(slots):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(engine._batcher.held, "step", broken)
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == ["The engine failed: out of memory"] * 3
+    monkeypatch.undo()
+    assert engine.submit(Request(Unistream([1, 2], lengths=lengths), seed=0)).result()
+
+
+def test_an_interrupted_turn_ends_its_streams(lm, monkeypatch):
+    engine = open_engine(lm, "host")
+    streams = [engine.submit(Request(Unistream([1, 2]), seed=i)) for i in range(2)]
+
+    def interrupted(slots):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._batcher.held, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(streams[0])
+    with pytest.raises(MamTraError, match="interrupted"):
+        streams[1].result()
+    assert not engine._batcher.scheduler.running
+
+
+@HELD
+def test_the_guards_against_loops_and_silence(lm, held):
+    for sampling in (Sampling(most_repeats=2), Sampling(most_silence=3), Sampling(greedy=True, most_repeats=1)):
+        engine = open_engine(lm, held, silent_ids=(1, 2, 3, 4, 5, 6, 7, 8, 9))
+        lengths = LengthConfig(min_ratio=20, max_ratio=20)
+        runs = [engine.submit(Request(Unistream([i], lengths=lengths), seed=i, sampling=sampling)) for i in range(6)]
+        assert sum(len(run_.result()) for run_ in runs) > 40
+        for run_ in runs:
+            tokens = run_.tokens
+            repeats = max((len(list(group)) for _, group in groupby(tokens)), default=0)
+            silence = max(
+                (len(list(group)) for quiet, group in groupby(tokens, lambda t: 1 <= t <= 9) if quiet), default=0
+            )
+            assert repeats <= (sampling.most_repeats or 20) and silence <= (sampling.most_silence or 20)
 
 
 def test_memory_stays_flat(lm):

@@ -97,8 +97,7 @@ class Batcher:
         """Feed a paused stream what has arrived."""
         segment = run.stream.request.layout.take(run.draws)
         if segment is None:
-            run.stream._ask()
-            return False
+            return run.stream._ask()
         try:
             self.scheduler.feed(run, segment)
         except MamTraError as error:

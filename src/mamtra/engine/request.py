@@ -203,11 +203,13 @@ class TokenStream(Iterator[int]):
             pass
         return self.tokens
 
-    def _ask(self) -> None:
-        """Let the client get more text, once until there is more."""
-        if not self._asked:
-            self._asked = True
-            self._arrived.put(_ASKS)
+    def _ask(self) -> bool:
+        """Let the client get more text, once until there is more; False where it was asked already."""
+        if self._asked:
+            return False
+        self._asked = True
+        self._arrived.put(_ASKS)
+        return True
 
     def _put(self, token: int) -> None:
         self.tokens.append(token)

@@ -92,10 +92,18 @@ class ClientTurns:
                     self._batcher.fail(CLOSED)
                 elif not arrived.empty():
                     return
-                elif _turn(self._batcher):
+                elif self._make_turn():
                     self._changed.notify_all()
                 elif arrived.empty():
                     self._changed.wait()
+
+    def _make_turn(self) -> bool:
+        try:
+            return _turn(self._batcher)
+        except BaseException:  # Ctrl-C: the streams of this turn have lost tokens
+            self._batcher.fail("The engine was interrupted.")
+            self._changed.notify_all()
+            raise
 
     def pause(self) -> AbstractContextManager:
         """See `Turns.pause`."""
@@ -113,11 +121,9 @@ CLOSED = "The engine was closed."
 
 
 def _turn(batcher: Batcher) -> bool:
+    """Whether something has happened."""
     try:
         return batcher.turn()
     except Exception as error:  # in a worker nobody would see it, and it concerns all streams
         batcher.fail(f"The engine failed: {error}")
-        return False
-    except BaseException:  # Ctrl-C: the streams of this turn have lost tokens
-        batcher.fail("The engine was interrupted.")
-        raise
+        return True

@@ -22,6 +22,8 @@ from mamtra.models.layout import Batch, unistream
 
 POSITIONS = 2048
 PARTS = ("text", "speech")
+_TOGETHER = 256
+"""Texts that the engine is given at once."""
 LARGEST_ARRAY = 1 << 30
 """Bytes of an array of a calibration file."""
 Encode = Callable[[str], Sequence[int]]
@@ -95,13 +97,20 @@ def own_speech(
     """
     prompt_text, prompt_speech = (part.tolist() for part in prompt) if prompt else ([], [])
     sampling = Sampling(ras=settings, greedy=not sample)
-    runs = [
-        engine.submit(Request(Unistream(text, prompt_text, prompt_speech, lengths=settings), seed + number, sampling))
-        for number, text in enumerate(texts)
-    ]
-    return [
-        Utterance([*prompt_text, *text], [*prompt_speech, *run.result()]) for text, run in zip(texts, runs, strict=True)
-    ]
+    found: list[Utterance] = []
+    for start in range(0, len(texts), _TOGETHER):
+        group = texts[start : start + _TOGETHER]
+        runs = [
+            engine.submit(
+                Request(Unistream(text, prompt_text, prompt_speech, lengths=settings), seed + number, sampling)
+            )
+            for number, text in enumerate(group, start)
+        ]
+        found += [
+            Utterance([*prompt_text, *text], [*prompt_speech, *run.result()])
+            for text, run in zip(group, runs, strict=True)
+        ]
+    return found
 
 
 def batches(utterances: Sequence[Utterance], eos_id: int, positions: int = POSITIONS) -> list[Batch]:

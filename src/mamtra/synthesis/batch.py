@@ -36,13 +36,14 @@ class Batch:
 
     Args:
         engine: of the language model.
-        ahead: segments that may wait for their tokens.
+        ahead: segments that the engine is given before the first of them is waited for.
         together: segments in one call of the flow.
     """
 
     def __init__(self, engine: Engine, ahead: int, together: int) -> None:
         self._engine, self._ahead, self._together = engine, ahead, together
         self._texts: deque[_Text] = deque()
+        self._waiting: deque[tuple[_Text, int, int]] = deque()
         self._tasks: deque[_Task] = deque()
         self._ready: list[tuple[_Text, int, TokenRun]] = []
 
@@ -56,8 +57,7 @@ class Batch:
         """Take in a text."""
         text = _Text(request, segments, set(range(len(segments))))
         self._texts.append(text)
-        for index in range(len(segments)):
-            self._start(text, index, 0)
+        self._waiting.extend((text, index, 0) for index in range(len(segments)))
 
     def refuse(self, error: MamTraError) -> None:
         """Take in a text that cannot be spoken, so that its error comes in its place."""
@@ -69,8 +69,11 @@ class Batch:
         Args:
             last: no more texts will be added: all of them.
         """
-        while len(self._tasks) > (0 if last else self._ahead):
-            self._collect(self._tasks.popleft())
+        while len(self._waiting) + len(self._tasks) > (0 if last else self._ahead):
+            while self._waiting and len(self._tasks) < max(1, self._ahead):
+                self._start(*self._waiting.popleft())
+            if self._tasks:
+                self._collect(self._tasks.popleft())
             if len(self._ready) >= self._together * (SORTED if self._together > 1 else 1):
                 self._vocode()
         if last:
@@ -81,6 +84,7 @@ class Batch:
 
     def cancel(self) -> None:
         """End what is on its way."""
+        self._waiting.clear()
         for task in self._tasks:
             task.stream.cancel()
 
@@ -101,7 +105,7 @@ class Batch:
             runs = text.runs.setdefault(index, [])
             runs.append(run)
             if not retries.accepts(run) and task.attempt + 1 < retries.attempts:
-                self._start(text, index, task.attempt + 1)
+                self._waiting.append((text, index, task.attempt + 1))
                 return
             best = retries.best(runs)
         except MamTraError as error:
@@ -209,7 +213,7 @@ def speak_texts(
     capacity = max(spoken + n + model.generation.longest(n) for n in lengths)
     engine = Engine(model.lm, slots=min(rows, len(lengths)), capacity=capacity, deterministic=False)
     with engine:
-        batch = Batch(engine, len(lengths), TOGETHER.get(model.device.type, 16))
+        batch = Batch(engine, 2 * rows, TOGETHER.get(model.device.type, 16))
         for number, row in enumerate(segments):
             batch.add(Request(model, voice, (seed + number * _TEXT_STRIDE) % 2**63, retries=retries), row)
         for number, (_, found) in enumerate(batch.finished(last=True)):

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 _ONNX = {"speech_tokenizer": "OnnxSpeechTokenizer", "speaker_encoder": "OnnxSpeakerEncoder"}
 """Parts that may be ONNX files, SECTION.onnx in the directory."""
 
-CAPACITY = 4096
-"""Positions of a stream: a prompt of 30 s and the longest sentence of CosyVoice 2 have 2,600."""
+CAPACITY = {"cuda": 4096}
+"""Positions of a stream by the kind of device: on a GPU, where they are taken at the start, those of a prompt of 30 s and the
+longest sentence of CosyVoice 2 (2,600), and some more."""
+LARGEST = 2**16
 
 
 class Model:
@@ -108,7 +110,7 @@ class Model:
         """The decode engine of the LM, one for all threads; made on first use."""
         with self._lock:
             if self._engine is None:
-                self._engine = Engine(self.lm, slots=None, capacity=CAPACITY)
+                self._engine = Engine(self.lm, slots=None, capacity=CAPACITY.get(self.device.type, LARGEST))
             return self._engine
 
     @property
