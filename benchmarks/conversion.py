@@ -12,38 +12,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from record import circumstances, footnotes, say_progress, table, write_results
+from record import apart, benchmark, environment, say_progress
 
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.conversion.job import Conversion
 from mamtra.conversion.options import TransferOptions
-from mamtra.models.config import SpeechLMConfig
+from mamtra.cost.presets import cosyvoice2_config
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.runtime.results import footnote, markdown_table
 
-WAYS = ("streamed", "in memory", "copy")
+METHODS = ("streamed", "in memory", "copy")
 RATIOS = ("1:1", "1:3", "1:5", "1:11", "0:1")
-COSYVOICE2 = {
-    "hidden_size": 896,
-    "intermediate_size": 4864,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 14,
-    "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 1e6,
-}
 WORK = """
 import resource, sys, time
 import torch, mamtra.conversion.directory
@@ -52,12 +43,12 @@ from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
-way, src, dst, ratio = sys.argv[1:]
+method, src, dst, ratio = sys.argv[1:]
 plan = LayerPlan.from_ratio(24, ratio)
 began = time.perf_counter()
-if way == "streamed":
+if method == "streamed":
     mamtra.convert(src, dst, plan)
-elif way == "in memory":
+elif method == "in memory":
     stored = open_language_model(src)
     with torch.device("meta"):
         lm = SpeechLM(stored.config)
@@ -72,64 +63,71 @@ print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.pl
 
 def write_source(directory: Path) -> None:
     """The language model of CosyVoice 2 as it is published, with random weights."""
-    config = SpeechLMConfig(
-        **COSYVOICE2, head_dim=64, text_vocab_size=151936, num_speech_tokens=6561, speech_vocab_size=6564, eos_id=6561, fill_id=6563
-    )  # fmt: skip
+    config = cosyvoice2_config()
     state = SpeechLM(config, torch.Generator().manual_seed(0)).state_dict()
     state = {f"llm.model.{name}" if name.startswith("model.") else name: value for name, value in state.items()}
     state["llm.model.lm_head.weight"] = state["llm.model.model.embed_tokens.weight"]
     (directory / "CosyVoice-BlankEN").mkdir(parents=True)
-    sizes = {"model_type": "qwen2", "vocab_size": 151936, "tie_word_embeddings": True, **COSYVOICE2}
+    names = (
+        "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "rms_norm_eps",
+        "rope_theta",
+    )  # fmt: skip
+    sizes = {"model_type": "qwen2", "vocab_size": config.text_vocab_size, "tie_word_embeddings": True}
+    sizes |= {name: getattr(config, name) for name in names}
     (directory / "CosyVoice-BlankEN" / "config.json").write_text(json.dumps(sizes))
     torch.save(state, directory / "llm.pt")
 
 
-def run_once(way: str, src: Path, dst: Path, ratio: str, threads: int) -> tuple[float, int]:
+def run_once(method: str, src: Path, dst: Path, ratio: str, threads: int) -> tuple[float, int]:
     """Seconds of the work itself, and the greatest resident size in bytes of its process."""
-    if way == "copy":
+    if method == "copy":
         began = time.perf_counter()
         shutil.copyfile(src / "llm.pt", dst)
         return time.perf_counter() - began, 0
-    command = [sys.executable, "-c", WORK, way, str(src), str(dst), ratio]
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-c", WORK, method, str(src), str(dst), ratio]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment(threads))
     seconds, peak = done.stdout.split()[-2:]
     return float(seconds), int(peak)
 
 
-def measure(folder: Path, ratio: str, runs: int, threads: int, tick: Any) -> dict[str, Any]:
-    """All ways in turn, `runs` times."""
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All methods in turn, `--runs` times."""
+    with tempfile.TemporaryDirectory() as folder, say_progress("Converting") as bar:
+        task = bar.add_task("", total=args.runs * len(METHODS))
+        found = run_all(Path(folder), args, lambda: bar.advance(task))
+    yield {"ratio": args.ratio, "runs": args.runs, **found}
+
+
+def run_all(folder: Path, args: argparse.Namespace, tick: Callable[[], None]) -> dict[str, Any]:
+    """Times, memory and parameters."""
     src = folder / "source"
-    # a process of its own: Linux counts what the parent held when it forked as memory of the child
-    writer = multiprocessing.get_context("spawn").Process(target=write_source, args=(src,))
-    writer.start()
-    writer.join()
+    apart(write_source, src)
     teacher = open_language_model(src)
-    idle = run_once("nothing", src, folder / "none", ratio, threads)[1]
-    found: dict[str, Any] = {way: {"seconds": [], "peak_bytes": []} for way in WAYS}
-    for _ in range(runs):
-        for way in WAYS:
+    idle = run_once("nothing", src, folder / "none", args.ratio, args.threads)[1]
+    found: dict[str, Any] = {method: {"seconds": [], "peak_bytes": []} for method in METHODS}
+    for _ in range(args.runs):
+        for method in METHODS:
             dst = folder / "made"
-            seconds, peak = run_once(way, src, dst, ratio, threads)
-            found[way]["seconds"].append(seconds)
-            found[way]["peak_bytes"].append(max(0, peak - idle))
+            seconds, peak = run_once(method, src, dst, args.ratio, args.threads)
+            found[method]["seconds"].append(seconds)
+            found[method]["peak_bytes"].append(max(0, peak - idle))
             if dst.is_dir():
-                found[way]["bytes"] = sum(file.stat().st_size for file in dst.glob("*.safetensors"))
+                found[method]["bytes"] = sum(file.stat().st_size for file in dst.glob("*.safetensors"))
                 shutil.rmtree(dst)
             else:
                 dst.unlink()
             tick()
-    plans = {r: Conversion(teacher, LayerPlan.from_ratio(24, r)) for r in RATIOS}
+    plans = {ratio: Conversion(teacher, LayerPlan.from_ratio(24, ratio)) for ratio in RATIOS}
     no_biases = TransferOptions(qkv_bias="drop")
     plans["1:1, biases of q, k, v dropped"] = Conversion(teacher, LayerPlan.from_ratio(24, "1:1"), no_biases)
-    parameters = {r: plan.parameters for r, plan in plans.items()}
+    parameters = {ratio: plan.parameters for ratio, plan in plans.items()}
     with torch.device("meta"):
-        built = {r: sum(p.numel() for p in SpeechLM(plan.config).parameters()) for r, plan in plans.items()}
+        built = {ratio: sum(p.numel() for p in SpeechLM(plan.config).parameters()) for ratio, plan in plans.items()}
     return {
         "source_bytes": (src / "llm.pt").stat().st_size,
         "largest_tensor_bytes": max(info.bytes for info in teacher.source.tensors.values()),
         "idle_bytes": idle,
-        "ways": found,
+        "methods": found,
         "teacher_parameters": teacher.parameters,
         "parameters": {"by shapes": parameters, "of the modules": built},
     }
@@ -137,14 +135,16 @@ def measure(folder: Path, ratio: str, runs: int, threads: int, tick: Any) -> dic
 
 def render(result: dict[str, Any]) -> str:
     """The page, in Markdown."""
-    ways = result["ways"]
-    base = statistics.median(ways["streamed"]["seconds"])
+    methods = result["methods"]
+    base = statistics.median(methods["streamed"]["seconds"])
     rows = []
-    for way in WAYS:
-        seconds, peaks = ways[way]["seconds"], ways[way]["peak_bytes"]
+    for method in METHODS:
+        seconds, peaks = methods[method]["seconds"], methods[method]["peak_bytes"]
         middle = statistics.median(seconds)
         memory = f"{statistics.median(peaks) / 2**20:,.0f}" if max(peaks) else "-"
-        rows.append((way, f"{middle:.1f} ({min(seconds):.1f} to {max(seconds):.1f})", f"{middle / base:.2f}", memory))
+        rows.append(
+            (method, f"{middle:.1f} ({min(seconds):.1f} to {max(seconds):.1f})", f"{middle / base:.2f}", memory)
+        )
     before = result["teacher_parameters"]
     counted = result["parameters"]
     counts = [
@@ -157,27 +157,22 @@ def render(result: dict[str, Any]) -> str:
         f"largest tensor {result['largest_tensor_bytes'] / 2**20:,.0f} MiB; random weights; ratio {result['ratio']}; median of "
         f"{result['runs']} runs (least to greatest). Memory is beyond the {result['idle_bytes'] / 2**20:,.0f} MiB of a process "
         "that has only imported the package. `streamed` also hashes the source, reads the result back and checks it.",
-        table(("way", "seconds", "ratio", "memory, MiB"), rows),
+        markdown_table(("method", "seconds", "ratio", "memory, MiB"), rows),
         "## Parameters",
-        table(("ratio", "by shapes", "of the modules", "against the teacher"), counts),
+        markdown_table(("ratio", "by shapes", "of the modules", "against the teacher"), counts),
         "## How it was measured",
-        footnotes(result),
+        footnote(result),
     ]) + "\n"  # fmt: skip
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ratio", default="1:1")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/conversion.json"))
-    args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder, say_progress("Converting") as bar:
-        task = bar.add_task("", total=args.runs * len(WAYS))
-        found = measure(Path(folder), args.ratio, args.runs, args.threads, lambda: bar.advance(task))
-    about = {"benchmark": "conversion", **circumstances(sys.argv, args.threads), "ratio": args.ratio, "runs": args.runs}
-    result = about | found
-    print(write_results(args.out, result, render(result)))
+
+
+def main(argv: list[str] | None = None) -> None:
+    benchmark("conversion", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Loading a whole CosyVoice 2 directory and the model converted from it: seconds, and memory against the weights themselves.
 
-    python benchmarks/cosyvoice_directory.py [--device cpu] [--seconds 600] [--out docs/results]
+    python benchmarks/cosyvoice_directory.py [--device cpu] [--seconds 600] [--out docs/results/cosyvoice_directory.json]
 
 A directory of the published layout and sizes is made with random weights (the two ONNX files, the tokenizer and the preset speaker
 are small stand-ins), converted at 1:1, and both are loaded in float32 and bfloat16 (LM; flow and vocoder are float32 always), each
@@ -14,22 +14,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from conversion import write_source
-from record import REPOSITORY, circumstances, footnotes, table, write_results
+from record import apart, benchmark, device_name, environment
 
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.results import footnote, markdown_table
 
 BOUND = 1.15
 KINDS = ("float32", "bfloat16")
@@ -128,7 +128,7 @@ print(json.dumps(found))
 
 def write_directory(directory: Path) -> None:
     """CosyVoice 2 as it is published, with random weights."""
-    sys.path.append(str(REPOSITORY))
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
     from tests.tiny_onnx import write_onnx_files
 
     write_source(directory)
@@ -158,20 +158,9 @@ def convert(source: Path, made: Path) -> None:
     mamtra.convert(source, made, LayerPlan.from_ratio(24, "1:1"))
 
 
-def apart(function: Any, *args: Any) -> None:
-    """Run in a process of its own: Linux counts what a parent held when it forked as memory of the child."""
-    process = multiprocessing.get_context("spawn").Process(target=function, args=args)
-    process.start()
-    process.join()
-    if process.exitcode:
-        raise SystemExit(f"{function.__name__} failed")
-
-
 def run_once(directory: Path, kind: str, device: str, threads: int) -> dict[str, Any]:
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
-    done = subprocess.run(
-        [sys.executable, "-c", WORK, str(directory), kind, device], capture_output=True, text=True, env=environment
-    )
+    command = [sys.executable, "-c", WORK, str(directory), kind, device]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(threads))
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or ["killed"])[-1][:200]}
     return json.loads(done.stdout.splitlines()[-1])
@@ -199,31 +188,26 @@ def render(result: dict[str, Any]) -> str:
         "# A CosyVoice 2 directory, as published and converted",
         f"Random weights at full size on {result['device']}; the converted one is a 1:1 hybrid. Memory in MiB beyond a process "
         f"that has only imported PyTorch; loading should need at most {BOUND} times the weights.",
-        table(
+        markdown_table(
             ("directory", "LM", "load, s", "weights", "load, peak", "of weights", "device, peak", "of weights", "speaking, peak",
              "speech, s", "in s"),
             lines,
         ),
         "## How it was measured",
-        footnotes(result),
+        footnote(result),
     ]) + "\n"  # fmt: skip
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="CUDA where there is one, else the CPU")
     parser.add_argument("--seconds", type=float, default=600.0, help="no row begins later")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder")
-    args = parser.parse_args(argv)
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All rows, those that were measured so far at each step."""
     began, device = time.perf_counter(), pick_device(args.device)
-    path = args.out / "cosyvoice_directory.json"
-    result: dict[str, Any] = {
-        "benchmark": "cosyvoice_directory",
-        **circumstances(sys.argv, args.threads),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "a CPU",
-        "bound": BOUND, "rows": [],
-    }  # fmt: skip
+    result: dict[str, Any] = {"device": device_name(device), "bound": BOUND, "rows": []}
     with tempfile.TemporaryDirectory() as folder:
         places = {"as published": Path(folder) / "published", "converted": Path(folder) / "converted"}
         apart(write_directory, places["as published"])
@@ -236,8 +220,11 @@ def main(argv: list[str] | None = None) -> None:
                 row = {"directory": name, "precision": kind, **run_once(place, kind, device.type, args.threads)}
                 result["rows"].append(row)
                 print(row, file=sys.stderr, flush=True)
-                write_results(path, result, render(result))
-    print(path.with_suffix(".md"))
+                yield result
+
+
+def main(argv: list[str] | None = None) -> None:
+    benchmark("cosyvoice_directory", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

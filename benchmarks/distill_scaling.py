@@ -13,21 +13,17 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from distill_speed import TINY, add_step_options, make_step
-from record import circumstances, footnotes, table, write_results
+from distill_speed import WARM, add_step_options, make_step, show_step, step_options
+from record import benchmark, device_name
 
-from mamtra.cost.presets import cosyvoice2_config
+from mamtra.cost.presets import cosyvoice2_config, tiny_config
 from mamtra.distill.distributed import Processes
-from mamtra.models.config import SpeechLMConfig
-
-WARM = 3
+from mamtra.runtime.results import footnote, markdown_table
 
 
 def timed(step: Callable[[], Any], seconds: float, processes: Processes | None) -> list[float]:
@@ -48,9 +44,8 @@ def timed(step: Callable[[], Any], seconds: float, processes: Processes | None) 
 def render(result: dict[str, Any]) -> str:
     """The page, from the record alone."""
     rows = [
-        (name, way["processes"], f"{1e3 * way['seconds_a_step']:.1f} ({1e3 * way['fastest']:.1f} to {1e3 * way['slowest']:.1f})",
-         f"{way['positions_a_second']:,.0f}", way["steps"])
-        for name, way in result["ways"].items()
+        (name, phase["processes"], show_step(phase), f"{phase['positions_a_second']:,.0f}", phase["steps"])
+        for name, phase in result["phases"].items()
     ]  # fmt: skip
     return "\n\n".join([
         "# Distillation on several GPUs",
@@ -58,21 +53,22 @@ def render(result: dict[str, Any]) -> str:
         f"{result['processes']} x {result['device']}; {result['gradient_bytes'] / 2**30:.2f} GiB of gradients are summed "
         "each step. Efficiency: "
         f"**{result['efficiency']:.3f}**.",
-        table(("way", "processes", "ms a step (fastest to slowest)", "positions a second", "steps"), rows),
+        markdown_table(("", "processes", "ms a step (fastest to slowest)", "positions a second", "steps"), rows),
         "## How it was measured",
-        footnotes(result),
+        footnote(result),
     ]) + "\n"  # fmt: skip
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of steps, for both ways together")
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=20.0, help="of steps, alone and together")
     add_step_options(parser)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/distill_scaling.json"))
-    args = parser.parse_args(argv)
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Both phases; only the first process has a result."""
     processes = Processes.join(args.device)
     device = processes.device
-    config = SpeechLMConfig(**TINY) if args.tiny else cosyvoice2_config()
+    config = tiny_config() if args.tiny else cosyvoice2_config()
     gradients, update, total, flat = make_step(args, config, device)
 
     def alone() -> torch.Tensor:
@@ -91,24 +87,25 @@ def main(argv: list[str] | None = None) -> None:
     processes.wait()
     found["together"] = timed(together, args.seconds / 2, processes)
     if processes.first:
-        ways = {}
+        phases = {}
         for name, times in found.items():
             count, middle = (1, processes.world)[name == "together"], statistics.median(times)
-            ways[name] = {
+            phases[name] = {
                 "processes": count, "steps": len(times), "seconds_a_step": middle, "fastest": min(times), "slowest": max(times),
                 "positions_a_second": count * positions / middle,
             }  # fmt: skip
-        result = {
-            "benchmark": "distill_scaling",
-            **circumstances(sys.argv, torch.get_num_threads()),
-            **{key: value for key, value in vars(args).items() if key not in ("out", "device")},
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-            "processes": processes.world, "positions": positions, "gradient_bytes": flat.nbytes, "ways": ways,
-            "efficiency": ways["together"]["positions_a_second"] / (processes.world * ways["alone"]["positions_a_second"]),
+        speed = {name: phase["positions_a_second"] for name, phase in phases.items()}
+        yield {
+            **step_options(args), "device": device_name(device), "processes": processes.world, "positions": positions,
+            "gradient_bytes": flat.nbytes, "phases": phases,
+            "efficiency": speed["together"] / (processes.world * speed["alone"]),
         }  # fmt: skip
-        print(write_results(args.out, result, render(result)))
     processes.wait()
     processes.leave()
+
+
+def main(argv: list[str] | None = None) -> None:
+    benchmark("distill_scaling", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

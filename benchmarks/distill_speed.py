@@ -24,18 +24,17 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from record import circumstances, footnotes, table, write_results
+from record import benchmark, device_name
 from torch import Tensor, nn
 
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.cost.flops import FlopConvention, prefill_flops
-from mamtra.cost.presets import cosyvoice2_config
+from mamtra.cost.presets import cosyvoice2_config, tiny_config
 from mamtra.cost.shapes import blueprint_of
 from mamtra.distill.compile import Captured, compile_layers, enable_triton
 from mamtra.distill.distill_loss import DistillLossFunction, cast_linear_weights_to_bf16
@@ -50,13 +49,10 @@ from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.ssd import repeat_heads
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.results import footnote, markdown_table
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "4090": 165e12}
 """Dense bfloat16 operations a second by the data sheets (SXM where there are several)."""
-TINY = {
-    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 16, "text_vocab_size": 50, "num_speech_tokens": 100, "speech_vocab_size": 103, "eos_id": 100, "fill_id": 102,
-}  # fmt: skip
 WARM = 3
 LOSSES = DistillLossConfig()
 LR = 1e-5
@@ -234,7 +230,7 @@ def plain_step(
     return step
 
 
-def measure(make: Callable[[], Callable[[], Tensor]], seconds: float, device: torch.device) -> dict[str, Any]:
+def measure_loop(make: Callable[[], Callable[[], Tensor]], seconds: float, device: torch.device) -> dict[str, Any]:
     """Steps for about so many seconds, after the first few; peak memory and seconds of each."""
     gc.collect()
     if device.type == "cuda":
@@ -287,15 +283,14 @@ def summarise(found: dict[str, Any], positions: int, flops: int, peak: float) ->
 def render(result: dict[str, Any]) -> str:
     """The page, in Markdown."""
     rows = []
-    for name, way in result["ways"].items():
-        if "failed" in way:
-            rows.append((name, way["failed"], "", "", "", ""))
+    for name, loop in result["loops"].items():
+        if "failed" in loop:
+            rows.append((name, loop["failed"], "", "", "", ""))
             continue
-        memory = "-" if way["peak_bytes"] is None else f"{way['peak_bytes'] / 2**30:.1f}"
-        spread = f"{1e3 * way['seconds_a_step']:.1f} ({1e3 * way['fastest']:.1f} to {1e3 * way['slowest']:.1f})"
-        speed = f"{way['tokens_per_second']:,.0f}"
-        name += f", in {way['parts']} parts" if way.get("parts", 1) > 1 else ""
-        rows.append((name, spread, speed, f"{100 * way['utilisation']:.1f}%", memory, f"{way['ready_after']:.0f}"))
+        memory = "-" if loop["peak_bytes"] is None else f"{loop['peak_bytes'] / 2**30:.1f}"
+        speed, used = f"{loop['tokens_per_second']:,.0f}", f"{100 * loop['utilisation']:.1f}%"
+        name += f", in {loop['parts']} parts" if loop.get("parts", 1) > 1 else ""
+        rows.append((name, show_step(loop), speed, used, memory, f"{loop['ready_after']:.0f}"))
     ratio = result["speedup"]
     return "\n\n".join([
         "# Speed of distillation",
@@ -303,10 +298,16 @@ def render(result: dict[str, Any]) -> str:
         f"{result['device']}; {result['step_flops'] / 1e12:.3g} TFLOP a step, utilisation of {result['peak'] / 1e12:.4g} TFLOP/s "
         f"({result['peak_from']}). Median step (fastest to slowest)."
         + ("" if ratio is None else f" This package is {ratio:.2f} times as fast."),
-        table(("way", "ms a step", "positions a second", "utilisation", "peak memory, GiB", "s to the first step"), rows),
+        markdown_table(("loop", "ms a step", "positions a second", "utilisation", "peak memory, GiB", "s to the first step"), rows),
+        *filter(None, [result.get("note")]),
         "## How it was measured",
-        footnotes(result),
+        footnote(result),
     ]) + "\n"  # fmt: skip
+
+
+def show_step(found: dict[str, Any]) -> str:
+    """Milliseconds of a step."""
+    return f"{1e3 * found['seconds_a_step']:.1f} ({1e3 * found['fastest']:.1f} to {1e3 * found['slowest']:.1f})"
 
 
 def add_step_options(parser: argparse.ArgumentParser) -> None:
@@ -327,28 +328,34 @@ def add_step_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tiny", action="store_true", help="a model of four thin layers")
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of steps, both ways together")
+def step_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options, for the record."""
+    return {key: value for key, value in vars(args).items() if key not in ("out", "device", "render")}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=60.0, help="of steps, both loops together")
     add_step_options(parser)
     parser.add_argument(
         "--plain", action=argparse.BooleanOptionalAction, default=True, help="measure the plain loop too"
     )
-    parser.add_argument("--out", type=Path, default=Path("docs/results/distill_speed.json"))
-    args = parser.parse_args(argv)
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Both loops."""
     device = pick_device(args.device)
-    config = SpeechLMConfig(**TINY) if args.tiny else cosyvoice2_config()
+    config = tiny_config() if args.tiny else cosyvoice2_config()
     rows = max(1, args.tokens // args.length)
     flops = step_flops(config, args.ratio, rows, args.length)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    name = device_name(device)
     known = next((speed for part, speed in PEAKS.items() if part in name), None) if args.precision == "bf16" else None
     peak = known or product_speed(device, args.precision)
-    ways = {}
+    loops = {}
 
-    def take(way: str, make: Callable[[], Callable[[], Tensor]], **more: Any) -> bool:
-        found = measure(make, args.seconds / (1 + args.plain), device)
-        ways[way] = summarise(found, rows * args.length, flops, peak) | more
-        print(way, ways[way], file=sys.stderr, flush=True)
+    def take(loop: str, make: Callable[[], Callable[[], Tensor]], **more: Any) -> bool:
+        found = measure_loop(make, args.seconds / (1 + args.plain), device)
+        loops[loop] = summarise(found, rows * args.length, flops, peak) | more
+        print(loop, loops[loop], file=sys.stderr, flush=True)
         return "failed" not in found
 
     take("mamtra", lambda: our_step(args, config, device))
@@ -359,17 +366,17 @@ def main(argv: list[str] | None = None) -> None:
         and parts < rows
     ):
         parts *= 2  # what does not fit is summed up from smaller parts
-    both = len(ways) == 2 and not any("failed" in way for way in ways.values())
-    result = {
-        "benchmark": "distill_speed",
-        **circumstances(sys.argv, torch.get_num_threads()),
-        **{key: value for key, value in vars(args).items() if key not in ("out", "device")},
-        "device": name, "rows": rows, "step_flops": flops, "peak": peak,
+    both = len(loops) == 2 and not any("failed" in loop for loop in loops.values())
+    yield {
+        **step_options(args), "device": name, "rows": rows, "step_flops": flops, "peak": peak,
         "peak_from": "data sheet" if known else "a matrix product measured here",
-        "speedup": ways["plain"]["seconds_a_step"] / ways["mamtra"]["seconds_a_step"] if both else None,
-        "ways": ways,
+        "speedup": loops["plain"]["seconds_a_step"] / loops["mamtra"]["seconds_a_step"] if both else None,
+        "loops": loops,
     }  # fmt: skip
-    print(write_results(args.out, result, render(result)))
+
+
+def main(argv: list[str] | None = None) -> None:
+    benchmark("distill_speed", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

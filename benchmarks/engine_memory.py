@@ -1,6 +1,6 @@
 """Memory of the decode engine over many requests that join, leave and are cancelled at random.
 
-    python benchmarks/engine_memory.py [--requests 10000] [--seed 0] [--out docs/results]
+    python benchmarks/engine_memory.py [--requests 10000] [--seed 0] [--out docs/results/engine_memory.json]
 
 A tiny hybrid on a CPU, for both kinds of slots. Requests join in random numbers between the turns; some start from a snapshot, some
 get their text while they run, some are cancelled at a random step, some are refused because they cannot fit. After every
@@ -14,12 +14,12 @@ import argparse
 import gc
 import random
 import statistics
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from record import circumstances, footnotes, table, write_results
+from record import benchmark
 
 from mamtra.engine.engine import Engine
 from mamtra.engine.interleaved import Interleaved
@@ -28,6 +28,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.layout import SOS, TEXT
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM, SpeechLMConfig
+from mamtra.runtime.results import footnote, markdown_table
 
 KINDS = {"of a CPU": None, "of a GPU, run on the CPU": False}
 """Slots, and the engine's argument `deterministic` that chooses them."""
@@ -148,24 +149,27 @@ def render(result: dict[str, Any]) -> str:
         "first and the last tenth of the requests."
     )
     return (
-        "\n\n".join(["# Memory of the decode engine over many requests", about, table(head, rows), footnotes(result)])
+        "\n\n".join(
+            ["# Memory of the decode engine over many requests", about, markdown_table(head, rows), footnote(result)]
+        )
         + "\n"
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("docs/results"))
-    chosen = parser.parse_args()
-    torch.set_num_threads(1)
-    result = {"benchmark": "engine_memory", **circumstances(sys.argv, 1)}
-    result |= {"requests": chosen.requests, "seed": chosen.seed, "rows": []}
+    parser.add_argument("--threads", type=int, default=1)
+
+
+def run(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One row for each kind of slots."""
+    torch.set_num_threads(args.threads)
+    rows = []
     for kind in KINDS:
-        result["rows"].append(measure(kind, chosen.requests, chosen.seed))
-        write_results(chosen.out / "engine_memory.json", result, render(result))
+        rows.append(measure(kind, args.requests, args.seed))
+        yield {"requests": args.requests, "seed": args.seed, "rows": rows}
 
 
 if __name__ == "__main__":
-    main()
+    benchmark("engine_memory", __doc__, run, render, options, None)

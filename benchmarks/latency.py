@@ -9,18 +9,18 @@ Warm is the public API in one process after a warm-up sentence. Works on Linux a
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from record import circumstances, footnotes, say_progress, table, write_results
+from record import benchmark, environment, say_progress, show_spread, spread
+
+from mamtra.runtime.results import footnote, markdown_table
 
 TEXTS = {
     "short": "Good morning.",
@@ -40,15 +40,6 @@ PEAK = (
     "load(model or None, device='cpu').say(text, voice or None)\n"
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))"
 )
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Median, minimum and maximum."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values), "runs": len(values)}
-
-
-def environment(threads: int) -> dict[str, str]:
-    return dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
 
 
 def cold_start(model: str | None, voice: str | None, threads: int, runs: int) -> dict[str, Any]:
@@ -150,9 +141,8 @@ def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> 
     return {"tokens": statistics.median(tokens), **{name: spread(values) for name, values in rows.items()}}
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """The whole benchmark as a record; fresh processes first, while this one is small."""
-    begun = circumstances([sys.argv[0], *sys.argv[1:]], args.threads)
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The whole benchmark; fresh processes first, while this one is small."""
     cold = cold_start(args.model, args.voice, args.threads, args.runs)
     peak = peak_memory(args.model, args.voice, args.threads, TEXTS["long"])
 
@@ -171,9 +161,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
         by_text = warm(tts, args.voice, args.runs, tick)
         by_stage = stages(tts, args.voice, args.runs, tick)
-    return {
-        "benchmark": "latency",
-        **begun,
+    yield {
         "seeds": [0, args.runs - 1],
         "model": {
             "name": tts.model.name,
@@ -187,17 +175,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def shown(values: dict[str, Any], digits: int) -> str:
-    return f"{values['median']:.{digits}f} ({values['min']:.{digits}f} to {values['max']:.{digits}f})"
-
-
 def render(results: dict[str, Any]) -> str:
     """The page, from the record alone."""
     model, stage = results["model"], results["stages"]
     texts = [
         (
             name, row["characters"], row["sentences"], f"{row['seconds_of_sound']:.1f}",
-            shown(row["rtf"], 3), shown(row["first_sound_ms"], 0),
+            show_spread(row["rtf"], 3), show_spread(row["first_sound_ms"], 0),
         )
         for name, row in results["warm"].items()
     ]  # fmt: skip
@@ -210,32 +194,30 @@ def render(results: dict[str, Any]) -> str:
         *(f"{note}\n" for note in [results.get("note")] if note),
         f"Model {model['name']}, voice {model['voice']}, {model['flow_steps']} flow steps,",
         f"{results['hardware']['threads']} threads. Median (minimum to maximum) of {results['cold_seconds']['runs']} runs.\n",
-        table(("", "value"), [
-            ("fresh process to sound file, s", shown(results["cold_seconds"], 2)),
+        markdown_table(("", "value"), [
+            ("fresh process to sound file, s", show_spread(results["cold_seconds"], 2)),
             ("peak memory of a fresh process, long text, MiB", f"{results['peak_bytes'] / 2**20:.0f}"),
         ]),
         "\n## Warm\n",
-        table(("text", "characters", "sentences", "s of sound", "real-time factor", "first sound, ms"), texts),
+        markdown_table(("text", "characters", "sentences", "s of sound", "real-time factor", "first sound, ms"), texts),
         f"\n## Stages of one sentence of {stage['tokens']:.0f} tokens ({stage['tokens'] / 25:.1f} s)\n",
-        table(("stage", "ms"), [(label, shown(stage[name], 2)) for name, label in names.items()]),
+        markdown_table(("stage", "ms"), [(label, show_spread(stage[name], 2)) for name, label in names.items()]),
         "\n## How it was measured\n",
-        footnotes(results),
+        footnote(results),
         "",
     ]  # fmt: skip
     return "\n".join(parts)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="model directory or name; default: the built-in one")
     parser.add_argument("--voice", help="default: that of the model")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/latency.json"))
-    parser.add_argument("--render", action="store_true", help="only write the page again from --out")
-    args = parser.parse_args(argv)
-    results = json.loads(args.out.read_text(encoding="utf-8")) if args.render else measure(args)
-    print(write_results(args.out, results, render(results)))
+
+
+def main(argv: list[str] | None = None) -> None:
+    benchmark("latency", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

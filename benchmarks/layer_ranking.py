@@ -12,18 +12,17 @@ import argparse
 import contextlib
 import io
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from record import circumstances, footnotes, table
+from record import made_with
 
 from mamtra import LayerPlan
 from mamtra.cli import main as mamtra
 from mamtra.runtime.files import write_text
+from mamtra.runtime.results import footnote, markdown_table
 
 BEGIN, END = "<!-- results: written by benchmarks/layer_ranking.py -->", "<!-- end of results -->"
 RATIOS = ("1:1", "1:3", "1:5", "1:11")
@@ -39,7 +38,7 @@ def measure(words: Sequence[str]) -> dict[str, Any]:
         raise SystemExit(status)
     result = json.loads(said.getvalue())
     del result["table"]
-    return {"benchmark": "layer_ranking", **circumstances(sys.argv, torch.get_num_threads()), **result}
+    return {"benchmark": "layer_ranking", **made_with(), **result}
 
 
 def title(result: dict[str, Any]) -> str:
@@ -73,7 +72,7 @@ def layer_table(results: Sequence[dict[str, Any]]) -> str:
     ]
     if any(None in s for s in scores):
         rows.append(["unchanged model", *(f"{s[None]:.4g}" if None in s else "" for s in scores)])
-    return table(header, rows)
+    return markdown_table(header, rows)
 
 
 def plan_table(results: Sequence[dict[str, Any]]) -> str:
@@ -86,13 +85,15 @@ def plan_table(results: Sequence[dict[str, Any]]) -> str:
         plan = LayerPlan.from_ratio(layers, ratio, f"importance-{result['criterion']}", result["ranking"])
         return " ".join(map(str, plan.attention_layers))
 
-    return table(("attention stays in", *ratios), [(title(r), *(kept(r, ratio) for ratio in ratios)) for r in results])
+    return markdown_table(
+        ("attention stays in", *ratios), [(title(r), *(kept(r, ratio) for ratio in ratios)) for r in results]
+    )
 
 
 def agreement_table(results: Sequence[dict[str, Any]]) -> str:
     """Rank correlations of all pairs."""
     rows = [(title(one), *(f"{agreement(one, other):.2f}" for other in results)) for one in results]
-    return table(("Spearman's rho", *map(title, results)), rows)
+    return markdown_table(("Spearman's rho", *map(title, results)), rows)
 
 
 def about(result: dict[str, Any]) -> str:
@@ -102,7 +103,7 @@ def about(result: dict[str, Any]) -> str:
     judge = f"; transcribed by {data['asr']}, {data['normaliser']}" if "asr" in data else ""
     settings = ", ".join(f"{name} {value}" for name, value in result["settings"].items())
     took = f"{result['seconds']:.0f} s for {len(result['rows'])} measurements"
-    return f"**{title(result)}**: on {what}{judge}; {settings}; {took}. {footnotes(result)}"
+    return f"**{title(result)}**: on {what}{judge}; {settings}; {took}. {footnote(result)}"
 
 
 def render(results: dict[Path, dict[str, Any]]) -> str:

@@ -1,6 +1,6 @@
 """Memory by component at CosyVoice 2's sizes: weights, decode states, the flow's cache, and peaks of computing.
 
-    python benchmarks/memory.py [--device cuda] [--seconds 60] [--out docs/results] [--streams 1,64] [--tiny]
+    python benchmarks/memory.py [--device cuda] [--seconds 60] [--out docs/results/memory.json] [--streams 1,64] [--tiny]
 
 For all attention and the hybrids 1:1, 1:5 and 1:11, in float32 and bfloat16 (vocoder and recurrent states are float32 in both): the
 bytes of all tensors, computed on the meta device, and on CUDA those that PyTorch's allocator reports. Each stream has a context of
@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from record import circumstances, footnotes, table, write_results
+from record import TINY_FLOW, TINY_VOCODER, benchmark, device_name
 from torch import nn
 
 from mamtra.acoustic.flow import Flow, FlowConfig
@@ -30,30 +29,23 @@ from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.checkpoints.strict_loading import build_uninitialised
 from mamtra.cost.memory import CacheTypes, kv_bytes_per_token, state_bytes
-from mamtra.cost.presets import cosyvoice2_config
+from mamtra.cost.presets import cosyvoice2_config, tiny_config
 from mamtra.cost.shapes import blueprint_of
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.results import footnote, markdown_table
 
 RATIOS = ("1:0", "1:1", "1:5", "1:11")
 TYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 CONTEXT = 30 * 25 + 100 + 2
 PROMPT, TOKENS = 75, 250
-TINY_LM = {
-    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 12, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 16, "text_vocab_size": 50,
-}  # fmt: skip
-TINY_FLOW = {
-    "input_size": 32, "encoder_heads": 2, "encoder_ffn": 32, "encoder_blocks": 1, "encoder_up_blocks": 1,
-    "estimator_channels": 16, "estimator_heads": 2, "estimator_head_dim": 8, "estimator_n_blocks": 1, "estimator_mid_blocks": 1,
-}  # fmt: skip
 WEIGHTS = ("layers", "text table", "speech tables and head", "flow", "vocoder")
 
 
 def config_of(ratio: str, tiny: bool) -> SpeechLMConfig:
-    base = SpeechLMConfig(**TINY_LM) if tiny else cosyvoice2_config()
+    base = tiny_config(layers=12) if tiny else cosyvoice2_config()
     return base.model_copy(update={"layer_types": LayerPlan.from_ratio(base.num_hidden_layers, ratio).layer_types})
 
 
@@ -63,9 +55,7 @@ def networks(config: SpeechLMConfig, dtype: torch.dtype, tiny: bool, device: tor
         made = {
             "lm": build_uninitialised(lambda: SpeechLM(config)).to(dtype),
             "flow": build_uninitialised(lambda: Flow(FlowConfig(**(TINY_FLOW if tiny else {})))).to(dtype),
-            "vocoder": build_uninitialised(
-                lambda: HiFT(HiFTConfig(**({"base_channels": 16, "f0_channels": 8} if tiny else {})))
-            ),
+            "vocoder": build_uninitialised(lambda: HiFT(HiFTConfig(**(TINY_VOCODER if tiny else {})))),
         }
     made["vocoder"].remove_weight_norm()
     for module in made.values():
@@ -222,15 +212,15 @@ def render(result: dict[str, Any]) -> str:
         "in it. Ratios are attention to Mamba layers. `all` is without the flow cache, which only a sentence that is being "
         "streamed has; the last column compares it with all attention. The reference implementation also loads a head over text "
         "of the size of the text table, which this package does not need.",
-        table((*header, *names, "all", "against 1:0"), sums),
+        markdown_table((*header, *names, "all", "against 1:0"), sums),
     ]  # fmt: skip
     if found_rows:
         titles = MEASURED if result["device"] != "CPU" else ("resident",)
-        parts += [f"## Measured on {result['device']}", table((*header, *titles), found_rows)]
+        parts += [f"## Measured on {result['device']}", markdown_table((*header, *titles), found_rows)]
     left = result["planned"] - len(result["rows"])
     if left:
         parts.append(f"{left} of {result['planned']} rows were left out for lack of time.")
-    return "\n\n".join([*parts, "## How it was measured", footnotes(result)]) + "\n"
+    return "\n\n".join([*parts, "## How it was measured", footnote(result)]) + "\n"
 
 
 MEASURED = (
@@ -238,28 +228,18 @@ MEASURED = (
 )  # fmt: skip
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device")
     parser.add_argument("--seconds", type=float, default=60.0, help="for all rows; the last one begun is finished")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder")
     parser.add_argument("--streams", default="1,64")
     parser.add_argument("--tiny", action="store_true", help="tiny networks, to try the script")
-    parser.add_argument("--render", action="store_true", help="only write the page again from the JSON")
-    args = parser.parse_args(argv)
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All rows, those that were measured so far at each step."""
     began, device = time.perf_counter(), pick_device(args.device)
     plan = [(k, int(n), r) for k in TYPES for n in args.streams.split(",") for r in RATIOS]
-    path = args.out / "memory.json"
-    if args.render:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        print(write_results(path, result, render(result)))
-        return
-    result = {
-        "benchmark": "memory",
-        **circumstances(sys.argv, torch.get_num_threads()),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        "tiny": args.tiny, "planned": len(plan), "rows": [],
-    }  # fmt: skip
+    result = {"device": device_name(device), "tiny": args.tiny, "planned": len(plan), "rows": []}
     for kind, streams, ratio in plan:
         if time.perf_counter() - began > args.seconds:
             break
@@ -274,8 +254,11 @@ def main(argv: list[str] | None = None) -> None:
             row["failed"] = str(error).splitlines()[0][:200]
         result["rows"].append(row)
         print(row, file=sys.stderr, flush=True)
-        write_results(path, result, render(result))
-    print(path.with_suffix(".md"))
+        yield result
+
+
+def main(argv: list[str] | None = None) -> None:
+    benchmark("memory", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

@@ -1,103 +1,99 @@
-"""What every result carries: the command, the code, the machine, the versions; and how results become Markdown."""
+"""What the benchmarks share: their command line, how results are written, and small measurements."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import multiprocessing
 import os
-import platform
-import re
-import subprocess
+import statistics
 import sys
-from collections.abc import Iterable, Sequence
-from importlib import metadata
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mamtra.runtime.files import write_text
+from mamtra.runtime.results import circumstances, shown_command, write_result
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGES = ("mamtra", "torch", "numpy", "soundfile", "soxr", "tokenizers", "safetensors")
-
-
-def shown_command(argv: Sequence[str]) -> str:
-    """The command as others would type it: paths outside the working folder are shortened to their last part."""
-
-    def short(word: str) -> str:
-        name, sign, path = word.rpartition("=")
-        if not os.path.isabs(path):
-            return word
-        place = Path(path)
-        inside = place.is_relative_to(Path.cwd())
-        return f"{name}{sign}{place.relative_to(Path.cwd()) if inside else place.name}"
-
-    return " ".join(["python", *(short(word) if " " not in word else f'"{word}"' for word in argv)])
+TINY_FLOW = {
+    "input_size": 32, "encoder_heads": 2, "encoder_ffn": 32, "encoder_blocks": 1, "encoder_up_blocks": 1,
+    "estimator_channels": 16, "estimator_heads": 2, "estimator_head_dim": 8, "estimator_n_blocks": 1, "estimator_mid_blocks": 1,
+}  # fmt: skip
+TINY_VOCODER = {"base_channels": 16, "f0_channels": 8}
 
 
-def commit() -> str:
-    """Hash of the commit, with "+ changes" where the working tree differs from it; empty outside a repository."""
+def benchmark(
+    name: str,
+    about: str,
+    measure: Callable[[argparse.Namespace], Iterator[dict[str, Any]]],
+    render: Callable[[dict[str, Any]], str],
+    options: Callable[[argparse.ArgumentParser], None],
+    argv: Sequence[str] | None,
+) -> None:
+    """Run a benchmark from the command line; NAME.json and NAME.md are written whenever there is something new.
 
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        return git("rev-parse", "HEAD") + (" + changes" if git("status", "--porcelain", "src", "benchmarks") else "")
-    except FileNotFoundError:
-        return ""
-
-
-def cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        if package == "mamtra":
-            import mamtra
-
-            return mamtra.__version__
-        return "not installed"
-
-
-def circumstances(argv: Sequence[str], threads: int) -> dict[str, Any]:
-    """Command, commit, hardware and versions."""
-    return {
-        "command": shown_command(argv),
-        "commit": commit(),
-        "hardware": {"cpu": cpu_model(), "cores": os.cpu_count(), "threads": threads, "system": platform.system()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-    }
+    Args:
+        name: of the benchmark.
+        about: its docstring.
+        measure: yields everything that was measured so far.
+        render: from the content of the JSON file to the page.
+        options: adds those of this benchmark.
+        argv: arguments; those of the process by default.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options(parser)
+    parser.add_argument("--out", type=Path, default=Path(f"docs/results/{name}.json"))
+    parser.add_argument("--render", action="store_true", help="only write the page again from --out")
+    args = parser.parse_args(argv)
+    if args.render:
+        print(write_result(args.out, json.loads(args.out.read_text(encoding="utf-8")), render))
+        return
+    made_by = made_with(getattr(args, "threads", None))
+    page = None
+    for found in measure(args):
+        page = write_result(args.out, {"benchmark": name, **made_by, **found}, render)
+    if page is not None:
+        print(page)
 
 
-def write_results(path: Path, results: dict[str, Any], markdown: str) -> Path:
-    """Writes NAME.json and, rendered from it, NAME.md beside it; returns the latter."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    page = path.with_suffix(".md")
-    write_text(page, markdown)
-    return page
+def made_with(threads: int | None = None) -> dict[str, Any]:
+    """Circumstances of this process; torch's number of threads by default."""
+    if threads is None:
+        import torch
+
+        threads = torch.get_num_threads()
+    return circumstances(shown_command(["python", *sys.argv]), threads)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; all columns but the first are set to the right."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    lines = [header, rule, *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)
+def device_name(device: Any) -> str:
+    """Of a torch device."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
-def footnotes(results: dict[str, Any]) -> str:
-    """Circumstances as a paragraph of Markdown."""
-    machine, versions = results["hardware"], results["versions"]
-    return "\n".join([
-        f"Made by `{results['command']}`",
-        f"at {results['commit'] or 'an unknown commit'}",
-        f"on {machine['cpu']} ({machine['cores']} cores, {machine['threads']} threads used);",
-        ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
-    ])  # fmt: skip
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Median, minimum and maximum."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "runs": len(values)}
+
+
+def show_spread(values: dict[str, Any], digits: int, scale: float = 1.0) -> str:
+    """A `spread` in text."""
+    middle, low, high = (f"{scale * values[name]:.{digits}f}" for name in ("median", "min", "max"))
+    return f"{middle} ({low} to {high})"
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Of a process that computes with so many threads."""
+    return dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+
+
+def apart(function: Callable[..., None], *args: Any) -> None:
+    """Run in a process of its own: Linux counts what a parent held when it forked as memory of the child."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=args)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{function.__name__} failed")
 
 
 def say_progress(title: str) -> Any:

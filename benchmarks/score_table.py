@@ -8,15 +8,15 @@ All files must have been measured in the same way.
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from record import circumstances, footnotes, table, write_results
+from record import benchmark
 
 from mamtra.evaluate.score_file import ScoreFile, differences, read_scores
 from mamtra.evaluate.summary import SPEED, compare_scores, summarise
+from mamtra.runtime.results import footnote, markdown_table
 
 FIGURES = {
     "wer_english": ("WER %", 2), "wer_basic": ("WER %, basic", 2), "wer_seedtts_macro": ("WER %, Seed-TTS", 2),
@@ -32,7 +32,7 @@ def shown(value: dict[str, Any], digits: int) -> str:
     return f"{value['value']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def measure(files: dict[str, ScoreFile], against: str) -> dict[str, Any]:
+def tabulate(files: dict[str, ScoreFile], against: str) -> dict[str, Any]:
     """Summaries by system, and what each other one differs by from `against`."""
     first = next(iter(files.values()))
     for name, scores in files.items():
@@ -82,31 +82,34 @@ def render(result: dict[str, Any]) -> str:
         f"{about['lines']} lines of {about['set']}, {about['asr']}; "
         + ", ".join(f"{what}: {judge}" for what, judge in about["metrics"].items())
         + ". 95% bootstrap intervals over utterances.",
-        table(("", *(FIGURES[key][0] for key in names)), main),
+        markdown_table(("", *(FIGURES[key][0] for key in names)), main),
         f"## Differences to {result['against']}",
-        table(("", "", "difference", "lower / higher", "p, sign test"), pairs),
+        markdown_table(("", "", "difference", "lower / higher", "p, sign test"), pairs),
         "## By number of words",
-        table(("", "words", "utterances", "WER %", *kinds), failures),
+        markdown_table(("", "words", "utterances", "WER %", *kinds), failures),
     ]
     if spent:
         heads = next(s["spent"] for s in systems.values() if s["spent"])
-        parts += ["## Seconds spent, all processes together", table(("", *heads), spent)]
-    return "\n\n".join([*parts, "## How it was measured", footnotes(result)]) + "\n"
+        parts += ["## Seconds spent, all processes together", markdown_table(("", *heads), spent)]
+    return "\n\n".join([*parts, "## How it was measured", footnote(result)]) + "\n"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--title", default="Scores")
+    parser.add_argument("--against", type=Path, help="the first file by default")
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The table."""
+    if not args.files:
+        raise SystemExit("give score files of `mamtra evaluate`")
+    files = {path.stem: read_scores(path) for path in args.files}
+    yield {"title": args.title, **tabulate(files, (args.against or args.files[0]).stem)}
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--title", default="Scores")
-    parser.add_argument("--against", type=Path, help="the first file by default")
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args(argv)
-    files = {path.stem: read_scores(path) for path in args.files}
-    found = measure(files, (args.against or args.files[0]).stem)
-    result = {
-        "benchmark": "score_table", **circumstances(sys.argv, torch.get_num_threads()), "title": args.title, **found,
-    }  # fmt: skip
-    print(write_results(args.out, result, render(result)))
+    benchmark("scores", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ products, attentions and convolutions. "From scratch" runs both networks over ev
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from record import circumstances, footnotes, say_progress, table, write_results
+from record import benchmark, say_progress
+
+from mamtra.runtime.results import footnote, markdown_table
 
 TEXT = (
     "The night train left the station a little after ten, and most of the passengers were asleep before it reached the river. "
@@ -165,9 +165,8 @@ def measure_length(model: Any, voice: Any, tokens: list[int]) -> dict[str, Any]:
     }
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """The whole benchmark as a record."""
-    begun = circumstances([sys.argv[0], *sys.argv[1:]], args.threads)
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The whole benchmark."""
     import torch
 
     from mamtra import load
@@ -187,7 +186,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "prompt_tokens": len(voice.prompt_speech),
         "flow_steps": tts.model.generation.flow_steps,
     }
-    return {"benchmark": "streaming work", **begun, "seed": 0, "model": model, "lengths": lengths}
+    yield {"seed": 0, "model": model, "lengths": lengths}
 
 
 def render(results: dict[str, Any]) -> str:
@@ -216,7 +215,7 @@ def render(results: dict[str, Any]) -> str:
         f"Model {model['name']}, voice {model['voice']} with a prompt of {model['prompt_tokens']} tokens,",
         f"{model['flow_steps']} flow steps. Growing hops are the default (at least 20 tokens, then 25, 50, 100), even ones stay at",
         "25. Pairs are: with caches / from scratch at each hop.\n",
-        table(
+        markdown_table(
             (
                 "seconds",
                 "hops",
@@ -236,28 +235,26 @@ def render(results: dict[str, Any]) -> str:
         "## Seams\n",
         "Streamed samples against one chunked pass over the same tokens and the same noise: difference, its RMS over that of the",
         "signal, and the peak of the signal.\n",
-        table(("seconds", "hops", "max abs", "relative RMS", "peak"), seams),
+        markdown_table(("seconds", "hops", "max abs", "relative RMS", "peak"), seams),
         "\nChunked attention gives another result than full attention, which `say` uses. Mel of the one against mel of the other",
         "(natural log):\n",
-        table(("seconds", "max abs", "relative RMS"), mels),
+        markdown_table(("seconds", "max abs", "relative RMS"), mels),
         "\n## How it was measured\n",
-        footnotes(results),
+        footnote(results),
         "",
     ]
     return "\n".join(parts)
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="model directory or name; default: the built-in one")
     parser.add_argument("--voice", help="default: that of the model")
     parser.add_argument("--seconds", type=float, nargs="+", default=[5, 10, 20, 30])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/streaming_work.json"))
-    parser.add_argument("--render", action="store_true", help="only write the page again from --out")
-    args = parser.parse_args(argv)
-    results = json.loads(args.out.read_text(encoding="utf-8")) if args.render else measure(args)
-    print(write_results(args.out, results, render(results)))
+
+
+def main(argv: list[str] | None = None) -> None:
+    benchmark("streaming_work", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

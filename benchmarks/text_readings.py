@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,11 +173,11 @@ def _score(rows: list[Row], found: list[dict[str, str]], *, ours: bool, listed: 
     return {"right": dict(Counter(row.kind for row, good in zip(rows, right, strict=True) if good)), "missed": missed}
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """The whole benchmark as a record."""
-    from record import circumstances
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The whole benchmark."""
+    from record import made_with
 
-    begun = circumstances([sys.argv[0], *sys.argv[1:]], 1)
+    versions = made_with()["versions"]
     sets = {"mended": read_rows(args.readings), "unseen": read_rows(args.unseen)}
     texts = [row.written for rows in sets.values() for row in rows]
     said: dict[str, list[dict[str, str]] | None] = {"mamtra": read_all("mamtra", texts)}
@@ -185,10 +185,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         said["before"] = _elsewhere(sys.executable, "mamtra", texts, args.before)
         commit = ["git", "-C", str(args.before), "rev-parse", "HEAD"]
         done = subprocess.run(commit, capture_output=True, text=True, check=False)
-        begun["versions"]["mamtra before"] = done.stdout.strip()
+        versions["mamtra before"] = done.stdout.strip()
     for reader, package in OTHERS.items() if args.others else ():
         said[reader] = _elsewhere(args.others, reader, texts)
-        begun["versions"][package] = _version(args.others, package)
+        versions[package] = _version(args.others, package)
     scored: dict[str, Any] = {}
     start = 0
     for name, rows in sets.items():
@@ -202,7 +202,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             },
         }
         start += len(rows)
-    return {"benchmark": "readings", **begun, "sets": scored}
+    yield {"versions": versions, "sets": scored}
 
 
 def _cell(scored: dict[str, Any], system: str, kinds: Iterable[str]) -> str:
@@ -215,7 +215,7 @@ def _cell(scored: dict[str, Any], system: str, kinds: Iterable[str]) -> str:
 
 def render(results: dict[str, Any]) -> str:
     """The page, from the record alone."""
-    from record import footnotes, table
+    from mamtra.runtime.results import footnote, markdown_table
 
     mended, unseen = results["sets"]["mended"], results["sets"]["unseen"]
     systems = [name for name in TITLES if name in mended["systems"]]
@@ -230,7 +230,7 @@ def render(results: dict[str, Any]) -> str:
         "were chosen to be hard, and the rules of MamTra were mended on them, so its share tells that these are solved, not more.",
         f"The {sum(unseen['rows'].values())} texts of readings_unseen.tsv, of the same kinds and by the same hand, were written",
         "after the rules, and no rule was mended on them.\n",
-        table(header, lines),
+        markdown_table(header, lines),
         "\nA text counts when all of its words are those of an accepted reading, in order, and a pause is marked where one is",
         "due. For MamTra words are compared one by one. The other normalisers leave spelling (FBI, U-S-A) to later steps, so",
         "for them only the letters are compared, and texts whose reading is phonemes (heteronyms, names) are not counted. They",
@@ -239,27 +239,24 @@ def render(results: dict[str, Any]) -> str:
     missed = [(one["written"], one["said"]) for part in (mended, unseen) for one in part["systems"]["mamtra"]["missed"]]
     if missed:
         shown = ((json.dumps(written, ensure_ascii=False), said.replace("\n", " ")) for written, said in missed)
-        parts += ["## Read wrongly by MamTra\n", table(("written", "said"), shown) + "\n"]
-    return "\n".join([*parts, "## How it was measured\n", footnotes(results), ""])
+        parts += ["## Read wrongly by MamTra\n", markdown_table(("written", "said"), shown) + "\n"]
+    return "\n".join([*parts, "## How it was measured\n", footnote(results), ""])
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--readings", type=Path, default=READINGS)
     parser.add_argument("--unseen", type=Path, default=UNSEEN, help="readings that no rule was mended on")
     parser.add_argument("--before", type=Path, help="source tree of an older version")
     parser.add_argument("--others", help="Python interpreter of an environment with the other normalisers")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/text.json"))
-    parser.add_argument("--render", action="store_true", help="only write the page again from --out")
-    parser.add_argument("--read-with", choices=sorted(READERS), help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    if args.read_with:
-        print(json.dumps(read_all(args.read_with, json.load(sys.stdin))))
-        return
-    from record import write_results
 
-    results = json.loads(args.out.read_text(encoding="utf-8")) if args.render else measure(args)
-    print(write_results(args.out, results, render(results)))
+
+def main(argv: list[str] | None = None) -> None:
+    if sys.argv[1:2] == ["--read-with"]:  # in the interpreter of another normaliser, which has nothing of this package
+        print(json.dumps(read_all(sys.argv[2], json.load(sys.stdin))))
+        return
+    from record import benchmark
+
+    benchmark("text", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Speech tokens to sound at CosyVoice 2's sizes: seconds of audio a second, offline and streaming, at several batch sizes.
 
-    python benchmarks/token2wav.py [--device cuda] [--seconds 150] [--runs 3] [--out docs/results] [--batches 1,8,32] [--tiny]
+    python benchmarks/token2wav.py [--device cuda] [--seconds 150] [--runs 3] [--batches 1,8,32] [--tiny]
+        [--out docs/results/token2wav.json]
 
 Weights are random and made on the device; a prompt of 3 s; utterances of about 10 s.
 
@@ -21,22 +22,23 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from record import circumstances, footnotes, table, write_results
+from record import benchmark, device_name
 from token2wav_phases import PHASES, PROMPT, RATE, STEPS, TOKENS, build, make_tokens, make_voice, prompt_of
 
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.results import footnote, markdown_table
 from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
 
@@ -84,7 +86,7 @@ def release(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def measure(row: Row, model: Model, voice: Voice, tokens: int, runs: int, until: float) -> dict[str, Any]:
+def measure_row(row: Row, model: Model, voice: Voice, tokens: int, runs: int, until: float) -> dict[str, Any]:
     """Measure `runs` runs of one phase, fewer when the time is up, but at least one after the warm-up."""
     device, firsts, times = model.device, [], []
     try:
@@ -177,7 +179,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
         times = ["-" if speed is None or scratch is None else f"{speed / scratch:.2f}" for speed in speeds[1:]]
         lines.append((precision, batch, *("-" if speed is None else f"{speed:.1f}" for speed in speeds), *times))
     others = list(PHASES)[1:]
-    return table(("precision", "batch", *PHASES, *(f"{phase}, ratio" for phase in others)), lines)
+    return markdown_table(("precision", "batch", *PHASES, *(f"{phase}, ratio" for phase in others)), lines)
 
 
 def render(result: dict[str, Any]) -> str:
@@ -212,7 +214,7 @@ def render(result: dict[str, Any]) -> str:
         "With `graphs`, Euler steps and vocoder are CUDA graphs; `eager` launches kernel by kernel. The ratio is to `from scratch` "
         "at the same batch, precision and launch mode. First sound is the time until the samples of the first hop, offline of all, "
         "are on the host.",
-        table(COLUMNS, lines),
+        markdown_table(COLUMNS, lines),
     ]  # fmt: skip
     if check is not None:
         parts.append(
@@ -221,35 +223,27 @@ def render(result: dict[str, Any]) -> str:
             else f"A stream's mel with graphs differs from the same stream without by {check['relative_rms']:.1e} (relative RMS, "
             f"float32, batch 1; two runs without differ by {check['eager_again']:.1e}; {check['graphs_captured']} graphs)."
         )
-    return "\n\n".join([*parts, "## How it was measured", footnotes(result)]) + "\n"
+    return "\n\n".join([*parts, "## How it was measured", footnote(result)]) + "\n"
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device")
     parser.add_argument("--seconds", type=float, default=150.0, help="for all rows; the last one begun is finished")
     parser.add_argument("--runs", type=int, default=3, help="counted runs of each row")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder")
     parser.add_argument("--batches", default="1,8,32")
     parser.add_argument("--precisions", help="bf16,float32; default: both on CUDA, float32 on a CPU")
     parser.add_argument("--tokens", type=int, default=TOKENS)
-    parser.add_argument("--render", action="store_true", help="only write the page again from the JSON")
     parser.add_argument("--tiny", action="store_true", help="tiny networks, to try the script")
-    args = parser.parse_args(argv)
-    began = time.perf_counter()
-    device = pick_device(args.device)
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All rows, those that were measured so far at each step."""
+    began, device = time.perf_counter(), pick_device(args.device)
     known = "bf16,float32" if device.type == "cuda" else "float32"
     plan = plan_rows(device, [int(n) for n in args.batches.split(",")], (args.precisions or known).split(","))
-    path = args.out / "token2wav.json"
-    if args.render:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        print(write_results(path, result, render(result)))
-        return
     result = {
-        "benchmark": "token2wav",
-        **circumstances(sys.argv, torch.get_num_threads()),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        "tiny": args.tiny, "tokens": args.tokens, "planned": len(plan), "graphs_to_eager": None, "rows": [],
+        "device": device_name(device), "tiny": args.tiny, "tokens": args.tokens, "planned": len(plan),
+        "graphs_to_eager": None, "rows": [],
     }  # fmt: skip
     voice, model, made = make_voice(), None, None
     with tempfile.TemporaryDirectory() as folder:
@@ -263,11 +257,14 @@ def main(argv: list[str] | None = None) -> None:
                 model = None  # before the next one is made
                 model = build(device, row.precision == "bf16", args.tiny, Path(folder))
             made = row
-            found = measure(row, model, voice, args.tokens, args.runs, began + args.seconds)
+            found = measure_row(row, model, voice, args.tokens, args.runs, began + args.seconds)
             result["rows"].append({**row._asdict(), **found})
             print(f"{time.perf_counter() - began:.0f} s:", result["rows"][-1], file=sys.stderr, flush=True)
-            write_results(path, result, render(result))
-    print(path.with_suffix(".md"))
+            yield result
+
+
+def main(argv: list[str] | None = None) -> None:
+    benchmark("token2wav", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from record import TINY_FLOW, TINY_VOCODER
 from torch import Tensor
 
 from mamtra.acoustic.flow import Flow, FlowConfig
@@ -17,16 +18,12 @@ from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.streaming import HopSchedule
 from mamtra.synthesis.token2wav import batch_to_samples, vocoder_noise
-from mamtra.voices.voice import Voice, VoiceInfo
+from mamtra.voices.info import VoiceInfo
+from mamtra.voices.voice import Voice
 
 RATE, HOP, STEPS = 24000, 480, 10
 PROMPT, TOKENS = 75, 250
 OVERLAP = 8  # mel frames that the reference passes to the vocoder again
-TINY_FLOW = {
-    "input_size": 32, "encoder_heads": 2, "encoder_ffn": 32, "encoder_blocks": 1, "encoder_up_blocks": 1,
-    "estimator_channels": 16, "estimator_heads": 2, "estimator_head_dim": 8, "estimator_n_blocks": 1, "estimator_mid_blocks": 1,
-}  # fmt: skip
-TINY_VOCODER = {"base_channels": 16, "f0_channels": 8}
 First = Callable[[], None]
 """Called after each hop, when its samples are on the host."""
 

@@ -19,9 +19,15 @@ from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerCon
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.text.tokenizer import build_phoneme_tokenizer
-from mamtra.voices.voice import Voice, VoiceInfo
+from mamtra.voices.info import VoiceInfo
+from mamtra.voices.voice import Voice
 
 EMBEDDING = 16
+TINY_FLOW = {
+    "input_size": 16, "spk_embed_dim": EMBEDDING, "encoder_heads": 2, "encoder_ffn": 32, "encoder_blocks": 1,
+    "encoder_up_blocks": 1, "estimator_channels": 16, "estimator_heads": 2, "estimator_head_dim": 8,
+    "estimator_n_blocks": 1, "estimator_mid_blocks": 1,
+}  # fmt: skip
 WORDS = {
     "a": "A",
     "are": "ɑɹ",
@@ -55,19 +61,7 @@ def tiny_parts(seed: int = 0) -> dict[str, nn.Module]:
         text_vocab_size=256,
         layer_types=("full_attention", "linear_attention"),
     )
-    flow = FlowConfig(
-        input_size=16,
-        spk_embed_dim=EMBEDDING,
-        encoder_heads=2,
-        encoder_ffn=32,
-        encoder_blocks=1,
-        encoder_up_blocks=1,
-        estimator_channels=16,
-        estimator_heads=2,
-        estimator_head_dim=8,
-        estimator_n_blocks=1,
-        estimator_mid_blocks=1,
-    )
+    flow = FlowConfig(**TINY_FLOW)
     vocoder = HiFTConfig(base_channels=16, f0_channels=8, nb_harmonics=2)
     tokenizer = SpeechTokenizerConfig(width=16, fine_blocks=1, coarse_blocks=1, expansion=2)
     speaker = CAMPPlusConfig(
@@ -85,6 +79,73 @@ def tiny_parts(seed: int = 0) -> dict[str, nn.Module]:
         "speech_tokenizer": SpeechTokenizer(tokenizer),
         "speaker_encoder": CAMPPlus(speaker).eval(),
     }
+
+
+def golden_lm(golden: Path) -> SpeechLM:
+    """The tiny CosyVoice 2 language model of the golden vectors."""
+    weights = torch.load(golden / "cosyvoice2-tiny" / "llm.pt", weights_only=True)
+    weights = {k.replace("llm.model.model.", "model."): v for k, v in weights.items() if k not in ("epoch", "step")}
+    del weights["llm.model.lm_head.weight"]
+    config = SpeechLMConfig(
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        text_vocab_size=512,
+    )
+    lm = SpeechLM(config).eval()
+    lm.load_state_dict(weights)
+    return lm
+
+
+def small_hybrid(text_vocab_size: int = 40) -> SpeechLM:
+    """A speech LM of an attention and a Mamba layer, with 30 speech tokens."""
+    config = SpeechLMConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        text_vocab_size=text_vocab_size,
+        num_speech_tokens=30,
+        speech_vocab_size=33,
+        eos_id=30,
+        fill_id=32,
+        layer_types=("full_attention", "linear_attention"),
+    )
+    return SpeechLM(config, torch.Generator().manual_seed(0)).eval()
+
+
+KINDS = {"a": "full_attention", "m": "linear_attention", "d": "linear_attention"}
+
+
+def patterned_lm(pattern: str, bias: bool = True, hidden_size: int = 24, intermediate_size: int = 40) -> SpeechLM:
+    """A letter a layer: attention, Mamba-2, or Mamba in its discrete form."""
+    config = SpeechLMConfig(
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
+        num_hidden_layers=len(pattern),
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        text_vocab_size=30,
+        num_speech_tokens=20,
+        speech_vocab_size=23,
+        eos_id=20,
+        fill_id=22,
+        layer_types=tuple(KINDS[k] for k in pattern),
+        mamba_form="discrete" if "d" in pattern else "mamba2",
+        mamba_chunk_size=8,
+        mamba_qkv_bias=bias,
+    )
+    generator = torch.Generator().manual_seed(0)
+    lm = SpeechLM(config, generator).eval().requires_grad_(False)
+    for parameter in lm.parameters():  # biases, norms and skips away from their neutral values
+        parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
+    return lm
 
 
 def tiny_model(directory: Path, storage: str = "float32", seed: int = 0) -> Path:

@@ -15,22 +15,10 @@ from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.models.causal_lm import CausalLM
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
+from tests.factories import TINY_FLOW
 
 LAYERS = 4
-FLOW = FlowConfig(
-    input_size=16,
-    spk_embed_dim=16,
-    vocab_size=27,
-    encoder_heads=2,
-    encoder_ffn=32,
-    encoder_blocks=1,
-    encoder_up_blocks=1,
-    estimator_channels=16,
-    estimator_heads=2,
-    estimator_head_dim=8,
-    estimator_n_blocks=1,
-    estimator_mid_blocks=1,
-)
+FLOW = FlowConfig(**TINY_FLOW, vocab_size=27)
 COSYVOICE_YAML = """
 __set_seed1: !apply:random.seed [1986]
 sample_rate: 24000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -70,3 +72,48 @@ class Rerun(GraphCache):
     @property
     def replayed(self) -> int:
         return self.graphs.replayed
+
+
+class FakeCuda:
+    """Stands in for what `CudaGraphs` asks of CUDA, and writes down in which order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple] = []
+        handles = iter(range(1, 99))
+        fake = self
+
+        class Graph:
+            def capture_begin(self, pool, capture_error_mode):
+                assert not torch.is_inference_mode_enabled()
+                fake.calls.append(("begin", pool, capture_error_mode))
+
+            def capture_end(self):
+                fake.calls.append(("end",))
+                if fake.calls[-2:-1] == [("failed",)]:
+                    raise RuntimeError("capture was invalidated")
+
+            def replay(self):
+                fake.calls.append(("replay",))
+
+        class Stream:
+            def __init__(self, device=None):
+                pass
+
+            def wait_stream(self, other):
+                pass
+
+        for name, value in {
+            "CUDAGraph": Graph,
+            "Stream": Stream,
+            "current_stream": Stream,
+            "current_device": lambda: 0,
+            "stream": lambda stream: contextlib.nullcontext(),
+            "synchronize": lambda device: fake.calls.append(("synchronize",)),
+            "empty_cache": lambda: fake.calls.append(("empty_cache",)),
+            "graph_pool_handle": lambda: (0, next(handles)),
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+        ended = lambda device, pool: self.calls.append(("allocator", pool))  # noqa: E731
+        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", ended)
+        self.backend = CudaGraphs(torch.device("cpu"))
+        self.backend.available = True

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -27,7 +26,8 @@ from trained import load_network, read_metadata
 
 import mamtra
 from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.checkpoints.native import hash_weights, read_generation, save_model
+from mamtra.checkpoints.model_files import name_base, read_generation
+from mamtra.checkpoints.native import hash_weights, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
 from mamtra.checkpoints.strict_loading import describe_difference
@@ -181,9 +181,8 @@ def export(args: argparse.Namespace) -> Path:
     save_model(args.out, networks, storage=storage, generation=generation, text_files=copies, provenance=provenance)
     write_card(args.out, provenance)
     if args.teacher_out:
-        base = os.path.relpath(args.out.resolve(), args.teacher_out.resolve())
-        lm = {"lm": teacher}
-        save_model(args.teacher_out, lm, storage=storage, generation=generation, base=Path(base).as_posix())
+        base = name_base(args.out, args.teacher_out)
+        save_model(args.teacher_out, {"lm": teacher}, storage=storage, generation=generation, base=base)
     return args.out
 
 

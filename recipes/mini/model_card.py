@@ -7,6 +7,7 @@ from typing import Any
 
 from mamtra.checkpoints.parts import PARTS
 from mamtra.runtime.files import write_text
+from mamtra.runtime.results import markdown_table
 
 HEAD = """---
 license: apache-2.0
@@ -40,12 +41,6 @@ SOURCES = (
     ("CAM++ of 3D-Speaker", "teacher of the speaker encoder", "Apache-2.0"),
     ("American English dictionaries of misaki (hexgrad)", "readings of words", "Apache-2.0"),
 )  # fmt: skip
-
-
-def table(header: tuple[str, ...], rows: list[tuple]) -> str:
-    """A Markdown table."""
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def figures(value: Any, path: str = "") -> list[tuple[str, Any]]:
@@ -83,20 +78,20 @@ def write_card(directory: Path, provenance: dict[str, Any]) -> Path:
         "## Parts\n",
         f"{len(layers)} layers, {layers.count('full_attention')} of them attention and "
         f"{layers.count('linear_attention')} Mamba-2{ratio}.\n",
-        table(("file", "what it does", "storage", "MiB"), parts),
-        "\n## Learnt from\n",
-        table(("source", "what of it", "licence"), list(SOURCES)),
+        markdown_table(("file", "what it does", "storage", "MiB"), parts, numbers=False),
+        "\n## Training data\n",
+        markdown_table(("source", "used for", "licence"), SOURCES, numbers=False),
     ]
     if data:
         sections += [
             "\nTokens of the language model, by where their text comes from:\n",
-            table(("source", "utterances", "hours"), data),
+            markdown_table(("source", "utterances", "hours"), data),
         ]
     sections += [
         "\n## Measured in training\n",
-        "On material kept aside where the name says so. The quality of the speech is measured by `benchmarks/voice_quality.py`.\n",
-        table(("stage", "figure", "value"), measured),
-        "\nprovenance.json holds hashes, seeds, and where every tensor of the language model began.\n",
+        "Figures whose name says so are of held-out material. The quality of the speech is measured by `mamtra evaluate`.\n",
+        markdown_table(("stage", "figure", "value"), measured),
+        "\nprovenance.json holds hashes, seeds, and where every tensor of the language model comes from.\n",
         "## Licence\n",
         "Apache-2.0. Whoever passes the model on passes on the names of the sources above.\n",
     ]

@@ -10,10 +10,14 @@ Names are imported when first used, so that `import mamtra` costs nothing.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from mamtra.runtime.lazy import lazy_names
 from mamtra.version import VERSION as __version__
+
+# Threads that wait actively for one another crawl once other programs want the cores. OpenMP reads this when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from mamtra.bulk.api import batch

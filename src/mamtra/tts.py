@@ -15,18 +15,23 @@ import torch
 
 from mamtra.audio.io import SUFFIXES
 from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.memory import memory_in_words
 from mamtra.synthesis.audio import Audio
 from mamtra.synthesis.batch import Batch
-from mamtra.synthesis.cloning import clone_voice
+from mamtra.synthesis.cloning import clone_voice, read_tokens
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.pipeline import AudioChunk, Backend, Request, check_speed, check_voice, speak
+from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
 from mamtra.synthesis.sentence import whole_segment
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, stream_segment
+from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.text.bistream_text import Utterance, utterances
-from mamtra.text.bpe import BpeFrontend
+from mamtra.text.bpe import BpeFrontend, TextRules
 from mamtra.text.english.dates import DateOrder
 from mamtra.text.frontend import Explanation, TextFrontend
 from mamtra.text.markup import parse_markup
@@ -64,6 +69,7 @@ class TTS:
         library: the voices at hand; those of the model and of the user by default.
     """
 
+    @checked
     def __init__(self, model: Model, library: VoiceLibrary | None = None) -> None:
         self.model = model
         self.library = library or VoiceLibrary(model.directory)
@@ -71,6 +77,7 @@ class TTS:
         self._prompts = PromptStore(model)
 
     @classmethod
+    @checked
     def load(
         cls,
         model: str | os.PathLike | None = None,
@@ -79,6 +86,8 @@ class TTS:
         dtype: torch.dtype = torch.float32,
         lexicon: str | os.PathLike | None = None,
         date_order: str | None = None,
+        like_original: bool | None = None,
+        text_rules: str | None = None,
     ) -> TTS:
         """Load a model by directory, built-in name or hub name; by default the one that comes with the package.
 
@@ -90,11 +99,16 @@ class TTS:
             dtype: of the LM's weights.
             lexicon: a file of your own pronunciations, one ``word<TAB>phonemes`` a line.
             date_order: of dates such as 1/2/2024: "mdy", "dmy" or "auto" (month first where both are possible).
+            like_original: for models of CosyVoice 2: speak as the published code does, text rules included, or with this
+                package's text rules, trimming, pauses and repeats. A CosyVoice 2 directory does the former by default.
+            text_rules: for models of CosyVoice 2: "cosyvoice2", "mamtra" or "none" (text is read as written, in one piece).
 
         Raises:
-            MamTraError: no such model or device; the lexicon cannot be read, or the model reads letters instead of phonemes.
+            MamTraError: no such model or device; the lexicon cannot be read, or the model reads letters instead of phonemes
+                or the other way round.
         """
         opened = open_model(find_model(model), pick_device(device), dtype)
+        opened.generation = _profile(opened, like_original, text_rules)
         if lexicon is not None or date_order is not None:
             front = _phoneme_frontend(opened)
             if date_order is not None:
@@ -120,6 +134,7 @@ class TTS:
         """Whether the model can speak a sentence while its text is still arriving, see `stream`."""
         return self.model.generation.bistream and isinstance(self.model.text, BpeFrontend)
 
+    @checked
     def segments(self, text: str) -> list[str]:
         """The normalised sentences, or parts of long ones, that `text` is spoken in.
 
@@ -128,6 +143,7 @@ class TTS:
         """
         return [segment.text for segment in self.model.text.segments(check_text(text))]
 
+    @checked
     def explain(self, text: str) -> list[Explanation]:
         """What will be spoken of `text`, part by part: normalised words, phonemes, and characters that cannot be read.
 
@@ -136,6 +152,7 @@ class TTS:
         """
         return _phoneme_frontend(self.model).explain(check_text(text))
 
+    @checked
     def say(
         self,
         text: str,
@@ -143,6 +160,7 @@ class TTS:
         *,
         voice_text: str | None = None,
         instruct: str | None = None,
+        mode: str | None = None,
         seed: int = 0,
         speed: float = 1.0,
     ) -> Audio:
@@ -153,15 +171,18 @@ class TTS:
             voice: a name, a `Voice`, a voice file, or a recording to clone from; the model's own by default.
             voice_text: what is said in the recording, where `voice` is one.
             instruct: how to speak, such as "Speak slowly."; for models that follow instructions (CosyVoice 2).
+            mode: what of the voice is used: all that is known ("zero-shot", the default), its sound without its words
+                ("cross-lingual"), or its speaker embedding alone ("speaker").
             seed: the same seed gives the same audio.
             speed: 0.5 (slow) to 2 (fast).
 
         Raises:
             MamTraError: for anything the caller can correct, in one sentence.
         """
-        options = {"voice_text": voice_text, "instruct": instruct, "seed": seed, "speed": speed}
+        options = {"voice_text": voice_text, "instruct": instruct, "mode": mode, "seed": seed, "speed": speed}
         return Audio.joined(list(self.stream(check_text(text), voice, whole_sentences=True, **options)))
 
+    @checked
     def stream(
         self,
         text: str | Iterable[str],
@@ -169,6 +190,7 @@ class TTS:
         *,
         voice_text: str | None = None,
         instruct: str | None = None,
+        mode: str | None = None,
         seed: int = 0,
         speed: float = 1.0,
         whole_sentences: bool = False,
@@ -194,9 +216,11 @@ class TTS:
         began = time.perf_counter()
         check_speed(speed)
         chosen = check_voice(self.model, self.voice(voice, voice_text))
+        if mode is not None:
+            chosen = chosen.in_mode(mode)
         if instruct is not None:
             chosen = chosen.instruct(self._instruction(instruct))
-        request = Request(self.model, chosen, seed, speed)
+        request = self._request(chosen, seed, speed)
         if interleave and (whole_sentences or not self.interleaves):
             raise MamTraError(
                 "Whole sentences cannot be given while their text is being read; leave out one of the two options."
@@ -211,6 +235,7 @@ class TTS:
             return self._audio(request, segments, whole_segment, began)
         return self._audio(request, segments, partial(stream_segment, prompts=self._prompts, schedule=hops), began)
 
+    @checked
     def batch(
         self,
         texts: Iterable[str | Text],
@@ -227,16 +252,24 @@ class TTS:
             seed: of texts that name none.
             speed: of texts that name none.
 
-        Yields:
+        Returns:
             One result a text, in their order: its audio, or the error of a text that cannot be spoken, which does not stop the
             others.
+
+        Raises:
+            MamTraError: a single string is given.
         """
+        if isinstance(texts, str):
+            raise MamTraError("A batch takes a list of texts; use say for a single one.")
+        return self._batch(texts, Text("", voice, seed, speed))
+
+    def _batch(self, texts: Iterable[str | Text], defaults: Text) -> Iterator[Audio | MamTraError]:
         batch = Batch.of(self.model)
         try:
             began = time.perf_counter()
             for given in chain(texts, [None]):
                 if given is not None:
-                    self._add(batch, given if isinstance(given, Text) else Text(given), Text("", voice, seed, speed))
+                    self._add(batch, given if isinstance(given, Text) else Text(given), defaults)
                 for request, found in batch.finished(last=given is None):
                     spent, began = time.perf_counter() - began, time.perf_counter()
                     try:
@@ -253,8 +286,7 @@ class TTS:
         """Put a text into a batch, or the reason why it cannot be spoken."""
         try:
             voice = self.voice(defaults.voice if text.voice is None else text.voice)
-            request = Request(
-                self.model,
+            request = self._request(
                 check_voice(self.model, voice),
                 defaults.seed if text.seed is None else text.seed,
                 check_speed(defaults.speed if text.speed is None else text.speed),
@@ -263,11 +295,15 @@ class TTS:
         except MamTraError as error:
             batch.refuse(error)
 
+    def _request(self, voice: Voice, seed: int, speed: float) -> Request:
+        retries = AS_IT_COMES if self.model.generation.like_original else AGAIN
+        return Request(self.model, voice, seed, speed, retries)
+
     def _read(self, text: str | Iterable[str], interleave: bool) -> Iterator[Segment | Utterance]:
         """Segments one by one. Of a complete text the first one, and all pause marks, are read at once, so that errors show."""
         front = self.model.text
         if not isinstance(text, str):
-            return utterances(check_arriving(text), front) if interleave else front.arriving(check_arriving(text))
+            return utterances(text, front) if interleave else front.arriving(text)
         parse_markup(check_text(text))
         segments = utterances([text], front) if interleave else front.iterate(text)
         first = next(segments, None)
@@ -279,9 +315,10 @@ class TTS:
         self, request: Request, segments: Iterable[Segment | Utterance], backend: Backend, began: float
     ) -> Iterator[Audio]:
         ttfa_ms = None
-        for chunk in speak(request, segments, backend):
-            ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
-            yield self._heard(request, chunk, ttfa_ms)
+        with memory_in_words():
+            for chunk in speak(request, segments, backend):
+                ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
+                yield self._heard(request, chunk, ttfa_ms)
         if ttfa_ms is None:
             raise MamTraError("There is no text to speak.")
 
@@ -298,6 +335,45 @@ class TTS:
             ttfa_ms=ttfa_ms,
         )
 
+    @checked
+    def convert_voice(
+        self,
+        wav: str | os.PathLike,
+        voice: str | os.PathLike | Voice | None = None,
+        *,
+        seed: int = 0,
+        speed: float = 1.0,
+    ) -> Audio:
+        """Say what is said in a recording of up to 30 s in another voice, with its rhythm (CosyVoice 2's voice conversion).
+
+        Args:
+            wav: an audio file of 16 kHz or more.
+            voice: as in `say`.
+            seed: of the vocoder's noise.
+            speed: 0.5 (slow) to 2 (fast).
+
+        Raises:
+            MamTraError: the recording cannot serve, or the model lacks the speech tokenizer.
+        """
+        began = time.perf_counter()
+        check_speed(speed)
+        chosen = check_voice(self.model, self.voice(voice))
+        tokens = read_tokens(self.model, wav)
+        samples = tokens_to_samples(self.model, chosen, tokens, seed=seed, speed=speed)
+        spent = time.perf_counter() - began
+        return Audio(
+            samples=samples,
+            sample_rate=self.sample_rate,
+            text="",
+            seed=seed,
+            voice=chosen.name,
+            tokens=len(tokens),
+            finish_reason="eos",
+            rtf=spent * self.sample_rate / max(1, len(samples)),
+            ttfa_ms=spent * 1000,
+        )
+
+    @checked
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
         """Make a voice from a recording of 1 to 30 s.
 
@@ -311,6 +387,7 @@ class TTS:
         """
         return clone_voice(wav, self.model, text, **info)
 
+    @checked
     def voice(self, voice: str | os.PathLike | Voice | None = None, text: str | None = None) -> Voice:
         """The voice of a name, a voice file or a recording; the model's own where none is given.
 
@@ -328,7 +405,7 @@ class TTS:
         name = (next(iter(speakers), None) or self.library.default()) if voice is None else os.fspath(voice)
         if name in speakers and text is None:
             return Voice.preset(name, speakers[name], self.model.voice_space)
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if name in self.library.paths():
             path = self.library.path(name)
         elif path.suffix != ".safetensors":
@@ -350,6 +427,24 @@ class TTS:
         return self.model.text.instruction(text)
 
 
+def _profile(model: Model, like_original: bool | None, text_rules: str | None) -> GenerationConfig:
+    """The generation defaults with another profile, where one is asked for."""
+    if like_original is None and text_rules is None:
+        return model.generation
+    if not isinstance(model.text, BpeFrontend):
+        raise MamTraError(f"The model {model.name} has no original and one kind of text rules; leave the options out.")
+    if text_rules is not None and text_rules not in get_args(TextRules):
+        raise MamTraError(f"There are no text rules {text_rules!r}; use {', '.join(get_args(TextRules))}.")
+    changes: dict[str, object] = {}
+    if like_original is not None:
+        changes = {"like_original": like_original, "text_rules": "cosyvoice2" if like_original else "mamtra"}
+    if text_rules is not None:
+        changes["text_rules"] = text_rules
+    generation = model.generation.model_copy(update=changes)
+    model.text.rules = generation.text_rules
+    return generation
+
+
 def _phoneme_frontend(model: Model) -> TextFrontend:
     if not isinstance(model.text, TextFrontend):
         raise MamTraError(
@@ -362,10 +457,8 @@ def check_text(text: str) -> str:
     """Refuse text that is empty or longer than `MAX_CHARACTERS`.
 
     Raises:
-        MamTraError: it is, or it is not a string.
+        MamTraError: it is.
     """
-    if not isinstance(text, str):
-        raise MamTraError(f"Text to speak has to be a string, not {type(text).__name__}.")
     if not text.strip():
         raise MamTraError("There is no text to speak.")
     if len(text) > MAX_CHARACTERS:
@@ -373,17 +466,7 @@ def check_text(text: str) -> str:
     return text
 
 
-def check_arriving(parts: Iterable[str]) -> Iterable[str]:
-    """Refuse what cannot be text that is arriving.
-
-    Raises:
-        MamTraError: it is not an iterable of strings.
-    """
-    if not isinstance(parts, Iterable) or isinstance(parts, bytes):
-        raise MamTraError(f"Text to speak has to be a string, or strings that arrive, not {type(parts).__name__}.")
-    return parts
-
-
+@checked
 def load(model: str | os.PathLike | None = None, **options: object) -> TTS:
     """Shorthand for `TTS.load`."""
     return TTS.load(model, **options)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from mamtra.acoustic.flow import FlowConfig
 from mamtra.acoustic.hift import HiFTConfig
 from mamtra.checkpoints.cosyvoice.parts import read_flow_config, read_vocoder_config
 from mamtra.checkpoints.cosyvoice.yaml import Settings
+from mamtra.runtime.results import circumstances
 
 
 def test_the_yaml_has_the_published_sizes(tmp_path):
@@ -22,6 +23,6 @@ def test_the_page():
     row = {"directory": "as published", "precision": "float32", "load_seconds": 1.0, "weight_bytes": 2**30,
            "load_peak_bytes": 2**30 * 3 // 2, "speak_peak_bytes": 2**31, "audio_seconds": 5.0, "speak_seconds": 9.0}  # fmt: skip
     failed = {"directory": "converted", "precision": "float32", "failed": "it broke"}
-    about = benchmark.circumstances(["x"], 1)
+    about = circumstances("x", 1)
     page = benchmark.render({"device": "a CPU", "rows": [row, failed], **about})
     assert "| 1,024 | 1,536 | 1.50 |" in page and "it broke" in page

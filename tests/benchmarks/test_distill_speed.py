@@ -1,4 +1,4 @@
-"""Both ways of the speed benchmark are the same training, at sizes of a second."""
+"""Both loops of the speed benchmark are the same training, at sizes of a second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("transformers")
 
 
-def test_both_ways_have_the_same_losses(tmp_path):
+def test_both_loops_have_the_same_losses(tmp_path):
     out = tmp_path / "speed.json"
     words = [
         "--tiny",
@@ -28,7 +28,7 @@ def test_both_ways_have_the_same_losses(tmp_path):
     ]
     distill_speed.main([*words, "--no-compile", "--loss-chunk", "100", "--out", str(out)])
     result = json.loads(out.read_text())
-    ours, plain = result["ways"]["mamtra"], result["ways"]["plain"]
+    ours, plain = result["loops"]["mamtra"], result["loops"]["plain"]
     assert ours["losses"][:3] == pytest.approx(plain["losses"][:3], rel=1e-4)
     assert ours["losses"][-1] < ours["losses"][0]
     assert result["speedup"] == pytest.approx(plain["seconds_a_step"] / ours["seconds_a_step"])
@@ -49,6 +49,6 @@ def test_one_process_alone_and_together(tmp_path):
     )
     distill_scaling.main([*words.split(), "--out", str(out)])
     result = json.loads(out.read_text())
-    alone, together = result["ways"]["alone"], result["ways"]["together"]
+    alone, together = result["phases"]["alone"], result["phases"]["together"]
     assert result["efficiency"] == pytest.approx(together["positions_a_second"] / alone["positions_a_second"])
     assert result["gradient_bytes"] > 0 and f"{result['efficiency']:.3f}" in out.with_suffix(".md").read_text()

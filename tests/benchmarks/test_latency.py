@@ -52,7 +52,3 @@ def test_a_timed_part_is_the_part(model):
     timed = latency.Timed(Slow())
     assert timed.inference(1, twice=2) == (1, 2) and timed.config is flow.config
     assert timed.seconds >= 0.02
-
-
-def test_spread():
-    assert latency.spread([3.0, 1.0, 2.0]) == {"median": 2.0, "min": 1.0, "max": 3.0, "runs": 3}

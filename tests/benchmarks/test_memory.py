@@ -54,6 +54,6 @@ def test_rows_are_written_as_they_come(tmp_path, monkeypatch):
 
     monkeypatch.setattr(memory, "resident_of", dies)
     with pytest.raises(KeyboardInterrupt):
-        memory.main(["--tiny", "--device", "cpu", "--out", str(tmp_path)])
+        memory.main(["--tiny", "--device", "cpu", "--out", str(tmp_path / "memory.json")])
     assert [row["ratio"] for row in json.loads((tmp_path / "memory.json").read_text())["rows"]] == ["1:0", "1:1"]
     assert "14 of 16 rows were left out" in (tmp_path / "memory.md").read_text()

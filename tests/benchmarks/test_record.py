@@ -1,24 +1,55 @@
-from record import commit, shown_command, table
+"""The command line of all benchmarks, and the pages of the repository."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+from record import benchmark, show_spread, spread
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+PAGES = {
+    "conversion": "conversion", "cosyvoice_directory": "cosyvoice_directory", "cosyvoice_directory_gpu": "cosyvoice_directory",
+    "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "latency": "latency", "librispeech_pc": "score_table",
+    "memory": "memory", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
+    "decode": "mamtra.bench.decode_page",
+}  # fmt: skip
 
 
-def test_commands_show_no_paths_of_the_machine(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    words = [
-        "run.py",
-        "--model",
-        f"mini={tmp_path / 'models' / 'mini'}",
-        "--whisper",
-        "/opt/judge/whisper-base",
-        "--limit",
-        "2",
-    ]
-    assert shown_command(words) == "python run.py --model mini=models/mini --whisper whisper-base --limit 2"
+@pytest.mark.parametrize("name", PAGES)
+def test_the_pages_of_the_repository_are_made_from_their_json(name):
+    render = importlib.import_module(PAGES[name]).render
+    page = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    assert render(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))) == page
 
 
-def test_tables():
-    assert table(("a", "b"), [("x|y", 1)]) == "| a | b |\n| --- | ---: |\n| x/y | 1 |"
+def test_results_are_written_as_they_come_and_rendered_again(tmp_path, capsys):
+    out = tmp_path / "new" / "x.json"
+
+    def measure(args):
+        yield {"rows": [args.rows]}
+        assert json.loads(out.read_text())["rows"] == [2]
+        yield {"rows": [args.rows, 3]}
+
+    def run(*words):
+        benchmark("x", "about", measure, lambda result: f"{result['rows']}\n", options, [*words, "--out", str(out)])
+
+    def options(parser):
+        parser.add_argument("--rows", type=int)
+
+    run("--rows", "2")
+    page = out.with_suffix(".md")
+    assert page.read_text() == "[2, 3]\n" and capsys.readouterr().out == f"{page}\n"
+    found = json.loads(out.read_text())
+    assert found["benchmark"] == "x" and found["hardware"]["threads"]
+    page.unlink()
+    run("--render")
+    assert page.read_text() == "[2, 3]\n"
 
 
-def test_the_commit_is_a_hash_or_nothing():
-    found = commit().removesuffix(" + changes")
-    assert found == "" or (len(found) == 40 and set(found) <= set("0123456789abcdef"))
+def test_spread():
+    found = spread([3.0, 1.0, 2.0])
+    assert found == {"median": 2.0, "min": 1.0, "max": 3.0, "runs": 3}
+    assert show_spread(found, 1, 10) == "20.0 (10.0 to 30.0)"

@@ -62,7 +62,7 @@ def test_graphs_are_compared_with_what_they_replace(model, monkeypatch):
 
 def test_the_page_and_the_record(tmp_path):
     words = ["--tiny", "--device", "cpu", "--batches", "1,2", "--tokens", "50", "--runs", "1", "--seconds", "600"]
-    token2wav.main([*words, "--precisions", "bf16", "--out", str(tmp_path)])
+    token2wav.main([*words, "--precisions", "bf16", "--out", str(tmp_path / "token2wav.json")])
     result = json.loads((tmp_path / "token2wav.json").read_text())
     assert [(row["phase"], row["batch"]) for row in result["rows"]] == [
         (phase, batch) for batch in (1, 2) for phase in token2wav.PHASES
@@ -96,7 +96,7 @@ def test_a_row_that_fails_is_named(model, monkeypatch):
         raise torch.OutOfMemoryError("too much")
 
     monkeypatch.setitem(token2wav.PHASES, "streaming", fails)
-    found = token2wav.measure(token2wav.Row("float32", 1, "streaming", True), model, None, 50, 1, 0)
+    found = token2wav.measure_row(token2wav.Row("float32", 1, "streaming", True), model, None, 50, 1, 0)
     assert found == {"failed": "out of memory"}
 
 
@@ -109,8 +109,8 @@ def test_a_killed_run_keeps_its_rows(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return {"failed": "on purpose"}
 
-    monkeypatch.setattr(token2wav, "measure", dies)
+    monkeypatch.setattr(token2wav, "measure_row", dies)
     with pytest.raises(KeyboardInterrupt):
-        token2wav.main(["--tiny", "--device", "cpu", "--out", str(tmp_path)])
+        token2wav.main(["--tiny", "--device", "cpu", "--out", str(tmp_path / "token2wav.json")])
     assert len(json.loads((tmp_path / "token2wav.json").read_text())["rows"]) == 1
     assert "8 of 9 rows were left out" in (tmp_path / "token2wav.md").read_text()

@@ -9,13 +9,8 @@ from safetensors.torch import load_file, save_file
 import mamtra
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.checkpoints.native import (
-    hash_weights,
-    load_part,
-    read_generation,
-    save_model,
-    voice_space,
-)
+from mamtra.checkpoints.model_files import read_generation
+from mamtra.checkpoints.native import hash_weights, load_part, save_model, voice_space
 from mamtra.checkpoints.open_lm import open_native
 from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference
 from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig

@@ -166,6 +166,7 @@ def test_mistakes(model, capsys):
         ("in.txt", "file"): "is a file; name a folder",
         ("in.txt", "out", "--format", "midi"): "Format 'midi' is unknown",
         ("in.txt", "out", "--speed", "9"): "out of range",
+        ("in.txt", "out", "--workers", "2"): "--workers has no effect without --ray",
     }
     for words, message in cases.items():
         assert main(["batch", *words, "--model", model]) == 2
@@ -182,6 +183,8 @@ def test_from_python(model):
     found = list(tts.batch(["Hello.", " ", Text("Hi.", seed=4, speed=2.0)], seed=1))
     assert np.array_equal(found[0].samples, tts.say("Hello.", seed=1).samples)
     assert isinstance(found[1], MamTraError) and found[2].seed == 4
+    with pytest.raises(MamTraError, match="a list of texts"):
+        tts.batch("Hello.")
 
 
 def test_without_ray_the_extra_is_named(model, capsys, monkeypatch):

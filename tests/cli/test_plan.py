@@ -152,7 +152,7 @@ def test_picture(capsys):
         (["--attention", "0", "--ratio", "1:1"], "leave out ratio"),
         (["--model", "nothing"], "no model 'nothing'"),
         (["--model", "other"], "architecture 'gpt2'"),
-        (["--model", "."], "no config.json"),
+        (["--model", "."], "holds no language model"),
         (["--context", "0"], "--context"),
         (["--batch", "0"], "--batch"),
         (["--rate", "nan"], "rate is the number of tokens in a second"),

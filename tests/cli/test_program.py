@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -53,6 +55,114 @@ def test_wrong_words_are_one_sentence_and_status_two(capsys, words):
     assert main(words) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith("mamtra: ") and captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["say", "Hi", "--seed", "x"],
+            "Invalid value for '--seed': it has to be a whole number; see `mamtra say --help`.",
+        ),
+        (["say", "Hi", "--seed", "-1"], "it has to be 0 or more; see `mamtra say --help`."),
+        (["say", "Hi", "--speed", "fast"], "it has to be a number; see `mamtra say --help`."),
+        (["voices", "show"], "Missing argument 'NAME'; see `mamtra voices show --help`."),
+        (
+            ["say", "Good", "day"],
+            "day is one word too many; put what belongs together in quotes; see `mamtra say --help`.",
+        ),
+        (["sing"], "No such command 'sing'; see `mamtra --help`."),
+    ],
+)
+def test_wrong_words_are_told_plainly_with_the_help_that_fits(capsys, words, sentence):
+    main(words)
+    assert sentence.lower() in capsys.readouterr().err.lower()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (MemoryError(), "There is not enough memory on this machine; close"),
+        (
+            RuntimeError("unable to mmap 73400320 bytes from file <x>: Cannot allocate memory (12)"),
+            "machine: 70 MiB more",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has"), "on this GPU: 2.50 GiB more"),
+        (OSError(12, "Cannot allocate memory"), "not enough memory on this machine"),
+    ],
+)
+def test_a_lack_of_memory_is_a_sentence(capsys, monkeypatch, error, sentence):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("mamtra.cli.doctor.examine", fail)
+    assert main(["doctor"]) == 2
+    err = capsys.readouterr().err
+    assert sentence in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["distill", "FILE"],
+        ["reproduce", "table3", "--config", "FILE"],
+        ["compare", "FILE", "FILE"],
+        ["report", "FILE"],
+        ["listen", "read", "FILE", "FILE"],
+        ["plan", "--layers", "8", "--ratio", "1:1", "--strategy", "importance-kl", "--ranking", "FILE"],
+        ["say", "Hi", "--lexicon", "FILE"],
+        ["say", "Hi", "--voice", "FILE"],
+        ["say", "Hi", "--model", "FILE"],
+        ["voices", "add", "me", "FILE"],
+        ["prepare", "FILE", "out"],
+    ],
+    ids=" ".join,
+)
+def test_pipes_devices_and_folders_are_no_files(words, capsys):
+    os.mkfifo("pipe.jsonl")  # which nobody writes to: opening it would wait for ever
+    for file in ("pipe.jsonl", "/dev/zero", "."):
+        assert main([file if word == "FILE" else word for word in words]) == 2, file
+        err = capsys.readouterr().err
+        assert err.startswith("mamtra: ") and err.count("\n") == 1 and "Internal" not in err
+
+
+def test_no_message_reaches_the_terminal_with_escapes(capsys):
+    assert main(["say", "Hi", "--model", "\x1b[31mred\x07"]) == 2
+    err = capsys.readouterr().err
+    assert "\x1b" not in err and "\x07" not in err and err.count("\n") == 1
+
+
+WAIT = """
+import sys, time
+from mamtra.cli import app, doctor
+def wait(*_):
+    print("begun", flush=True)
+    time.sleep(60)
+doctor.examine = wait
+sys.exit(app.main(["doctor"]))
+"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signals_end_a_command_with_a_word(name, status):
+    child = subprocess.Popen([sys.executable, "-c", WAIT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "begun\n"
+    child.send_signal(getattr(signal, name))
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == status and err in ("mamtra: Interrupted.\n", "mamtra: Terminated.\n")
+
+
+OPENMP = "import mamtra; mamtra.load"
+
+
+@pytest.mark.parametrize(("own", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_of_python_programs_leave_the_cores_alone(own, policy):
+    env = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | {"OMP_DISPLAY_ENV": "true"}
+    env |= {"OMP_WAIT_POLICY": own} if own else {}
+    done = subprocess.run([sys.executable, "-c", OPENMP], capture_output=True, text=True, check=True, env=env)
+    if "OMP_WAIT_POLICY" not in done.stderr:
+        pytest.skip("this torch has an OpenMP that does not tell")
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
 
 
 def test_internal_errors_are_one_sentence_and_status_one(capsys, monkeypatch):

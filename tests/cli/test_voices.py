@@ -1,8 +1,12 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from mamtra.cli import main
-from tests.factories import reference
+from tests.factories import reference, tiny_voice
 
 
 def test_adding_listing_showing_using_and_removing(model, capsys):
@@ -57,6 +61,45 @@ def test_voices_of_the_model_stay(model, capsys):
     assert "cannot be removed" in capsys.readouterr().err
 
 
-def test_bad_names_are_refused_before_any_work(model, capsys):
-    assert main(["voices", "add", "../up", "gone.wav", "--model", model]) == 2
+def test_one_damaged_voice_hides_no_other(model, capsys):
+    own = Path("home/voices")
+    own.mkdir(parents=True)
+    (own / "bad.safetensors").write_bytes(b"not a voice")
+    assert main(["voices", "list", "--model", model]) == 0
+    captured = capsys.readouterr()
+    assert "tiny" in captured.out and "bad.safetensors is damaged" in captured.err and captured.err.count("\n") == 1
+
+
+def test_foreign_text_is_printed_plainly(model, capsys):
+    own = Path("home/voices")
+    own.mkdir(parents=True)
+    about = {"description": "\x1b[31mred[/red]\x07", "language": "\x1b]0;title\x07"}
+    tiny_voice("odd").renamed("odd", **about).save(own / "odd.safetensors")
+    for words in (["list"], ["show", "odd"]):
+        assert main(["voices", *words, "--model", model]) == 0
+        out = capsys.readouterr().out
+        assert "\x1b" not in out and "\x07" not in out and "[/red]" in out
+
+
+def test_listing_imports_nothing_heavy(model):
+    code = f"""
+import sys
+from mamtra.cli import main
+main(["voices", "list", "--model", {model!r}])
+print(sorted({{"torch", "numpy", "scipy", "tokenizers", "soundfile", "huggingface_hub"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "tiny" in done.stdout and done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("more", [[], ["--replace"]])
+def test_a_voice_of_the_model_is_never_hidden(model, capsys, more):
+    reference(Path("me.wav"), 1.5)
+    assert main(["voices", "add", "tiny", "me.wav", "--model", model, *more]) == 2
+    assert "which yours would hide" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["CON", "nul.txt", "lpt1", "../up", "-x", "a b", "é"])
+def test_names_that_are_no_file_names_are_refused(model, capsys, name):
+    assert main(["voices", "add", "--model", model, "--", name, "gone.wav"]) == 2
     assert "cannot name a voice" in capsys.readouterr().err

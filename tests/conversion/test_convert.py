@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mamtra
-from mamtra.checkpoints.native import hash_weights, load_part, read_config, read_generation, save_model
+from mamtra.checkpoints.model_files import read_config, read_generation
+from mamtra.checkpoints.native import hash_weights, load_part, save_model
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.tensor_files import TensorFiles, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mamtra.checkpoints.native import load_part, read_generation
+from mamtra.checkpoints.model_files import read_generation
+from mamtra.checkpoints.native import load_part
 from mamtra.data.token_shards import MANIFEST, Utterance, write_corpus
 from mamtra.distill.api import distill, open_trainer
 from mamtra.distill.checkpoints import checkpoints

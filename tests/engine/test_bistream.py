@@ -11,17 +11,16 @@ from safetensors.torch import load_file
 from mamtra.engine.packed_step import PackedDecoder
 from mamtra.engine.reference import generate_bistream
 from mamtra.engine.sampling import greedy
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM
-from tests.models.test_golden import load_tiny
+from tests.factories import golden_lm, small_hybrid
 
 FILL = 32
 
 
 @pytest.fixture(scope="module")
 def original(golden) -> SpeechLM:
-    return load_tiny(golden)
+    return golden_lm(golden)
 
 
 def codes_alone(logits, history, generator=None):
@@ -58,21 +57,7 @@ def test_original_run(golden, original, prefix, packed):
 
 @pytest.fixture(scope="module")
 def hybrid() -> SpeechLM:
-    config = SpeechLMConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=8,
-        text_vocab_size=40,
-        num_speech_tokens=30,
-        speech_vocab_size=33,
-        eos_id=30,
-        fill_id=FILL,
-        layer_types=("full_attention", "linear_attention"),
-    )
-    return SpeechLM(config, torch.Generator().manual_seed(0)).eval()
+    return small_hybrid()
 
 
 def biased(lm: SpeechLM, **ids: float) -> SpeechLM:

@@ -11,28 +11,14 @@ from safetensors.torch import load_file
 from mamtra.engine.packed_step import PackedDecoder
 from mamtra.engine.reference import generate
 from mamtra.engine.sampling import greedy
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM
+from tests.factories import golden_lm, small_hybrid
 
 
 @pytest.fixture(scope="module")
 def tiny(golden) -> SpeechLM:
-    weights = torch.load(golden / "cosyvoice2-tiny" / "llm.pt", weights_only=True)
-    weights = {k.replace("llm.model.model.", "model."): v for k, v in weights.items() if k not in ("epoch", "step")}
-    del weights["llm.model.lm_head.weight"]
-    config = SpeechLMConfig(
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        text_vocab_size=512,
-    )
-    lm = SpeechLM(config).eval()
-    lm.load_state_dict(weights)
-    return lm
+    return golden_lm(golden)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -88,21 +74,7 @@ def test_without_a_prompt(golden, tiny):
 
 @pytest.fixture(scope="module")
 def hybrid() -> SpeechLM:
-    config = SpeechLMConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=8,
-        text_vocab_size=10,
-        num_speech_tokens=30,
-        speech_vocab_size=33,
-        eos_id=30,
-        fill_id=32,
-        layer_types=("full_attention", "linear_attention"),
-    )
-    lm = SpeechLM(config, torch.Generator().manual_seed(0)).eval()
+    lm = small_hybrid(text_vocab_size=10)
     lm.llm_decoder.bias.data[31:] = -100
     return lm
 

@@ -260,7 +260,11 @@ def test_what_does_not_fit(native, model):
     with pytest.raises(MamTraError, match="either input_ids or inputs_embeds"):
         model()
     with pytest.raises(MamTraError, match="padding_side='left'"):
-        model(ids, attention_mask=torch.tensor([[1] * 9 + [0] * 2] * 2))
+        model(
+            ids,
+            attention_mask=torch.tensor([[1] * 9 + [0] * 2] * 2),
+            past_key_values=DynamicCache(config=model.config),
+        )
     with pytest.raises(MamTraError, match=r"shape \(2, 5\)"):
         model(ids, attention_mask=torch.tensor([[0] + [1] * 4] * 2))
     with pytest.raises(MamTraError, match=r"DynamicCache\(config=model.config\)"):

@@ -31,4 +31,4 @@ def test_pushed_files_are_a_model_directory(tmp_path, monkeypatch):
     assert {"config.json", "model.safetensors"} <= set(files) and "generation_config.json" not in files
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    assert load_part(tmp_path, "lm").config == model.native.config
+    assert load_part(tmp_path, "lm").config == model.config.sizes

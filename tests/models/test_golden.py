@@ -8,33 +8,13 @@ from safetensors.torch import load_file
 from torch.nn.utils.rnn import pad_sequence
 
 from mamtra.distill.losses import cross_entropy
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import IGNORE, PAD, bistream, fits_bistream, unistream
-from mamtra.models.speech_lm import SpeechLM
-
-
-def load_tiny(folder) -> SpeechLM:
-    config = SpeechLMConfig(
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        text_vocab_size=512,
-    )
-    weights = torch.load(folder / "cosyvoice2-tiny" / "llm.pt", weights_only=True)
-    weights = {k.replace("llm.model.model.", "model."): v for k, v in weights.items() if k not in ("epoch", "step")}
-    del weights["llm.model.lm_head.weight"]
-    with torch.device("meta"):
-        lm = SpeechLM(config)
-    lm.load_state_dict(weights, strict=True, assign=True)
-    return lm.eval()
+from tests.factories import golden_lm
 
 
 @pytest.fixture(scope="module")
 def lm(golden):
-    return load_tiny(golden)
+    return golden_lm(golden)
 
 
 def test_unistream_layout_is_exact(golden):

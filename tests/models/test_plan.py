@@ -147,7 +147,7 @@ def test_explicit():
         ((24, "0:0"), "1:3"),
         ((24, "-1:3"), "1:3"),
         ((24, "9" * 5000 + ":1"), "1:3"),
-        ((24, 63), "quotes"),
+        ((24, 63), "ratio has to be a string"),
         ((0, "1:1"), "at least 1"),
         ((24, "1:24"), "at least 25 layers, but there are 24"),
         ((24, "30:1"), "at least 31 layers"),

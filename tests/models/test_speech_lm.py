@@ -13,38 +13,12 @@ from mamtra.models.config import BackboneConfig, SpeechLMConfig
 from mamtra.models.layout import PAD, SOS, SPEECH, TASK, TEXT, prompt, unistream, unistream_padded
 from mamtra.models.mamba import MambaMixer
 from mamtra.models.speech_lm import SpeechLM
+from tests.factories import patterned_lm
 
-KINDS = {"a": "full_attention", "m": "linear_attention", "d": "linear_attention"}
 PATTERNS = ("aaa", "ama", "mam", "mmm", "dad")
 
 
-def build(pattern: str, bias: bool = True, hidden_size: int = 24, intermediate_size: int = 40) -> SpeechLM:
-    """A letter a layer: attention, Mamba-2, or Mamba in its discrete form."""
-    config = SpeechLMConfig(
-        hidden_size=hidden_size,
-        intermediate_size=intermediate_size,
-        num_hidden_layers=len(pattern),
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        text_vocab_size=30,
-        num_speech_tokens=20,
-        speech_vocab_size=23,
-        eos_id=20,
-        fill_id=22,
-        layer_types=tuple(KINDS[k] for k in pattern),
-        mamba_form="discrete" if "d" in pattern else "mamba2",
-        mamba_chunk_size=8,
-        mamba_qkv_bias=bias,
-    )
-    generator = torch.Generator().manual_seed(0)
-    lm = SpeechLM(config, generator).eval().requires_grad_(False)
-    for parameter in lm.parameters():  # biases, norms and skips away from their neutral values
-        parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
-    return lm
-
-
-MODELS = {pattern: build(pattern) for pattern in PATTERNS}
+MODELS = {pattern: patterned_lm(pattern) for pattern in PATTERNS}
 
 
 def embeds(*shape):
@@ -79,7 +53,7 @@ def test_padded_rows_go_on_alone(pattern, lengths, more):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_packed_steps_equal_the_model(pattern, bias):
-    lm = build(pattern, bias)
+    lm = patterned_lm(pattern, bias)
     packed = PackedDecoder(lm)
     x = embeds(2, 16)
     state = lm.init_state(2, 16)
@@ -201,7 +175,7 @@ def test_aligned_rows_of_the_mixers_projection_change_nothing():
 
 
 def test_sums_left_to_the_next_layer():
-    lm = build("amam").requires_grad_(False)
+    lm = patterned_lm("amam").requires_grad_(False)
     inputs = embeds(2, 9)
     expected = lm.model(inputs)
     lm.model.defer_residual = True

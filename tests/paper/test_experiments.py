@@ -12,10 +12,11 @@ import pytest
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
 from mamtra.evaluate.score_file import read_scores
-from mamtra.paper import fig4, schedule, tables
+from mamtra.paper import schedule, tables
 from mamtra.paper import stages as make
+from mamtra.paper.api import load_study, runs_of_studies
 from mamtra.paper.results import rank_correlation, read_runs
-from mamtra.paper.runs import student_run, teacher_run
+from mamtra.paper.runs import Run, student_run, teacher_run
 from mamtra.paper.schedule import run_all
 from mamtra.paper.settings import EvaluationSettings, read_experiments
 from tests.distill.runs import prepare
@@ -48,13 +49,14 @@ def test_cells_are_shared_and_made_once(folder, monkeypatch):
     settings = read_experiments(folder / "e.yaml")
     assert student_run(settings, "block-beg", "1:1").name == tables.table4_rows(settings)["all three"][0].name
     assert student_run(settings, "block-beg", "1:1", seed=1).name != student_run(settings, "block-beg", "1:1").name
-    assert len(fig4.runs(settings)) == 4
+    runs = load_study("fig4").runs(settings)
+    assert len(runs) == 4
     work = folder / "runs"
-    events = list(run_all(fig4.runs(settings), work))
+    events = list(run_all(runs, work))
     assert [event.what for event in events] == ["trained"] * 4
     assert not list(work.glob("*/training/student"))
     monkeypatch.setitem(schedule._DO, "train", lambda *a, **k: pytest.fail("made twice"))
-    assert list(run_all(fig4.runs(settings), work)) == []
+    assert list(run_all(runs, work)) == []
 
 
 def test_tables_and_figures(folder, capsys):
@@ -70,7 +72,7 @@ def test_tables_and_figures(folder, capsys):
         str(folder / "out"),
     ]
     assert main([*command, "--dry-run"]) == 0
-    assert capsys.readouterr().out.count("to do") == len({path for path in _names(folder)})
+    assert capsys.readouterr().out.count("to do") == len(_runs(folder))
     assert main(command) == 0
     found = json.loads((folder / "out" / "fig4.json").read_text())
     beg = next(run for run in found["runs"] if run["strategy"] == "block-beg")
@@ -120,17 +122,8 @@ def test_settings_that_decide_a_training_part_its_cells(folder):
     assert len(names) == 5
 
 
-def _names(folder: Path) -> list[str]:
-    from mamtra.paper import fig6
-
-    settings = read_experiments(folder / "e.yaml")
-    every = [
-        *fig4.runs(settings),
-        *fig6.runs(settings),
-        *tables.table3_runs(settings),
-        *tables.table4_runs(settings),
-    ]
-    return [run.name for run in every]
+def _runs(folder: Path) -> list[Run]:
+    return runs_of_studies(("fig4", "fig6", "table3", "table4"), read_experiments(folder / "e.yaml"))
 
 
 def test_side_by_side_gives_the_same_figures(folder):

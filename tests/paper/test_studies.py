@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-import mamtra
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
 from mamtra.paper import fig5 as cache_growth
-from mamtra.paper import study
-from mamtra.paper.table1 import table1
-from mamtra.paper.table2 import PAPER, table2
-from mamtra.paper.table3_flops import flops_column
+from mamtra.paper.api import STUDIES, TRAINED, load_study, reproduce
+from mamtra.paper.table2 import PAPER
+from mamtra.version import VERSION
+
+CHECKED_IN = Path(__file__).parents[2] / "docs" / "results"
 
 
 @pytest.fixture
@@ -29,17 +27,19 @@ def few_contexts(monkeypatch):
 
 
 def test_table1_shows_the_plans():
-    result = table1()
-    assert len(result.rows) == 24
-    for row in result.rows:
+    study = load_study("table1")
+    found = study.find()
+    assert len(found["rows"]) == 24
+    for row in found["rows"]:
         assert LayerPlan.parse(f"{row['layers']} {row['strategy']} {row['ratio']}").num_layers == 24
-        assert f"`{row['layers']}`" in result.page
+        assert f"`{row['layers']}`" in study.page(found)
 
 
 def test_table2_grows_as_the_paper_says():
-    result = table2()
-    curves = result.data["polynomials"]
-    assert result.data["formula_agrees"] is True and "at every length: yes" in " ".join(result.page.split())
+    study = load_study("table2")
+    found = study.find()
+    curves = found["polynomials"]
+    assert found["formula_agrees"] is True and "at every length: yes" in " ".join(study.page(found).split())
     for name in ("MHA", "GQA"):
         # 4 operations a score and channel; 14 heads of float32 scores; the L² is gone where they are not kept
         assert curves[name]["flops"][2] == pytest.approx(4 * 896)
@@ -54,7 +54,7 @@ def test_table2_grows_as_the_paper_says():
 
 
 def test_the_tflops_column_tells_what_agrees_and_what_does_not():
-    data = flops_column().data
+    data = load_study("table3-flops").find()
     assert data["agree"]["Zonos-v0.1 1:3"] == ["9LDN scan"]
     assert "full scores" in data["agree"]["Llasa-1B 1:0"]
     assert data["agree"]["CosyVoice 2 1:0"] == []
@@ -66,63 +66,57 @@ def test_the_tflops_column_tells_what_agrees_and_what_does_not():
 
 def test_fig5_allocates_what_the_formula_says(few_contexts):
     pytest.importorskip("matplotlib")
-    result = cache_growth.fig5()
-    assert len(result.rows) == 7 * 3
-    assert all(row["allocated_bytes"] == row["formula_bytes"] for row in result.rows)
-    assert {row["device"] for row in result.rows} == {"cpu", "meta"}
-    sizes = {(row["model"], row["context"]): row["allocated_bytes"] for row in result.rows}
+    found = load_study("fig5").find()
+    assert len(found["rows"]) == 7 * 3
+    assert all(row["allocated_bytes"] == row["formula_bytes"] for row in found["rows"])
+    assert {row["device"] for row in found["rows"]} == {"cpu", "meta"}
+    sizes = {(row["model"], row["context"]): row["allocated_bytes"] for row in found["rows"]}
     assert sizes["GQA (1:0)", 131072] == 131072 * 12288 and sizes["MHA", 1024] == 7 * sizes["GQA (1:0)", 1024]
     assert sizes["Mamba (0:1)", 128] == sizes["Mamba (0:1)", 131072]
     assert sizes["1:1", 128] > sizes["GQA (1:0)", 128] and sizes["1:11", 1024] < sizes["GQA (1:0)", 1024]
-    assert result.data["break_even_tokens"] == 462
+    assert found["break_even_tokens"] == 462
 
 
 def test_files(few_contexts, tmp_path):
     pytest.importorskip("matplotlib")
-    result = cache_growth.fig5()
-    files = result.write(tmp_path / "new" / "folder", "mamtra reproduce fig5")
+    written = reproduce("fig5", out=tmp_path / "new" / "folder")["fig5"]
+    files = written.files
     assert [file.name for file in files] == ["fig5.json", "fig5.csv", "fig5.md", "fig5.svg"]
     data = json.loads(files[0].read_text())
-    assert data["command"] == "mamtra reproduce fig5" and data["version"] == mamtra.__version__
+    assert data == written.content
+    assert data["command"] == "mamtra reproduce fig5" and data["versions"]["mamtra"] == VERSION
     assert data["hardware"]["cores"] and data["versions"]["torch"] and "commit" in data
-    assert data["points"] == list(result.rows)
     with files[1].open(newline="") as file:
-        assert [int(row["formula_bytes"]) for row in csv.DictReader(file)] == [r["formula_bytes"] for r in result.rows]
+        assert [int(row["formula_bytes"]) for row in csv.DictReader(file)] == [r["formula_bytes"] for r in data["rows"]]
     page = files[2].read_text()
     assert page.startswith("# Figure 5") and "(fig5.svg)" in page and "`mamtra reproduce fig5`" in page
     assert ElementTree.parse(files[3]).getroot().tag.endswith("svg")
-    again = cache_growth.fig5().write(tmp_path, "mamtra reproduce fig5")
-    assert [file.read_bytes() for file in again] == [file.read_bytes() for file in files]
+    before = [file.read_bytes() for file in files]
+    for file in files[1:]:
+        file.unlink()
+    again = reproduce("fig5", out=tmp_path / "new" / "folder", render=True)["fig5"]
+    assert [file.read_bytes() for file in again.files] == before
 
 
 def test_results_without_a_figure_have_three_files(tmp_path):
-    files = flops_column().write(tmp_path, "c")
+    files = reproduce("table3-flops", out=tmp_path)["table3-flops"].files
     assert [file.suffix for file in files] == [".json", ".csv", ".md"] and "![" not in files[2].read_text()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_pages_of_the_repository_are_made_from_their_json(name):
+    study = load_study(name)
+    assert study.name == name and (study.groups is not None) == (name in TRAINED)
+    page = (CHECKED_IN / f"{name}.md").read_text(encoding="utf-8")
+    assert study.render(study.read(CHECKED_IN)) == page
+
+
+def test_nothing_to_render(tmp_path):
+    with pytest.raises(MamTraError, match=r"holds no fig4\.json; run `mamtra reproduce fig4`"):
+        reproduce("fig4", out=tmp_path, render=True)
 
 
 def test_fig5_names_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MamTraError, match=r"pip install 'mamtra\[eval\]'"):
-        cache_growth.fig5()
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_the_commit_is_that_of_the_package_and_of_nothing_around_it(tmp_path, monkeypatch):
-    def git(*words):
-        identity = ("-c", "user.name=n", "-c", "user.email=e@example.org")
-        return subprocess.run(
-            ["git", "-C", str(tmp_path), *identity, *words], check=True, capture_output=True, text=True
-        ).stdout.strip()
-
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    monkeypatch.setattr(study.mamtra, "__file__", str(package / "__init__.py"))
-    assert study.commit() is None
-    git("init", "-q")
-    assert study.commit() is None
-    git("add", ".")
-    git("commit", "-q", "-m", "first")
-    assert study.commit() == git("rev-parse", "HEAD")
-    Path(package / "more.py").touch()
-    assert study.commit() == git("rev-parse", "HEAD") + " + changes"
+        load_study("fig5").find()

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from mamtra.errors import MamTraError
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import IGNORE, unistream
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ranking.criteria import all_replaced, block_influence, divergence, stack, with_layers
+from tests.factories import patterned_lm
 
 LAYERS = 4
 IDLE = 2
@@ -19,23 +19,7 @@ IDLE = 2
 
 @pytest.fixture(scope="module")
 def lm() -> SpeechLM:
-    config = SpeechLMConfig(
-        hidden_size=24,
-        intermediate_size=40,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        text_vocab_size=30,
-        num_speech_tokens=20,
-        speech_vocab_size=23,
-        eos_id=20,
-        fill_id=22,
-    )
-    generator = torch.Generator().manual_seed(0)
-    lm = SpeechLM(config, generator).eval().requires_grad_(False)
-    for parameter in lm.parameters():
-        parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
+    lm = patterned_lm("a" * LAYERS)
     lm.model.layers[IDLE].self_attn.o_proj.weight.zero_()
     return lm
 

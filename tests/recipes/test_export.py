@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mamtra.checkpoints.native import hash_weights, load_part, read_generation, voice_space
+from mamtra.checkpoints.model_files import read_generation
+from mamtra.checkpoints.native import hash_weights, load_part, voice_space
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan

@@ -7,8 +7,9 @@ from corpus import ShardWriter
 
 from mamtra.synthesis.model import Model
 from mamtra.text.english.phonemes import phoneme_ids
+from mamtra.voices.info import check_name
 from mamtra.voices.library import VoiceLibrary
-from mamtra.voices.voice import Voice, check_name
+from mamtra.voices.voice import Voice
 from tests.factories import speech_like, tiny_model
 
 GOOD = "həlˈO ðɛɹ."

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 import torch
 
-from mamtra.runtime.cuda_graphs import CudaGraphs, GraphCache
-from tests.rerun import RefusingGraphs, Rerun
+from mamtra.runtime.cuda_graphs import GraphCache
+from tests.rerun import FakeCuda, RefusingGraphs, Rerun
 
 
 @pytest.fixture(autouse=True)
@@ -100,51 +98,6 @@ def test_a_failed_capture_leaves_the_device_usable():
             assert cache("reads", reads, [x])[0].tolist() == [2, 2]
         torch.cuda.empty_cache()
         assert cache("reads", reads, [x + 1])[0].tolist() == [8, 8]
-
-
-class FakeCuda:
-    """Stands in for what `CudaGraphs` asks of CUDA, and writes down in which order."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.calls: list[tuple] = []
-        handles = iter(range(1, 99))
-        fake = self
-
-        class Graph:
-            def capture_begin(self, pool, capture_error_mode):
-                assert not torch.is_inference_mode_enabled()
-                fake.calls.append(("begin", pool, capture_error_mode))
-
-            def capture_end(self):
-                fake.calls.append(("end",))
-                if fake.calls[-2:-1] == [("failed",)]:
-                    raise RuntimeError("capture was invalidated")
-
-            def replay(self):
-                fake.calls.append(("replay",))
-
-        class Stream:
-            def __init__(self, device=None):
-                pass
-
-            def wait_stream(self, other):
-                pass
-
-        for name, value in {
-            "CUDAGraph": Graph,
-            "Stream": Stream,
-            "current_stream": Stream,
-            "current_device": lambda: 0,
-            "stream": lambda stream: contextlib.nullcontext(),
-            "synchronize": lambda device: fake.calls.append(("synchronize",)),
-            "empty_cache": lambda: fake.calls.append(("empty_cache",)),
-            "graph_pool_handle": lambda: (0, next(handles)),
-        }.items():
-            monkeypatch.setattr(torch.cuda, name, value)
-        ended = lambda device, pool: self.calls.append(("allocator", pool))  # noqa: E731
-        monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", ended)
-        self.backend = CudaGraphs(torch.device("cpu"))
-        self.backend.available = True
 
 
 def test_captures_share_a_pool_until_all_are_dropped(monkeypatch):

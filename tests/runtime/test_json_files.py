@@ -54,7 +54,7 @@ def test_damaged_files_give_one_sentence(tmp_path, content, message):
 
 def test_pipes_and_missing_files_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(MamTraError, match="not a regular file"):
+    with pytest.raises(MamTraError, match="a pipe or a device"):
         read_json(tmp_path / "pipe")
     with pytest.raises(MamTraError, match=r"has no gone\.json"):
         read_json(tmp_path / "gone.json")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import mamtra
+from mamtra.audio.io import read_audio, write_audio
 from mamtra.engine.reference import generate
 from mamtra.engine.sampling import greedy
 from mamtra.engine.steps import sequence_step
@@ -112,8 +113,8 @@ def test_text_that_arrives_while_speaking(tts, source, recording, mode):
 
     def arriving():
         for word in TEXT.split():
+            yield " " + word if taken else word
             taken.append(word)
-            yield word + " "
 
     assert tts.interleaves
     stream = tts.stream(arriving(), seed=1, **chosen)
@@ -147,3 +148,57 @@ def test_waiting_for_sentences_may_be_asked_for(tts):
     assert len(by_sentence.samples) and [chunk.text for chunk in chunks] == TEXT.replace(". s", ".|s").split("|")
     with pytest.raises(MamTraError, match="leave out one"):
         tts.stream(iter(words), "ann", whole_sentences=True, interleave=True)
+
+
+def test_less_of_a_voice(tts, source):
+    voice = tts.voice("ann")
+    known = voice.in_mode("cross-lingual")
+    assert [len(part) for part in known.lm_prompt] == [0, 0] and torch.equal(known.prompt_mel, voice.prompt_mel)
+    alone = voice.in_mode("speaker")
+    assert not len(alone.prompt_mel) and not len(alone.prompt_speech) and torch.equal(alone.embedding, voice.embedding)
+    spoken = [
+        tts.say("tom met her.", "ann", mode=mode).samples for mode in (None, "zero-shot", "cross-lingual", "speaker")
+    ]
+    assert np.array_equal(*spoken[:2]) and len({found.tobytes() for found in spoken}) == 3
+    with pytest.raises(MamTraError, match="no mode 'sft'; use zero-shot, cross-lingual, speaker"):
+        tts.say("tom met her.", "ann", mode="sft")
+
+
+def test_a_recording_in_another_voice(source, recording):
+    tts = mamtra.load(source)
+    made = tts.convert_voice(recording, "ann", seed=3)
+    assert made.tokens == 37 and len(made.samples) == 37 * 960 and np.abs(made.samples).max() > 0
+    assert np.array_equal(made.samples, tts.convert_voice(recording, "ann", seed=3).samples)
+    slow = tts.convert_voice(recording, "ann", speed=0.5)
+    assert len(slow.samples) == 2 * len(made.samples)
+
+
+def test_a_recording_as_the_original_takes_it(source, recording, tmp_path):
+    wave, rate = read_audio(recording)
+    silence = np.zeros(rate // 2, np.float32)
+    write_audio(tmp_path / "padded.wav", np.concatenate([silence, wave, silence]), rate)
+    write_audio(tmp_path / "short.wav", wave[: rate // 2], rate)
+    like, ours = mamtra.load(source), mamtra.load(source, like_original=False)
+    lengths = [len(tts.clone(tmp_path / "padded.wav").prompt_speech) for tts in (like, ours)]
+    assert lengths[0] == 62 and lengths[1] < 50
+    said = [tts.clone(recording, "hello there").prompt_text.tolist() for tts in (like, ours)]
+    assert said[0] == like.model.text.encode("hello there") and said[1] == like.model.text.encode("hello there.")
+    assert len(like.clone(tmp_path / "short.wav").prompt_speech) == 12
+    with pytest.raises(MamTraError, match="a voice needs 1 s or more"):
+        ours.clone(tmp_path / "short.wav")
+
+
+def test_profiles(source, tmp_path):
+    like, ours = mamtra.load(source), mamtra.load(source, like_original=False)
+    text = "Tom met his aunt."
+    assert like.segments("tom met 3.") == ["tom met three."]
+    assert mamtra.load(source, text_rules="none").segments("tom met 3") == ["tom met 3"]
+    assert mamtra.load(source, like_original=True, text_rules="mamtra").model.generation.like_original
+    first, faded = (tts.say(text, "ann").samples[0] for tts in (like, ours))
+    assert first and not faded
+    made = mamtra.load(mamtra.convert(source, tmp_path / "made", LayerPlan.from_ratio(LAYERS, "1:0")))
+    assert made.model.generation.like_original and made.model.text.rules == "cosyvoice2"
+    with pytest.raises(MamTraError, match="no text rules 'x'; use mamtra, cosyvoice2, none"):
+        mamtra.load(source, text_rules="x")
+    with pytest.raises(MamTraError, match="leave the options out"):
+        mamtra.load(like_original=True)

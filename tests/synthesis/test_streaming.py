@@ -10,16 +10,17 @@ import torch
 from safetensors.torch import load_file
 
 import mamtra
-from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.time_stretch import Stretcher, stretch
 from mamtra.errors import MamTraError
-from mamtra.synthesis import streaming
+from mamtra.synthesis import original_stream, streaming, token2wav
 from mamtra.synthesis.open_model import open_model
+from mamtra.synthesis.original_stream import OriginalStream
 from mamtra.synthesis.pipeline import Request, speak
-from mamtra.synthesis.retries import segment_seed
+from mamtra.synthesis.retries import AS_IT_COMES, segment_seed
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, SegmentStream, stream_segment
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.text.split import Segment
+from mamtra.voices.voice import Voice, VoiceInfo
 from tests.factories import tiny_model, tiny_voice
 from tests.rerun import Rerun
 
@@ -95,16 +96,46 @@ def test_hops_that_cannot_be(model):
             HopSchedule.parse(text)
 
 
-def test_original_stream_up_to_its_first_seam(golden):
-    """The original's first hop, as far as its vocoder heard the same frames: 60 frames less the 20 that look ahead."""
-    model = mamtra.load(golden / "cosyvoice2-tiny").model
+@pytest.fixture
+def original(golden, monkeypatch):
+    """The original's model and vectors; its vocoder had no noise."""
+    for module in (original_stream, token2wav):
+        monkeypatch.setattr(module, "vocoder_noise", lambda samples, _: torch.zeros(1, samples, 1))
     g = load_file(golden / "tts_end_to_end.safetensors")
-    stream = FlowStream(model.flow, g["prompt_token"], g["prompt_feat"], g["embedding"])
-    assert stream.wanted(25) == 33 and g["tts_stream_chunk_samples"][0] == (60 - 8) * 480
-    mel = stream.push(g["tts_tokens"][None, :33])
-    wave = model.vocoder.inference(mel, noise=torch.zeros(1, 480 * 60, 1))
-    assert mel.shape == (1, 80, 60)
-    assert (wave - g["tts_stream_wav"][:, : 60 * 480])[:, : 40 * 480].abs().max() < 5e-3
+    text = torch.zeros(0, dtype=torch.int64)
+    voice = Voice(VoiceInfo(name="a"), text, g["prompt_token"][0], g["prompt_feat"][0], g["embedding"][0])
+    return mamtra.load(golden / "cosyvoice2-tiny").model, voice, g
+
+
+def test_original_speeds(original):
+    model, voice, g = original
+    for speed in (1.0, 1.3):
+        wave = tokens_to_samples(model, voice, g["token"][0].tolist(), seed=0, speed=speed)
+        wanted = g[f"wav_full_speed{speed}"][0].numpy()
+        assert wave.shape == wanted.shape and np.abs(wave - wanted).max() < 5e-3
+
+
+def test_original_stream(original):
+    model, voice, g = original
+    pieces = feed(OriginalStream(model, voice, seed=0), g["tts_tokens"].tolist())
+    assert [len(piece) for piece in pieces] == g["tts_stream_chunk_samples"].tolist()
+    assert np.abs(np.concatenate(pieces) - g["tts_stream_wav"][0].numpy()).max() < 5e-3
+
+
+def test_a_model_like_the_original_streams_by_its_hops(model, monkeypatch):
+    monkeypatch.setattr(model, "generation", model.generation.model_copy(update={"like_original": True}))
+    monkeypatch.setattr(streaming, "start_run", lambda *_: Run([1] * 90, "eos"))
+    request = Request(model, tiny_voice(tokens=20), retries=AS_IT_COMES)
+
+    def spoken(**options):
+        chunks = speak(
+            request, [Segment("a", [1], 0.5)], partial(stream_segment, prompts=PromptStore(model), **options)
+        )
+        return [len(chunk.samples) for chunk in chunks]
+
+    # the pause before the segment, hops of 30 and 60 tokens less 8 frames that fade, nothing trimmed
+    assert spoken() == [12000 + (60 - 8) * 480, 100 * 480, (20 + 8) * 480]
+    assert spoken(schedule=HopSchedule()) == [12000 + 40 * 480, 50 * 480, 90 * 480]  # every sample once, as asked for
 
 
 def test_prompts_are_computed_once_and_the_oldest_let_go(model, monkeypatch):
@@ -178,9 +209,17 @@ def test_stretching_by_pieces(speed):
     mel = torch.randn(2, 3, 40, generator=torch.Generator().manual_seed(0))
     stretcher = Stretcher(speed)
     pieces = [stretcher.push(piece, final=i == 4) for i, piece in enumerate(mel.split([1, 0, 13, 25, 1], dim=2))]
-    whole = stretch(mel, speed)
-    assert whole.shape[2] == max(1, round(40 / speed))
+    whole = Stretcher(speed).push(mel, final=True)
+    assert abs(whole.shape[2] - stretch(mel, speed).shape[2]) <= 1
     assert torch.allclose(torch.cat(pieces, dim=2), whole, atol=1e-6)
-    ramp = stretch(torch.arange(40.0)[None, None], speed)[0, 0]
+    ramp = Stretcher(speed).push(torch.arange(40.0)[None, None], final=True)[0, 0]
     inner = ramp[2:-2]
     assert torch.allclose(inner.diff(), torch.full_like(inner[1:], speed), atol=1e-4)
+
+
+@pytest.mark.parametrize(("frames", "speed", "wanted"), [(92, 1.3, 70), (52, 0.7, 74), (3, 2.0, 1), (1, 2.0, 1)])
+def test_stretching_as_the_original(frames, speed, wanted):
+    """Frame j of `wanted` lies at (j + 1/2) * frames / wanted - 1/2."""
+    made = stretch(torch.arange(float(frames))[None, None], speed)[0, 0]
+    place = (torch.arange(wanted) + 0.5) * frames / wanted - 0.5
+    assert made.shape == (wanted,) and torch.allclose(made, place.clamp(0, frames - 1), atol=1e-4)

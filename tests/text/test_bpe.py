@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mamtra.errors import MamTraError
 from mamtra.text.bpe import SPECIAL_TOKENS, BpeConfig, BpeFrontend, build_qwen_tokenizer
@@ -13,6 +15,43 @@ from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
 # every byte by the character that stands for it in byte-level vocabularies
 BYTES = [*range(33, 127), *range(161, 173), *range(174, 256)]
 UNITS = [chr(b) for b in BYTES] + [chr(256 + i) for i in range(256 - len(BYTES))]
+
+
+MERGES = ("Ġ t", "h e", "Ġt he", "Ċ Ċ", "Ġ Ġ", "ĠĠ Ġ", "a n")
+PARTS = (
+    *(
+        "a",
+        "an",
+        "the",
+        " ",
+        "  ",
+        "\n",
+        "\r\n",
+        "\t",
+        "é",
+        "e\u0301",
+        "\u212b",
+        "\u1112\u1161",
+        "23",
+        "'s",
+        "'S",
+        "!?",
+    ),
+    *("<|endofprompt|>", "[breath]", "<strong>", "\u00a0", "\u3000", "🙂", "ﬁ", "\u200b", "word"),
+)
+
+
+@pytest.fixture(scope="module")
+def qwen2_and_ours(tmp_path_factory):
+    """transformers' tokenizer of Qwen2 and ours, of one vocabulary."""
+    transformers = pytest.importorskip("transformers")
+    place = tmp_path_factory.mktemp("qwen2")
+    vocabulary = {unit: i for i, unit in enumerate([*UNITS, *("".join(merge.split()) for merge in MERGES)])}
+    (place / "vocab.json").write_text(json.dumps(vocabulary))
+    (place / "merges.txt").write_text("#version: 0.2\n" + "\n".join(MERGES) + "\n")
+    theirs = transformers.Qwen2Tokenizer(vocab=vocabulary, merges=[tuple(merge.split()) for merge in MERGES])
+    theirs.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
+    return theirs, BpeFrontend(build_qwen_tokenizer(place))
 
 
 @pytest.fixture
@@ -44,6 +83,28 @@ def test_normalises_english_alone(front):
     for text in ("...", "<|en|>", " [breath] !"):
         with pytest.raises(MamTraError, match="nothing to say"):
             front.normalize(text)
+
+
+@given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=12).map("".join) | st.text(max_size=12))
+def test_ids_are_those_of_the_qwen2_tokenizer(qwen2_and_ours, text):
+    """White space, line breaks, marks that compose, scripts and special tokens in any order."""
+    theirs, ours = qwen2_and_ours
+    assert ours.encode(text) == theirs.encode(text, add_special_tokens=False)
+
+
+@given(st.lists(st.sampled_from([*PARTS, "今天"]), min_size=1, max_size=9).map("".join))
+def test_what_is_left_as_written_keeps_its_white_space(qwen2_and_ours, text):
+    theirs, ours = qwen2_and_ours
+    written = f"今{text}好。"
+    assert ours.normalize(written) == written
+    assert ours.normalize(f"\n {written} ") == written
+    for segment in ours.segments(written):
+        assert list(segment.ids) == theirs.encode(segment.text, add_special_tokens=False)
+
+
+def test_line_breaks_and_lists_reach_the_normaliser(front):
+    assert front.normalize("To buy:\n- the egg\n- a hen\n\nThanks.") == "To buy: the egg. a hen. Thanks."
+    assert front.normalize("A\t word  here") == "A word here"
 
 
 def test_chunks_are_neither_long_nor_short(front):

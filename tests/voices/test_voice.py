@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from mamtra.errors import MamTraError
 from mamtra.synthesis.cloning import advise, check_reference, clone_voice
 from mamtra.synthesis.model import Model
+from mamtra.voices.info import check_name, read_info
 from mamtra.voices.library import VoiceLibrary, user_home
-from mamtra.voices.voice import Voice, check_name, read_info
+from mamtra.voices.voice import Voice
 from tests.factories import EMBEDDING, reference, speech_like, tiny_model, tiny_voice
 
 

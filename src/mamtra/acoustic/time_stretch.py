@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Stretcher:
     """Mel frames at another speed, while they are still arriving.
 
-    Output frame j is at (j + 1/2) * speed - 1/2 of the input, so it does not depend on how the input is divided.
+    Output frame j is at (j + 1/2) * speed - 1/2 of the input, so it does not depend on how the input is divided. `stretch` knows
+    the whole and spreads its frames evenly over it, which differs by less than a frame.
 
     Args:
         speed: input frames for each output frame.
@@ -29,7 +30,7 @@ class Stretcher:
         mel = mel if self._tail is None else torch.cat([self._tail, mel], dim=2)
         total = self._start + mel.shape[2]
         if final:
-            count = max(1, round(total / self.speed)) if total else 0
+            count = max(self._made, _frames(total, self.speed))
         else:
             count = max(self._made, math.ceil((total - 0.5) / self.speed - 0.5))
         position = (torch.arange(self._made, count, device=mel.device, dtype=torch.float64) + 0.5) * self.speed - 0.5
@@ -44,5 +45,11 @@ class Stretcher:
 
 
 def stretch(mel: Tensor, speed: float) -> Tensor:
-    """Map (B, mel, T) to (B, mel, max(1, round(T / speed)))."""
-    return Stretcher(speed).push(mel, final=True)
+    """Map (B, mel, T) to (B, mel, int(T / speed)), one frame at least, as CosyVoice 2 does."""
+    if speed == 1.0:
+        return mel
+    return nn.functional.interpolate(mel, size=_frames(mel.shape[2], speed), mode="linear")
+
+
+def _frames(count: int, speed: float) -> int:
+    return max(1, int(count / speed)) if count else 0

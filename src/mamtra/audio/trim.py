@@ -105,3 +105,20 @@ class EdgeTrimmer:
         self._held = held[end:]
         faded = _fade(held[start:end], self._rate, begins, final)
         return np.concatenate([self._silence, faded]) if begins else faded
+
+
+class PauseBefore:
+    """What `EdgeTrimmer` does, without trimming and fading: the pause alone is added.
+
+    Args:
+        sample_rate: Hz.
+        pause_before: silence before the segment in seconds.
+    """
+
+    def __init__(self, sample_rate: int, pause_before: float = 0.0) -> None:
+        self._silence = np.zeros(round(pause_before * sample_rate), dtype=np.float32)
+
+    def push(self, samples: np.ndarray, final: bool = False) -> np.ndarray:
+        """Take samples (T,) and return them, the first ones behind the pause."""
+        silence, self._silence = self._silence, self._silence[:0]
+        return np.concatenate([silence, samples])

@@ -7,12 +7,11 @@ each of which is several replays of a captured step between two events; the firs
 from __future__ import annotations
 
 import gc
-import json
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 
 from mamtra.bench.decode_page import render
 from mamtra.bench.decode_profile import kernel_times
+from mamtra.cost.presets import cosyvoice2_config, tiny_config
 from mamtra.engine.decode_step import DecodeStep
 from mamtra.engine.decode_weights import DecodeWeights
 from mamtra.engine.graph_step import GraphedSteps
@@ -27,21 +27,12 @@ from mamtra.engine.request import Sampling, Segment
 from mamtra.engine.slot_table import SlotTable
 from mamtra.engine.state_pool import StatePool, stream_bytes
 from mamtra.engine.step_runner import StepRunner
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.models.state import AttentionState
-from mamtra.runtime.json_files import write_json
-from mamtra.version import VERSION
+from mamtra.runtime.cuda_graphs import CudaGraphs
+from mamtra.runtime.results import circumstances, shown_command, write_result
 
-SIZES = {
-    "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
-    "num_key_value_heads": 2, "head_dim": 64, "text_vocab_size": 151936,
-}  # fmt: skip
-TINY = SIZES | {
-    "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "head_dim": 16, "text_vocab_size": 50,
-    "num_speech_tokens": 100, "speech_vocab_size": 103, "eos_id": 100, "fill_id": 102,
-}  # fmt: skip
 RATIOS = ("1:0", "1:1", "1:5", "1:11")
 SHAPES = ((1, 2048), (1, 8192), (32, 2048), (32, 8192), (128, 2048))
 MEMORY = (64, 8192)
@@ -49,7 +40,15 @@ WARM, REPEATS, REPLAYS = 3, 9, 4
 FOREVER = 2**30
 
 
-def bench_decode(out: Path, *, device: torch.device, seconds: float, tiny: bool = False, peers: bool = True) -> Path:
+def bench_decode(
+    out: Path,
+    *,
+    device: torch.device,
+    seconds: float,
+    tiny: bool = False,
+    peers: bool = True,
+    tell: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> Path:
     """Measure, writing after every row; returns the page.
 
     Args:
@@ -58,21 +57,20 @@ def bench_decode(out: Path, *, device: torch.device, seconds: float, tiny: bool 
         seconds: no row is begun after so long.
         tiny: a small model and short contexts, to try the command.
         peers: measure the peers too.
+        tell: called with every row as it is measured.
     """
     ends = time.perf_counter() + seconds
     result: dict[str, Any] = {
-        "benchmark": "decode", "mamtra": VERSION, "command": _command(), "tiny": tiny,
-        "torch": torch.__version__, "python": platform.python_version(), "triton": _triton_version(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "benchmark": "decode", **circumstances(shown_command(["mamtra", *sys.argv[1:]]), packages=("torch", "triton")),
+        "tiny": tiny, "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "bandwidth": bandwidth(device), "steps": [], "memory": [], "profiles": [], "skipped": 0,
     }  # fmt: skip
-    json_path, page = out / "decode.json", out / "decode.md"
+    page = out / "decode.md"
     for row in _rows(device, tiny, peers, ends, result):
         kind = "memory" if "peak_bytes" in row else "profiles" if "kernels" in row else "steps"
         result[kind].append(row)
-        print(row, file=sys.stderr, flush=True)
-        write_json(json_path, result)
-        page.write_text(render(json.loads(json_path.read_text())))  # as anybody can later
+        tell(row)
+        page = write_result(out / "decode.json", result, render)
     return page
 
 
@@ -87,23 +85,19 @@ def bandwidth(device: torch.device) -> float:
     return 1e3 * max(size / statistics.median(reading), 2 * size / statistics.median(copying))
 
 
-def timed(run: Callable[[], Any], device: torch.device) -> list[float]:
-    """Milliseconds of one call, a value for each repetition; on a GPU replayed from a CUDA graph."""
-    if device.type != "cuda":
+def timed(run: Callable[[], Any], device: torch.device, graphs: CudaGraphs | None = None) -> list[float]:
+    """Milliseconds of one call, a value for each repetition; on a GPU replayed from a CUDA graph, made by `graphs`."""
+    graphs = graphs or CudaGraphs(device)
+    if not graphs.available:
         times = []
         for _ in range(3):
             began = time.perf_counter()
             run()
             times.append(1e3 * (time.perf_counter() - began))
         return times[1:]
-    torch.cuda.synchronize()
-    with torch.cuda.stream(torch.cuda.Stream()):
-        run()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    return replayed(graph.replay)
+    graphs.warm_up(run, runs=1)
+    replay, _ = graphs.capture(run)
+    return replayed(replay)
 
 
 def replayed(replay: Callable[[], Any], replays: int = REPLAYS) -> list[float]:
@@ -160,14 +154,14 @@ def _rows(
     if peers and device.type == "cuda" and not tiny:
         from mamtra.bench.decode_peers import transformers_rows
 
-        yield from transformers_rows(SIZES, ends)
+        yield from transformers_rows(ends)
 
 
 def random_lm(ratio: str, device: torch.device, tiny: bool) -> SpeechLM:
     """A model with random weights that never ends a stream."""
-    sizes = TINY if tiny else SIZES
-    plan = LayerPlan.from_ratio(sizes["num_hidden_layers"], ratio)
-    config = SpeechLMConfig(**sizes, layer_types=plan.layer_types)
+    config = tiny_config(layers=12) if tiny else cosyvoice2_config()
+    plan = LayerPlan.from_ratio(config.num_hidden_layers, ratio)
+    config = config.model_copy(update={"layer_types": plan.layer_types})
     with device:
         lm = SpeechLM(config)
     lm = lm.to(torch.bfloat16 if device.type == "cuda" else torch.float32).eval().requires_grad_(False)
@@ -216,7 +210,8 @@ def plain_step(lm: SpeechLM, rows: int, length: int) -> list[float]:
     state.length = length
     state.positions = torch.full((rows,), length - 20, device=lm.head_weight.device)
     steps = GraphedSteps(lm, state)
-    times = replayed(steps._graph.replay, 1)
+    x = lm.head_weight.new_zeros(rows, lm.config.hidden_size)
+    times = replayed(partial(steps, x), 1)
     del steps, state
     _free(lm.head_weight.device)
     return times
@@ -254,16 +249,3 @@ def _free(device: torch.device) -> None:
     if device.type == "cuda":
         torch._C._cuda_clearCublasWorkspaces()  # one for every stream that it ever saw
         torch.cuda.empty_cache()
-
-
-def _command() -> str:
-    """As others would type it: of a path its last part."""
-    return " ".join(["mamtra", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:])])
-
-
-def _triton_version() -> str:
-    try:
-        import triton
-    except ImportError:
-        return ""
-    return triton.__version__

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mamtra.runtime.results import footnote, markdown_table
+
 GOALS = {
     "byte limit": (("1:0", 1, 2048, 0.5), ("1:1", 1, 2048, 0.5), ("1:1", 1, 8192, 0.5), ("1:1", 32, 2048, 0.6),
                    ("1:1", 32, 8192, 0.6), ("1:1", 128, 2048, 0.6)),
@@ -43,7 +45,7 @@ def render(result: dict[str, Any]) -> str:
         "the cached keys and values once and to read and write the Mamba states once, at "
         f"{rate / 1e12:.2f} TB/s, which was measured in the same run.",
         "## One step of the engine",
-        _table(
+        markdown_table(
             ("ratio", "streams", "context", "ms", "least to most", "byte limit, ms", "fraction of the limit", "tokens/s"),
             (
                 (*key, f"{row['ms']:.3f}", f"{row['least_ms']:.3f} to {row['most_ms']:.3f}",
@@ -58,7 +60,7 @@ def render(result: dict[str, Any]) -> str:
             "## Beside other ways to make the step",
             "`captured plain step` is the plain model's step as a CUDA graph, without a sampler. The rows of transformers include "
             "the host's time for launches, as its users have it.",
-            _table(
+            markdown_table(
                 ("system", "ratio", "streams", "context", "ms", "engine, ms", "times as fast"), _against(peers, ours)
             ),
         ]
@@ -70,7 +72,7 @@ def render(result: dict[str, Any]) -> str:
             hybrids.append((ratio, f"{row['ms'] / teacher['ms']:.2f}", f"{allowed:.2f}", f"{goal:.2f}"))
     if hybrids:
         parts += ["## Hybrids against the teacher, 32 streams of 8192 positions",
-                  _table(("ratio", "time", "bytes allow", "goal"), hybrids)]  # fmt: skip
+                  markdown_table(("ratio", "time", "bytes allow", "goal"), hybrids)]  # fmt: skip
     reached = [
         (ratio, rows, length, f"{fraction(ours[ratio, rows, length]):.0%}", f"{goal:.0%}")
         for ratio, rows, length, goal in GOALS["byte limit"]
@@ -78,17 +80,17 @@ def render(result: dict[str, Any]) -> str:
     ]
     if reached:
         parts += ["## Fractions of the byte limit against the goals",
-                  _table(("ratio", "streams", "context", "reached", "goal"), reached)]  # fmt: skip
+                  markdown_table(("ratio", "streams", "context", "reached", "goal"), reached)]  # fmt: skip
     if result["memory"]:
         parts += ["## Memory of the LM", *_memory(result["memory"])]
     if result["profiles"]:
         parts += ["## What holds the step", *_profile(result["profiles"], rate)]
     if result["skipped"]:
         parts.append(f"The time was up before {result['skipped']} rows.")
-    versions = f"mamtra {result['mamtra']}, torch {result['torch']}, Triton {result['triton'] or 'none'}, Python {result['python']}"
     parts += [
         "## How it was measured",
-        f"`{result['command']}`; {versions}. Medians of repetitions; the first are not counted.",
+        "Medians of repetitions; the first are not counted.",
+        footnote(result),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -118,7 +120,9 @@ def _memory(rows: Sequence[dict[str, Any]]) -> list[str]:
     goals = ", ".join(f"{ratio} {goal:.2f}" for ratio, goal in GOALS["memory"])
     return [
         f"GB. The peak is that of the allocator while all streams decode. Goals against the teacher at 64 streams: {goals}.",
-        _table(("ratio", "streams", "positions", "weights", "text table", "states", "peak", "against 1:0"), table),
+        markdown_table(
+            ("ratio", "streams", "positions", "weights", "text table", "states", "peak", "against 1:0"), table
+        ),
     ]
 
 
@@ -138,11 +142,6 @@ def _profile(profiles: Sequence[dict[str, Any]], rate: float) -> list[str]:
     return [
         "Microseconds of one step of the 1:1 hybrid by kind of kernel, each kind in a chain of its own over all layers. Head and "
         "sampler fit into the GPU's cache and may be faster than the limit.",
-        _table(("streams", "context", "kernel", "calls", "time", "byte limit"), rows),
+        markdown_table(("streams", "context", "kernel", "calls", "time", "byte limit"), rows),
         NOTES,
     ]
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

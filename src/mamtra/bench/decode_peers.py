@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 
+from mamtra.cost.presets import cosyvoice2_config
+
 SHAPES = ((1, 2048), (32, 2048))
 STEPS, COMPILED_STEPS = 8, 24
 
 
 @torch.inference_mode()
-def transformers_rows(sizes: dict[str, int], ends: float) -> Iterator[dict[str, Any]]:
+def transformers_rows(ends: float) -> Iterator[dict[str, Any]]:
     """Rows of the measurement, all attention; nothing where transformers is missing."""
     try:
         import transformers
@@ -23,7 +25,8 @@ def transformers_rows(sizes: dict[str, int], ends: float) -> Iterator[dict[str, 
     except ImportError:
         return
     names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
-    config = Qwen2Config(**{name: sizes[name] for name in names}, vocab_size=16, head_dim=sizes["head_dim"])
+    sizes = cosyvoice2_config()
+    config = Qwen2Config(**{name: getattr(sizes, name) for name in names}, vocab_size=16, head_dim=sizes.head_dim)
     config._attn_implementation = "sdpa"
     with torch.device("cuda"):
         model = Qwen2Model(config).to(torch.bfloat16).eval()
@@ -35,11 +38,11 @@ def transformers_rows(sizes: dict[str, int], ends: float) -> Iterator[dict[str, 
                 "ratio": "1:0", "rows": rows, "length": length,
                 "system": f"transformers {transformers.__version__}, " + ("static cache, compiled" if compiled else "eager"),
             }  # fmt: skip
-            shape = (rows, sizes["num_key_value_heads"], length - 64, sizes["head_dim"])
+            shape = (rows, sizes.num_key_value_heads, length - 64, sizes.head_dim)
             cache = StaticCache(config=config, max_cache_len=length) if compiled else DynamicCache(config=config)
             try:
                 kv = torch.randn(shape, device="cuda", dtype=torch.bfloat16)
-                for layer in range(sizes["num_hidden_layers"]):
+                for layer in range(sizes.num_hidden_layers):
                     cache.update(kv, kv, layer, {"cache_position": torch.arange(shape[2], device="cuda")})
                 yield about | _times(model, cache, rows, shape[2], compiled)
             except Exception as error:

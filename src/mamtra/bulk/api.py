@@ -12,6 +12,7 @@ from mamtra.bulk.lines import Defaults, Failure, Line, read_lines
 from mamtra.bulk.record import Made, Record, digest_of, join_hashes
 from mamtra.bulk.speakers import LocalSpeaker, Sound, VoiceHashes
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import write_bytes
 from mamtra.runtime.locks import directory_lock
 from mamtra.synthesis.fingerprint import hash_parts
@@ -41,6 +42,7 @@ class Summary:
     failures: tuple[Failure, ...]
 
 
+@checked
 def batch(
     file: str | os.PathLike,
     folder: str | os.PathLike,

@@ -32,7 +32,7 @@ def find_model(name: str | os.PathLike | None = None) -> Path:
     text = BUILT_IN if name is None else os.fspath(name)
     if text in models:
         return models[text]
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if path.is_dir():
         return path
     if _HUB_NAME.fullmatch(text) and not path.exists() and not text.startswith("."):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import PositiveInt
 
 from mamtra.models.sampling_config import LengthConfig, RASConfig
@@ -16,9 +18,15 @@ class GenerationConfig(RASConfig, LengthConfig):
         continue_clones: whether the LM continues a cloned recording whose words are known. A model that was trained on few
             speakers says the text more clearly when it does not.
         bistream: whether the LM was trained on text that arrives while it speaks.
+        text_rules: how a model that reads subwords normalises and divides text: by this package's rules for English, by those of
+            CosyVoice 2, or not at all.
+        like_original: speak as the published CosyVoice 2 does: recordings to clone from are not trimmed and resampled by its
+            own filter, segments follow each other without trimmed edges and pauses, and no generation is repeated.
     """
 
     flow_steps: PositiveInt = 10
     voice: str | None = None
     continue_clones: bool = True
     bistream: bool = False
+    text_rules: Literal["mamtra", "cosyvoice2", "none"] = "mamtra"
+    like_original: bool = False

@@ -9,7 +9,7 @@ voices/NAME.safetensors    voices
 provenance.json            where the weights come from
 
 A model that differs from another only in some parts holds those parts alone and names the other as `base` in config.json
-(a directory relative to its own); parts, text files and voices that it lacks are the base's.
+(a built-in model by its name, or a directory relative to its own); parts, text files and voices that it lacks are the base's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.checkpoints.model_files import CONFIG, FORMAT, GENERATION, base_of, read_config, read_own_config
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import SCALE, pack, unpack
 from mamtra.checkpoints.strict_loading import load_strictly
@@ -34,75 +35,11 @@ from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import read_json, write_json
 from mamtra.runtime.strict_models import first_problem
 
-FORMAT = 1
-CONFIG = "config.json"
-GENERATION = "generation_config.json"
 PROVENANCE = "provenance.json"
 LANGUAGE_MODELS = ("lm", "causal_lm")
 """Sections of the parts that are a language model; a directory has one of them."""
 TRANSFORMERS_KEYS = {"model_type": "mamtra", "architectures": ["MamTraForCausalLM"]}
 """Keys of config.json by which transformers finds the class of the language model."""
-
-
-def read_config(directory: str | os.PathLike) -> dict[str, Any]:
-    """config.json of a model directory, completed by that of its base where it names one.
-
-    Raises:
-        MamTraError: no such directory, no config, a format of a later version, or a base that is not there.
-    """
-    config, base = _read_own_config(directory), base_of(directory)
-    return config if base is None else {**_read_own_config(base), **config}
-
-
-def _read_own_config(directory: str | os.PathLike) -> dict[str, Any]:
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise MamTraError(f"There is no model directory {directory}.")
-    config = read_json(directory / CONFIG)
-    if config.get("format") != FORMAT:
-        found = config.get("format")
-        raise MamTraError(f"{directory / CONFIG} has format {found!r}, this version reads {FORMAT}; update mamtra.")
-    return config
-
-
-def base_of(directory: str | os.PathLike) -> Path | None:
-    """Directory of the model that this one completes itself from; None where it stands alone.
-
-    Raises:
-        MamTraError: the base is not there, or names a base of its own.
-    """
-    directory = Path(directory)
-    if not (directory / CONFIG).is_file():
-        return None
-    name = read_json(directory / CONFIG).get("base")
-    if name is None:
-        return None
-    base = directory / str(name)
-    if not (base / CONFIG).is_file():
-        raise MamTraError(
-            f"The model {directory} is completed by the model {base}, which is not there; get it as well."
-        )
-    if "base" in read_json(base / CONFIG):
-        raise MamTraError(f"The base of {directory} has a base itself; name a complete model in its config.json.")
-    return base.resolve()
-
-
-def find_beside(directory: str | os.PathLike, name: str) -> Path:
-    """Path of a file or folder of a model: its own where it exists, else that of its base."""
-    own = Path(directory) / name
-    base = None if own.exists() else base_of(directory)
-    return own if base is None else base / name
-
-
-def read_generation(directory: str | os.PathLike) -> GenerationConfig:
-    """generation_config.json of a model directory, or the defaults where it has none."""
-    path = Path(directory) / GENERATION
-    if not path.exists():
-        return GenerationConfig()
-    try:
-        return GenerationConfig.model_validate(read_json(path))
-    except ValidationError as error:
-        raise MamTraError(f"{path}: {first_problem(error)}.") from error
 
 
 def read_tensors(path: Path, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
@@ -135,7 +72,7 @@ def load_part(directory: str | os.PathLike, section: str, dtype: torch.dtype = t
     """
     directory, part = Path(directory), PARTS[section]
     config, base = read_config(directory), base_of(directory)
-    if base is not None and section not in _read_own_config(directory):
+    if base is not None and section not in read_own_config(directory):
         directory = base
     if section not in config:
         name = section.replace("_", " ")
@@ -168,7 +105,7 @@ def save_model(
         sample_rate: of the sound, Hz.
         text_files: files of the text front end to copy, by their name in the directory, e.g. {"tokenizer.json": path}.
         provenance: content of provenance.json; the hashes of the weights are added.
-        base: directory, relative to this one, of the model that has the parts which this one lacks.
+        base: of the model that has the parts which this one lacks: a built-in name, or its directory relative to this one.
 
     Raises:
         MamTraError: unknown section or storage, or weights that are not numbers.
@@ -215,7 +152,7 @@ def hash_weights(path: str | os.PathLike) -> str:
 def hash_model(directory: str | os.PathLike) -> dict[str, str]:
     """SHA-256 of every part that a model directory has itself, by section."""
     directory = Path(directory)
-    return {s: hash_weights(directory / PARTS[s].file) for s in PARTS if s in _read_own_config(directory)}
+    return {s: hash_weights(directory / PARTS[s].file) for s in PARTS if s in read_own_config(directory)}
 
 
 def voice_space(directory: str | os.PathLike) -> str:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice, open_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
+from mamtra.checkpoints.cosyvoice.lm import open_cosyvoice
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.huggingface import open_huggingface
-from mamtra.checkpoints.native import CONFIG, LANGUAGE_MODELS, PROVENANCE, base_of, read_config
+from mamtra.checkpoints.model_files import CONFIG, base_of, read_config
+from mamtra.checkpoints.native import LANGUAGE_MODELS, PROVENANCE
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.stored_lm import StoredLM, own_names
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.memory import shortage
+from mamtra.runtime.printable import printable
 
 VERBS = (
     "say",
     "batch",
     "voices",
+    "convert_voice",
     "plan",
     "convert",
     "export",
@@ -33,6 +41,9 @@ VERBS = (
 USER_ERROR = 2
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
+TERMINATED = 143
+LONGEST = 2000
+"""Characters of a message that are shown."""
 
 
 def build() -> typer.Typer:
@@ -67,17 +78,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words after `mamtra`; those of the process by default.
 
     Returns:
-        exit status: 0, 2 for a mistake of the user, 1 for one of the program, 130 when interrupted. Mistakes are one
+        exit status: 0, 2 for a mistake of the user, 1 for one of the program, 130 and 143 when interrupted. Mistakes are one
         sentence on standard error; with `MAMTRA_DEBUG=1` the traceback follows.
     """
-    # Threads that wait actively for one another crawl once other programs want the cores; torch reads this when loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = build()(words, prog_name="mamtra", standalone_mode=False)
-        return status if isinstance(status, int) else 0
+        with _termination():
+            _run(words)
+        return 0
+    except typer.Exit as end:
+        return end.exit_code
     except MamTraError as error:
         return _report(str(error), USER_ERROR, error)
+    except Terminated:
+        return _report("Terminated.", TERMINATED)
     except KeyboardInterrupt:
         return _report("Interrupted.", INTERRUPTED)
     except BrokenPipeError:
@@ -88,6 +102,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _from_typer(error)
 
 
+def _run(words: list[str]) -> None:
+    """Parse and carry out a command. (Calling the app itself would hide interrupts and broken pipes.)"""
+    command = typer.main.get_command(build())
+    with command.make_context("mamtra", words) as context:
+        command.invoke(context)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: nothing half-written stays."""
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Raise `Terminated` where SIGTERM would end the process at once."""
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _from_typer(error: Exception) -> int:
     """Errors of the argument parser carry a message and a status; everything else is a mistake of the program."""
     name = type(error).__name__
@@ -96,8 +138,10 @@ def _from_typer(error: Exception) -> int:
     if name == "NoArgsIsHelpError":
         return 0
     if hasattr(error, "format_message"):
-        message = " ".join(error.format_message().split()).rstrip(".") or "The command is incomplete"
-        return _report(f"{message}; see `mamtra --help`.", USER_ERROR, error)
+        return _report(_usage(error), USER_ERROR, error)
+    sentence = shortage(error)
+    if sentence is not None:
+        return _report(sentence, USER_ERROR, error)
     if isinstance(error, OSError):
         what = f"{error.filename}: " if error.filename else ""
         return _report(f"{what}{(error.strerror or str(error)).rstrip('.')}.", USER_ERROR, error)
@@ -105,8 +149,31 @@ def _from_typer(error: Exception) -> int:
     return _report(f"Internal error ({name}: {' '.join(str(error).split())}); {hint}.", INTERNAL_ERROR, error)
 
 
+_PLAIN = (
+    (r"Input should be a valid integer.*", "it has to be a whole number"),
+    (r"Input should be a valid number.*", "it has to be a number"),
+    (r"Input should be greater than or equal to (\S+)", r"it has to be \1 or more"),
+    (r"Input should be less than or equal to (\S+)", r"it has to be at most \1"),
+    (r"Input should be", "it has to be"),
+    (
+        r"Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)$",
+        r"\1 is one word too many; put what belongs together in quotes",
+    ),
+)
+"""What the argument parser says, and how a person would."""
+
+
+def _usage(error: Any) -> str:
+    """A mistake in the words of a command, with the help that fits."""
+    message = " ".join(error.format_message().split()).rstrip(".") or "The command is incomplete"
+    for pattern, plain in _PLAIN:
+        message = re.sub(pattern, plain, message)
+    verb = error.ctx.command_path if getattr(error, "ctx", None) else "mamtra"
+    return f"{message}; see `{verb} --help`."
+
+
 def _report(message: str, status: int, error: BaseException | None = None) -> int:
-    print(f"mamtra: {message}", file=sys.stderr)
+    print(f"mamtra: {printable(' '.join(message.split()), LONGEST)}", file=sys.stderr)
     if error is not None and os.environ.get("MAMTRA_DEBUG") == "1":
         import traceback
 

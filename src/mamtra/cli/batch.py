@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from mamtra.cli.options import refuse_ignored
 from mamtra.cli.tables import Bars
 from mamtra.runtime.printable import printable
 
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def batch(
+    ctx: typer.Context,
     file: Path = typer.Argument(
         metavar="FILE", help=".txt with a text a line, or .jsonl with text, id, voice, seed, speed, format."
     ),
@@ -40,10 +42,12 @@ def batch(
     workers: int | None = typer.Option(None, "--workers", metavar="N", min=1, help="With --ray: the most actors."),
     as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but failures."),
-) -> int:
+) -> None:
     """Speak every line of FILE into DIR. The same command resumes an interrupted one and makes only what has changed."""
     from mamtra.bulk import batch as run
 
+    if ray is None:
+        refuse_ignored(ctx, "without --ray", "workers")
     with Bars("Speaking") as bars:
         summary = run(
             file, folder, model=model, voice=voice, seed=seed, speed=speed, fmt=fmt, device=device, ray=ray,
@@ -62,4 +66,5 @@ def batch(
             f"{len(summary.failures):,} failed",
             file=sys.stderr,
         )
-    return FAILED if summary.failures else 0
+    if summary.failures:
+        raise typer.Exit(FAILED)

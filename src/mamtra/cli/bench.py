@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -15,17 +17,25 @@ def register(app: typer.Typer) -> None:
 
 
 def decode(
-    out: Path = typer.Option(
-        Path("docs/results"), "-o", "--out", metavar="DIR", help="Folder of decode.json, decode.md."
-    ),
+    out: Path = typer.Option(Path("."), "-o", "--out", metavar="DIR", help="Folder for decode.json and decode.md."),
     device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, ...; the best one by default."),
     seconds: float = typer.Option(600, "--seconds", metavar="S", min=1, help="Begin no row after so long."),
     peers: bool = typer.Option(True, "--peers/--no-peers", help="Measure other ways to make the step too."),
     tiny: bool = typer.Option(False, "--tiny", help="A small model, to try the command."),
 ) -> None:
     """Time and memory of decode steps at CosyVoice 2 size, with random weights."""
+    from mamtra.runtime.files import check_destination
+
+    check_destination(out / "decode.json")
     from mamtra.bench.decode import bench_decode
     from mamtra.runtime.device import pick_device
 
-    out.mkdir(parents=True, exist_ok=True)
-    typer.echo(bench_decode(out, device=pick_device(device), seconds=seconds, tiny=tiny, peers=peers))
+    page = bench_decode(out, device=pick_device(device), seconds=seconds, tiny=tiny, peers=peers, tell=_tell)
+    print(f"{page}: the figures, with decode.json beside it", file=sys.stderr)
+
+
+def _tell(row: dict[str, Any]) -> None:
+    """A line for one measurement."""
+    shown = (f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()
+             if isinstance(value, int | float | str))  # fmt: skip
+    print("  ".join(shown), file=sys.stderr, flush=True)

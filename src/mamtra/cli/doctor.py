@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import platform
 from importlib import metadata
@@ -10,6 +9,11 @@ from typing import Any
 
 import typer
 
+from mamtra.cli.doctor_model import examine_model, usable
+from mamtra.runtime.printable import printable
+
+LINE = 1000
+"""Longest line that is printed."""
 CORE = (
     "torch",
     "numpy",
@@ -23,17 +27,20 @@ CORE = (
     "huggingface-hub",
 )
 EXTRAS = {
-    "formats": ("AAC sound", ("av",)),
+    "formats": ("aac files with say; m4a, mp4, aac and webm recordings", ("av",)),
     "train": (
-        "corpora of Hugging Face, TensorBoard, the recipe of the built-in voice",
-        ("datasets", "hibari", "parselmouth"),
+        "prepare hf:NAME, run.tensorboard of distill, the recipe of the built-in voice",
+        ("hibari-tts", "praat-parselmouth", "tensorboard", "datasets"),
     ),
-    "eval": ("transcription, word error rates, plots", ("faster_whisper", "matplotlib", "whisper_normalizer")),
-    "hf": ("models in Hugging Face transformers", ("transformers",)),
-    "cosyvoice": ("voices from recordings with CosyVoice 2", ("onnxruntime",)),
+    "eval": (
+        "evaluate, compare, report, listen, rank --criterion wer, --plot, the figures of reproduce",
+        ("matplotlib", "faster-whisper", "whisper-normalizer", "rapidfuzz", "scipy", "jinja2"),
+    ),
+    "hf": ("mamtra.hf, evaluate --whisper hf:NAME", ("transformers",)),
+    "cosyvoice": ("voices add and prepare with CosyVoice 2", ("onnxruntime",)),
     "ray": ("prepare --ray", ("ray",)),
 }
-"""Extras of the package: what they are for, and the modules that they need."""
+"""Extras of the package: what needs them, and their packages."""
 
 
 def register(app: typer.Typer) -> None:
@@ -45,9 +52,11 @@ def doctor(
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name to examine."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Tell what this installation can do, and how to get the rest."""
+    """Tell what this installation can do, and how to get the rest. Status 2 where the model cannot be used."""
     facts = examine(model)
     print(json.dumps(facts) if as_json else describe(facts))
+    if not usable(facts["model"]):
+        raise typer.Exit(2)
 
 
 def examine(model: str | None = None) -> dict[str, Any]:
@@ -67,11 +76,11 @@ def examine(model: str | None = None) -> dict[str, Any]:
         "packages": {name: _version(name) for name in CORE},
         "devices": describe_devices(),
         "formats": available_formats(),
-        "extras": {name: all(map(_present, modules)) for name, (_, modules) in EXTRAS.items()},
+        "extras": {name: all(map(_version, packages)) for name, (_, packages) in EXTRAS.items()},
         "player": player[0] if player else None,
         "home": str(user_home()),
         "models": list(built_in_models()),
-        "model": _examine_model(model),
+        "model": examine_model(model),
     }
 
 
@@ -92,40 +101,17 @@ def describe(facts: dict[str, Any]) -> str:
         f"home      {facts['home']}",
         f"models    {', '.join(facts['models']) or 'none built in'}",
     ]
-    if found["problem"]:
-        lines.append(f"model     {found['problem']}")
-    else:
+    if found["directory"]:
         lines.append(f"model     {found['directory']}: {marks(found['parts'])}")
         lines.append(f"voices    {', '.join(found['voices']) or 'none'}")
-    missing = [name for name, able in facts["extras"].items() if not able]
-    lines += [f"to get    {EXTRAS[name][0]}: pip install 'mamtra[{name}]'" for name in missing]
-    return "\n".join(lines)
-
-
-def _examine_model(name: str | None) -> dict[str, Any]:
-    from mamtra.checkpoints.find import find_model
-    from mamtra.checkpoints.native import base_of, find_beside, read_config
-    from mamtra.checkpoints.parts import PARTS
-    from mamtra.errors import MamTraError
-    from mamtra.voices.library import VoiceLibrary
-
-    try:
-        directory = find_model(name)
-        base = base_of(directory)
-        sections = {**(read_config(base) if base else {}), **read_config(directory)}
-    except MamTraError as error:
-        return {"problem": str(error)}
-    parts = {
-        name: name in sections and find_beside(directory, part.file).is_file()
-        for name, part in PARTS.items()
-        if part.speaks or name in sections
-    }
-    return {
-        "problem": None,
-        "directory": str(directory),
-        "parts": parts,
-        "voices": list(VoiceLibrary(directory).paths()),
-    }
+    lines += [f"problem   {sentence}" for sentence in found["problems"]]
+    if "causal_lm" in found["parts"]:
+        lines.append("note      This is a language model alone, without a flow and a vocoder; it cannot speak.")
+    for name, (features, packages) in EXTRAS.items():
+        missing = [package for package in packages if not _version(package)]
+        if missing:
+            lines.append(f"to get    {features}: pip install 'mamtra[{name}]' (brings {', '.join(missing)})")
+    return "\n".join(printable(line, LINE) for line in lines)
 
 
 def _version(package: str) -> str | None:
@@ -133,7 +119,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _present(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None

@@ -25,7 +25,7 @@ def plan(
         None,
         "--model",
         metavar="M",
-        help="cosyvoice2, llasa-1b, zonos-v0.1, mini, or a directory with a config.json.",
+        help="cosyvoice2, llasa-1b, zonos-v0.1, mini, or a model directory.",
     ),
     ratio: str | None = typer.Option(
         None, "--ratio", metavar="T:M", help="Attention to Mamba layers; the model's own layers by default."

@@ -45,6 +45,9 @@ def reproduce(
     ),
     keep: bool = typer.Option(False, "--keep-students", help="Keep the weights of the trained students."),
     finished: bool = typer.Option(False, "--finished", help="Train nothing; use the runs that are finished."),
+    render: bool = typer.Option(
+        False, "--render", help="Only write pages and figures again from the JSON files in -o."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only list the training runs, and which are finished."),
     as_json: bool = typer.Option(False, "--json", help="Print the data as JSON, by name."),
 ) -> None:
@@ -55,7 +58,7 @@ def reproduce(
     if not names:
         _list(as_json)
         return
-    chosen = api.choose(names, trained=config is not None)
+    chosen = api.choose(names, trained=config is not None or render)
     if dry_run and config is not None:
         _show_runs(chosen, config, changes or [], work or Path(output) / "runs")
         return
@@ -67,23 +70,23 @@ def reproduce(
         options = {"side_by_side": side_by_side, "scorers": scorers, "keep": keep}
         options["devices"] = split_devices(device) or (None,)
     found = api.reproduce(
-        *chosen, out=output, config=config, changes=changes or (), work=work, train=not finished, listener=_show_event,
-        **options,
+        *chosen, out=output, config=config, changes=changes or (), work=work, train=not finished, render=render,
+        listener=_show_event, **options,
     )  # fmt: skip
     if as_json:
         print(json.dumps({name: one.content | {"files": list(map(str, one.files))} for name, one in found.items()}))
         return
     for name, one in found.items():
-        print(f"# {one.result.title}\n\n{one.result.page}\n")
+        print(f"# {one.title}\n\n{one.page}\n")
         print(f"{name}: {', '.join(map(str, one.files))}", file=sys.stderr)
 
 
 def _list(as_json: bool) -> None:
     if as_json:
-        print(json.dumps({name: {"shows": study.shows} for name, study in STUDIES.items()}))
+        print(json.dumps({name: {"shows": shows} for name, (shows, _) in STUDIES.items()}))
         return
-    for name, study in STUDIES.items():
-        print(f"{name:<14}{study.shows}")
+    for name, (shows, _) in STUDIES.items():
+        print(f"{name:<14}{shows}")
 
 
 def _show_runs(names: list[str], config: Path, changes: list[str], work: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import sys
 import warnings
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from mamtra.cli.options import refuse_ignored
 from mamtra.errors import MamTraError
+from mamtra.runtime.printable import QUOTED, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +24,21 @@ if TYPE_CHECKING:
     from mamtra.tts import Audio
 
 DEFAULT_TEXT = "Hello! This voice runs on your own machine."
-DEFAULT_FILE = "speech.wav"
+_OF_SPEECH = (
+    "output",
+    "voice",
+    "voice_text",
+    "instruct",
+    "seed",
+    "stream",
+    "hops",
+    "speed",
+    "play",
+    "fmt",
+    "device",
+    "quiet",
+)
+"""Parameters of `say` that do not change what is read."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +47,7 @@ def register(app: typer.Typer) -> None:
 
 
 def say(
+    ctx: typer.Context,
     text: str | None = typer.Argument(
         None, metavar="[TEXT|-]", help="What to say; - reads standard input.", show_default=False
     ),
@@ -45,6 +64,21 @@ def say(
     voice_text: str | None = typer.Option(None, "--voice-text", metavar="T", help="What is said in the recording."),
     instruct: str | None = typer.Option(None, "--instruct", metavar="T", help="How to speak (CosyVoice 2 models)."),
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
+    mode: str | None = typer.Option(
+        None,
+        "--mode",
+        metavar="M",
+        help="Use of the voice: zero-shot, cross-lingual (not its words) or speaker (its embedding).",
+    ),
+    like_original: bool | None = typer.Option(
+        None,
+        "--like-original/--not-like-original",
+        help="Text rules, prompt, joins and streaming of CosyVoice 2.",
+        show_default=False,
+    ),
+    text_rules: str | None = typer.Option(
+        None, "--text-rules", metavar="R", help="CosyVoice 2 models: cosyvoice2, mamtra, or none (read as written)."
+    ),
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same audio."),
     stream: bool = typer.Option(
         False, "--stream", help="With -o -: write audio while it is generated and text is still arriving."
@@ -69,23 +103,28 @@ def say(
     as_json: bool = typer.Option(False, "--json", help="Print facts about the audio as JSON."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but errors."),
 ) -> None:
-    """Speak TEXT. Without any arguments a greeting is written to speech.wav."""
-    from mamtra.audio.io import check_destination
-
-    at_once = stream and output == "-"
-    if hops is not None and not at_once:
-        raise MamTraError("--hops sets the chunks of a stream; give it together with --stream -o -, or leave it out.")
+    """Speak TEXT, a greeting where there is none, to speech.wav, or speech-2.wav and so on where there is one already."""
     if show_text:
+        refuse_ignored(ctx, "with --show-text, which speaks nothing", *_OF_SPEECH)
         _show_text(read_text(text), model, lexicon, date_order, as_json)
         return
+    if output != "-":
+        refuse_ignored(ctx, "without -o -, because a file is written once it is complete", "stream")
+    if not stream:
+        refuse_ignored(ctx, "without --stream", "hops")
+    from mamtra.audio.io import check_destination
+
+    at_once = stream
     arriving = at_once and text == "-" and sys.stdin is not None
     words: str | Iterator[str] = read_arriving() if arriving else read_text(text)
-    target = (None if play else DEFAULT_FILE) if output is None else output
+    if output == "":
+        raise MamTraError("-o needs the name of a file, or - for standard output.")
+    target = (None if play else default_file(fmt)) if output is None else output
     chosen = _format(target or "-", fmt)
     if target is not None:
         check_destination(target)
     if play:
-        from mamtra.cli.player import need_player, play_audio
+        from mamtra.cli.player import need_player
 
         player = need_player()
 
@@ -93,11 +132,12 @@ def say(
     from mamtra.tts import load
 
     schedule = None if hops is None else HopSchedule.parse(hops)
-    tts = load(model, device=device, lexicon=lexicon, date_order=date_order)
+    profile = {"like_original": like_original, "text_rules": text_rules}
+    tts = load(model, device=device, lexicon=lexicon, date_order=date_order, **profile)
     speaker = tts.voice(voice, voice_text)
     for sentence in () if quiet or as_json else speaker.advice:
         print(f"Advice: {sentence}", file=sys.stderr)
-    options = {"instruct": instruct, "seed": seed, "speed": speed, "hops": schedule}
+    options = {"instruct": instruct, "mode": mode, "seed": seed, "speed": speed, "hops": schedule}
     chunks = _spoken(
         tts.stream(words, speaker, whole_sentences=not at_once, **options),
         None if arriving else len(words),
@@ -111,7 +151,7 @@ def say(
             if target is not None:
                 audio.save(target, chosen)
     if play:
-        play_audio(audio, player)
+        _play(audio, player, target)
     _tell(audio, target, tts.model.name, as_json, quiet)
 
 
@@ -119,7 +159,12 @@ def say(
 def _warnings_in_words(quiet: bool) -> Iterator[None]:
     """Show warnings as a sentence on standard error, without the place in the source that raised them."""
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: None if quiet else print(f"Warning: {message}", file=sys.stderr)
+
+        def show(message: Warning | str, *_: object) -> None:
+            if not quiet:
+                print(printable(f"Warning: {message}", 4 * QUOTED), file=sys.stderr)
+
+        warnings.showwarning = show
         yield
 
 
@@ -132,9 +177,33 @@ def _show_text(text: str, model: str | None, lexicon: str | None, date_order: st
         return
     for part in parts:
         for line in filter(None, [part.text, part.phonemes and f"/{part.phonemes}/"]):
-            print(line)
+            print(printable(line, len(line)))
         if part.unread:
-            print(f"(not read: {', '.join(part.unread)})")
+            print(f"(not read: {', '.join(printable(each) for each in part.unread)})")
+
+
+def default_file(fmt: str | None = None) -> str:
+    """Name of a file that is not there yet: speech.wav, else speech-2.wav and so on, or with the suffix of a format."""
+    from mamtra.audio.io import format_of
+
+    suffix = format_of("-", fmt)
+    names = (f"speech{'' if number == 1 else f'-{number}'}.{suffix}" for number in count(1))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def _play(audio: Audio, player: tuple[str, ...], target: str | None) -> None:
+    """Play; where that fails and the audio is in no file, it is put into one.
+
+    Raises:
+        MamTraError: the player fails.
+    """
+    from mamtra.cli.player import play_audio
+
+    try:
+        play_audio(audio, player)
+    except MamTraError as error:
+        kept = target or str(audio.save(default_file()))
+        raise MamTraError(f"{player[0]} could not play the sound; it is in {kept}.") from error
 
 
 def _format(target: str, named: str | None) -> str:
@@ -239,6 +308,6 @@ def _tell(audio: Audio, target: str | None, model: str, as_json: bool, quiet: bo
     if not quiet:
         place = {None: "played", "-": "standard output"}.get(target, target)
         line = f"{place}: {audio.seconds:.1f} s, voice {audio.voice}, seed {audio.seed}, {audio.rtf:.2f} of real time"
-        print(line, file=sys.stderr)
+        print(printable(line, 4 * QUOTED), file=sys.stderr)
     if audio.finish_reason == "length" and not quiet:
         print("mamtra: A sentence was cut off at the length limit; try another seed.", file=sys.stderr)

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import typer
+
+from mamtra.cli.tables import foreign
+from mamtra.errors import MamTraError
+from mamtra.runtime.printable import QUOTED, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mamtra.voices.library import VoiceLibrary
 
 _MODEL = typer.Option(None, "--model", metavar="M", help="Model directory or name.")
 _JSON = typer.Option(False, "--json", help="Print JSON.")
@@ -23,7 +33,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="voices")
 
 
-def _library(model: str | None):
+def _library(model: str | None) -> VoiceLibrary:
     from mamtra.checkpoints.find import find_model
     from mamtra.voices.library import VoiceLibrary
 
@@ -33,17 +43,10 @@ def _library(model: str | None):
 def list_voices(model: str | None = _MODEL, as_json: bool = _JSON) -> None:
     """List the voices of a model and your own."""
     from mamtra.checkpoints.find import find_model
-    from mamtra.synthesis.open_model import open_model
-    from mamtra.voices.voice import read_info
 
-    library = _library(model)
-    rows = []
-    for name, path in library.paths().items():
-        info = read_info(path).model_dump(include={"name", "language", "gender", "description", "licence"})
-        rows.append({**info, "origin": "user" if library.is_users(name) else "model"})
-    for name in open_model(find_model(model)).speakers:
-        facts = {"name": name, "language": "", "gender": "", "description": "preset speaker", "licence": ""}
-        rows.append({**facts, "origin": "model"})
+    rows, damaged = _rows(_library(model), find_model(model))
+    for sentence in damaged:
+        print(f"mamtra: {sentence}", file=sys.stderr)
     if as_json:
         print(json.dumps(rows))
         return
@@ -55,8 +58,29 @@ def list_voices(model: str | None = _MODEL, as_json: bool = _JSON) -> None:
 
     table = Table(*("Name", "Language", "Gender", "From", "Description"), box=None)
     for row in rows:
-        table.add_row(row["name"], row["language"], row["gender"], row["origin"], row["description"])
+        table.add_row(*(foreign(row[key]) for key in ("name", "language", "gender", "origin", "description")))
     Console().print(table)
+
+
+def _rows(library: VoiceLibrary, directory: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Facts about every voice at hand, and a sentence for every file that cannot be read."""
+    from mamtra.checkpoints.model_files import is_native
+    from mamtra.voices.info import read_info
+
+    rows, damaged = [], []
+    for name, path in library.paths().items():
+        try:
+            info = read_info(path).model_dump(include={"name", "language", "gender", "description", "licence"})
+        except MamTraError as error:
+            damaged.append(str(error))
+            continue
+        rows.append({**info, "origin": "user" if library.is_users(name) else "model"})
+    if not is_native(directory):  # preset speakers, which only CosyVoice 2 has, take torch to be read
+        from mamtra.synthesis.open_model import open_model
+
+        about = {"language": "", "gender": "", "description": "preset speaker", "licence": "", "origin": "model"}
+        rows += [{"name": name, **about} for name in open_model(directory).speakers]
+    return rows, damaged
 
 
 def show_voice(
@@ -76,7 +100,7 @@ def show_voice(
         print(json.dumps(facts))
         return
     for key, value in facts.items():
-        print(f"{key.replace('_', ' '):<12} {value}")
+        print(f"{key.replace('_', ' '):<12} {printable(str(value), 4 * QUOTED)}")
 
 
 def add_voice(
@@ -93,10 +117,9 @@ def add_voice(
     as_json: bool = _JSON,
 ) -> None:
     """Add a voice made from a recording. Only clone a voice whose owner agrees."""
+    _library(model).place(name, replace=replace)  # refused before any work
     from mamtra.tts import load
-    from mamtra.voices.voice import check_name
 
-    check_name(name)
     tts = load(model)
     facts = {
         "name": name,

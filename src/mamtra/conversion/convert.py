@@ -14,8 +14,10 @@ from mamtra.conversion.job import Conversion, Progress
 from mamtra.conversion.options import TransferOptions
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
+from mamtra.runtime.arguments import checked
 
 
+@checked
 def convert(
     src: str | os.PathLike,
     dst: str | os.PathLike,

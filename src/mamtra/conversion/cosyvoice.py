@@ -7,11 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from mamtra.checkpoints.cosyvoice.files import VOCODER, find_flow, find_settings
 from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
 from mamtra.checkpoints.cosyvoice.parts import (
-    FLOW,
-    VOCODER,
-    YAML,
     check_language_model,
     load_flow,
     load_vocoder,
@@ -20,7 +18,7 @@ from mamtra.checkpoints.cosyvoice.parts import (
 )
 from mamtra.checkpoints.cosyvoice.speakers import read_speakers
 from mamtra.checkpoints.cosyvoice.yaml import Settings
-from mamtra.checkpoints.native import GENERATION
+from mamtra.checkpoints.model_files import GENERATION
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import pack
 from mamtra.checkpoints.tensor_files import TensorInfo
@@ -50,9 +48,10 @@ def write_other_parts(source: Path, folder: Path, lm: SpeechLMConfig) -> dict[st
     Raises:
         MamTraError: a file is missing, damaged, or differs from what cosyvoice2.yaml says.
     """
-    if not (source / YAML).is_file():
+    path = find_settings(source)
+    if path is None:
         return {}
-    settings = Settings(source / YAML)
+    settings = Settings(path)
     check_language_model(settings, lm)
     sections = {}
     for section, load in (("flow", load_flow), ("vocoder", load_vocoder)):
@@ -81,8 +80,11 @@ def write_other_parts(source: Path, folder: Path, lm: SpeechLMConfig) -> dict[st
 
 def converted_files(source: Path) -> tuple[str, ...]:
     """Files of the source that are converted rather than copied."""
-    names = (FLOW, VOCODER, *_ONNX, "spk2info.pt", YAML)
-    return tuple(name for name in names if (source / YAML).is_file() and (source / name).is_file())
+    settings = find_settings(source)
+    if settings is None:
+        return ()
+    names = (find_flow(source).name, VOCODER, *_ONNX, "spk2info.pt", settings.name)
+    return tuple(name for name in names if (source / name).is_file())
 
 
 def _file_name(name: str, number: int) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from mamtra.checkpoints.native import CONFIG, FORMAT, PROVENANCE, TRANSFORMERS_KEYS, base_of, hash_weights
+from mamtra.checkpoints.model_files import CONFIG, FORMAT, base_of, name_base
+from mamtra.checkpoints.native import PROVENANCE, TRANSFORMERS_KEYS, hash_weights
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import choose_storage, dequantise_rows, quantise_rows, unpack
@@ -105,7 +106,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
     config = {**teacher.settings, **parts, teacher.section: conversion.config.model_dump(mode="json")}
     base = base_of(teacher.directory) if teacher.kind == "native" else None
     if base is not None:
-        config["base"] = Path(os.path.relpath(base, dst.resolve())).as_posix()
+        config["base"] = name_base(base, dst)
     write_json(folder / CONFIG, config | {"format": FORMAT} | TRANSFORMERS_KEYS)
     others = {
         name: hash_weights(folder / PARTS[name].file) for name in PARTS if name in config and name != teacher.section

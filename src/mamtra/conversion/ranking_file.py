@@ -17,7 +17,8 @@ from pydantic import ConfigDict
 
 from mamtra.conversion.ranking_table import MOST_LAYERS, RankingHeader, RankingTable, Row
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import write_text
+from mamtra.runtime.arguments import checked
+from mamtra.runtime.files import check_regular, write_text
 from mamtra.runtime.strict_models import parse_json
 
 SUFFIXES = (".jsonl", ".csv")
@@ -100,6 +101,7 @@ def read_table(path: str | os.PathLike) -> RankingTable:
     return RankingTable(header, rows.values(), str(path))
 
 
+@checked
 def read_ranking(path: str | os.PathLike) -> list[int]:
     """The order of a ranking file, for `LayerPlan.from_ratio`.
 
@@ -141,6 +143,7 @@ def check_place(path: Path) -> None:
 
 
 def _read_text(path: Path) -> str:
+    check_regular(path)
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

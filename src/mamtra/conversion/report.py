@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mamtra.conversion.transfer import TensorOrigin
+from mamtra.runtime.results import markdown_table
 
 _LAYER = re.compile(r"(\.layers\.)(\d+)(?=\.)")
 
@@ -34,19 +35,26 @@ def describe(provenance: dict[str, Any], origins: Sequence[TensorOrigin]) -> str
     options = [(name, "default" if value is None else value) for name, value in made["options"].items()]
     parts = [
         "# Conversion\n",
-        _table(("", ""), facts),
+        markdown_table(("", ""), facts, numbers=False),
         "\n## Options\n",
-        _table(("option", "value"), options),
+        markdown_table(("option", "value"), options, numbers=False),
         "\n## Checks\n",
         *(f"* {_check(check)}" for check in made["checks"]),
         "\n## Where each tensor comes from\n",
         "*copied*: same values, same role. *transferred*: same values, new role. *folded*: computed from its source. *fresh*: "
         "without a source. Layers are grouped; `provenance.json` lists every tensor.\n",
-        _table(("tensor", "rows", "origin", "source", "how"), sorted(_grouped(origins), key=lambda row: row[0])),
+        markdown_table(
+            ("tensor", "rows", "origin", "source", "how"),
+            sorted(_grouped(origins), key=lambda row: row[0]),
+            numbers=False,
+        ),
     ]
     if made["unused"]:
         rows = [(f"`{name}`", layers, why) for name, layers, why in _grouped_unused(made["unused"])]
-        parts += ["\n## Tensors of the source that are not used\n", _table(("tensor", "layers", "why"), rows)]
+        parts += [
+            "\n## Tensors of the source that are not used\n",
+            markdown_table(("tensor", "layers", "why"), rows, numbers=False),
+        ]
     if made["converted_files"]:
         names = ", ".join(f"`{f}`" for f in made["converted_files"])
         parts += ["\n## Files of the source that were converted\n", names]
@@ -109,8 +117,3 @@ def _ranges(layers: Iterable[int]) -> str:
         else:
             runs.append([layer, layer])
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "/") for cell in line) + " |" for line in lines)

@@ -17,6 +17,7 @@ from mamtra.cost.shapes import Blueprint
 from mamtra.cost.summary import PlanSummary, summarise
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import check_destination, write_text
 
 DEFAULT_MODEL = "cosyvoice2"
@@ -94,6 +95,7 @@ class PlanCost:
             "types": self.types.model_dump(),
         }
 
+    @checked
     def save_svg(self, path: str | os.PathLike) -> None:
         """Draw the layers to an SVG file.
 
@@ -107,6 +109,7 @@ class PlanCost:
         return summarise(self.blueprint, plan, self.context, self.batch, self.convention, self.types)
 
 
+@checked
 def plan(
     model: str | os.PathLike = DEFAULT_MODEL,
     ratio: str | None = None,

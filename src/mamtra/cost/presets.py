@@ -1,4 +1,4 @@
-"""Sizes of models by name, and from the config.json of a model directory. Weights are never read."""
+"""Sizes of models by name, and from the files of a model directory. The values of weights are never read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mamtra.checkpoints.find import BUILT_IN, built_in_models
-from mamtra.checkpoints.native import CONFIG, read_config, read_json
+from mamtra.checkpoints.model_files import CONFIG, is_native, read_config
+from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.cost.shapes import AttentionShape, Blueprint, LayerShape, MambaShape, blueprint_of
 from mamtra.errors import MamTraError
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
 from mamtra.models.plan import LayerPlan
+from mamtra.runtime.json_files import read_json
 from mamtra.runtime.strict_models import first_problem
 
 
@@ -27,6 +29,23 @@ def cosyvoice2_config() -> SpeechLMConfig:
         num_key_value_heads=2,
         head_dim=64,
         text_vocab_size=151936,
+    )
+
+
+def tiny_config(layers: int = 4) -> SpeechLMConfig:
+    """A model of thin layers, to try a measurement."""
+    return SpeechLMConfig(
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        text_vocab_size=50,
+        num_speech_tokens=100,
+        speech_vocab_size=103,
+        eos_id=100,
+        fill_id=102,
     )
 
 
@@ -90,8 +109,8 @@ def find_blueprint(name: str | os.PathLike) -> Blueprint:
     """Sizes of a model.
 
     Args:
-        name: a member of `PRESETS`, the built-in model, a model directory of this package, or a directory with the
-            config.json of a Hugging Face Qwen2 or Llama model.
+        name: a member of `PRESETS`, the built-in model, a model directory of this package, a published CosyVoice 2
+            directory, or a directory with the config.json of a Hugging Face Qwen2 or Llama model.
 
     Raises:
         MamTraError: there is no such model, its config.json is damaged, or it has another architecture.
@@ -103,12 +122,14 @@ def find_blueprint(name: str | os.PathLike) -> Blueprint:
         if text not in built_in_models():
             raise MamTraError(f"The built-in model {text!r} is not in this installation; try --model cosyvoice2.")
         return _from_native(built_in_models()[text])
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     directory = path.parent if path.is_file() and path.name == CONFIG else path
     if not directory.is_dir():
         known = ", ".join((*PRESETS, BUILT_IN))
         raise MamTraError(f"There is no model {text!r}; give a directory that holds its {CONFIG}, or one of {known}.")
-    if "format" in read_json(directory / CONFIG):
+    if not (directory / CONFIG).is_file():  # published by CosyVoice
+        return blueprint_of(open_language_model(directory).config, directory.resolve().name)
+    if is_native(directory):
         return _from_native(directory)
     return _from_hugging_face(directory)
 

@@ -14,6 +14,7 @@ from mamtra.data.prepare_shards import Progress, prepare_corpus
 from mamtra.data.ray_prepare import RayTokenizer, absolute
 from mamtra.data.token_sets import import_token_set
 from mamtra.data.tokenize import Filter, Tokenizer
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
 from mamtra.synthesis.open_model import open_model
 from mamtra.text.bpe import BpeFrontend
@@ -22,6 +23,7 @@ LONGEST_TEXT = {"bpe": 200, "phonemes": 1000}
 """Text ids by text unit; 200 byte-pair units are CosyVoice 2's filter, and a text has about five times as many phonemes."""
 
 
+@checked
 def prepare(
     corpus: str | os.PathLike,
     out: str | os.PathLike,

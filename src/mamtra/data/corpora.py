@@ -15,6 +15,7 @@ import soundfile
 
 from mamtra.audio.io import read_audio, resample
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import check_regular
 
 RATE = 16000
 HUB = "hf:"
@@ -229,6 +230,7 @@ def _read_text(path: Path) -> str:
     Raises:
         MamTraError: it has another encoding.
     """
+    check_regular(path)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
-from mamtra.checkpoints.native import CONFIG, find_beside, read_config
+from mamtra.checkpoints.model_files import CONFIG, find_beside, read_config
 from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.data.settings import DataSettings
 from mamtra.data.token_shards import Manifest, TokenShards
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import hash_files
 from mamtra.text.frontend import TOKENIZER_FILE
 
@@ -34,6 +35,7 @@ class Corpus:
     validation_rows: np.ndarray
 
 
+@checked
 def open_corpus(settings: DataSettings) -> Corpus:
     """Open the shards and split them; the split depends on the settings alone.
 

@@ -97,4 +97,4 @@ def absolute(place: str) -> str:
 def _anywhere(model: str) -> str:
     """The same for a model; built-in and downloaded models keep their names."""
     found = find_model(model)
-    return str(found.resolve()) if found == Path(model).expanduser() else model
+    return str(found.resolve()) if found == Path(os.path.expanduser(model)) else model

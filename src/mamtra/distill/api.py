@@ -17,6 +17,7 @@ from mamtra.distill.run_report import write_run_report
 from mamtra.distill.setup import Setup, set_up
 from mamtra.distill.trainer import Listener, Observer, Ticker, Trainer
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.locks import directory_lock
 
 
@@ -41,6 +42,7 @@ class Distilled:
     train: dict[str, float]
 
 
+@checked
 def distill(
     config: DistillConfig | Mapping[str, Any] | str | os.PathLike,
     *changes: str,
@@ -83,6 +85,7 @@ def distill(
     return Distilled(student, report, trainer.step, trainer.parameters, validation, train)
 
 
+@checked
 def open_trainer(
     config: DistillConfig,
     *,

@@ -21,6 +21,7 @@ from mamtra.distill.settings import (
     TeacherSettings,
 )  # fmt: skip
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.strict_models import ClosedModel, first_problem
 from mamtra.runtime.yaml_files import read_settings
 
@@ -97,6 +98,7 @@ class DistillConfig(ClosedModel):
         return content
 
 
+@checked
 def read_config(path: str | os.PathLike, changes: Iterable[str] = ()) -> DistillConfig:
     """Read a YAML file.
 
@@ -110,6 +112,7 @@ def read_config(path: str | os.PathLike, changes: Iterable[str] = ()) -> Distill
     return parse_config(read_settings(Path(path), changes), str(path))
 
 
+@checked
 def parse_config(content: dict[str, Any], where: str = "the configuration") -> DistillConfig:
     """Settings from a nested dictionary.
 

@@ -15,12 +15,14 @@ from mamtra.data.corpus import Corpus, check_corpus, open_corpus
 from mamtra.distill.config import DistillConfig
 from mamtra.distill.models import check_pair, conversion_of, open_speech_lm
 from mamtra.models.config import SpeechLMConfig
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
 
 UTILISATION = 0.3
 """StepInputs of a plain matrix product's speed that a training is assumed to reach."""
 
 
+@checked
 def estimate(config: DistillConfig) -> dict[str, Any]:
     """Parameters, steps, bytes and time, for JSON.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mamtra.checkpoints.native import CONFIG, GENERATION, PROVENANCE, base_of, hash_model, read_generation, save_model
+from mamtra.checkpoints.model_files import CONFIG, GENERATION, base_of, name_base, read_generation
+from mamtra.checkpoints.native import PROVENANCE, hash_model, save_model
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.models.speech_lm import SpeechLM
@@ -38,7 +38,7 @@ def write_student(out: Path, began: StoredLM, student: SpeechLM, about: dict[str
         config = read_json(partial / CONFIG)
         base = base_of(began.directory)
         if base is not None:
-            config["base"] = Path(os.path.relpath(base, place.resolve())).as_posix()
+            config["base"] = name_base(base, place)
             write_json(partial / CONFIG, config)
         save_model(partial, {"lm": student}, storage="float32", sample_rate=config.get("sample_rate", 24000))
         written = read_json(partial / CONFIG)

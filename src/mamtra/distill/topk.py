@@ -6,6 +6,7 @@ where k + 1 classes are all there are.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from mamtra.distill.losses import masked_mean, skew_kl_terms
 
-_LEAST = 1e-12
+_LEAST = math.log(1e-12)
 
 
 class TopK(NamedTuple):
@@ -33,8 +34,9 @@ class TopK(NamedTuple):
 
 def top_k_of(logits: Tensor, k: int) -> TopK:
     """The k largest entries of logits (..., V); ids are int16 where V allows it."""
-    log_p, ids = F.log_softmax(logits.float(), -1).topk(min(k, logits.shape[-1]))
-    return TopK(ids.to(torch.int16 if logits.shape[-1] <= 2**15 else torch.int32), log_p, _log_rest(log_p))
+    log_all = F.log_softmax(logits.float(), -1)
+    log_p, ids = log_all.topk(min(k, logits.shape[-1]))
+    return TopK(ids.to(torch.int16 if logits.shape[-1] <= 2**15 else torch.int32), log_p, _log_rest(log_all, ids))
 
 
 def topk_skew_kl(
@@ -55,14 +57,14 @@ def topk_skew_kl(
         direction: see `skew_kl`.
     """
     log_all = F.log_softmax(student.float(), -1)
-    mine = log_all.gather(-1, teacher.ids.long())
-    log_q = torch.cat((mine, _log_rest(mine)[..., None]), -1)
+    ids = teacher.ids.long()
+    log_q = torch.cat((log_all.gather(-1, ids), _log_rest(log_all, ids)[..., None]), -1)
     log_p = torch.cat((teacher.log_p.float(), teacher.rest.float()[..., None]), -1)
     log_from, log_other = (log_p, log_q) if direction == "forward" else (log_q, log_p)
     return masked_mean(skew_kl_terms(log_from, log_other, alpha).sum(-1), valid)
 
 
-def _log_rest(log_p: Tensor) -> Tensor:
-    """Log of the mass that is not in log-probabilities (..., k); the difference from 1 is taken in float64."""
-    mass = log_p.exp().sum(-1, dtype=torch.float64)
-    return torch.log((1 - mass).clamp(min=_LEAST)).float()
+def _log_rest(log_all: Tensor, ids: Tensor) -> Tensor:
+    """Log of the mass outside of ``ids`` (..., k), summed over those classes: 1 - the mass of ``ids`` would lose its digits
+    where little is left."""
+    return log_all.scatter(-1, ids, -math.inf).logsumexp(-1).clamp(min=_LEAST)

@@ -7,43 +7,33 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from mamtra.engine import slot_table as columns
 from mamtra.engine.request import MOST_TOP_K, MOST_WINDOW
-from mamtra.engine.slot_table import (
-    ACTIVE,
-    COLUMNS,
-    DRAWS,
-    FILL_AT,
-    INTERLEAVED,
-    LAST,
-    LEAST,
-    MOST,
-    MOST_REPEATS,
-    MOST_SILENCE,
-    REPEATS,
-    RUN,
-    SEED_HIGH,
-    SEED_LOW,
-    SILENT_RUN,
-    TOP_K,
-    TOP_P,
-    WINDOW,
-    SlotTable,
-)  # fmt: skip
+from mamtra.engine.slot_table import SlotTable
 from mamtra.engine.slots import FAILED, IDLE
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.decode_types import Normed
 
 LAUNCH = {"num_warps": 8, "num_stages": 1}
-(
-    _ACTIVE, _DRAWS, _LEAST, _MOST, _INTERLEAVED, _FILL_AT, _TOP_P, _TOP_K, _WINDOW, _REPEATS, _MOST_REPEATS,
-    _MOST_SILENCE, _LAST, _RUN, _SILENT_RUN, _SEED_LOW, _SEED_HIGH, _IDLE, _FAILED,
-) = map(
-    tl.constexpr,
-    (
-        ACTIVE, DRAWS, LEAST, MOST, INTERLEAVED, FILL_AT, TOP_P, TOP_K, WINDOW, REPEATS, MOST_REPEATS, MOST_SILENCE,
-        LAST, RUN, SILENT_RUN, SEED_LOW, SEED_HIGH, IDLE, FAILED,
-    ),
-)  # fmt: skip
+_ACTIVE = tl.constexpr(columns.ACTIVE)
+_DRAWS = tl.constexpr(columns.DRAWS)
+_FAILED = tl.constexpr(FAILED)
+_FILL_AT = tl.constexpr(columns.FILL_AT)
+_IDLE = tl.constexpr(IDLE)
+_INTERLEAVED = tl.constexpr(columns.INTERLEAVED)
+_LAST = tl.constexpr(columns.LAST)
+_LEAST = tl.constexpr(columns.LEAST)
+_MOST = tl.constexpr(columns.MOST)
+_MOST_REPEATS = tl.constexpr(columns.MOST_REPEATS)
+_MOST_SILENCE = tl.constexpr(columns.MOST_SILENCE)
+_REPEATS = tl.constexpr(columns.REPEATS)
+_RUN = tl.constexpr(columns.RUN)
+_SEED_HIGH = tl.constexpr(columns.SEED_HIGH)
+_SEED_LOW = tl.constexpr(columns.SEED_LOW)
+_SILENT_RUN = tl.constexpr(columns.SILENT_RUN)
+_TOP_K = tl.constexpr(columns.TOP_K)
+_TOP_P = tl.constexpr(columns.TOP_P)
+_WINDOW = tl.constexpr(columns.WINDOW)
 
 
 def sample_slots_triton(logits: Tensor, slots: Tensor, table: SlotTable, lengths: Tensor, embeddings: Tensor) -> Tensor:
@@ -54,7 +44,7 @@ def sample_slots_triton(logits: Tensor, slots: Tensor, table: SlotTable, lengths
     kept_ids = torch.empty(rows, MOST_TOP_K, dtype=torch.int32, device=logits.device)
     _sample_kernel[(rows,)](
         logits, slots, table.ints, table.history, table.silent.view(torch.uint8), lengths, embeddings, table.inputs, out,
-        best, kept, kept_ids, ids, embeddings.shape[1], table.eos_id, table.fill_id, logits.stride(0), COLUMNS=COLUMNS,
+        best, kept, kept_ids, ids, embeddings.shape[1], table.eos_id, table.fill_id, logits.stride(0), COLUMNS=columns.COLUMNS,
         HISTORY=MOST_WINDOW, CANDIDATES=MOST_TOP_K, V=max(MOST_TOP_K, triton.next_power_of_2(ids)),
         E=triton.next_power_of_2(embeddings.shape[1]), **LAUNCH, **launch_options(logits.device),
     )  # fmt: skip
@@ -67,7 +57,7 @@ def gather_inputs_triton(table: SlotTable, slots: Tensor, norm_weight: Tensor) -
     hidden, scaled = (table.inputs.new_empty(rows, size) for _ in range(2))
     squares = torch.empty(rows, 1, dtype=torch.float32, device=slots.device)
     _gather_kernel[(rows,)](
-        table.inputs, table.ints, slots, norm_weight, used, hidden, scaled, squares, table.scratch, size, COLUMNS=COLUMNS,
+        table.inputs, table.ints, slots, norm_weight, used, hidden, scaled, squares, table.scratch, size, COLUMNS=columns.COLUMNS,
         E=triton.next_power_of_2(size), **launch_options(slots.device),
     )  # fmt: skip
     return used, hidden, Normed(scaled, squares)

@@ -20,6 +20,7 @@ from mamtra.evaluate.summary import compare_scores, summarise
 from mamtra.evaluate.systems import GROUND_TRUTH, RESYNTHESIS
 from mamtra.evaluate.versa import read_config, write_versa
 from mamtra.evaluate.versa_run import run_versa, versa_command
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
 from mamtra.tts import TTS
 
@@ -60,6 +61,7 @@ class Scores:
         return found | ({"versa": self.versa} if self.versa else {})
 
 
+@checked
 def evaluate(
     system: str | os.PathLike | TTS,
     test_set: str | os.PathLike = "plain",
@@ -166,6 +168,7 @@ def evaluate(
     return Scores(scores, files, figures, tuple(remarks))
 
 
+@checked
 def compare(
     first: str | os.PathLike | ScoreFile | Scores, other: str | os.PathLike | ScoreFile | Scores, *, force: bool = False
 ) -> dict[str, Any]:
@@ -189,6 +192,7 @@ def compare(
     return {**compare_scores(one, two), "differs": unlike}
 
 
+@checked
 def report(
     files: Sequence[str | os.PathLike | ScoreFile | Scores], path: str | os.PathLike, *, media: bool = True
 ) -> Path:

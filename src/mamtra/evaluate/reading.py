@@ -7,8 +7,10 @@ from pathlib import Path
 
 from mamtra.evaluate.score_file import ScoreFile, read_lines, read_scores
 from mamtra.evaluate.versa import from_versa
+from mamtra.runtime.arguments import checked
 
 
+@checked
 def load_scores(path: str | os.PathLike) -> ScoreFile:
     """Read a score file of `mamtra evaluate`, or VERSA's score lines.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import write_text
+from mamtra.runtime.files import check_regular, write_text
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
 
@@ -130,6 +130,7 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         MamTraError: there is no such file, or it is empty.
     """
+    check_regular(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import check_regular
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 
@@ -15,6 +16,7 @@ def read_sentences(path: Path = SENTENCES) -> list[str]:
     Raises:
         MamTraError: the file is missing, is not UTF-8 or holds no text.
     """
+    check_regular(path)
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sentences import SENTENCES
-from mamtra.runtime.files import hash_files
+from mamtra.runtime.files import check_regular, hash_files
 from mamtra.runtime.printable import printable
 
 BUILT_IN = {"plain": SENTENCES, "sample": Path(__file__).with_name("sample") / "sample.lst"}
@@ -97,6 +97,7 @@ def _numbered(path: Path, reader: Callable[[Path, list[str]], Iterator[Line]]) -
 
 
 def _read(path: Path) -> str:
+    check_regular(path)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

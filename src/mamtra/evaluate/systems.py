@@ -14,8 +14,8 @@ import torch
 
 from mamtra.audio.io import read_audio, write_audio
 from mamtra.audio.trim import prepare_segment
-from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice
-from mamtra.checkpoints.native import CONFIG
+from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
+from mamtra.checkpoints.model_files import CONFIG
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sets import Line
 from mamtra.synthesis.fingerprint import hash_parts

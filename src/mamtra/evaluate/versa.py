@@ -19,7 +19,7 @@ from mamtra.errors import MamTraError
 from mamtra.evaluate.alignment import Counts, count
 from mamtra.evaluate.score_file import Name, Number, ScoreFile, Text, row_key
 from mamtra.evaluate.text_normalizers import normaliser
-from mamtra.runtime.files import write_text
+from mamtra.runtime.files import check_regular, write_text
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
 
@@ -56,6 +56,7 @@ def read_config(path: Path, *, any_metric: bool = False) -> set[str]:
     Raises:
         MamTraError: it is not such a list, or asks for a metric that is not known here.
     """
+    check_regular(path)
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except Exception as error:  # PyYAML's constructors raise what they like on odd values

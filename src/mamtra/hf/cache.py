@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from transformers import PreTrainedConfig
-from transformers.cache_utils import Cache, DynamicCache
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from mamtra.errors import MamTraError
 from mamtra.models.config import BackboneConfig
@@ -71,6 +71,10 @@ def cached_states(cache: Cache, config: BackboneConfig, like: Tensor) -> list[Ca
         )
     states: list[CachedAttention | MambaState] = []
     for i, kind in enumerate(config.layer_types):
+        if kind == "full_attention" and type(cache.layers[i]).update is not DynamicLayer.update:
+            raise MamTraError(
+                f"A cache of {type(cache.layers[i]).__name__} is not supported; make it with DynamicCache(config=model.config)."
+            )
         states.append(CachedAttention(cache, i) if kind == "full_attention" else _memory(cache, i, config, like))
     return states
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 from transformers import PreTrainedConfig
 
-from mamtra.checkpoints.native import FORMAT, LANGUAGE_MODELS, TRANSFORMERS_KEYS
+from mamtra.checkpoints.model_files import FORMAT
+from mamtra.checkpoints.native import LANGUAGE_MODELS, TRANSFORMERS_KEYS
 from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
 from mamtra.models.config import BackboneConfig, CausalLMConfig, SpeechLMConfig
@@ -44,7 +45,7 @@ class MamTraConfig(PreTrainedConfig):
     """
 
     model_type = "mamtra"
-    keys_to_ignore_at_inference = ("past_key_values",)
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values", "cache"]
 
     lm: dict | None = None
     causal_lm: dict | None = None

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mamtra.models.config import SpeechLMConfig
-from mamtra.models.layout import SPEECH, TEXT
 
 
 def speech_input_ids(sizes: SpeechLMConfig, text: Sequence[int], speech: Sequence[int] = ()) -> Tensor:
@@ -28,9 +27,8 @@ def speech_input_ids(sizes: SpeechLMConfig, text: Sequence[int], speech: Sequenc
     return torch.tensor([[special, *(special + 2 + i for i in text), special + 1, *speech]])
 
 
-def split_ids(sizes: SpeechLMConfig, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Kinds and rows, as `SpeechLM.embed` takes them, of joint ids (B, L) int64."""
-    special = sizes.speech_vocab_size
-    text, speech = ids >= special + 2, ids < special
-    kind = torch.where(speech, SPEECH, torch.where(text, TEXT, ids - special))
-    return kind, torch.where(speech, ids, torch.where(text, ids - special - 2, ids - special))
+def speech_kinds(speech_vocab_size: int, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of joint ids (B, L) int64: which are text, which are speech (bool), and the row of each in its own table."""
+    text, speech = ids >= speech_vocab_size + 2, ids < speech_vocab_size
+    first = torch.where(text, speech_vocab_size + 2, torch.where(speech, 0, speech_vocab_size))
+    return text, speech, ids - first

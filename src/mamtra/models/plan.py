@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 
 LayerType = Literal["full_attention", "linear_attention"]
 
@@ -43,6 +44,7 @@ class LayerPlan(BaseModel):
         return self
 
     @classmethod
+    @checked
     def from_ratio(
         cls, num_layers: int, ratio: str, strategy: str = "block-beg", ranking: Sequence[int] | None = None
     ) -> LayerPlan:
@@ -88,6 +90,7 @@ class LayerPlan(BaseModel):
         return cls(layer_types=_layer_types(num_layers, attention), strategy=strategy, ratio=f"{kept}:{mamba}")
 
     @classmethod
+    @checked
     def explicit(cls, num_layers: int, attention_layers: Iterable[int]) -> LayerPlan:
         """Keep attention in exactly these layers.
 
@@ -103,6 +106,7 @@ class LayerPlan(BaseModel):
         return cls(layer_types=_layer_types(num_layers, attention))
 
     @classmethod
+    @checked
     def parse(cls, text: str) -> LayerPlan:
         """Read what `str` wrote.
 
@@ -223,9 +227,6 @@ def _check_origin(layer_types: Sequence[LayerType], strategy: str, ratio: str | 
 
 def _parse_ratio(ratio: str) -> tuple[int, int]:
     """Attention and Mamba layers of a block."""
-    if not isinstance(ratio, str):
-        # YAML 1.1 reads 1:3 as the sexagesimal number 63
-        raise MamTraError(f"A ratio is text such as '1:3', not {ratio!r}; in YAML it needs quotes.")
     match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", ratio, re.ASCII)
     if match is None or int(match[1]) + int(match[2]) == 0:
         raise MamTraError(f"A ratio is written Transformer:Mamba, such as 1:3, not {ratio!r}.")

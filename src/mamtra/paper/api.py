@@ -9,52 +9,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 
 if TYPE_CHECKING:
     from mamtra.paper.runs import Run
     from mamtra.paper.schedule import Event
     from mamtra.paper.settings import ExperimentSettings
-    from mamtra.paper.study import StudyResult
-
-
-class Study(NamedTuple):
-    """A table or figure.
-
-    Attributes:
-        shows: what it shows.
-        function: ``module:function`` of its `StudyResult`, called without arguments, or with settings and folder of the runs.
-        runs: ``module:function`` of the training runs it needs, called with the settings; None where it needs none.
-    """
-
-    shows: str
-    function: str
-    runs: str | None = None
+    from mamtra.paper.study import Study
 
 
 STUDIES = {
-    "table1": Study("strategies and ratios as layer plans", "mamtra.paper.table1:table1"),
-    "table2": Study("growth of operations and memory of the mixers", "mamtra.paper.table2:table2"),
-    "table3": Study("quality and efficiency", "mamtra.paper.tables:table3", "mamtra.paper.tables:table3_runs"),
-    "table3-flops": Study("the TFLOPs column of table 3", "mamtra.paper.table3_flops:flops_column"),
-    "table4": Study("loss ablation", "mamtra.paper.tables:table4", "mamtra.paper.tables:table4_runs"),
-    "variants": Study(
-        "variants of a training, beyond the paper", "mamtra.paper.tables:variants", "mamtra.paper.tables:variants_runs"
-    ),
-    "fig4": Study("cross entropy and WER by strategy and ratio", "mamtra.paper.fig4:study", "mamtra.paper.fig4:runs"),
-    "fig5": Study("cache by context", "mamtra.paper.fig5:fig5"),
-    "fig6": Study("convergence with and without weight transfer", "mamtra.paper.fig6:study", "mamtra.paper.fig6:runs"),
+    "table1": ("strategies and ratios as layer plans", "mamtra.paper.table1:STUDY"),
+    "table2": ("growth of operations and memory of the mixers", "mamtra.paper.table2:STUDY"),
+    "table3": ("quality and efficiency", "mamtra.paper.tables:TABLE3"),
+    "table3-flops": ("the TFLOPs column of table 3", "mamtra.paper.table3_flops:STUDY"),
+    "table4": ("loss ablation", "mamtra.paper.tables:TABLE4"),
+    "variants": ("variants of a training, beyond the paper", "mamtra.paper.tables:VARIANTS"),
+    "fig4": ("cross entropy and WER by strategy and ratio", "mamtra.paper.fig4:STUDY"),
+    "fig5": ("cache by context", "mamtra.paper.fig5:STUDY"),
+    "fig6": ("convergence with and without weight transfer", "mamtra.paper.fig6:STUDY"),
 }
-"""In the order of the paper. A study is added by a line here and a function in a module of this package."""
+"""What each shows, and where its `mamtra.paper.study.Study` is, in the order of the paper."""
+TRAINED = ("table3", "table4", "variants", "fig4", "fig6")
+"""Those that need training runs."""
 
 
 class Written(NamedTuple):
-    """A result, its content as JSON, and the files it was written to."""
+    """A result: its headline, its page of Markdown, its content as JSON, and the files it was written to."""
 
-    result: StudyResult
+    title: str
+    page: str
     content: dict[str, Any]
     files: list[Path]
 
 
+@checked
 def reproduce(
     *names: str,
     out: str | os.PathLike = "results",
@@ -62,6 +51,7 @@ def reproduce(
     changes: Sequence[str] = (),
     work: str | os.PathLike | None = None,
     train: bool = True,
+    render: bool = False,
     listener: Callable[[Event, int, int], None] | None = None,
     **options: Any,
 ) -> dict[str, Written]:
@@ -74,18 +64,19 @@ def reproduce(
         changes: ``key=value`` with dotted keys.
         work: folder of the training runs; ``runs`` in `out` by default.
         train: run what is not finished; otherwise only the finished runs are used.
+        render: only write pages and figures again from the JSON files in `out`.
         listener: called after every stage of a run with the number of finished runs and their total.
         options: see `mamtra.paper.schedule.run_all`.
 
     Raises:
         MamTraError: an unknown name, missing or wrong settings, or runs that failed; finished ones are kept.
     """
-    chosen = choose(names, trained=config is not None)
+    chosen = choose(names, trained=config is not None or render)
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise MamTraError(f"{out} is a file; name a folder with -o.")
     inputs: tuple[Any, ...] = ()
-    if config is not None:
+    if config is not None and not render:
         from mamtra.paper.settings import read_experiments
 
         inputs = read_experiments(config, changes), Path(work) if work else out / "runs"
@@ -93,21 +84,24 @@ def reproduce(
             _train(runs_of_studies(chosen, inputs[0]), inputs[1], listener, options)
     found = {}
     for name in chosen:
-        needs = STUDIES[name].runs is not None
-        command = f"mamtra reproduce {name}"
-        if needs:
+        study, command = load_study(name), f"mamtra reproduce {name}"
+        if study.groups:
             command += f" --config {config}" + "".join(f" --set {change}" for change in changes)
-        result = _load(STUDIES[name].function)(*(inputs if needs else ()))
-        files = result.write(out, command)
-        found[name] = Written(result, result.content(command), files)
+        content = study.read(out) if render else study.content(command, *(inputs if study.groups else ()))
+        found[name] = Written(study.title, study.page(content), content, study.write(out, content))
     return found
 
 
 def runs_of_studies(names: Sequence[str], settings: ExperimentSettings) -> list[Run]:
     """The training runs that some studies need, each once, those of the first seed first."""
-    needed = [STUDIES[name].runs for name in names if STUDIES[name].runs]
-    runs = {run.name: run for function in needed for run in _load(function)(settings)}
+    runs = {run.name: run for name in names for run in load_study(name).runs(settings)}
     return sorted(runs.values(), key=lambda run: run.seed)
+
+
+def load_study(name: str) -> Study:
+    """The study of this name, of `STUDIES`."""
+    module, _, attribute = STUDIES[name][1].partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def choose(names: Sequence[str], *, trained: bool) -> list[str]:
@@ -123,12 +117,12 @@ def choose(names: Sequence[str], *, trained: bool) -> list[str]:
     for name in names:
         if name != "all" and name not in STUDIES:
             raise MamTraError(f"There is no {name!r} to reproduce; choose of {', '.join(STUDIES)}, all.")
-        if name != "all" and STUDIES[name].runs and not trained:
+        if name in TRAINED and not trained:
             raise MamTraError(
                 f"{name} needs training runs; give their settings with --config, see docs/experiments.md."
             )
     if "all" in names:
-        return [name for name, study in STUDIES.items() if trained or not study.runs]
+        return [name for name in STUDIES if trained or name not in TRAINED]
     return list(dict.fromkeys(names))
 
 
@@ -148,8 +142,3 @@ def _train(
             f"{len(failed)} of {len(runs)} trainings failed, the first: {failed[0].run}: {failed[0].why} "
             "The others are done; run the same command again to go on."
         )
-
-
-def _load(place: str) -> Callable[..., Any]:
-    module, _, function = place.partition(":")
-    return getattr(importlib.import_module(module), function)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from mamtra.paper.results import Measured, finished, made_by, rank_correlation, show_made_by
-from mamtra.paper.runs import Run, runs_of, student_run, teacher_run
+from mamtra.paper.results import Figure, finished, made_by, rank_correlation, show_made_by
+from mamtra.paper.runs import Run, student_run, teacher_run
 from mamtra.paper.settings import ExperimentSettings
-from mamtra.paper.study import StudyResult, markdown_table
-from mamtra.runtime.plotting import STYLE
+from mamtra.paper.study import Study
+from mamtra.runtime.plotting import canvas
+from mamtra.runtime.results import markdown_table
 
-TITLE = "Figure 4: strategies and ratios with equal training"
+HEADS = {"ce": ("Cross entropy per speech token (nats) on the validation set", 3), "wer": ("WER, %", 1)}
 Plan = tuple[str, str]
 
 
@@ -27,12 +29,7 @@ def groups(settings: ExperimentSettings) -> dict[Plan | None, list[Run]]:
     return found
 
 
-def runs(settings: ExperimentSettings) -> list[Run]:
-    """All runs of the figure."""
-    return runs_of(groups(settings))
-
-
-def study(settings: ExperimentSettings, work: Path) -> StudyResult:
+def _find(settings: ExperimentSettings, work: Path) -> dict[str, Any]:
     """The figure from the finished runs.
 
     Raises:
@@ -40,73 +37,75 @@ def study(settings: ExperimentSettings, work: Path) -> StudyResult:
     """
     wanted = groups(settings)
     teacher, students = finished(wanted, work)
-    rows = [
-        {"strategy": plan[0], "ratio": plan[1], **measured.columns(("ce", "wer", "cer"))}
-        for plan, measured in students.items()
-    ]
-    names = [name for name in ("ce", "wer") if name in teacher.pairs]
+    names = [name for name in HEADS if name in teacher.pairs]
     data = {
-        "teacher": {name: teacher.figure(name).content() for name in names},
+        "teacher": teacher.contents(names),
         "runs": [
-            {"strategy": s, "ratio": r, "steps": m.steps, **{n: m.figure(n).content() for n in names if n in m.pairs}}
-            for (s, r), m in students.items()
+            {"strategy": strategy, "ratio": ratio, "steps": measured.steps, **measured.contents(names)}
+            for (strategy, ratio), measured in students.items()
         ],
         "missing": [" ".join(plan) for plan in wanted if plan and plan not in students],
-        **made_by(runs(settings), work),
-        "settings": settings.model_dump(mode="json", include={"distill", "transfer", "evaluation", "fig4"}),
-        "rows": rows,
+        **made_by("fig4", settings, wanted, work),
+        "rows": [
+            {"strategy": plan[0], "ratio": plan[1], **measured.columns(("ce", "wer", "cer"))}
+            for plan, measured in students.items()
+        ],
     }
-    page = [_table(settings, students, teacher, name) for name in names]
-    scored = [m for m in students.values() if "wer" in m.pairs]
+    scored = [measured for measured in students.values() if "wer" in measured.pairs]
     if len(scored) > 2:
-        ce, wer = ([m.figure(name).value for m in scored] for name in ("ce", "wer"))
-        rho, (low, high) = rank_correlation(ce, wer)
+        rho, (low, high) = rank_correlation(*([m.figure(name).value for m in scored] for name in ("ce", "wer")))
         data["rank_correlation"] = {"value": rho, "ci95": [low, high], "plans": len(scored)}
-        page.append(
-            f"Rank correlation of cross entropy and WER over {len(scored)} plans: {rho:.2f} [{low:.2f}, {high:.2f}]."
+    return data
+
+
+def _figures(found: dict[str, Any], name: str) -> dict[Plan, Figure]:
+    return {(run["strategy"], run["ratio"]): Figure.read(run[name]) for run in found["runs"] if name in run}
+
+
+def _page(found: dict[str, Any]) -> str:
+    parts = [_table(found, name) for name in found["teacher"]]
+    if "rank_correlation" in found:
+        rank = found["rank_correlation"]
+        parts.append(
+            f"Rank correlation of cross entropy and WER over {rank['plans']} plans: "
+            "{:.2f} [{:.2f}, {:.2f}].".format(rank["value"], *rank["ci95"])
         )
-    page.append(show_made_by(data))
-    return StudyResult("fig4", TITLE, data, rows, "\n\n".join(page), lambda path: _draw(students, teacher, names, path))
+    return "\n\n".join([*parts, show_made_by(found)])
 
 
-def _table(settings: ExperimentSettings, found: dict[Plan, Measured], teacher: Measured, name: str) -> str:
-    grid, digits = settings.fig4, 3 if name == "ce" else 1
-    title = {
-        "ce": "Cross entropy per speech token (nats) on the validation set",
-        "wer": "WER, %",
-    }[name]
-    figures = {plan: figure for plan, m in found.items() if (figure := m.figure(name)) is not None}
-    whole = teacher.figure(name).count
-    best = {r: min((f.value for (_, ratio), f in figures.items() if ratio == r), default=0.0) for r in grid.ratios}
+def _table(found: dict[str, Any], name: str) -> str:
+    (title, digits), grid = HEADS[name], found["settings"]["fig4"]
+    figures, teacher = _figures(found, name), Figure.read(found["teacher"][name])
+    best = {r: min((f.value for (_, ratio), f in figures.items() if ratio == r), default=0.0) for r in grid["ratios"]}
 
     def cell(strategy: str, ratio: str) -> str:
         figure = figures.get((strategy, ratio))
         if figure is None:
             return ""
-        shown = figure.show(digits, whole)
+        shown = figure.show(digits, teacher.count)
         return f"**{shown}**" if figure.value == best[ratio] else shown
 
-    rows = [(s, *(cell(s, r) for r in grid.ratios)) for s in grid.strategies]
-    return f"{title}; the teacher: {teacher.figure(name).show(digits)}\n\n" + markdown_table(("", *grid.ratios), rows)
+    rows = [(s, *(cell(s, r) for r in grid["ratios"])) for s in grid["strategies"]]
+    return f"{title}; the teacher: {teacher.show(digits)}\n\n" + markdown_table(("", *grid["ratios"]), rows)
 
 
-def _draw(found: dict[Plan, Measured], teacher: Measured, names: list[str], path: Path) -> None:
+def _draw(found: dict[str, Any], path: Path) -> None:
     """One panel a figure, ratios side by side, strategies as lines with intervals."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure as Canvas
-
-    strategies, ratios = (list(dict.fromkeys(plan[i] for plan in found)) for i in (0, 1))
-    with rc_context(STYLE):
-        canvas = Canvas(figsize=(4.8 * len(names), 4.2), layout="constrained")
-        for axes, name in zip(canvas.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    names = list(found["teacher"])
+    strategies, ratios = (list(dict.fromkeys(run[key] for run in found["runs"])) for key in ("strategy", "ratio"))
+    with canvas(path, (4.8 * len(names), 4.2)) as picture:
+        for axes, name in zip(picture.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+            every = _figures(found, name)
             for place, strategy in enumerate(strategies):
-                there = [i for i, r in enumerate(ratios) if (strategy, r) in found and name in found[strategy, r].pairs]
-                figures = [found[strategy, ratios[i]].figure(name) for i in there]
+                there = [i for i, ratio in enumerate(ratios) if (strategy, ratio) in every]
+                figures = [every[strategy, ratios[i]] for i in there]
                 at = [i + (place - len(strategies) / 2) * 0.05 for i in there]
                 values = [f.value for f in figures]
                 spread = [[f.value - f.low for f in figures], [f.high - f.value for f in figures]]
                 axes.errorbar(at, values, spread, label=strategy, marker="o", markersize=3, linewidth=1, elinewidth=0.6)
-            axes.axhline(teacher.figure(name).value, color="#555555", linewidth=0.8, linestyle=":", label="teacher")
+            axes.axhline(
+                found["teacher"][name]["value"], color="#555555", linewidth=0.8, linestyle=":", label="teacher"
+            )
             axes.set_xticks(range(len(ratios)), ratios)
             axes.set(xlabel="attention : Mamba", ylabel={"ce": "cross entropy per speech token", "wer": "WER, %"}[name])
             if name == "wer":
@@ -114,4 +113,6 @@ def _draw(found: dict[Plan, Measured], teacher: Measured, names: list[str], path
             axes.grid(color="#dddddd", linewidth=0.5, axis="y")
             axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=7, frameon=False)
-        canvas.savefig(path, format="svg", metadata={"Date": None})
+
+
+STUDY = Study("fig4", "Figure 4: strategies and ratios with equal training", _find, _page, _draw, groups)

@@ -14,9 +14,10 @@ from mamtra.cost.units import byte_count
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.state import AttentionState, DecodeState
-from mamtra.paper.study import StudyResult, markdown_table
+from mamtra.paper.study import Study
 from mamtra.paper.table1 import RATIOS
-from mamtra.runtime.plotting import STYLE, need_matplotlib
+from mamtra.runtime.plotting import canvas, need_matplotlib
+from mamtra.runtime.results import markdown_table
 
 CONTEXTS = tuple(2**power for power in range(7, 18))
 """128 to 131,072 tokens."""
@@ -34,7 +35,7 @@ A hybrid needs less than GQA from {even} tokens on ({seconds:.1f} s of speech at
 states cost more than the keys and values they replace. Beyond, only the attention layers that are left grow."""
 
 
-def fig5() -> StudyResult:
+def _find() -> dict[str, Any]:
     """Allocate the states of every model at every context.
 
     Raises:
@@ -42,28 +43,24 @@ def fig5() -> StudyResult:
     """
     need_matplotlib()
     points = [_point(name, config, context) for name, config in _models().items() for context in CONTEXTS]
-    even = _even_length(points)
+    return {"break_even_tokens": _even_length(points), "rows": points}
+
+
+def _page(found: dict[str, Any]) -> str:
+    points, even = found["rows"], found["break_even_tokens"]
+    sizes = {(p["model"], p["context"]): p["allocated_bytes"] for p in points}
+    names, contexts = (list(dict.fromkeys(p[key] for p in points)) for key in ("model", "context"))
+    table = markdown_table(
+        ("context", *names),
+        ((f"{context:,}", *(byte_count(sizes[name, context]) for name in names)) for context in contexts),
+    )
     notes = NOTES.format(
         limit=byte_count(ALLOCATED),
         difference=max(abs(p["allocated_bytes"] - p["formula_bytes"]) for p in points),
         even=even,
         seconds=even / 25,
     )
-    names = list(_models())
-    sizes = {(p["model"], p["context"]): p["allocated_bytes"] for p in points}
-    table = markdown_table(
-        ("context", *names),
-        ((f"{context:,}", *(byte_count(sizes[name, context]) for name in names)) for context in CONTEXTS),
-    )
-    data = {"points": points, "break_even_tokens": even}
-    return StudyResult(
-        "fig5",
-        "Figure 5: cache by context",
-        data,
-        points,
-        f"{table}\n\n{notes}",
-        lambda path: _draw(points, even, path),
-    )
+    return f"{table}\n\n{notes}"
 
 
 def _models() -> dict[str, SpeechLMConfig]:
@@ -108,13 +105,10 @@ def _even_length(points: list[dict[str, Any]]) -> int:
     return CONTEXTS[0] + -(-gaps[0] * (CONTEXTS[-1] - CONTEXTS[0]) // (gaps[0] - gaps[1]))
 
 
-def _draw(points: list[dict[str, Any]], even: int, path: Path) -> None:
-    """Lines by formula, marks as allocated, hollow without memory behind. Equal points give equal files."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+def _draw(found: dict[str, Any], path: Path) -> None:
+    """Lines by formula, marks as allocated, hollow without memory behind."""
+    points, even = found["rows"], found["break_even_tokens"]
+    with canvas(path, (7.2, 4.6)) as figure:
         axes = figure.add_subplot()
         for name, colour in zip(_models(), COLOURS, strict=True):
             mine = [p for p in points if p["model"] == name]
@@ -154,4 +148,6 @@ def _draw(points: list[dict[str, Any]], even: int, path: Path) -> None:
         axes.set_title(
             "lines by formula, marks as allocated (hollow: laid out without memory behind)", fontsize=8, color="#555555"
         )
-        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+STUDY = Study("fig5", "Figure 5: cache by context", _find, _page, _draw)

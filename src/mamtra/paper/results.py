@@ -16,6 +16,7 @@ from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.statistics import difference, interval, ratio, resamples
 from mamtra.evaluate.summary import arrays, char_counts, word_counts
 from mamtra.paper.runs import Run
+from mamtra.paper.settings import ExperimentSettings
 from mamtra.paper.stages import SCORES, VALIDATION
 from mamtra.runtime.json_files import read_json
 
@@ -33,10 +34,26 @@ class Figure:
     seeds: tuple[float, ...]
     count: int
 
+    @classmethod
+    def read(cls, content: dict[str, Any]) -> Figure:
+        """From what `content` gave."""
+        return cls(content["value"], *content["ci95"], tuple(content["seeds"]), content["count"])
+
+    @classmethod
+    def of_columns(cls, row: dict[str, Any], name: str) -> Figure | None:
+        """From the columns of a table of data; None where it has none of this name."""
+        if name not in row:
+            return None
+        return cls(row[name], row[f"{name}_low"], row[f"{name}_high"], (), row.get(f"{name}_of", 0))
+
     def show(self, digits: int, whole: int | None = None) -> str:
         """Such as 4.1 [3.2, 5.0]; with the count where that is less than the whole."""
         part = f" (of {self.count})" if whole and self.count < whole else ""
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]{part}"
+
+    def columns(self, name: str) -> dict[str, float]:
+        """Value and interval as columns of a table of data."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
     def content(self) -> dict[str, Any]:
         """For JSON."""
@@ -80,14 +97,13 @@ class Measured:
         for name in names:
             figure = self.figure(name)
             if figure is not None:
-                row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+                row |= figure.columns(name)
                 row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
         return row | {"without_sound": self.without_sound, "steps": self.steps, **self.training}
 
-    def show_seeds(self) -> str:
-        """The number of seeds, and of those that were scored if that is smaller."""
-        trained, scored = (len(self.pairs[name].parts) if name in self.pairs else 0 for name in ("ce", "wer"))
-        return f"{trained} ({scored} scored)" if 0 < scored < trained else str(trained)
+    def contents(self, names: Iterable[str]) -> dict[str, Any]:
+        """Figures for JSON; those that were not measured are left out."""
+        return {name: self.figure(name).content() for name in names if name in self.pairs}
 
     def figure(self, name: str) -> Figure | None:
         """A figure over all seeds, resampled over sequences or utterances; None where it was not measured."""
@@ -184,11 +200,13 @@ def _together(each: Sequence[Pair]) -> Pair:
     return Pair(parts[0].names, np.concatenate([p.parts for p in parts]), np.concatenate([p.wholes for p in parts]))
 
 
-def made_by(runs: Sequence[Run], work: Path) -> dict[str, Any]:
-    """The hardware of the training runs, and the speech recogniser and test set of the first scored one."""
+def made_by(name: str, settings: ExperimentSettings, groups: Mapping[Any, list[Run]], work: Path) -> dict[str, Any]:
+    """With what a study was made: hardware of its training runs, recogniser and test set of the first scored one, settings."""
+    runs = [run for members in groups.values() for run in members]
     trained = [work / run.name / VALIDATION for run in runs if run.config is not None]
-    reference = [read_json(path) for path in trained if path.is_file()]
-    return {"made_on": sorted({one["made_on"] for one in reference}), "scored_by": _scored_by(runs, work)}
+    machines = sorted({read_json(path)["made_on"] for path in trained if path.is_file()})
+    kept = settings.model_dump(mode="json", include={"distill", "transfer", "evaluation", name})
+    return {"made_on": machines, "scored_by": _scored_by(runs, work), "settings": kept}
 
 
 def show_made_by(found: dict[str, Any]) -> str:

@@ -108,11 +108,6 @@ def teacher_run(settings: ExperimentSettings, seed: int = 0, *, evaluation: Eval
         raise MamTraError("The experiments need distill.teacher.model.") from error
 
 
-def runs_of(groups: Mapping[Any, list[Run]]) -> list[Run]:
-    """All runs of some groups."""
-    return [run for members in groups.values() for run in members]
-
-
 def _evaluation_key(evaluation: EvaluationSettings | None) -> dict[str, Any]:
     return evaluation.model_dump(mode="json", exclude={"batch_size"}) if evaluation else {}
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from mamtra.distill.renamed_keys import refuse_renamed
 from mamtra.errors import MamTraError
 from mamtra.models import plan
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.strict_models import ClosedModel, first_problem
 from mamtra.runtime.yaml_files import read_settings
 
@@ -169,6 +170,7 @@ class ExperimentSettings(ClosedModel):
     variants: dict[str, VariantSettings] = Field(default_factory=dict)
 
 
+@checked
 def read_experiments(path: str | os.PathLike, changes: Iterable[str] = ()) -> ExperimentSettings:
     """Read the YAML file.
 

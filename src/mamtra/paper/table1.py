@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mamtra.cost.layer_strip import strips_svg
 from mamtra.models.plan import IMPORTANCE, STRATEGIES, LayerPlan
-from mamtra.paper.study import StudyResult, markdown_table
+from mamtra.paper.study import Study
+from mamtra.runtime.files import write_text
+from mamtra.runtime.results import markdown_table
 
 LAYERS = 24
 RATIOS = ("1:1", "1:3", "1:5", "1:11")
 """Published ratios of the paper."""
+TITLE = f"Table 1: hybrid plans of {LAYERS} layers"
 
 NOTES = """A is attention, M is Mamba. The importance strategies ({importance}) keep attention in as many layers, which a
 ranking by `mamtra rank` names. The paper names its strategies without their pictures being available as text: that block-beg
@@ -18,11 +22,10 @@ puts attention first in each block follows from its reading of Zonos-v0.1; that 
 of the Mamba layers is this package's reading."""
 
 
-def table1() -> StudyResult:
+def _find() -> dict[str, Any]:
     """The layers of a 24-layer model under the strategies that need no ranking."""
     strategies = [name for name in STRATEGIES if name not in (*IMPORTANCE, "explicit")]
     plans = [LayerPlan.from_ratio(LAYERS, ratio, name) for name in strategies for ratio in RATIOS]
-    title = f"Table 1: hybrid plans of {LAYERS} layers"
     rows = [
         {
             "strategy": plan.strategy,
@@ -33,14 +36,20 @@ def table1() -> StudyResult:
         }
         for plan in plans
     ]
+    return {"rows": rows}
+
+
+def _page(found: dict[str, Any]) -> str:
     table = markdown_table(
         ("strategy", "ratio", "layers", "attention", "Mamba"),
-        ((r["strategy"], r["ratio"], f"`{r['layers']}`", r["attention"], r["mamba"]) for r in rows),
+        ((r["strategy"], r["ratio"], f"`{r['layers']}`", r["attention"], r["mamba"]) for r in found["rows"]),
     )
+    return f"{table}\n\n{NOTES.format(importance=', '.join(IMPORTANCE))}"
 
-    def draw(path: Path) -> None:
-        path.write_text(strips_svg([(f"{p.strategy} {p.ratio}", p) for p in plans], title), encoding="utf-8")
 
-    data = {"plans": [row | {"attention_layers": list(p.attention_layers)} for row, p in zip(rows, plans, strict=True)]}
-    notes = NOTES.format(importance=", ".join(IMPORTANCE))
-    return StudyResult("table1", title, data, rows, f"{table}\n\n{notes}", draw)
+def _draw(found: dict[str, Any], path: Path) -> None:
+    plans = [LayerPlan.from_ratio(LAYERS, row["ratio"], row["strategy"]) for row in found["rows"]]
+    write_text(path, strips_svg([(f"{plan.strategy} {plan.ratio}", plan) for plan in plans], TITLE))
+
+
+STUDY = Study("table1", TITLE, _find, _page, _draw)

@@ -19,7 +19,8 @@ from mamtra.models.config import BackboneConfig
 from mamtra.models.mamba import MambaMixer
 from mamtra.models.positions import Positions
 from mamtra.models.state import DecodeState
-from mamtra.paper.study import StudyResult, markdown_table
+from mamtra.paper.study import Study
+from mamtra.runtime.results import markdown_table
 
 LENGTHS = (1280, 1536, 1792)
 """Where is measured: three points fix a parabola; multiples of the chunk of the scan."""
@@ -45,14 +46,20 @@ sequence of L tokens. Each polynomial goes through what was measured at {lengths
 * Decoding memory: the state of one layer as `DecodeState` allocates it, bfloat16, the recurrent state float32."""
 
 
-def table2() -> StudyResult:
+def _find() -> dict[str, Any]:
     """Measure the three mixers and fit the growth."""
     found = {name: [_measure(name, length) for length in LENGTHS] for name in PAPER}
     curves = {
         name: {quantity: _parabola([point[quantity] for point in points]) for quantity in QUANTITIES}
         for name, points in found.items()
     }
-    agree = all(point["flops"] == point["flops by formula"] for points in found.values() for point in points)
+    rows = [{"mixer": name, **point} for name, points in found.items() for point in points]
+    agree = all(row["flops"] == row["flops by formula"] for row in rows)
+    return {"polynomials": curves, "formula_agrees": agree, "rows": rows}
+
+
+def _page(found: dict[str, Any]) -> str:
+    curves = found["polynomials"]
     growth = markdown_table(
         ("mixer", "FLOPs", "paper", "training, scores kept, B", "training, fused, B", "paper", "decoding, B", "paper"),
         (
@@ -70,11 +77,8 @@ def table2() -> StudyResult:
             for name, c in curves.items()
         ),
     )  # fmt: skip
-    notes = NOTES.format(lengths=", ".join(map(str, LENGTHS)), agree="yes" if agree else "NO")
-    page = f"{growth}\n\nThe same at two lengths, from the polynomials:\n\n{sizes}\n\n{notes}"
-    data = {"measured": found, "polynomials": curves, "paper": PAPER, "formula_agrees": agree}
-    rows = [{"mixer": name, **point} for name, points in found.items() for point in points]
-    return StudyResult("table2", "Table 2: growth of operations and memory", data, rows, page)
+    notes = NOTES.format(lengths=", ".join(map(str, LENGTHS)), agree="yes" if found["formula_agrees"] else "NO")
+    return f"{growth}\n\nThe same at two lengths, from the polynomials:\n\n{sizes}\n\n{notes}"
 
 
 def _config(name: str) -> BackboneConfig:
@@ -163,3 +167,6 @@ def _at(curve: Sequence[float], length: int) -> float:
 def _text(curve: Sequence[float]) -> str:
     terms: list[tuple[Any, str]] = [(curve[2], " L²"), (curve[1], " L"), (curve[0], "")]
     return " + ".join(f"{round(value):,}{power}" for value, power in terms if round(value)) or "0"
+
+
+STUDY = Study("table2", "Table 2: growth of operations and memory", _find, _page)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from mamtra.cost.flops import FlopConvention, decode_flops, prefill_flops
 from mamtra.cost.presets import cosyvoice2, llasa_1b, zonos
 from mamtra.cost.shapes import Blueprint
 from mamtra.models.plan import LayerPlan
-from mamtra.paper.study import StudyResult, markdown_table
+from mamtra.paper.study import Study
+from mamtra.runtime.results import markdown_table
 
 LENGTH = 2048
 TEXT_ROWS = 151936
@@ -33,6 +35,7 @@ CONVENTIONS = {
     "causal scores": FlopConvention(scores="causal"),
     "head": FlopConvention(head="all"),
 }
+COUNTED = (*CONVENTIONS, "text head")
 
 NOTES = """All figures are TFLOP of a prefill of {length:,} tokens, two operations a multiply-accumulate; "MFLOP a step" is one
 decode step at the same context. The paper calls its figures the cost of one token; only a whole prefill has this size.
@@ -49,33 +52,34 @@ decode step at the same context. The paper calls its figures the cost of one tok
 * The order of the layers does not enter; 1:5 and 1:11, which the paper places by importance, are counted with block-beg."""
 
 
-def flops_column() -> StudyResult:
+def _find() -> dict[str, Any]:
     """Count every row of the table under every convention."""
     shapes = {"llasa-1b": llasa_1b(), "cosyvoice2": cosyvoice2(), "zonos-v0.1": zonos()}
     rows = [_row(name, shapes[key], ratio, published) for name, key, ratio, published in PUBLISHED]
-    names = [*CONVENTIONS, "text head"]
-    table = markdown_table(
-        ("model", "ratio", "published", *names, "MFLOP a step"),
-        (
-            (r["model"], r["ratio"], f"{r['published']:.2f}", *(_cell(r[n], r["published"]) for n in names),
-             f"{r['MFLOP a step']:.1f}")
-            for r in rows
-        ),
-    )  # fmt: skip
     family = [row for row in rows if row["model"] in ("CosyVoice 2", "MamTra")]
     # a published figure stands for [figure, figure + 0.01), being truncated
     gaps = [row["full scores"] - row["published"] for row in family]
-    low, high = max(gap - 0.01 for gap in gaps), min(gaps)
-    agree = {f"{r['model']} {r['ratio']}": [n for n in names if _agrees(r[n], r["published"])] for r in rows}
+    agree = {f"{r['model']} {r['ratio']}": [n for n in COUNTED if _agrees(r[n], r["published"])] for r in rows}
+    unexplained = [max(gap - 0.01 for gap in gaps), min(gaps)]
+    return {"tokens": LENGTH, "rows": rows, "unexplained_tflops": unexplained, "agree": agree}
+
+
+def _page(found: dict[str, Any]) -> str:
+    table = markdown_table(
+        ("model", "ratio", "published", *COUNTED, "MFLOP a step"),
+        (
+            (r["model"], r["ratio"], f"{r['published']:.2f}", *(_cell(r[n], r["published"]) for n in COUNTED),
+             f"{r['MFLOP a step']:.1f}")
+            for r in found["rows"]
+        ),
+    )  # fmt: skip
     notes = NOTES.format(
         length=LENGTH,
         text=TEXT_ROWS,
-        gap=f"{low:.4f} and {high:.4f}",
-        matches="; ".join(f"{row} with {', '.join(found)}" for row, found in agree.items() if found),
+        gap="{:.4f} and {:.4f}".format(*found["unexplained_tflops"]),
+        matches="; ".join(f"{row} with {', '.join(names)}" for row, names in found["agree"].items() if names),
     )
-    data = {"tokens": LENGTH, "rows": rows, "unexplained_tflops": [low, high], "agree": agree}
-    title = "Table 3, the TFLOPs column: what the published figures count"
-    return StudyResult("table3-flops", title, data, rows, f"{table}\n\n{notes}")
+    return f"{table}\n\n{notes}"
 
 
 def _row(name: str, blueprint: Blueprint, ratio: str, published: float) -> dict:
@@ -109,3 +113,6 @@ def _cell(value: float | None, published: float) -> str:
     if value is None:
         return ""
     return f"**{value:.4f}**" if _agrees(value, published) else f"{value:.4f}"
+
+
+STUDY = Study("table3-flops", "Table 3, the TFLOPs column: what the published figures count", _find, _page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from mamtra.cost.flops import FlopConvention, prefill_flops
 from mamtra.cost.shapes import blueprint_of
 from mamtra.distill.models import open_speech_lm, plan_student
 from mamtra.errors import MamTraError
-from mamtra.paper.results import Measured, made_by, read_runs, show_made_by
-from mamtra.paper.runs import Run, model_run, runs_of, student_run, teacher_run
+from mamtra.paper.results import Figure, made_by, read_runs, show_made_by
+from mamtra.paper.runs import Run, model_run, student_run, teacher_run
 from mamtra.paper.settings import ExperimentSettings, OnePlanSettings
-from mamtra.paper.study import StudyResult, markdown_table
+from mamtra.paper.study import Study
+from mamtra.runtime.results import markdown_table
 
 HEADS = {
     "ce": ("cross entropy", 3),
@@ -28,6 +30,11 @@ CONTEXT = 2048
 """Tokens of the prefill whose operations Table 3 counts, as the paper's."""
 TEACHER = "teacher"
 BASELINE = "baseline"
+COMPARED = ("ce", "wer")
+_COSTS = ("attention layers", "GFLOPs")
+_TABLE3 = {"the teacher": TEACHER}
+_TABLE4 = {"all three": "all three"}
+_VARIANTS = {BASELINE: BASELINE, "the teacher": TEACHER}
 
 
 def table4_rows(settings: ExperimentSettings) -> dict[str, list[Run]]:
@@ -41,41 +48,22 @@ def table4_rows(settings: ExperimentSettings) -> dict[str, list[Run]]:
     }
 
 
-def table4_runs(settings: ExperimentSettings) -> list[Run]:
-    """All runs of Table 4."""
-    return runs_of(table4_rows(settings))
+def _find_table4(settings: ExperimentSettings, work: Path) -> dict[str, Any]:
+    wanted = table4_rows(settings)
+    return {**made_by("table4", settings, wanted, work), "rows": _rows(wanted, work, _TABLE4)}
 
 
-def table4(settings: ExperimentSettings, work: Path) -> StudyResult:
-    """Table 4 from finished runs."""
-    found = {title: read_runs(members, work) for title, members in table4_rows(settings).items()}
-    rows, page = _rows(found, {"all three": "all three"}, {})
-    data = {
-        **made_by(table4_runs(settings), work),
-        "settings": settings.model_dump(mode="json", include={"distill", "transfer", "evaluation", "table4"}),
-        "rows": rows,
-    }
-    page += "\n\n" + show_made_by(data)
-    return StudyResult("table4", "Table 4: loss ablation", data, rows, page)
-
-
-def variants_rows(settings: ExperimentSettings) -> dict[str, dict[str, list[Run]]]:
-    """By study: the teacher, the baseline training, and its variants."""
+def variants_rows(settings: ExperimentSettings) -> dict[tuple[str, str], list[Run]]:
+    """By study and row: the teacher, the baseline training, and its variants."""
     found = {}
     for study, chosen in settings.variants.items():
-        rows = {TEACHER: [teacher_run(settings, seed, evaluation=chosen.evaluation) for seed in chosen.seeds]}
+        found[study, TEACHER] = [teacher_run(settings, seed, evaluation=chosen.evaluation) for seed in chosen.seeds]
         for title, changes in {BASELINE: {}, **chosen.variants}.items():
-            rows[title] = [_row_run(settings, chosen, seed, changes) for seed in chosen.seeds]
-        found[study] = rows
+            found[study, title] = [_row_run(settings, chosen, seed, changes) for seed in chosen.seeds]
     return found
 
 
-def variants_runs(settings: ExperimentSettings) -> list[Run]:
-    """All runs of the variants."""
-    return [run for rows in variants_rows(settings).values() for run in runs_of(rows)]
-
-
-def variants(settings: ExperimentSettings, work: Path) -> StudyResult:
+def _find_variants(settings: ExperimentSettings, work: Path) -> dict[str, Any]:
     """A table of variants for every study, from finished runs.
 
     Raises:
@@ -83,20 +71,20 @@ def variants(settings: ExperimentSettings, work: Path) -> StudyResult:
     """
     if not settings.variants:
         raise MamTraError("The settings name no variants.")
-    rows, pages = [], []
-    for study, wanted in variants_rows(settings).items():
-        found = {title: read_runs(members, work) for title, members in wanted.items()}
-        its_rows, page = _rows(found, {BASELINE: BASELINE, "the teacher": TEACHER}, {})
-        chosen = settings.variants[study]
-        rows += [{"study": study, "plan": f"{chosen.strategy} {chosen.ratio}", **row} for row in its_rows]
-        pages.append(f"## {study} ({chosen.strategy})\n\n{page}")
-    data = {
-        **made_by(variants_runs(settings), work),
-        "settings": settings.model_dump(mode="json", include={"distill", "transfer", "evaluation", "variants"}),
-        "rows": rows,
-    }
-    pages.append(show_made_by(data))
-    return StudyResult("variants", "Variants of the training of a plan", data, rows, "\n\n".join(pages))
+    wanted, rows = variants_rows(settings), []
+    for study, chosen in settings.variants.items():
+        its_rows = {title: members for (name, title), members in wanted.items() if name == study}
+        about = {"study": study, "plan": f"{chosen.strategy} {chosen.ratio}"}
+        rows += [about | row for row in _rows(its_rows, work, _VARIANTS)]
+    return {**made_by("variants", settings, wanted, work), "rows": rows}
+
+
+def _variants_page(found: dict[str, Any]) -> str:
+    studies: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in found["rows"]:
+        studies.setdefault((row["study"], row["plan"].split()[0]), []).append(row)
+    pages = [f"## {study} ({plan})\n\n{_table(rows, _VARIANTS)}" for (study, plan), rows in studies.items()]
+    return "\n\n".join([*pages, show_made_by(found)])
 
 
 def _row_run(settings: ExperimentSettings, chosen: OnePlanSettings, seed: int, changes: dict[str, Any]) -> Run:
@@ -131,25 +119,16 @@ def table3_rows(settings: ExperimentSettings) -> dict[str, list[Run]]:
     return found
 
 
-def table3_runs(settings: ExperimentSettings) -> list[Run]:
-    """All runs of Table 3."""
-    return runs_of(table3_rows(settings))
-
-
-def table3(settings: ExperimentSettings, work: Path) -> StudyResult:
-    """Table 3 from finished runs."""
+def _find_table3(settings: ExperimentSettings, work: Path) -> dict[str, Any]:
     wanted = table3_rows(settings)
-    found = {title: read_runs(members, work) for title, members in wanted.items()}
-    costs = {title: _cost(members[0], work) for title, members in wanted.items()}
-    rows, page = _rows(found, {"the teacher": TEACHER}, costs)
-    page += f"\n\nGFLOPs: a prefill of {CONTEXT:,} tokens through the backbone, no head."
-    data = {
-        **made_by(table3_runs(settings), work),
-        "settings": settings.model_dump(mode="json", include={"distill", "transfer", "evaluation", "table3"}),
-        "rows": rows,
-    }
-    page += "\n\n" + show_made_by(data)
-    return StudyResult("table3", "Table 3: quality and cost", data, rows, page)
+    found = _rows(wanted, work, _TABLE3)
+    rows = [{"row": row["row"], **_cost(wanted[row["row"]][0], work), **row} for row in found]
+    return {**made_by("table3", settings, wanted, work), "rows": rows}
+
+
+def _table3_page(found: dict[str, Any]) -> str:
+    note = f"GFLOPs: a prefill of {CONTEXT:,} tokens through the backbone, no head."
+    return "\n\n".join([_table(found["rows"], _TABLE3, _COSTS), note, show_made_by(found)])
 
 
 def _cost(run: Run, work: Path) -> dict[str, Any]:
@@ -162,36 +141,83 @@ def _cost(run: Run, work: Path) -> dict[str, Any]:
         stored = open_speech_lm(config.teacher.model)
         plan = plan_student(config.student, stored.config)
     flops = prefill_flops(blueprint_of(stored.config, ""), plan, CONTEXT, FlopConvention()).total
-    return {"attention layers": len(plan.attention_layers), "GFLOPs": round(flops / 1e9, 2)}
+    return dict(zip(_COSTS, (len(plan.attention_layers), round(flops / 1e9, 2)), strict=True))
 
 
-def _rows(
-    every: dict[str, Measured | None], against: dict[str, str], more: dict[str, dict[str, Any]]
-) -> tuple[list[dict[str, Any]], str]:
-    """Rows for CSV, and the page; `against` are the rows that all others are compared with, by their names on the page."""
+def _rows(wanted: dict[str, list[Run]], work: Path, against: dict[str, str]) -> list[dict[str, Any]]:
+    """Figures of the finished rows, and what they differ by from those of `against`."""
+    every = {title: read_runs(members, work) for title, members in wanted.items()}
     found = {title: measured for title, measured in every.items() if measured is not None}
     for base in against.values():
         if base not in found:
             raise MamTraError(f"The row {base!r}, which all others are compared with, is not finished.")
     first = found[next(iter(against.values()))]
-    names = [name for name in HEADS if name in first.pairs]
-    judged = [name for name in ("ce", "wer") if name in names]
-    rows, lines = [], []
+    rows = []
     for title, measured in found.items():
-        row: dict[str, Any] = {"row": title, **more.get(title, {}), **measured.columns(names)}
-        shown = [title, *more.get(title, {}).values(), measured.steps or "", measured.show_seeds()]
-        for name in names:
-            figure = measured.figure(name)
-            shown.append("" if figure is None else figure.show(HEADS[name][1], first.figure(name).count))
+        row: dict[str, Any] = {"row": title, **measured.columns(name for name in HEADS if name in first.pairs)}
         for base in against.values():
-            for name in judged:
+            for name in COMPARED:
                 difference = measured.difference(name, found[base])
-                key = f"{name}_difference" + ("" if found[base] is first else f"_{base}")
                 if difference is not None:
-                    row |= {key: difference.value, f"{key}_low": difference.low, f"{key}_high": difference.high}
-                shown.append("" if difference is None or title == base else difference.show(HEADS[name][1]))
+                    row |= difference.columns(_difference_column(name, base, against))
         rows.append(row)
-        lines.append(shown)
-    extra = next(iter(more.values()), {})
-    compared = [f"{HEADS[name][0]} minus {called}" for called in against for name in judged]
-    return rows, markdown_table(("", *extra, "steps", "seeds", *(HEADS[n][0] for n in names), *compared), lines)
+    return rows
+
+
+def _difference_column(name: str, base: str, against: dict[str, str]) -> str:
+    return f"{name}_difference" + ("" if base == next(iter(against.values())) else f"_{base}")
+
+
+def _table(rows: list[dict[str, Any]], against: dict[str, str], more: Sequence[str] = ()) -> str:
+    """The rows as Markdown.
+
+    Args:
+        rows: see `_rows`.
+        against: the rows that all others are compared with, by their names on the page.
+        more: further columns.
+    """
+    by_title = {row["row"]: row for row in rows}
+    first = by_title[next(iter(against.values()))]
+    names = [name for name in HEADS if name in first]
+    compared = [(name, called) for called in against for name in COMPARED if name in names]
+
+    def cell(row: dict[str, Any], column: str, name: str) -> str:
+        figure = Figure.of_columns(row, column)
+        whole = first[f"{name}_of"] if column == name else None
+        return "" if figure is None else figure.show(HEADS[name][1], whole)
+
+    lines = [
+        (
+            row["row"],
+            *(row[column] for column in more),
+            row["steps"] or "",
+            _seeds(row),
+            *(cell(row, name, name) for name in names),
+            *(
+                ""
+                if row["row"] == against[called]
+                else cell(row, _difference_column(name, against[called], against), name)
+                for name, called in compared
+            ),
+        )
+        for row in rows
+    ]
+    heads = (*(HEADS[name][0] for name in names), *(f"{HEADS[name][0]} minus {called}" for name, called in compared))
+    return markdown_table(("", *more, "steps", "seeds", *heads), lines)
+
+
+def _seeds(row: dict[str, Any]) -> str:
+    """The number of seeds, and of those that were scored if that is smaller."""
+    trained, scored = row["ce_seeds"], row.get("wer_seeds", 0)
+    return f"{trained} ({scored} scored)" if 0 < scored < trained else str(trained)
+
+
+TABLE3 = Study("table3", "Table 3: quality and cost", _find_table3, _table3_page, groups=table3_rows)
+TABLE4 = Study(
+    "table4",
+    "Table 4: loss ablation",
+    _find_table4,
+    lambda found: f"{_table(found['rows'], _TABLE4)}\n\n{show_made_by(found)}",
+    groups=table4_rows,
+)
+VARIANTS = Study("variants", "Variants of the training of a plan", _find_variants, _variants_page, groups=variants_rows)

@@ -16,6 +16,7 @@ from mamtra.evaluate.sentences import SENTENCES, read_sentences
 from mamtra.ranking.criteria import Part, Replacement
 from mamtra.ranking.plot import check_plot, plot_ranking
 from mamtra.ranking.run import RankSettings, WordErrors, ranking_job
+from mamtra.runtime.arguments import checked
 from mamtra.tts import TTS
 from mamtra.voices.voice import Voice
 
@@ -23,6 +24,7 @@ Progress = Callable[[str, int, int], None]
 """Called with "" and the measurements made and their number."""
 
 
+@checked
 def rank(
     model: str | os.PathLike | TTS,
     criterion: Criterion,

@@ -19,6 +19,7 @@ from mamtra.engine.request import Request, Sampling, Unistream
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import Batch, unistream
+from mamtra.runtime.files import check_regular
 
 POSITIONS = 2048
 PARTS = ("text", "speech")
@@ -175,6 +176,7 @@ def _integer(value: Any) -> int:
 
 
 def _from_lines(path: Path, encode: Encode) -> list[Utterance]:
+    check_regular(path)
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if not line.strip():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mamtra.conversion.ranking_table import RankingTable
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import atomic_file
-from mamtra.runtime.plotting import STYLE, need_matplotlib
+from mamtra.runtime.arguments import checked
+from mamtra.runtime.plotting import canvas, need_matplotlib
 
 UNITS = {
     "cosine": "1 - cosine",
@@ -32,20 +32,17 @@ def check_plot(path: str | os.PathLike) -> Path:
     return path
 
 
+@checked
 def plot_ranking(table: RankingTable, path: str | os.PathLike) -> Path:
-    """Draw the scores of the first step. Equal tables give equal files.
+    """Draw the scores of the first step.
 
     Raises:
         MamTraError: the table is not complete, or see `check_plot`.
     """
     path, ranking = check_plot(path), table.ranking()
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     header = table.header
     rows = sorted(table.of_step(0), key=lambda row: row.layer)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(max(4.0, 0.36 * header.num_layers + 1), 3.2), layout="constrained")
+    with canvas(path, (max(4.0, 0.36 * header.num_layers + 1), 3.2)) as figure:
         axes = figure.add_subplot()
         bars = axes.bar([row.layer for row in rows], [row.score for row in rows], color="#4477aa")
         axes.bar_label(bars, [str(ranking.index(row.layer) + 1) for row in rows], fontsize=7, padding=1)
@@ -59,7 +56,4 @@ def plot_ranking(table: RankingTable, path: str | os.PathLike) -> Path:
         kind = "iterative" if header.iterative else "one-shot"
         axes.set_title(f"{header.name}: importance by {header.criterion} ({replacement}, {kind})", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-        kind = path.suffix[1:].lower()
-        with atomic_file(path) as partial:
-            figure.savefig(partial, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return path

@@ -23,6 +23,8 @@ from typing import NoReturn
 from mamtra.errors import MamTraError
 
 SUFFIX = ".partial"
+TEXT = 256 * 2**20
+"""Bytes of a text file that is read as a whole."""
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _OWNER = re.compile(r"([0-9a-f]{8})-(\d+)-[0-9a-f]{8}" + re.escape(SUFFIX))
 _NAME_LENGTH = 50
@@ -117,6 +119,19 @@ def check_destination(path: str | os.PathLike) -> None:
         raise MamTraError(f"The folder {path.parent} does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):
         raise MamTraError(f"The folder {path.parent} is read-only; choose another place for the file.")
+
+
+def check_regular(path: str | os.PathLike, largest: int = TEXT) -> None:
+    """Refuse what cannot be read as a whole: a pipe or a device may block or never end. What is not there passes.
+
+    Raises:
+        MamTraError: it is a folder, a pipe or a device, or has more than `largest` bytes.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise MamTraError(f"{path} is {'a folder' if path.is_dir() else 'a pipe or a device'}; name a file.")
+    if path.is_file() and path.stat().st_size > largest:
+        raise MamTraError(f"{path} has {path.stat().st_size / 2**20:,.0f} MiB; at most {largest >> 20} MiB are read.")
 
 
 def disk_is_full(error: BaseException | None) -> bool:

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import write_text
+from mamtra.runtime.files import check_regular, write_text
 
-LARGEST = 256 * 2**20
-"""Bytes of a JSON file that is read; tokenizers and indexes of shards are the largest."""
 LINE = 120
 """Longest line that is written, in characters."""
 
@@ -19,15 +17,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        MamTraError: the file is missing, is not a regular file, cannot be read, is larger than `LARGEST`, or is not a JSON object.
+        MamTraError: the file is missing, is not a regular file, cannot be read, is too large, or is not a JSON object.
     """
     if not path.exists():
         raise MamTraError(f"{path.parent} is not a model directory: it has no {path.name}.")
-    if not path.is_file():  # a pipe or device would block or never end
-        raise MamTraError(f"{path} is not a regular file; get the model again.")
+    check_regular(path)
     try:
-        if path.stat().st_size > LARGEST:
-            raise MamTraError(f"{path} is too large for a JSON file of a model; get the model again.")
         text = path.read_bytes()
     except OSError as error:
         raise MamTraError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error

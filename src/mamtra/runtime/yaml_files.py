@@ -11,8 +11,10 @@ from typing import Any
 import yaml
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import check_regular
 
 _DEPTH = 32
+_LARGEST = 2**20
 _KEPT = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:bool")
 
 
@@ -95,8 +97,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         MamTraError: the file is missing, is not YAML of this kind, or is not a mapping.
     """
+    check_regular(path, _LARGEST)
     try:
         content = _load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise MamTraError(f"{path} is not a text file; name a YAML file with settings.") from error
     except OSError as error:
         raise MamTraError(f"There is no configuration {path}; name a YAML file.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -12,6 +12,7 @@ import numpy as np
 from mamtra.audio.formats import encode
 from mamtra.audio.io import write_audio
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Audio:
         """Duration of the samples."""
         return len(self.samples) / self.sample_rate
 
+    @checked
     def save(self, path: str | os.PathLike, fmt: str | None = None) -> Path:
         """Write an audio file: wav, flac, opus, mp3, aac or pcm, by suffix or `fmt`. It is written whole or not at all.
 
@@ -55,11 +57,13 @@ class Audio:
         write_audio(path, self.samples, self.sample_rate, fmt)
         return Path(path)
 
+    @checked
     def to_bytes(self, fmt: str = "wav") -> bytes:
         """The bytes of an audio file of format `fmt`."""
         return encode(self.samples, self.sample_rate, fmt)
 
     @classmethod
+    @checked
     def joined(cls, chunks: Sequence[Audio]) -> Audio:
         """The chunks of one stream, concatenated.
 

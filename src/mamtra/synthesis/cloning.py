@@ -10,10 +10,13 @@ import numpy as np
 import torch
 
 from mamtra.audio.io import read_audio, resample
+from mamtra.audio.sinc_resample import sinc_resample
 from mamtra.audio.trim import trim_edges
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
-from mamtra.voices.voice import Voice, VoiceInfo, check_name
+from mamtra.text.bpe import BpeFrontend
+from mamtra.voices.info import VoiceInfo, check_name
+from mamtra.voices.voice import Voice
 
 MIN_RATE = 16000
 MIN_SECONDS = 1.0
@@ -37,7 +40,10 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
         MamTraError: the recording is unreadable, too short, too long, silent or of a low sample rate, or the model lacks the parts
             for cloning.
     """
-    wave, rate = check_reference(path)
+    unknown = info.keys() - VoiceInfo.model_fields.keys()
+    if unknown:
+        raise MamTraError(f"A voice has no {min(unknown)!r}; it has {', '.join(VoiceInfo.model_fields)}.")
+    wave, rate = check_reference(path, trim=not model.generation.like_original)
     name = info.pop("name", None) or _name_from(path)
     continued = model.generation.continue_clones
     text_ids = _text_ids(model, text if continued else None)
@@ -49,11 +55,15 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
     )
 
 
-def check_reference(path: str | os.PathLike) -> tuple[np.ndarray, int]:
+def check_reference(path: str | os.PathLike, trim: bool = True) -> tuple[np.ndarray, int]:
     """Read a recording to clone from and refuse one that cannot serve.
 
+    Args:
+        path: see `clone_voice`.
+        trim: cut the silence at both ends down to 0.1 s, and refuse less than a second; CosyVoice 2 does neither.
+
     Returns:
-        float32 samples (T,), the silence at both ends cut down to 0.1 s, and their rate in Hz.
+        float32 samples (T,) and their rate in Hz.
 
     Raises:
         MamTraError: see `clone_voice`.
@@ -62,12 +72,14 @@ def check_reference(path: str | os.PathLike) -> tuple[np.ndarray, int]:
     if rate < MIN_RATE:
         raise MamTraError(f"{path} has a sample rate of {rate} Hz; a recording of {MIN_RATE} Hz or more is needed.")
     seconds = len(wave) / rate
-    if seconds < MIN_SECONDS:
+    if trim and seconds < MIN_SECONDS:
         raise MamTraError(f"{path} is {seconds:.1f} s long; a voice needs {MIN_SECONDS:.0f} s or more, better 5 to 10.")
     if seconds > MAX_SECONDS:
         raise MamTraError(f"{path} is {seconds:.0f} s long; cut out at most {MAX_SECONDS:.0f} s, best 5 to 10 s.")
     if np.abs(wave).max() < SILENT:
         raise MamTraError(f"{path} is silent; record someone speaking.")
+    if not trim:
+        return wave, rate
     trimmed = trim_edges(wave, rate, keep=0.1)
     if len(trimmed) < MIN_SECONDS * rate:
         left = len(trimmed) / rate
@@ -106,8 +118,9 @@ def encode_reference(model: Model, wave: np.ndarray, rate: int) -> tuple[torch.T
     from mamtra.audio.features import kaldi_fbank_80, mel_24k
 
     device = model.device
-    wave16 = torch.from_numpy(np.ascontiguousarray(resample(wave, rate, 16000))).to(device)
-    wave24 = torch.from_numpy(np.ascontiguousarray(resample(wave, rate, 24000))).to(device)
+    convert = sinc_resample if model.generation.like_original else resample
+    wave16 = torch.from_numpy(np.ascontiguousarray(convert(wave, rate, 16000))).to(device)
+    wave24 = torch.from_numpy(np.ascontiguousarray(convert(wave, rate, 24000))).to(device)
     tokens = model.speech_tokenizer.tokenize(wave16)
     mel = mel_24k(wave24[None])[0].T
     fbank = kaldi_fbank_80(wave16)
@@ -116,9 +129,24 @@ def encode_reference(model: Model, wave: np.ndarray, rate: int) -> tuple[torch.T
     return tokens[:count].cpu(), mel[: 2 * count].float().cpu(), embedding.float().cpu()
 
 
+def read_tokens(model: Model, path: str | os.PathLike) -> list[int]:
+    """Speech tokens of what is said in a recording.
+
+    Raises:
+        MamTraError: it is unreadable, too long, silent or of a low sample rate, or the model has no speech tokenizer.
+    """
+    wave, rate = check_reference(path, trim=False)
+    convert = sinc_resample if model.generation.like_original else resample
+    samples = np.ascontiguousarray(convert(wave, rate, 16000))
+    with torch.inference_mode():
+        return model.speech_tokenizer.tokenize(torch.from_numpy(samples).to(model.device)).tolist()
+
+
 def _text_ids(model: Model, text: str | None) -> torch.Tensor:
     if text is None:
         return torch.zeros(0, dtype=torch.int64)
+    if isinstance(model.text, BpeFrontend) and model.generation.like_original:
+        return torch.tensor(model.text.transcript(text), dtype=torch.int64)
     return torch.tensor([i for segment in model.text.segments(text) for i in segment.ids], dtype=torch.int64)
 
 

@@ -7,10 +7,10 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import YAML, find_settings, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
 from mamtra.checkpoints.cosyvoice.parts import (
     SAMPLE_RATE,
-    YAML,
     check_language_model,
     load_flow,
     load_vocoder,
@@ -42,7 +42,7 @@ class CosyVoiceModel(Model):
 
     def _read(self) -> None:
         is_cosyvoice(self.directory)
-        self._settings = Settings(self.directory / YAML)
+        self._settings = Settings(find_settings(self.directory) or self.directory / YAML)
         self.config = {"sample_rate": SAMPLE_RATE, "voice_space": VOICE_SPACE}
         self.generation = read_generation(self._settings)
 
@@ -68,4 +68,5 @@ class CosyVoiceModel(Model):
         raise MamTraError(f"A CosyVoice 2 model has no part {section!r}.")
 
     def _open_text(self) -> BpeFrontend:
-        return BpeFrontend(open_text(self.directory, open_language_model(self.directory).config))
+        tokenizer = open_text(self.directory, open_language_model(self.directory).config)
+        return BpeFrontend(tokenizer, rules=self.generation.text_rules)

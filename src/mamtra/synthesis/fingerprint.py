@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from mamtra.checkpoints.cosyvoice.parts import FLOW, VOCODER
-from mamtra.checkpoints.native import base_of, hash_model
+from mamtra.checkpoints.cosyvoice.files import VOCODER, find_flow
+from mamtra.checkpoints.model_files import base_of
+from mamtra.checkpoints.native import hash_model
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.tensor_files import hash_tensors
 from mamtra.runtime.files import hash_files
@@ -21,8 +22,8 @@ def hash_parts(model: Model) -> dict[str, str]:
     """
     directory = model.directory
     if isinstance(model, CosyVoiceModel):
-        files = {"flow": FLOW, "vocoder": VOCODER}
-        hashes = {section: hash_files(directory / name) for section, name in files.items()}
+        files = {"flow": find_flow(directory), "vocoder": directory / VOCODER}
+        hashes = {section: hash_files(path) for section, path in files.items()}
         return {"lm": hash_tensors(open_language_model(directory).source), **hashes}
     base = base_of(directory)
     return {**(hash_model(base) if base else {}), **hash_model(directory)}

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.checkpoints.native import find_beside, load_part, read_config, read_generation
+from mamtra.checkpoints.model_files import find_beside, read_config, read_generation
+from mamtra.checkpoints.native import load_part
 from mamtra.engine.engine import Engine
 from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.runtime.json_files import read_json
@@ -172,5 +173,5 @@ class Model:
         if path.is_file() and read_json(path).get("kind") == "bpe":
             from mamtra.text.bpe import BpeFrontend
 
-            return BpeFrontend.load(path.parent)
+            return BpeFrontend.load(path.parent, self.generation.text_rules)
         return TextFrontend.load(path.parent)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
-from mamtra.checkpoints.cosyvoice.lm import is_cosyvoice
-from mamtra.checkpoints.native import CONFIG
-from mamtra.runtime.json_files import read_json
+from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
+from mamtra.checkpoints.model_files import is_native
 from mamtra.synthesis.model import Model
 
 
@@ -18,8 +17,7 @@ def open_model(directory: Path, device: torch.device | str = "cpu", dtype: torch
     Raises:
         MamTraError: it is neither, or files are missing or damaged.
     """
-    config = read_json(directory / CONFIG) if (directory / CONFIG).is_file() else {}
-    if "format" not in config and is_cosyvoice(directory):
+    if not is_native(directory) and is_cosyvoice(directory):
         from mamtra.synthesis.cosyvoice_model import CosyVoiceModel
 
         return CosyVoiceModel(directory, device, dtype)

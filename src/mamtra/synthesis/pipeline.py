@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mamtra.audio.trim import EdgeTrimmer
+from mamtra.audio.trim import EdgeTrimmer, PauseBefore
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.retries import AGAIN, Retries, segment_seed
@@ -78,10 +78,11 @@ def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Ba
         MamTraError: the model gives no speech, or samples that are not finite.
     """
     rate = request.model.sample_rate
+    join = PauseBefore if request.model.generation.like_original else EdgeTrimmer
     for index, segment in enumerate(segments):
         started, tokens = time.perf_counter(), 0
         text, ids = (segment.text, segment.ids) if isinstance(segment, Segment) else ("", segment)
-        edges = EdgeTrimmer(rate, segment.pause_before / request.speed)
+        edges = join(rate, segment.pause_before / request.speed)
         for chunk in backend(request, ids, index):
             if not np.isfinite(chunk.samples).all():
                 raise MamTraError("The model made sound that is not a number; its weights are damaged or overflow.")

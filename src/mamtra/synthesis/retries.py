@@ -38,14 +38,16 @@ class Retries:
     Attributes:
         attempts: greatest number of runs of one segment.
         may_be_silent: whether a segment of which no run gave speech is left out; otherwise it is an error.
+        take_cut: whether a run that was cut off is as good as one that came to an end.
     """
 
     attempts: int = 3
     may_be_silent: bool = False
+    take_cut: bool = False
 
     def accepts(self, run: TokenRun) -> bool:
         """Whether no further run is to follow."""
-        return bool(run.tokens) and (run.finish_reason == "eos" or run.attempt + 1 == self.attempts)
+        return bool(run.tokens) and (self._complete(run) or run.attempt + 1 == self.attempts)
 
     def best(self, runs: Iterable[TokenRun]) -> TokenRun | None:
         """The first run that comes to an end, else the shortest one; None where all are silent. Later runs are not asked for.
@@ -55,13 +57,16 @@ class Retries:
         """
         kept: TokenRun | None = None
         for run in runs:
-            if run.tokens and run.finish_reason == "eos":
+            if run.tokens and self._complete(run):
                 return run
             if run.tokens and (kept is None or len(run.tokens) < len(kept.tokens)):
                 kept = run
         if kept is None:
             self.give_up()
         return kept
+
+    def _complete(self, run: TokenRun) -> bool:
+        return self.take_cut or run.finish_reason == "eos"
 
     def give_up(self) -> None:
         """What follows when no run gave speech.
@@ -73,6 +78,8 @@ class Retries:
             raise MamTraError("The model made no speech for a sentence; try another seed or voice.")
 
 
+AS_IT_COMES = Retries(take_cut=True)
+"""For speaking as CosyVoice 2 does, which takes what it gets."""
 AGAIN = Retries()
 """For speaking."""
 ONCE = Retries(attempts=1, may_be_silent=True)

@@ -19,6 +19,7 @@ from mamtra.acoustic.time_stretch import Stretcher
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
+from mamtra.synthesis.original_stream import OriginalStream
 from mamtra.synthesis.pipeline import AudioChunk, Request
 from mamtra.synthesis.retries import TokenRun
 from mamtra.synthesis.sentence import start_run
@@ -158,13 +159,7 @@ def stream_segment(
     """
     for attempt in range(request.retries.attempts):
         run = start_run(request.model, request.voice, text_ids, request.seed_of(index, attempt))
-        stream = SegmentStream(
-            request.model,
-            prompts.stream(request.voice),
-            seed=request.seed_of(index, attempt),
-            speed=request.speed,
-            schedule=schedule,
-        )
+        stream = _open(request, request.seed_of(index, attempt), prompts, schedule)
         waiting, wanted = list[int](), stream.wanted
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
         try:
@@ -185,3 +180,13 @@ def stream_segment(
             yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
             return
     request.retries.give_up()
+
+
+def _open(
+    request: Request, seed: int, prompts: PromptStore, schedule: HopSchedule | None
+) -> SegmentStream | OriginalStream:
+    model, voice = request.model, request.voice
+    # The original can stream at its own speed and by its own hops only.
+    if model.generation.like_original and request.speed == 1.0 and schedule is None:
+        return OriginalStream(model, voice, seed=seed)
+    return SegmentStream(model, prompts.stream(voice), seed=seed, speed=request.speed, schedule=schedule)

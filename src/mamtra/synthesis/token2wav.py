@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from mamtra.acoustic.time_stretch import stretch
+from mamtra.acoustic.time_stretch import Stretcher, stretch
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
@@ -35,7 +35,7 @@ def tokens_to_samples(
         steps=model.generation.flow_steps,
         streaming=chunked,
     )
-    mel = stretch(mel, speed)
+    mel = Stretcher(speed).push(mel, final=True) if chunked else stretch(mel, speed)
     noise = vocoder_noise(mel.shape[-1] * model.vocoder.config.hop, torch.Generator().manual_seed(seed))
     return model.vocoder.inference(mel, noise=noise.to(device)).reshape(-1).float().cpu().numpy()
 

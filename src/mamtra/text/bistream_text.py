@@ -91,10 +91,10 @@ def _read(parts: Iterable[str], front: BpeFrontend) -> Iterator[_Encoded | Pause
                 text, count, spaced = "", 0, False
                 continue
             try:
-                said = front.normalize(piece)
+                said = front.normalize_arrived(piece)
             except MamTraError:
                 continue  # signs without words are silent
-            if text and (spaced or piece[0].isspace()):
+            if front.rules == "mamtra" and text and (spaced or piece[0].isspace()):
                 said = " " + said
             read = _Encoded(said, front.encode(said))
             yield read
@@ -114,6 +114,6 @@ def _read(parts: Iterable[str], front: BpeFrontend) -> Iterator[_Encoded | Pause
 
 def _closing(text: str, front: BpeFrontend) -> Iterator[_Encoded]:
     """A full stop where the end of an utterance has none."""
-    if text and text[-1] not in CLOSED:
+    if front.rules == "mamtra" and text and text[-1] not in CLOSED:
         stop = "." if text[-1].isascii() else "。"
         yield _Encoded(stop, front.encode(stop))

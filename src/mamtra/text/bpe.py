@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mamtra.errors import MamTraError
+from mamtra.text import cosyvoice_rules
 from mamtra.text.english.normalize import normalize
 from mamtra.text.english.pronunciations import without_pronunciations
 from mamtra.text.incremental import sentences
@@ -22,6 +23,7 @@ from mamtra.text.split import (
     Segment,
     Splitter,
     clauses,
+    nothing_to_say,
     paragraphs,
     read_pieces,
     split_text,
@@ -30,6 +32,7 @@ from mamtra.text.split import (
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+TextRules = Literal["mamtra", "cosyvoice2", "none"]
 CONFIG_FILE = "text.json"
 TOKENIZER_FILE = "tokenizer.json"
 END_OF_PROMPT = "<|endofprompt|>"
@@ -101,14 +104,20 @@ class BpeFrontend(Splitter):
     Args:
         tokenizer: of the `tokenizers` library.
         config: lengths of the chunks.
+        rules: how text is normalised and divided: by this package's rules for English ("mamtra"), by those of the published
+            CosyVoice 2 (`mamtra.text.cosyvoice_rules`), or not at all ("none").
     """
 
-    def __init__(self, tokenizer: Tokenizer, config: BpeConfig | None = None) -> None:
-        self.config, self._tokenizer = config or BpeConfig(), tokenizer
+    def __init__(self, tokenizer: Tokenizer, config: BpeConfig | None = None, rules: TextRules = "mamtra") -> None:
+        self.config, self.rules, self._tokenizer = config or BpeConfig(), rules, tokenizer
 
     @classmethod
-    def load(cls, directory: Path | str) -> BpeFrontend:
+    def load(cls, directory: Path | str, rules: TextRules = "mamtra") -> BpeFrontend:
         """Open the text files of a model directory.
+
+        Args:
+            directory: the model's.
+            rules: how text is normalised and divided.
 
         Raises:
             MamTraError: a file is missing or damaged.
@@ -124,7 +133,7 @@ class BpeFrontend(Splitter):
         except (OSError, json.JSONDecodeError, ValidationError) as error:
             raise MamTraError(f"{settings} does not describe a text front end that this version knows.") from error
         try:
-            return cls(Tokenizer.from_file(str(path)), config)
+            return cls(Tokenizer.from_file(str(path)), config, rules)
         except Exception as error:  # the library raises bare Exception for malformed files
             raise MamTraError(f"{path} is not a tokenizer file ({error}): fetch the model again.") from error
 
@@ -134,17 +143,31 @@ class BpeFrontend(Splitter):
         return self._tokenizer.get_vocab_size()
 
     def normalize(self, text: str) -> str:
-        """English text normalised. Text with ``<|...|>`` marks, tags or another script is left as written.
+        """A text by the rules. This package's normalise English, line breaks and lists included; text with ``<|...|>`` marks, tags
+        or another script is left as written between its first and last character, white space too: the model's tokenizer has
+        ids for it.
 
         Raises:
             MamTraError: nothing in it can be spoken.
         """
-        text = " ".join(without_pronunciations(text).split())
         if not any(char.isalnum() for char in _TAG.sub("", _MARK.sub("", text))):
-            raise MamTraError("There is nothing to say in this text: give it at least one word or number.")
+            raise nothing_to_say()
+        if self.rules == "cosyvoice2":
+            return cosyvoice_rules.normalise(text)
+        if self.rules == "none":
+            return text
+        text = without_pronunciations(text).strip()
         if _MARK.search(text) or _TAG.search(text) or _FOREIGN.search(text):
             return text
         return normalize(text)
+
+    def normalize_arrived(self, text: str) -> str:
+        """A part of a text that is still arriving; CosyVoice 2 reads such text as written.
+
+        Raises:
+            MamTraError: nothing in it can be spoken.
+        """
+        return self.normalize(text) if self.rules == "mamtra" else text
 
     def arriving(self, parts: Iterable[str]) -> Iterator[Segment]:
         """Segments sentence by sentence; see `Splitter`."""
@@ -152,8 +175,9 @@ class BpeFrontend(Splitter):
 
     def iterate(self, text: str) -> Iterator[Segment]:
         """Segments of a text that is complete: sentences (and what colons and semicolons part) are joined up to
-        `most_tokens`; text with ``<|...|>`` is cut like any other."""
-        return split_text(paragraphs(text), self._pieces, SENTENCE_PAUSE)
+        `most_tokens`; text with ``<|...|>`` is cut like any other, except by CosyVoice 2's rules."""
+        texts = paragraphs(text) if self.rules == "mamtra" else [text]
+        return split_text(texts, self._pieces, SENTENCE_PAUSE)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, including special tokens in it."""
@@ -169,15 +193,28 @@ class BpeFrontend(Splitter):
         Raises:
             MamTraError: it is empty.
         """
-        words = text.removesuffix(END_OF_PROMPT).strip()
-        if not words:
+        if not text.removesuffix(END_OF_PROMPT).strip():
             raise MamTraError("The instruction is empty; say how to speak, such as 'Speak slowly.'.")
-        return self.encode(words + END_OF_PROMPT)
+        return self.encode(text if text.endswith(END_OF_PROMPT) else text.strip() + END_OF_PROMPT)
+
+    def transcript(self, text: str) -> list[int]:
+        """Ids of what is said in the recording of a voice, as one piece and without a full stop of ours.
+
+        Raises:
+            MamTraError: there are no words in it.
+        """
+        return self.encode(self.normalize(text))
 
     def _pieces(self, text: str) -> Iterable[Piece]:
         try:
             said = self.normalize(text)
         except MamTraError:
+            return
+        if self.rules != "mamtra":
+            whole = self.rules == "none"
+            yield from (
+                (part, self.encode(part)) for part in ([text] if whole else cosyvoice_rules.chunks(text, self._length))
+            )
             return
         for chunk in self._chunks(said):
             yield from read_pieces(chunk, self.config.longest_tokens, self._read)

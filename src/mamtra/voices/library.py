@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mamtra.checkpoints.native import find_beside, read_generation
+from mamtra.checkpoints.model_files import find_beside, read_generation
 from mamtra.errors import MamTraError
-from mamtra.voices.voice import Voice, check_name
+from mamtra.runtime.arguments import checked
+from mamtra.voices.info import check_name
+
+if TYPE_CHECKING:
+    from mamtra.voices.voice import Voice
 
 
 def user_home() -> Path:
     """The user's own MamTra folder: `MAMTRA_HOME`, else the platform's place for configuration."""
     if os.environ.get("MAMTRA_HOME"):
-        return Path(os.environ["MAMTRA_HOME"])
+        return Path(os.path.expanduser(os.environ["MAMTRA_HOME"]))
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "mamtra"
     if sys.platform == "win32":
@@ -30,6 +35,7 @@ class VoiceLibrary:
         home: the user's folder; `user_home()` by default.
     """
 
+    @checked
     def __init__(self, model_directory: str | os.PathLike, home: Path | None = None) -> None:
         self.of_model = find_beside(model_directory, "voices")
         self._default = read_generation(model_directory).voice
@@ -42,6 +48,7 @@ class VoiceLibrary:
             found |= {path.stem: path for path in folder.glob("*.safetensors")}
         return dict(sorted(found.items()))
 
+    @checked
     def path(self, name: str) -> Path:
         """File of a voice.
 
@@ -66,27 +73,44 @@ class VoiceLibrary:
             raise MamTraError("This model has no voices; give a recording with --voice FILE.wav.")
         return self._default if self._default in names else names[0]
 
+    @checked
     def is_users(self, name: str) -> bool:
         """Whether the user added the voice."""
         return self.path(name).parent == self.of_user
 
+    @checked
+    def place(self, name: str, *, replace: bool = False) -> Path:
+        """File of a voice that is to be added.
+
+        Args:
+            name: of the voice.
+            replace: allow the name of a voice that the user added.
+
+        Raises:
+            MamTraError: the name is taken, or cannot be one.
+        """
+        path = self.of_user / f"{check_name(name)}.safetensors"
+        if (self.of_model / path.name).exists():
+            raise MamTraError(f"The model has a voice {name!r}, which yours would hide; choose another name.")
+        if path.exists() and not replace:
+            raise MamTraError(f"There is a voice {name!r} already; replace it with --replace, or choose another name.")
+        return path
+
+    @checked
     def add(self, voice: Voice, *, replace: bool = False) -> Path:
         """Store a voice in the user's folder.
 
         Raises:
-            MamTraError: the name is taken (`replace` allows it), or the folder cannot be written.
+            MamTraError: see `place`, or the folder cannot be written.
         """
-        path = self.of_user / f"{check_name(voice.name)}.safetensors"
-        if not replace and (self.of_model / path.name).exists():
-            raise MamTraError(f"The model has a voice {voice.name!r}, which yours would hide; choose another name.")
-        if path.exists() and not replace:
-            raise MamTraError(f"There is a voice {voice.name!r} already; remove it first or choose another name.")
+        path = self.place(voice.name, replace=replace)
         try:
             self.of_user.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MamTraError(f"{self.of_user} cannot be made; set MAMTRA_HOME to a folder you can write.") from error
         return voice.save(path)
 
+    @checked
     def remove(self, name: str) -> Path:
         """Delete a voice that the user added, and return its path.
 

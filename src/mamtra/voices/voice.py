@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import write_bytes
+from mamtra.voices.info import VoiceInfo, check_name, parse_info
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+Mode = Literal["zero-shot", "cross-lingual", "speaker"]
+"""What of a voice is used; see `Voice.in_mode`."""
 _TENSORS = ("prompt_text", "prompt_speech", "prompt_mel", "embedding")
-
-
-class VoiceInfo(BaseModel):
-    """Facts about a voice: the header of its file."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: str
-    language: str = "en"
-    gender: str = ""
-    description: str = ""
-    licence: str = ""
-    source: str = ""
-    consent: str = ""
-    voice_space: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,20 +68,43 @@ class Voice:
     def __repr__(self) -> str:
         return f"<Voice {self.name!r}: {self.info.language}, prompt of {self.seconds:.1f} s>"
 
+    @checked
     def instruct(self, ids: list[int]) -> Voice:
         """The same timbre, speaking as the text ids of an instruction say instead of as in the prompt (CosyVoice 2's instruct)."""
         return replace(self, prompt_text=torch.tensor(ids, dtype=torch.int64), instructed=True)
 
+    @checked
+    def in_mode(self, mode: str) -> Voice:
+        """The same voice, of which less is used; "zero-shot" uses everything.
+
+        Args:
+            mode: "cross-lingual" keeps what was said in the prompt, and how, from the LM; "speaker" leaves the embedding alone.
+
+        Raises:
+            MamTraError: there is no such mode.
+        """
+        if mode not in get_args(Mode):
+            raise MamTraError(f"There is no mode {mode!r}; use {', '.join(get_args(Mode))}.")
+        if mode == "zero-shot":
+            return self
+        known = replace(self, prompt_text=self.prompt_text[:0])
+        if mode == "cross-lingual":
+            return known
+        return replace(known, prompt_speech=self.prompt_speech[:0], prompt_mel=self.prompt_mel[:0])
+
     @classmethod
+    @checked
     def preset(cls, name: str, tensors: Mapping[str, torch.Tensor], space: str) -> Voice:
         """The voice of a preset speaker of a model, from its tensors by name."""
         return cls(VoiceInfo(name=name, description="preset speaker", voice_space=space), **tensors)
 
+    @checked
     def renamed(self, name: str, **changes: Any) -> Voice:
         """The same voice under another name; `changes` are other header fields."""
         info = self.info.model_copy(update={"name": check_name(name), **changes})
         return Voice(info, self.prompt_text, self.prompt_speech, self.prompt_mel, self.embedding, self.advice)
 
+    @checked
     def save(self, path: str | os.PathLike) -> Path:
         """Write the voice; the mel is stored in float16.
 
@@ -115,6 +124,7 @@ class Voice:
         return Path(path)
 
     @classmethod
+    @checked
     def load(cls, path: str | os.PathLike) -> Voice:
         """Read a voice file.
 
@@ -139,35 +149,4 @@ class Voice:
             raise MamTraError(f"{path} is damaged: its mel does not fit its speech tokens; make the voice again.")
         if not (torch.isfinite(mel).all() and torch.isfinite(embedding).all()):
             raise MamTraError(f"{path} is damaged: it holds values that are not numbers; make the voice again.")
-        return cls(_read_info(path, metadata), text, speech, mel, embedding)
-
-
-def read_info(path: Path) -> VoiceInfo:
-    """The header of a voice file alone, for lists.
-
-    Raises:
-        MamTraError: the file is damaged.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _read_info(path, file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise MamTraError(f"{path} is damaged or is not a voice file; make the voice again.") from error
-
-
-def _read_info(path: Path, metadata: dict[str, str]) -> VoiceInfo:
-    try:
-        return VoiceInfo.model_validate({**metadata, "name": path.stem})
-    except ValidationError as error:
-        raise MamTraError(f"The header of {path} is damaged; make the voice again.") from error
-
-
-def check_name(name: str) -> str:
-    """The name, if it is safe as a file name.
-
-    Raises:
-        MamTraError: it is not.
-    """
-    if not _NAME.fullmatch(name):
-        raise MamTraError(f"{name!r} cannot name a voice; use letters, digits, dot, dash and underscore, 64 at most.")
-    return name
+        return cls(parse_info(path, metadata), text, speech, mel, embedding)

@@ -18,7 +18,7 @@ from mamtra.audio.io import write_audio
 from mamtra.checkpoints.cosyvoice.parts import read_flow_config, read_vocoder_config
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.cosyvoice_export import export_llm
-from mamtra.checkpoints.native import read_config, read_generation
+from mamtra.checkpoints.model_files import read_config, read_generation
 from mamtra.engine.reference import generate
 from mamtra.engine.sampling import greedy
 from mamtra.engine.steps import sequence_step
@@ -282,13 +282,35 @@ def test_recordings_of_any_channels_and_their_words(source, tmp_path):
 
 
 def test_more_text_than_the_model_can_take(source):
-    tts = mamtra.load(source)
+    tts = mamtra.load(source, like_original=False)
     assert all(len(tts.model.text.encode(text)) <= 200 for text in tts.segments("a" * 3000))
     with pytest.raises(MamTraError, match="at most 100,000 fit"):
         tts.say("a " * 60_000)
     voice = tts.voice("女")
     with pytest.raises(MamTraError, match="shorter pieces"):
         tokens_to_samples(tts.model, voice, [1] * 7501, seed=0)
+
+
+def test_names_and_forms_that_other_releases_and_trainings_have(source):
+    wanted = mamtra.load(source).say("hello there.").samples
+    state = torch.load(source / "llm.pt", weights_only=True)
+    torch.save({"model": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}, source / "llm.pt")
+    vocoder = torch.load(source / "hift.pt", weights_only=True)
+    old = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
+    for new, name in old.items():
+        vocoder = {key.replace(new, name): value for key, value in vocoder.items()}
+    assert any(name.endswith(".weight_g") for name in vocoder)
+    torch.save(vocoder, source / "hift.pt")
+    (source / "flow.pt").rename(source / "flow.cache.pt")
+    settings = (source / "cosyvoice2.yaml").read_text().replace("LanguageModel", "Qwen2LM")
+    (source / "cosyvoice2.yaml").unlink()
+    (source / "cosyvoice.yaml").write_text(settings)
+    assert np.array_equal(mamtra.load(source).say("hello there.").samples, wanted)
+    made = mamtra.load(mamtra.convert(source, source.parent / "made", SAME))
+    assert np.abs(made.say("hello there.").samples - wanted).max() < 1e-2  # voices keep the mel in float16
+    (source / "cosyvoice.yaml").write_text("llm: !new:some.TransformerLM\n")
+    with pytest.raises(MamTraError, match="CosyVoice 1 model"):
+        mamtra.load(source)
 
 
 @pytest.mark.parametrize("name", ["flow.pt", "hift.pt", "llm.pt", "spk2info.pt"])

@@ -6,11 +6,13 @@ Its sizes follow from the tensors and that file; for cosyvoice2.yaml see `mamtra
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from mamtra.checkpoints.cosyvoice.files import WEIGHTS, is_cosyvoice
 from mamtra.checkpoints.huggingface import TOKENIZER_FILES, causal_lm_config
 from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.checkpoints.tensor_files import TensorInfo, TensorSource
@@ -18,14 +20,14 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.runtime.json_files import read_json
 
-WEIGHTS = "llm.pt"
 BACKBONE = "CosyVoice-BlankEN"
 VOICE_SPACE = "cosyvoice2"
 """Models with the published speech and text tokenizers can share voices."""
-OTHERS = {"cosyvoice.yaml": "CosyVoice 1", "cosyvoice3.yaml": "CosyVoice 3"}
 _INNER = "llm.model.model."
 _TEXT_HEAD = "llm.model.lm_head.weight"
 _TABLES = ("llm_embedding.weight", "speech_embedding.weight", "llm_decoder.weight", "llm_decoder.bias")
+_NEW_NORM = {".weight_g": ".parametrizations.weight.original0", ".weight_v": ".parametrizations.weight.original1"}
+_OLD_NORM = re.compile(r"\.weight_[gv]$")
 _SPECIAL_IDS = 3  # after the speech tokens: end of speech, a spare id, fill (asks for more text)
 
 
@@ -68,21 +70,22 @@ class PickledTensors(TensorSource):
             ) from error
         if not isinstance(found, dict):
             raise MamTraError(f"{self.path} should hold tensors by name; get the model again.")
-        self._state = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        self._state = _flat({name: value for name, value in _unnested(found).items() if isinstance(value, Tensor)})
 
 
-def is_cosyvoice(directory: Path) -> bool:
-    """Whether a directory looks like one of CosyVoice 2.
+def _unnested(found: dict) -> dict:
+    """The state dict of a training checkpoint, which may lie under a name of its own."""
+    for name in ("model", "state_dict"):
+        if isinstance(found.get(name), dict):
+            return found[name]
+    return found
 
-    Raises:
-        MamTraError: it is of another CosyVoice.
-    """
-    if (directory / "cosyvoice2.yaml").is_file():
-        return True
-    for name, what in OTHERS.items():
-        if (directory / name).is_file():
-            raise MamTraError(f"{directory} is a {what} model; of the CosyVoice models only CosyVoice 2 is supported.")
-    return (directory / WEIGHTS).is_file()
+
+def _flat(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names without the prefix that data-parallel training puts before all of them, and with today's names of weight norm."""
+    if state and all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return {_OLD_NORM.sub(lambda found: _NEW_NORM[found[0]], name): tensor for name, tensor in state.items()}
 
 
 def open_cosyvoice(directory: Path) -> StoredLM:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.hift import HiFT, HiFTConfig
+from mamtra.checkpoints.cosyvoice.files import VOCODER, find_flow
 from mamtra.checkpoints.cosyvoice.lm import BACKBONE, PickledTensors
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.generation_config import GenerationConfig
@@ -22,9 +23,6 @@ from mamtra.text.bpe import build_qwen_tokenizer
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-YAML = "cosyvoice2.yaml"
-FLOW = "flow.pt"
-VOCODER = "hift.pt"
 SAMPLE_RATE = 24000
 _FLOW_RULES = {
     "sample_rate": SAMPLE_RATE,
@@ -114,7 +112,7 @@ def read_generation(settings: Settings) -> GenerationConfig:
     """
     found = {name: settings.get("llm.sampling." + name, None) for name in ("top_p", "top_k", "win_size", "tau_r")}
     given = {name: value for name, value in found.items() if value is not None}
-    return _checked(settings, GenerationConfig, bistream=True, **given)
+    return _checked(settings, GenerationConfig, bistream=True, text_rules="cosyvoice2", like_original=True, **given)
 
 
 def check_language_model(settings: Settings, config: SpeechLMConfig) -> None:
@@ -154,10 +152,11 @@ def load_flow(directory: Path, settings: Settings) -> Flow:
     Raises:
         MamTraError: a file is missing or damaged, or names and shapes differ from the sizes in cosyvoice2.yaml.
     """
-    state = _state(directory / FLOW)
+    path = find_flow(directory)
+    state = _state(path)
     after = {name.split(".")[2] for name in state if name.startswith("encoder.up_encoders.")}
     config = read_flow_config(settings, len(after))
-    return _filled(lambda: Flow(config), state, directory / FLOW)
+    return _filled(lambda: Flow(config), state, path, settings)
 
 
 def load_vocoder(directory: Path, settings: Settings) -> HiFT:
@@ -172,7 +171,8 @@ def load_vocoder(directory: Path, settings: Settings) -> HiFT:
         if not name.startswith("discriminator.")
     }
     config = read_vocoder_config(settings)
-    return _filled(lambda: HiFT(config), state, directory / VOCODER).remove_weight_norm().requires_grad_(False)
+    vocoder = _filled(lambda: HiFT(config), state, directory / VOCODER, settings)
+    return vocoder.remove_weight_norm().requires_grad_(False)
 
 
 def _state(path: Path) -> dict[str, Tensor]:
@@ -180,12 +180,12 @@ def _state(path: Path) -> dict[str, Tensor]:
     return {name: source.read(name) for name in source.tensors}
 
 
-def _filled(factory: Any, state: dict[str, Tensor], path: Path) -> Any:
+def _filled(factory: Any, state: dict[str, Tensor], path: Path, settings: Settings) -> Any:
     module: nn.Module = build_uninitialised(factory)
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     difference = describe_difference(wanted, {name: tuple(tensor.shape) for name, tensor in state.items()})
     if difference:
-        raise MamTraError(f"{path} does not fit {YAML}: {difference}.")
+        raise MamTraError(f"{path} does not fit {settings.path.name}: {difference}.")
     return load_strictly(module, {name: tensor.float() for name, tensor in state.items()}, str(path))
 
 

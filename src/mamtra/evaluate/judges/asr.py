@@ -50,7 +50,7 @@ def open_transcriber(
     Raises:
         MamTraError: the package is missing, or the model.
     """
-    text, folder = os.fspath(name), Path(name).expanduser()
+    text, folder = os.fspath(name), Path(os.path.expanduser(name))
     if text.startswith(HUB) or (is_transformers(folder) and not (folder / "model.bin").is_file()):
         return TransformersWhisper(text, device)
     return FasterWhisper(name, threads)
@@ -84,7 +84,7 @@ class FasterWhisper:
 
     def __init__(self, model: str | os.PathLike, threads: int = 2) -> None:
         library = need("faster_whisper", "Transcribing")
-        folder = Path(model).expanduser()
+        folder = Path(os.path.expanduser(model))
         weights = folder / "model.bin"
         if folder.is_dir() and not weights.is_file():
             raise MamTraError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -137,7 +138,7 @@ def is_transformers(folder: Path) -> bool:
 
 
 def _folder(source: str) -> Path:
-    folder = Path(source.removeprefix(HUB)).expanduser()
+    folder = Path(os.path.expanduser(source.removeprefix(HUB)))
     if folder.is_dir() or not source.startswith(HUB):
         return folder
     try:

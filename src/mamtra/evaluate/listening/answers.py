@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.listening.key import LOW_ANCHOR, NOISE_ANCHOR, REFERENCE, SCALES, Key, KeyTrial
+from mamtra.runtime.files import check_regular
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
 
@@ -96,6 +97,7 @@ def read_answers(paths: Iterable[Path], key: Key) -> tuple[list[Answer], list[st
 
 
 def _session(path: Path, key: Key) -> _Session:
+    check_regular(path)
     try:
         text = path.read_bytes()
     except OSError as error:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.score_file import Name
+from mamtra.runtime.files import check_regular
 from mamtra.runtime.strict_models import StrictModel, parse_json
 
 Kind = Literal["mos", "ab", "mushra"]
@@ -82,6 +83,7 @@ def read_key(path: Path) -> Key:
         MamTraError: there is none, or it is something else.
     """
     place = path.with_suffix(".key.json") if path.suffix == ".html" else path
+    check_regular(place)
     try:
         text = place.read_bytes()
     except OSError as error:

@@ -1,0 +1,76 @@
+"""What is known about a voice: the header of its file, read without its tensors."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mamtra.errors import MamTraError
+from mamtra.runtime.printable import printable
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices, whatever their suffix."""
+_LONGEST_HEADER = 2**20
+
+
+class VoiceInfo(BaseModel):
+    """Facts about a voice: the header of its file."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    language: str = "en"
+    gender: str = ""
+    description: str = ""
+    licence: str = ""
+    source: str = ""
+    consent: str = ""
+    voice_space: str = ""
+
+
+def read_info(path: Path) -> VoiceInfo:
+    """The header of a voice file alone, for lists.
+
+    Raises:
+        MamTraError: the file is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= _LONGEST_HEADER:
+                raise ValueError("no safetensors header")
+            metadata = json.loads(file.read(length)).get("__metadata__", {})
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise MamTraError(f"{path} is damaged or is not a voice file; make the voice again.") from error
+    return parse_info(path, metadata)
+
+
+def parse_info(path: Path, metadata: dict[str, str]) -> VoiceInfo:
+    """Facts from the metadata of a voice file; the file's name is that of the voice.
+
+    Raises:
+        MamTraError: they are of another form.
+    """
+    try:
+        return VoiceInfo.model_validate({**metadata, "name": path.stem})
+    except (ValidationError, TypeError) as error:
+        raise MamTraError(f"The header of {path} is damaged; make the voice again.") from error
+
+
+def check_name(name: str) -> str:
+    """The name, if it is safe as a file name on every system.
+
+    Raises:
+        MamTraError: it is not.
+    """
+    if not _NAME.fullmatch(name):
+        raise MamTraError(
+            f"{printable(name)!r} cannot name a voice; use letters, digits, dot, dash and underscore, 64 at most."
+        )
+    if _DEVICES.fullmatch(name):
+        raise MamTraError(f"{name!r} cannot name a voice, because Windows keeps it for a device; choose another name.")
+    return name
