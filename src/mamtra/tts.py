@@ -255,12 +255,7 @@ class TTS:
         Returns:
             One result a text, in their order: its audio, or the error of a text that cannot be spoken, which does not stop the
             others.
-
-        Raises:
-            MamTraError: a single string is given.
         """
-        if isinstance(texts, str):
-            raise MamTraError("A batch takes a list of texts; use say for a single one.")
         return self._batch(texts, Text("", voice, seed, speed))
 
     def _batch(self, texts: Iterable[str | Text], defaults: Text) -> Iterator[Audio | MamTraError]:

@@ -183,7 +183,7 @@ def test_from_python(model):
     found = list(tts.batch(["Hello.", " ", Text("Hi.", seed=4, speed=2.0)], seed=1))
     assert np.array_equal(found[0].samples, tts.say("Hello.", seed=1).samples)
     assert isinstance(found[1], MamTraError) and found[2].seed == 4
-    with pytest.raises(MamTraError, match="a list of texts"):
+    with pytest.raises(MamTraError, match="has to be an iterable of strings"):
         tts.batch("Hello.")
 
 
