@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import re
 import shlex
 import shutil
@@ -128,6 +129,10 @@ def training(path: Path) -> None:
 def results(folder: Path) -> None:
     folder.mkdir()
     shutil.copyfile(ROOT / "docs" / "results" / "fig4.json", folder / "fig4.json")
+def texts(path: Path) -> None:
+    """Two texts to speak, as they are or as objects."""
+    rows = ["Hello there.", "Good morning."]
+    path.write_text("\n".join(json.dumps({"text": row}) if path.suffix == ".jsonl" else row for row in rows))
 
 
 TEXT_FILES = ("lexicon.txt.xz", "letter_to_sound.safetensors", "text.json", "tokenizer.json")
@@ -145,6 +150,8 @@ STAND_INS = {
     "distill.yaml": training,
     '"results"': results,
     "my-hybrid": tiny_model,
+    "book.txt": texts,
+    "lines.jsonl": texts,
     "me.wav": reference,
     "ref.wav": reference,
     "wavs/": sounds,

@@ -20,6 +20,7 @@ from mamtra.runtime.explain import explain
 
 VERBS = (
     "say",
+    "batch",
     "voices",
     "convert_voice",
     "plan",

@@ -45,20 +45,16 @@ class Retries:
     Attributes:
         attempts: greatest number of runs of one segment.
         may_be_silent: whether a segment of which no run gave speech is left out; otherwise it is an error.
-        take_cut: whether a run that was cut off is as good as one that came to an end.
+        take_all: whether any run that gives speech is good.
     """
 
     attempts: int = 5
     may_be_silent: bool = False
-    take_cut: bool = False
+    take_all: bool = False
 
     def accepts(self, run: TokenRun) -> bool:
         """Whether no further run is to follow."""
-<<<<<<< HEAD
-        return bool(run.tokens) and (self._complete(run) or run.attempt + 1 == self.attempts)
-=======
-        return run.good or (bool(run.tokens) and run.attempt + 1 == self.attempts)
->>>>>>> 324c602 (A run of the LM that leaves words out or says them twice is repeated)
+        return self._good(run) or (bool(run.tokens) and run.attempt + 1 == self.attempts)
 
     def best(self, runs: Iterable[TokenRun]) -> TokenRun | None:
         """The first good run, else of those that come to an end the one with the least misread, else the shortest one.
@@ -70,11 +66,7 @@ class Retries:
         """
         kept: TokenRun | None = None
         for run in runs:
-<<<<<<< HEAD
-            if run.tokens and self._complete(run):
-=======
-            if run.good:
->>>>>>> 324c602 (A run of the LM that leaves words out or says them twice is repeated)
+            if self._good(run):
                 return run
             if run.tokens and (kept is None or _badness(run) < _badness(kept)):
                 kept = run
@@ -82,8 +74,8 @@ class Retries:
             self.give_up()
         return kept
 
-    def _complete(self, run: TokenRun) -> bool:
-        return self.take_cut or run.finish_reason == "eos"
+    def _good(self, run: TokenRun) -> bool:
+        return run.good or (self.take_all and bool(run.tokens))
 
     def give_up(self) -> None:
         """What follows when no run gave speech.
@@ -95,16 +87,13 @@ class Retries:
             raise MamTraError("The model made no speech for a sentence; try another seed or voice.")
 
 
-<<<<<<< HEAD
-AS_IT_COMES = Retries(take_cut=True)
-"""For speaking as CosyVoice 2 does, which takes what it gets."""
-=======
 def _badness(run: TokenRun) -> tuple[bool, float]:
     ended = run.finish_reason == "eos"
     return not ended, run.misread if ended else len(run.tokens)
 
 
->>>>>>> 324c602 (A run of the LM that leaves words out or says them twice is repeated)
+AS_IT_COMES = Retries(take_all=True)
+"""For speaking as CosyVoice 2 does, which takes what it gets."""
 AGAIN = Retries()
 """For speaking."""
 ONCE = Retries(attempts=1, may_be_silent=True)
