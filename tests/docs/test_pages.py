@@ -129,6 +129,8 @@ def training(path: Path) -> None:
 def results(folder: Path) -> None:
     folder.mkdir()
     shutil.copyfile(ROOT / "docs" / "results" / "fig4.json", folder / "fig4.json")
+
+
 def texts(path: Path) -> None:
     """Two texts to speak, as they are or as objects."""
     rows = ["Hello there.", "Good morning."]

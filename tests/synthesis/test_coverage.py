@@ -63,7 +63,7 @@ def test_an_item_left_out_is_found_and_the_run_repeated(tts):
     voice = tts.voice()
     [segment] = tts.model.text.segments(LIST)
     request = Request(tts.model, voice, seed=3)
-    tokens, reason = generate_tokens(tts.model, voice, segment.ids, request.generator(0, 0))
+    tokens, reason = generate_tokens(tts.model, voice, segment.ids, request.seed_of(0, 0))
     assert reason == "eos" and count_misread(tts.model, voice, segment.ids, tokens) > 5  # "or by cheque"
     [chunk] = whole_segment(request, segment.ids, 0)
     assert chunk.attempts > 1 and chunk.tokens > len(tokens)

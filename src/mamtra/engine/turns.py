@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from mamtra.engine.batcher import Batcher
-from mamtra.runtime.memory import shortage
+from mamtra.runtime.explain import explain
 
 
 class Turns(Protocol):
@@ -126,5 +126,5 @@ def _turn(batcher: Batcher) -> bool:
     try:
         return batcher.turn()
     except Exception as error:  # in a worker nobody would see it, and it concerns all streams
-        batcher.fail(shortage(error) or f"The engine failed: {error}")
+        batcher.fail(explain(error) or f"The engine failed: {error}")
         return True
