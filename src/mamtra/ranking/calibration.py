@@ -23,7 +23,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import Batch, unistream
 from mamtra.models.speech_lm import SpeechLM
-from mamtra.runtime.files import check_regular
+from mamtra.runtime.text_files import read_text
 
 POSITIONS = 2048
 PARTS = ("text", "speech")
@@ -109,7 +109,8 @@ def own_speech(
             prompt_text,
             prompt_speech,
             generator=torch.Generator().manual_seed(seed + number),
-            lengths=settings,
+            min_ratio=settings.min_ratio,
+            max_ratio=settings.max_ratio,
             sampler=partial(ras_sample, config=settings) if sample else greedy,
             step=step,
         )
@@ -179,9 +180,8 @@ def _integer(value: Any) -> int:
 
 
 def _from_lines(path: Path, encode: Encode) -> list[Utterance]:
-    check_regular(path)
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
