@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mamtra.errors import MamTraError
-from mamtra.synthesis.cloning import advise, check_reference, clone_voice
+from mamtra.synthesis.advice import advise
+from mamtra.synthesis.cloning import check_reference, clone_voice
 from mamtra.synthesis.model import Model
 from mamtra.voices.info import check_name, read_info
 from mamtra.voices.library import VoiceLibrary, user_home
