@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from record import circumstances, footnotes, say_progress, table, write_results
+from record import benchmark, say_progress
 
 from mamtra import load
 from mamtra.audio.features import kaldi_fbank_80
@@ -28,12 +26,14 @@ from mamtra.audio.noise_gate import gate_noise
 from mamtra.audio.speech_level import pauses, speech_level
 from mamtra.audio.trim import trim_edges
 from mamtra.evaluate.statistics import interval, resamples
+from mamtra.runtime.results import footnote, markdown_table
 from mamtra.synthesis.advice import advise, advise_on_speakers
 from mamtra.synthesis.cloning import embed_speaker, prepare_reference
 
-RATE, SECONDS = 16000, 7.0
+RATE, SECONDS = 16000, 6.0
 KINDS = ("background", "no sound above", "pause", "8 bits", "clipped", "very quiet", "another person")
 """Words of the advice that is counted."""
+AS_IT_IS, TWO = "as it is", "two speakers, half each"
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -74,7 +74,7 @@ def room(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 CHANGES: dict[str, Change] = {
-    "as it is": lambda wave, rng: wave,
+    AS_IT_IS: lambda wave, rng: wave,
     "level -20 dB": lambda wave, rng: wave * 0.1,
     "white noise, SNR 40 dB": noise(40),
     "white noise, SNR 31 dB": noise(31),
@@ -115,17 +115,16 @@ def embed(wave: np.ndarray, encoder: torch.nn.Module, prepared: bool) -> tuple[n
 
 
 @torch.inference_mode()
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """The whole benchmark as a record."""
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The record after every eighth speaker, and at the end."""
+    torch.set_num_threads(args.threads)
     encoder = load(args.model).model.speaker_encoder
     waves = recordings(args.speech, args.speakers, args.seed)
     names = list(waves)
-    embeddings: dict[str, dict[bool, list[np.ndarray]]] = {name: {False: [], True: []} for name in CHANGES}
-    advice: dict[str, list[str]] = {name: [] for name in CHANGES}
-    two = []
+    embeddings: dict[str, dict[bool, list[np.ndarray]]] = {change: {False: [], True: []} for change in CHANGES}
+    advice: dict[str, list[str]] = {change: [] for change in (*CHANGES, TWO)}
     with say_progress("recordings") as progress:
-        task = progress.add_task("recordings", total=len(names))
-        for number, name in enumerate(names):
+        for number, name in enumerate(progress.track(names)):
             rng = np.random.default_rng([args.seed, number])
             for change, apply in CHANGES.items():
                 wave = apply(waves[name], rng).astype(np.float32)
@@ -133,101 +132,90 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                     found, about = embed(wave, encoder, prepared)
                     embeddings[change][prepared].append(found)
                 advice[change].append(" ".join([*advise(wave, RATE, "", continued=False), *about]))
-            other = waves[names[number - 1]]
-            half = round(SECONDS / 2 * RATE)
-            two.append(" ".join(embed(np.concatenate([waves[name][:half], other[:half]]), encoder, True)[1]))
-            progress.advance(task)
-    picked = resamples(len(names), args.seed)
-    rows = []
-    for change in CHANGES:
+            half, other = round(SECONDS / 2 * RATE), waves[names[number - 1]]
+            both = np.concatenate([waves[name][:half], other[:half]])
+            advice[TWO].append(" ".join([*advise(both, RATE, "", continued=False), *embed(both, encoder, True)[1]]))
+            if number % 8 == 7 or number == len(names) - 1:
+                yield {"seed": args.seed, "speakers": number + 1, **summarise(embeddings, advice, args.seed)}
+
+
+def summarise(
+    embeddings: dict[str, dict[bool, list[np.ndarray]]], advice: dict[str, list[str]], seed: int
+) -> dict[str, Any]:
+    """Means, intervals and counts over speakers."""
+    rows, different = [], {}
+    for change, found in embeddings.items():
         row: dict[str, Any] = {"change": change}
         for label, prepared in (("before", False), ("after", True)):
-            clean, found = (np.stack(embeddings[which][prepared]) for which in ("as it is", change))
-            cosines = (clean * found).sum(1)
+            clean, changed = np.stack(embeddings[AS_IT_IS][prepared]), np.stack(found[prepared])
+            count = len(clean)
+            cosines = (clean * changed).sum(1)
             row[label] = {
-                "cosine": round(float(cosines.mean()), 3),
-                "interval": [round(x, 3) for x in interval(cosines[picked].mean(1))],
-                "lowest": round(float(cosines.min()), 3),
-                "nearest_is_own": int((np.argmax(found @ clean.T, axis=1) == np.arange(len(names))).sum()),
+                "cosine": float(cosines.mean()),
+                "interval": interval(cosines[resamples(count, seed)].mean(1)),
+                "lowest": float(cosines.min()),
+                "nearest_is_own": int((np.argmax(changed @ clean.T, axis=1) == np.arange(count)).sum()),
             }
-        raw = np.stack(embeddings[change][False]), np.stack(embeddings["as it is"][False])
-        row["after_against_unprepared"] = round(float((np.stack(embeddings[change][True]) * raw[1]).sum(1).mean()), 3)
-        row["advice"] = {kind: sum(kind in text for text in advice[change]) for kind in KINDS}
+            different[label] = float((clean @ clean.T)[~np.eye(count, dtype=bool)].mean())
+        row["after_to_before_as_it_is"] = float(
+            (np.stack(found[True]) * np.stack(embeddings[AS_IT_IS][False])).sum(1).mean()
+        )
         rows.append(row)
-    between = {
-        label: np.stack(embeddings["as it is"][prepared]) for label, prepared in (("before", False), ("after", True))
-    }
-    others = ~np.eye(len(names), dtype=bool)
-    return {
-        "benchmark": "cloning",
-        **circumstances([sys.argv[0], *sys.argv[1:]], torch.get_num_threads()),
-        "seed": args.seed,
-        "speakers": len(names),
-        "different_speakers": {label: round(float((e @ e.T)[others].mean()), 3) for label, e in between.items()},
-        "two_speakers_noticed": sum(KINDS[-1] in text for text in two),
-        "rows": rows,
-    }
+    counts = {change: {kind: sum(kind in text for text in texts) for kind in KINDS} for change, texts in advice.items()}
+    return {"different_speakers": different, "rows": rows, "advice": counts}
 
 
 def render(results: dict[str, Any]) -> str:
     """The page."""
-    count = results["speakers"]
+    count, different = results["speakers"], results["different_speakers"]
 
     def cell(found: dict[str, Any]) -> str:
         low, high = found["interval"]
         return f"{found['cosine']:.2f} [{low:.2f}, {high:.2f}]"
 
     rows = [
-        [
+        (
             row["change"],
-            cell(row["before"]),
-            cell(row["after"]),
-            row["before"]["nearest_is_own"],
-            row["after"]["nearest_is_own"],
-        ]
+            *(cell(row[label]) for label in different),
+            *(row[label]["nearest_is_own"] for label in different),
+        )
         for row in results["rows"]
     ]
-    advised = [[row["change"], *(row["advice"][kind] or "-" for kind in KINDS)] for row in results["rows"]]
-    different = results["different_speakers"]
+    advised = [(change, *(kinds[kind] or "-" for kind in KINDS)) for change, kinds in results["advice"].items()]
+    plain = next(row for row in results["rows"] if row["change"] == AS_IT_IS)["after_to_before_as_it_is"]
     return "\n".join([
         "# Recordings to clone from",
         "",
         f"Cosine of the speaker embedding of a degraded recording to that of the same recording as it is, mean over {count}",
-        "speakers of LibriSpeech train-clean-100 (up to 7 s each) with 95% bootstrap intervals: before, and after the level is",
-        "normalised, long pauses are shortened and the background in the encoder's input is evened out. The last two columns",
-        "count the recordings whose nearest undegraded recording is their own. Different speakers have a cosine of",
-        f"{different['before']:.2f} before and {different['after']:.2f} after. The settings were chosen on degraded recordings of",
-        "the same training corpus, part of them by the same speakers; no evaluation recording was used.",
+        f"speakers of LibriSpeech train-clean-100 (up to {SECONDS:g} s each) with 95% bootstrap intervals: before, and after the",
+        "level is normalised, long pauses are shortened and the background in the encoder's input is evened out. The last two",
+        "columns count the recordings whose nearest undegraded recording is their own. Different speakers have a cosine of",
+        f"{different['before']:.2f} before and {different['after']:.2f} after; the preparation itself leaves {plain:.2f} of a",
+        "recording as it is. The settings were chosen on degraded recordings of the same training corpus, part of them by the",
+        "same speakers; no evaluation recording was used.",
         "",
-        table(["recording", "before", "after", "nearest before", "nearest after"], rows),
+        markdown_table(("recording", "before", "after", "nearest before", "nearest after"), rows),
         "",
-        f"Advice that was given, of {count} recordings each. LibriSpeech's own recordings differ in background noise, so",
-        "some are advised on as they are.",
+        f"Advice that was given, of {count} recordings each. The recordings of LibriSpeech have backgrounds of their own, so some",
+        "are advised on as they are.",
         "",
-        table(["recording", *KINDS], advised),
+        markdown_table(("recording", *KINDS), advised),
         "",
-        f"Two speakers after each other, 3.5 s each: noticed in {results['two_speakers_noticed']} of {count}.",
-        "",
-        footnotes(results),
+        footnote(results),
         "",
     ])  # fmt: skip
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--speech", type=Path, help="folder of training speech")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--speakers", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/cloning.json"))
-    parser.add_argument("--render", action="store_true", help="only write the page again from --out")
-    args = parser.parse_args(argv)
-    if not args.render and args.speech is None:
-        parser.error("give --speech")
-    torch.set_num_threads(args.threads)
-    results = json.loads(args.out.read_text(encoding="utf-8")) if args.render else measure(args)
-    print(write_results(args.out, results, render(results)))
+
+
+def main(argv: list[str] | None = None) -> None:
+    benchmark("cloning", __doc__, measure, render, options, argv)
 
 
 if __name__ == "__main__":

@@ -256,11 +256,13 @@ def test_data_sets(model, capsys, monkeypatch):
             return self
 
         def __len__(self):
-            return 4
+            return 5
 
         def __getitem__(self, key):
             if isinstance(key, str):
-                return {"text": ["Hello.", "Good morning.", None, "Hi."], "speaker_id": [7, 8, 9, None]}[key]
+                return {"text": ["Hello.", "Good morning.", None, "Hi.", "Hi."], "speaker_id": [7, 8, 9, None, 7]}[key]
+            if key == 4:
+                return {"audio": None}
             return {"audio": {"bytes": [None, content, content, content[:9]][key], "path": "a.wav"}}
 
     library = types.ModuleType("datasets")
@@ -269,7 +271,7 @@ def test_data_sets(model, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", library)
     summary = run(capsys, model, "hf:owner/speech:train", "out")
     assert summary["utterances"] == 2 and TokenShards("out").manifest.speakers == ["7", "8", "unknown"]
-    assert summary["reasons"] == {"no transcript": 1, "unreadable sound": 1}
+    assert summary["reasons"] == {"no transcript": 1, "unreadable sound": 2}
     assert summary["examples"]["unreadable sound"].startswith("Row 3 of owner/speech cannot be read as a sound file")
     assert np.array_equal(TokenShards("out")[0].speech, TokenShards("out")[1].speech)
 

@@ -26,7 +26,7 @@ def evaluate(
         help="Model directory or name, folder with ID.wav files, 'ground_truth' or 'resynthesis'."
     ),
     test_set: str = typer.Option(
-        "plain", "--set", metavar="SET", help="plain, sample, FILE.lst/.tsv/.txt, or a LibriTTS folder."
+        "plain", "--set", metavar="SET", help="plain, sample, FILE.lst/.tsv/.csv/.txt, or a LibriTTS folder."
     ),
     output: str | None = typer.Option(
         None, "-o", "--output", metavar="FILE", help="Score file; SYSTEM.scores.jsonl by default."

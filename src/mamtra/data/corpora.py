@@ -10,6 +10,7 @@ from mamtra.data.corpus_lists import JsonLines, Table
 from mamtra.data.hub_corpus import HubDataset
 from mamtra.data.recordings import SOUNDS, Recordings
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import check_regular
 
 HUB = "hf:"
 """Prefix of the name of a Hugging Face data set."""
@@ -37,6 +38,7 @@ def open_recordings(place: str) -> Recordings:
     if path.is_file():
         return _open_file(path)
     if not path.is_dir():
+        check_regular(path)
         raise MamTraError(f"There is no corpus {place}; give {_FORMS}.")
     if (path / METADATA).is_file():
         return _open_file(path / METADATA)

@@ -41,11 +41,12 @@ class HubDataset(Recordings):
 
     def read(self, item: Item, max_seconds: float) -> np.ndarray:
         """See `Recordings.read`."""
-        sound = self._open()[int(item.audio)]["audio"]
-        content = sound.get("bytes")
-        if content is None:
-            return read_audio(sound["path"], RATE, max_seconds=max_seconds)[0]
-        return decode_audio(content, f"Row {item.audio} of {self._name}", RATE, max_seconds=max_seconds)[0]
+        name, sound = f"Row {item.audio} of {self._name}", self._open()[int(item.audio)]["audio"] or {}
+        if sound.get("bytes") is not None:
+            return decode_audio(sound["bytes"], name, RATE, max_seconds=max_seconds)[0]
+        if sound.get("path") is None:
+            raise MamTraError(f"{name} has no sound.")
+        return read_audio(sound["path"], RATE, max_seconds=max_seconds)[0]
 
     def _open(self) -> Any:
         if self._data is None:

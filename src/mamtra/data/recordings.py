@@ -110,7 +110,10 @@ def _mark_repeated(items: list[Item]) -> list[Item]:
     often, first_of, found = Counter(sizes), {}, []
     for item, size in zip(items, sizes, strict=True):
         if size is not None and often[size] > 1:  # only files of equal size are worth reading
-            first = first_of.setdefault(hash_files(item.audio), item.id)
+            try:
+                first = first_of.setdefault(hash_files(item.audio), item.id)
+            except OSError:  # reading it will say why
+                first = item.id
             if first != item.id:
                 detail = f"{item.id} is the recording of {first}."
                 item = item._replace(problem="same recording as another", detail=detail)

@@ -15,7 +15,7 @@ def read_text(path: Path) -> str:
     """Contents of a UTF-8 file, with or without a byte order mark.
 
     Raises:
-        MamTraError: it cannot be read, is no regular file, is too large for a text, or has another encoding.
+        MamTraError: it is no file, is too large, cannot be read, or has another encoding.
     """
     check_regular(path)
     try:

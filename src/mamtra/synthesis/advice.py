@@ -47,7 +47,8 @@ def advise(wave: np.ndarray, rate: int, text: str | None, continued: bool = True
         advice.append(
             "There is no sound above about 4 kHz, as on a telephone; record the full band for a closer voice."
         )
-    gap = max((end - start for start, end in pauses(wave, rate)), default=0) / rate
+    inner = (end - start for start, end in pauses(wave, rate) if start > 0 and end < len(wave) - rate // 50)
+    gap = max(inner, default=0) / rate
     if gap >= PAUSE_SECONDS:
         advice.append(f"There is a pause of {gap:.1f} s inside; cut it out.")
     if not continued:
