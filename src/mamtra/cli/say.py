@@ -137,12 +137,9 @@ def say(
     for sentence in () if quiet or as_json else speaker.advice:
         tell(f"Advice: {sentence}")
     options = {"instruct": instruct, "mode": mode, "seed": seed, "speed": speed, "hops": schedule}
-    chunks = _spoken(
-        tts.stream(words, speaker, whole_sentences=not at_once, **options),
-        None if arriving else len(words),
-        quiet or as_json,
-    )
     with _warnings_in_words(quiet):
+        arriving_chunks = tts.stream(words, speaker, whole_sentences=not at_once, **options)
+        chunks = _spoken(arriving_chunks, None if arriving else len(words), quiet or as_json)
         if at_once:
             audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
         else:
