@@ -153,9 +153,11 @@ def test_read_only_folder(tmp_path, monkeypatch):
 
 def test_format_by_suffix_and_by_name():
     assert {format_of("x" + suffix.upper()) for suffix in SUFFIXES} == set(FORMATS)
-    assert format_of("-") == "wav" and format_of("-", "MP3") == "mp3" and format_of("x.wav", ".flac") == "flac"
+    assert format_of("-") == "wav" and format_of("-", "MP3") == "mp3" and format_of("x", ".flac") == "flac"
     with pytest.raises(MamTraError, match="unknown"):
         format_of("x.wav", "midi")
+    with pytest.raises(MamTraError, match=r"does not go with x\.wav"):
+        format_of("x.wav", "ogg")
 
 
 def test_raw_samples_and_pipes_are_refused(tmp_path):

@@ -197,7 +197,7 @@ def bad_inputs():
         "hops of nothing": (["say", "Hi", "--hops", "25,50"], "--hops has no effect without --stream"),
         "stream to a file": (["say", "Hi", "--stream", "-o", "a.wav"], "--stream has no effect without -o -"),
         "stream to the player": (["say", "Hi", "--stream", "--play"], "--stream has no effect without -o -"),
-        "no file": (["say", "Hi", "-o", ""], "needs the name of a file"),
+        "no file": (["say", "Hi", "-o", ""], "name of the file is empty"),
         "words": (["say", "Hi", "there"], "put what belongs together in quotes"),
         "no home": (["say", "Hi", "--voice", "~no-such-user/a.wav"], "no sound file ~no-such-user/a.wav"),
         "device file as voice": (["say", "Hi", "--voice", "/dev/zero"], "/dev/zero"),

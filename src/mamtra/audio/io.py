@@ -66,17 +66,22 @@ def format_of(path: str | os.PathLike, explicit: str | None = None) -> str:
     """Name of the format to write: `explicit` where given, else by the suffix (`-` means wav).
 
     Raises:
-        MamTraError: neither names a known format.
+        MamTraError: neither names a known format, or they name different ones.
     """
-    known = sorted(set(SUFFIXES.values()))
+    suffix = Path(path).suffix.lower()
+    if not str(path):
+        raise MamTraError("The name of the file is empty.")
     if explicit is not None:
         chosen = SUFFIXES.get("." + explicit.lower().lstrip("."))
         if chosen is None:
-            raise MamTraError(f"Format {explicit!r} is unknown; choose one of {', '.join(known)}.")
+            raise MamTraError(
+                f"Format {explicit!r} is unknown; choose one of {', '.join(sorted(set(SUFFIXES.values())))}."
+            )
+        if SUFFIXES.get(suffix, chosen) != chosen:
+            raise MamTraError(f"Format {explicit} does not go with {path}; leave one of them out or change the suffix.")
         return chosen
     if str(path) == "-":
         return "wav"
-    suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         named = f"The suffix {suffix!r} of {path}" if suffix else f"{path} has no suffix and"
         raise MamTraError(f"{named} names no sound format; use one of {', '.join(SUFFIXES)} or say the format.")

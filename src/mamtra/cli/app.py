@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.memory import shortage
+from mamtra.runtime.explain import explain
 from mamtra.runtime.printable import printable
 
 VERBS = (
@@ -138,12 +138,9 @@ def _from_typer(error: Exception) -> int:
         return 0
     if hasattr(error, "format_message"):
         return _report(_usage(error), USER_ERROR, error)
-    sentence = shortage(error)
+    sentence = explain(error)
     if sentence is not None:
         return _report(sentence, USER_ERROR, error)
-    if isinstance(error, OSError):
-        what = f"{error.filename}: " if error.filename else ""
-        return _report(f"{what}{(error.strerror or str(error)).rstrip('.')}.", USER_ERROR, error)
     hint = "set MAMTRA_DEBUG=1 for the details"
     return _report(f"Internal error ({name}: {' '.join(str(error).split())}); {hint}.", INTERNAL_ERROR, error)
 

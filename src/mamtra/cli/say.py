@@ -112,15 +112,13 @@ def say(
         refuse_ignored(ctx, "without -o -, because a file is written once it is complete", "stream")
     if not stream:
         refuse_ignored(ctx, "without --stream", "hops")
-    from mamtra.audio.io import check_destination
+    from mamtra.audio.io import check_destination, format_of
 
     at_once = stream
     arriving = at_once and text == "-" and sys.stdin is not None
     words: str | Iterator[str] = read_arriving() if arriving else read_text(text)
-    if output == "":
-        raise MamTraError("-o needs the name of a file, or - for standard output.")
     target = (None if play else default_file(fmt)) if output is None else output
-    chosen = _format(target or "-", fmt)
+    chosen = format_of("-" if target is None else target, fmt)
     if target is not None:
         check_destination(target)
     if play:
@@ -204,16 +202,6 @@ def _play(audio: Audio, player: tuple[str, ...], target: str | None) -> None:
     except MamTraError as error:
         kept = target or str(audio.save(default_file()))
         raise MamTraError(f"{player[0]} could not play the sound; it is in {kept}.") from error
-
-
-def _format(target: str, named: str | None) -> str:
-    """The format to write, which the suffix and `--format` may name, but not differently."""
-    from mamtra.audio.io import SUFFIXES, format_of
-
-    chosen, suffix = format_of(target, named), Path(target).suffix
-    if SUFFIXES.get(suffix.lower(), chosen) != chosen:
-        raise MamTraError(f"--format {named} does not go with {target}; leave one of them out or change the suffix.")
-    return chosen
 
 
 def read_text(text: str | None) -> str:

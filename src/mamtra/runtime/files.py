@@ -46,7 +46,10 @@ def atomic_file(path: str | os.PathLike, size: int | None = None) -> Iterator[Pa
     """
     path = Path(path).resolve()
     if path.exists() and not path.is_file() and not path.is_dir():
-        yield path
+        try:
+            yield path
+        except Exception as error:
+            _explain(error, path, path, size)
         return
     with _partial(path, size) as partial:
         yield partial
