@@ -14,9 +14,9 @@ from typing import Any
 
 import typer
 
+from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
 from mamtra.runtime.explain import explain
-from mamtra.runtime.printable import printable
 
 VERBS = (
     "say",
@@ -41,8 +41,6 @@ USER_ERROR = 2
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
 TERMINATED = 143
-LONGEST = 2000
-"""Characters of a message that are shown."""
 
 
 def build() -> typer.Typer:
@@ -169,7 +167,7 @@ def _usage(error: Any) -> str:
 
 
 def _report(message: str, status: int, error: BaseException | None = None) -> int:
-    print(f"mamtra: {printable(' '.join(message.split()), LONGEST)}", file=sys.stderr)
+    tell(f"mamtra: {message}")
     if error is not None and os.environ.get("MAMTRA_DEBUG") == "1":
         import traceback
 

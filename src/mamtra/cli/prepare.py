@@ -8,6 +8,11 @@ from pathlib import Path
 
 import typer
 
+from mamtra.cli.options import refuse_ignored
+
+_OF_RECORDINGS = ("workers", "ray", "min_seconds", "max_seconds", "max_text", "per_shard")
+"""Parameters that concern recordings."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the program."""
@@ -17,6 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
+    ctx: typer.Context,
     corpus: str = typer.Argument(
         metavar="CORPUS",
         help="LibriTTS or LibriSpeech folder, .jsonl of audio and text, hf:NAME[:SPLIT], or a token set .npz.",
@@ -39,6 +45,8 @@ def prepare(
     as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
 ) -> None:
     """Turn CORPUS into speech tokens and text ids. The same command resumes an interrupted one."""
+    if corpus.endswith(".npz"):
+        refuse_ignored(ctx, "with a token set, which is tokenized already", *_OF_RECORDINGS)
     from mamtra.data.api import prepare as run
 
     summary = run(

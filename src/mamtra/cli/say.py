@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from mamtra.cli.options import refuse_ignored
+from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
-from mamtra.runtime.printable import QUOTED, printable
+from mamtra.runtime.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -134,7 +135,7 @@ def say(
     tts = load(model, device=device, lexicon=lexicon, date_order=date_order, **profile)
     speaker = tts.voice(voice, voice_text)
     for sentence in () if quiet or as_json else speaker.advice:
-        print(f"Advice: {sentence}", file=sys.stderr)
+        tell(f"Advice: {sentence}")
     options = {"instruct": instruct, "mode": mode, "seed": seed, "speed": speed, "hops": schedule}
     chunks = _spoken(
         tts.stream(words, speaker, whole_sentences=not at_once, **options),
@@ -160,7 +161,7 @@ def _warnings_in_words(quiet: bool) -> Iterator[None]:
 
         def show(message: Warning | str, *_: object) -> None:
             if not quiet:
-                print(printable(f"Warning: {message}", 4 * QUOTED), file=sys.stderr)
+                tell(f"Warning: {message}")
 
         warnings.showwarning = show
         yield
@@ -296,6 +297,6 @@ def _tell(audio: Audio, target: str | None, model: str, as_json: bool, quiet: bo
     if not quiet:
         place = {None: "played", "-": "standard output"}.get(target, target)
         line = f"{place}: {audio.seconds:.1f} s, voice {audio.voice}, seed {audio.seed}, {audio.rtf:.2f} of real time"
-        print(printable(line, 4 * QUOTED), file=sys.stderr)
+        tell(line)
     if audio.finish_reason == "length" and not quiet:
-        print("mamtra: A sentence was cut off at the length limit; try another seed.", file=sys.stderr)
+        tell("mamtra: A sentence was cut off at the length limit; try another seed.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
+from mamtra.runtime.files import check_folder
 
 if TYPE_CHECKING:
     from mamtra.paper.runs import Run
@@ -73,8 +74,7 @@ def reproduce(
     """
     chosen = choose(names, trained=config is not None or render)
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise MamTraError(f"{out} is a file; name a folder with -o.")
+    check_folder(out)
     inputs: tuple[Any, ...] = ()
     if config is not None and not render:
         from mamtra.paper.settings import read_experiments

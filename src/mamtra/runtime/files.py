@@ -124,6 +124,21 @@ def check_destination(path: str | os.PathLike) -> None:
         raise MamTraError(f"The folder {path.parent} is read-only; choose another place for the file.")
 
 
+def check_folder(folder: str | os.PathLike) -> None:
+    """Refuse early a folder that could not be made or filled.
+
+    Raises:
+        MamTraError: it, or what it is to be in, is a file or read-only.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise MamTraError(f"{place} is a file; name a folder.")
+    if not os.access(place, os.W_OK):
+        raise MamTraError(f"The folder {place} is read-only; choose another place.")
+
+
 def check_regular(path: str | os.PathLike, largest: int = TEXT) -> None:
     """Refuse what cannot be read as a whole: a pipe or a device may block or never end. What is not there passes.
 
