@@ -84,6 +84,8 @@ def test_library(tmp_path):
     assert library.add(tiny_voice("anna"), replace=True) == path
     with pytest.raises(MamTraError, match="model has a voice 'berta'"):
         library.add(tiny_voice("berta"))
+    with pytest.raises(MamTraError, match="voice has to be a Voice, not int"):
+        library.add(5)
     with pytest.raises(MamTraError, match="came with the model"):
         library.remove("berta")
     library.remove("anna")

@@ -152,7 +152,7 @@ _PLAIN = (
     (r"Input should be", "it has to be"),
     (
         r"Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)$",
-        r"\1 is one word too many; put what belongs together in quotes",
+        r"'\1' is too much; put what belongs together in quotes",
     ),
 )
 """What the argument parser says, and how a person would."""

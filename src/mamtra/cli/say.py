@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 import sys
 import warnings
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from mamtra.cli.default_file import default_file
 from mamtra.cli.options import refuse_ignored
 from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
@@ -118,7 +117,7 @@ def say(
     at_once = stream
     arriving = at_once and text == "-" and sys.stdin is not None
     words: str | Iterator[str] = read_arriving() if arriving else read_text(text)
-    target = (None if play else default_file(fmt)) if output is None else output
+    target = (None if play else default_file("speech", format_of("-", fmt))) if output is None else output
     chosen = format_of("-" if target is None else target, fmt)
     if target is not None:
         check_destination(target)
@@ -178,15 +177,6 @@ def _show_text(text: str, model: str | None, lexicon: str | None, date_order: st
             print(f"(not read: {', '.join(printable(each) for each in part.unread)})")
 
 
-def default_file(fmt: str | None = None) -> str:
-    """Name of a file that is not there yet: speech.wav, else speech-2.wav and so on, or with the suffix of a format."""
-    from mamtra.audio.io import format_of
-
-    suffix = format_of("-", fmt)
-    names = (f"speech{'' if number == 1 else f'-{number}'}.{suffix}" for number in count(1))
-    return next(name for name in names if not os.path.lexists(name))
-
-
 def _play(audio: Audio, player: tuple[str, ...], target: str | None) -> None:
     """Play; where that fails and the audio is in no file, it is put into one.
 
@@ -198,7 +188,7 @@ def _play(audio: Audio, player: tuple[str, ...], target: str | None) -> None:
     try:
         play_audio(audio, player)
     except MamTraError as error:
-        kept = target or str(audio.save(default_file()))
+        kept = target or str(audio.save(default_file("speech")))
         raise MamTraError(f"{player[0]} could not play the sound; it is in {kept}.") from error
 
 
