@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -62,7 +62,7 @@ class WorkerTurns:
         self._thread.join()
 
     def _run(self) -> None:
-        with torch.cuda.device(self._device if self._device.type == "cuda" else None):
+        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
             self._loop()
 
     def _loop(self) -> None:
