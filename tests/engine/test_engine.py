@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from functools import partial
 from itertools import groupby
 
 import pytest
@@ -267,7 +268,7 @@ def test_weights_are_shared_with_the_model(lm):
 def test_many_threads(lm, held, worker, monkeypatch):
     """Clients of one engine get what each would get alone, whether they make its turns or a thread of its own does."""
     if worker:
-        monkeypatch.setattr("mamtra.engine.engine.ClientTurns", WorkerTurns)
+        monkeypatch.setattr("mamtra.engine.engine.ClientTurns", partial(WorkerTurns, device=torch.device("cpu")))
     work, found = some_requests(16, 9), {}
     with open_engine(lm, held, slots=4) as engine:
 

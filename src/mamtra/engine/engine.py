@@ -60,11 +60,11 @@ class Engine:
         ssm_dtype: torch.dtype = torch.float32,
         graphs: bool = True,
     ) -> None:
-        device = lm.head_weight.device.type
+        device = lm.head_weight.device
         if slots is None:
             slots = _fitting(lm, capacity, ssm_dtype)
         held: Slots
-        if device == "cuda" or (device == "cpu" and deterministic is False):
+        if device.type == "cuda" or (device.type == "cpu" and deterministic is False):
             held = DeviceSlots(
                 lm, slots=slots, capacity=capacity, deterministic=bool(deterministic), silent_ids=silent_ids,
                 ssm_dtype=ssm_dtype, graphs=graphs,
@@ -72,7 +72,7 @@ class Engine:
         else:
             held = HostSlots(lm, silent_ids)
         self._batcher = Batcher(lm.config, held, slots, capacity, most_waiting, prefill_chunk)
-        self._turns = WorkerTurns(self._batcher) if device == "cuda" else ClientTurns(self._batcher)
+        self._turns = WorkerTurns(self._batcher, device) if device.type == "cuda" else ClientTurns(self._batcher)
         self._lock = threading.Lock()
         self._closed = False
         self._end = weakref.finalize(self, self._turns.close)

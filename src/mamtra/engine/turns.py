@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
+
+import torch
 
 from mamtra.engine.batcher import Batcher
 from mamtra.runtime.explain import explain
@@ -28,10 +30,15 @@ class Turns(Protocol):
 
 
 class WorkerTurns:
-    """A thread makes the turns, so that a GPU never waits for a client."""
+    """A thread makes the turns, so that a GPU never waits for a client.
 
-    def __init__(self, batcher: Batcher) -> None:
-        self._batcher = batcher
+    Args:
+        batcher: whose turns they are.
+        device: on which it decodes.
+    """
+
+    def __init__(self, batcher: Batcher, device: torch.device) -> None:
+        self._batcher, self._device = batcher, device
         self._work, self._turn = threading.Event(), threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="mamtra-engine", daemon=True)
@@ -55,6 +62,10 @@ class WorkerTurns:
         self._thread.join()
 
     def _run(self) -> None:
+        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+            self._loop()
+
+    def _loop(self) -> None:
         while True:
             self._work.wait()
             self._work.clear()
@@ -71,13 +82,15 @@ class ClientTurns:
     """Clients make the turns while they wait, one at a time and each for all streams.
 
     On a CPU a second thread would take the cores from the client that turns the first tokens into sound.
+
+    Args:
+        batcher: whose turns they are.
     """
 
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher
-        self._changed = (
-            threading.Condition()
-        )  # re-entrant: a stream that is collected as garbage in a turn cancels itself
+        # re-entrant: a stream that is collected as garbage in a turn cancels itself
+        self._changed = threading.Condition()
         self._closed = False
 
     def wake(self) -> None:

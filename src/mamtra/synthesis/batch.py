@@ -58,6 +58,7 @@ class Batch:
         text = _Text(request, segments, set(range(len(segments))))
         self._texts.append(text)
         self._waiting.extend((text, index, 0) for index in range(len(segments)))
+        self._submit()
 
     def refuse(self, error: MamTraError) -> None:
         """Take in a text that cannot be spoken, so that its error comes in its place."""
@@ -70,8 +71,7 @@ class Batch:
             last: no more texts will be added: all of them.
         """
         while len(self._waiting) + len(self._tasks) > (0 if last else self._ahead):
-            while self._waiting and len(self._tasks) < max(1, self._ahead):
-                self._start(*self._waiting.popleft())
+            self._submit()
             if self._tasks:
                 self._collect(self._tasks.popleft())
             if len(self._ready) >= self._together * (SORTED if self._together > 1 else 1):
@@ -87,6 +87,11 @@ class Batch:
         self._waiting.clear()
         for task in self._tasks:
             task.stream.cancel()
+
+    def _submit(self) -> None:
+        """Give the engine what it may hold."""
+        while self._waiting and len(self._tasks) < max(1, self._ahead):
+            self._start(*self._waiting.popleft())
 
     def _start(self, text: _Text, index: int, attempt: int) -> None:
         request = text.request
