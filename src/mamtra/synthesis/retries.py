@@ -32,11 +32,6 @@ class TokenRun(NamedTuple):
     attempt: int
     misread: float = 0.0
 
-    @property
-    def good(self) -> bool:
-        """Whether it is speech that comes to an end and reads the whole text once."""
-        return bool(self.tokens) and self.finish_reason == "eos" and not self.misread
-
 
 @dataclass(frozen=True)
 class Retries:
@@ -54,11 +49,7 @@ class Retries:
 
     def accepts(self, run: TokenRun) -> bool:
         """Whether no further run is to follow."""
-<<<<<<< HEAD
-        return bool(run.tokens) and (self._complete(run) or run.attempt + 1 == self.attempts)
-=======
-        return run.good or (bool(run.tokens) and run.attempt + 1 == self.attempts)
->>>>>>> 324c602 (A run of the LM that leaves words out or says them twice is repeated)
+        return self._is_good(run) or (bool(run.tokens) and run.attempt + 1 == self.attempts)
 
     def best(self, runs: Iterable[TokenRun]) -> TokenRun | None:
         """The first good run, else of those that come to an end the one with the least misread, else the shortest one.
@@ -70,11 +61,7 @@ class Retries:
         """
         kept: TokenRun | None = None
         for run in runs:
-<<<<<<< HEAD
-            if run.tokens and self._complete(run):
-=======
-            if run.good:
->>>>>>> 324c602 (A run of the LM that leaves words out or says them twice is repeated)
+            if self._is_good(run):
                 return run
             if run.tokens and (kept is None or _badness(run) < _badness(kept)):
                 kept = run
@@ -82,8 +69,8 @@ class Retries:
             self.give_up()
         return kept
 
-    def _complete(self, run: TokenRun) -> bool:
-        return self.take_cut or run.finish_reason == "eos"
+    def _is_good(self, run: TokenRun) -> bool:
+        return bool(run.tokens) and not run.misread and (self.take_cut or run.finish_reason == "eos")
 
     def give_up(self) -> None:
         """What follows when no run gave speech.
@@ -95,16 +82,13 @@ class Retries:
             raise MamTraError("The model made no speech for a sentence; try another seed or voice.")
 
 
-<<<<<<< HEAD
-AS_IT_COMES = Retries(take_cut=True)
-"""For speaking as CosyVoice 2 does, which takes what it gets."""
-=======
 def _badness(run: TokenRun) -> tuple[bool, float]:
     ended = run.finish_reason == "eos"
     return not ended, run.misread if ended else len(run.tokens)
 
 
->>>>>>> 324c602 (A run of the LM that leaves words out or says them twice is repeated)
+AS_IT_COMES = Retries(take_cut=True)
+"""For speaking as CosyVoice 2 does, which takes what it gets."""
 AGAIN = Retries()
 """For speaking."""
 ONCE = Retries(attempts=1, may_be_silent=True)
