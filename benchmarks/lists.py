@@ -36,6 +36,7 @@ from mamtra.synthesis.sentence import whole_segment
 LISTS = Path(__file__).with_name("lists.tsv")
 PLAIN = "plain"
 WRONG_LETTERS = 3
+COST_TEXTS = 6
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 Row = dict[str, Any]
@@ -196,7 +197,7 @@ def render(results: dict[str, Any]) -> str:
     return "\n".join([
         "# Lists and repeated words", "",
         f"Sentences with lists and repeated words (`benchmarks/lists.tsv`, set {results['set']}) in the default voice: "
-        f"{lists['utterances']} utterances of {lists['sentences']} sentences.",
+        f"{lists['utterances']} utterances of {lists['sentences']} of its {results['in_set']} sentences.",
         f"Wrong: at least {WRONG_LETTERS} letters of what the speech recogniser hears differ from the text.",
         "First run: of the LM, whatever it says. Kept run: as `mamtra say` speaks, which repeats a run that leaves words out or",
         "says them twice, up to five runs in all. An utterance that keeps its first run is the same to the bit.",
@@ -230,12 +231,13 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     kinds = {kind: [row for row in spoken if row["category"] == kind] for kind in {s["category"]: 0 for s in lists}}
     yield {
         "set": args.set,
+        "in_set": len(lists),
         "sha256": hash_files(LISTS),
         "judge": judge,
         "lists": summarise(spoken),
         "kinds": {kind: summarise(found) for kind, found in kinds.items() if found},
         "plain": summarise_plain(plainly) if plainly else None,
-        "cost": measure_cost(lists[:20]),
+        "cost": measure_cost(lists[:COST_TEXTS]),
         "rows": [{key: row[key] for key in ("id", "seed", "runs", "first", "kept")} for row in spoken],
     }
 
