@@ -40,7 +40,7 @@ class Retries:
     Attributes:
         attempts: greatest number of runs of one segment.
         may_be_silent: whether a segment of which no run gave speech is left out; otherwise it is an error.
-        take_cut: whether any run that gives speech is good.
+        take_cut: whether a run that was cut off is as good as one that came to an end.
     """
 
     attempts: int = 5
