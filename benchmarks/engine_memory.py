@@ -110,14 +110,14 @@ def tensors() -> int:
     return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
 
 
-def measure(kind: str, requests: int, seed: int) -> dict[str, Any]:
-    """Growth of memory over the requests."""
+def measure(kind: str, requests: int, seed: int, count: int = 100) -> dict[str, Any]:
+    """Growth of memory over the requests, from so many readings."""
     readings: list[tuple[int, int, int]] = []
     with Engine(tiny_lm(), slots=SLOTS, capacity=CAPACITY, deterministic=KINDS[kind]) as engine:
         clients = Clients(engine, seed)
         while clients.made < requests or not clients.idle:
             clients.turn(join=clients.made < requests)
-            if clients.made >= (len(readings) + 1) * requests // 100:
+            if clients.made >= (len(readings) + 1) * requests // count:
                 gc.collect()
                 readings.append((clients.made, resident(), tensors()))
         batcher = engine._batcher
