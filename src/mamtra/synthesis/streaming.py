@@ -162,14 +162,15 @@ def stream_segment(
     for attempt in range(request.retries.attempts):
         run = start(request.model, request.voice, text_ids, request.generator(index, attempt))
         stream = _open(request, request.seed_of(index, attempt), prompts, schedule)
-        waiting, wanted = list[int](), stream.wanted
+        drawn, waiting, wanted = list[int](), list[int](), stream.wanted
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
         last, lost = attempt + 1 == request.retries.attempts, False
         for token in run:
+            drawn.append(token)
             waiting.append(token)
             if len(waiting) < wanted:
                 continue
-            lost = not (given or last) and request.misread(text_ids, run.tokens, ended=False) > 0
+            lost = not (given or last) and request.misread(text_ids, drawn, ended=False) > 0
             if lost:
                 break
             samples = stream.push(waiting)
@@ -181,7 +182,7 @@ def stream_segment(
         if lost:
             continue
         reason = str(run.finish_reason)
-        misread = 0.0 if given or last else request.misread(text_ids, run.tokens)
+        misread = 0.0 if given or last else request.misread(text_ids, drawn)
         if given or request.retries.accepts(TokenRun(run.tokens, reason, attempt, misread)):
             yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
             return
