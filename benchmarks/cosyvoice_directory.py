@@ -95,7 +95,7 @@ idle = peak()
 import itertools
 from pathlib import Path
 from mamtra.synthesis.open_model import open_model
-from mamtra.engine.generate import generate
+from mamtra.engine.reference import generate
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.voices.library import VoiceLibrary
 from mamtra.voices.voice import Voice
@@ -115,7 +115,7 @@ if device != "cpu":
 voice = (Voice.preset("ann", model.speakers["ann"], model.voice_space) if model.speakers
          else Voice.load(VoiceLibrary(directory).path("ann")))
 began = time.perf_counter()
-codes = list(itertools.islice(generate(model.lm, range(100), step=model.lm_step,
+codes = list(itertools.islice(generate(model.lm, range(100), step=sequence_step(model.lm),
                                        generator=torch.Generator().manual_seed(0)), 125))
 samples = tokens_to_samples(model, voice, codes, seed=0)
 found |= {"speak_seconds": time.perf_counter() - began, "tokens": len(codes), "audio_seconds": len(samples) / 24000}

@@ -110,7 +110,6 @@ class Timed:
 
 def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> dict[str, Any]:
     """Milliseconds of each stage of one sentence, the medium one."""
-    import torch
 
     from mamtra.synthesis.model import Model
     from mamtra.synthesis.sentence import generate_tokens
@@ -128,7 +127,7 @@ def stages(tts: Any, voice: str | None, runs: int, tick: Callable[[], None]) -> 
         began = time.perf_counter()
         ids = tts.model.text.segments(TEXTS["medium"])[0].ids
         read = time.perf_counter()
-        codes, _ = generate_tokens(model, chosen, ids, torch.Generator().manual_seed(max(0, run)))
+        codes, _ = generate_tokens(model, chosen, ids, max(0, run))
         drawn = time.perf_counter()
         tokens_to_samples(model, chosen, codes, seed=0)
         if run >= 0:

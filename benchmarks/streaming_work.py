@@ -27,8 +27,6 @@ TOKENS_A_SECOND = 25
 
 def tokens_of(tts: Any, voice: Any, count: int) -> list[int]:
     """`count` speech tokens of the model's own, sentence after sentence."""
-    import torch
-
     from mamtra.synthesis.retries import segment_seed
     from mamtra.synthesis.sentence import generate_tokens
 
@@ -36,8 +34,7 @@ def tokens_of(tts: Any, voice: Any, count: int) -> list[int]:
     index = 0
     while len(tokens) < count:
         for segment in tts.model.text.segments(TEXT):
-            generator = torch.Generator().manual_seed(segment_seed(0, index))
-            tokens += generate_tokens(tts.model, voice, segment.ids, generator)[0]
+            tokens += generate_tokens(tts.model, voice, segment.ids, segment_seed(0, index))[0]
             index += 1
         if not tokens:
             raise SystemExit("the model says nothing")

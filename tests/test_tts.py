@@ -221,8 +221,8 @@ def test_a_model_may_take_over_the_sound_of_a_clone_only(tts, tmp_path, monkeypa
 def test_a_run_without_end_is_tried_again_and_then_reported(tts, monkeypatch):
     seeds = []
 
-    def endless(model, voice, ids, generator):
-        seeds.append(generator.initial_seed())
+    def endless(model, voice, ids, seed):
+        seeds.append(seed)
         return [1, 2, 3] * 5, "length"
 
     monkeypatch.setattr(synthesis, "generate_tokens", endless)

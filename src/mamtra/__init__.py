@@ -20,6 +20,7 @@ from mamtra.version import VERSION as __version__
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from mamtra.bulk.api import batch
     from mamtra.conversion.convert import convert
     from mamtra.cost.plan import plan
     from mamtra.data.api import prepare
@@ -36,6 +37,7 @@ __all__ = [
     "MamTraError",
     "Voice",
     "__version__",
+    "batch",
     "convert",
     "load",
     "plan",
@@ -50,6 +52,7 @@ __getattr__ = lazy_names(
         "Audio": "mamtra.tts",
         "load": "mamtra.tts",
         "rank": "mamtra.ranking.api",
+        "batch": "mamtra.bulk.api",
         "convert": "mamtra.conversion.convert",
         "plan": "mamtra.cost.plan",
         "Voice": "mamtra.voices.voice",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -20,10 +21,11 @@ from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
 from mamtra.runtime.memory import memory_in_words
 from mamtra.synthesis.audio import Audio
+from mamtra.synthesis.batch import Batch
 from mamtra.synthesis.cloning import clone_voice, read_tokens
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.open_model import open_model
-from mamtra.synthesis.pipeline import Backend, Request, check_speed, check_voice, speak
+from mamtra.synthesis.pipeline import AudioChunk, Backend, Request, check_speed, check_voice, speak
 from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
 from mamtra.synthesis.sentence import whole_segment
 from mamtra.synthesis.streaming import HopSchedule, PromptStore, stream_segment
@@ -38,6 +40,23 @@ from mamtra.voices.library import VoiceLibrary
 from mamtra.voices.voice import Voice
 
 MAX_CHARACTERS = 100_000
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of a batch with options of its own.
+
+    Attributes:
+        text: what to say.
+        voice: as in `TTS.say`; that of the batch where None.
+        seed: of the draws; that of the batch where None.
+        speed: 0.5 (slow) to 2 (fast); that of the batch where None.
+    """
+
+    text: str
+    voice: str | os.PathLike | Voice | None = None
+    seed: int | None = None
+    speed: float | None = None
 
 
 class TTS:
@@ -201,8 +220,7 @@ class TTS:
             chosen = chosen.in_mode(mode)
         if instruct is not None:
             chosen = chosen.instruct(self._instruction(instruct))
-        retries = AS_IT_COMES if self.model.generation.like_original else AGAIN
-        request = Request(self.model, chosen, seed, speed, retries)
+        request = self._request(chosen, seed, speed)
         if interleave and (whole_sentences or not self.interleaves):
             raise MamTraError(
                 "Whole sentences cannot be given while their text is being read; leave out one of the two options."
@@ -216,6 +234,65 @@ class TTS:
         if whole_sentences:
             return self._audio(request, segments, whole_segment, began)
         return self._audio(request, segments, partial(stream_segment, prompts=self._prompts, schedule=hops), began)
+
+    @checked
+    def batch(
+        self,
+        texts: Iterable[str | Text],
+        voice: str | os.PathLike | Voice | None = None,
+        *,
+        seed: int = 0,
+        speed: float = 1.0,
+    ) -> Iterator[Audio | MamTraError]:
+        """Synthesise many texts, each as `say` does.
+
+        Args:
+            texts: what to say; read as they are needed.
+            voice: of texts that name none.
+            seed: of texts that name none.
+            speed: of texts that name none.
+
+        Returns:
+            One result a text, in their order: its audio, or the error of a text that cannot be spoken, which does not stop the
+            others.
+        """
+        return self._batch(texts, Text("", voice, seed, speed))
+
+    def _batch(self, texts: Iterable[str | Text], defaults: Text) -> Iterator[Audio | MamTraError]:
+        batch = Batch.of(self.model)
+        try:
+            began = time.perf_counter()
+            for given in chain(texts, [None]):
+                if given is not None:
+                    self._add(batch, given if isinstance(given, Text) else Text(given), defaults)
+                for request, found in batch.finished(last=given is None):
+                    spent, began = time.perf_counter() - began, time.perf_counter()
+                    try:
+                        if isinstance(found, MamTraError):
+                            raise found
+                        shares = [replace(chunk, spent=spent / len(found)) for chunk in found]
+                        yield Audio.joined([self._heard(request, chunk, 1000 * spent) for chunk in shares])
+                    except MamTraError as error:
+                        yield error
+        finally:
+            batch.cancel()
+
+    def _add(self, batch: Batch, text: Text, defaults: Text) -> None:
+        """Put a text into a batch, or the reason why it cannot be spoken."""
+        try:
+            voice = self.voice(defaults.voice if text.voice is None else text.voice)
+            request = self._request(
+                check_voice(self.model, voice),
+                defaults.seed if text.seed is None else text.seed,
+                check_speed(defaults.speed if text.speed is None else text.speed),
+            )
+            batch.add(request, self.model.text.segments(check_text(text.text)))
+        except MamTraError as error:
+            batch.refuse(error)
+
+    def _request(self, voice: Voice, seed: int, speed: float) -> Request:
+        retries = AS_IT_COMES if self.model.generation.like_original else AGAIN
+        return Request(self.model, voice, seed, speed, retries)
 
     def _read(self, text: str | Iterable[str], interleave: bool) -> Iterator[Segment | Utterance]:
         """Segments one by one. Of a complete text the first one, and all pause marks, are read at once, so that errors show."""
@@ -236,19 +313,22 @@ class TTS:
         with memory_in_words():
             for chunk in speak(request, segments, backend):
                 ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
-                yield Audio(
-                    samples=chunk.samples,
-                    sample_rate=self.sample_rate,
-                    text=chunk.text,
-                    seed=request.seed,
-                    voice=request.voice.name,
-                    tokens=chunk.tokens,
-                    finish_reason=chunk.finish_reason,
-                    rtf=chunk.spent * self.sample_rate / max(1, len(chunk.samples)),
-                    ttfa_ms=ttfa_ms,
-                )
+                yield self._heard(request, chunk, ttfa_ms)
         if ttfa_ms is None:
             raise MamTraError("There is no text to speak.")
+
+    def _heard(self, request: Request, chunk: AudioChunk, ttfa_ms: float) -> Audio:
+        return Audio(
+            samples=chunk.samples,
+            sample_rate=self.sample_rate,
+            text=chunk.text,
+            seed=request.seed,
+            voice=request.voice.name,
+            tokens=chunk.tokens,
+            finish_reason=chunk.finish_reason,
+            rtf=chunk.spent * self.sample_rate / max(1, len(chunk.samples)),
+            ttfa_ms=ttfa_ms,
+        )
 
     @checked
     def convert_voice(

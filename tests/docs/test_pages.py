@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import re
 import shlex
 import shutil
@@ -95,12 +96,20 @@ def listed(path: Path) -> None:
     path.write_text("a|||Hello there.|one.wav\nb|||Good morning.|one.wav\n")
 
 
+def texts(path: Path) -> None:
+    """Two texts to speak, as they are or as objects."""
+    rows = ["Hello there.", "Good morning."]
+    path.write_text("\n".join(json.dumps({"text": row}) if path.suffix == ".jsonl" else row for row in rows))
+
+
 TEXT_FILES = ("lexicon.txt.xz", "letter_to_sound.safetensors", "text.json", "tokenizer.json")
 STAND_INS = {
     "CosyVoice2-0.5B": cosyvoice,
     "SRC": cosyvoice,
     "META.lst": listed,
     "my-hybrid": tiny_model,
+    "book.txt": texts,
+    "lines.jsonl": texts,
     "me.wav": reference,
     "ref.wav": reference,
     "wavs/": sounds,

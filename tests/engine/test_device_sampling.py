@@ -9,7 +9,8 @@ from torch import Tensor
 from mamtra.engine.device_sampling import sample_slots_naive
 from mamtra.engine.request import Sampling, Segment
 from mamtra.engine.sampling import RASConfig
-from mamtra.engine.slot_table import FAILED, IDLE, SlotTable
+from mamtra.engine.slot_table import SlotTable
+from mamtra.engine.slots import FAILED, IDLE
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.ops.philox import philox_uniform, philox_uniform_naive

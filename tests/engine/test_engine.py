@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import random
 import threading
+from functools import partial
+from itertools import groupby
 
 import pytest
 import torch
 
-from mamtra.engine.batcher import Batcher
-from mamtra.engine.bistream import generate_bistream
 from mamtra.engine.decode_weights import DecodeWeights
 from mamtra.engine.engine import Engine
-from mamtra.engine.generate import generate
 from mamtra.engine.interleaved import Interleaved
+from mamtra.engine.reference import generate, generate_bistream
 from mamtra.engine.request import Request, Sampling, Unistream
 from mamtra.engine.sampling import greedy
 from mamtra.engine.state_pool import StatePool, stream_bytes
+from mamtra.engine.steps import sequence_step
+from mamtra.engine.turns import WorkerTurns
 from mamtra.errors import MamTraError
 from mamtra.models.layout import SOS, TEXT
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM, SpeechLMConfig
 from mamtra.ops.philox import philox_uniform_naive
 
-SETTINGS = {
-    "slots": 5, "capacity": 400, "deterministic": False, "most_waiting": 1000, "prefill_chunk": 7, "silent_ids": (),
-    "ssm_dtype": torch.float32, "graphs": False,
-}  # fmt: skip
+HELD = pytest.mark.parametrize("held", ["device", "host"])
+"""Slots of a GPU, which a CPU can run too, and those of other devices."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,8 +53,10 @@ def lm(request) -> SpeechLM:
     return lm
 
 
-def batcher(lm: SpeechLM, **changes) -> Batcher:
-    return Batcher(lm, **{**SETTINGS, **changes})
+def open_engine(lm: SpeechLM, held: str = "device", **changes) -> Engine:
+    """An engine with the slots of a GPU or those of other devices."""
+    settings = {"slots": 5, "capacity": 400, "prefill_chunk": 7, "deterministic": False if held == "device" else None}
+    return Engine(lm, **{**settings, **changes})
 
 
 def counted(seed: int):
@@ -89,49 +91,60 @@ def request_of(work, seed: int) -> Request:
     return Request(Unistream(*work[:3]), seed=seed, sampling=Sampling(greedy=work[3]))
 
 
-def expected_of(lm: SpeechLM, work, seed: int) -> list[int]:
-    return list(generate(lm, *work[:3], sampler=greedy if work[3] else counted(seed)))
+def sampling_of(held: str, greedily: bool, seed: int) -> dict:
+    """Options of the plain loops that give the engine's tokens."""
+    if greedily:
+        return {"sampler": greedy}
+    if held == "device":
+        return {"sampler": counted(seed)}
+    return {"generator": torch.Generator().manual_seed(seed)}
 
 
-def run(engine: Batcher) -> None:
-    while engine.turn():
+def expected_of(lm: SpeechLM, work, seed: int, held: str = "device") -> list[int]:
+    return list(generate(lm, *work[:3], step=sequence_step(lm), **sampling_of(held, work[3], seed)))
+
+
+def run(engine: Engine) -> None:
+    while engine._batcher.turn():
         pass
 
 
+@HELD
 @pytest.mark.parametrize("seed", range(4))
-def test_tokens_are_those_of_the_plain_model(lm, seed):
+def test_tokens_are_those_of_the_plain_model(lm, seed, held):
     """Streams join at random, some are cancelled; every one has the tokens that it has alone."""
     draw, work = random.Random(seed), some_requests(60, seed)
-    engine, streams = batcher(lm, prefill_chunk=draw.randint(1, 30)), []
+    engine, streams = open_engine(lm, held, prefill_chunk=draw.randint(1, 30)), []
     while len(streams) < len(work) or any(s.finish_reason is None for s in streams):
         if len(streams) < len(work) and draw.random() < 0.3:
-            streams.append(engine.submit(request_of(work[len(streams)], len(streams)), lambda: None))
+            streams.append(engine.submit(request_of(work[len(streams)], len(streams))))
         if streams and draw.random() < 0.02:
             draw.choice(streams).cancel()
-        engine.turn()
+        engine._batcher.turn()
     for i, stream in enumerate(streams):
-        tokens = expected_of(lm, work[i], i)
+        tokens = expected_of(lm, work[i], i, held)
         if stream.finish_reason == "cancelled":
             assert stream.tokens == tokens[: len(stream.tokens)]
         else:
             assert stream.tokens == tokens
             assert stream.finish_reason == ("length" if len(tokens) == 20 * len(work[i][0]) else "eos")
-    assert sorted(engine.scheduler.free) == list(range(5)) and not engine.scheduler.running
+    assert sorted(engine._batcher.scheduler.free) == list(range(5)) and not engine._batcher.scheduler.running
 
 
+@HELD
 @pytest.mark.parametrize("seed", range(10))
-def test_text_that_arrives_while_tokens_are_made(lm, seed):
+def test_text_that_arrives_while_tokens_are_made(lm, seed, held):
     draw = random.Random(seed)
     text = [draw.randrange(40) for _ in range(draw.randint(1, 17))]
     prompt = (
         [draw.randrange(40) for _ in range(draw.randint(0, 6))],
         [draw.randrange(30) for _ in range(draw.randint(0, 40))],
     )
-    plain = generate_bistream(lm, iter(text), *prompt, sampler=counted(seed))
+    plain = generate_bistream(lm, iter(text), *prompt, step=sequence_step(lm), **sampling_of(held, False, seed))
     tokens = list(plain)
-    engine, layout = batcher(lm, capacity=700), Interleaved(*prompt)
-    stream = engine.submit(Request(layout, seed=seed), lambda: None)
-    others = [engine.submit(request_of(w, 1), lambda: None) for w in some_requests(6, seed)]
+    engine, layout = open_engine(lm, held, capacity=700), Interleaved(*prompt)
+    stream = engine.submit(Request(layout, seed=seed))
+    others = [engine.submit(request_of(w, 1)) for w in some_requests(6, seed)]
     arrived = 0
     while stream.finish_reason is None:
         if arrived == len(text):
@@ -139,7 +152,7 @@ def test_text_that_arrives_while_tokens_are_made(lm, seed):
         elif draw.random() < 0.4:
             layout.push(text[arrived : arrived + 1])
             arrived += 1
-        engine.turn()
+        engine._batcher.turn()
     assert (stream.tokens, stream.finish_reason) == (tokens, plain.finish_reason)
     run(engine)
     assert all(other.finish_reason for other in others)
@@ -147,11 +160,11 @@ def test_text_that_arrives_while_tokens_are_made(lm, seed):
 
 def test_deterministic_tokens_do_not_depend_on_the_batch(lm):
     work = some_requests(12, 5)
-    engine = batcher(lm, deterministic=True)
-    together = [engine.submit(request_of(w, i), lambda: None) for i, w in enumerate(work)]
+    engine = open_engine(lm, "host")
+    together = [engine.submit(request_of(w, i)) for i, w in enumerate(work)]
     run(engine)
     for i in reversed(range(len(work))):
-        alone = engine.submit(request_of(work[i], i), lambda: None)
+        alone = engine.submit(request_of(work[i], i))
         run(engine)
         assert alone.tokens == together[i].tokens
 
@@ -159,14 +172,14 @@ def test_deterministic_tokens_do_not_depend_on_the_batch(lm):
 @pytest.mark.parametrize("chunk", [1, 3, 100])
 def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk):
     inputs = [(SOS, SOS)] + [(TEXT, i % 40) for i in range(20)]
-    engine = batcher(lm)
-    slot = engine.scheduler.free[-1]
+    engine = open_engine(lm)
+    slot = engine._batcher.scheduler.free[-1]
     with torch.inference_mode():
         whole = engine.snapshot(inputs)
-        engine.pool.clear(slot)
+        engine._batcher.held.pool.clear(slot)
         for start in range(0, len(inputs), chunk):
-            engine._feed(slot, start, inputs[start : start + chunk])
-        parts = engine.pool.snapshot(slot, len(inputs))
+            engine._batcher.held.feed(slot, start, inputs[start : start + chunk])
+        parts = engine._batcher.held.pool.snapshot(slot, len(inputs))
     read = [
         i for i in range(whole.conv.shape[1]) if i != len(inputs) % whole.conv.shape[1]
     ]  # the other is written next
@@ -175,57 +188,63 @@ def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk):
         torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_snapshots(lm):
-    engine = batcher(lm)
+@HELD
+def test_snapshots(lm, held):
+    engine = open_engine(lm, held)
     prompt, text = [3, 1, 4, 1, 5], [9, 2, 6]
     snapshot = engine.snapshot([(SOS, SOS)] + [(TEXT, i) for i in prompt])
-    plain = engine.submit(Request(Unistream(text, prompt), seed=3), lambda: None)
-    started = engine.submit(Request(Unistream(text, prompt, skip=6), seed=3, prefix=snapshot), lambda: None)
+    plain = engine.submit(Request(Unistream(text, prompt), seed=3))
+    started = engine.submit(Request(Unistream(text, prompt, skip=6), seed=3, prefix=snapshot))
     run(engine)
     assert started.tokens == plain.tokens and snapshot.length == 6
     other = SpeechLM(lm.config, torch.Generator().manual_seed(1)).eval().requires_grad_(False)
     with pytest.raises(MamTraError, match="another model"):
-        batcher(other).submit(Request(Unistream(text), prefix=snapshot), lambda: None)
+        open_engine(other, held).submit(Request(Unistream(text), prefix=snapshot))
+    with pytest.raises(MamTraError, match="another model"):
+        open_engine(lm, "host" if held == "device" else "device").submit(Request(Unistream(text), prefix=snapshot))
 
 
-def test_a_row_that_is_not_finite_fails_alone(lm):
-    engine = batcher(lm)
+@HELD
+def test_a_row_that_is_not_finite_fails_alone(lm, held):
+    engine = open_engine(lm, held)
     texts = [[1, 2, 3], [4, 5], [6, 7, 8], [9]]
     alone = []
     for i, text in enumerate(texts):
-        alone.append(engine.submit(Request(Unistream(text, lengths=LengthConfig(min_ratio=10)), seed=i), lambda: None))
+        alone.append(engine.submit(Request(Unistream(text, lengths=LengthConfig(min_ratio=10)), seed=i)))
         run(engine)
     streams = [
-        engine.submit(Request(Unistream(text, lengths=LengthConfig(min_ratio=10)), seed=i), lambda: None)
+        engine.submit(Request(Unistream(text, lengths=LengthConfig(min_ratio=10)), seed=i))
         for i, text in enumerate(texts)
     ]
-    while not (decoding := engine.scheduler.decoding()):
-        engine.turn()
+    while not (decoding := engine._batcher.scheduler.decoding()):
+        engine._batcher.turn()
     broken = decoding[0]
     failed = streams.index(broken.stream)
-    engine.pool.ssm[:, broken.slot] = float("nan")
+    with torch.inference_mode():
+        if held == "device":
+            engine._batcher.held.pool.ssm[:, broken.slot] = float("nan")
+        else:
+            engine._batcher.held._streams[broken.slot].state.layers[1].ssm.fill_(float("nan"))
     run(engine)
     assert streams[failed].finish_reason == "error"
     with pytest.raises(MamTraError, match="not finite"):
         streams[failed].result()
     assert all(streams[i].result() == alone[i].tokens for i in range(4) if i != failed)
-    again = engine.submit(
-        Request(Unistream(texts[failed], lengths=LengthConfig(min_ratio=10)), seed=failed), lambda: None
-    )
+    again = engine.submit(Request(Unistream(texts[failed], lengths=LengthConfig(min_ratio=10)), seed=failed))
     run(engine)
     assert again.tokens == alone[failed].tokens, "the slot is as good as new"
 
 
 def test_what_does_not_fit_is_refused(lm):
-    engine = batcher(lm, capacity=50, most_waiting=2)
+    engine = open_engine(lm, capacity=50, most_waiting=2)
     with pytest.raises(MamTraError, match=r"5 positions .* at most 60 tokens, but a stream of this engine has 50"):
-        engine.submit(Request(Unistream([1, 2, 3])), lambda: None)
+        engine.submit(Request(Unistream([1, 2, 3])))
     for _ in range(2):
-        engine.submit(Request(Unistream([1, 2])), lambda: None)
+        engine.submit(Request(Unistream([1, 2])))
     with pytest.raises(MamTraError, match="2 requests wait already"):
-        engine.submit(Request(Unistream([1, 2])), lambda: None)
+        engine.submit(Request(Unistream([1, 2])))
     with pytest.raises(MamTraError, match="at least one stream"):
-        batcher(lm, slots=0)
+        open_engine(lm, slots=0)
 
 
 def test_bytes_of_a_stream_are_known(lm):
@@ -244,9 +263,14 @@ def test_weights_are_shared_with_the_model(lm):
     assert [p.data_ptr() for p in training.parameters()] == before
 
 
-def test_many_threads(lm):
+@HELD
+@pytest.mark.parametrize("worker", [False, True])
+def test_many_threads(lm, held, worker, monkeypatch):
+    """Clients of one engine get what each would get alone, whether they make its turns or a thread of its own does."""
+    if worker:
+        monkeypatch.setattr("mamtra.engine.engine.ClientTurns", partial(WorkerTurns, device=torch.device("cpu")))
     work, found = some_requests(16, 9), {}
-    with Engine(lm, slots=4, capacity=400) as engine:
+    with open_engine(lm, held, slots=4) as engine:
 
         def client(start: int) -> None:
             for i in range(start, len(work), 4):
@@ -258,19 +282,77 @@ def test_many_threads(lm):
         for thread in threads:
             thread.join()
         forever = engine.submit(Request(Interleaved()))
-    assert found == {i: expected_of(lm, w, i) for i, w in enumerate(work)}
+    assert found == {i: expected_of(lm, w, i, held) for i, w in enumerate(work)}
     with pytest.raises(MamTraError, match="closed"):
-        forever.result(timeout=5)
+        forever.result()
     with pytest.raises(MamTraError, match="closed"):
         engine.submit(Request(Unistream([1])))
 
 
+def test_an_engine_that_fails_tells_every_client(lm, monkeypatch):
+    engine, errors = open_engine(lm, "host"), []
+    lengths = LengthConfig(min_ratio=10)
+
+    def client(i: int) -> None:
+        try:
+            engine.submit(Request(Unistream([1, 2], lengths=lengths), seed=i)).result()
+        except MamTraError as error:
+            errors.append(str(error))
+
+    def broken(slots):
+        raise RuntimeError("no reason")
+
+    monkeypatch.setattr(engine._batcher.held, "step", broken)
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == ["The engine failed: no reason"] * 3
+    monkeypatch.undo()
+    assert engine.submit(Request(Unistream([1, 2], lengths=lengths), seed=0)).result()
+
+
+def test_an_interrupted_turn_ends_its_streams(lm, monkeypatch):
+    engine = open_engine(lm, "host")
+    streams = [engine.submit(Request(Unistream([1, 2]), seed=i)) for i in range(2)]
+
+    def interrupted(slots):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._batcher.held, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(streams[0])
+    with pytest.raises(MamTraError, match="interrupted"):
+        streams[1].result()
+    assert not engine._batcher.scheduler.running
+
+
+@HELD
+def test_the_guards_against_loops_and_silence(lm, held):
+    for sampling in (Sampling(most_repeats=2), Sampling(most_silence=3), Sampling(greedy=True, most_repeats=1)):
+        engine = open_engine(lm, held, silent_ids=(1, 2, 3, 4, 5, 6, 7, 8, 9))
+        lengths = LengthConfig(min_ratio=20, max_ratio=20)
+        runs = [engine.submit(Request(Unistream([i], lengths=lengths), seed=i, sampling=sampling)) for i in range(6)]
+        assert sum(len(run_.result()) for run_ in runs) > 40
+        for run_ in runs:
+            tokens = run_.tokens
+            repeats = max((len(list(group)) for _, group in groupby(tokens)), default=0)
+            silence = max(
+                (len(list(group)) for quiet, group in groupby(tokens, lambda t: 1 <= t <= 9) if quiet), default=0
+            )
+            assert repeats <= (sampling.most_repeats or 20) and silence <= (sampling.most_silence or 20)
+
+
 def test_memory_stays_flat(lm):
-    engine = batcher(lm)
+    engine = open_engine(lm)
     sizes = []
     for round_ in range(3):
         for i, w in enumerate(some_requests(15, round_)):
-            engine.submit(request_of(w, i), lambda: None)
+            engine.submit(request_of(w, i))
         run(engine)
-        sizes.append((len(engine.scheduler.free), len(engine.scheduler.running), len(engine._flights)))
+        sizes.append(
+            (len(engine._batcher.scheduler.free), len(engine._batcher.scheduler.running), len(engine._batcher._flights))
+        )
     assert sizes == [(5, 0, 0)] * 3

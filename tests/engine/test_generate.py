@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mamtra.engine.generate import generate
 from mamtra.engine.packed_step import PackedDecoder
+from mamtra.engine.reference import generate
 from mamtra.engine.sampling import greedy
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM

@@ -8,14 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
-from mamtra.engine.batch import generate_batch
-from mamtra.engine.sampling import RASConfig, ras_sample, ras_sample_rows
 from mamtra.evaluate.score_file import read_scores
-from mamtra.models.sampling_config import LengthConfig
 from mamtra.paper import schedule, tables
 from mamtra.paper import stages as make
 from mamtra.paper.api import load_study, runs_of_studies
@@ -173,38 +169,6 @@ def test_rank_correlation():
     assert rank_correlation([1, 2, 3, 4, 5], [1, 4, 9, 16, 25])[0] == pytest.approx(1)
     assert rank_correlation([1, 2, 3, 4], [4, 3, 2, 1])[0] == pytest.approx(-1)
     assert rank_correlation([1, 2, 2, 3], [1, 2, 2, 3])[0] == pytest.approx(1)
-
-
-def test_rows_are_sampled_as_one_row_is():
-    generator = torch.Generator().manual_seed(0)
-    config = RASConfig(top_p=0.7, top_k=4, win_size=3, tau_r=0.3)
-    logits, history = torch.randn(8, generator=generator) * 2, [2, 5, 5]
-    draws = 4000
-    one = np.bincount([ras_sample(logits, history, generator, config=config) for _ in range(draws)], minlength=8)
-    many = ras_sample_rows(logits.expand(draws, -1), torch.tensor(history).expand(draws, -1), generator, config=config)
-    assert np.abs(one - np.bincount(many.numpy(), minlength=8)).max() < 4 * (draws * 0.25) ** 0.5
-
-
-@torch.no_grad()
-def test_rows_end_as_single_generations_do():
-    from mamtra.engine.generate import generate
-    from mamtra.engine.sampling import greedy
-    from tests.factories import tiny_parts
-
-    lm = tiny_parts()["lm"].eval()
-    texts, before, heard = [[1, 2, 3, 4], [5, 6], [7, 8, 9]], [3, 1], [4, 4, 2]
-    rows = generate_batch(
-        lm,
-        texts,
-        before,
-        heard,
-        shortest=[8, 4, 6],
-        longest=[20, 10, 15],
-        sampler=lambda logits, said: logits.argmax(-1),
-    )
-    for text, row in zip(texts, rows, strict=True):
-        run = generate(lm, text, before, heard, lengths=LengthConfig(max_ratio=5), sampler=greedy)
-        assert row.tokens == list(run) and row.finish_reason == run.finish_reason
 
 
 @pytest.mark.parametrize(("asr", "device"), [({"device": "cuda:3"}, "cuda:3"), ({}, "cpu")])

@@ -14,8 +14,9 @@ from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.checkpoints.native import load_part
 from mamtra.checkpoints.open_lm import open_language_model
-from mamtra.engine.generate import generate
+from mamtra.engine.reference import generate
 from mamtra.engine.sampling import greedy
+from mamtra.engine.steps import sequence_step
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.runtime.json_files import read_json
@@ -65,7 +66,7 @@ def directory(folder: Path) -> Iterator[Output]:
     for number, text in enumerate(TEXTS):
         yield Output(f"text ids/{number}", torch.tensor(model.text.encode(text)))
     ids = model.text.encode(SAID)
-    run = generate(model.lm, ids, *voice.lm_prompt, sampler=greedy, step=model.lm_step)
+    run = generate(model.lm, ids, *voice.lm_prompt, sampler=greedy, step=sequence_step(model.lm))
     codes = torch.tensor([list(run)])
     yield Output("tokens", codes)
     prompt = (voice.prompt_speech[None], voice.prompt_mel[None], voice.embedding[None])

@@ -10,9 +10,8 @@ from pathlib import Path
 import torch
 
 from mamtra.distill.losses import cross_entropy
-from mamtra.engine.bistream import generate_bistream
-from mamtra.engine.generate import generate
 from mamtra.engine.packed_step import PackedDecoder
+from mamtra.engine.reference import generate, generate_bistream
 from mamtra.engine.sampling import greedy, nucleus, ras_sample
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import IGNORE, Batch, bistream, unistream

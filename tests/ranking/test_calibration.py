@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.engine.generate import generate
+from mamtra.engine.engine import Engine
+from mamtra.engine.reference import generate
 from mamtra.engine.sampling import greedy
 from mamtra.errors import MamTraError
 from mamtra.models.layout import IGNORE, SPEECH, TEXT
@@ -86,13 +87,14 @@ def test_files_that_do_not_serve(tmp_path, lm, name, text, words):
 
 def test_own_speech_is_what_the_model_says_behind_its_prompt(lm):
     prompt = torch.tensor([9, 8]), torch.tensor([1, 2, 3])
-    (found,) = own_speech(lm, [[5, 6, 7]], prompt, SETTINGS, sample=False)
+    engine = Engine(lm)
+    (found,) = own_speech(engine, [[5, 6, 7]], prompt, SETTINGS, sample=False)
     expected = list(generate(lm, [5, 6, 7], [9, 8], [1, 2, 3], lengths=SETTINGS, sampler=greedy))
     assert found == Utterance([9, 8, 5, 6, 7], [1, 2, 3, *expected]) and 6 <= len(expected) <= 12
-    (bare,) = own_speech(lm, [[5, 6, 7]], None, SETTINGS)
+    (bare,) = own_speech(engine, [[5, 6, 7]], None, SETTINGS)
     assert bare.text == [5, 6, 7]
-    assert own_speech(lm, [[5, 6, 7]], None, SETTINGS, seed=1) != [bare]
-    assert own_speech(lm, [[5, 6, 7]], None, SETTINGS) == [bare]
+    assert own_speech(engine, [[5, 6, 7]], None, SETTINGS, seed=1) != [bare]
+    assert own_speech(engine, [[5, 6, 7]], None, SETTINGS) == [bare]
 
 
 def test_batches_hold_every_utterance_once():

@@ -8,8 +8,9 @@ import torch
 
 import mamtra
 from mamtra.audio.io import read_audio, write_audio
-from mamtra.engine.generate import generate
+from mamtra.engine.reference import generate
 from mamtra.engine.sampling import greedy
+from mamtra.engine.steps import sequence_step
 from mamtra.errors import MamTraError
 from mamtra.models.layout import prompt
 from mamtra.models.plan import LayerPlan
@@ -95,7 +96,7 @@ def test_every_mode_at_every_ratio(tts, source, recording, mode):
             ids,
             *voice.lm_prompt,
             sampler=record,
-            step=tts.model.lm_step,
+            step=sequence_step(lm),
             lengths=LengthConfig(min_ratio=0, max_ratio=1),
         )
     )

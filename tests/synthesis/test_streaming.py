@@ -167,6 +167,9 @@ class Run:
     def __iter__(self):
         return iter(self.tokens)
 
+    def cancel(self):
+        pass
+
 
 def segment(model, monkeypatch, *runs):
     left = iter(runs)

@@ -25,8 +25,9 @@ def codes(count: int, seed: int) -> list[int]:
 def test_a_batch_is_its_utterances(model, speed):
     voices = [tiny_voice(tokens=n) for n in (10, 3, 17)]
     utterances, seeds = [codes(n, n) for n in (40, 61, 1)], [5, 6, 7]
-    waves = batch_to_samples(model, voices, utterances, seeds=seeds, speed=speed)
-    for wave, voice, row, seed in zip(waves, voices, utterances, seeds, strict=True):
+    speeds = [speed, 1.0, 0.8]
+    waves = batch_to_samples(model, voices, utterances, seeds=seeds, speeds=speeds)
+    for wave, voice, row, seed, speed in zip(waves, voices, utterances, seeds, speeds, strict=True):
         alone = tokens_to_samples(model, voice, row, seed=seed, speed=speed)
         assert wave.shape == alone.shape and alone.std() > 1e-4
         assert np.abs(wave - alone).max() < 1e-4

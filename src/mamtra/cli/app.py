@@ -20,6 +20,7 @@ from mamtra.runtime.printable import printable
 
 VERBS = (
     "say",
+    "batch",
     "voices",
     "convert_voice",
     "plan",

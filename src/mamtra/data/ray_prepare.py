@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,7 @@ import torch
 from mamtra.checkpoints.find import find_model
 from mamtra.data.corpora import HUB, Item, Recordings
 from mamtra.data.tokenize import Filter, Tokenizer, Tokens
-from mamtra.errors import MamTraError
-
-HERE = "local"
-"""Address for Ray processes on this machine alone."""
+from mamtra.runtime.ray_data import HERE, RayData
 
 
 class RayTokenizer:
@@ -32,7 +28,7 @@ class RayTokenizer:
         model: directory or name, whose tokenizers are used.
         keep: filter of the recordings.
         device: of each actor; a GPU is used by one actor.
-        address: ``local``, ``auto`` for the cluster that this machine is part of, or ``HOST:PORT``.
+        address: see `mamtra.runtime.ray_data.RayData`.
         workers: largest number of actors; as many as the cluster has room for by default.
 
     Raises:
@@ -49,28 +45,14 @@ class RayTokenizer:
         address: str = HERE,
         workers: int | None = None,
     ) -> None:
-        try:
-            import ray.data
-        except ImportError as error:
-            raise MamTraError("Preparing with --ray needs Ray; run `pip install 'mamtra[ray]'`.") from error
-        self._ray, self._device, self._workers = ray, device, workers
+        self._ray = RayData("Preparing with --ray", address, workers, gpu=device.type == "cuda")
         self._given = {"corpus": corpus, "model": _anywhere(model), "keep": keep, "device": device.type}
-        self._started = not ray.is_initialized()
-        if self._started:
-            here = {"include_dashboard": False} if address == HERE else {}
-            try:
-                ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise MamTraError(
-                    f"No Ray cluster answers at {address}; start one with `ray start`, or use --ray {HERE}."
-                ) from error
 
     def __enter__(self) -> RayTokenizer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._started:
-            self._ray.shutdown()
+        self._ray.close()
 
     def each(self, parts: Sequence[Sequence[Item]]) -> Iterator[tuple[int, list[Tokens]]]:
         """Parts by number, in the order in which they are finished; see `Tokenizer.each`.
@@ -80,20 +62,9 @@ class RayTokenizer:
         """
         if not parts:
             return
-        data = self._ray.data
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = context.print_on_execution_start = sys.stderr.isatty()
-        pool = {"min_size": 1} if self._workers is None else {"min_size": 1, "max_size": self._workers}
         rows = [{"part": number, "items": json.dumps(part)} for number, part in enumerate(parts)]
-        made = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            _Actor, fn_constructor_kwargs=self._given, batch_size=1, compute=data.ActorPoolStrategy(**pool),
-            num_cpus=1, num_gpus=int(self._device.type == "cuda"),
-        )  # fmt: skip
-        try:
-            for row in made.iter_rows():
-                yield int(row["part"]), [_read(content) for content in json.loads(row["tokens"])]
-        except self._ray.exceptions.RayError as error:
-            raise MamTraError(f"Ray could not finish: {_cause(error)}; what is finished stays.") from error
+        for row in self._ray.map(rows, _Actor, self._given):
+            yield int(row["part"]), [_read(content) for content in json.loads(row["tokens"])]
 
 
 class _Actor:
@@ -115,12 +86,6 @@ def _plain(tokens: Tokens) -> dict[str, Any]:
 def _read(content: dict[str, Any]) -> Tokens:
     ids = {name: np.array(content[name], np.int64) for name in ("text", "speech")}
     return Tokens(**{**content, **ids})
-
-
-def _cause(error: BaseException) -> str:
-    """The last line of the error, which names the cause."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__).rstrip(".")
 
 
 def absolute(place: str) -> str:

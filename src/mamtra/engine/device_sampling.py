@@ -9,9 +9,7 @@ from mamtra.engine.request import MOST_TOP_K, MOST_WINDOW
 from mamtra.engine.slot_table import (
     ACTIVE,
     DRAWS,
-    FAILED,
     FILL_AT,
-    IDLE,
     INTERLEAVED,
     LAST,
     LEAST,
@@ -28,6 +26,7 @@ from mamtra.engine.slot_table import (
     WINDOW,
     SlotTable,
 )  # fmt: skip
+from mamtra.engine.slots import FAILED, IDLE
 from mamtra.ops.decode_backend import use_triton
 from mamtra.ops.decode_types import Normed
 from mamtra.ops.norms import rms_norm

@@ -10,15 +10,16 @@ from torch import Tensor
 from mamtra.engine import slot_table as columns
 from mamtra.engine.request import MOST_TOP_K, MOST_WINDOW
 from mamtra.engine.slot_table import SlotTable
+from mamtra.engine.slots import FAILED, IDLE
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.decode_types import Normed
 
 LAUNCH = {"num_warps": 8, "num_stages": 1}
 _ACTIVE = tl.constexpr(columns.ACTIVE)
 _DRAWS = tl.constexpr(columns.DRAWS)
-_FAILED = tl.constexpr(columns.FAILED)
+_FAILED = tl.constexpr(FAILED)
 _FILL_AT = tl.constexpr(columns.FILL_AT)
-_IDLE = tl.constexpr(columns.IDLE)
+_IDLE = tl.constexpr(IDLE)
 _INTERLEAVED = tl.constexpr(columns.INTERLEAVED)
 _LAST = tl.constexpr(columns.LAST)
 _LEAST = tl.constexpr(columns.LEAST)

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import torch
 
 from mamtra.engine.batcher import Batcher
+from mamtra.engine.device_slots import DeviceSlots
+from mamtra.engine.host_slots import HostSlots
 from mamtra.engine.request import Inputs, Request, TokenStream
-from mamtra.engine.state_pool import Snapshot
+from mamtra.engine.slots import Slots, Snapshot
+from mamtra.engine.state_pool import stream_bytes
+from mamtra.engine.turns import CLOSED, ClientTurns, WorkerTurns
 from mamtra.errors import MamTraError
 from mamtra.models.speech_lm import SpeechLM
 
+MOST_STREAMS = 32
+
 
 class Engine:
-    """Takes requests and gives streams of tokens; one worker thread decodes all of them together.
+    """Takes requests and gives streams of tokens, all of which are decoded together.
 
-    Memory for all streams is taken at the start, so that a stream that has begun never runs out of it. A request's random numbers
-    depend on its seed alone.
+    On a GPU one worker thread decodes them side by side, in memory that is taken at the start, so that a stream that has begun
+    never runs out of it. Elsewhere the clients that wait for tokens decode, one row after another, and memory is taken as streams
+    begin. A request's random numbers depend on its seed alone.
 
     Args:
-        lm: the model, in evaluation mode, on its device. Its parameters become views of joint matrices.
-        slots: streams side by side; further ones wait.
+        lm: the model, in evaluation mode, on its device. On a GPU its parameters become views of joint matrices; on a CPU they are
+            copied.
+        slots: streams side by side; further ones wait. None for as many as fit into a tenth of the GPU's free memory, up to
+            `MOST_STREAMS`.
         capacity: positions of a stream, inputs and tokens together.
         deterministic: tokens of a request are the same to the bit whatever else is in the batch. On a GPU every step then takes as
-            long as one of all slots, on a CPU rows are computed one after another.
+            long as one of all slots. A CPU is deterministic unless this is False: then it decodes as a GPU does, with fewer
+            operations for many short streams.
         most_waiting: streams that may wait for a slot.
-        prefill_chunk: inputs that are fed between two steps; more reach the first token sooner and hold up the others longer.
+        prefill_chunk: inputs that are fed between two steps on a GPU; more reach the first token sooner and hold up the others
+            longer.
         silent_ids: speech tokens that are silence, for `mamtra.engine.request.Sampling.most_silence`.
         ssm_dtype: of the state-space states; bfloat16 halves their memory.
         graphs: capture CUDA graphs on a GPU.
@@ -39,24 +51,31 @@ class Engine:
         self,
         lm: SpeechLM,
         *,
-        slots: int = 8,
+        slots: int | None = 8,
         capacity: int = 2048,
-        deterministic: bool = False,
+        deterministic: bool | None = None,
         most_waiting: int = 4096,
         prefill_chunk: int = 512,
         silent_ids: tuple[int, ...] = (),
         ssm_dtype: torch.dtype = torch.float32,
         graphs: bool = True,
     ) -> None:
-        self._batcher = Batcher(
-            lm, slots=slots, capacity=capacity, deterministic=deterministic, most_waiting=most_waiting,
-            prefill_chunk=prefill_chunk, silent_ids=silent_ids, ssm_dtype=ssm_dtype, graphs=graphs,
-        )  # fmt: skip
+        device = lm.head_weight.device
+        if slots is None:
+            slots = _fitting(lm, capacity, ssm_dtype)
+        held: Slots
+        if device.type == "cuda" or (device.type == "cpu" and deterministic is False):
+            held = DeviceSlots(
+                lm, slots=slots, capacity=capacity, deterministic=bool(deterministic), silent_ids=silent_ids,
+                ssm_dtype=ssm_dtype, graphs=graphs,
+            )  # fmt: skip
+        else:
+            held = HostSlots(lm, silent_ids)
+        self._batcher = Batcher(lm.config, held, slots, capacity, most_waiting, prefill_chunk)
+        self._turns = WorkerTurns(self._batcher, device) if device.type == "cuda" else ClientTurns(self._batcher)
         self._lock = threading.Lock()
-        self._work = threading.Event()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="mamtra-engine", daemon=True)
-        self._thread.start()
+        self._end = weakref.finalize(self, self._turns.close)
 
     def submit(self, request: Request) -> TokenStream:
         """Start a request, or let it wait for a slot.
@@ -64,10 +83,11 @@ class Engine:
         Raises:
             MamTraError: it is longer than a slot, its snapshot is of another model, too many wait, or the engine is closed.
         """
+        stream = TokenStream(request, self._turns)
         with self._lock:
             self._check_open()
-            stream = self._batcher.submit(request, self._work.set)
-        self._work.set()
+            self._batcher.submit(stream)
+        self._turns.wake()
         return stream
 
     def snapshot(self, inputs: Inputs) -> Snapshot:
@@ -76,16 +96,15 @@ class Engine:
         Raises:
             MamTraError: no slot is free, or the inputs are longer than one.
         """
-        with self._lock:
-            self._check_open()
+        self._check_open()
+        with self._turns.pause():
             return self._batcher.snapshot(inputs)
 
     def close(self) -> None:
-        """End all streams and the worker; may be called more than once."""
+        """End all streams; may be called more than once."""
         with self._lock:
             self._closed = True
-        self._work.set()
-        self._thread.join()
+        self._end()
 
     def __enter__(self) -> Engine:
         return self
@@ -95,20 +114,12 @@ class Engine:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise MamTraError("This engine is closed.")
+            raise MamTraError(CLOSED)
 
-    def _run(self) -> None:
-        while True:
-            self._work.wait()
-            self._work.clear()
-            busy = True
-            while busy:
-                with self._lock:
-                    if self._closed:
-                        self._batcher.fail("The engine was closed.")
-                        return
-                    try:
-                        busy = self._batcher.turn()
-                    except Exception as error:  # nobody else sees what a worker thread raises
-                        self._batcher.fail(f"The engine failed: {error}")
-                        busy = False
+
+def _fitting(lm: SpeechLM, capacity: int, ssm_dtype: torch.dtype) -> int:
+    weight = lm.head_weight
+    if weight.device.type != "cuda":
+        return MOST_STREAMS
+    free = torch.cuda.mem_get_info(weight.device)[0] // 10
+    return max(1, min(MOST_STREAMS, free // stream_bytes(lm.config, capacity, weight.dtype, ssm_dtype) - 1))

@@ -1,6 +1,6 @@
 """The bistream layout of CosyVoice 2 for the engine: text that is still arriving, five ids for fifteen tokens.
 
-The rules, and where they differ from the original, are those of `mamtra.engine.bistream`.
+The rules, and where they differ from the original, are those of `mamtra.engine.reference.generate_bistream`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
 
 
 class Interleaved:
-    """A layout whose text is pushed from outside; call `TokenStream.more_text` after `push` and `end`.
+    """A layout whose text is taken from an iterable, or pushed from outside.
+
+    Who pushes calls `TokenStream.more_text` after `push` and `end`.
 
     Args:
         prompt_text_ids: ids of what the prompt says.
         prompt_speech: speech tokens of the prompt.
         lengths: how many tokens there may be at most, counted when the text has come to its end.
+        text_ids: of the text to speak, asked for one by one when tokens need them, in the thread that iterates over the tokens; may
+            block. None where they are pushed.
     """
 
     def __init__(
@@ -28,7 +32,9 @@ class Interleaved:
         prompt_speech: Sequence[int] = (),
         *,
         lengths: LengthConfig = DEFAULT_LENGTHS,
+        text_ids: Iterable[int] | None = None,
     ) -> None:
+        self._source = None if text_ids is None else iter(text_ids)
         self._text = [int(i) for i in prompt_text_ids]
         self._speech = [int(i) for i in prompt_speech]
         self._lengths = lengths
@@ -56,6 +62,17 @@ class Interleaved:
         """No more text will come."""
         with self._lock:
             self._ended = True
+
+    def pull(self) -> bool:
+        """See `mamtra.engine.request.Layout.pull`."""
+        if self._source is None:
+            return False
+        for i in self._source:
+            self.push([i])
+            return True
+        self._source = None
+        self.end()
+        return True
 
     def take(self, draws: int) -> Segment | None:
         """See `mamtra.engine.request.Layout.take`."""

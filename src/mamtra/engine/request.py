@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -14,13 +13,16 @@ from mamtra.models.layout import SOS, SPEECH, TASK, TEXT
 from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
 
 if TYPE_CHECKING:
-    from mamtra.engine.state_pool import Snapshot
+    from mamtra.engine.slots import Snapshot
+    from mamtra.engine.turns import Turns
 
 Inputs = list[tuple[int, int]]
 """Pairs (kind, id) as in `mamtra.models.layout`."""
 FinishReason = Literal["eos", "length", "cancelled", "error"]
 MOST_TOP_K = 128
 MOST_WINDOW = 64
+_ASKS = -1
+"""In place of a token: the client is to get more text."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ class Layout(Protocol):
     def drawn(self, token: int) -> None:
         """Told every token, ``fill`` excluded."""
 
+    def pull(self) -> bool:
+        """Get more text, in the client's thread, which may block; False where somebody else pushes it."""
+
 
 class Unistream:
     """All text first: ``[sos] prompt text, text [task] prompt speech``, then tokens.
@@ -114,6 +119,10 @@ class Unistream:
     def drawn(self, token: int) -> None:
         """See `Layout.drawn`."""
 
+    def pull(self) -> bool:
+        """See `Layout.pull`."""
+        return False
+
 
 @dataclass(frozen=True)
 class Request:
@@ -140,15 +149,15 @@ class TokenStream(Iterator[int]):
         finish_reason: ``eos``, ``length``, ``cancelled`` or ``error``; None while tokens may still come.
     """
 
-    def __init__(self, request: Request, wake: Callable[[], None]) -> None:
+    def __init__(self, request: Request, turns: Turns) -> None:
         self.request = request
         self.tokens: list[int] = []
         self.finish_reason: FinishReason | None = None
         self.cancelled = False
         self._error: str | None = None
-        self._wake = wake
+        self._turns = turns
+        self._asked = False
         self._arrived: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self._finished = threading.Event()
 
     def __iter__(self) -> TokenStream:
         return self
@@ -159,34 +168,48 @@ class TokenStream(Iterator[int]):
         Raises:
             MamTraError: this request failed.
         """
-        token = self._arrived.get()
-        if token is None:
+        while True:
+            self._turns.wait_for(self._arrived)
+            token = self._arrived.get()
+            if token == _ASKS:
+                if self.request.layout.pull():
+                    self.more_text()
+                continue
+            if token is not None:
+                return token
             self._arrived.put(None)
             if self._error:
                 raise MamTraError(self._error)
             raise StopIteration
-        return token
 
     def cancel(self) -> None:
         """End this stream; tokens on their way are dropped. Does nothing after its end."""
-        self.cancelled = True
-        self._wake()
+        if self.finish_reason is None:
+            self.cancelled = True
+            self._turns.wake()
 
     def more_text(self) -> None:
         """Tell the engine that the layout may have a segment now."""
-        self._wake()
+        self._asked = False
+        self._turns.wake()
 
-    def result(self, timeout: float | None = None) -> list[int]:
+    def result(self) -> list[int]:
         """All tokens; waits for the end.
 
         Raises:
-            MamTraError: this request failed, or the time was up.
+            MamTraError: this request failed.
         """
-        if not self._finished.wait(timeout):
-            raise MamTraError("The tokens were not ready in time; cancel the stream or wait longer.")
-        if self._error:
-            raise MamTraError(self._error)
+        for _ in self:
+            pass
         return self.tokens
+
+    def _ask(self) -> bool:
+        """Let the client get more text, once until there is more; False where it was asked already."""
+        if self._asked:
+            return False
+        self._asked = True
+        self._arrived.put(_ASKS)
+        return True
 
     def _put(self, token: int) -> None:
         self.tokens.append(token)
@@ -196,4 +219,3 @@ class TokenStream(Iterator[int]):
         if self.finish_reason is None:
             self._error, self.finish_reason = error, reason
             self._arrived.put(None)
-            self._finished.set()

@@ -73,31 +73,6 @@ def ras_sample(
     return token
 
 
-def ras_sample_rows(
-    logits: Tensor, history: Tensor, generator: torch.Generator | None = None, *, config: RASConfig = DEFAULT_RAS
-) -> Tensor:
-    """`ras_sample` for many rows at once, without leaving their device; the same distribution, other random draws.
-
-    Args:
-        logits: (B, V); -inf excludes an id.
-        history: (B, n) int64, ids so far, the latest last.
-        generator: of the draws, on the device of the logits.
-        config: settings.
-
-    Returns:
-        Ids (B,) int64.
-    """
-    logits = logits.float()
-    kept, ids = torch.softmax(logits, -1).topk(min(config.top_k, logits.shape[-1]))
-    before = kept.cumsum(-1) - kept
-    kept = kept.masked_fill((before >= config.top_p) & (before > 0), 0)
-    token = ids.gather(1, torch.multinomial(kept, 1, generator=generator))
-    window = history[:, -config.win_size :] if config.win_size else history[:, :0]
-    repeated = (window == token).sum(1, keepdim=True) >= max(1, config.win_size * config.tau_r)
-    rest = torch.softmax(logits.scatter(1, token, float("-inf")), -1)
-    return torch.where(repeated, torch.multinomial(rest, 1, generator=generator), token)[:, 0]
-
-
 def greedy(logits: Tensor, history: Sequence[int], generator: torch.Generator | None = None) -> int:
     """The most probable id; the other arguments are there to have one shape of sampler."""
     return int(logits.argmax())

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 COLUMNS = 32
 """One cache line a slot; TOP_P holds the bits of a float32."""
 RULES = slice(LEAST, TOP_P)
-IDLE, FAILED = -1, -2
-"""What a step reports in place of a token: the row was not active; its logits were not finite."""
 
 
 class SlotTable:

@@ -15,8 +15,8 @@ from mamtra.ops.rope import rope_table
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The state behind some inputs, to start any number of streams from.
+class PoolSnapshot:
+    """See `mamtra.engine.slots.Snapshot`.
 
     Its size is that of the Mamba states and of the keys and values in use; a hybrid's is nearly constant.
 
@@ -131,12 +131,12 @@ class StatePool:
             self.conv[:, slot, order] = torch.stack(mamba)
         self.lengths[slot] = state.length
 
-    def snapshot(self, slot: int, length: int) -> Snapshot:
+    def snapshot(self, slot: int, length: int) -> PoolSnapshot:
         """A copy of the first ``length`` positions' state; the slot must be exactly so long."""
         kv = self.kv[:, slot, :, :, :length].clone()
-        return Snapshot(kv, self.conv[:, slot].clone(), self.ssm[:, slot].clone(), length, self.model)
+        return PoolSnapshot(kv, self.conv[:, slot].clone(), self.ssm[:, slot].clone(), length, self.model)
 
-    def restore(self, slot: int, snapshot: Snapshot) -> None:
+    def restore(self, slot: int, snapshot: PoolSnapshot) -> None:
         """Start a slot from a snapshot, in three copies.
 
         Raises:

@@ -22,8 +22,7 @@ class StepRunner:
         step: what to run.
         table: of its slots.
         slots: rows at most.
-        deterministic: every row is computed in the same shapes, however many there are: on a GPU the largest batch size is used
-            for all steps, on a CPU each row is a call of its own.
+        deterministic: on a GPU the largest batch size is used for all steps, so that every row is computed in the same shapes.
         graphs: capture CUDA graphs, on a GPU.
     """
 
@@ -47,7 +46,8 @@ class StepRunner:
     def __call__(self, slots: Sequence[int]) -> Callable[[], list[int]]:
         """Start a step; the result waits for the tokens, one for each slot."""
         if self._device.type == "cpu":
-            return self._on_cpu(slots)
+            found = self._step(torch.tensor(slots, dtype=torch.int32)).tolist()
+            return lambda: found
         padded = [*slots, *[self._table.scratch] * (self.bucket(len(slots)) - len(slots))]
         if self._use_graphs:
             graph = self._graphs.get(len(padded))
@@ -56,22 +56,16 @@ class StepRunner:
             tokens = graph(padded)
         else:
             tokens = self._step(torch.tensor(padded, dtype=torch.int32).to(self._device))
-        found = torch.empty(len(slots), dtype=torch.int32, pin_memory=True)
-        found.copy_(tokens[: len(slots)], non_blocking=True)
+        pinned = torch.empty(len(slots), dtype=torch.int32, pin_memory=True)
+        pinned.copy_(tokens[: len(slots)], non_blocking=True)
         done = torch.cuda.Event()
         done.record()
 
         def wait() -> list[int]:
             done.synchronize()
-            return found.tolist()
+            return pinned.tolist()
 
         return wait
-
-    def _on_cpu(self, slots: Sequence[int]) -> Callable[[], list[int]]:
-        rows = torch.tensor(slots, dtype=torch.int32)
-        parts = rows.split(1) if self._deterministic else (rows,)
-        found = [token for part in parts for token in self._step(part).tolist()]
-        return lambda: found
 
 
 class _Graph:

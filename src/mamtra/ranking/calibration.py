@@ -6,27 +6,25 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.engine.generate import generate
-from mamtra.engine.sampling import greedy, ras_sample
-from mamtra.engine.steps import Step
+from mamtra.engine.engine import Engine
+from mamtra.engine.request import Request, Sampling, Unistream
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import Batch, unistream
-from mamtra.models.speech_lm import SpeechLM
 from mamtra.runtime.files import check_regular
 
 POSITIONS = 2048
 PARTS = ("text", "speech")
+_TOGETHER = 256
+"""Texts that the engine is given at once."""
 LARGEST_ARRAY = 1 << 30
 """Bytes of an array of a calibration file."""
 Encode = Callable[[str], Sequence[int]]
@@ -80,40 +78,39 @@ def read_utterances(
 
 
 def own_speech(
-    lm: SpeechLM,
+    engine: Engine,
     texts: Sequence[Sequence[int]],
     prompt: tuple[Tensor, Tensor] | None,
     settings: GenerationConfig,
     *,
     sample: bool = True,
     seed: int = 0,
-    step: Step | None = None,
 ) -> list[Utterance]:
     """Speech tokens that the model itself generates for each text, with the prompt of a voice before them.
 
     Args:
-        lm: the model.
+        engine: of the model.
         texts: text ids.
         prompt: text ids and speech tokens of a voice, which become part of the utterance.
         settings: of sampling and length limits.
         sample: sample as in synthesis; otherwise the most probable token is taken.
         seed: of sampling.
-        step: see `mamtra.engine.generate.generate`.
     """
     prompt_text, prompt_speech = (part.tolist() for part in prompt) if prompt else ([], [])
-    found = []
-    for number, text in enumerate(texts):
-        run = generate(
-            lm,
-            text,
-            prompt_text,
-            prompt_speech,
-            generator=torch.Generator().manual_seed(seed + number),
-            lengths=settings,
-            sampler=partial(ras_sample, config=settings) if sample else greedy,
-            step=step,
-        )
-        found.append(Utterance([*prompt_text, *text], [*prompt_speech, *run]))
+    sampling = Sampling(ras=settings, greedy=not sample)
+    found: list[Utterance] = []
+    for start in range(0, len(texts), _TOGETHER):
+        group = texts[start : start + _TOGETHER]
+        runs = [
+            engine.submit(
+                Request(Unistream(text, prompt_text, prompt_speech, lengths=settings), seed + number, sampling)
+            )
+            for number, text in enumerate(group, start)
+        ]
+        found += [
+            Utterance([*prompt_text, *text], [*prompt_speech, *run.result()])
+            for text, run in zip(group, runs, strict=True)
+        ]
     return found
 
 

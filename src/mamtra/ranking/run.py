@@ -168,13 +168,12 @@ def _utterances(
         )
     else:
         found = own_speech(
-            model.lm,
+            model.engine,
             [segment.ids for _, segments in spoken for segment in segments],
             voice and voice.lm_prompt,
             model.generation,
             sample=settings.sample,
             seed=settings.seed,
-            step=model.lm_step,
         )
     return batches(found, config.eos_id)
 

@@ -1,27 +1,196 @@
-"""Many texts at once: all segments side by side through the language model, a few at a time through flow and vocoder."""
+"""Many texts at once: their segments side by side through the language model, several at a time through flow and vocoder."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
-from mamtra.engine.batch import generate_batch
-from mamtra.engine.sampling import ras_sample_rows
+from mamtra.engine.engine import Engine
+from mamtra.engine.request import TokenStream
+from mamtra.errors import MamTraError
+from mamtra.models.layout import prompt
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request, speak
 from mamtra.synthesis.retries import ONCE, Retries, TokenRun
-from mamtra.synthesis.token2wav import batch_to_samples
+from mamtra.synthesis.sentence import start_run
+from mamtra.synthesis.token2wav import batch_to_samples, tokens_to_samples
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
-SEGMENTS = {"cuda": 64, "cpu": 16}
-"""Segments in one call of the flow, by the kind of device."""
+AHEAD = {"cuda": 256}
+"""Segments that wait for the language model while earlier ones are decoded, by the kind of device; elsewhere none, so that a text
+is finished before the next is read."""
+TOGETHER = {"cuda": 64}
+"""Segments in one call of the flow; elsewhere one, whose samples are those of the segment alone to the bit."""
+SORTED = 4
+"""Calls of the flow whose segments are sorted by length, so that little is padded."""
+_TEXT_STRIDE = 104_395_301
+"""Between the seeds of two texts."""
 
-Place = tuple[int, int]
-"""Number of a text, and of a segment in it."""
+
+class Batch:
+    """Texts on their way through the language model, flow and vocoder, in the order in which they were added.
+
+    Args:
+        engine: of the language model.
+        ahead: segments that the engine is given before the first of them is waited for.
+        together: segments in one call of the flow.
+    """
+
+    def __init__(self, engine: Engine, ahead: int, together: int) -> None:
+        self._engine, self._ahead, self._together = engine, ahead, together
+        self._texts: deque[_Text] = deque()
+        self._waiting: deque[tuple[_Text, int, int]] = deque()
+        self._tasks: deque[_Task] = deque()
+        self._ready: list[tuple[_Text, int, TokenRun]] = []
+
+    @classmethod
+    def of(cls, model: Model) -> Batch:
+        """With the engine of a model, and with what suits its device."""
+        kind = model.device.type
+        return cls(model.engine, AHEAD.get(kind, 0), TOGETHER.get(kind, 1))
+
+    def add(self, request: Request, segments: Sequence[Segment]) -> None:
+        """Take in a text."""
+        text = _Text(request, segments, set(range(len(segments))))
+        self._texts.append(text)
+        self._waiting.extend((text, index, 0) for index in range(len(segments)))
+        self._submit()
+
+    def refuse(self, error: MamTraError) -> None:
+        """Take in a text that cannot be spoken, so that its error comes in its place."""
+        self._texts.append(_Text(None, (), set(), error=error))
+
+    def finished(self, *, last: bool = False) -> Iterator[tuple[Request | None, list[AudioChunk] | MamTraError]]:
+        """Texts whose turn has come, each with its audio, or why there is none.
+
+        Args:
+            last: no more texts will be added: all of them.
+        """
+        while len(self._waiting) + len(self._tasks) > (0 if last else self._ahead):
+            self._submit()
+            if self._tasks:
+                self._collect(self._tasks.popleft())
+            if len(self._ready) >= self._together * (SORTED if self._together > 1 else 1):
+                self._vocode()
+        if last:
+            self._vocode()
+        while self._texts and not self._texts[0].waiting:
+            text = self._texts.popleft()
+            yield text.request, text.result()
+
+    def cancel(self) -> None:
+        """End what is on its way."""
+        self._waiting.clear()
+        for task in self._tasks:
+            task.stream.cancel()
+
+    def _submit(self) -> None:
+        """Give the engine what it may hold."""
+        while self._waiting and len(self._tasks) < max(1, self._ahead):
+            self._start(*self._waiting.popleft())
+
+    def _start(self, text: _Text, index: int, attempt: int) -> None:
+        request = text.request
+        try:
+            seed = request.seed_of(index, attempt)
+            stream = start_run(request.model, request.voice, text.segments[index].ids, seed, self._engine)
+        except MamTraError as error:
+            text.fail(index, error)
+        else:
+            self._tasks.append(_Task(text, index, attempt, stream))
+
+    def _collect(self, task: _Task) -> None:
+        text, index, retries = task.text, task.index, task.text.request.retries
+        try:
+            tokens = task.stream.result()
+            misread = text.request.misread(text.segments[index].ids, tokens)
+            run = TokenRun(tokens, str(task.stream.finish_reason), task.attempt, misread)
+            runs = text.runs.setdefault(index, [])
+            runs.append(run)
+            if not retries.accepts(run) and task.attempt + 1 < retries.attempts:
+                self._waiting.append((text, index, task.attempt + 1))
+                return
+            best = retries.best(runs)
+        except MamTraError as error:
+            text.fail(index, error)
+            return
+        if best is None:
+            text.waiting.discard(index)
+        else:
+            self._ready.append((text, index, best))
+
+    def _vocode(self) -> None:
+        ready = sorted(self._ready, key=lambda one: len(one[2].tokens)) if self._together > 1 else self._ready
+        self._ready = []
+        for start in range(0, len(ready), self._together):
+            chosen = ready[start : start + self._together]
+            try:
+                audio = self._samples(chosen)
+            except MamTraError as error:
+                for text, index, _ in chosen:
+                    text.fail(index, error)
+                continue
+            for (text, index, run), samples in zip(chosen, audio, strict=True):
+                chunk = AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)
+                text.audio[index] = [chunk]
+                text.waiting.discard(index)
+
+    def _samples(self, chosen: list[tuple[_Text, int, TokenRun]]) -> list[np.ndarray]:
+        requests = [text.request for text, _, _ in chosen]
+        tokens = [run.tokens for _, _, run in chosen]
+        seeds = [text.request.seed_of(index, run.attempt) for text, index, run in chosen]
+        if self._together == 1:
+            (one,) = requests
+            return [tokens_to_samples(one.model, one.voice, tokens[0], seed=seeds[0], speed=one.speed)]
+        voices, speeds = [one.voice for one in requests], [one.speed for one in requests]
+        return batch_to_samples(requests[0].model, voices, tokens, seeds=seeds, speeds=speeds)
+
+
+@dataclass
+class _Text:
+    """A text that was added.
+
+    Attributes:
+        request: of the text.
+        segments: of the text.
+        waiting: places of the segments that are not finished.
+        runs: of the language model, by place.
+        audio: one chunk for each place that is not silent.
+        error: why the text has no audio.
+    """
+
+    request: Request | None
+    segments: Sequence[Segment]
+    waiting: set[int]
+    runs: dict[int, list[TokenRun]] = field(default_factory=dict)
+    audio: dict[int, list[AudioChunk]] = field(default_factory=dict)
+    error: MamTraError | None = None
+
+    def fail(self, index: int, error: MamTraError) -> None:
+        self.waiting.discard(index)
+        self.error = self.error or error
+
+    def result(self) -> list[AudioChunk] | MamTraError:
+        if self.error is not None:
+            return self.error
+        try:
+            return list(speak(self.request, self.segments, lambda _, __, index: self.audio.get(index, ())))
+        except MamTraError as error:
+            return error
+
+
+@dataclass
+class _Task:
+    """A run of the language model."""
+
+    text: _Text
+    index: int
+    attempt: int
+    stream: TokenStream
 
 
 def speak_texts(
@@ -29,63 +198,32 @@ def speak_texts(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Every text by its number, with its samples (T,), empty where the model said nothing.
 
-    The text is cut, sampled and joined as in `TTS.say`, from other random draws. By default each segment is tried once.
+    The text is cut, sampled and joined as in `TTS.say`; on a CPU from other random draws, in steps of many rows. By default each
+    segment is tried once.
 
     Args:
         model: on its device.
         voice: to speak with.
         texts: to say.
-        seed: of the draws.
+        seed: of the draws; with the number of a text it fixes the text's audio.
         rows: segments side by side in the language model.
         retries: of runs that fail.
+
+    Raises:
+        MamTraError: a text has no words, or its logits or samples are not finite numbers.
     """
-    request = Request(model, voice, seed, retries=retries)
     segments = [model.text.segments(text) for text in texts]
-    places = {(number, index): segment for number, row in enumerate(segments) for index, segment in enumerate(row)}
-    chunks = _audio(request, _tokens(request, places, rows))
-    for number, row in enumerate(segments):
-        spoken = speak(request, row, lambda _, __, index, number=number: chunks.get((number, index), ()))
-        yield number, np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in spoken)])
-
-
-def _tokens(request: Request, places: dict[Place, Segment], rows: int) -> dict[Place, TokenRun]:
-    """The run that is kept of every segment, without those that say nothing."""
-    model, settings = request.model, request.model.generation
-    generator = torch.Generator(model.device).manual_seed(request.seed)
-    runs: dict[Place, list[TokenRun]] = {place: [] for place in places}
-    waiting = sorted(places, key=lambda place: len(places[place].ids))
-    for attempt in range(request.retries.attempts):
-        for start in range(0, len(waiting), rows):
-            chosen = waiting[start : start + rows]
-            ids = [places[place].ids for place in chosen]
-            found = generate_batch(
-                model.lm,
-                ids,
-                *request.voice.lm_prompt,
-                shortest=[settings.shortest(len(text)) for text in ids],
-                longest=[settings.longest(len(text)) for text in ids],
-                sampler=partial(ras_sample_rows, generator=generator, config=settings),
-            )
-            for place, row in zip(chosen, found, strict=True):
-                misread = request.misread(places[place].ids, row.tokens)
-                runs[place].append(TokenRun(row.tokens, row.finish_reason, attempt, misread))
-        waiting = [place for place in waiting if not request.retries.accepts(runs[place][-1])]
-    best = {place: request.retries.best(found) for place, found in runs.items()}
-    return {place: run for place, run in best.items() if run is not None}
-
-
-def _audio(request: Request, runs: dict[Place, TokenRun]) -> dict[Place, list[AudioChunk]]:
-    """One chunk for every run."""
-    model, chunks = request.model, dict[Place, list[AudioChunk]]()
-    together = SEGMENTS.get(model.device.type, SEGMENTS["cpu"])
-    order = sorted(runs, key=lambda place: len(runs[place].tokens))
-    for start in range(0, len(order), together):
-        chosen = order[start : start + together]
-        seeds = [request.seed_of(place[1], runs[place].attempt) for place in chosen]
-        audio = batch_to_samples(
-            model, [request.voice] * len(chosen), [runs[place].tokens for place in chosen], seeds=seeds
-        )
-        for place, samples in zip(chosen, audio, strict=True):
-            run = runs[place]
-            chunks[place] = [AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)]
-    return chunks
+    lengths = [len(segment.ids) for row in segments for segment in row]
+    if not lengths:
+        return
+    spoken = prompt(*voice.lm_prompt)[0].shape[1]
+    capacity = max(spoken + n + model.generation.longest(n) for n in lengths)
+    engine = Engine(model.lm, slots=min(rows, len(lengths)), capacity=capacity, deterministic=False)
+    with engine:
+        batch = Batch(engine, 2 * rows, TOGETHER.get(model.device.type, 16))
+        for number, row in enumerate(segments):
+            batch.add(Request(model, voice, (seed + number * _TEXT_STRIDE) % 2**63, retries=retries), row)
+        for number, (_, found) in enumerate(batch.finished(last=True)):
+            if isinstance(found, MamTraError):
+                raise found
+            yield number, np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in found)])

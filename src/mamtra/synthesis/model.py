@@ -15,7 +15,7 @@ from torch import nn
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.model_files import find_beside, read_config, read_generation
 from mamtra.checkpoints.native import load_part
-from mamtra.engine.steps import Step, sequence_step
+from mamtra.engine.engine import Engine
 from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.runtime.json_files import read_json
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 _ONNX = {"speech_tokenizer": "OnnxSpeechTokenizer", "speaker_encoder": "OnnxSpeakerEncoder"}
 """Parts that may be ONNX files, SECTION.onnx in the directory."""
+
+CAPACITY = {"cuda": 4096}
+"""Positions of a stream by the kind of device: on a GPU, where they are taken at the start, those of a prompt of 30 s and the
+longest sentence of CosyVoice 2 (2,600), and some more."""
+LARGEST = 2**16
 
 
 class Model:
@@ -59,7 +64,7 @@ class Model:
         self.device, self.dtype = torch.device(device), dtype
         self._parts: dict[str, nn.Module] = dict(parts or {})
         self._text: TextFrontend | BpeFrontend | None = None
-        self._step: Step | None = None
+        self._engine: Engine | None = None
         self._lock = threading.RLock()
 
     @property
@@ -102,12 +107,12 @@ class Model:
         return self.part("lm")
 
     @property
-    def lm_step(self) -> Step:
-        """One decode step of the LM for a single sequence, (1, hidden_size) to logits (1, speech_vocab_size)."""
+    def engine(self) -> Engine:
+        """The decode engine of the LM, one for all threads; made on first use."""
         with self._lock:
-            if self._step is None:
-                self._step = sequence_step(self.lm)
-            return self._step
+            if self._engine is None:
+                self._engine = Engine(self.lm, slots=None, capacity=CAPACITY.get(self.device.type, LARGEST))
+            return self._engine
 
     @property
     def flow(self) -> nn.Module:

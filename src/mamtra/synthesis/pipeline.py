@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from mamtra.audio.trim import EdgeTrimmer, PauseBefore
 from mamtra.errors import MamTraError
@@ -46,10 +45,6 @@ class Request:
     def seed_of(self, index: int, attempt: int) -> int:
         """Seed of an attempt at a segment."""
         return segment_seed(self.seed, index, attempt)
-
-    def generator(self, index: int, attempt: int) -> torch.Generator:
-        """CPU generator of the sampler for an attempt at a segment."""
-        return torch.Generator().manual_seed(self.seed_of(index, attempt))
 
     def misread(self, text_ids: Iterable[int], tokens: list[int], *, ended: bool = True) -> float:
         """See `mamtra.synthesis.coverage.count_misread`; 0 where runs are not repeated, or the text is still arriving."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 
-import torch
-
-from mamtra.engine.bistream import BistreamGeneration, generate_bistream
-from mamtra.engine.generate import Generation, generate
-from mamtra.engine.sampling import ras_sample
+from mamtra.engine.engine import Engine
+from mamtra.engine.interleaved import Interleaved
+from mamtra.engine.request import Request as TokenRequest
+from mamtra.engine.request import Sampling, TokenStream, Unistream
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request
 from mamtra.synthesis.retries import TokenRun
@@ -23,7 +21,7 @@ def whole_segment(request: Request, text_ids: Iterable[int], index: int) -> Iter
 
     def runs() -> Iterator[TokenRun]:
         for attempt in range(request.retries.attempts):
-            tokens, reason = generate_tokens(model, voice, ids, request.generator(index, attempt))
+            tokens, reason = generate_tokens(model, voice, ids, request.seed_of(index, attempt))
             yield TokenRun(tokens, reason, attempt, request.misread(ids, tokens))
 
     run = request.retries.best(runs())
@@ -33,44 +31,31 @@ def whole_segment(request: Request, text_ids: Iterable[int], index: int) -> Iter
         yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)
 
 
-def generate_tokens(
-    model: Model, voice: Voice, text_ids: list[int], generator: torch.Generator
-) -> tuple[list[int], str]:
+def generate_tokens(model: Model, voice: Voice, text_ids: list[int], seed: int) -> tuple[list[int], str]:
     """One run of the LM.
 
     Returns:
         Speech tokens, and why they end: "eos" or "length".
     """
-    run = start_run(model, voice, text_ids, generator)
-    tokens = list(run)
-    return tokens, str(run.finish_reason)
+    run = start_run(model, voice, text_ids, seed)
+    try:
+        return run.result(), str(run.finish_reason)
+    finally:
+        run.cancel()
 
 
-def start_run(model: Model, voice: Voice, text_ids: list[int], generator: torch.Generator) -> Generation:
-    """One run of the LM, to be iterated over."""
-    settings = model.generation
-    return generate(
-        model.lm,
-        text_ids,
-        *voice.lm_prompt,
-        generator=generator,
-        lengths=settings,
-        sampler=partial(ras_sample, config=settings),
-        step=model.lm_step,
-    )
+def start_run(
+    model: Model, voice: Voice, text_ids: Iterable[int], seed: int, engine: Engine | None = None
+) -> TokenStream:
+    """One run of the LM, to be iterated over; cancel it where its end is not waited for.
 
-
-def start_interleaved(
-    model: Model, voice: Voice, text_ids: Iterable[int], generator: torch.Generator
-) -> BistreamGeneration:
-    """One run of the LM while its text is arriving, to be iterated over."""
-    settings = model.generation
-    return generate_bistream(
-        model.lm,
-        text_ids,
-        *voice.lm_prompt,
-        generator=generator,
-        lengths=settings,
-        sampler=partial(ras_sample, config=settings),
-        step=model.lm_step,
-    )
+    Args:
+        text_ids: a list, or an iterable of ids that are still arriving.
+        engine: another than that of the model.
+    """
+    settings, prompt = model.generation, [part.tolist() for part in voice.lm_prompt]
+    if isinstance(text_ids, list):
+        layout = Unistream(text_ids, *prompt, lengths=settings)
+    else:
+        layout = Interleaved(*prompt, lengths=settings, text_ids=text_ids)
+    return (engine or model.engine).submit(TokenRequest(layout, seed, Sampling(ras=settings)))

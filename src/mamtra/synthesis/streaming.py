@@ -22,7 +22,7 @@ from mamtra.synthesis.model import Model
 from mamtra.synthesis.original_stream import OriginalStream
 from mamtra.synthesis.pipeline import AudioChunk, Request
 from mamtra.synthesis.retries import TokenRun
-from mamtra.synthesis.sentence import start_interleaved, start_run
+from mamtra.synthesis.sentence import start_run
 from mamtra.synthesis.token2wav import vocoder_noise
 from mamtra.voices.voice import Voice
 
@@ -158,27 +158,29 @@ def stream_segment(
     Yields:
         Chunks, of which only the last one tells why the tokens ended.
     """
-    start = start_run if isinstance(text_ids, list) else start_interleaved
     for attempt in range(request.retries.attempts):
-        run = start(request.model, request.voice, text_ids, request.generator(index, attempt))
+        run = start_run(request.model, request.voice, text_ids, request.seed_of(index, attempt))
         stream = _open(request, request.seed_of(index, attempt), prompts, schedule)
         drawn, waiting, wanted = list[int](), list[int](), stream.wanted
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
         last, lost = attempt + 1 == request.retries.attempts, False
-        for token in run:
-            drawn.append(token)
-            waiting.append(token)
-            if len(waiting) < wanted:
-                continue
-            lost = not (given or last) and request.misread(text_ids, drawn, ended=False) > 0
-            if lost:
-                break
-            samples = stream.push(waiting)
-            pending += len(waiting)
-            waiting, wanted = [], stream.wanted
-            if len(samples):
-                yield AudioChunk(samples, pending, "", attempt + 1)
-                given, pending = True, 0
+        try:
+            for token in run:
+                drawn.append(token)
+                waiting.append(token)
+                if len(waiting) < wanted:
+                    continue
+                lost = not (given or last) and request.misread(text_ids, drawn, ended=False) > 0
+                if lost:
+                    break
+                samples = stream.push(waiting)
+                pending += len(waiting)
+                waiting, wanted = [], stream.wanted
+                if len(samples):
+                    yield AudioChunk(samples, pending, "", attempt + 1)
+                    given, pending = True, 0
+        finally:
+            run.cancel()  # nobody listens any more, the text has failed, or words were left out
         if lost:
             continue
         reason = str(run.finish_reason)

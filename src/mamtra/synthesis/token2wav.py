@@ -42,7 +42,12 @@ def tokens_to_samples(
 
 @torch.inference_mode()
 def batch_to_samples(
-    model: Model, voices: Sequence[Voice], tokens: Sequence[list[int]], *, seeds: Sequence[int], speed: float = 1.0
+    model: Model,
+    voices: Sequence[Voice],
+    tokens: Sequence[list[int]],
+    *,
+    seeds: Sequence[int],
+    speeds: Sequence[float] | None = None,
 ) -> list[np.ndarray]:
     """`tokens_to_samples` of several utterances in one flow call and one vocoder call.
 
@@ -50,7 +55,7 @@ def batch_to_samples(
         voices: one for each utterance; prompts may differ in length.
         tokens: of each utterance, at least one.
         seeds: one for each utterance.
-        speed: of all of them.
+        speeds: one for each utterance; 1 by default.
 
     Returns:
         float32 samples (T_i,) of each, equal up to rounding to those of the utterance alone.
@@ -58,8 +63,9 @@ def batch_to_samples(
     Raises:
         MamTraError: no utterances, one without tokens, or lists of different lengths.
     """
-    if not tokens or not all(tokens) or not len(voices) == len(tokens) == len(seeds):
-        raise MamTraError("A batch needs one voice, one seed and at least one speech token for each utterance.")
+    speeds = [1.0] * len(tokens) if speeds is None else speeds
+    if not tokens or not all(tokens) or not len(voices) == len(tokens) == len(seeds) == len(speeds):
+        raise MamTraError("A batch needs one voice, seed, speed and at least one speech token for each utterance.")
     device, flow, vocoder = model.device, model.flow, model.vocoder
 
     def padded(rows: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -76,7 +82,7 @@ def batch_to_samples(
         prompt_len=torch.tensor([len(voice.prompt_speech) for voice in voices], device=device),
     )
     ratio = flow.config.token_mel_ratio
-    mels = [stretch(row[None, :, : ratio * n], speed)[0].T for row, n in zip(mel, counts, strict=True)]
+    mels = [stretch(row[None, :, : ratio * n], x)[0].T for row, n, x in zip(mel, counts, speeds, strict=True)]
     frames, hop = [len(row) for row in mels], vocoder.config.hop
     noise = [vocoder_noise(n * hop, torch.Generator().manual_seed(s))[0] for n, s in zip(frames, seeds, strict=True)]
     mel = padded(mels).transpose(1, 2)

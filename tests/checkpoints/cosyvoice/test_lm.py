@@ -19,8 +19,9 @@ from mamtra.checkpoints.cosyvoice.parts import read_flow_config, read_vocoder_co
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.cosyvoice_export import export_llm
 from mamtra.checkpoints.model_files import read_config, read_generation
-from mamtra.engine.generate import generate
+from mamtra.engine.reference import generate
 from mamtra.engine.sampling import greedy
+from mamtra.engine.steps import sequence_step
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
 from mamtra.synthesis.token2wav import tokens_to_samples
@@ -371,7 +372,7 @@ def test_original_text_to_wave(golden):
     tts = mamtra.load(golden / "cosyvoice2-tiny")
     g = load_file(golden / "tts_end_to_end.safetensors")
     voice, model = tts.voice("fake_speaker"), tts.model
-    run = generate(model.lm, g["tts_text"][0], *voice.lm_prompt, sampler=greedy, step=model.lm_step)
+    run = generate(model.lm, g["tts_text"][0], *voice.lm_prompt, sampler=greedy, step=sequence_step(model.lm))
     codes = torch.tensor([list(run)])
     assert torch.equal(codes[0], g["tts_tokens"])
     mel = model.flow.inference(codes, voice.prompt_speech[None], voice.prompt_mel[None], voice.embedding[None])

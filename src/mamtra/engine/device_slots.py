@@ -1,0 +1,77 @@
+"""Streams in one pool of memory, decoded side by side by one step that contains the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mamtra.engine.decode_step import DecodeStep
+from mamtra.engine.decode_weights import DecodeWeights
+from mamtra.engine.request import Inputs, Request, Segment
+from mamtra.engine.slot_table import SlotTable
+from mamtra.engine.state_pool import PoolSnapshot, StatePool, fingerprint
+from mamtra.engine.step_runner import StepRunner
+from mamtra.models.speech_lm import SpeechLM
+
+
+class DeviceSlots:
+    """See `mamtra.engine.slots.Slots`; arguments are those of `mamtra.engine.engine.Engine`."""
+
+    def __init__(
+        self,
+        lm: SpeechLM,
+        *,
+        slots: int,
+        capacity: int,
+        deterministic: bool,
+        silent_ids: tuple[int, ...],
+        ssm_dtype: torch.dtype,
+        graphs: bool,
+    ) -> None:
+        weights = DecodeWeights.of(lm)
+        device, dtype = weights.head.device, weights.head.dtype
+        self._lm, self._device = lm, device
+        self.model = fingerprint(lm.config, weights.head)
+        self.lag = 1 if device.type == "cuda" else 0
+        self.pool = StatePool(lm.config, slots, capacity, device, dtype, ssm_dtype, self.model)
+        self.table = SlotTable(lm.config, slots, device, dtype, silent_ids)
+        step = DecodeStep(weights, self.pool, self.table, StepRunner.widest(slots))
+        self._step = StepRunner(step, self.table, slots, deterministic=deterministic, graphs=graphs)
+
+    def start(self, slot: int, request: Request) -> None:
+        """See `Slots.start`."""
+        if request.prefix is None:
+            self.pool.clear(slot)
+        else:
+            self.pool.restore(slot, request.prefix)
+        self.table.start(slot, request.seed, request.sampling)
+
+    def feed(self, slot: int, length: int, inputs: Inputs) -> None:
+        """See `Slots.feed`."""
+        state = self.pool.open(slot, length)
+        self._lm(self._embed(inputs), state)
+        self.pool.close(slot, state)
+
+    def begin(self, slot: int, segment: Segment, most: int) -> None:
+        """See `Slots.begin`."""
+        self.table.begin(slot, segment, most, self._embed(segment.inputs[-1:])[0, 0])
+
+    def step(self, slots: Sequence[int]) -> Callable[[], list[int]]:
+        """See `Slots.step`."""
+        return self._step(slots)
+
+    def stop(self, slot: int) -> None:
+        """See `Slots.stop`."""
+        self.table.stop(slot)
+
+    def snapshot(self, slot: int, inputs: Inputs) -> PoolSnapshot:
+        """See `Slots.snapshot`."""
+        self.pool.clear(slot)
+        self.feed(slot, 0, inputs)
+        return self.pool.snapshot(slot, len(inputs))
+
+    def _embed(self, inputs: Inputs) -> Tensor:
+        kind, ids = torch.tensor(inputs).T[:, None].to(self._device)
+        return self._lm.embed(kind, ids)

@@ -1,0 +1,168 @@
+"""Streams that are decoded one after another, each in a state of its own, with tokens drawn on the host.
+
+On a CPU a step of one row with packed weights is faster than any other, and a row's numbers do not depend on the rest of the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mamtra.engine.request import Inputs, Request, Sampling, Segment
+from mamtra.engine.sampling import greedy, ras_sample
+from mamtra.engine.slots import FAILED
+from mamtra.engine.state_pool import fingerprint
+from mamtra.engine.steps import sequence_step
+from mamtra.models.layout import SPEECH
+from mamtra.models.speech_lm import SpeechLM
+from mamtra.models.state import DecodeState
+
+
+@dataclass(frozen=True)
+class HostSnapshot:
+    """See `mamtra.engine.slots.Snapshot`.
+
+    Attributes:
+        state: after the inputs.
+        model: fingerprint of the model.
+    """
+
+    state: DecodeState
+    model: str
+
+    @property
+    def length(self) -> int:
+        """Inputs that it has taken in."""
+        return self.state.length
+
+
+@dataclass
+class _Stream:
+    """A slot in use.
+
+    Attributes:
+        sampling: of its request.
+        generator: of its random numbers.
+        state: of the model; None before the first inputs are fed.
+        inputs: fed by the next step.
+        segment: whose rules hold.
+        history: ids drawn.
+        silent: latest ids that are silence.
+        repeats: times that the latest id has come in a row.
+    """
+
+    sampling: Sampling
+    generator: torch.Generator
+    state: DecodeState | None
+    inputs: Inputs = field(default_factory=list)
+    segment: Segment | None = None
+    history: list[int] = field(default_factory=list)
+    silent: int = 0
+    repeats: int = 0
+
+
+class HostSlots:
+    """See `mamtra.engine.slots.Slots`. Memory of a stream is taken when its inputs are known.
+
+    Args:
+        lm: the model.
+        silent_ids: see `mamtra.engine.engine.Engine`.
+    """
+
+    lag = 0
+
+    def __init__(self, lm: SpeechLM, silent_ids: tuple[int, ...] = ()) -> None:
+        self._lm, self._config, self._step = lm, lm.config, sequence_step(lm)
+        self._silent = torch.tensor(silent_ids, dtype=torch.int64)
+        self._silent_ids = frozenset(silent_ids)
+        self.model = f"host-{fingerprint(lm.config, lm.head_weight)}"
+        self._streams: dict[int, _Stream] = {}
+
+    def start(self, slot: int, request: Request) -> None:
+        """See `Slots.start`."""
+        state = None if request.prefix is None else request.prefix.state.clone()
+        self._streams[slot] = _Stream(request.sampling, torch.Generator().manual_seed(request.seed), state)
+
+    def feed(self, slot: int, length: int, inputs: Inputs) -> None:
+        """Note the inputs: all of a segment are fed at once, with its first draw."""
+        stream = self._streams[slot]
+        if stream.segment is not None:  # what the last segment would have fed next
+            stream.inputs, stream.segment = [], None
+        stream.inputs += inputs
+
+    def begin(self, slot: int, segment: Segment, most: int) -> None:
+        """See `Slots.begin`."""
+        self.feed(slot, 0, segment.inputs[-1:])
+        stream = self._streams[slot]
+        stream.segment = segment
+        draws = (segment.fill_at if segment.interleaved else segment.most) - len(stream.history)
+        self._reserve(stream, len(stream.inputs) + max(1, draws))
+
+    def step(self, slots: Sequence[int]) -> Callable[[], list[int]]:
+        """See `Slots.step`."""
+        found = [self._draw(self._streams[slot]) for slot in slots]
+        return lambda: found
+
+    def stop(self, slot: int) -> None:
+        """See `Slots.stop`."""
+        self._streams.pop(slot, None)
+
+    def snapshot(self, slot: int, inputs: Inputs) -> HostSnapshot:
+        """See `Slots.snapshot`."""
+        state = self._lm.init_state(1, len(inputs))
+        self._feed(inputs, state)
+        return HostSnapshot(state, self.model)
+
+    def _reserve(self, stream: _Stream, count: int) -> None:
+        """Make room for more positions."""
+        if stream.state is None:
+            stream.state = self._lm.init_state(1, count)
+            return
+        count += stream.state.length
+        if count > stream.state.max_length:
+            stream.state = stream.state.clone(max(count, 2 * stream.state.max_length))
+
+    def _feed(self, inputs: Inputs, state: DecodeState) -> Tensor:
+        """Logits (speech_vocab_size,) after the inputs."""
+        lm = self._lm
+        if len(inputs) == 1 and inputs[0][0] == SPEECH:
+            return self._step(lm.speech_embedding.weight[inputs[0][1], None], state)[0]
+        kind, ids = torch.tensor(inputs, device=lm.head_weight.device).T[:, None]
+        return lm.logits(lm(lm.embed(kind, ids), state)[0, -1])
+
+    def _draw(self, stream: _Stream) -> int:
+        segment = stream.segment
+        self._reserve(stream, len(stream.inputs))
+        logits = self._feed(stream.inputs, stream.state)
+        if not math.isfinite(float(logits.sum())):
+            return FAILED
+        if segment.interleaved and len(stream.history) == segment.fill_at:
+            token = self._config.fill_id
+        else:
+            token = self._sample(stream, logits)
+        stream.repeats = stream.repeats + 1 if stream.history[-1:] == [token] else 1
+        stream.silent = stream.silent + 1 if token in self._silent_ids else 0
+        stream.history.append(token)
+        stream.inputs = [(SPEECH, token)]
+        return token
+
+    def _sample(self, stream: _Stream, logits: Tensor) -> int:
+        """Draw an id that may come now."""
+        segment, sampling, config = stream.segment, stream.sampling, self._config
+        none = float("-inf")
+        if segment.interleaved or len(stream.history) < segment.least:
+            logits[config.eos_id] = none
+        if segment.interleaved:
+            spare = [i for i in range(config.eos_id + 1, config.speech_vocab_size) if i != config.fill_id]
+            logits[spare] = none
+        if sampling.most_repeats and stream.repeats >= sampling.most_repeats:
+            logits[stream.history[-1]] = none
+        if sampling.most_silence and stream.silent >= sampling.most_silence:
+            logits[self._silent] = none
+        if sampling.greedy:
+            return greedy(logits, stream.history)
+        return ras_sample(logits, stream.history, stream.generator, config=sampling.ras)

@@ -1,0 +1,56 @@
+"""What a batcher asks of the slots that hold its streams, on a GPU (`device_slots`) and elsewhere (`host_slots`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from mamtra.engine.request import Inputs, Request, Segment
+
+IDLE, FAILED = -1, -2
+"""What a step reports in place of a token: the row was not active; its logits were not finite."""
+
+
+class Snapshot(Protocol):
+    """The state behind some inputs, to start any number of streams from.
+
+    Attributes:
+        length: inputs that it has taken in.
+        model: fingerprint of the model.
+    """
+
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def model(self) -> str: ...
+
+
+class Slots(Protocol):
+    """States and samplers of a fixed number of streams.
+
+    Attributes:
+        model: fingerprint of the model, for snapshots.
+        lag: steps that may be under way before their tokens are read.
+    """
+
+    model: str
+    lag: int
+
+    def start(self, slot: int, request: Request) -> None:
+        """Make a slot ready for a new request."""
+
+    def feed(self, slot: int, length: int, inputs: Inputs) -> None:
+        """Take in inputs behind so many others."""
+
+    def begin(self, slot: int, segment: Segment, most: int) -> None:
+        """Decode by the rules of a segment, all inputs of which but the last were fed; at most so many draws of the request."""
+
+    def step(self, slots: Sequence[int]) -> Callable[[], list[int]]:
+        """Draw a token for each slot; the result waits for them. `IDLE` and `FAILED` stand for none."""
+
+    def stop(self, slot: int) -> None:
+        """Take a slot out of all steps that begin later."""
+
+    def snapshot(self, slot: int, inputs: Inputs) -> Snapshot:
+        """The state behind some inputs, made in a free slot."""

@@ -1,0 +1,143 @@
+"""Who makes the turns of a batcher: a thread of its own, or the clients that wait for tokens."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import torch
+
+from mamtra.engine.batcher import Batcher
+from mamtra.runtime.memory import shortage
+
+
+class Turns(Protocol):
+    """Makes turns while there is work; ends with `close`."""
+
+    def wake(self) -> None:
+        """There may be work: a request, more text, or a stream that was cancelled."""
+
+    def wait_for(self, arrived: queue.SimpleQueue) -> None:
+        """Called by a client before it takes from the queue of its stream."""
+
+    def pause(self) -> AbstractContextManager:
+        """No turn is made meanwhile."""
+
+    def close(self) -> None:
+        """End all streams; may be called more than once."""
+
+
+class WorkerTurns:
+    """A thread makes the turns, so that a GPU never waits for a client.
+
+    Args:
+        batcher: whose turns they are.
+        device: on which it decodes.
+    """
+
+    def __init__(self, batcher: Batcher, device: torch.device) -> None:
+        self._batcher, self._device = batcher, device
+        self._work, self._turn = threading.Event(), threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="mamtra-engine", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """See `Turns.wake`."""
+        self._work.set()
+
+    def wait_for(self, arrived: queue.SimpleQueue) -> None:
+        """The queue itself blocks."""
+
+    def pause(self) -> AbstractContextManager:
+        """See `Turns.pause`."""
+        return self._turn
+
+    def close(self) -> None:
+        """See `Turns.close`."""
+        self._closed = True
+        self._work.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with torch.cuda.device(self._device if self._device.type == "cuda" else None):
+            self._loop()
+
+    def _loop(self) -> None:
+        while True:
+            self._work.wait()
+            self._work.clear()
+            busy = True
+            while busy and not self._closed:
+                with self._turn:
+                    busy = _turn(self._batcher)
+            if self._closed:
+                self._batcher.fail(CLOSED)
+                return
+
+
+class ClientTurns:
+    """Clients make the turns while they wait, one at a time and each for all streams.
+
+    On a CPU a second thread would take the cores from the client that turns the first tokens into sound.
+
+    Args:
+        batcher: whose turns they are.
+    """
+
+    def __init__(self, batcher: Batcher) -> None:
+        self._batcher = batcher
+        # re-entrant: a stream that is collected as garbage in a turn cancels itself
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def wake(self) -> None:
+        """See `Turns.wake`."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_for(self, arrived: queue.SimpleQueue) -> None:
+        """Make turns until something has arrived."""
+        while arrived.empty():
+            with self._changed:
+                if self._closed:
+                    self._batcher.fail(CLOSED)
+                elif not arrived.empty():
+                    return
+                elif self._make_turn():
+                    self._changed.notify_all()
+                elif arrived.empty():
+                    self._changed.wait()
+
+    def _make_turn(self) -> bool:
+        try:
+            return _turn(self._batcher)
+        except BaseException:  # Ctrl-C: the streams of this turn have lost tokens
+            self._batcher.fail("The engine was interrupted.")
+            self._changed.notify_all()
+            raise
+
+    def pause(self) -> AbstractContextManager:
+        """See `Turns.pause`."""
+        return self._changed
+
+    def close(self) -> None:
+        """See `Turns.close`."""
+        with self._changed:
+            self._closed = True
+            self._batcher.fail(CLOSED)
+            self._changed.notify_all()
+
+
+CLOSED = "The engine was closed."
+
+
+def _turn(batcher: Batcher) -> bool:
+    """Whether something has happened."""
+    try:
+        return batcher.turn()
+    except Exception as error:  # in a worker nobody would see it, and it concerns all streams
+        batcher.fail(shortage(error) or f"The engine failed: {error}")
+        return True
