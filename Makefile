@@ -1,4 +1,5 @@
 # make say    speak TEXT into OUT (sets up .venv on the first call)
+#             PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes the small torch for CPUs
 # make test   all tests, JOBS of them side by side (JOBS=0 ARGS="-k NAME" for some)
 # make lint   style and import order       make clean   remove what the other targets made
 PYTHON ?= python3
@@ -6,6 +7,7 @@ VENV   ?= .venv
 OUT    ?= hello.wav
 TEXT   ?= Hello! This voice runs on your own machine.
 JOBS   ?= 2
+PIP_ARGS ?=
 
 BIN  := $(VENV)/bin
 BASE := $(VENV)/.installed
@@ -34,15 +36,15 @@ wheel: $(DEV)
 	"$(BIN)/python" -m pip wheel -q --no-deps -w dist .
 
 $(BIN)/python:
-	@echo "Setting up $(VENV); this takes a few minutes, once."
+	@echo "Setting up $(VENV): torch and a few small packages are downloaded, once."
 	@$(PYTHON) -m venv "$(VENV)"
 
 $(BASE): pyproject.toml constraints.txt | $(BIN)/python
-	@"$(BIN)/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e .
+	@"$(BIN)/python" -m pip install $(PIP_ARGS) --disable-pip-version-check -c constraints.txt -e .
 	@touch "$@"
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
-	@"$(BIN)/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@"$(BIN)/python" -m pip install $(PIP_ARGS) --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch "$(BASE)" "$@"
 
 clean:

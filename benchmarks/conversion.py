@@ -11,7 +11,6 @@ Works on Linux and macOS.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
 import subprocess
@@ -63,19 +62,10 @@ print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.pl
 
 def write_source(directory: Path) -> None:
     """The language model of CosyVoice 2 as it is published, with random weights."""
-    config = cosyvoice2_config()
-    state = SpeechLM(config, torch.Generator().manual_seed(0)).state_dict()
-    state = {f"llm.model.{name}" if name.startswith("model.") else name: value for name, value in state.items()}
-    state["llm.model.lm_head.weight"] = state["llm.model.model.embed_tokens.weight"]
-    (directory / "CosyVoice-BlankEN").mkdir(parents=True)
-    names = (
-        "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "rms_norm_eps",
-        "rope_theta",
-    )  # fmt: skip
-    sizes = {"model_type": "qwen2", "vocab_size": config.text_vocab_size, "tie_word_embeddings": True}
-    sizes |= {name: getattr(config, name) for name in names}
-    (directory / "CosyVoice-BlankEN" / "config.json").write_text(json.dumps(sizes))
-    torch.save(state, directory / "llm.pt")
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    from tests.foreign import cosyvoice_llm
+
+    cosyvoice_llm(directory, lm=cosyvoice2_config())
 
 
 def run_once(method: str, src: Path, dst: Path, ratio: str, threads: int) -> tuple[float, int]:

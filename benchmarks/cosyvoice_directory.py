@@ -22,70 +22,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from conversion import write_source
 from record import apart, benchmark, device_name, environment
 
-from mamtra.acoustic.flow import Flow, FlowConfig
-from mamtra.acoustic.hift import HiFT, HiFTConfig
+from mamtra.acoustic.flow import FlowConfig
+from mamtra.acoustic.hift import HiFTConfig
+from mamtra.cost.presets import cosyvoice2_config
 from mamtra.runtime.device import pick_device
 from mamtra.runtime.results import footnote, markdown_table
 
 BOUND = 1.15
 KINDS = ("float32", "bfloat16")
-YAML = """
-sample_rate: 24000
-llm: !new:cosyvoice.llm.llm.Qwen2LM
-    speech_token_size: 6561
-    llm_input_size: 896
-    llm_output_size: 896
-    sampling: !name:cosyvoice.utils.common.ras_sampling {top_p: 0.8, top_k: 25, win_size: 10, tau_r: 0.1}
-flow: !new:cosyvoice.flow.flow.CausalMaskedDiffWithXvec
-    input_size: 512
-    output_size: 80
-    spk_embed_dim: 192
-    output_type: 'mel'
-    vocab_size: 6561
-    input_frame_rate: 25
-    token_mel_ratio: 2
-    pre_lookahead_len: 3
-    encoder: !new:cosyvoice.transformer.upsample_encoder.UpsampleConformerEncoder
-        output_size: 512
-        attention_heads: 8
-        linear_units: 2048
-        num_blocks: 6
-        dropout_rate: 0.1
-        input_layer: 'linear'
-        input_size: 512
-        static_chunk_size: 25
-    decoder: !new:cosyvoice.flow.flow_matching.CausalConditionalCFM
-        cfm_params: !new:omegaconf.DictConfig
-            content: {sigma_min: 1.0e-06, solver: 'euler', t_scheduler: 'cosine', inference_cfg_rate: 0.7}
-        estimator: !new:cosyvoice.flow.decoder.CausalConditionalDecoder
-            channels: [256]
-            attention_head_dim: 64
-            n_blocks: 4
-            num_mid_blocks: 12
-            num_heads: 8
-hift: !new:cosyvoice.hifigan.generator.HiFTGenerator
-    in_channels: 80
-    base_channels: 512
-    nb_harmonics: 8
-    sampling_rate: 24000
-    nsf_alpha: 0.1
-    nsf_sigma: 0.003
-    nsf_voiced_threshold: 10
-    upsample_rates: [8, 5, 3]
-    upsample_kernel_sizes: [16, 11, 7]
-    istft_params: {n_fft: 16, hop_len: 4}
-    resblock_kernel_sizes: [3, 7, 11]
-    resblock_dilation_sizes: [[1, 3, 5], [1, 3, 5], [1, 3, 5]]
-    source_resblock_kernel_sizes: [7, 7, 11]
-    source_resblock_dilation_sizes: [[1, 3, 5], [1, 3, 5], [1, 3, 5]]
-    lrelu_slope: 0.1
-    audio_limit: 0.99
-    f0_predictor: !new:cosyvoice.hifigan.f0_predictor.ConvRNNF0Predictor {cond_channels: 512}
-"""
 WORK = """
 import json, resource, sys, time
 import torch
@@ -129,25 +75,10 @@ print(json.dumps(found))
 def write_directory(directory: Path) -> None:
     """CosyVoice 2 as it is published, with random weights."""
     sys.path.append(str(Path(__file__).resolve().parents[1]))
+    from tests.foreign import cosyvoice_directory
     from tests.tiny_onnx import write_onnx_files
 
-    write_source(directory)
-    backbone = directory / "CosyVoice-BlankEN"
-    (backbone / "vocab.json").write_text(json.dumps({unit: i for i, unit in enumerate("etaoinshrdlucmfwyg.Ġ")}))
-    (backbone / "tokenizer_config.json").write_text("{}")
-    (backbone / "merges.txt").write_text("#version: 0.2\n")
-    (directory / "cosyvoice2.yaml").write_text(YAML)
-    torch.manual_seed(0)
-    torch.save(Flow(FlowConfig()).state_dict(), directory / "flow.pt")
-    vocoder = HiFT(HiFTConfig()).state_dict()
-    torch.save({f"generator.{name}": value for name, value in vocoder.items()}, directory / "hift.pt")
-    speaker = {
-        "embedding": torch.randn(1, 192),
-        "prompt_text": torch.arange(6, dtype=torch.int32)[None],
-        "flow_prompt_speech_token": torch.arange(50, dtype=torch.int32)[None],
-        "prompt_speech_feat": torch.randn(1, 100, 80) - 5,
-    }
-    torch.save({"ann": speaker}, directory / "spk2info.pt")
+    cosyvoice_directory(directory, lm=cosyvoice2_config(), flow=FlowConfig(), vocoder=HiFTConfig(), prompt=50)
     write_onnx_files(directory, 192)
 
 

@@ -126,7 +126,7 @@ def fallback_ssd(
 
 
 def build(config: SpeechLMConfig, ratio: str, device: torch.device) -> tuple[SpeechLM, SpeechLM]:
-    """A teacher with drawn weights and its student."""
+    """A randomly initialised teacher and its student."""
     teacher = SpeechLM(config, torch.Generator().manual_seed(0)).eval().requires_grad_(False)
     student, _ = convert_attention_to_mamba(teacher, LayerPlan.from_ratio(config.num_hidden_layers, ratio))
     return teacher.to(device), student.to(device).train()

@@ -100,10 +100,10 @@ def about(result: dict[str, Any]) -> str:
     """Data, settings, time and circumstances."""
     data = result["data"]
     what = data["source"] + (f", {data['sentences']} sentences" if "sentences" in data else "")
-    judge = f"; transcribed by {data['asr']}, {data['normaliser']}" if "asr" in data else ""
+    asr = f"; transcribed by {data['asr']}, {data['normaliser']}" if "asr" in data else ""
     settings = ", ".join(f"{name} {value}" for name, value in result["settings"].items())
     took = f"{result['seconds']:.0f} s for {len(result['rows'])} measurements"
-    return f"**{title(result)}**: on {what}{judge}; {settings}; {took}. {footnote(result)}"
+    return f"**{title(result)}**: on {what}{asr}; {settings}; {took}. {footnote(result)}"
 
 
 def render(results: dict[Path, dict[str, Any]]) -> str:

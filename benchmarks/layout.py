@@ -36,7 +36,7 @@ SAY = (
 MECHANISMS = {
     "files that make a CUDA graph": r"cuda\.CUDAGraph\(",
     "files that write a partial file and rename it": r"\.partial[\"'}]|os\.replace\(",
-    "files that write Markdown tables by hand": r"\"---",
+    "files that write Markdown tables by hand": r"\"---\"",
     "files that ask for the commit or the CPU": r"rev-parse|/proc/cpuinfo",
 }
 """What a file of src, benchmarks or recipes holds that has a mechanism of its own, as a pattern."""

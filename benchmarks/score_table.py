@@ -80,7 +80,7 @@ def render(result: dict[str, Any]) -> str:
     parts = [
         f"# {result['title']}",
         f"{about['lines']} lines of {about['set']}, {about['asr']}; "
-        + ", ".join(f"{what}: {judge}" for what, judge in about["metrics"].items())
+        + ", ".join(f"{what}: {scorer}" for what, scorer in about["metrics"].items())
         + ". 95% bootstrap intervals over utterances.",
         markdown_table(("", *(FIGURES[key][0] for key in names)), main),
         f"## Differences to {result['against']}",

@@ -96,15 +96,15 @@ def measure_row(row: Row, model: Model, voice: Voice, tokens: int, runs: int, un
         for run in range(-2 if row.graphs else -1, runs):
             if run > 0 and time.perf_counter() > until:
                 break
-            heard: list[float] = []
+            reached: list[float] = []
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             began = time.perf_counter()
-            waves = work(lambda heard=heard: heard.append(time.perf_counter()))
+            waves = work(lambda reached=reached: reached.append(time.perf_counter()))
             ended = time.perf_counter()
             if run >= 0:
                 times.append(ended - began)
-                firsts.append((heard[0] if heard else ended) - began)
+                firsts.append((reached[0] if reached else ended) - began)
     except torch.OutOfMemoryError:
         return {"failed": "out of memory"}
     except RuntimeError as error:  # of a kernel or graph on one device: the other rows are still worth having

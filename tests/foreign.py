@@ -19,33 +19,34 @@ from tests.factories import TINY_FLOW
 
 LAYERS = 4
 FLOW = FlowConfig(**TINY_FLOW, vocab_size=27)
-COSYVOICE_YAML = """
+VOCODER = HiFTConfig(base_channels=16, f0_channels=8)
+_YAML = """
 __set_seed1: !apply:random.seed [1986]
 sample_rate: 24000
 token_mel_ratio: 2
 chunk_size: 25
 llm: !new:some.package.LanguageModel
-    speech_token_size: 27
+    speech_token_size: {lm.num_speech_tokens}
     sampling: !name:some.package.sampling
         top_p: 0.75
         top_k: 24
 flow: !new:some.package.Flow
-    input_size: 16
-    output_size: 80
-    spk_embed_dim: 16
+    input_size: {flow.input_size}
+    output_size: {flow.output_size}
+    spk_embed_dim: {flow.spk_embed_dim}
     output_type: 'mel'
-    vocab_size: 27
+    vocab_size: {flow.vocab_size}
     input_frame_rate: 25
     token_mel_ratio: !ref <token_mel_ratio>
     pre_lookahead_len: 3
     encoder: !new:some.package.Encoder
-        output_size: 16
-        attention_heads: 2
-        linear_units: 32
-        num_blocks: 1
+        output_size: {flow.input_size}
+        attention_heads: {flow.encoder_heads}
+        linear_units: {flow.encoder_ffn}
+        num_blocks: {flow.encoder_blocks}
         dropout_rate: 0.1
         input_layer: 'linear'
-        input_size: 16
+        input_size: {flow.input_size}
         static_chunk_size: !ref <chunk_size>
     decoder: !new:some.package.Decoder
         cfm_params: !new:some.package.Dict
@@ -55,16 +56,16 @@ flow: !new:some.package.Flow
                 t_scheduler: 'cosine'
                 inference_cfg_rate: 0.7
         estimator: !new:some.package.Estimator
-            channels: [16]
-            attention_head_dim: 8
-            n_blocks: 1
-            num_mid_blocks: 1
-            num_heads: 2
+            channels: [{flow.estimator_channels}]
+            attention_head_dim: {flow.estimator_head_dim}
+            n_blocks: {flow.estimator_n_blocks}
+            num_mid_blocks: {flow.estimator_mid_blocks}
+            num_heads: {flow.estimator_heads}
             static_chunk_size: !ref <chunk_size> * <token_mel_ratio>
 hift: !new:some.package.Vocoder
     in_channels: 80
-    base_channels: 16
-    nb_harmonics: 8
+    base_channels: {vocoder.base_channels}
+    nb_harmonics: {vocoder.nb_harmonics}
     sampling_rate: !ref <sample_rate>
     nsf_alpha: 0.1
     nsf_sigma: 0.003
@@ -81,7 +82,7 @@ hift: !new:some.package.Vocoder
     lrelu_slope: 0.1
     audio_limit: 0.99
     f0_predictor: !new:some.package.Pitch
-        cond_channels: 8
+        cond_channels: {vocoder.f0_channels}
 """
 
 
@@ -152,9 +153,9 @@ def huggingface_directory(
     return directory
 
 
-def cosyvoice_state(seed: int = 0, layers: int = LAYERS) -> dict[str, Any]:
-    """What the llm.pt of a CosyVoice 2 training checkpoint holds, in small sizes."""
-    config = SpeechLMConfig(
+def cosyvoice_lm(layers: int = LAYERS) -> SpeechLMConfig:
+    """Small sizes."""
+    return SpeechLMConfig(
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=layers,
@@ -167,50 +168,78 @@ def cosyvoice_state(seed: int = 0, layers: int = LAYERS) -> dict[str, Any]:
         eos_id=27,
         fill_id=29,
     )
-    state = shaken(SpeechLM(config, torch.Generator().manual_seed(seed)).state_dict(), seed)
+
+
+def cosyvoice_state(seed: int = 0, layers: int = LAYERS, lm: SpeechLMConfig | None = None) -> dict[str, Any]:
+    """What the llm.pt of a CosyVoice 2 training checkpoint holds, in small sizes or those of `lm`."""
+    state = shaken(SpeechLM(lm or cosyvoice_lm(layers), torch.Generator().manual_seed(seed)).state_dict(), seed)
     state = {f"llm.model.{name}" if name.startswith("model.") else name: value for name, value in state.items()}
     return {**state, "llm.model.lm_head.weight": state["llm.model.model.embed_tokens.weight"], "epoch": 3, "step": 7}
 
 
-def cosyvoice_directory(directory: Path, seed: int = 0, layers: int = LAYERS) -> Path:
-    """A CosyVoice 2 directory as published, small; the two ONNX files are empty."""
+def cosyvoice_llm(directory: Path, seed: int = 0, lm: SpeechLMConfig | None = None) -> Path:
+    """The language model of a CosyVoice 2 directory alone."""
+    lm = lm or cosyvoice_lm()
     backbone = directory / "CosyVoice-BlankEN"
     backbone.mkdir(parents=True)
     config = {
         "architectures": ["Qwen2ForCausalLM"],
         "hidden_act": "silu",
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "max_window_layers": layers,
+        "hidden_size": lm.hidden_size,
+        "intermediate_size": lm.intermediate_size,
+        "max_window_layers": lm.num_hidden_layers,
         "model_type": "qwen2",
-        "num_attention_heads": 4,
-        "num_hidden_layers": layers,
-        "num_key_value_heads": 2,
+        "num_attention_heads": lm.num_attention_heads,
+        "num_hidden_layers": lm.num_hidden_layers,
+        "num_key_value_heads": lm.num_key_value_heads,
         "rms_norm_eps": 1e-6,
         "rope_theta": 1e6,
         "sliding_window": 32768,
         "tie_word_embeddings": True,
         "torch_dtype": "bfloat16",
         "use_sliding_window": False,
-        "vocab_size": 40,
+        "vocab_size": lm.text_vocab_size,
     }
     (backbone / "config.json").write_text(json.dumps(config))
+    torch.save(cosyvoice_state(seed, lm=lm), directory / "llm.pt")
+    return directory
+
+
+def cosyvoice_yaml(lm: SpeechLMConfig | None = None, flow: FlowConfig = FLOW, vocoder: HiFTConfig = VOCODER) -> str:
+    """The cosyvoice2.yaml of some sizes."""
+    return _YAML.format(lm=lm or cosyvoice_lm(), flow=flow, vocoder=vocoder)
+
+
+def cosyvoice_directory(
+    directory: Path,
+    seed: int = 0,
+    layers: int = LAYERS,
+    *,
+    lm: SpeechLMConfig | None = None,
+    flow: FlowConfig = FLOW,
+    vocoder: HiFTConfig = VOCODER,
+    prompt: int = 5,
+) -> Path:
+    """A CosyVoice 2 directory as published, small by default; the two ONNX files are empty."""
+    lm = lm or cosyvoice_lm(layers)
+    cosyvoice_llm(directory, seed, lm)
+    backbone = directory / "CosyVoice-BlankEN"
     (backbone / "vocab.json").write_text(json.dumps({unit: i for i, unit in enumerate("etaoinshrdlucmfwyg.Ġ")}))
     (backbone / "tokenizer_config.json").write_text("{}")
     (backbone / "merges.txt").write_text("#version: 0.2\n")
-    (directory / "cosyvoice2.yaml").write_text(COSYVOICE_YAML)
+    (directory / "cosyvoice2.yaml").write_text(cosyvoice_yaml(lm, flow, vocoder))
     for name in ("campplus.onnx", "speech_tokenizer_v2.onnx"):
         (directory / name).write_bytes(b"")
-    torch.save(cosyvoice_state(seed, layers), directory / "llm.pt")
     torch.manual_seed(seed)
-    torch.save({**Flow(FLOW).state_dict(), "epoch": 3, "step": 7}, directory / "flow.pt")
-    vocoder = HiFT(HiFTConfig(base_channels=16, f0_channels=8)).state_dict()
-    torch.save({f"generator.{name}": value for name, value in vocoder.items()}, directory / "hift.pt")
+    torch.save({**Flow(flow).state_dict(), "epoch": 3, "step": 7}, directory / "flow.pt")
+    state = HiFT(vocoder).state_dict()
+    torch.save({f"generator.{name}": value for name, value in state.items()}, directory / "hift.pt")
     whole = {
-        "embedding": torch.randn(1, 16),
+        "embedding": torch.randn(1, flow.spk_embed_dim),
         "prompt_text": torch.arange(6, dtype=torch.int32)[None],
-        "flow_prompt_speech_token": torch.arange(5, dtype=torch.int32)[None],
-        "prompt_speech_feat": torch.randn(1, 10, 80) - 5,
+        "flow_prompt_speech_token": torch.arange(prompt, dtype=torch.int32)[None],
+        "prompt_speech_feat": torch.randn(1, 2 * prompt, 80) - 5,
     }
-    torch.save({"ann": whole, "女": {"embedding": torch.randn(1, 16)}}, directory / "spk2info.pt")
+    speakers = {"ann": whole, "女": {"embedding": torch.randn(1, flow.spk_embed_dim)}}
+    torch.save(speakers, directory / "spk2info.pt")
     return directory

@@ -260,3 +260,44 @@ def test_the_package_offers_its_names_lazily():
     assert mamtra.TTS is TTS and "load" in dir(mamtra)
     with pytest.raises(AttributeError):
         _ = mamtra.nonsense
+
+
+def test_arguments_without_effect_are_refused(tts):
+    voice = tts.voice("tiny")
+    for options in (
+        {"voice": voice, "voice_text": "words"},
+        {"whole_sentences": True, "hops": HopSchedule(first=25, hop=50)},
+    ):
+        with pytest.raises(MamTraError, match=r"goes with a recording|leave them out"):
+            tts.stream("Hello.", **options)
+
+
+@pytest.mark.parametrize(
+    ("voice", "words"),
+    [
+        (".", "is a folder"),
+        ("/dev/zero", "is a device"),
+        ("x" * 5000, "too long"),
+        ("a\0b", "no voice|null character"),
+        ("", "no voice"),
+    ],
+)
+def test_what_is_no_voice(tts, voice, words):
+    with pytest.raises(MamTraError, match=words):
+        tts.say("Hello.", voice)
+
+
+@pytest.mark.parametrize(
+    ("path", "fmt", "words"),
+    [("", None, "is empty"), ("a\0b.wav", None, "null character"), ("x" * 5000 + ".wav", None, "too long"),
+     ("b.wav", "mp3", "does not go with"), ("/dev/full", "wav", "disk is full"), (".", None, "names no sound format")],
+)  # fmt: skip
+def test_where_no_audio_can_be_saved(tts, path, fmt, words):
+    with pytest.raises(MamTraError, match=words):
+        tts.say("Hello.").save(path, fmt)
+
+
+def test_a_voice_has_known_facts_only(tts, tmp_path):
+    reference(tmp_path / "me.wav", 1.5)
+    with pytest.raises(MamTraError, match="A voice has no 'nam'; it has name"):
+        tts.clone(tmp_path / "me.wav", nam="me")

@@ -75,7 +75,7 @@ def stages(
         begin = ("--resume", starts[name]) if name in starts else ()
         return Stage(name, needs, weights[name], train(script, "--out", weights[name], *begin, *arguments), lane)
 
-    heard = ("kokoro", "real", "speak_first")
+    with_sound = ("kokoro", "real", "speak_first")
     from_base = ("--corpus", *base)
     embed = ("--targets", targets, "--embeddings", embeddings)
     find_targets = run("speaker_targets.py", *from_base, "--weights", campplus, "--out", targets, "--device", device)
@@ -90,22 +90,26 @@ def stages(
             mark("speak_rest"),
             run(*speak, everything[3], "--skip", first, "--codes", weights["tokenizer"]),
         ),
-        Stage("targets", heard, targets, find_targets, 0),
-        trained("vocoder", heard, 0, *from_base),
-        trained("tokenizer", (*heard, "targets"), 1, *from_base, "--speakers", targets),
-        trained("speaker", (*heard, "targets"), 0, *from_base, *embed),
+        Stage("targets", with_sound, targets, find_targets, 0),
+        trained("vocoder", with_sound, 0, *from_base),
+        trained("tokenizer", (*with_sound, "targets"), 1, *from_base, "--speakers", targets),
+        trained("speaker", (*with_sound, "targets"), 0, *from_base, *embed),
         Stage(
-            "base_tokens", ("tokenizer", *heard), base_tokens, run("tokens.py", *from_base, *tokenise, base_tokens), 0
+            "base_tokens",
+            ("tokenizer", *with_sound),
+            base_tokens,
+            run("tokens.py", *from_base, *tokenise, base_tokens),
+            0,
         ),
         trained(
             "flow",
-            (*heard, "base_tokens", "speaker"),
+            (*with_sound, "base_tokens", "speaker"),
             0,
             *(*from_base, "--tokens", base_tokens, "--speakers", embeddings),
         ),
         Stage(
             "tokens",
-            (*heard, "speak_rest", "tokenizer"),
+            (*with_sound, "speak_rest", "tokenizer"),
             tokens,
             run("tokens.py", "--corpus", *everything, *tokenise, tokens),
             1,

@@ -11,7 +11,7 @@ Token i of an utterance covers samples [960 i, 960 (i + 1)) at 24 kHz, [640 i, 6
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,6 +124,22 @@ class Corpus:
 
     def hours(self) -> float:
         return sum(r.tokens for r in self.rows) * 0.04 / 3600
+
+
+def drawing_weights(rows: Sequence[Row], mass: np.ndarray, fractions: Mapping[str, float]) -> np.ndarray:
+    """Probabilities of drawing each row: of its mass, and so that the named sources have their fractions of the whole.
+
+    Args:
+        rows: of the corpus.
+        mass: (rows,) of each, relative to others of its source.
+        fractions: by source; all other sources together have the rest.
+    """
+    sources = np.array([row.source if row.source in fractions else "" for row in rows])
+    found = mass.astype(np.float64)
+    for source, fraction in {**fractions, "": 1 - sum(fractions.values())}.items():
+        members = sources == source
+        found[members] *= fraction / max(found[members].sum(), 1e-12)
+    return found / found.sum()
 
 
 def crop(flat, starts, length: int):

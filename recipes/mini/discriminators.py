@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-Judgement = tuple[Tensor, list[Tensor]]  # score map, feature maps
+Scored = tuple[Tensor, list[Tensor]]  # score map, feature maps
 
 
 def conv(*args, **kwargs) -> nn.Module:
@@ -26,7 +26,7 @@ class PeriodDiscriminator(nn.Module):
         self.convs = nn.ModuleList(conv(a, b, (5, 1), (3, 1), padding=(2, 0)) for a, b in pairwise(sizes))
         self.last = conv(widths[-1], 1, (3, 1), padding=(1, 0))
 
-    def forward(self, wave: Tensor) -> Judgement:
+    def forward(self, wave: Tensor) -> Scored:
         """wave (B, T)."""
         x = F.pad(wave, (0, -wave.shape[1] % self.period))
         x = x.view(x.shape[0], 1, -1, self.period)
@@ -51,7 +51,7 @@ class SpectrumDiscriminator(nn.Module):
         ])  # fmt: skip
         self.last = conv(width, 1, (3, 3), padding=(1, 1))
 
-    def forward(self, wave: Tensor) -> Judgement:
+    def forward(self, wave: Tensor) -> Scored:
         """wave (B, T)."""
         with torch.autocast(wave.device.type, enabled=False):
             spectrum = torch.stft(wave.float(), self.n_fft, self.n_fft // 4, window=self.window, return_complex=True)
@@ -68,25 +68,25 @@ class Discriminators(nn.Module):
         self, periods=(2, 3, 5, 7, 11), widths=(32, 64, 128, 256), sizes=(2048, 1024, 512), width: int = 24
     ) -> None:
         super().__init__()
-        self.judges = nn.ModuleList(
+        self.parts = nn.ModuleList(
             [PeriodDiscriminator(p, tuple(widths)) for p in periods] + [SpectrumDiscriminator(n, width) for n in sizes]
         )
 
-    def forward(self, wave: Tensor) -> list[Judgement]:
-        return [judge(wave) for judge in self.judges]
+    def forward(self, wave: Tensor) -> list[Scored]:
+        return [part(wave) for part in self.parts]
 
 
-def discriminator_loss(real: list[Judgement], fake: list[Judgement]) -> Tensor:
+def discriminator_loss(real: list[Scored], fake: list[Scored]) -> Tensor:
     """Least-squares loss with target 1 for real and 0 for generated speech."""
     pairs = zip(real, fake, strict=True)
     return sum((1 - r.float()).square().mean() + f.float().square().mean() for (r, _), (f, _) in pairs) / len(real)
 
 
-def adversarial_loss(fake: list[Judgement]) -> Tensor:
+def adversarial_loss(fake: list[Scored]) -> Tensor:
     return sum((1 - score.float()).square().mean() for score, _ in fake) / len(fake)
 
 
-def feature_loss(real: list[Judgement], fake: list[Judgement]) -> Tensor:
+def feature_loss(real: list[Scored], fake: list[Scored]) -> Tensor:
     """Mean absolute difference of the discriminators' features, relative to their magnitude."""
     total = count = 0
     for (_, have), (_, want) in zip(fake, real, strict=True):

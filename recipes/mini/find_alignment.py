@@ -17,6 +17,7 @@ import numpy as np
 
 import mamtra
 from mamtra.engine.alignment import text_attention
+from mamtra.synthesis.retries import segment_seed
 from mamtra.synthesis.sentence import generate_tokens
 
 
@@ -39,7 +40,7 @@ def find_heads(tts: mamtra.TTS, texts: list[str]) -> dict[tuple[int, int], np.nd
     found: dict[tuple[int, int], list[tuple[float, float, float]]] = {head: [] for head in heads}
     for number, text in enumerate(texts):
         ids = model.text.segments(text)[0].ids
-        tokens, _ = generate_tokens(model, voice, ids, number)
+        tokens, _ = generate_tokens(model, voice, ids, segment_seed(number, 0))
         for head in heads:
             found[head].append(follow(text_attention(model.lm, head, ids, tokens, *voice.lm_prompt).numpy()))
     means = {head: np.mean(rows, 0) for head, rows in found.items()}

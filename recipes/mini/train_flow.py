@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from corpus import TOKEN_24, Corpus, crop
+from corpus import TOKEN_24, Corpus, crop, drawing_weights
 from tokens import TokenSet
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, digit_rows, resume, section
@@ -67,11 +67,7 @@ def main() -> None:
     steps = {(s, n): step_with(s, n) for s in (False, True) for n in config["crops"]}
     lengths = np.array([r.tokens for r in corpus.rows])
     begin = np.array([r.start for r in corpus.rows])
-    mass = lengths.astype(np.float64)
-    sources = np.array([r.source if r.source in config["shares"] else "bulk" for r in corpus.rows])
-    for source, share in {**config["shares"], "bulk": 1 - sum(config["shares"].values())}.items():
-        mass[sources == source] *= share / max(mass[sources == source].sum(), 1)
-    mass /= mass.sum()
+    mass = drawing_weights(corpus.rows, lengths, config["fractions"])
     rng = np.random.default_rng(config["seed"])
     run, saved = Run(args.out, config["steps"], config["minutes"]), 0.0
     for number in run:

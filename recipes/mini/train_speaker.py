@@ -54,10 +54,10 @@ def main() -> None:
     targets = torch.from_numpy(np.stack([by_id[corpus.rows[i].id] for i in known])).to(device)
     lengths, begin = (np.array([getattr(corpus.rows[i], name) for i in known]) for name in ("tokens", "start"))
     speakers = [corpus.rows[i].speaker for i in known]
-    held_speakers = set(sorted(set(speakers))[::12])
-    held = np.array([s in held_speakers for s in speakers])
+    validation_speakers = set(sorted(set(speakers))[::12])
+    validation = np.array([s in validation_speakers for s in speakers])
     count = {s: speakers.count(s) for s in set(speakers)}
-    mass = np.array([count[s] ** -0.5 for s in speakers]) * ~held  # rare speakers are the ones that teach
+    mass = np.array([count[s] ** -0.5 for s in speakers]) * ~validation  # rare speakers are the ones that teach
     mass /= mass.sum()
     model = CAMPPlus(CAMPPlusConfig(**config["model"])).to(device)
     resume(model, args.resume)
@@ -89,8 +89,8 @@ def main() -> None:
     np.savez_compressed(args.embeddings, embeddings=embeddings)
     likeness = (torch.from_numpy(embeddings[known].astype(np.float32)) * targets.cpu()).sum(-1).numpy()
     measured = {
-        "cosine_to_teacher_seen_speakers": round(float(likeness[~held].mean()), 4),
-        "cosine_to_teacher_new_speakers": round(float(likeness[held].mean()), 4),
+        "cosine_to_teacher_seen_speakers": round(float(likeness[~validation].mean()), 4),
+        "cosine_to_teacher_new_speakers": round(float(likeness[validation].mean()), 4),
     }
     print("measured:", measured, flush=True)
     state = {n: v.cpu().contiguous() for n, v in model.state_dict().items()}

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from corpus import TOKEN_16, TOKEN_24, Corpus, Row, crop
+from corpus import TOKEN_16, TOKEN_24, Corpus, Row, crop, drawing_weights
+from rapidfuzz.distance import Levenshtein
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from training import CapturedAround, Optimiser, Run, command, resume, section
@@ -45,14 +46,14 @@ class Heads(nn.Module):
         """values (B, N, dims), speaker (B, 192) -> phone log-probabilities (B, 2N, phones + 1), mel (B, 2N, 80)."""
         batch, tokens, _ = values.shape
         hidden = self.read(values)
-        spelled = self.spell(hidden.transpose(1, 2)).transpose(1, 2)
-        log_probs = self.phones(spelled).float().view(batch, 2 * tokens, -1).log_softmax(-1)
+        phones_read = self.spell(hidden.transpose(1, 2)).transpose(1, 2)
+        log_probs = self.phones(phones_read).float().view(batch, 2 * tokens, -1).log_softmax(-1)
         spread = self.spread(hidden + self.speaker(speaker)[:, None]).reshape(batch, 2 * tokens, -1)
         painted = self.paint(spread.transpose(1, 2)).transpose(1, 2)
         return log_probs, self.mel(painted)
 
 
-def disguise(log_mel: Tensor, strength: Tensor) -> Tensor:
+def augment(log_mel: Tensor, strength: Tensor) -> Tensor:
     """Augmentation: frequency axis warped by up to 15%, spectral tilt, level, masked bands and frames, noise.
 
     It imitates other speakers and rooms: recordings are few, and the tokens should encode content and prosody, not the speaker.
@@ -67,9 +68,9 @@ def disguise(log_mel: Tensor, strength: Tensor) -> Tensor:
     bins = torch.arange(mels, device=device)
     place = (bins * (1 + 0.15 * strength * uniform(batch, 1))).clamp(0, mels - 1)
     below = place.floor().long().clamp(max=mels - 2)
-    share = (place - below)[..., None]
+    blend = (place - below)[..., None]
     take = below[..., None].expand(-1, -1, frames)
-    warped = log_mel.gather(1, take) * (1 - share) + log_mel.gather(1, take + 1) * share
+    warped = log_mel.gather(1, take) * (1 - blend) + log_mel.gather(1, take + 1) * blend
     axis = torch.linspace(-1, 1, mels, device=device)[:, None]
     colour = (
         0.2 * uniform(batch, 1, 1) * axis
@@ -95,7 +96,7 @@ def disguise(log_mel: Tensor, strength: Tensor) -> Tensor:
     return torch.where(masked, changed.mean((1, 2), keepdim=True), changed)
 
 
-class Trainee(nn.Module):
+class ForwardPass(nn.Module):
     """The whole forward pass from sample positions to both outputs, to be captured as one graph."""
 
     def __init__(self, corpus: Corpus, tokenizer: SpeechTokenizer, heads: Heads, tokens: int) -> None:
@@ -107,7 +108,7 @@ class Trainee(nn.Module):
         """starts, lengths (B,) in tokens, strength () of the augmentation -> phone log-probabilities (B, 2N, V), mel loss."""
         with torch.no_grad():
             wave16 = cut(self.audio[0], starts, lengths, self.tokens, TOKEN_16)
-            log_mel = disguise(whisper_log_mel_128(wave16), strength)
+            log_mel = augment(whisper_log_mel_128(wave16), strength)
             mel = mel_24k(cut(self.audio[1], starts, lengths, self.tokens, TOKEN_24)).transpose(1, 2)
             frames = torch.arange(mel.shape[1], device=mel.device)
             inside = (frames >= 2 * MARGIN) & (frames < 2 * (MARGIN + lengths[:, None]))
@@ -148,14 +149,8 @@ def error_rate(log_probs: Tensor, lengths: Tensor, targets: list[list[int]]) -> 
     errors = total = 0
     for row, length, target in zip(log_probs.argmax(-1).tolist(), lengths.tolist(), targets, strict=True):
         best = row[2 * MARGIN : 2 * (MARGIN + length)]
-        spelled = [p for i, p in enumerate(best) if p and (i == 0 or p != best[i - 1])]
-        previous = list(range(len(target) + 1))
-        for i, p in enumerate(spelled, 1):
-            current = [i]
-            for j, q in enumerate(target, 1):
-                current.append(min(previous[j] + 1, current[-1] + 1, previous[j - 1] + (p != q)))
-            previous = current
-        errors, total = errors + previous[-1], total + len(target)
+        phones_read = [p for i, p in enumerate(best) if p and (i == 0 or p != best[i - 1])]
+        errors, total = errors + Levenshtein.distance(phones_read, target), total + len(target)
     return errors, total
 
 
@@ -184,23 +179,21 @@ def main() -> None:
     lengths = torch.tensor([r.tokens for r in rows], device=device)
     alphabet = sorted({c for r in rows for c in phones(r.phonemes)})
     number = {c: i + 1 for i, c in enumerate(alphabet)}
-    spelling = [[number[c] for c in phones(r.phonemes)] for r in rows]
+    phone_ids = [[number[c] for c in phones(r.phonemes)] for r in rows]
 
-    group = [r.source if r.source in config["shares"] else "bulk" for r in rows]
-    seconds = {g: sum(r.tokens for r, h in zip(rows, group, strict=True) if h == g) for g in set(group)}
-    share = {**config["shares"], "bulk": 1 - sum(config["shares"].values())}
-    held = np.array([i % 50 == 0 for i in range(len(rows))])
+    group = [r.source if r.source in config["fractions"] else "bulk" for r in rows]
+    validation = np.array([i % 50 == 0 for i in range(len(rows))])
+    sizes = np.array([r.tokens for r in rows])
     fits = np.array(
-        [r.tokens <= BUCKETS[-1] and 0 < len(s) <= 2 * r.tokens - 4 for r, s in zip(rows, spelling, strict=True)]
+        [r.tokens <= BUCKETS[-1] and 0 < len(s) <= 2 * r.tokens - 4 for r, s in zip(rows, phone_ids, strict=True)]
     )
-    weights = np.array([share[g] / seconds[g] for g in group]) * fits
-    train_weights = weights * ~held
+    weights = drawing_weights(rows, sizes, config["fractions"]) / sizes * fits * ~validation
 
     tokenizer = SpeechTokenizer(SpeechTokenizerConfig(**config["model"])).to(device)
     resume(tokenizer, args.resume)
     heads = Heads(tokenizer.config.dims, len(alphabet)).to(device)
     optimiser = Optimiser(nn.ModuleList([tokenizer, heads]), config["lr"], average=config["average"])
-    draw = batches(rows, train_weights, config["tokens_per_batch"], rng)
+    draw = batches(rows, weights, config["tokens_per_batch"], rng)
     run = Run(args.out, config["steps"], config["minutes"])
 
     def gradient(log_probs: Tensor, frames: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
@@ -218,15 +211,15 @@ def main() -> None:
         return {"mel": mel_loss.detach(), "norm": optimiser.update(), "log_probs": log_probs.detach()}
 
     seen: dict[str, Tensor] = {}
-    strength, plain = torch.tensor(float(config["disguise"]), device=device), torch.zeros((), device=device)
+    strength, plain = torch.tensor(float(config["augmentation"]), device=device), torch.zeros((), device=device)
     steps = {
-        high: CapturedAround(Trainee(corpus, tokenizer, heads, high), gradient, backward, device, args.eager)
+        high: CapturedAround(ForwardPass(corpus, tokenizer, heads, high), gradient, backward, device, args.eager)
         for high in BUCKETS
     }
     for step in run:
         high, picked = next(draw)
         index = torch.from_numpy(picked).to(device)
-        targets = [spelling[i] for i in picked]
+        targets = [phone_ids[i] for i in picked]
         flat = torch.tensor([p for t in targets for p in t], device=device)
         counts = torch.tensor([len(t) for t in targets], device=device)
         frames = 2 * (lengths[index] + 2 * MARGIN)
@@ -247,27 +240,27 @@ def main() -> None:
     measured, used = {}, torch.zeros(tokenizer.config.num_tokens, device=device)
     with torch.no_grad():
         for name in sorted(set(group)):
-            members = np.array([i for i in range(len(rows)) if held[i] and fits[i] and group[i] == name])[:400]
+            members = np.array([i for i in range(len(rows)) if validation[i] and fits[i] and group[i] == name])[:400]
             errors = total = 0
             for i in range(0, len(members), 16):
                 picked = members[i : i + 16]
                 index = torch.from_numpy(picked).to(device)
                 high = int(lengths[index].max())
-                log_probs, _ = Trainee(corpus, tokenizer, heads, high)(
+                log_probs, _ = ForwardPass(corpus, tokenizer, heads, high)(
                     starts[index], lengths[index], speaker[index], plain
                 )
-                e, t = error_rate(log_probs, lengths[index], [spelling[i] for i in picked])
+                e, t = error_rate(log_probs, lengths[index], [phone_ids[i] for i in picked])
                 errors, total = errors + e, total + t
                 codes = tokenizer(
                     whisper_log_mel_128(cut(corpus.audio16, starts[index], lengths[index], high, TOKEN_16))
                 )
                 inside = torch.arange(codes.shape[1], device=device)[None] - MARGIN
                 used += torch.bincount(codes[(inside >= 0) & (inside < lengths[index, None])], minlength=len(used))
-            measured[f"held_out_phone_errors_percent_{name}"] = round(100 * errors / max(1, total), 2)
+            measured[f"validation_phone_errors_percent_{name}"] = round(100 * errors / max(1, total), 2)
     p = used / used.sum()
-    measured["codes_used"] = int((used > 0).sum())
+    measured["tokens_used"] = int((used > 0).sum())
     measured["bits_per_token"] = round(float(-(p * p.clamp(min=1e-12).log2()).sum()), 2)
-    print("held out:", measured, flush=True)
+    print("validation:", measured, flush=True)
     about = {"config": config["model"], "measured": measured, "hours": round(corpus.hours(), 2)}
     run.save({n: v.cpu().contiguous() for n, v in tokenizer.state_dict().items()}, **about)
     save_file(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from corpus import TOKEN_24, Corpus, crop
+from corpus import TOKEN_24, Corpus, crop, drawing_weights
 from discriminators import Discriminators, adversarial_loss, discriminator_loss, feature_loss
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, resume, section
@@ -46,16 +46,16 @@ def main() -> None:
     corpus = Corpus(args.corpus, device, ("audio24", "f0"))
     print(f"{len(corpus.rows)} utterances, {corpus.hours():.1f} h", flush=True)
     generator = HiFT(HiFTConfig(**config["model"])).to(device)
-    judges = Discriminators().to(device)
+    discriminators = Discriminators().to(device)
     if args.resume:
         resume(generator, args.resume)
-        earlier = args.resume.with_suffix(".judges")
-        resume(judges, earlier if earlier.exists() else None)
+        earlier = args.resume.with_suffix(".discriminators")
+        resume(discriminators, earlier if earlier.exists() else None)
     own = Optimiser(generator, config["lr"], betas=(0.8, 0.99), clip=10.0, average=config["average"])
-    other = Optimiser(judges, config["lr"], betas=(0.8, 0.99), clip=10.0)
+    other = Optimiser(discriminators, config["lr"], betas=(0.8, 0.99), clip=10.0)
     frames = config["frames"]
 
-    def hear(starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def take(starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """starts (B,) in tokens -> mel (B, 80, frames), samples (B, 480 frames), measured pitch (B, frames)."""
         with torch.no_grad():
             wave = crop(corpus.audio24, starts * TOKEN_24, (frames + 2 * EDGE) * 480).float() / 32768
@@ -63,7 +63,7 @@ def main() -> None:
             pitch = crop(corpus.f0, starts * 2, frames + 2 * EDGE).float()[:, EDGE : EDGE + frames]
             return mel, wave[:, EDGE * 480 : (EDGE + frames) * 480], pitch
 
-    def speak(mel: Tensor, pitch: Tensor, use_measured: Tensor) -> tuple[Tensor, Tensor]:
+    def generate(mel: Tensor, pitch: Tensor, use_measured: Tensor) -> tuple[Tensor, Tensor]:
         """The generated samples and the loss of the pitch predictor."""
         found = generator.predict_f0(mel).float()
         driving = torch.where(use_measured > 0, pitch, found.detach())
@@ -74,52 +74,45 @@ def main() -> None:
     def mixed() -> torch.autocast:
         return torch.autocast(device, torch.bfloat16, enabled=device != "cpu", cache_enabled=False)
 
-    def step_alone(starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
+    def step_warm_up(starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
         """Spectral and pitch losses only: the first, cheaper phase of the training."""
-        mel, real, pitch = hear(starts)
+        mel, real, pitch = take(starts)
         with mixed():
-            fake, pitch_error = speak(mel, pitch, use_measured)
+            fake, pitch_error = generate(mel, pitch, use_measured)
         distance = spectral_distance(fake, real)
         norm = own.step(config["mel_weight"] * distance + config["pitch_weight"] * pitch_error)
         return {"mel": distance.detach(), "pitch": pitch_error.detach(), "norm": norm}
 
-    def step_opposed(starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
+    def step_adversarial(starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
         """One step of the discriminators, then one of the generator with the adversarial losses."""
-        mel, real, pitch = hear(starts)
+        mel, real, pitch = take(starts)
         with mixed():
-            fake, pitch_error = speak(mel, pitch, use_measured)
-            judged, half = judges(torch.cat([real, fake.detach()])), len(real)
-            true = [(score[:half], [f[:half] for f in features]) for score, features in judged]
-            false = [(score[half:], [f[half:] for f in features]) for score, features in judged]
-            versus = discriminator_loss(true, false)
-        other.step(versus)
+            fake, pitch_error = generate(mel, pitch, use_measured)
+            scored, half = discriminators(torch.cat([real, fake.detach()])), len(real)
+            true = [(score[:half], [f[:half] for f in features]) for score, features in scored]
+            false = [(score[half:], [f[half:] for f in features]) for score, features in scored]
+            discriminator = discriminator_loss(true, false)
+        other.step(discriminator)
         for parameter in other.parameters:
             parameter.requires_grad_(False)
         with mixed():
-            judged = judges(fake)
-            opposed = adversarial_loss(judged) + config["feature_weight"] * feature_loss(true, judged)
+            scored = discriminators(fake)
+            adversarial = adversarial_loss(scored) + config["feature_weight"] * feature_loss(true, scored)
         for parameter in other.parameters:
             parameter.requires_grad_(True)
         distance = spectral_distance(fake, real)
-        norm = own.step(config["mel_weight"] * distance + opposed + config["pitch_weight"] * pitch_error)
+        norm = own.step(config["mel_weight"] * distance + adversarial + config["pitch_weight"] * pitch_error)
         return {
-            "mel": distance.detach(), "opposed": opposed.detach(), "versus": versus.detach(),
+            "mel": distance.detach(), "adversarial": adversarial.detach(), "discriminator": discriminator.detach(),
             "pitch": pitch_error.detach(), "norm": norm,
         }  # fmt: skip
 
-    alone, opposed = Captured(step_alone, device), Captured(step_opposed, device)
+    warm_up, adversarial = Captured(step_warm_up, device), Captured(step_adversarial, device)
     tokens = np.array([r.tokens for r in corpus.rows])
     begin = np.array([r.start for r in corpus.rows])
     room = tokens - (frames + 2 * EDGE) // 2 - 1
     usable = np.flatnonzero(room > 0)
-    bulk = np.array([corpus.rows[i].source not in config["shares"] for i in usable])
-    mass = tokens[usable].astype(np.float64)
-    for source, share in config["shares"].items():
-        members = np.array([corpus.rows[i].source == source for i in usable])
-        if members.any():
-            mass[members] *= share / mass[members].sum()
-    mass[bulk] *= (1 - sum(config["shares"].values())) / max(mass[bulk].sum(), 1)
-    mass /= mass.sum()
+    mass = drawing_weights([corpus.rows[i] for i in usable], tokens[usable], config["fractions"])
     rng = np.random.default_rng(config["seed"])
     run, saved = Run(args.out, config["steps"], config["minutes"]), 0.0
 
@@ -127,7 +120,10 @@ def main() -> None:
         run.save(own.averaged_state(), config=generator.config.model_dump(), **about)
         from safetensors.torch import save_file
 
-        save_file({n: v.cpu().contiguous() for n, v in judges.state_dict().items()}, args.out.with_suffix(".judges"))
+        save_file(
+            {n: v.cpu().contiguous() for n, v in discriminators.state_dict().items()},
+            args.out.with_suffix(".discriminators"),
+        )
 
     for step_number in run:
         picked = rng.choice(usable, size=config["batch"], p=mass)
@@ -135,7 +131,7 @@ def main() -> None:
         own.schedule(run.progress)
         other.schedule(run.progress)
         measured = torch.tensor(float(run.progress < config["measured_pitch_until"]))
-        step = alone if step_number < config["alone"] and args.resume is None else opposed
+        step = warm_up if step_number < config["warm_up"] and args.resume is None else adversarial
         run.report(200, **step(starts=torch.from_numpy(starts), use_measured=measured))
         if run.progress - saved > 0.2:
             saved = run.progress

@@ -19,7 +19,7 @@ from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
-from mamtra.runtime.memory import memory_in_words
+from mamtra.runtime.explain import in_words
 from mamtra.synthesis.audio import Audio
 from mamtra.synthesis.batch import Batch
 from mamtra.synthesis.cloning import clone_voice, read_tokens
@@ -40,6 +40,7 @@ from mamtra.voices.library import VoiceLibrary
 from mamtra.voices.voice import Voice
 
 MAX_CHARACTERS = 100_000
+_STORED = "A transcript goes with a recording; a stored voice has its own."
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,8 @@ class TTS:
             interleave = not isinstance(text, str) and self.interleaves and not whole_sentences
         segments = self._read(text, interleave)
         if whole_sentences:
+            if hops is not None:
+                raise MamTraError("Hops set the chunks of a stream; leave them out with whole_sentences.")
             return self._audio(request, segments, whole_segment, began)
         return self._audio(request, segments, partial(stream_segment, prompts=self._prompts, schedule=hops), began)
 
@@ -310,7 +313,7 @@ class TTS:
         self, request: Request, segments: Iterable[Segment | Utterance], backend: Backend, began: float
     ) -> Iterator[Audio]:
         ttfa_ms = None
-        with memory_in_words():
+        with in_words():
             for chunk in speak(request, segments, backend):
                 ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
                 yield self._heard(request, chunk, ttfa_ms)
@@ -389,6 +392,8 @@ class TTS:
         Raises:
             MamTraError: there is no such voice, or it belongs to another model.
         """
+        if isinstance(voice, Voice) and text is not None:
+            raise MamTraError(_STORED)
         found = voice if isinstance(voice, Voice) else self._find_voice(voice, text)
         theirs, ours = found.info.voice_space, self.model.voice_space
         if theirs and ours and theirs != ours:
@@ -406,9 +411,13 @@ class TTS:
         elif path.suffix != ".safetensors":
             if path.is_file() or path.suffix.lower() in SUFFIXES:
                 return self.clone(path, text)
+            if path.exists() and name:
+                raise MamTraError(
+                    f"{path} is {'a folder' if path.is_dir() else 'a device'}; name a voice or a recording."
+                )
             path = self.library.path(name)
         if text is not None:
-            raise MamTraError("A transcript goes with a recording; a stored voice has its own.")
+            raise MamTraError(_STORED)
         if not path.is_file():
             raise MamTraError(f"There is no voice file {path}.")
         key = (str(path), path.stat().st_mtime_ns)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from mamtra.audio.decode import TooLong
 from mamtra.audio.formats import FORMATS, StreamEncoder, available_formats, encode
-from mamtra.audio.io import SUFFIXES, format_of, read_audio, resample, write_audio, write_bytes
+from mamtra.audio.io import SUFFIXES, decode_audio, format_of, read_audio, resample, write_audio, write_bytes
 from mamtra.errors import MamTraError
 
 
@@ -153,9 +154,11 @@ def test_read_only_folder(tmp_path, monkeypatch):
 
 def test_format_by_suffix_and_by_name():
     assert {format_of("x" + suffix.upper()) for suffix in SUFFIXES} == set(FORMATS)
-    assert format_of("-") == "wav" and format_of("-", "MP3") == "mp3" and format_of("x.wav", ".flac") == "flac"
+    assert format_of("-") == "wav" and format_of("-", "MP3") == "mp3" and format_of("x", ".flac") == "flac"
     with pytest.raises(MamTraError, match="unknown"):
         format_of("x.wav", "midi")
+    with pytest.raises(MamTraError, match=r"does not go with x\.wav"):
+        format_of("x.wav", "ogg")
 
 
 def test_raw_samples_and_pipes_are_refused(tmp_path):
@@ -222,33 +225,71 @@ def test_blocks_are_the_whole(tmp_path, monkeypatch):
     assert np.array_equal(read_audio(tmp_path / "a.wav")[0], samples.mean(axis=1))
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [(".m4a", "aac"), (".mp4", "aac"), (".aac", "aac"), (".webm", "libopus")])
-def test_containers_are_read_with_pyav(tmp_path, suffix, codec):
+CONTAINERS = [
+    (".m4a", "aac"), (".mp4", "aac"), (".mov", "aac"), (".3gp", "aac"), (".aac", "aac"), (".webm", "libopus"),
+    (".mkv", "libopus"), (".mka", "aac"), (".m4a", "alac"), (".wma", "wmav2"), (".wav", "aac"), (".mp3", "libopus"),
+    (".ogg", "libvorbis"), (".opus", "libopus"), (".flac", "flac"), (".mp3", "libmp3lame"), (".wav", "pcm_s16le"),
+]  # fmt: skip
+MUXERS = {("aac", ".aac"): "adts", ("aac", ".wav"): "mp4", ("libopus", ".mp3"): "webm", ("wmav2", ".wma"): "asf"}
+
+
+@pytest.mark.parametrize(("suffix", "codec"), CONTAINERS)
+def test_containers_are_read_by_their_content(tmp_path, suffix, codec):
     av = pytest.importorskip("av")
+    if codec not in av.codecs_available:
+        pytest.skip(f"this FFmpeg has no {codec}")
     path = tmp_path / f"tone{suffix}"
-    stereo = np.stack([tone(rate=48000), tone(rate=48000)])
-    with av.open(str(path), "w", format="adts" if suffix == ".aac" else None) as container:
-        stream = container.add_stream(codec, rate=48000, layout="stereo")
-        frame = av.AudioFrame.from_ndarray(stereo, format="fltp", layout="stereo")
+    form = MUXERS.get((codec, suffix), "matroska" if suffix in (".mkv", ".mka") else None)
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=48000, layout="stereo", bit_rate=96_000)
+        kind = stream.codec_context.codec.audio_formats[0]
+        wave = np.tile(tone(rate=48000), (2, 1))
+        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="stereo")
         frame.sample_rate = 48000
-        fifo = av.AudioFifo()
-        fifo.write(frame)
-        while (part := fifo.read(stream.codec_context.frame_size or 960, partial=True)) is not None:
+        resampler = av.AudioResampler(kind, "stereo", 48000, stream.codec_context.frame_size or 960)
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))
     samples, rate = read_audio(path, 24000)
     assert rate == 24000 and abs(len(samples) - 24000) < 4000
     assert abs(loudest_hz(samples, rate) - 440) < 5
-    with pytest.raises(MamTraError, match=r"longer than 0\.5 s"):
+    content, _ = decode_audio(path.read_bytes(), "a recording", 24000)
+    assert np.array_equal(content, samples)
+    with pytest.raises(TooLong, match=r"longer than 0\.5 s"):
         read_audio(path, max_seconds=0.5)
 
 
 def test_containers_that_cannot_be_read(tmp_path, monkeypatch):
     path = tmp_path / "a.m4a"
     path.write_bytes(b"no sound at all" * 100)
+    with pytest.raises(MamTraError, match="cannot be read as a sound file"):
+        read_audio(path)
+    path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
     if available_formats()["aac"]:
         with pytest.raises(MamTraError, match="cannot be read as a sound file"):
             read_audio(path)
     monkeypatch.setattr("mamtra.audio.decode.find_spec", lambda name: None)
-    with pytest.raises(MamTraError, match=r"Reading .m4a needs PyAV.*mamtra\[formats\]"):
+    with pytest.raises(MamTraError, match=r"Reading .*a\.m4a needs PyAV.*mamtra\[formats\]"):
         read_audio(path)
+
+
+def test_playlists_open_nothing(tmp_path):
+    write_audio(tmp_path / "secret.aac" if available_formats()["aac"] else tmp_path / "secret.wav", tone(), 24000)
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nsecret.aac\n#EXT-X-ENDLIST\n"
+    for suffix in (".m4a", ".aac", ".webm", ".wav"):
+        (tmp_path / f"list{suffix}").write_text(playlist)
+        with pytest.raises(MamTraError, match="cannot be read as a sound file"):
+            read_audio(tmp_path / f"list{suffix}")
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    for name in ("x" * 5000, "a\0b.wav"):
+        with pytest.raises(MamTraError, match="There is no sound file"):
+            read_audio(tmp_path / name)
+
+
+def test_the_number_of_samples_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("mamtra.audio.decode.MOST_SAMPLES", 10_000)
+    write_audio(tmp_path / "a.wav", tone(), 24000)
+    with pytest.raises(TooLong, match="too large at 24000 Hz"):
+        read_audio(tmp_path / "a.wav")

@@ -8,12 +8,14 @@ from mamtra.acoustic.flow import FlowConfig
 from mamtra.acoustic.hift import HiFTConfig
 from mamtra.checkpoints.cosyvoice.parts import read_flow_config, read_vocoder_config
 from mamtra.checkpoints.cosyvoice.yaml import Settings
+from mamtra.cost.presets import cosyvoice2_config
 from mamtra.runtime.results import circumstances
+from tests.foreign import cosyvoice_yaml
 
 
-def test_the_yaml_has_the_published_sizes(tmp_path):
+def test_the_directory_has_the_published_sizes(tmp_path):
     path = tmp_path / "cosyvoice2.yaml"
-    path.write_text(benchmark.YAML)
+    path.write_text(cosyvoice_yaml(cosyvoice2_config(), FlowConfig(), HiFTConfig()))
     settings = Settings(path)
     assert read_flow_config(settings, 4) == FlowConfig()
     assert read_vocoder_config(settings) == HiFTConfig()

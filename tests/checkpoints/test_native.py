@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mamtra
-from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.find import built_in_models, find_model
 from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.checkpoints.model_files import read_generation
+from mamtra.checkpoints.model_files import base_of, find_beside, name_base, read_config, read_generation
 from mamtra.checkpoints.native import hash_weights, load_part, save_model, voice_space
 from mamtra.checkpoints.open_lm import open_native
 from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference
@@ -214,3 +214,26 @@ def test_a_base_must_be_there_and_complete(variant, tmp_path):
     shutil.rmtree(base)
     with pytest.raises(MamTraError, match="get it as well"):
         Model(model)
+
+
+def test_a_model_completed_by_a_built_in_one_may_be_moved(tmp_path):
+    """Its base is a name, not a place."""
+    lm = {"lm": tiny_parts(seed=5)["lm"]}
+    save_model(tmp_path / "here", lm, base=name_base(built_in_models()["mini"], tmp_path / "here"))
+    shutil.move(tmp_path / "here", tmp_path / "far" / "away")
+    assert base_of(tmp_path / "far" / "away") == built_in_models()["mini"].resolve()
+    assert find_beside(tmp_path / "far" / "away", "flow.safetensors").is_file()
+
+
+def test_a_base_elsewhere_is_named_by_the_shortest_way(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "out").mkdir()
+    assert name_base(tmp_path / "out" / ".." / "base", tmp_path / "out" / "." / "student") == "../../base"
+
+
+def test_a_directory_of_another_kind_is_not_told_to_update(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+    with pytest.raises(
+        MamTraError, match=r"is not a model directory of this package: its config\.json names no format"
+    ):
+        read_config(tmp_path)

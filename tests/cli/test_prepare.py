@@ -50,14 +50,15 @@ def librispeech(root: Path) -> Path:
 
 def json_lines(root: Path) -> Path:
     root.mkdir()
-    write_audio(root / "a.wav", speech_like(1.5), 16000)
+    for i, name in enumerate("abc"):
+        write_audio(root / f"{name}.wav", speech_like(1.5 + i / 10), 16000)
     write_audio(root / "short.wav", speech_like(0.4), 16000)
     write_audio(root / "long.wav", speech_like(4.0), 16000)
     (root / "broken.wav").write_bytes(b"RIFF....")
     rows = [
         {"audio": "a.wav", "text": "Good morning.", "speaker": "ann"},
-        {"audio": "a.wav", "text": " ", "id": "silent"},
-        {"audio": "a.wav", "text": "word " * 40, "id": "wordy"},
+        {"audio": "b.wav", "text": " ", "id": "silent"},
+        {"audio": "c.wav", "text": "word " * 40, "id": "wordy"},
         *({"audio": f"{name}.wav", "text": "Hello."} for name in ("short", "long", "broken", "missing")),
     ]
     (root / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -93,8 +94,10 @@ def test_recordings_that_cannot_be_used_are_listed(model, capsys):
         "more than 120 text ids": 1,
         "no text": 1,
         "shorter than 1 s": 1,
-        "unreadable": 2,
+        "unreadable sound": 2,
     }
+    assert summary["examples"]["unreadable sound"].startswith("corpus/broken.wav cannot be read")
+    assert summary["examples"]["no text"] == "silent"
     listed = {row["id"]: row for row in map(json.loads, Path("out/skipped.jsonl").read_text().splitlines())}
     assert "no sound file" in listed["missing"]["detail"] and "cannot be read" in listed["broken"]["detail"]
 
@@ -106,6 +109,89 @@ def test_silence_is_skipped_and_byte_order_marks_are_read(model, capsys):
     Path("list.jsonl").write_text("\n".join(rows), encoding="utf-8-sig")
     summary = run(capsys, model, "list.jsonl", "out")
     assert summary["utterances"] == 1 and summary["reasons"] == {"silent": 1}
+
+
+def test_transcripts_that_are_no_text_are_counted(model, capsys):
+    texts = ["Hello.", None, True, ["a", "b"], 7, "\ud800", "Good morning.\u2028You."]
+    for i in range(len(texts)):
+        write_audio(f"{i}.wav", speech_like(1.2 + i / 10), 16000)
+    rows = [json.dumps({"audio": f"{i}.wav", "text": text, "id": None}) for i, text in enumerate(texts[:-1])]
+    rows.append(json.dumps({"audio": "6.wav", "text": texts[-1], "speaker": None}, ensure_ascii=False))
+    Path("list.jsonl").write_text("\n".join(rows), encoding="utf-8-sig")
+    summary = run(capsys, model, "list.jsonl", "out")
+    assert summary["utterances"] == 2 and summary["reasons"] == {"no transcript": 1, "unreadable text": 4}
+    assert summary["examples"]["unreadable text"] == "The transcript of 2 is True, not text."
+    assert TokenShards("out").manifest.speakers == ["unknown"]
+
+
+def test_what_a_folder_lacks_is_counted(model, capsys):
+    folder = libritts(Path("corpus")) / "train-clean-100" / "100" / "121669"
+    write_audio(folder / "100_121669_000009_000000.wav", speech_like(1.1), 16000)
+    (folder / "100_121669_000009_000001.normalized.txt").write_text("Gone.")
+    write_audio(folder / "100_121669_000009_000002.wav", speech_like(1.3), 16000)
+    (folder / "100_121669_000009_000002.normalized.txt").write_bytes("Ärger".encode("latin-1"))
+    shutil.copy(folder / "100_121669_000001_000000.wav", folder / "100_121669_000009_000003.wav")
+    (folder / "100_121669_000009_000003.normalized.txt").write_text("Hello again.")
+    summary = run(capsys, model, "corpus", "out")
+    assert summary["utterances"] == 4
+    assert summary["reasons"] == {
+        "no sound file": 1,
+        "no transcript": 1,
+        "same recording as another": 1,
+        "unreadable text": 1,
+    }
+    assert "000009_000002.normalized.txt is not UTF-8" in summary["examples"]["unreadable text"]
+    repeated = "100_121669_000009_000003 is the recording of 100_121669_000001_000000."
+    assert summary["examples"]["same recording as another"] == repeated
+    assert main(["prepare", "corpus", "out", "--model", model, "--device", "cpu"]) == 0
+    assert f"1  same recording as another, first {repeated}" in capsys.readouterr().out
+
+
+def test_recordings_of_transcript_lists_without_a_line(model, capsys):
+    corpus = librispeech(Path("corpus"))
+    write_audio(corpus / "dev-clean" / "84" / "121123" / "84-121123-0009.flac", speech_like(1.1), 16000)
+    assert run(capsys, model, corpus, "out")["reasons"] == {"no transcript": 1}
+
+
+def test_ljspeech(model, capsys):
+    Path("LJ/wavs").mkdir(parents=True)
+    for i in range(3):
+        write_audio(f"LJ/wavs/LJ001-000{i}.wav", speech_like(1.2 + i / 10, 22050), 22050)
+    lines = [
+        'LJ001-0000|"Hello 7,|"Hello seven,',
+        "LJ001-0001|Good morning.|",
+        "LJ001-0002|Hello.|Hello.",
+        "LJ001-0003|Hi.|Hi.",
+    ]
+    Path("LJ/metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
+    summary = run(capsys, model, "LJ", "out")
+    assert summary["utterances"] == 3 and summary["reasons"] == {"no sound file": 1}
+    encode = open_model(Path(model)).text.encode
+    assert TokenShards("out")[0].text.tolist() == encode('"Hello seven,')
+    assert TokenShards("out")[1].text.tolist() == encode("Good morning.")
+    assert run(capsys, model, "LJ/metadata.csv", "out") == summary
+    Path("LJ/metadata.csv").write_text("LJ001-0000|a|b|c\n")
+    assert "Line 1 of LJ/metadata.csv is not ID|text" in run(capsys, model, "LJ", "out")
+
+
+def test_tables_and_sounds_with_text_beside_them(model, capsys):
+    Path("clips/ann").mkdir(parents=True)
+    for i, name in enumerate(("a.b", "c")):
+        write_audio(f"clips/ann/{name}.wav", speech_like(1.2 + i / 10), 16000)
+        Path(f"clips/ann/{name}.txt").write_text("Hello there, you.")
+    Path("clips/README.txt").write_text("Two clips.")
+    Path("rows.csv").write_text(
+        'path,sentence,client_id\nclips/ann/a.b.wav,"Hello there, you.",ann\nclips/ann/c.wav,Hi.,7\n'
+    )
+    Path("rows.tsv").write_text(
+        'audio\ttext\tspeaker\nclips/ann/a.b.wav\tHello there, you.\tann\nclips/ann/c.wav\t"Hi.\n'
+    )
+    expected = {"clips": ["ann"], "rows.csv": ["7", "ann"], "rows.tsv": ["ann", "unknown"]}
+    for corpus, speakers in expected.items():
+        assert run(capsys, model, corpus, f"out-{corpus}")["utterances"] == 2
+        found = TokenShards(f"out-{corpus}")
+        assert found.manifest.speakers == speakers
+        assert found[0].text.tolist() == open_model(Path(model)).text.encode("Hello there, you.")
 
 
 def files(folder):
@@ -170,19 +256,23 @@ def test_data_sets(model, capsys, monkeypatch):
             return self
 
         def __len__(self):
-            return 2
+            return 5
 
         def __getitem__(self, key):
             if isinstance(key, str):
-                return {"text": ["Hello.", "Good morning."], "speaker_id": [7, 8]}[key]
-            return {"audio": {"bytes": content if key else None, "path": "a.wav"}}
+                return {"text": ["Hello.", "Good morning.", None, "Hi.", "Hi."], "speaker_id": [7, 8, 9, None, 7]}[key]
+            if key == 4:
+                return {"audio": None}
+            return {"audio": {"bytes": [None, content, content, content[:9]][key], "path": "a.wav"}}
 
     library = types.ModuleType("datasets")
     library.load_dataset = lambda name, split: Rows()
     library.Audio = lambda decode: None
     monkeypatch.setitem(sys.modules, "datasets", library)
     summary = run(capsys, model, "hf:owner/speech:train", "out")
-    assert summary["utterances"] == 2 and TokenShards("out").manifest.speakers == ["7", "8"]
+    assert summary["utterances"] == 2 and TokenShards("out").manifest.speakers == ["7", "8", "unknown"]
+    assert summary["reasons"] == {"no transcript": 1, "unreadable sound": 2}
+    assert summary["examples"]["unreadable sound"].startswith("Row 3 of owner/speech cannot be read as a sound file")
     assert np.array_equal(TokenShards("out")[0].speech, TokenShards("out")[1].speech)
 
 
@@ -196,19 +286,37 @@ def test_mistakes(model, capsys):
     Path("empty").mkdir()
     Path("bad.jsonl").write_text('{"audio": "x.wav"}\n')
     Path("null.jsonl").write_text('{"audio": "x.wav", "text": null}\n')
+    Path("deep.jsonl").write_text("[" * 100_000 + "]" * 100_000)
+    Path("half.jsonl").write_text('{"audio": "x.wav", "text": "Hi.", "speaker": "\\ud800"}\n')
+    Path("number.jsonl").write_text('{"audio": 5, "text": "Hi."}\n')
+    Path("commas.csv").write_text("audio,text\nx.wav,Hello, you\n")
+    Path("quotes.csv").write_text('audio,text\nx.wav,"Hello" you\n')
+    Path("bare.csv").write_text("x.wav,Hello.\n")
+    Path("x.wav").write_bytes(b"")
+    Path("notes.md").write_text("Hello.")
+    Path("sounds").mkdir()
+    write_audio("sounds/a.wav", speech_like(1.0), 16000)
     Path("latin.jsonl").write_bytes('{"audio": "x.wav", "text": "Ärger"}\n'.encode("latin-1"))
     Path("list.csv").write_text("audio,text\n")
     Path("none.jsonl").write_text("\n")
     Path("all.jsonl").write_text('{"audio": "x.wav", "text": "Hello."}\n')
     for corpus, what in (
         ("nowhere", "no corpus nowhere"),
-        ("empty", "neither *.normalized.txt"),
+        ("empty", "empty holds no sound files with transcripts"),
+        ("sounds", "sounds holds no sound files with transcripts"),
         ("bad.jsonl", "Line 1 of bad.jsonl"),
-        ("null.jsonl", "Line 1 of null.jsonl"),
+        ("null.jsonl", "null.jsonl holds no recordings with transcripts"),
+        ("deep.jsonl", "Line 1 of deep.jsonl"),
+        ("half.jsonl", "Line 1 of half.jsonl holds half a character"),
+        ("number.jsonl", "Line 1 of number.jsonl"),
+        ("commas.csv", "commas.csv, line 2: more fields than columns; put texts with commas in quotation marks"),
+        ("quotes.csv", "quotes.csv, line 2:"),
+        ("bare.csv", "bare.csv, line 1: no column audio or"),
         ("latin.jsonl", "latin.jsonl is not UTF-8"),
-        ("list.csv", "list.csv is no corpus; files are .jsonl"),
+        ("list.csv", "list.csv holds no recordings"),
+        ("notes.md", "notes.md is no corpus; give a LibriTTS"),
         ("none.jsonl", "no recordings"),
-        ("all.jsonl", "There is no sound file"),
+        ("all.jsonl", "x.wav cannot be read as a sound file"),
     ):
         err = run(capsys, model, corpus, "out")
         assert what in err and err.count("\n") == 1

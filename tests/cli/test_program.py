@@ -69,7 +69,7 @@ def test_wrong_words_are_one_sentence_and_status_two(capsys, words):
         (["voices", "show"], "Missing argument 'NAME'; see `mamtra voices show --help`."),
         (
             ["say", "Good", "day"],
-            "day is one word too many; put what belongs together in quotes; see `mamtra say --help`.",
+            "'day' is too much; put what belongs together in quotes; see `mamtra say --help`.",
         ),
         (["sing"], "No such command 'sing'; see `mamtra --help`."),
     ],

@@ -127,7 +127,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(case, ranked, sentences, c
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     words, expected = bad_inputs()[case]
     before = sorted(os.listdir())
-    assert main(["rank", ranked, *words, *([] if "--sentences" in words else sentences)]) == 2
+    assert main(["rank", ranked, *words, *([] if {"--sentences", "--data"} & {*words} else sentences)]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith("mamtra: ") and captured.err.count("\n") == 1
     assert expected in captured.err

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
+import mamtra
 from mamtra.cli import main
 from mamtra.cli.say import DEFAULT_TEXT, read_text
+from mamtra.models.plan import LayerPlan
 from tests.factories import reference
 
 FACTS = {"file", "seconds", "rtf", "ttfa_ms", "tokens", "seed", "model", "voice", "finish_reason"}
@@ -197,7 +199,7 @@ def bad_inputs():
         "hops of nothing": (["say", "Hi", "--hops", "25,50"], "--hops has no effect without --stream"),
         "stream to a file": (["say", "Hi", "--stream", "-o", "a.wav"], "--stream has no effect without -o -"),
         "stream to the player": (["say", "Hi", "--stream", "--play"], "--stream has no effect without -o -"),
-        "no file": (["say", "Hi", "-o", ""], "needs the name of a file"),
+        "no file": (["say", "Hi", "-o", ""], "name of the file is empty"),
         "words": (["say", "Hi", "there"], "put what belongs together in quotes"),
         "no home": (["say", "Hi", "--voice", "~no-such-user/a.wav"], "no sound file ~no-such-user/a.wav"),
         "device file as voice": (["say", "Hi", "--voice", "/dev/zero"], "/dev/zero"),
@@ -272,3 +274,10 @@ def test_what_is_not_read_is_said_once(capfd, tmp_path):
 def test_pronunciations_and_date_orders_that_do_not_serve(options, words, capsys):
     assert main(["say", "Hello.", *options]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_hybrid_that_was_not_distilled_is_warned_of_once(model, tmp_path, capsys):
+    hybrid = mamtra.convert(model, tmp_path / "fresh", LayerPlan.from_ratio(2, "0:1"))
+    main(["say", "Hello there. Good morning.", "--model", str(hybrid), "-o", str(tmp_path / "a.wav")])
+    err = capsys.readouterr().err
+    assert err.count("babbles") == 1 and "Warning: The hybrid fresh has not been distilled" in err

@@ -86,6 +86,28 @@ def test_interrupted_trainings_end_the_same(folder, whole, step):
     assert mine == theirs
 
 
+def test_what_takes_long_or_is_lost_is_told(folder):
+    config, notes = setting(folder, "told"), []
+
+    def listen(line):
+        notes.extend([line["text"]] if line["kind"] == "note" else [])
+
+    trainer = open_trainer(config, resume=True, listener=listen)
+    assert notes == [f"{folder / 'told'} holds no checkpoint, so training starts with the first step."]
+    trainer._ticker = lambda step, steps: signal.raise_signal(signal.SIGINT)  # after step 1
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert "Validating before the first step." in notes and notes[-1].startswith(
+        "Ending after step 2, which will be saved"
+    )
+    assert [path.name for path in checkpoints(folder / "told")] == ["step-00000002"]
+    assert "note" not in {line["kind"] for line in read_log(folder / "told")}
+    open_trainer(config, resume=True, listener=listen)
+    assert notes[-1] == "Going on after step 2."
+    open_trainer(setting(folder, "compiled", run={**BASE, "compile": True}), listener=listen)
+    assert "set it to false" in notes[-1]
+
+
 def test_other_settings_do_not_go_on(folder, whole):
     with pytest.raises(MamTraError, match=r"optimizer.lr 0.003, not 0.01"):
         open_trainer(setting(folder, "whole", optimizer={"lr": 0.01}), resume=True)

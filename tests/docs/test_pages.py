@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 import yaml
@@ -25,6 +26,7 @@ from mamtra.checkpoints.find import ASSETS
 from mamtra.cli import main
 from mamtra.cli.app import build
 from mamtra.conversion.ranking_table import RankingHeader, Row
+from mamtra.evaluate.sentences import read_sentences
 from tests.factories import reference, tiny_model
 from tests.foreign import cosyvoice_directory
 from tests.tiny_onnx import write_onnx_files
@@ -96,6 +98,39 @@ def listed(path: Path) -> None:
     path.write_text("a|||Hello there.|one.wav\nb|||Good morning.|one.wav\n")
 
 
+def reader(path: Path) -> None:
+    """A tiny model with the text front end of the built-in one."""
+    tiny_model(path)
+    for name in TEXT_FILES:
+        shutil.copyfile(ASSETS / "mini" / name, path / name)
+
+
+def token_set(path: Path) -> None:
+    np.savez(path, speech=np.arange(9), speech_len=[4, 5], text=np.arange(1, 6), text_len=[2, 3])
+
+
+def recordings(folder: Path) -> None:
+    """A tree of LibriTTS with three recordings."""
+    place = folder / "100" / "121"
+    place.mkdir(parents=True)
+    for name in "abc":
+        reference(place / f"{name}.wav", 2.0)
+        (place / f"{name}.normalized.txt").write_text("Hello there.")
+
+
+def training(path: Path) -> None:
+    """Settings of the page for a training of a second."""
+    path.write_text(
+        "{out: runs/x, teacher: {model: CosyVoice2-0.5B}, student: {ratio: '1:1'}, data: {train: tokens, validation: 0.3},"
+        " batch: {tokens: 200}, run: {epochs: 1, precision: float32, device: cpu}}"
+    )
+
+
+def results(folder: Path) -> None:
+    folder.mkdir()
+    shutil.copyfile(ROOT / "docs" / "results" / "fig4.json", folder / "fig4.json")
+
+
 def texts(path: Path) -> None:
     """Two texts to speak, as they are or as objects."""
     rows = ["Hello there.", "Good morning."]
@@ -107,6 +142,15 @@ STAND_INS = {
     "CosyVoice2-0.5B": cosyvoice,
     "SRC": cosyvoice,
     "META.lst": listed,
+    "meta.lst": listed,
+    "teacher ": reader,
+    "student ": reader,
+    "MODEL ": reader,
+    "models/mini-teacher": reader,
+    "tokens.npz": token_set,
+    "LibriTTS/train-clean-100": recordings,
+    "distill.yaml": training,
+    '"results"': results,
     "my-hybrid": tiny_model,
     "book.txt": texts,
     "lines.jsonl": texts,
@@ -132,12 +176,15 @@ def options_exist(words: list[str]) -> None:
 
 
 def run_line(words: list[str], monkeypatch) -> None:
-    """Run a line of a shell: commands of this program, and targets of the Makefile by name."""
+    """Run a line of a shell: commands of this program; targets of the Makefile and benchmarks by name."""
     if words[0] == "make":
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
         assert all(word in targets for word in words[1:] if "=" not in word)
         return
     parts = [part.split("\0") for part in "\0".join(words).split("\0|\0")]
+    if words[0] == "python" and words[1].startswith("benchmarks/"):  # these have tests of their own
+        assert (ROOT / words[1]).is_file()
+        return
     own = [part[1:] for part in parts if part[0] == "mamtra"]
     assert len(own) == 1, f"nothing of this program in {words}; mark the block"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Some text.\n")))
@@ -152,10 +199,11 @@ def test_a_page_shows_what_happens(page, tmp_path, monkeypatch, capfd):
     built_in(tmp_path / "assets")
     monkeypatch.setattr("mamtra.checkpoints.find.ASSETS", tmp_path / "assets")
     monkeypatch.setattr("mamtra.evaluate.judges.asr.open_transcriber", lambda *_: StubTranscriber())
+    monkeypatch.setattr("mamtra.ranking.api.read_sentences", lambda path: read_sentences(path)[:4])
     found = blocks(page)
     for name, make in STAND_INS.items():
         if any(name in block.body for block in found if not block.skip):
-            make(tmp_path / name)
+            make(tmp_path / name.strip(' "'))
     shown: list[str] = []
     namespace: dict[str, object] = {}
     for block in found:

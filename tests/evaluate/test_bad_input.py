@@ -52,7 +52,7 @@ def place(tmp_path, monkeypatch):
         (["--set", "chinese.txt"], "'今天天气很好。' is not English text"),
         (["--set", "nothing.lst"], "nothing.lst holds no utterance."),
         (["--set", "nothing.tsv"], "nothing.tsv holds no utterance."),
-        (["--set", "latin.lst"], "latin.lst is not a UTF-8 text file."),
+        (["--set", "latin.lst"], "latin.lst is not UTF-8 text; convert it, for example with iconv."),
         (["--config", "metrics.yaml"], "asks for beauty; the metrics known here are whisper_wer, speaker, pseudo_mos"),
         (["--mos", "--rater", "transcriber"], "There is no rater 'transcriber'; give distilmos, utmos or utmos:DIR."),
         (["--similarity", "--encoder", "nobody"], "nobody"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
+from mamtra.evaluate.html_report import _chart
 from mamtra.evaluate.score_file import ScoreFile
 
 VOID = {"meta", "img", "rect"}
@@ -68,6 +70,30 @@ def test_a_page_with_sound_pictures_and_marks(files, tmp_path):
     assert {"sortable", "replace", "delete", "class"} <= set(page.classes)
     assert "first &lt;one&gt;" in text and "first <one>" not in text
     assert "second against first" in text and "missing" in text
+
+
+def test_everything_wide_scrolls_inside_the_window(files, tmp_path):
+    """No table or picture is wider than the window, however many systems there are."""
+    out = tmp_path / "r.html"
+    assert main(["report", *files * 3, "-o", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    wide = text.count('<div class="wide">')
+    assert wide == text.count("<table") + text.count("<svg") > 4
+
+
+@pytest.mark.parametrize("systems", [1, 2, 5, 8])
+def test_captions_of_bars_do_not_overlap(systems):
+    summaries = [
+        {"failures": {name: {"wer_english": 20.0 * n + 0.1 * i} for n, name in enumerate(("1-5", "6-10", "31+"))}}
+        for i in range(systems)
+    ]
+    chart = _chart(summaries)
+    assert len(chart["bars"]) == 3 * systems and chart["labels"][0][1] == "1-5 words"
+    places = sorted((bar["x"], bar["caption"]) for bar in chart["bars"])
+    ends = [x + 7 * len(caption) for x, caption in places]  # 11 px figures are 6 to 7 px wide
+    assert all(end <= x for end, (x, _) in zip(ends, places[1:], strict=False)) and ends[-1] <= chart["width"]
+    starts = [x for x, _ in chart["labels"]]
+    assert all(b - a >= 7 * len("6-10 words") or systems == 1 for a, b in pairwise(starts))
 
 
 def test_without_media(files, tmp_path):

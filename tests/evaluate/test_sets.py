@@ -38,6 +38,25 @@ def test_columns_plain_lines_and_counted_lines(tmp_path):
     assert [(line.text, line.category) for line in counted] == [("Oh!", "1 words"), ("No, sir.", "2 words")]
 
 
+def test_comma_separated_columns(tmp_path):
+    path = write(tmp_path / "a.csv", '\ufeffid,text,category\nx,"Yes, it is ""5"".",numbers\ny,"Two\nlines.",\n')
+    x, y = read_set(path).lines
+    assert (x.id, x.text, x.category, y.text) == ("x", 'Yes, it is "5".', "numbers", "Two\nlines.")
+    for content, words in (
+        ("text,voice\nHello, you.,x\n", "a.csv, line 1: no column id"),
+        ("id,text\nx,Yes, it is.\n", "a.csv, line 2: more fields than columns; put texts with commas"),
+        ('id,text\nx,"Yes\n', "a.csv, line"),
+    ):
+        with pytest.raises(MamTraError, match=words):
+            read_set(write(path, content))
+
+
+def test_other_files_are_no_sets(tmp_path):
+    for name in ("a.jsonl", "a.npz", "a.wav"):
+        with pytest.raises(MamTraError, match=f"{name} is no test set; give plain, sample, a .lst"):
+            read_set(write(tmp_path / name, "Hello.\n"))
+
+
 def test_columns_with_recordings(tmp_path):
     write(tmp_path / "wav" / "t.wav", "")
     path = write(

@@ -91,6 +91,17 @@ def test_tables_and_figures(folder, capsys):
     assert (folder / "out" / "fig6.svg").stat().st_size > 1000
 
 
+def test_a_dry_run_names_what_is_missing(folder, capsys):
+    command = ["reproduce", "fig4", "--config", str(folder / "e.yaml"), "-o", str(folder / "out"), "--dry-run"]
+    assert main([*command, "--set", f"distill.data.train={folder / 'nowhere'}"]) != 0
+    found = capsys.readouterr()
+    assert "to do" in found.out and f"no token shards in {folder / 'nowhere'} (data.train)" in found.err
+    assert found.err.count("mamtra prepare") == 1
+    more = ["--set", "fig4.strategies=[importance-wer]", "--set", "rankings={importance-wer: gone.jsonl}"]
+    assert main([*command, *more]) != 0
+    assert "no ranking gone.jsonl; make it with `mamtra rank`" in capsys.readouterr().err
+
+
 def test_variants_are_compared_within_their_study(folder):
     command = ["reproduce", "variants", "--config", str(folder / "e.yaml"), "-o", str(folder / "out")]
     assert main(command) == 0

@@ -120,3 +120,31 @@ def test_fig5_names_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MamTraError, match=r"pip install 'mamtra\[eval\]'"):
         load_study("fig5").find()
+
+
+def _plans(*wer_of):
+    """Found values of Figure 4 for plans given as (strategy, ratio, attention, ce, wer)."""
+    figure = {"ci95": [0.0, 1.0], "seeds": [1.0], "count": 3}
+    runs = [
+        {"strategy": s, "ratio": r, "attention": kept, "ce": {**figure, "value": ce}, "wer": {**figure, "value": wer}}
+        for s, r, kept, ce, wer in wer_of
+    ]
+    return {"runs": runs, "teacher": {}, "made_on": ["x"], "scored_by": {}, "settings": {"fig4": {}}}
+
+
+def test_figure_4_names_the_layer_that_splits_its_plans():
+    found = _plans(
+        ("block-beg", "1:1", [0, 2], 3.0, 40.0), ("block-end", "1:1", [1, 3], 2.0, 9.0), ("front", "1:1", [2, 3], 2.5, 95.0),
+        ("back", "1:1", [0, 1], 2.2, 10.0), ("sandwich", "1:1", [1, 2], 2.1, 8.0),
+    )  # fmt: skip
+    page = load_study("fig4").page(found)
+    assert "the 3 that keep attention in layer 1 have a WER of 8.0 to 10.0%, the 2 that drop it 40.0 to 95.0%" in page
+    assert "Block-end at 1:1 is block-beg shifted by one layer: 9.0% instead of 40.0%." in page
+    assert (
+        "over 5 plans: 0.80" in page
+        and "1 of them babble" in page
+        and "over the 3 with a WER below 30% it is 0.50" in page
+    )
+    assert "not corrected for the number of comparisons" in page
+    found["runs"][1]["wer"]["value"] = 60.0
+    assert "One layer splits" not in load_study("fig4").page(found)

@@ -4,10 +4,10 @@ from itertools import pairwise
 import numpy as np
 import tokens
 import torch
-from corpus import CODES, SOUND, Corpus, ShardWriter, finished, keep_codes
+from corpus import CODES, SOUND, Corpus, Row, ShardWriter, drawing_weights, finished, keep_codes
 from texts import Weaver
 from train_lm import add_token_noise
-from train_tokenizer import cut
+from train_tokenizer import MARGIN, cut, error_rate
 
 from mamtra.models.layout import SPEECH, TEXT
 from tests.factories import speech_like
@@ -65,3 +65,16 @@ def test_an_utterance_at_the_very_beginning_is_cut_like_any_other():
     first = cut(flat, torch.tensor([0]), torch.tensor([2]), 3, 4)
     later = cut(torch.cat((flat.new_zeros(400), flat)), torch.tensor([100]), torch.tensor([2]), 3, 4)
     assert first.equal(later) and first.count_nonzero() == 8
+
+
+def test_sources_are_drawn_by_their_fractions():
+    rows = [Row(str(i), "ann", source, 1, "") for i, source in enumerate(("real", "books", "books", "letters"))]
+    found = drawing_weights(rows, np.array([5, 1, 2, 1]), {"real": 0.4})
+    assert np.allclose(found, [0.4, 0.15, 0.3, 0.15])
+    assert np.allclose(drawing_weights(rows[1:], np.ones(3), {"real": 0.4}), 1 / 3)  # a source that is not there
+
+
+def test_phone_errors_of_the_best_path():
+    best = [0] * 2 * MARGIN + [1, 1, 0, 1, 2, 3, 0, 0]  # reads 1 1 2 3
+    log_probs = torch.nn.functional.one_hot(torch.tensor([best + [3] * 4]), 5).float()
+    assert error_rate(log_probs, torch.tensor([4]), [[1, 2, 3, 4]]) == (2, 4)

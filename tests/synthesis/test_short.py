@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import mamtra
-from mamtra.synthesis.pipeline import Request
+from mamtra.synthesis.retries import segment_seed
 from mamtra.synthesis.sentence import generate_tokens
 
 SHORT = "A I E O Oh Aw Uh Ah Eye Er Hm Mm Eh Ow Oi Ooh Are H X 1 8 Oh! III"
@@ -21,8 +21,7 @@ def test_an_utterance_of_one_sound_ends(tts, text):
     [segment] = tts.model.text.segments(text)
     voice = tts.voice()
     for seed in range(2):
-        generator = Request(tts.model, voice, seed).generator(0, 0)
-        tokens, reason = generate_tokens(tts.model, voice, segment.ids, generator)
+        tokens, reason = generate_tokens(tts.model, voice, segment.ids, segment_seed(seed, 0))
         assert reason == "eos" and 8 <= len(tokens) <= 18
 
 

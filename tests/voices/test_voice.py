@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mamtra.errors import MamTraError
-from mamtra.synthesis.cloning import advise, check_reference, clone_voice
+from mamtra.synthesis.advice import advise
+from mamtra.synthesis.cloning import check_reference, clone_voice
 from mamtra.synthesis.model import Model
 from mamtra.voices.info import check_name, read_info
 from mamtra.voices.library import VoiceLibrary, user_home
@@ -83,6 +84,8 @@ def test_library(tmp_path):
     assert library.add(tiny_voice("anna"), replace=True) == path
     with pytest.raises(MamTraError, match="model has a voice 'berta'"):
         library.add(tiny_voice("berta"))
+    with pytest.raises(MamTraError, match="voice has to be a Voice, not int"):
+        library.add(5)
     with pytest.raises(MamTraError, match="came with the model"):
         library.remove("berta")
     library.remove("anna")

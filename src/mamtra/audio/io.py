@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from mamtra.audio.decode import decode
 from mamtra.audio.formats import encode
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import check_destination, write_bytes
+from mamtra.runtime.printable import printable
 
 MAX_SECONDS = 3600.0
 SUFFIXES = {
@@ -39,7 +41,8 @@ def read_audio(
     """Read a sound file as one channel.
 
     Args:
-        path: any file that libsndfile reads (wav, flac, ogg, opus, mp3, aiff ...), and m4a, mp4, aac or webm with PyAV.
+        path: any file that libsndfile reads (wav, flac, ogg, opus, mp3, aiff ...), and m4a, mp4, aac, webm, mkv, mov, amr or wma
+            with PyAV.
         sample_rate: resample to this rate in Hz; `None` keeps the file's own.
         max_seconds: refuse longer files.
 
@@ -50,33 +53,48 @@ def read_audio(
         MamTraError: the file is missing, is not a sound file, is empty, too long, or holds values that are not samples.
     """
     path = Path(path)
-    if path.is_dir():
+    try:
+        kind = path.stat().st_mode
+    except (OSError, ValueError) as error:  # missing, or a name that no file can have
+        raise MamTraError(f"There is no sound file {printable(str(path), 200)}.") from error
+    if stat.S_ISDIR(kind):
         raise MamTraError(f"{path} is a folder, not a sound file.")
-    if not path.exists():
-        raise MamTraError(f"There is no sound file {path}.")
-    if not path.is_file():
+    if not stat.S_ISREG(kind):
         raise MamTraError(f"{path} is a pipe or a device, not a sound file; save the sound to a file first.")
-    mono, rate = decode(path, max_seconds)
-    if sample_rate is None or sample_rate == rate:
-        return mono, rate
-    return resample(mono, rate, sample_rate), sample_rate
+    return _at_rate(*decode(path, str(path), max_seconds), sample_rate)
+
+
+def decode_audio(
+    content: bytes, name: str, sample_rate: int | None = None, *, max_seconds: float = MAX_SECONDS
+) -> tuple[np.ndarray, int]:
+    """`read_audio` for the content of a file; `name` stands for it in messages."""
+    return _at_rate(*decode(content, name, max_seconds), sample_rate)
+
+
+def _at_rate(mono: np.ndarray, rate: int, wanted: int | None) -> tuple[np.ndarray, int]:
+    return (mono, rate) if wanted is None else (resample(mono, rate, wanted), wanted)
 
 
 def format_of(path: str | os.PathLike, explicit: str | None = None) -> str:
     """Name of the format to write: `explicit` where given, else by the suffix (`-` means wav).
 
     Raises:
-        MamTraError: neither names a known format.
+        MamTraError: neither names a known format, or they name different ones.
     """
-    known = sorted(set(SUFFIXES.values()))
+    suffix = Path(path).suffix.lower()
+    if not str(path):
+        raise MamTraError("The name of the file is empty.")
     if explicit is not None:
         chosen = SUFFIXES.get("." + explicit.lower().lstrip("."))
         if chosen is None:
-            raise MamTraError(f"Format {explicit!r} is unknown; choose one of {', '.join(known)}.")
+            raise MamTraError(
+                f"Format {explicit!r} is unknown; choose one of {', '.join(sorted(set(SUFFIXES.values())))}."
+            )
+        if SUFFIXES.get(suffix, chosen) != chosen:
+            raise MamTraError(f"Format {explicit} does not go with {path}; leave one of them out or change the suffix.")
         return chosen
     if str(path) == "-":
         return "wav"
-    suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         named = f"The suffix {suffix!r} of {path}" if suffix else f"{path} has no suffix and"
         raise MamTraError(f"{named} names no sound format; use one of {', '.join(SUFFIXES)} or say the format.")

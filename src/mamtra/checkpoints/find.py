@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
-from mamtra.checkpoints.pull import PATTERNS
+from mamtra.checkpoints.pull import HUB_NAME, PATTERNS
 from mamtra.errors import MamTraError
 
 BUILT_IN = "mini"
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def built_in_models() -> dict[str, Path]:
@@ -35,7 +33,7 @@ def find_model(name: str | os.PathLike | None = None) -> Path:
     path = Path(os.path.expanduser(text))
     if path.is_dir():
         return path
-    if _HUB_NAME.fullmatch(text) and not path.exists() and not text.startswith("."):
+    if HUB_NAME.fullmatch(text) and not path.exists():
         return _from_hub(text)
     have = ", ".join(models) or "none in this installation"
     raise MamTraError(f"There is no model {text!r}; give a model directory or a built-in name ({have}).")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import hash_files
+from mamtra.runtime.files import check_folder, hash_files
 
 NATIVE = ("*.json", "*.safetensors", "voices/*.safetensors", "*.xz", "README.md", "LICENSE*")
 COSYVOICE = (
@@ -16,6 +17,10 @@ COSYVOICE = (
 )  # fmt: skip
 PATTERNS = (*NATIVE, *COSYVOICE)
 """What a native directory, a transformers one or one of CosyVoice 2 needs; compiled engines and sample recordings are left out."""
+
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""OWNER/NAME."""
 
 
 def pull(
@@ -33,6 +38,9 @@ def pull(
         MamTraError: there is no such model or no network, it holds no file that MamTra reads, or the hash of a file differs from
             the hub's.
     """
+    if not HUB_NAME.fullmatch(repo) or ".." in repo:
+        raise MamTraError(f"{repo!r} is no name of a model; models on the Hugging Face hub are called OWNER/NAME.")
+    check_folder(out)
     from huggingface_hub import HfApi, hf_hub_download
 
     try:

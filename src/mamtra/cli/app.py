@@ -14,9 +14,9 @@ from typing import Any
 
 import typer
 
+from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
-from mamtra.runtime.memory import shortage
-from mamtra.runtime.printable import printable
+from mamtra.runtime.explain import explain
 
 VERBS = (
     "say",
@@ -42,8 +42,6 @@ USER_ERROR = 2
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
 TERMINATED = 143
-LONGEST = 2000
-"""Characters of a message that are shown."""
 
 
 def build() -> typer.Typer:
@@ -139,12 +137,9 @@ def _from_typer(error: Exception) -> int:
         return 0
     if hasattr(error, "format_message"):
         return _report(_usage(error), USER_ERROR, error)
-    sentence = shortage(error)
+    sentence = explain(error)
     if sentence is not None:
         return _report(sentence, USER_ERROR, error)
-    if isinstance(error, OSError):
-        what = f"{error.filename}: " if error.filename else ""
-        return _report(f"{what}{(error.strerror or str(error)).rstrip('.')}.", USER_ERROR, error)
     hint = "set MAMTRA_DEBUG=1 for the details"
     return _report(f"Internal error ({name}: {' '.join(str(error).split())}); {hint}.", INTERNAL_ERROR, error)
 
@@ -157,7 +152,7 @@ _PLAIN = (
     (r"Input should be", "it has to be"),
     (
         r"Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)$",
-        r"\1 is one word too many; put what belongs together in quotes",
+        r"'\1' is too much; put what belongs together in quotes",
     ),
 )
 """What the argument parser says, and how a person would."""
@@ -173,7 +168,7 @@ def _usage(error: Any) -> str:
 
 
 def _report(message: str, status: int, error: BaseException | None = None) -> int:
-    print(f"mamtra: {printable(' '.join(message.split()), LONGEST)}", file=sys.stderr)
+    tell(f"mamtra: {message}")
     if error is not None and os.environ.get("MAMTRA_DEBUG") == "1":
         import traceback
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import typer
+
+from mamtra.cli.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -31,11 +32,11 @@ def decode(
     from mamtra.runtime.device import pick_device
 
     page = bench_decode(out, device=pick_device(device), seconds=seconds, tiny=tiny, peers=peers, tell=_tell)
-    print(f"{page}: the figures, with decode.json beside it", file=sys.stderr)
+    tell(f"{page}: the figures, with decode.json beside it")
 
 
 def _tell(row: dict[str, Any]) -> None:
     """A line for one measurement."""
     shown = (f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()
              if isinstance(value, int | float | str))  # fmt: skip
-    print("  ".join(shown), file=sys.stderr, flush=True)
+    tell("  ".join(shown))

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mamtra.cli.tables import foreign
+from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
+from mamtra.runtime.printable import QUOTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,7 +167,7 @@ def _show(conversion: Conversion, facts: dict[str, Any]) -> None:
         passed = "passed" if check["passed"] else f"not run, {check['reason']}"
         rows[check["check"]] = f"{passed} ({check['relative_error']:.1e})" if "relative_error" in check else passed
     for label, text in rows.items():
-        table.add_row(label, text)
-    Console(highlight=False).print(table, markup=False)
+        table.add_row(label, foreign(text, 4 * QUOTED))
+    Console(highlight=False).print(table)
     done = "nothing was written" if facts["dry_run"] else f"{facts['destination']}: {facts['seconds']:.1f} s"
-    print(done if facts["dry_run"] else f"{done}; see CONVERSION.md in it", file=sys.stderr)
+    tell(done if facts["dry_run"] else f"{done}; see CONVERSION.md in it")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
+
+from mamtra.cli.default_file import default_file
+from mamtra.cli.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -14,7 +15,13 @@ def register(app: typer.Typer) -> None:
 
 def convert_voice(
     recording: str = typer.Argument(metavar="IN.wav", help="Recording of up to 30 s."),
-    output: str = typer.Option("converted.wav", "-o", "--output", metavar="FILE|-", help="Audio file to make."),
+    output: str | None = typer.Option(
+        None,
+        "-o",
+        "--output",
+        metavar="FILE|-",
+        help="Audio file to make; converted.wav, or a new name where it exists.",
+    ),
     voice: str | None = typer.Option(
         None, "--voice", metavar="NAME|FILE.wav", help="Name of a voice, or a recording of its speaker."
     ),
@@ -27,8 +34,9 @@ def convert_voice(
     from mamtra.audio.io import check_destination, format_of
     from mamtra.tts import load
 
-    format_of(output)
-    check_destination(output)
+    target = default_file("converted") if output is None else output
+    format_of(target)
+    check_destination(target)
     audio = load(model, device=device).convert_voice(recording, voice, seed=seed, speed=speed)
-    audio.save(output)
-    print(f"{output}: {audio.seconds:.1f} s, voice {audio.voice}", file=sys.stderr)
+    audio.save(target)
+    tell(f"{target}: {audio.seconds:.1f} s, voice {audio.voice}")

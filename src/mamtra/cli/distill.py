@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mamtra.cli.options import refuse_ignored
+from mamtra.cli.tell import LONGEST, tell
+from mamtra.runtime.printable import printable
+
 if TYPE_CHECKING:
     from mamtra.distill.setup import Setup
     from mamtra.distill.trainer import Observer
@@ -25,6 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def distill(
+    ctx: typer.Context,
     config: Path = typer.Argument(metavar="CONFIG.yaml", help="Settings; see docs/distill.md."),
     changes: list[str] = typer.Argument(None, metavar="[key=value ...]", help="Changes, such as optimizer.lr=2e-5."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the latest checkpoint, if there is one."),
@@ -42,6 +47,10 @@ def distill(
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON; nothing on standard error."),
 ) -> None:
     """Train the student that CONFIG.yaml describes. Several processes: torchrun --nproc-per-node N -m mamtra distill ..."""
+    if whisper is None:
+        refuse_ignored(ctx, "without --whisper", "sentences", "voice")
+    if dry_run:
+        refuse_ignored(ctx, "with --dry-run, which trains nothing", "resume", "whisper")
     from mamtra.distill.config import read_config
 
     settings = read_config(config, changes or ())
@@ -65,23 +74,26 @@ def distill(
 
     progress = {} if as_json else {"listener": _show_line, "ticker": _tick if sys.stderr.isatty() else None}
     if not as_json and sys.stderr.isatty():
-        print("Opening models and corpus.", file=sys.stderr)
+        tell("Opening models and corpus.")
     try:
         done = train(settings, resume=resume, make_observer=make_observer, **progress)
     except KeyboardInterrupt:
         found = checkpoints(Path(settings.out))
-        kept = f"{found[-1]} is saved; go on with --resume." if found else "No checkpoint is saved yet."
-        print(f"mamtra: {kept}", file=sys.stderr)
+        nothing = "No step was finished, so nothing is kept; start again."
+        tell(f"mamtra: {found[-1]} is saved; go on with --resume." if found else f"mamtra: {nothing}")
         raise
     if done.report is None:  # not the first of several processes
         return
     if as_json:
         print(json.dumps({**vars(done), "student": str(done.student), "report": str(done.report)}))
     else:
-        print(f"{done.student} is ready; the curves are in {done.report}")
+        print(printable(f"{done.student} is ready; the curves are in {done.report}", LONGEST))
 
 
 def _show_line(line: dict[str, Any]) -> None:
+    if line["kind"] == "note":
+        print(f"{_CLEAR}{line['text']}", file=sys.stderr)
+        return
     values = [f"{name} {value:.5g}" if isinstance(value, float) else f"{name} {value}" for name, value in line.items()]
     print("".join((_CLEAR, f"{line['kind']} {line['step']}: ", "  ".join(values[2:] or values))), file=sys.stderr)
 

@@ -37,7 +37,7 @@ EXTRAS = {
         ("matplotlib", "faster-whisper", "whisper-normalizer", "rapidfuzz", "scipy", "jinja2"),
     ),
     "hf": ("mamtra.hf, evaluate --whisper hf:NAME", ("transformers",)),
-    "cosyvoice": ("voices add and prepare with CosyVoice 2", ("onnxruntime",)),
+    "cosyvoice": ("voices add, prepare and the text rules of CosyVoice 2", ("onnxruntime", "wetext", "inflect")),
     "ray": ("prepare --ray", ("ray",)),
 }
 """Extras of the package: what needs them, and their packages."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from mamtra.cli.options import refuse_ignored
 from mamtra.cli.tables import Bars, foreign
+from mamtra.cli.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -20,11 +21,12 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
+    ctx: typer.Context,
     system: str = typer.Argument(
         help="Model directory or name, folder with ID.wav files, 'ground_truth' or 'resynthesis'."
     ),
     test_set: str = typer.Option(
-        "plain", "--set", metavar="SET", help="plain, sample, FILE.lst/.tsv/.txt, or a LibriTTS folder."
+        "plain", "--set", metavar="SET", help="plain, sample, FILE.lst/.tsv/.csv/.txt, or a LibriTTS folder."
     ),
     output: str | None = typer.Option(
         None, "-o", "--output", metavar="FILE", help="Score file; SYSTEM.scores.jsonl by default."
@@ -71,6 +73,12 @@ def evaluate(
     Where the set has recordings they are measured too, as they are and resynthesised by the model, into
     FILE.ground_truth.jsonl and FILE.resynthesis.jsonl beside FILE.jsonl; such files are reused where they fit.
     """
+    if config is not None:
+        refuse_ignored(ctx, "with --config, which names the metrics", "similarity", "mos")
+    elif not mos:
+        refuse_ignored(ctx, "without --mos", "rater")
+    if config is None and not similarity:
+        refuse_ignored(ctx, "without --similarity", "encoder")
     from mamtra.evaluate import evaluate as run
 
     with Bars("Evaluating") as bars:
@@ -81,12 +89,12 @@ def evaluate(
             progress=bars,
         )  # fmt: skip
     for name, other in scores.references.items():
-        print(f"{other.path}: {name}, by the same judges", file=sys.stderr)
+        tell(f"{other.path}: {name}, by the same judges")
     for remark in scores.remarks:
-        print(remark, file=sys.stderr)
+        tell(remark)
     summary = scores.summary()
     print(json.dumps(summary)) if as_json else _show(summary)
-    print(f"{scores.path}: compare it with `mamtra compare {scores.path} OTHER`", file=sys.stderr)
+    tell(f"{scores.path}: compare it with `mamtra compare {scores.path} OTHER`")
 
 
 def compare(
@@ -100,7 +108,7 @@ def compare(
 
     found = run(first, other, force=force)
     for phrase in found["differs"]:
-        print(f"warning: measured differently, {phrase}", file=sys.stderr)
+        tell(f"warning: measured differently, {phrase}")
     if as_json:
         print(json.dumps(found))
         return
@@ -111,7 +119,7 @@ def compare(
     for name, value in found["figures"].items():
         low, high = value["ci95"]
         counts = (f"{value[key]:.3g}" if key in value else "" for key in ("lower", "higher", "p_sign"))
-        page.add_row(name, f"{value['difference']:+.3g}", f"\\[{low:+.3g}, {high:+.3g}]", *counts)
+        page.add_row(foreign(name), f"{value['difference']:+.3g}", f"\\[{low:+.3g}, {high:+.3g}]", *counts)
     Console().print(f"{found['utterances']} utterances")
     Console().print(page)
 
@@ -130,7 +138,7 @@ def report(
     from mamtra.evaluate import report as run
 
     path = run(files, Path(output), media=media)
-    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB", file=sys.stderr)
+    tell(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 
 
 def split_devices(text: str | None) -> tuple[str, ...]:
@@ -149,20 +157,20 @@ def _show(summary: dict[str, Any]) -> None:
     if len(systems) > 1:
         page = Table("value and 95% interval", *(foreign(one["system"]) for one in systems), box=None)
         for name in dict.fromkeys(name for one in systems for name in one["figures"]):
-            page.add_row(name, *(_cell(one["figures"].get(name)) for one in systems))
+            page.add_row(foreign(name), *(_cell(one["figures"].get(name)) for one in systems))
     else:
         page = Table("", "", "95% interval", "utterances", box=None)
         for name, value in summary["figures"].items():
-            page.add_row(name, *_cell(value).split(" ", 1), str(value["utterances"]))
+            page.add_row(foreign(name), *_cell(value).split(" ", 1), str(value["utterances"]))
     console.print(page)
     if summary["spent"]:
         parts = ", ".join(f"{foreign(name)} {seconds:.0f} s" for name, seconds in summary["spent"].items())
         console.print(f"spent, all processes together: {parts}", highlight=False)
     kinds = sorted({kind for group in summary["failures"].values() for kind in group} - {"utterances", "wer_english"})
-    lengths = Table("words", "utterances", "WER %", *kinds, box=None)
+    lengths = Table("words", "utterances", "WER %", *map(foreign, kinds), box=None)
     for name, group in summary["failures"].items():
         cells = (str(group.get(kind, 0)) for kind in kinds)
-        lengths.add_row(name, str(group["utterances"]), f"{group['wer_english']:.2f}", *cells)
+        lengths.add_row(foreign(name), str(group["utterances"]), f"{group['wer_english']:.2f}", *cells)
     console.print(lengths)
     for name, value in summary.get("versa", {}).items():
         console.print(f"VERSA {foreign(name)}: {value:.4g}", highlight=False)

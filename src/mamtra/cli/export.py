@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import typer
+
+from mamtra.cli.tell import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -26,4 +27,4 @@ def export(
     if as_json:
         print(json.dumps({"file": target, "bytes": size}))
     else:
-        print(f"{target}: {size / 1e6:.1f} MB", file=sys.stderr)
+        tell(f"{target}: {size / 1e6:.1f} MB")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from mamtra.cli.options import refuse_ignored
 from mamtra.cli.tables import foreign
+from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
 
 
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def make(
+    ctx: typer.Context,
     files: list[str] = typer.Argument(help="Score files of `mamtra evaluate` whose sound was kept, one a system."),
     test: str = typer.Option("mos", "--test", metavar="mos|ab|mushra", help="What listeners do."),
     output: str = typer.Option(
@@ -48,6 +50,8 @@ def make(
     as_json: bool = typer.Option(False, "--json", help="Print facts about the test as JSON."),
 ) -> None:
     """Write one HTML page for listeners, and PAGE.key.json, which stays with you: it says which system a clip is of."""
+    if test != "mushra":
+        refuse_ignored(ctx, "without --test mushra", "reference")
     from mamtra.evaluate import load_scores
     from mamtra.evaluate.listening.key import KINDS
     from mamtra.evaluate.listening.page import Wording, write_test
@@ -68,7 +72,7 @@ def make(
         print(json.dumps(facts))
         return
     size = page.stat().st_size / 2**20
-    print(f"{page}: {asked} trials and {len(trials) - asked} catch trials, {size:.1f} MiB; keep {key}", file=sys.stderr)
+    tell(f"{page}: {asked} trials and {len(trials) - asked} catch trials, {size:.1f} MiB; keep {key}")
 
 
 def read(

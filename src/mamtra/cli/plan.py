@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from mamtra.cli.tables import foreign
+from mamtra.cli.tell import tell
 
 if TYPE_CHECKING:
     from mamtra.cost.plan import PlanCost
@@ -75,7 +77,7 @@ def plan(
     else:
         _show(cost, facts)
     if svg is not None and not as_json:
-        print(f"{svg}: the layers as a picture", file=sys.stderr)
+        tell(f"{svg}: the layers as a picture")
 
 
 def _show(cost: PlanCost, facts: dict[str, Any]) -> None:
@@ -84,7 +86,7 @@ def _show(cost: PlanCost, facts: dict[str, Any]) -> None:
     from mamtra.cost.layer_strip import strip_text
 
     console = Console(highlight=False)
-    console.print(f"{cost.blueprint.name}: {cost.counts} ({cost.origin})\n")
+    console.print(f"{foreign(cost.blueprint.name)}: {cost.counts} ({cost.origin})\n")
     console.print(strip_text(cost.plan, console.width))
     console.print(_figures(facts))
     console.print(f"\n{_break_even(facts)}\n")

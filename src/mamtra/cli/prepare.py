@@ -8,6 +8,11 @@ from pathlib import Path
 
 import typer
 
+from mamtra.cli.options import refuse_ignored
+
+_OF_RECORDINGS = ("workers", "ray", "min_seconds", "max_seconds", "max_text", "per_shard")
+"""Parameters that concern recordings."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the program."""
@@ -17,9 +22,11 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
+    ctx: typer.Context,
     corpus: str = typer.Argument(
         metavar="CORPUS",
-        help="LibriTTS or LibriSpeech folder, .jsonl of audio and text, hf:NAME[:SPLIT], or a token set .npz.",
+        help="LibriTTS, LibriSpeech or LJSpeech folder, folder with a .txt beside each sound file, .jsonl, .csv or .tsv of audio "
+        "and text, hf:NAME[:SPLIT], or a token set .npz.",
     ),
     out: Path = typer.Argument(metavar="OUT", help="Folder of the shards."),
     model: str = typer.Option("mini", "--model", metavar="M", help="Model whose tokenizers are used."),
@@ -39,7 +46,10 @@ def prepare(
     as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
 ) -> None:
     """Turn CORPUS into speech tokens and text ids. The same command resumes an interrupted one."""
+    if corpus.endswith(".npz"):
+        refuse_ignored(ctx, "with a token set, which is tokenized already", *_OF_RECORDINGS)
     from mamtra.data.api import prepare as run
+    from mamtra.runtime.printable import printable
 
     summary = run(
         corpus, out, model=model, device=device, workers=workers, ray=ray, min_seconds=min_seconds,
@@ -48,7 +58,10 @@ def prepare(
     if as_json:
         print(json.dumps({"out": str(out), **summary}))
         return
-    reasons = "".join(f"\n  {count:>8,}  {reason}" for reason, count in summary.get("reasons", {}).items())
+    reasons = "".join(
+        f"\n  {count:>8,}  {reason}, first {printable(summary['examples'][reason], 200)}"
+        for reason, count in summary["reasons"].items()
+    )
     print(
         f"{out}: {summary['utterances']:,} utterances, {summary['speech_tokens']:,} speech tokens, "
         f"{summary['text_ids']:,} text ids in {summary['shards']} shards; {summary['skipped']:,} skipped{reasons}"

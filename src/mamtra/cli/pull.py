@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import typer
+
+from mamtra.cli.tell import LONGEST, tell
+from mamtra.runtime.printable import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +25,10 @@ def pull(
     """Download the files of a model that MamTra reads and check their hashes. An interrupted download is resumed."""
     from mamtra.checkpoints.pull import pull as download
 
-    def tell(name: str, number: int, count: int) -> None:
-        print(f"{number}/{count} {name}", file=sys.stderr)
-
-    print(download(repo, Path(output or repo.rpartition("/")[2]), revision, tell))
+    out = download(
+        repo,
+        Path(output or repo.rpartition("/")[2]),
+        revision,
+        lambda name, number, count: tell(f"{number}/{count} {name}"),
+    )
+    print(printable(str(out), LONGEST))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import typer
 
+from mamtra.cli.options import refuse_ignored
 from mamtra.cli.tables import Bars
+from mamtra.cli.tell import tell
 
 if TYPE_CHECKING:
     from mamtra.conversion.ranking_file import StoredTable
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def rank(
+    ctx: typer.Context,
     model: str = typer.Argument(help="Model directory or name."),
     criterion: str = typer.Option(..., "--criterion", metavar="C", help="cosine, kl or wer."),
     output: str | None = typer.Option(
@@ -59,6 +61,16 @@ def rank(
     as_json: bool = typer.Option(False, "--json", help="Print ranking, scores and settings as JSON."),
 ) -> None:
     """Rank the layers of MODEL by how much it needs their attention. An interrupted run continues where it stopped."""
+    if criterion == "wer":
+        refuse_ignored(ctx, "with --criterion wer, which measures free-running speech", "greedy")
+    else:
+        refuse_ignored(ctx, f"with --criterion {criterion}, which transcribes nothing", "whisper")
+    if criterion != "cosine":
+        refuse_ignored(ctx, "without --criterion cosine", "part")
+    if data is None:
+        refuse_ignored(ctx, "without --data", "every")
+    elif criterion != "wer":
+        refuse_ignored(ctx, "with --data, which is what the model reads", "sentences", "voice", "greedy")
     from mamtra.ranking import rank as run
 
     with Bars("Measuring") as bars:
@@ -80,4 +92,4 @@ def _show(table: StoredTable) -> None:
         page.add_row(str(place), str(layer), f"{scores[layer]:.5g}" if layer in scores else "Mamba")
     Console().print(page)
     path = table.path
-    print(f"{path}: give it to `mamtra plan` or `mamtra convert` with --ranking {path}", file=sys.stderr)
+    tell(f"{path}: give it to `mamtra plan` or `mamtra convert` with --ranking {path}")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from mamtra.cli.evaluate import split_devices
+from mamtra.cli.options import refuse_ignored
+from mamtra.cli.tell import tell
+from mamtra.errors import MamTraError
 from mamtra.paper import api
 from mamtra.paper.api import STUDIES
 
 if TYPE_CHECKING:
     from mamtra.paper.schedule import Event
+
+_OF_RUNS = ("changes", "work", "side_by_side", "scorers", "device", "keep", "finished", "dry_run")
+"""Parameters that concern training runs."""
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def reproduce(
+    ctx: typer.Context,
     names: list[str] | None = typer.Argument(
         None, metavar="[NAME...]", help="table1 ... fig6, or all; without a name they are listed.", show_default=False
     ),
@@ -48,7 +54,9 @@ def reproduce(
     render: bool = typer.Option(
         False, "--render", help="Only write pages and figures again from the JSON files in -o."
     ),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Only list the training runs, and which are finished."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Only list the training runs, which are finished, and what is missing."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the data as JSON, by name."),
 ) -> None:
     """Compute tables and figures of the MamTra paper: NAME.json, NAME.csv, NAME.md and, for figures, NAME.svg.
@@ -58,13 +66,15 @@ def reproduce(
     if not names:
         _list(as_json)
         return
+    if config is None:
+        refuse_ignored(ctx, "without --config", *_OF_RUNS)
     chosen = api.choose(names, trained=config is not None or render)
     if dry_run and config is not None:
         _show_runs(chosen, config, changes or [], work or Path(output) / "runs")
         return
     missing = [name for name in STUDIES if name not in chosen]
     if "all" in names and missing:
-        print(f"Left out: {', '.join(missing)}.", file=sys.stderr)
+        tell(f"Left out: {', '.join(missing)}.")
     options = {}
     if config is not None:
         options = {"side_by_side": side_by_side, "scorers": scorers, "keep": keep}
@@ -78,7 +88,7 @@ def reproduce(
         return
     for name, one in found.items():
         print(f"# {one.title}\n\n{one.page}\n")
-        print(f"{name}: {', '.join(map(str, one.files))}", file=sys.stderr)
+        tell(f"{name}: {', '.join(map(str, one.files))}")
 
 
 def _list(as_json: bool) -> None:
@@ -93,9 +103,15 @@ def _show_runs(names: list[str], config: Path, changes: list[str], work: Path) -
     from mamtra.paper.settings import read_experiments
     from mamtra.paper.stages import next_stage
 
+    waiting = []
     for run in api.runs_of_studies(names, read_experiments(config, changes)):
-        print(f"{'done' if next_stage(run, work / run.name) is None else 'to do':<7}{run.name}")
+        done = next_stage(run, work / run.name) is None
+        waiting += [] if done else [run]
+        print(f"{'done' if done else 'to do':<7}{run.name}")
+    missing = api.missing_inputs(waiting)
+    if missing:
+        raise MamTraError(f"These runs cannot start: {'; '.join(missing)}.")
 
 
 def _show_event(event: Event, done: int, total: int) -> None:
-    print(f"{done}/{total}  {event.run} {event.what} {event.why}".rstrip(), file=sys.stderr, flush=True)
+    tell(f"{done}/{total}  {event.run} {event.what} {event.why}".rstrip())

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 import sys
 import warnings
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from mamtra.cli.default_file import default_file
 from mamtra.cli.options import refuse_ignored
+from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
-from mamtra.runtime.printable import QUOTED, printable
+from mamtra.runtime.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -112,15 +112,13 @@ def say(
         refuse_ignored(ctx, "without -o -, because a file is written once it is complete", "stream")
     if not stream:
         refuse_ignored(ctx, "without --stream", "hops")
-    from mamtra.audio.io import check_destination
+    from mamtra.audio.io import check_destination, format_of
 
     at_once = stream
     arriving = at_once and text == "-" and sys.stdin is not None
     words: str | Iterator[str] = read_arriving() if arriving else read_text(text)
-    if output == "":
-        raise MamTraError("-o needs the name of a file, or - for standard output.")
-    target = (None if play else default_file(fmt)) if output is None else output
-    chosen = _format(target or "-", fmt)
+    target = (None if play else default_file("speech", format_of("-", fmt))) if output is None else output
+    chosen = format_of("-" if target is None else target, fmt)
     if target is not None:
         check_destination(target)
     if play:
@@ -136,14 +134,11 @@ def say(
     tts = load(model, device=device, lexicon=lexicon, date_order=date_order, **profile)
     speaker = tts.voice(voice, voice_text)
     for sentence in () if quiet or as_json else speaker.advice:
-        print(f"Advice: {sentence}", file=sys.stderr)
+        tell(f"Advice: {sentence}")
     options = {"instruct": instruct, "mode": mode, "seed": seed, "speed": speed, "hops": schedule}
-    chunks = _spoken(
-        tts.stream(words, speaker, whole_sentences=not at_once, **options),
-        None if arriving else len(words),
-        quiet or as_json,
-    )
     with _warnings_in_words(quiet):
+        arriving_chunks = tts.stream(words, speaker, whole_sentences=not at_once, **options)
+        chunks = _spoken(arriving_chunks, None if arriving else len(words), quiet or as_json)
         if at_once:
             audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
         else:
@@ -162,7 +157,7 @@ def _warnings_in_words(quiet: bool) -> Iterator[None]:
 
         def show(message: Warning | str, *_: object) -> None:
             if not quiet:
-                print(printable(f"Warning: {message}", 4 * QUOTED), file=sys.stderr)
+                tell(f"Warning: {message}")
 
         warnings.showwarning = show
         yield
@@ -182,15 +177,6 @@ def _show_text(text: str, model: str | None, lexicon: str | None, date_order: st
             print(f"(not read: {', '.join(printable(each) for each in part.unread)})")
 
 
-def default_file(fmt: str | None = None) -> str:
-    """Name of a file that is not there yet: speech.wav, else speech-2.wav and so on, or with the suffix of a format."""
-    from mamtra.audio.io import format_of
-
-    suffix = format_of("-", fmt)
-    names = (f"speech{'' if number == 1 else f'-{number}'}.{suffix}" for number in count(1))
-    return next(name for name in names if not os.path.lexists(name))
-
-
 def _play(audio: Audio, player: tuple[str, ...], target: str | None) -> None:
     """Play; where that fails and the audio is in no file, it is put into one.
 
@@ -202,18 +188,8 @@ def _play(audio: Audio, player: tuple[str, ...], target: str | None) -> None:
     try:
         play_audio(audio, player)
     except MamTraError as error:
-        kept = target or str(audio.save(default_file()))
+        kept = target or str(audio.save(default_file("speech")))
         raise MamTraError(f"{player[0]} could not play the sound; it is in {kept}.") from error
-
-
-def _format(target: str, named: str | None) -> str:
-    """The format to write, which the suffix and `--format` may name, but not differently."""
-    from mamtra.audio.io import SUFFIXES, format_of
-
-    chosen, suffix = format_of(target, named), Path(target).suffix
-    if SUFFIXES.get(suffix.lower(), chosen) != chosen:
-        raise MamTraError(f"--format {named} does not go with {target}; leave one of them out or change the suffix.")
-    return chosen
 
 
 def read_text(text: str | None) -> str:
@@ -308,6 +284,6 @@ def _tell(audio: Audio, target: str | None, model: str, as_json: bool, quiet: bo
     if not quiet:
         place = {None: "played", "-": "standard output"}.get(target, target)
         line = f"{place}: {audio.seconds:.1f} s, voice {audio.voice}, seed {audio.seed}, {audio.rtf:.2f} of real time"
-        print(printable(line, 4 * QUOTED), file=sys.stderr)
+        tell(line)
     if audio.finish_reason == "length" and not quiet:
-        print("mamtra: A sentence was cut off at the length limit; try another seed.", file=sys.stderr)
+        tell("mamtra: A sentence was cut off at the length limit; try another seed.")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mamtra.runtime.printable import printable
+from mamtra.runtime.printable import QUOTED, printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-def foreign(text: object) -> str:
+def foreign(text: object, limit: int = QUOTED) -> str:
     """Text that came from a file, as rich prints it unchanged: without markup, control characters and terminal escapes."""
     from rich.markup import escape
 
-    return escape(printable(str(text)))
+    return escape(printable(str(text), limit))
 
 
 class Bars:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import typer
 
 from mamtra.cli.tables import foreign
+from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import QUOTED, printable
 
@@ -46,12 +46,12 @@ def list_voices(model: str | None = _MODEL, as_json: bool = _JSON) -> None:
 
     rows, damaged = _rows(_library(model), find_model(model))
     for sentence in damaged:
-        print(f"mamtra: {sentence}", file=sys.stderr)
+        tell(f"mamtra: {sentence}")
     if as_json:
         print(json.dumps(rows))
         return
     if not rows:
-        print("There are no voices; add one with `mamtra voices add NAME ref.wav`.", file=sys.stderr)
+        tell("There are no voices; add one with `mamtra voices add NAME ref.wav`.")
         return
     from rich.console import Console
     from rich.table import Table
@@ -132,11 +132,11 @@ def add_voice(
     voice = tts.clone(recording, text, **facts)
     path = tts.library.add(voice, replace=replace)
     for sentence in voice.advice:
-        print(f"Advice: {sentence}", file=sys.stderr)
+        tell(f"Advice: {sentence}")
     if as_json:
         print(json.dumps({"name": name, "file": str(path), "seconds": round(voice.seconds, 2), "advice": voice.advice}))
     else:
-        print(f"{path}: {voice.seconds:.1f} s; try it with `mamtra say --voice {name} 'Hello'`", file=sys.stderr)
+        tell(f"{path}: {voice.seconds:.1f} s; try it with `mamtra say --voice {name} 'Hello'`")
 
 
 def remove_voice(
@@ -147,4 +147,4 @@ def remove_voice(
     if as_json:
         print(json.dumps({"removed": name, "file": str(path)}))
     else:
-        print(f"Removed {name}.", file=sys.stderr)
+        tell(f"Removed {name}.")

@@ -21,6 +21,7 @@ from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import check_destination, write_text
 
 DEFAULT_MODEL = "cosyvoice2"
+MOST = {"layers": 10_000, "context": 10**12, "batch": 10**9}
 _CHOICES = {"scores": Scores, "head": Head, "scan": Scan, "cache_dtype": FloatType, "state_dtype": FloatType}
 
 
@@ -157,6 +158,9 @@ def plan(
             raise MamTraError(f"{name} {word!r} is unknown; choose one of {', '.join(known)}.")
     if rate is not None and not 0 < rate < 1e6:
         raise MamTraError(f"rate is the number of tokens in a second of speech, such as 25, not {rate}.")
+    for name, number in {"layers": layers, "context": context, "batch": batch}.items():
+        if number is not None and not 1 <= number <= MOST[name]:
+            raise MamTraError(f"{name} is a number from 1 to {MOST[name]:,}, not {number:,}.")
     blueprint = find_blueprint(model)
     if rate is not None:
         blueprint = replace(blueprint, rate=rate)

@@ -41,7 +41,8 @@ def prepare(
     """Turn recordings with transcripts into token shards. The same call resumes an interrupted one.
 
     Args:
-        corpus: LibriTTS or LibriSpeech folder, .jsonl file, ``hf:NAME[:SPLIT]``, or a token set .npz.
+        corpus: LibriTTS, LibriSpeech or LJSpeech folder, folder of sound files with a .txt beside each, .jsonl, .csv or .tsv of
+            audio and text, ``hf:NAME[:SPLIT]``, or a token set .npz.
         out: folder of the shards.
         model: directory or name of the model whose tokenizers are used.
         device: cpu, cuda or cuda:N; chosen automatically by default.
@@ -54,7 +55,7 @@ def prepare(
         progress: called with the recordings that are done and their total.
 
     Returns:
-        Counts of utterances, tokens, shards, and of skipped recordings by reason.
+        Counts of utterances, tokens, shards, and of skipped recordings by reason, with the first of each reason.
 
     Raises:
         MamTraError: there is no such corpus or model, no recording is usable, or the disk is full.
@@ -83,4 +84,11 @@ def _import_token_set(path: Path, out: Path, model: str) -> dict[str, Any]:
     totals = {
         name: sum(getattr(info, name) for info in made.shards) for name in ("utterances", "speech_tokens", "text_ids")
     }
-    return {**totals, "speakers": len(made.speakers), "shards": len(made.shards), "skipped": 0, "reasons": {}}
+    return {
+        **totals,
+        "speakers": len(made.speakers),
+        "shards": len(made.shards),
+        "skipped": 0,
+        "reasons": {},
+        "examples": {},
+    }

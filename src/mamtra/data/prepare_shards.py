@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.open_lm import open_language_model
-from mamtra.data.corpora import Item, Recordings
 from mamtra.data.corpus import tokenizer_hashes
+from mamtra.data.recordings import Item, Recordings
 from mamtra.data.token_shards import MANIFEST, Manifest, ShardInfo, Utterance, shard_name, write_shard
 from mamtra.data.tokenize import Filter, Tokens
 from mamtra.errors import MamTraError
@@ -64,7 +64,8 @@ def prepare_corpus(
     directory = find_model(model)
     sizes: SpeechLMConfig = open_language_model(directory).config
     speech_hash, text_hash = tokenizer_hashes(directory)
-    speakers, sources = sorted({item.speaker for item in items}), sorted({item.source for item in items})
+    usable = [item for item in items if not item.problem]
+    speakers, sources = sorted({item.speaker for item in usable}), sorted({item.source for item in usable})
     settings = {
         "speech": speech_hash,
         "text": text_hash,
@@ -187,7 +188,8 @@ def _complete(
         about={"filter": vars(keep), **summary},
     )  # fmt: skip
     write_json(out / MANIFEST, manifest.model_dump())
-    return summary
+    examples = {entry["reason"]: entry.get("detail") or entry["id"] for entry in reversed(skipped)}
+    return {**summary, "examples": examples}
 
 
 def _record_name(number: int) -> str:
@@ -195,5 +197,6 @@ def _record_name(number: int) -> str:
 
 
 def _key(settings: dict[str, Any], part: list[Item]) -> str:
-    content = json.dumps([settings, [(item.id, item.text, item.speaker, item.source) for item in part]], sort_keys=True)
+    known = [[item.id, item.text, item.speaker, item.source, *filter(None, [item.problem])] for item in part]
+    content = json.dumps([settings, known], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

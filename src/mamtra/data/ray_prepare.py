@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from mamtra.checkpoints.find import find_model
-from mamtra.data.corpora import HUB, Item, Recordings
+from mamtra.data.corpora import HUB
+from mamtra.data.recordings import Item, Recordings
 from mamtra.data.tokenize import Filter, Tokenizer, Tokens
 from mamtra.runtime.ray_data import HERE, RayData
 

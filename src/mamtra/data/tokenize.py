@@ -14,9 +14,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from mamtra.audio.decode import TooLong
 from mamtra.audio.features import whisper_log_mel_128
 from mamtra.checkpoints.find import find_model
-from mamtra.data.corpora import RATE, Item, Recordings
+from mamtra.data.recordings import RATE, Item, Recordings
 from mamtra.encoders.speech_tokenizer import MARGIN, SAMPLES_PER_TOKEN, SpeechTokenizer
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
@@ -176,19 +177,29 @@ def tokenize_batch(network: SpeechTokenizer, waves: Sequence[torch.Tensor], devi
 def _read(item: Item, *, corpus: Recordings, model: Model, keep: Filter) -> tuple[Tokens, np.ndarray | None]:
     """Text ids and samples of an item, or why it is skipped."""
     nothing = np.zeros(0, np.int64)
+
+    def skip(reason: str, detail: str = "", seconds: float = 0.0) -> tuple[Tokens, None]:
+        return Tokens(nothing, nothing, seconds, reason, detail), None
+
+    if item.problem:
+        return skip(item.problem, item.detail)
     try:
-        wave = corpus.read(item)
-        seconds = len(wave) / RATE
-        reason = keep.reason_against(seconds)
-        if reason is None:
-            text = np.array(model.text.encode(item.text) if item.text.strip() else [], np.int64)
-            reason = keep.reason_against(seconds, len(text))
+        wave = corpus.read(item, keep.max_seconds)
+    except TooLong:
+        return skip(f"longer than {keep.max_seconds:g} s")
     except MamTraError as error:
-        return Tokens(nothing, nothing, 0.0, "unreadable", str(error)), None
-    if reason is None and np.abs(wave).max() < SILENCE:
-        reason = "silent"
-    if reason is not None:
-        return Tokens(nothing, nothing, seconds, reason), None
+        return skip("unreadable sound", str(error))
+    seconds = len(wave) / RATE
+    if (reason := keep.reason_against(seconds)) is not None:
+        return skip(reason, seconds=seconds)
+    if np.abs(wave - wave.mean()).max() < SILENCE:
+        return skip("silent", seconds=seconds)
+    try:
+        text = np.array(model.text.encode(item.text) if item.text.strip() else [], np.int64)
+    except MamTraError as error:
+        return skip("unreadable text", f"{item.id}: {error}", seconds)
+    if (reason := keep.reason_against(seconds, len(text))) is not None:
+        return skip(reason, seconds=seconds)
     return Tokens(text, nothing, seconds), np.ascontiguousarray(wave, np.float32)
 
 

@@ -20,6 +20,11 @@ from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.locks import directory_lock
 
+COMPILE_ON_CPU = (
+    "run.compile on a CPU compiles every layer kind for every bucket length, minutes each before a step is done, and gains "
+    "little; set it to false."
+)
+
 
 @dataclass(frozen=True)
 class Distilled:
@@ -117,6 +122,11 @@ def open_trainer(
     trainer = Trainer(set_up(config, processes), listener=listener, ticker=ticker)
     if saved is not None:
         trainer.restore(saved)
+        trainer.note(f"Going on after step {trainer.step}.")
+    elif resume:
+        trainer.note(f"{out} holds no checkpoint, so training starts with the first step.")
+    if config.run.compile and processes.device.type == "cpu":
+        trainer.note(COMPILE_ON_CPU)
     return trainer
 
 

@@ -19,7 +19,7 @@ from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
 
 UTILISATION = 0.3
-"""StepInputs of a plain matrix product's speed that a training is assumed to reach."""
+"""Fraction of a plain matrix product's speed that a training is assumed to reach."""
 
 
 @checked

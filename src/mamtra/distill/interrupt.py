@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 
@@ -12,13 +13,14 @@ class InterruptLatch:
 
     Args:
         active: leave the signal alone otherwise, as with several processes, which are interrupted at different steps.
+        tell: called at the first Ctrl-C.
 
     Attributes:
         requested: whether Ctrl-C was pressed.
     """
 
-    def __init__(self, *, active: bool = True) -> None:
-        self.requested = False
+    def __init__(self, *, active: bool = True, tell: Callable[[], None] | None = None) -> None:
+        self.requested, self._tell = False, tell
         self._active = active and threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> InterruptLatch:
@@ -34,3 +36,5 @@ class InterruptLatch:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        if self._tell is not None:
+            self._tell()

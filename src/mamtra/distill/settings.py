@@ -31,9 +31,9 @@ class StudentSettings(ClosedModel):
 
     Attributes:
         model: directory made by `mamtra convert` or by a training run; the other settings are then unused.
-        ratio: of attention to Mamba layers.
-        strategy: of the plan.
-        ranking: file for the importance strategies.
+        ratio: of attention to Mamba layers, such as ``1:1``; ``1:0`` keeps them all, as a control.
+        strategy: which layers keep attention, see `mamtra plan`.
+        ranking: file of `mamtra rank` for the importance strategies.
         attention: layers that keep attention, instead of a ratio.
         transfer: initialisation of the new layers.
         seed: of their random initialisation.

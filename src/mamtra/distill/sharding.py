@@ -99,22 +99,16 @@ class Sharding:
         Args:
             named: names, parameters, and the shards of tensors of the shapes of these parameters.
         """
-        found = {name: (p, part) for name, p, part in named}
+        # `get_optimizer_state_dict` of torch wants an optimiser over the sharded parameters themselves. Ours updates plain tensors
+        # that share their memory, since its gradients are views of one flat tensor that is clipped as a whole.
         if not self.split:
-            return {name: part for name, (_, part) in found.items()}
+            return {name: part for name, _, part in named}
         kept = {}
-        for name, (p, part) in found.items():
-            whole = self.gather(p, part)
+        for name, parameter, part in named:
+            whole = part if part.ndim == 0 else _distributed(parameter, part).full_tensor()
             if self._processes.first:
                 kept[name] = whole.cpu()
         return kept
-
-    def gather(self, parameter: nn.Parameter, part: Tensor | None = None) -> Tensor:
-        """A parameter, or a tensor of its shape of which every process has a shard, gathered."""
-        part = self.own(parameter) if part is None else part
-        if not self.split or part.ndim == 0:
-            return part
-        return _distributed(parameter, part).full_tensor()
 
     def own(self, parameter: nn.Parameter) -> Tensor:
         """The shard of this process; it shares the memory of the parameter."""

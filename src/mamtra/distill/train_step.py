@@ -77,7 +77,7 @@ class TrainStep:
             inputs = {name: value for name, value in inputs.items() if not name.startswith("top_")}
         self._phases[phase](**inputs)
 
-    def record(self, lengths: tuple[int, ...]) -> None:
+    def capture(self, lengths: tuple[int, ...]) -> None:
         """Capture the graphs of all buckets; weights, moments and sums are the same afterwards."""
         if not self._graphs:
             return

@@ -26,7 +26,7 @@ from mamtra.models.speech_lm import SpeechLM
 Observer = Callable[[SpeechLM, int], dict[str, float]]
 """Called at every validation with the student, as it would be exported, and the step; what it returns is logged."""
 Listener = Callable[[dict[str, Any]], None]
-"""Called with every line of the log."""
+"""Called with every line of the log, and with notes about what takes long, of kind "note", which are not in the log."""
 Ticker = Callable[[int, int], None]
 """Called after every step with the steps that are done and their total."""
 
@@ -64,7 +64,7 @@ class Trainer:
         self._measured_at = -1
         self._teacher_ce: float | None = None
         self._log_file: TrainingLog | None = None
-        self._interrupt = InterruptLatch(active=self._processes.world == 1)
+        self._interrupt = InterruptLatch(active=self._processes.world == 1, tell=self._tell_of_interrupt)
 
     @property
     def parameters(self) -> int:
@@ -90,8 +90,10 @@ class Trainer:
         if self.step == 0:
             self._write("start", parameters=self.parameters, steps=self.steps, utterances=len(self.setup.corpus.rows),
                         left_out=loader.sampler.left_out, epoch_batches=len(loader.sampler.epoch(0)))  # fmt: skip
+        if run.compile or (run.cuda_graph and self._processes.device.type == "cuda"):
+            self.note(f"Compiling or capturing steps of {len(loader.sampler.lengths)} bucket lengths comes first.")
         try:
-            self.setup.train_step.record(loader.sampler.lengths)
+            self.setup.train_step.capture(loader.sampler.lengths)
             with self._interrupt, closing(loader.steps()) as inputs:
                 self._loop(inputs)
             student = self._export()
@@ -109,6 +111,7 @@ class Trainer:
     def _loop(self, inputs: Iterator[StepInputs]) -> None:
         run = self.config.run
         if self.step == 0 and run.validate_every:
+            self.note("Validating before the first step.")
             self._validate()
         while self.step < self.steps and (progress := self._progress()) < 1:
             rate = self._one_step(next(inputs), progress)
@@ -130,6 +133,14 @@ class Trainer:
         if self._measured_at != self.step:
             self._validate()
         self._save()
+
+    def note(self, text: str) -> None:
+        """Tell the listener what takes long or is out of the ordinary; the log does not hold it."""
+        if self._listener is not None and self._processes.first:
+            self._listener({"kind": "note", "step": self.step, "text": text})
+
+    def _tell_of_interrupt(self) -> None:
+        self.note(f"Ending after step {self.step + 1}, which will be saved; Ctrl-C again ends at once and loses it.")
 
     def _one_step(self, inputs: StepInputs, progress: float) -> float:
         """Forward, backward and update; returns the learning rate."""

@@ -22,7 +22,7 @@ def open_session(path: str | os.PathLike) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise MamTraError(f"{path} is missing, which cloning a voice needs; get the model again.")
+        raise MamTraError(f"{path} is missing, which reads recordings, for a voice or a corpus; get the model again.")
     try:
         import onnxruntime
     except ImportError as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
 
 from mamtra.engine.batcher import Batcher
-from mamtra.runtime.memory import shortage
+from mamtra.runtime.explain import explain
 
 
 class Turns(Protocol):
@@ -62,7 +62,7 @@ class WorkerTurns:
         self._thread.join()
 
     def _run(self) -> None:
-        with torch.cuda.device(self._device if self._device.type == "cuda" else None):
+        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
             self._loop()
 
     def _loop(self) -> None:
@@ -139,5 +139,5 @@ def _turn(batcher: Batcher) -> bool:
     try:
         return batcher.turn()
     except Exception as error:  # in a worker nobody would see it, and it concerns all streams
-        batcher.fail(shortage(error) or f"The engine failed: {error}")
+        batcher.fail(explain(error) or f"The engine failed: {error}")
         return True

@@ -17,10 +17,8 @@ from mamtra.evaluate.text_normalizers import normaliser
 from mamtra.runtime.files import write_text
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed")
-GROUP, BAR, HEIGHT = 90, 70, 120
-"""Pixels of the chart: from one group of bars to the next, all bars of a group, the highest bar."""
-CAPTION = 22
-"""Pixels that a number needs over its bar."""
+BAR, GAP, HEIGHT = 38, 24, 120
+"""Pixels of the chart: a bar with room for the number over it, the space between groups of bars, the highest bar."""
 
 
 def write_report(files: Sequence[ScoreFile], path: Path, *, media: bool = True) -> Path:
@@ -66,21 +64,21 @@ def _names(files: Sequence[ScoreFile]) -> list[str]:
 
 
 def _chart(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Bars of word error rate by number of words, a colour for each system; numbers where there is room for them."""
+    """Bars of word error rate by number of words, a colour for each system, with their numbers."""
     buckets = sorted({b for s in summaries for b in s["failures"]}, key=lambda b: int(b.rstrip("+").split("-")[0]))
     top = max([group["wer_english"] for s in summaries for group in s["failures"].values()] + [1e-9])
-    width, bars = BAR / len(summaries), []
+    group, bars = BAR * len(summaries) + GAP, []
     for place, name in enumerate(buckets):
         for number, summary in enumerate(summaries):
             value = summary["failures"].get(name, {}).get("wer_english", 0.0)
             height = HEIGHT * value / top
             bars.append({
-                "x": round(10 + GROUP * place + width * number, 1), "y": round(140 - height, 1), "top": round(136 - height, 1),
-                "width": round(max(1.0, width - 2), 1), "height": round(height, 1),
-                "colour": COLOURS[number % len(COLOURS)], "caption": f"{value:.1f}" if width >= CAPTION else "",
+                "x": 10 + group * place + BAR * number, "y": round(155 - height, 1), "top": round(151 - height, 1),
+                "width": BAR - 4, "height": round(height, 1), "colour": COLOURS[number % len(COLOURS)],
+                "caption": f"{value:.1f}",
             })  # fmt: skip
-    labels = [(10 + GROUP * place, name) for place, name in enumerate(buckets)]
-    return {"width": GROUP * len(buckets) + 20, "bars": bars, "labels": labels}
+    labels = [(10 + group * place, f"{name} words") for place, name in enumerate(buckets)]
+    return {"width": group * len(buckets) + 10, "bars": bars, "labels": labels}
 
 
 def _utterances(files: Sequence[ScoreFile], media: bool) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import check_regular
+from mamtra.runtime.text_files import read_text
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 
@@ -16,12 +16,7 @@ def read_sentences(path: Path = SENTENCES) -> list[str]:
     Raises:
         MamTraError: the file is missing, is not UTF-8 or holds no text.
     """
-    check_regular(path)
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise MamTraError(f"{path} cannot be read as a text file with one sentence a line.") from error
-    found = [line for line in lines if line]
+    found = [line for line in map(str.strip, read_text(path).splitlines()) if line]
     if not found:
         raise MamTraError(f"{path} holds no sentences.")
     return found

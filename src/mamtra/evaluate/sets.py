@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sentences import SENTENCES
-from mamtra.runtime.files import check_regular, hash_files
+from mamtra.runtime.files import hash_files
 from mamtra.runtime.printable import printable
+from mamtra.runtime.text_files import read_table, read_text
 
 BUILT_IN = {"plain": SENTENCES, "sample": Path(__file__).with_name("sample") / "sample.lst"}
+FORMS = f"give {', '.join(BUILT_IN)}, a .lst, .tsv, .csv or .txt file, or a LibriTTS folder"
 SOUNDS = (".wav", ".flac")
 LONGEST_ID = 200
 """Bytes; seed and suffix come behind an id in the name of a file."""
@@ -64,9 +65,9 @@ def read_set(source: str | Path, limit: int | None = None) -> TestSet:
     Args:
         source: "plain" (24 sentences that come with the package); "sample" (six with recordings of a synthetic voice); FILE.lst
             of Seed-TTS-eval (2 to 5 fields between bars, sound files relative to the list; LibriSpeech-PC's cross-sentence
-            lists are of this form); FILE.tsv with the columns id and text, and spoken, category, prompt and ground_truth where
-            known (the last two are sound files relative to it); FILE.txt with a sentence a line, or a number of words, a tab and a
-            sentence; a LibriTTS folder (ID.normalized.txt beside ID.wav).
+            lists are of this form); FILE.tsv or FILE.csv with the columns id and text, and spoken, category, prompt and
+            ground_truth where known (the last two are sound files relative to it); FILE.txt with a sentence a line, or a number
+            of words, a tab and a sentence; a LibriTTS folder (ID.normalized.txt beside ID.wav).
         limit: take only the first lines.
 
     Raises:
@@ -76,12 +77,12 @@ def read_set(source: str | Path, limit: int | None = None) -> TestSet:
     if path.is_dir():
         lines, digest = list(_tree(path)), hash_files(*sorted(path.rglob("*.normalized.txt")))
     elif path.is_file():
-        reader = READERS.get(path.suffix, _plain)
+        reader = READERS.get(path.suffix.lower())
+        if reader is None:
+            raise MamTraError(f"{path} is no test set; {FORMS}.")
         lines, digest = list(_numbered(path, reader)), hash_files(path)
     else:
-        raise MamTraError(
-            f"There is no test set {source}; give {', '.join(BUILT_IN)}, a .lst, .tsv or .txt file, or a LibriTTS folder."
-        )
+        raise MamTraError(f"There is no test set {source}; {FORMS}.")
     if not lines:
         raise MamTraError(f"{path} holds no utterance.")
     seen: set[str] = set()
@@ -93,17 +94,7 @@ def read_set(source: str | Path, limit: int | None = None) -> TestSet:
 
 
 def _numbered(path: Path, reader: Callable[[Path, list[str]], Iterator[Line]]) -> Iterator[Line]:
-    return reader(path, _read(path).splitlines())
-
-
-def _read(path: Path) -> str:
-    check_regular(path)
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise MamTraError(f"{path} is not a UTF-8 text file.") from error
-    except OSError as error:
-        raise MamTraError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    return reader(path, read_text(path).splitlines())
 
 
 def _seed_tts(path: Path, texts: list[str]) -> Iterator[Line]:
@@ -127,31 +118,20 @@ def _seed_tts(path: Path, texts: list[str]) -> Iterator[Line]:
         )
 
 
-def _columns(path: Path, texts: list[str]) -> Iterator[Line]:
-    rows = csv.DictReader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
-    lacking = {"id", "text"} - set(rows.fieldnames or ())
-    if "truth" in (rows.fieldnames or ()):
-        raise MamTraError(f"{path}, line 1: the column 'truth' is called 'ground_truth' now; rename it.")
-    if lacking:
-        raise MamTraError(f"{path}, line 1: no column {' and '.join(sorted(lacking))}.")
-    for number, row in enumerate(_rows(path, rows), 2):
+def _columns(path: Path, _: list[str]) -> Iterator[Line]:
+    for number, row in read_table(path, (("id",), ("text",))):
+        if "truth" in row:
+            raise MamTraError(f"{path}, line 1: the column 'truth' is called 'ground_truth' now; rename it.")
         said = _text(path, number, row["text"] or "")
         prompt, ground_truth = ((row.get(name) or "").strip() for name in ("prompt", "ground_truth"))
         yield Line(
-            _id(path, number, row["id"]),
+            _id(path, number, row["id"] or ""),
             said,
             row.get("spoken") or said,
             row.get("category") or "",
             prompt=_sound(path, number, prompt) if prompt else None,
             ground_truth=_sound(path, number, ground_truth) if ground_truth else None,
         )
-
-
-def _rows(path: Path, rows: csv.DictReader) -> Iterator[dict[str, str]]:
-    try:
-        yield from rows
-    except csv.Error as error:
-        raise MamTraError(f"{path}, line {rows.line_num + 1}: {error}.") from error
 
 
 def _plain(path: Path, texts: list[str]) -> Iterator[Line]:
@@ -166,14 +146,14 @@ def _plain(path: Path, texts: list[str]) -> Iterator[Line]:
 def _tree(folder: Path) -> Iterator[Line]:
     for path in sorted(folder.rglob("*.normalized.txt")):
         name = path.name.removesuffix(".normalized.txt")
-        said = _text(path, 1, _read(path).strip())
+        said = _text(path, 1, read_text(path).strip())
         found = [path.with_name(name + suffix) for suffix in SOUNDS if path.with_name(name + suffix).is_file()]
         if not found:
             raise MamTraError(f"{path} has no sound file {name}.wav beside it.")
         yield Line(name, said, said, ground_truth=found[0])
 
 
-READERS = {".lst": _seed_tts, ".tsv": _columns, ".txt": _plain}
+READERS = {".lst": _seed_tts, ".tsv": _columns, ".csv": _columns, ".txt": _plain, "": _plain}
 
 
 def _id(path: Path, number: int, name: str) -> str:

@@ -97,9 +97,9 @@ class _ConvSilu(torch.autograd.Function):
         x, weight, bias = ctx.saved_tensors
         length, taps = x.shape[1], weight.shape[1]
         inner = _taps(x, weight, bias)
-        share = torch.sigmoid(inner)
+        sigmoid = torch.sigmoid(inner)
         # rounded to the type of x, since it is read once for each tap
-        inner_grad = (grad * share * (1 + inner * (1 - share))).to(x.dtype)
+        inner_grad = (grad * sigmoid * (1 + inner * (1 - sigmoid))).to(x.dtype)
         later = F.pad(inner_grad, (0, 0, 0, taps - 1)).to(inner.dtype)
         x_grad = sum(later[:, taps - 1 - k : taps - 1 - k + length] * weight[:, k] for k in range(taps))
         earlier, wide = F.pad(x, (0, 0, taps - 1, 0)), inner_grad.to(inner.dtype)

@@ -168,8 +168,8 @@ def _backward_kernel(
         next_x = _at(x_at, i + 1, e, xl, length)  # on its way while this step is computed
         next_grad = _summed(grad_at, i + 1, inside, size, length, repeated, R)
         inner = bias + tap_0 * x_0 + tap_1 * x_1 + tap_2 * x_2 + tap_3 * x_3
-        share = 1 / (1 + tl.exp(-inner))
-        grad_0 = grad * share * (1 + inner * (1 - share))
+        sigmoid = 1 / (1 + tl.exp(-inner))
+        grad_0 = grad * sigmoid * (1 + inner * (1 - sigmoid))
         in_x = tap_0 * grad_3 + tap_1 * grad_2 + tap_2 * grad_1 + tap_3 * grad_0
         known = (i - 3 >= starts) & (i - 3 < length)
         place = (i - 3)[:, None] * gl + e[None, :]

@@ -133,6 +133,6 @@ def _backward_kernel(grad_at, gate_at, up_at, found_at, count, E: tl.constexpr):
     grad = tl.load(grad_at + i, i < count, 0.0).to(tl.float32)
     gate = tl.load(gate_at + i, i < count, 0.0).to(tl.float32)
     up = tl.load(up_at + i, i < count, 0.0).to(tl.float32)
-    share = 1 / (1 + tl.exp(-gate))
-    found = tl.join(grad * up * share * (1 + gate * (1 - share)), grad * gate * share)
+    sigmoid = 1 / (1 + tl.exp(-gate))
+    found = tl.join(grad * up * sigmoid * (1 + gate * (1 - sigmoid)), grad * gate * sigmoid)
     tl.store(found_at + j, tl.reshape(found, [2 * E]).to(found_at.dtype.element_ty), j < 2 * count)

@@ -82,8 +82,8 @@ def _backward_kernel(
     z = tl.load(z_at + row * zb + i[:, None] * zl + e[None, :], valid, 0.0).to(tl.float32)
     grad = tl.load(grad_at + row * gb + i[:, None] * gl + e[None, :], valid, 0.0).to(tl.float32)
     weight = tl.load(weight_at + e).to(tl.float32)
-    share = 1 / (1 + tl.exp(-z))
-    gate = z * share
+    sigmoid = 1 / (1 + tl.exp(-z))
+    gate = z * sigmoid
     gated = y * gate
     turn = tl.rsqrt(tl.sum(gated * gated, 1) / E + eps)[:, None]
     normed = gated * turn
@@ -91,5 +91,5 @@ def _backward_kernel(
     in_normed = grad * weight[None, :]
     in_gated = turn * (in_normed - normed * (tl.sum(in_normed * normed, 1) / E)[:, None])
     tl.store(y_grad + place, (in_gated * gate).to(y_grad.dtype.element_ty), valid)
-    in_z = in_gated * y * share * (1 + z * (1 - share))
+    in_z = in_gated * y * sigmoid * (1 + z * (1 - sigmoid))
     tl.store(z_grad + row * ob + i[:, None] * ol + e[None, :], in_z.to(z_grad.dtype.element_ty), valid)

@@ -65,15 +65,15 @@ class _GatedRMSNorm(torch.autograd.Function):
         y_wide, z_wide, grad, scale = (
             t.unflatten(-1, (-1, ctx.head_dim)).to(wide) for t in (y, z, grad, weight)
         )  # (..., heads, head_dim)
-        share = torch.sigmoid(z_wide)
-        gate = z_wide * share
+        sigmoid = torch.sigmoid(z_wide)
+        gate = z_wide * sigmoid
         gated = y_wide * gate
         turn = torch.rsqrt(gated.square().mean(-1, keepdim=True) + ctx.eps)
         normed = gated * turn
         weight_grad = (grad * normed).flatten(0, -3).sum(0).flatten()
         normed_grad = grad * scale
         gated_grad = turn * (normed_grad - normed * (normed_grad * normed).mean(-1, keepdim=True))
-        y_grad, z_grad = gated_grad * gate, gated_grad * y_wide * share * (1 + z_wide * (1 - share))
+        y_grad, z_grad = gated_grad * gate, gated_grad * y_wide * sigmoid * (1 + z_wide * (1 - sigmoid))
         return y_grad.flatten(-2).to(y.dtype), z_grad.flatten(-2).to(z.dtype), weight_grad.to(weight.dtype), None, None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
+from mamtra.runtime.files import check_folder
 
 if TYPE_CHECKING:
     from mamtra.paper.runs import Run
@@ -73,8 +74,7 @@ def reproduce(
     """
     chosen = choose(names, trained=config is not None or render)
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise MamTraError(f"{out} is a file; name a folder with -o.")
+    check_folder(out)
     inputs: tuple[Any, ...] = ()
     if config is not None and not render:
         from mamtra.paper.settings import read_experiments
@@ -96,6 +96,21 @@ def runs_of_studies(names: Sequence[str], settings: ExperimentSettings) -> list[
     """The training runs that some studies need, each once, those of the first seed first."""
     runs = {run.name: run for name in names for run in load_study(name).runs(settings)}
     return sorted(runs.values(), key=lambda run: run.seed)
+
+
+def missing_inputs(runs: Sequence[Run]) -> list[str]:
+    """What the training runs need and is not there yet, a phrase each."""
+    from mamtra.data.token_shards import MANIFEST
+
+    found: dict[str, None] = {}
+    for content in filter(None, (run.config or run.reference for run in runs)):
+        data, ranking = content["data"], content.get("student", {}).get("ranking")
+        for name in ("train", "validation"):
+            if isinstance(data.get(name), str) and not (Path(data[name]) / MANIFEST).is_file():
+                found[f"no token shards in {data[name]} (data.{name}); make them with `mamtra prepare`"] = None
+        if ranking is not None and not Path(ranking).is_file():
+            found[f"no ranking {ranking}; make it with `mamtra rank`"] = None
+    return list(found)
 
 
 def load_study(name: str) -> Study:

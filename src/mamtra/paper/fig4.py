@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mamtra.distill.models import open_speech_lm, plan_student
 from mamtra.paper.results import Figure, finished, made_by, rank_correlation, show_made_by
 from mamtra.paper.runs import Run, student_run, teacher_run
 from mamtra.paper.settings import ExperimentSettings
@@ -13,6 +14,8 @@ from mamtra.runtime.plotting import canvas
 from mamtra.runtime.results import markdown_table
 
 HEADS = {"ce": ("Cross entropy per speech token (nats) on the validation set", 3), "wer": ("WER, %", 1)}
+BABBLE, INTELLIGIBLE = 90.0, 30.0
+"""WER in percent: above the one nothing is understood, below the other most is."""
 Plan = tuple[str, str]
 
 
@@ -41,7 +44,13 @@ def _find(settings: ExperimentSettings, work: Path) -> dict[str, Any]:
     data = {
         "teacher": teacher.contents(names),
         "runs": [
-            {"strategy": strategy, "ratio": ratio, "steps": measured.steps, **measured.contents(names)}
+            {
+                "strategy": strategy,
+                "ratio": ratio,
+                "attention": _attention(wanted[strategy, ratio][0], work),
+                "steps": measured.steps,
+                **measured.contents(names),
+            }
             for (strategy, ratio), measured in students.items()
         ],
         "missing": [" ".join(plan) for plan in wanted if plan and plan not in students],
@@ -51,11 +60,13 @@ def _find(settings: ExperimentSettings, work: Path) -> dict[str, Any]:
             for plan, measured in students.items()
         ],
     }
-    scored = [measured for measured in students.values() if "wer" in measured.pairs]
-    if len(scored) > 2:
-        rho, (low, high) = rank_correlation(*([m.figure(name).value for m in scored] for name in ("ce", "wer")))
-        data["rank_correlation"] = {"value": rho, "ci95": [low, high], "plans": len(scored)}
     return data
+
+
+def _attention(run: Run, work: Path) -> list[int]:
+    """The layers that keep attention."""
+    config = run.training(work / run.name)
+    return list(plan_student(config.student, open_speech_lm(config.teacher.model).config).attention_layers)
 
 
 def _figures(found: dict[str, Any], name: str) -> dict[Plan, Figure]:
@@ -64,13 +75,61 @@ def _figures(found: dict[str, Any], name: str) -> dict[Plan, Figure]:
 
 def _page(found: dict[str, Any]) -> str:
     parts = [_table(found, name) for name in found["teacher"]]
-    if "rank_correlation" in found:
-        rank = found["rank_correlation"]
-        parts.append(
-            f"Rank correlation of cross entropy and WER over {rank['plans']} plans: "
-            "{:.2f} [{:.2f}, {:.2f}].".format(rank["value"], *rank["ci95"])
+    return "\n\n".join(filter(None, [*parts, _correlation(found), _deciding_layer(found), show_made_by(found)]))
+
+
+def _correlation(found: dict[str, Any]) -> str:
+    """Whether cross entropy predicts WER: over all plans, and over those whose speech is intelligible."""
+    scored = [(run["ce"]["value"], run["wer"]["value"]) for run in found["runs"] if "wer" in run]
+    intelligible = [pair for pair in scored if pair[1] < INTELLIGIBLE]
+    if len(scored) < 3:
+        return ""
+    text = f"Rank correlation of cross entropy and WER over {len(scored)} plans: {_rank(scored)}."
+    if 2 < len(intelligible) < len(scored):
+        babble = sum(wer > BABBLE for _, wer in scored)
+        text += (
+            f" {babble} of them babble (WER above {BABBLE:.0f}%), which raises it; over the {len(intelligible)} with a WER below "
+            f"{INTELLIGIBLE:.0f}% it is {_rank(intelligible)}."
         )
-    return "\n\n".join([*parts, show_made_by(found)])
+    return text
+
+
+def _rank(pairs: list[tuple[float, float]]) -> str:
+    rho, (low, high) = rank_correlation(*zip(*pairs, strict=True))
+    return f"{rho:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _deciding_layer(found: dict[str, Any]) -> str:
+    """A layer whose attention all plans of low WER keep and all others drop, if there is one: then the strategies differ in
+    little else."""
+    plans = [
+        (set(run["attention"]), run["wer"]["value"]) for run in found["runs"] if "wer" in run and "attention" in run
+    ]
+    for layer in sorted(set().union(*(kept for kept, _ in plans))):
+        with_it = [wer for kept, wer in plans if layer in kept]
+        without = [wer for kept, wer in plans if layer not in kept]
+        if without and max(with_it) < min(without):
+            text = (
+                f"One layer splits these plans: the {len(with_it)} that keep attention in layer {layer} have a WER of "
+                f"{min(with_it):.1f} to {max(with_it):.1f}%, the {len(without)} that drop it {min(without):.1f} to "
+                f"{max(without):.1f}%. All students have one teacher, so this may be a property of that teacher."
+            )
+            return text + _shifted(found)
+    return ""
+
+
+def _shifted(found: dict[str, Any]) -> str:
+    """Block-end at 1:1 is block-beg moved by one layer."""
+    beg, end = (
+        next((run for run in found["runs"] if (run["strategy"], run["ratio"]) == (name, "1:1") and "wer" in run), None)
+        for name in ("block-beg", "block-end")
+    )
+    if beg is None or end is None or [layer + 1 for layer in beg["attention"]] != end["attention"]:
+        return ""
+    return (
+        f" Block-end at 1:1 is block-beg shifted by one layer: {end['wer']['value']:.1f}% instead of "
+        f"{beg['wer']['value']:.1f}%."
+    )
 
 
 def _table(found: dict[str, Any], name: str) -> str:

@@ -21,6 +21,7 @@ from mamtra.paper.stages import SCORES, VALIDATION
 from mamtra.runtime.json_files import read_json
 
 RULE = "english"
+UNCORRECTED = "Intervals are 95% each, not corrected for the number of comparisons."
 Title = TypeVar("Title")
 
 
@@ -99,6 +100,7 @@ class Measured:
             if figure is not None:
                 row |= figure.columns(name)
                 row |= {f"{name}_seeds": len(figure.seeds), f"{name}_of": figure.count}
+                row[f"{name}_by_seed"] = " ".join(f"{one:.5g}" for one in figure.seeds)
         return row | {"without_sound": self.without_sound, "steps": self.steps, **self.training}
 
     def contents(self, names: Iterable[str]) -> dict[str, Any]:
@@ -213,7 +215,7 @@ def show_made_by(found: dict[str, Any]) -> str:
     """`made_by` as a line of a page."""
     scored = found["scored_by"]
     asr = f" Scored with {scored['asr']} on the first {scored['lines']} of {scored['set']}." if "asr" in scored else ""
-    return f"Trained on {'; '.join(found['made_on'])}.{asr}"
+    return f"Trained on {'; '.join(found['made_on'])}.{asr} {UNCORRECTED}"
 
 
 def _scored_by(runs: Sequence[Run], work: Path) -> dict[str, Any]:

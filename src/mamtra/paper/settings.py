@@ -35,13 +35,13 @@ class EvaluationSettings(ClosedModel):
     """The test set that every student synthesises, and the scorers.
 
     Attributes:
-        set: see `mamtra.evaluate.sets.read_set`.
+        set: ``plain`` (the sentences of the package), FILE.lst of Seed-TTS, FILE.tsv, FILE.txt, or a LibriTTS folder.
         utterances: the first so many of it.
         voice: of the synthesis; the model's default voice if None.
-        whisper: see `mamtra.evaluate.judges.asr.open_transcriber`; one of transformers, and all other scorers with it, run on
-            the device of the training.
+        whisper: a size, the folder of a CTranslate2 Whisper, or ``hf:NAME``; one of transformers, and all other scorers with it,
+            run on the device of the training.
         similarity: measure speaker similarity.
-        encoder: speaker encoder for it, see `mamtra.evaluate.judges.optional.open_speaker_encoder`.
+        encoder: speaker encoder for it: ``wavlm``, ``resemblyzer`` or a model; the model's own by default.
         mos: predict naturalness.
         batch_size: segments synthesised in a batch.
     """
@@ -96,7 +96,7 @@ class StartSettings(OnePlanSettings):
     """Figure 6: initialisations of the new layers.
 
     Attributes:
-        inits: see `mamtra.conversion.options.TransferOptions.init`.
+        inits: of ``transfer``, ``xavier`` and ``kaiming``, see `init` of the transfer.
     """
 
     inits: tuple[str, ...] = ("transfer", "xavier", "kaiming")
@@ -152,11 +152,11 @@ class ExperimentSettings(ClosedModel):
         transfer: options of the conversion for all students.
         rankings: files for the importance strategies, by strategy.
         evaluation: test set and scorers; null for cross entropy alone.
-        fig4: see `GridSettings`.
-        fig6: see `StartSettings`.
-        table3: see `FinalSettings`.
-        table4: see `LossSettings`.
-        variants: studies by name, see `VariantSettings`.
+        fig4: every strategy at every ratio.
+        fig6: initialisations of the new layers.
+        table3: chosen plans on different fractions of the data.
+        table4: ablation of the losses.
+        variants: variants of the training of one plan, by name of the study.
     """
 
     distill: dict[str, Any]

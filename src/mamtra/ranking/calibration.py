@@ -19,7 +19,7 @@ from mamtra.engine.request import Request, Sampling, Unistream
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import Batch, unistream
-from mamtra.runtime.files import check_regular
+from mamtra.runtime.text_files import read_text
 
 POSITIONS = 2048
 PARTS = ("text", "speech")
@@ -176,9 +176,8 @@ def _integer(value: Any) -> int:
 
 
 def _from_lines(path: Path, encode: Encode) -> list[Utterance]:
-    check_regular(path)
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:

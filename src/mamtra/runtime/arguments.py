@@ -1,4 +1,4 @@
-"""Calls of public functions: an argument of the wrong type, or too little memory, is a sentence wherever it shows."""
+"""Calls of public functions: an argument of the wrong type, and what `in_words` explains, is a sentence wherever it shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeVar, Union
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.memory import memory_in_words
+from mamtra.runtime.explain import in_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,7 +32,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     checkers know, or of a kind that is not known here, is not checked; nor are values: what is out of range the function refuses.
 
     Returns:
-        The function, which raises `MamTraError` where an argument is of another type, or memory runs out.
+        The function, which raises `MamTraError` where an argument is of another type, and as `in_words` does.
     """
     signature = inspect.signature(function)
     wanted: dict[str, Any] = {}
@@ -50,7 +50,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             if not _fits(value, kind):
                 where = function.__qualname__.removesuffix(".__init__")
                 raise MamTraError(f"{where}: {name} has to be {_words(kind)}, not {_found(value, kind)}.")
-        with memory_in_words():
+        with in_words():
             return function(*args, **kwargs)
 
     return call

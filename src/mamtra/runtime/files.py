@@ -46,7 +46,10 @@ def atomic_file(path: str | os.PathLike, size: int | None = None) -> Iterator[Pa
     """
     path = Path(path).resolve()
     if path.exists() and not path.is_file() and not path.is_dir():
-        yield path
+        try:
+            yield path
+        except Exception as error:
+            _explain(error, path, path, size)
         return
     with _partial(path, size) as partial:
         yield partial
@@ -119,6 +122,21 @@ def check_destination(path: str | os.PathLike) -> None:
         raise MamTraError(f"The folder {path.parent} does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):
         raise MamTraError(f"The folder {path.parent} is read-only; choose another place for the file.")
+
+
+def check_folder(folder: str | os.PathLike) -> None:
+    """Refuse early a folder that could not be made or filled.
+
+    Raises:
+        MamTraError: it, or what it is to be in, is a file or read-only.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise MamTraError(f"{place} is a file; name a folder.")
+    if not os.access(place, os.W_OK):
+        raise MamTraError(f"The folder {place} is read-only; choose another place.")
 
 
 def check_regular(path: str | os.PathLike, largest: int = TEXT) -> None:

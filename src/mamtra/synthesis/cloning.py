@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from mamtra.audio.io import read_audio, resample
+from mamtra.audio.noise_gate import gate_noise
 from mamtra.audio.sinc_resample import sinc_resample
+from mamtra.audio.speech_level import normalise_level, shorten_pauses
 from mamtra.audio.trim import trim_edges
+from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
 from mamtra.errors import MamTraError
+from mamtra.synthesis.advice import advise, advise_on_speakers
 from mamtra.synthesis.model import Model
 from mamtra.text.bpe import BpeFrontend
 from mamtra.voices.info import VoiceInfo, check_name
@@ -21,6 +26,8 @@ from mamtra.voices.voice import Voice
 MIN_RATE = 16000
 MIN_SECONDS = 1.0
 MAX_SECONDS = 30.0
+READ_SECONDS = 600.0
+"""Longer files are refused by their header; up to here the message says how long they are."""
 SILENT = 10 ** (-60 / 20)
 
 
@@ -29,6 +36,9 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
 
     With a transcript the LM continues the recording and so takes over rhythm and manner too. Without one, or where the model's
     generation settings have `continue_clones` off, only the timbre is taken over.
+
+    For the models of this package the level is normalised, pauses longer than 0.3 s are shortened, and stationary noise and
+    digital silence are evened out in what the speaker encoder gets. CosyVoice 2 gets the recording as it is, as in the original.
 
     Args:
         path: an audio file, 16 kHz or more, with 1 to 30 s of one person speaking.
@@ -47,12 +57,18 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
     name = info.pop("name", None) or _name_from(path)
     continued = model.generation.continue_clones
     text_ids = _text_ids(model, text if continued else None)
+    advice = advise(wave, rate, text, continued)
+    original = model.voice_space == VOICE_SPACE
+    if not original:
+        wave = prepare_reference(wave, rate)
     with torch.inference_mode():
-        prompt_speech, prompt_mel, embedding = encode_reference(model, wave, rate)
+        prompt_speech, prompt_mel, fbank = encode_reference(model, wave, rate)
+        if not original:
+            fbank = gate_noise(fbank)
+            advice += advise_on_speakers(fbank, model.speaker_encoder)
+        embedding = embed_speaker(fbank, model.speaker_encoder)
     header = VoiceInfo(name=name, voice_space=model.voice_space, **{"source": Path(path).name, **info})
-    return Voice(
-        header, text_ids, prompt_speech, prompt_mel, embedding, advice=tuple(advise(wave, rate, text, continued))
-    )
+    return Voice(header, text_ids, prompt_speech, prompt_mel, embedding, advice=tuple(advice))
 
 
 def check_reference(path: str | os.PathLike, trim: bool = True) -> tuple[np.ndarray, int]:
@@ -68,7 +84,7 @@ def check_reference(path: str | os.PathLike, trim: bool = True) -> tuple[np.ndar
     Raises:
         MamTraError: see `clone_voice`.
     """
-    wave, rate = read_audio(path)
+    wave, rate = read_audio(path, max_seconds=READ_SECONDS)
     if rate < MIN_RATE:
         raise MamTraError(f"{path} has a sample rate of {rate} Hz; a recording of {MIN_RATE} Hz or more is needed.")
     seconds = len(wave) / rate
@@ -87,33 +103,16 @@ def check_reference(path: str | os.PathLike, trim: bool = True) -> tuple[np.ndar
     return trimmed, rate
 
 
-def advise(wave: np.ndarray, rate: int, text: str | None, continued: bool = True) -> list[str]:
-    """Sentences on what would make a better voice of samples (T,); none where nothing stands out."""
-    advice = []
-    seconds = len(wave) / rate
-    if seconds < 3:
-        advice.append(f"The recording holds {seconds:.1f} s of sound; 5 to 10 s give a closer voice.")
-    if np.mean(np.abs(wave) > 0.985) > 1e-3:
-        advice.append("The recording is clipped; record it at a lower level.")
-    hop = rate // 50
-    power = np.square(wave[: len(wave) // hop * hop].reshape(-1, hop)).mean(axis=1) + 1e-12
-    snr = 10 * np.log10(np.percentile(power, 95) / np.percentile(power, 5))
-    if snr < 20:
-        advice.append(f"Speech is only about {snr:.0f} dB above the background; a quieter room gives a cleaner voice.")
-    if not continued:
-        if text is not None:
-            advice.append("This model takes over the sound of a voice only; the transcript is not used.")
-    elif text is None:
-        advice.append("No transcript was given; with one the voice also takes over rhythm and manner.")
-    elif not 4 <= len(text.strip()) / seconds <= 30:
-        advice.append("The transcript seems too long or too short for the recording; write each word that is said.")
-    return advice
+def prepare_reference(wave: np.ndarray, rate: int) -> np.ndarray:
+    """Samples (T,) float32 at the level of the training speech, without long pauses."""
+    return normalise_level(shorten_pauses(wave, rate), rate)
 
 
 def encode_reference(model: Model, wave: np.ndarray, rate: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Speech tokens int64 (N,), mel float32 (2N, 80) and speaker embedding float32 (E,) of samples (T,), on the CPU.
+    """Speech tokens int64 (N,), mel float32 (2N, 80) and filter bank float32 (F, 80) of samples (T,).
 
-    Tokens and mel are cut to the shorter of the two at two frames a token, as CosyVoice 2 aligns its prompts.
+    Tokens and mel are on the CPU, cut to the shorter of the two at two frames a token, as CosyVoice 2 aligns its prompts; the
+    filter bank, 100 frames a second at 16 kHz, is on the model's device.
     """
     from mamtra.audio.features import kaldi_fbank_80, mel_24k
 
@@ -123,10 +122,13 @@ def encode_reference(model: Model, wave: np.ndarray, rate: int) -> tuple[torch.T
     wave24 = torch.from_numpy(np.ascontiguousarray(convert(wave, rate, 24000))).to(device)
     tokens = model.speech_tokenizer.tokenize(wave16)
     mel = mel_24k(wave24[None])[0].T
-    fbank = kaldi_fbank_80(wave16)
-    embedding = model.speaker_encoder((fbank - fbank.mean(dim=0, keepdim=True))[None])[0]
     count = min(tokens.numel(), mel.shape[0] // 2)
-    return tokens[:count].cpu(), mel[: 2 * count].float().cpu(), embedding.float().cpu()
+    return tokens[:count].cpu(), mel[: 2 * count].float().cpu(), kaldi_fbank_80(wave16)
+
+
+def embed_speaker(fbank: torch.Tensor, encoder: nn.Module) -> torch.Tensor:
+    """Speaker embedding float32 (E,) on the CPU of a filter bank (F, 80)."""
+    return encoder((fbank - fbank.mean(dim=0, keepdim=True))[None])[0].float().cpu()
 
 
 def read_tokens(model: Model, path: str | os.PathLike) -> list[int]:

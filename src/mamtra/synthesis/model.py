@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from torch import nn
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.model_files import find_beside, read_config, read_generation
 from mamtra.checkpoints.native import load_part
+from mamtra.checkpoints.provenance import needs_distillation
 from mamtra.engine.engine import Engine
 from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.runtime.json_files import read_json
@@ -164,6 +166,11 @@ class Model:
             path = find_beside(self.directory, f"{section}.onnx")
             if path.is_file():
                 return getattr(importlib.import_module("mamtra.encoders.onnx"), _ONNX[section])(path)
+        if section == "lm" and needs_distillation(self.directory):
+            warnings.warn(
+                f"The hybrid {self.name} has not been distilled, so it babbles; train it with `mamtra distill`.",
+                stacklevel=2,
+            )
         return load_part(self.directory, section, self.dtype if section == "lm" else torch.float32)
 
     def _open_text(self) -> TextFrontend | BpeFrontend:

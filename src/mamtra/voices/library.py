@@ -103,6 +103,10 @@ class VoiceLibrary:
         Raises:
             MamTraError: see `place`, or the folder cannot be written.
         """
+        from mamtra.voices.voice import Voice  # with torch, which listing does without
+
+        if not isinstance(voice, Voice):
+            raise MamTraError(f"VoiceLibrary.add: voice has to be a Voice, not {type(voice).__name__}.")
         path = self.place(voice.name, replace=replace)
         try:
             self.of_user.mkdir(parents=True, exist_ok=True)

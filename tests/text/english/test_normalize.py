@@ -105,3 +105,19 @@ def test_any_text_comes_out_plain(text: str) -> None:
         return
     assert set(said) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ '-;:,.!?—\"()")
     assert any(c.isalpha() for c in said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\x1b[31mRed\x1b[0m text", "Red text"),
+        ("\x9b1mbold", "bold"),
+        ("\x1b]0;title\x07A name", "A name"),
+        ("\x1b]8;;http://a.b\x1b\\A link\x1b]8;;\x1b\\ here", "A link here"),
+        ("zero\x1b[2K\r\none", "zero one"),
+        ("\x1b[?25lYes.\x1b(B", "Yes."),
+        ("alone \x1b", "alone"),
+    ],
+)
+def test_escape_sequences_of_terminals_are_silent(text, said):
+    assert normalize(text) == said

@@ -1,0 +1,71 @@
+"""What went wrong outside of the package, in a sentence: too little memory, files that cannot be used, settings out of range."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+
+from mamtra.errors import MamTraError
+from mamtra.runtime.printable import printable
+from mamtra.runtime.strict_models import first_problem
+
+_PHRASES = (
+    "allocate memory", "out of memory", "not enough memory", "os error 12", "failed to map segment", "paging file is too small",
+)  # fmt: skip
+"""How torch, CUDA, safetensors, the loader and Windows say that memory ran out."""
+_AMOUNT = re.compile(r"([\d.]+ [KMGT]iB|\d+ bytes)")
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Raise what `explain` can tell as a sentence.
+
+    Raises:
+        MamTraError: with that sentence; what was raised is its cause.
+    """
+    try:
+        yield
+    except (MamTraError, BrokenPipeError):
+        raise
+    except (MemoryError, RuntimeError, ImportError, OSError, ValueError) as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        raise MamTraError(sentence) from error
+
+
+def explain(error: BaseException) -> str | None:
+    """The sentence for an error whose reason is the machine or an argument; None for any other."""
+    if (sentence := _shortage(error)) is not None:
+        return sentence
+    if isinstance(error, ValidationError):
+        return f"{first_problem(error)[:1].upper()}{first_problem(error)[1:]}."
+    if isinstance(error, OSError):
+        place = f"{printable(str(error.filename))}: " if error.filename else ""
+        return f"{place}{(error.strerror or str(error)).rstrip('.')}."
+    if isinstance(error, ValueError) and "null byte" in str(error):
+        return "The name of a file cannot hold a null character."
+    return None
+
+
+def _shortage(error: BaseException | None) -> str | None:
+    """Whether an error, or one that it was raised from, says that memory ran out."""
+    while error is not None:
+        text = str(error)
+        phrase = any(phrase in text.lower() for phrase in _PHRASES)
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or phrase:
+            found = _AMOUNT.search(text)
+            asked = f": {_readable(found[1])} more could not be had" if found else ""
+            where = "GPU" if "CUDA" in text else "machine"
+            return f"There is not enough memory on this {where}{asked}; close other programs, or take less at a time."
+        error = error.__cause__
+    return None
+
+
+def _readable(amount: str) -> str:
+    number, unit = amount.split()
+    return amount if unit != "bytes" else f"{max(1, int(number) // 2**20):,} MiB"

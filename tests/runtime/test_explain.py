@@ -1,0 +1,46 @@
+import errno
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, PositiveInt
+
+from mamtra.errors import MamTraError
+from mamtra.runtime.explain import in_words
+
+
+class _Settings(BaseModel):
+    every: PositiveInt
+
+
+@pytest.mark.parametrize(
+    ("fail", "sentence"),
+    [
+        (lambda: _Settings(every=0), "Every: input should be greater than 0."),
+        (lambda: Path("x" * 5000).stat(), "File name too long."),
+        (lambda: Path("a\0b").stat(), "The name of a file cannot hold a null character."),
+        (lambda: bytes(2**62), "There is not enough memory on this machine; close"),
+    ],
+)
+def test_reasons_outside_of_the_package(fail, sentence):
+    with pytest.raises(MamTraError) as error, in_words():
+        fail()
+    assert sentence in str(error.value) and str(error.value).count("\n") == 0
+
+
+def test_memory_is_told_from_the_cause_too():
+    with pytest.raises(MamTraError, match=r"not enough memory on this GPU: 3\.00 GiB more"), in_words():
+        try:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+        except RuntimeError as error:
+            raise RuntimeError("layer 3") from error
+    with pytest.raises(MamTraError, match="not enough memory"), in_words():
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shapes"), ValueError("no"), KeyError("x"), BrokenPipeError(32, "pipe")]
+)
+def test_mistakes_of_the_program_stay_what_they_are(error):
+    with pytest.raises(type(error)) as raised, in_words():
+        raise error
+    assert raised.value is error

@@ -1,0 +1,115 @@
+"""Advice on recordings, and what they do to an embedding of the embedded model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mamtra.audio.features import kaldi_fbank_80
+from mamtra.audio.io import read_audio, resample
+from mamtra.audio.noise_gate import gate_noise
+from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
+from mamtra.checkpoints.find import find_model
+from mamtra.evaluate.sets import read_set
+from mamtra.synthesis import cloning
+from mamtra.synthesis.advice import advise, speaker_change
+from mamtra.synthesis.model import Model
+from tests.factories import reference, tiny_model
+
+RATE = 16000
+TEXT = "a" * 60
+
+
+def full_band(seconds: float = 6.0, rate: int = RATE) -> np.ndarray:
+    """Noise of the full band that comes and goes four times a second, 57 dB over a constant background."""
+    rng = np.random.default_rng(0)
+    time = np.arange(round(seconds * rate)) / rate
+    sound = rng.normal(0, 0.1, len(time)) * np.clip(np.sin(4 * np.pi * time), 0, 1)
+    return (sound + rng.normal(0, 1e-4, len(time))).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [16000, 22050, 48000])
+def test_a_good_recording_needs_no_advice(rate):
+    assert advise(full_band(rate=rate), rate, TEXT) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w: w + np.random.default_rng(1).normal(0, 0.01, len(w)), "above the background"),
+        (lambda w: resample(resample(w, RATE, 8000), 8000, RATE), "no sound above about 4 kHz"),
+        (lambda w: np.concatenate([w[:48000], np.zeros(32000, np.float32), w[48000:]]), "a pause of 2."),
+        (lambda w: np.round(w * 128) / 128, "only 8 bits"),
+        (lambda w: np.clip(20 * w, -1, 1), "clipped"),
+        (lambda w: w / 100, "very quiet"),
+        (lambda w: w[:32000], "holds 2.0 s"),
+    ],
+)
+def test_each_fault_has_its_sentence(change, words):
+    given = advise(change(full_band()).astype(np.float32), RATE, "a" * 30)
+    assert sum(words in line for line in given) == 1 and all(line.endswith(".") for line in given)
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return Model(find_model("mini"))
+
+
+@pytest.fixture(scope="module")
+def speech():
+    """The voice of the sample set."""
+    lines = read_set("sample").lines[3:5]
+    return np.concatenate([read_audio(line.ground_truth, RATE)[0] for line in lines])
+
+
+@torch.inference_mode()
+def bank(wave: np.ndarray) -> torch.Tensor:
+    ready = cloning.prepare_reference(wave.astype(np.float32), RATE)
+    return gate_noise(kaldi_fbank_80(torch.from_numpy(ready)))
+
+
+@torch.inference_mode()
+def likeness(model: Model, one: np.ndarray, other: np.ndarray) -> float:
+    embeddings = [cloning.embed_speaker(bank(wave), model.speaker_encoder) for wave in (one, other)]
+    return float(torch.nn.functional.cosine_similarity(*embeddings, dim=0))
+
+
+def test_level_and_gaps_leave_the_embedding_as_it_is(mini, speech):
+    middle = len(speech) // 2
+    assert likeness(mini, speech, speech / 10) > 0.99
+    for seconds in (2, 10):
+        assert likeness(mini, speech, np.insert(speech, middle, np.zeros(seconds * RATE))) > 0.95
+
+
+@torch.inference_mode()
+def test_noise_changes_the_embedding_less_than_without_the_gate(mini, speech):
+    noisy = (speech + np.random.default_rng(0).normal(0, 10 ** (-56 / 20), len(speech))).astype(np.float32)
+    raw = [kaldi_fbank_80(torch.from_numpy(wave)) for wave in (speech, noisy)]
+    before = torch.nn.functional.cosine_similarity(
+        *(cloning.embed_speaker(fbank, mini.speaker_encoder) for fbank in raw), dim=0
+    )
+    assert likeness(mini, speech, noisy) > before + 0.15
+
+
+@torch.inference_mode()
+def test_another_speaker_is_noticed(mini, speech):
+    assert speaker_change(bank(speech), mini.speaker_encoder)[0] > 0.6
+    low = resample(speech, 3, 4)  # slower and a fourth lower: another person
+    cosine, frame = speaker_change(bank(np.concatenate([speech, low])), mini.speaker_encoder)
+    assert cosine < speaker_change(bank(speech), mini.speaker_encoder)[0] and frame > 0
+    assert speaker_change(bank(speech[: 4 * RATE]), mini.speaker_encoder) == (1.0, 0)
+
+
+def test_cosyvoice_gets_the_recording_as_it_is(tmp_path, monkeypatch):
+    model = Model(tiny_model(tmp_path / "tiny"))
+    path = reference(tmp_path / "me.wav", 3.0)
+    plain = cloning.clone_voice(path, model)
+    monkeypatch.setitem(model.config, "voice_space", VOICE_SPACE)
+    original = cloning.clone_voice(path, model)
+    wave, rate = cloning.check_reference(path)
+    with torch.inference_mode():
+        _, mel, fbank = cloning.encode_reference(model, wave, rate)
+        embedding = cloning.embed_speaker(fbank, model.speaker_encoder)
+    assert torch.equal(original.prompt_mel, mel) and torch.equal(original.embedding, embedding)
+    assert not torch.equal(plain.prompt_mel, mel) and not torch.equal(plain.embedding, embedding)
