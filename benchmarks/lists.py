@@ -209,6 +209,12 @@ def render(results: dict[str, Any]) -> str:
         *([about_plain] if plain else []),
         f"The check takes {100 * results['cost']['share_of_speaking']:.1f}% of the processor time of speaking a sentence "
         f"(median of {results['cost']['texts']}).", "",
+        "## Where words are lost", "",
+        "In the LM. One head of layer 13 attends to the place in the text that is being spoken",
+        "(`recipes/mini/find_alignment.py`); in the runs that go wrong it jumps to another occurrence of a repeated word, and the run",
+        "still comes to an end on its own. Nothing is cut off at the length limit or at the edges. Other top-p values, and sampling",
+        "without the rule against repetition, made it no rarer on a few sentences of the set `dev`: the sampler was left as it is.",
+        "",
         "## By kind", "",
         markdown_table(["", "utterances", "repeated", "wrong %, first run", "wrong %, kept run"], kinds), "",
         "## How it was measured", "",
