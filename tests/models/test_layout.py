@@ -41,6 +41,7 @@ def test_rows_of_many_lengths():
 
 def test_too_little_speech_is_refused():
     assert not fits_bistream(5, 15) and fits_bistream(5, 16)
+    assert not fits_bistream(4, 12, (4, 12)) and fits_bistream(5, 15, (4, 11))
     with pytest.raises(ValueError, match="too few"):
         bistream([[1] * 5], [[1] * 15])
 

@@ -63,7 +63,7 @@ class Collator:
         if len(turn):
             both = bistream(
                 [texts[i] for i in turn], [speeches[i] for i in turn],
-                eos_id=self._config.eos_id, fill_id=self._config.fill_id,
+                eos_id=self._config.eos_id, fill_id=self._config.fill_id, mix=self._config.mix_ratio,
             )  # fmt: skip
             for whole, part in ((kind, both.kind), (ids, both.ids), (targets, both.targets)):
                 whole[turn, : part.shape[1]] = part
@@ -82,7 +82,7 @@ class Collator:
         if self._layout == "unistream":
             return []
         wanted = rng.random(len(texts)) < 0.5 if self._layout == "mixed" else np.ones(len(texts), bool)
-        fits = [fits_bistream(len(t), len(s)) for t, s in zip(texts, speeches, strict=True)]
+        fits = [fits_bistream(len(t), len(s), self._config.mix_ratio) for t, s in zip(texts, speeches, strict=True)]
         return np.flatnonzero(wanted & fits).tolist()
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from mamtra.engine.request import Inputs, Segment
-from mamtra.models.layout import BISTREAM_SPEECH, BISTREAM_TEXT, SOS, SPEECH, TASK, TEXT
+from mamtra.models.layout import MIX, SOS, SPEECH, TASK, TEXT
 from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
 
 
@@ -24,6 +24,7 @@ class Interleaved:
         lengths: how many tokens there may be at most, counted when the text has come to its end.
         text_ids: of the text to speak, asked for one by one when tokens need them, in the thread that iterates over the tokens; may
             block. None where they are pushed.
+        mix: text ids and speech tokens of a chunk, as the model was trained.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class Interleaved:
         *,
         lengths: LengthConfig = DEFAULT_LENGTHS,
         text_ids: Iterable[int] | None = None,
+        mix: tuple[int, int] = MIX,
     ) -> None:
+        self._mix = mix
         self._source = None if text_ids is None else iter(text_ids)
         self._text = [int(i) for i in prompt_text_ids]
         self._speech = [int(i) for i in prompt_speech]
@@ -43,7 +46,7 @@ class Interleaved:
         self._ended = self._begun = self._done = False
         # fed next, or fed last: the original feeds the inputs before the last fill once more at the end of the text
         self._inputs: Inputs = [(SOS, SOS)]
-        self._fill_at = BISTREAM_SPEECH - len(self._speech) % BISTREAM_SPEECH
+        self._fill_at = self._mix[1] - len(self._speech) % self._mix[1]
 
     def push(self, text_ids: Iterable[int]) -> None:
         """Text that has arrived."""
@@ -51,11 +54,11 @@ class Interleaved:
             for i in text_ids:
                 self._count += 1
                 self._text.append(int(i))
-                while self._speech and len(self._text) >= BISTREAM_TEXT:
+                while self._speech and len(self._text) >= self._mix[0]:
                     self._take_text()
-                    self._inputs += [(SPEECH, token) for token in self._speech[:BISTREAM_SPEECH]]
-                    del self._speech[:BISTREAM_SPEECH]
-                if not self._speech and not self._begun and len(self._text) >= BISTREAM_TEXT:
+                    self._inputs += [(SPEECH, token) for token in self._speech[: self._mix[1]]]
+                    del self._speech[: self._mix[1]]
+                if not self._speech and not self._begun and len(self._text) >= self._mix[0]:
                     self._begin_if_bare()
 
     def end(self) -> None:
@@ -79,9 +82,9 @@ class Interleaved:
         with self._lock:
             if self._done:
                 return None
-            if self._begun and len(self._text) >= BISTREAM_TEXT:
+            if self._begun and len(self._text) >= self._mix[0]:
                 self._fills += 1
-                self._fill_at = draws + BISTREAM_SPEECH
+                self._fill_at = draws + self._mix[1]
                 self._inputs = []
                 self._take_text()
                 return Segment(list(self._inputs), interleaved=True, fill_at=self._fill_at)
@@ -106,5 +109,5 @@ class Interleaved:
             self._take_text()
 
     def _take_text(self) -> None:
-        self._inputs += [(TEXT, i) for i in self._text[:BISTREAM_TEXT]]
-        del self._text[:BISTREAM_TEXT]
+        self._inputs += [(TEXT, i) for i in self._text[: self._mix[0]]]
+        del self._text[: self._mix[0]]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mamtra.engine.sampling import ras_sample
 from mamtra.engine.steps import Step
-from mamtra.models.layout import BISTREAM_SPEECH, BISTREAM_TEXT, SOS, SPEECH, TASK, TEXT, prompt
+from mamtra.models.layout import SOS, SPEECH, TASK, TEXT, prompt
 from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
 from mamtra.models.speech_lm import SpeechLM
 
@@ -154,14 +154,14 @@ class BistreamGeneration(Iterator[int]):
     ) -> None:
         self.tokens: list[int] = []
         self.finish_reason: Literal["eos", "length"] | None = None
-        self._lm, self._config = lm, lm.config
+        self._lm, self._config, self._mix = lm, lm.config, lm.config.mix_ratio
         self._lengths, self._generator, self._sampler, self._step = lengths, generator, sampler, step
         self.state = lm.init_state(1, len(prompt_text_ids) + len(prompt_speech) + _HEADROOM)
         self._inputs: list[tuple[int, int]] = [(SOS, SOS)]
         self._history: list[int] = []
         self._text, self._speech = list(prompt_text_ids), list(prompt_speech)
         # Number of drawn ids at which fill is forced: the prompt's last, incomplete fifteen tokens are completed first.
-        self._fill_at = BISTREAM_SPEECH - len(self._speech) % BISTREAM_SPEECH
+        self._fill_at = self._mix[1] - len(self._speech) % self._mix[1]
         self._run = self._decode(text_ids)
 
     def __iter__(self) -> BistreamGeneration:
@@ -175,15 +175,15 @@ class BistreamGeneration(Iterator[int]):
         for arrived in text_ids:
             count += 1
             self._text.append(int(arrived))
-            while self._speech and len(self._text) >= BISTREAM_TEXT:
+            while self._speech and len(self._text) >= self._mix[0]:
                 self._inputs += self._take_text()
-                self._inputs += [(SPEECH, token) for token in self._speech[:BISTREAM_SPEECH]]
-                del self._speech[:BISTREAM_SPEECH]
+                self._inputs += [(SPEECH, token) for token in self._speech[: self._mix[1]]]
+                del self._speech[: self._mix[1]]
             if self._speech:
                 continue
             asked = self._asks_for_text
             if asked or self._inputs == [(SOS, SOS)]:
-                if len(self._text) < BISTREAM_TEXT:
+                if len(self._text) < self._mix[0]:
                     continue
                 self._inputs = ([] if asked else self._inputs) + self._take_text()
             yield from self._until_fill()
@@ -198,15 +198,15 @@ class BistreamGeneration(Iterator[int]):
         return self._history[-1:] == [self._config.fill_id]
 
     def _take_text(self) -> list[tuple[int, int]]:
-        taken = [(TEXT, i) for i in self._text[:BISTREAM_TEXT]]
-        del self._text[:BISTREAM_TEXT]
+        taken = [(TEXT, i) for i in self._text[: self._mix[0]]]
+        del self._text[: self._mix[0]]
         return taken
 
     def _until_fill(self) -> Iterator[int]:
         """Tokens until the model asks for more text, after fifteen of them at the latest."""
         while (drawn := self._draw(ended=False)) != self._config.fill_id:
             yield self._keep(drawn)
-        self._fill_at = len(self._history) + BISTREAM_SPEECH + 1
+        self._fill_at = len(self._history) + self._mix[1] + 1
         self._history.append(drawn)
 
     def _until_end(self, longest: int) -> Iterator[int]:

@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 from torch import Tensor
 
+from mamtra.models.layout import MIX
 from mamtra.models.plan import LayerPlan, LayerType
 from mamtra.ops.rope import Llama3Scaling, rope_frequencies
 from mamtra.runtime.strict_models import refuse_renamed
@@ -111,6 +112,7 @@ class SpeechLMConfig(BackboneConfig):
         speech_vocab_size: rows of the speech table and of the output.
         eos_id: ends the speech.
         fill_id: asks for more text in the interleaved (bistream) layout.
+        mix_ratio: text ids and speech tokens of a chunk of that layout.
     """
 
     text_vocab_size: Size
@@ -118,6 +120,7 @@ class SpeechLMConfig(BackboneConfig):
     speech_vocab_size: Size = 6564
     eos_id: int = 6561
     fill_id: int = 6563
+    mix_ratio: tuple[Size, Size] = MIX
 
     @model_validator(mode="before")
     @classmethod

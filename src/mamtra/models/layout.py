@@ -24,7 +24,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 PAD, SOS, TASK, TEXT, SPEECH = -1, 0, 1, 2, 3
 IGNORE = -1
-BISTREAM_TEXT, BISTREAM_SPEECH = 5, 15
+MIX = (5, 15)
+"""Text ids and speech tokens of a chunk of the bistream layout, as CosyVoice 2 is trained."""
 
 
 class Batch(NamedTuple):
@@ -98,9 +99,9 @@ def unistream_padded(
     return Batch(kind, ids, targets, task[:, 0] + 1 + n_speech[:, 0])
 
 
-def fits_bistream(texts: int, speeches: int) -> bool:
+def fits_bistream(texts: int, speeches: int, mix: tuple[int, int] = MIX) -> bool:
     """Whether there is enough speech for the full chunks of the bistream layout."""
-    return speeches * BISTREAM_TEXT > texts * BISTREAM_SPEECH
+    return speeches * mix[0] > texts * mix[1]
 
 
 def bistream(
@@ -109,6 +110,7 @@ def bistream(
     *,
     eos_id: int = 6561,
     fill_id: int = 6563,
+    mix: tuple[int, int] = MIX,
 ) -> Batch:
     """Sequences of utterances for training on text that arrives during synthesis.
 
@@ -117,13 +119,14 @@ def bistream(
         speech_ids: speech tokens of each utterance; `fits_bistream` holds for each.
         eos_id: target of the last position.
         fill_id: target where more text is due.
+        mix: text ids and speech tokens of a chunk.
 
     Raises:
         ValueError: an utterance has too little speech for its text.
     """
     rows = [
         _bistream_row(
-            torch.as_tensor(text, dtype=torch.int64), torch.as_tensor(speech, dtype=torch.int64), eos_id, fill_id
+            torch.as_tensor(text, dtype=torch.int64), torch.as_tensor(speech, dtype=torch.int64), eos_id, fill_id, mix
         )
         for text, speech in zip(text_ids, speech_ids, strict=True)
     ]
@@ -131,16 +134,19 @@ def bistream(
     return Batch(kind, ids, targets, torch.tensor([len(row[0]) for row in rows]))
 
 
-def _bistream_row(text: Tensor, speech: Tensor, eos_id: int, fill_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    if not fits_bistream(len(text), len(speech)):
+def _bistream_row(
+    text: Tensor, speech: Tensor, eos_id: int, fill_id: int, mix: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    texts, speeches = mix
+    if not fits_bistream(len(text), len(speech), mix):
         raise ValueError(f"{len(speech)} speech tokens are too few for {len(text)} text ids in the bistream layout")
-    full = len(text) // BISTREAM_TEXT
-    taken = full * BISTREAM_SPEECH
-    rest_text, rest_speech = text[full * BISTREAM_TEXT :], speech[taken:]
-    heard = speech[:taken].view(full, BISTREAM_SPEECH)
-    chunks = torch.cat((text[: full * BISTREAM_TEXT].view(full, BISTREAM_TEXT), heard), 1).flatten()
-    kinds = torch.tensor([TEXT] * BISTREAM_TEXT + [SPEECH] * BISTREAM_SPEECH).repeat(full)
-    quiet = heard.new_full((full, BISTREAM_TEXT - 1), IGNORE)
+    full = len(text) // texts
+    taken = full * speeches
+    rest_text, rest_speech = text[full * texts :], speech[taken:]
+    heard = speech[:taken].view(full, speeches)
+    chunks = torch.cat((text[: full * texts].view(full, texts), heard), 1).flatten()
+    kinds = torch.tensor([TEXT] * texts + [SPEECH] * speeches).repeat(full)
+    quiet = heard.new_full((full, texts - 1), IGNORE)
     aims = torch.cat((quiet, heard, heard.new_full((full, 1), fill_id)), 1).flatten()
     one = text.new_ones(1)
     return (

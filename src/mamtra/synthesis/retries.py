@@ -32,11 +32,6 @@ class TokenRun(NamedTuple):
     attempt: int
     misread: float = 0.0
 
-    @property
-    def good(self) -> bool:
-        """Whether it is speech that comes to an end and reads the whole text once."""
-        return bool(self.tokens) and self.finish_reason == "eos" and not self.misread
-
 
 @dataclass(frozen=True)
 class Retries:
@@ -45,16 +40,16 @@ class Retries:
     Attributes:
         attempts: greatest number of runs of one segment.
         may_be_silent: whether a segment of which no run gave speech is left out; otherwise it is an error.
-        take_all: whether any run that gives speech is good.
+        take_cut: whether a run that was cut off is as good as one that came to an end.
     """
 
     attempts: int = 5
     may_be_silent: bool = False
-    take_all: bool = False
+    take_cut: bool = False
 
     def accepts(self, run: TokenRun) -> bool:
         """Whether no further run is to follow."""
-        return self._good(run) or (bool(run.tokens) and run.attempt + 1 == self.attempts)
+        return self._is_good(run) or (bool(run.tokens) and run.attempt + 1 == self.attempts)
 
     def best(self, runs: Iterable[TokenRun]) -> TokenRun | None:
         """The first good run, else of those that come to an end the one with the least misread, else the shortest one.
@@ -66,7 +61,7 @@ class Retries:
         """
         kept: TokenRun | None = None
         for run in runs:
-            if self._good(run):
+            if self._is_good(run):
                 return run
             if run.tokens and (kept is None or _badness(run) < _badness(kept)):
                 kept = run
@@ -74,8 +69,8 @@ class Retries:
             self.give_up()
         return kept
 
-    def _good(self, run: TokenRun) -> bool:
-        return run.good or (self.take_all and bool(run.tokens))
+    def _is_good(self, run: TokenRun) -> bool:
+        return bool(run.tokens) and not run.misread and (self.take_cut or run.finish_reason == "eos")
 
     def give_up(self) -> None:
         """What follows when no run gave speech.
@@ -92,7 +87,7 @@ def _badness(run: TokenRun) -> tuple[bool, float]:
     return not ended, run.misread if ended else len(run.tokens)
 
 
-AS_IT_COMES = Retries(take_all=True)
+AS_IT_COMES = Retries(take_cut=True)
 """For speaking as CosyVoice 2 does, which takes what it gets."""
 AGAIN = Retries()
 """For speaking."""

@@ -57,5 +57,5 @@ def start_run(
     if isinstance(text_ids, list):
         layout = Unistream(text_ids, *prompt, lengths=settings)
     else:
-        layout = Interleaved(*prompt, lengths=settings, text_ids=text_ids)
+        layout = Interleaved(*prompt, lengths=settings, text_ids=text_ids, mix=model.lm.config.mix_ratio)
     return (engine or model.engine).submit(TokenRequest(layout, seed, Sampling(ras=settings)))

@@ -161,15 +161,16 @@ def stream_segment(
     for attempt in range(request.retries.attempts):
         run = start_run(request.model, request.voice, text_ids, request.seed_of(index, attempt))
         stream = _open(request, request.seed_of(index, attempt), prompts, schedule)
-        waiting, wanted = list[int](), stream.wanted
+        drawn, waiting, wanted = list[int](), list[int](), stream.wanted
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
         last, lost = attempt + 1 == request.retries.attempts, False
         try:
             for token in run:
+                drawn.append(token)
                 waiting.append(token)
                 if len(waiting) < wanted:
                     continue
-                lost = not (given or last) and request.misread(text_ids, run.tokens, ended=False) > 0
+                lost = not (given or last) and request.misread(text_ids, drawn, ended=False) > 0
                 if lost:
                     break
                 samples = stream.push(waiting)
@@ -179,11 +180,11 @@ def stream_segment(
                     yield AudioChunk(samples, pending, "", attempt + 1)
                     given, pending = True, 0
         finally:
-            run.cancel()  # nobody listens any more, the text has failed, or words are lost
+            run.cancel()  # nobody listens any more, the text has failed, or words were left out
         if lost:
             continue
         reason = str(run.finish_reason)
-        misread = 0.0 if given or last else request.misread(text_ids, run.tokens)
+        misread = 0.0 if given or last else request.misread(text_ids, drawn)
         if given or request.retries.accepts(TokenRun(run.tokens, reason, attempt, misread)):
             yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
             return

@@ -313,6 +313,27 @@ def test_names_and_forms_that_other_releases_and_trainings_have(source):
         mamtra.load(source)
 
 
+def test_the_mix_of_text_and_speech_is_that_of_the_settings(source):
+    settings = (source / "cosyvoice2.yaml").read_text()
+
+    def given(value):
+        (source / "cosyvoice2.yaml").write_text(
+            settings.replace("  sampling:", f"  mix_ratio: {value}\n    sampling:", 1)
+        )
+        return mamtra.load(source)
+
+    tts = given("[4, 12]")
+    assert tts.model.lm.config.mix_ratio == (4, 12)
+    taken = []
+    spoken = tts.stream((taken.append(word) or word for word in ["tom ", "met ", "his ", "aunt ", "at noon."]), "女")
+    assert next(spoken).tokens and mamtra.load(
+        mamtra.convert(source, source.parent / "made", SAME)
+    ).model.lm.config == (tts.model.lm.config)
+    for value in ("[5]", "5", "[5, x]", "[0, 15]", "[5.5, 15]"):
+        with pytest.raises(MamTraError, match=r"llm\.mix_ratio .* two whole numbers"):
+            given(value).say("hello there.")
+
+
 @pytest.mark.parametrize("name", ["flow.pt", "hift.pt", "llm.pt", "spk2info.pt"])
 def test_pickles_with_code_are_refused(source, name):
     torch.save({"a": pytest.raises}, source / name)

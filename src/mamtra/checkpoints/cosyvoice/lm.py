@@ -12,12 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mamtra.checkpoints.cosyvoice.files import WEIGHTS, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import WEIGHTS, find_settings, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.huggingface import TOKENIZER_FILES, causal_lm_config
 from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.checkpoints.tensor_files import TensorInfo, TensorSource
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
+from mamtra.models.layout import MIX
 from mamtra.runtime.json_files import read_json
 
 BACKBONE = "CosyVoice-BlankEN"
@@ -73,6 +75,18 @@ class PickledTensors(TensorSource):
         self._state = _flat({name: value for name, value in _unnested(found).items() if isinstance(value, Tensor)})
 
 
+def _mix_ratio(directory: Path) -> tuple[int, int]:
+    """Text ids and speech tokens of a chunk of the interleaved layout, which only the settings tell."""
+    path = find_settings(directory)
+    found = MIX if path is None else Settings(path).get("llm.mix_ratio", MIX)
+    whole = isinstance(found, list | tuple) and len(found) == 2 and all(type(value) is int for value in found)
+    if not whole or min(found) < 1:
+        raise MamTraError(
+            f"{path} has llm.mix_ratio {str(found)[:80]}; it should be two whole numbers such as [5, 15]."
+        )
+    return found[0], found[1]
+
+
 def _unnested(found: dict) -> dict:
     """The state dict of a training checkpoint, which may lie under a name of its own."""
     for name in ("model", "state_dict"):
@@ -115,6 +129,7 @@ def open_cosyvoice(directory: Path) -> StoredLM:
         speech_vocab_size=rows,
         eos_id=rows - _SPECIAL_IDS,
         fill_id=rows - 1,
+        mix_ratio=_mix_ratio(directory),
     )
     names = {name.replace(_INNER, "model.", 1): name for name in source.tensors if name != _TEXT_HEAD}
     unused = {_TEXT_HEAD: "the head over text, which speech does not need"} if _TEXT_HEAD in source.tensors else {}
