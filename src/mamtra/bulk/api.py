@@ -80,7 +80,7 @@ def batch(
         MamTraError: there is no such file or model, it holds no text, or the folder is in use or cannot be written.
     """
     source, out = Path(file), Path(folder)
-    defaults = Defaults(voice, seed, check_speed(speed), format_of("", fmt))
+    defaults = Defaults(voice, seed, check_speed(speed), format_of("-", fmt))
     entries = list(read_lines(source, defaults))
     if not entries:
         raise MamTraError(f"{source} holds no text.")

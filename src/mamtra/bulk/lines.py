@@ -124,7 +124,7 @@ def _line(entry: Entry, number: int, where: str, defaults: Defaults, folder: Pat
     if not entry.text.strip():
         raise MamTraError(f"{where}: there is no text.")
     try:
-        chosen = format_of("", entry.format or defaults.format)
+        chosen = format_of("-", entry.format or defaults.format)
     except MamTraError as error:
         raise MamTraError(f"{where}: {error}") from error
     voice = entry.voice or defaults.voice
