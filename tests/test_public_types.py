@@ -50,7 +50,7 @@ def _required(function):
         kind = str(parameter.annotation)
         simple = {"int": 1, "list[int]": [1], "Iterable[int]": [1], "Sequence[Audio]": [], "dict[str, Any]": {}}
         found[parameter.name] = stand_ins.get(kind, simple.get(kind, "x"))
-        if kind.startswith("Sequence[str"):
+        if kind.startswith(("Sequence[str", "Iterable[str")):
             found[parameter.name] = ["x"]
         if kind.startswith("Mapping"):
             found[parameter.name] = {}

@@ -82,8 +82,6 @@ def format_of(path: str | os.PathLike, explicit: str | None = None) -> str:
         MamTraError: neither names a known format, or they name different ones.
     """
     suffix = Path(path).suffix.lower()
-    if not str(path):
-        raise MamTraError("The name of the file is empty.")
     if explicit is not None:
         chosen = SUFFIXES.get("." + explicit.lower().lstrip("."))
         if chosen is None:
@@ -95,6 +93,8 @@ def format_of(path: str | os.PathLike, explicit: str | None = None) -> str:
         return chosen
     if str(path) == "-":
         return "wav"
+    if not str(path):
+        raise MamTraError("The name of the file is empty.")
     if suffix not in SUFFIXES:
         named = f"The suffix {suffix!r} of {path}" if suffix else f"{path} has no suffix and"
         raise MamTraError(f"{named} names no sound format; use one of {', '.join(SUFFIXES)} or say the format.")
