@@ -36,7 +36,7 @@ wheel: $(DEV)
 	"$(BIN)/python" -m pip wheel -q --no-deps -w dist .
 
 $(BIN)/python:
-	@echo "Setting up $(VENV): torch and a few small packages are downloaded, once."
+	@echo "Setting up $(VENV), once."
 	@$(PYTHON) -m venv "$(VENV)"
 
 $(BASE): pyproject.toml constraints.txt | $(BIN)/python

@@ -18,14 +18,8 @@ import torch
 from torch.nn import functional as F
 
 from mamtra.evaluate.alignment import edit_distance
-from mamtra.text.english.letter_to_sound import (
-    LETTERS,
-    LetterToSoundNetwork,
-    best_path,
-    letter_ids,
-    save_letter_to_sound,
-    split_sounds,
-)
+from mamtra.text.english.letter_to_sound import LETTERS, best_path, letter_ids, split_sounds
+from mamtra.text.english.letter_to_sound_network import LetterToSoundNetwork, save_letter_to_sound
 from mamtra.text.english.lexicon import DEFAULT, Lexicon
 
 HELD_OUT_PERCENT = 3

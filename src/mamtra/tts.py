@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import get_args
-
-import torch
+from typing import TYPE_CHECKING, get_args
 
 from mamtra.audio.io import SUFFIXES
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
+from mamtra.light.choice import choose_runtime
 from mamtra.runtime.arguments import checked
-from mamtra.runtime.device import pick_device
 from mamtra.runtime.explain import in_words
 from mamtra.synthesis.audio import Audio
-from mamtra.synthesis.batch import Batch
-from mamtra.synthesis.cloning import clone_voice, read_tokens
-from mamtra.synthesis.model import Model
-from mamtra.synthesis.open_model import open_model
+from mamtra.synthesis.cloning import clone_voice
+from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.pipeline import AudioChunk, Backend, Request, check_speed, check_voice, speak
 from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
-from mamtra.synthesis.sentence import whole_segment
-from mamtra.synthesis.streaming import HopSchedule, PromptStore, stream_segment
-from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend, TextRules
 from mamtra.text.english.dates import DateOrder
@@ -38,6 +31,14 @@ from mamtra.text.markup import parse_markup
 from mamtra.text.split import Segment, nothing_to_say
 from mamtra.voices.library import VoiceLibrary
 from mamtra.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from torch import device as Device
+    from torch import dtype as Dtype
+
+    from mamtra.light.model import LightModel
+    from mamtra.synthesis.batch import Batch
+    from mamtra.synthesis.model import Model
 
 MAX_CHARACTERS = 100_000
 _STORED = "A transcript goes with a recording; a stored voice has its own."
@@ -71,11 +72,11 @@ class TTS:
     """
 
     @checked
-    def __init__(self, model: Model, library: VoiceLibrary | None = None) -> None:
+    def __init__(self, model: Model | LightModel, library: VoiceLibrary | None = None) -> None:
         self.model = model
         self.library = library or VoiceLibrary(model.directory)
         self._voices: dict[tuple[str, int], Voice] = {}
-        self._prompts = PromptStore(model)
+        self._whole_segment, self._stream_segment = _backends(model)
 
     @classmethod
     @checked
@@ -83,8 +84,9 @@ class TTS:
         cls,
         model: str | os.PathLike | None = None,
         *,
-        device: str | torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
+        runtime: str | None = None,
+        device: str | Device | None = None,
+        dtype: Dtype | None = None,
         lexicon: str | os.PathLike | None = None,
         date_order: str | None = None,
         like_original: bool | None = None,
@@ -96,8 +98,10 @@ class TTS:
 
         Args:
             model: directory or name.
-            device: of all its parts.
-            dtype: of the LM's weights.
+            runtime: "onnx" computes on the CPU with ONNX Runtime and needs no torch; "torch" runs every model on every device.
+                By default "torch" where it is installed.
+            device: of all its parts, with torch.
+            dtype: of the LM's weights, with torch; float32 by default.
             lexicon: a file of your own pronunciations, one ``word<TAB>phonemes`` a line.
             date_order: of dates such as 1/2/2024: "mdy", "dmy" or "auto" (month first where both are possible).
             like_original: for models of CosyVoice 2: speak as the published code does, text rules included, or with this
@@ -108,7 +112,16 @@ class TTS:
             MamTraError: no such model or device; the lexicon cannot be read, or the model reads letters instead of phonemes
                 or the other way round.
         """
-        opened = open_model(find_model(model), pick_device(device), dtype)
+        directory = find_model(model)
+        opened: Model | LightModel
+        if choose_runtime(directory, runtime, asks_torch=device is not None or dtype is not None) == "onnx":
+            from mamtra.light.model import LightModel
+
+            opened = LightModel(directory)
+        else:
+            from mamtra.synthesis.open_model import open_on
+
+            opened = open_on(directory, device, dtype)
         opened.generation = _profile(opened, like_original, text_rules)
         if lexicon is not None or date_order is not None:
             front = _phoneme_frontend(opened)
@@ -235,8 +248,8 @@ class TTS:
         if whole_sentences:
             if hops is not None:
                 raise MamTraError("Hops set the chunks of a stream; leave them out with whole_sentences.")
-            return self._audio(request, segments, whole_segment, began)
-        return self._audio(request, segments, partial(stream_segment, prompts=self._prompts, schedule=hops), began)
+            return self._audio(request, segments, self._whole_segment, began)
+        return self._audio(request, segments, partial(self._stream_segment, schedule=hops), began)
 
     @checked
     def batch(
@@ -259,9 +272,13 @@ class TTS:
             One result a text, in their order: its audio, or the error of a text that cannot be spoken, which does not stop the
             others.
         """
+        if self.model.arrays == "numpy":
+            raise MamTraError("A batch needs the runtime torch; pip install 'mamtra[torch]'.")
         return self._batch(texts, Text("", voice, seed, speed))
 
     def _batch(self, texts: Iterable[str | Text], defaults: Text) -> Iterator[Audio | MamTraError]:
+        from mamtra.synthesis.batch import Batch
+
         batch = Batch.of(self.model)
         try:
             began = time.perf_counter()
@@ -353,6 +370,11 @@ class TTS:
         Raises:
             MamTraError: the recording cannot serve, or the model lacks the speech tokenizer.
         """
+        if self.model.arrays == "numpy":
+            raise MamTraError("Converting a recording needs the runtime torch; pip install 'mamtra[torch]'.")
+        from mamtra.synthesis.reference import read_tokens
+        from mamtra.synthesis.token2wav import tokens_to_samples
+
         began = time.perf_counter()
         check_speed(speed)
         chosen = check_voice(self.model, self.voice(voice))
@@ -394,7 +416,7 @@ class TTS:
         """
         if isinstance(voice, Voice) and text is not None:
             raise MamTraError(_STORED)
-        found = voice if isinstance(voice, Voice) else self._find_voice(voice, text)
+        found = (voice if isinstance(voice, Voice) else self._find_voice(voice, text)).to(self.model.arrays)
         theirs, ours = found.info.voice_space, self.model.voice_space
         if theirs and ours and theirs != ours:
             raise MamTraError(f"The voice {found.name!r} was made for another model; make it again from its recording.")
@@ -422,7 +444,7 @@ class TTS:
             raise MamTraError(f"There is no voice file {path}.")
         key = (str(path), path.stat().st_mtime_ns)
         if key not in self._voices:
-            self._voices[key] = Voice.load(path)
+            self._voices[key] = Voice.load(path, self.model.arrays)
         return self._voices[key]
 
     def _instruction(self, text: str) -> list[int]:
@@ -431,7 +453,19 @@ class TTS:
         return self.model.text.instruction(text)
 
 
-def _profile(model: Model, like_original: bool | None, text_rules: str | None) -> GenerationConfig:
+def _backends(model: Model | LightModel) -> tuple[Backend, Callable[..., Iterator[AudioChunk]]]:
+    """How the model's runtime speaks a segment: as a whole, and chunk by chunk."""
+    if model.arrays == "numpy":
+        from mamtra.light import speaking
+
+        return speaking.whole_segment, partial(speaking.stream_segment, prompts=speaking.PromptStore(model))
+    from mamtra.synthesis.sentence import whole_segment
+    from mamtra.synthesis.streaming import PromptStore, stream_segment
+
+    return whole_segment, partial(stream_segment, prompts=PromptStore(model))
+
+
+def _profile(model: Model | LightModel, like_original: bool | None, text_rules: str | None) -> GenerationConfig:
     """The generation defaults with another profile, where one is asked for."""
     if like_original is None and text_rules is None:
         return model.generation
@@ -449,7 +483,7 @@ def _profile(model: Model, like_original: bool | None, text_rules: str | None) -
     return generation
 
 
-def _phoneme_frontend(model: Model) -> TextFrontend:
+def _phoneme_frontend(model: Model | LightModel) -> TextFrontend:
     if not isinstance(model.text, TextFrontend):
         raise MamTraError(
             f"The model {model.name} reads letters, not phonemes; leave out pronunciations and date order."

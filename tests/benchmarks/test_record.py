@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PAGES = {
     "conversion": "conversion", "cosyvoice_directory": "cosyvoice_directory", "cosyvoice_directory_gpu": "cosyvoice_directory",
     "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "latency": "latency", "librispeech_pc": "score_table",
-    "memory": "memory", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
+    "memory": "memory", "runtime": "runtime", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
     "decode": "mamtra.bench.decode_page", "layout": "layout",
 }  # fmt: skip
 

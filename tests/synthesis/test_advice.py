@@ -9,12 +9,14 @@ import torch
 from mamtra.audio.features import kaldi_fbank_80
 from mamtra.audio.io import read_audio, resample
 from mamtra.audio.noise_gate import gate_noise
-from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
+from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE
 from mamtra.checkpoints.find import find_model
 from mamtra.evaluate.sets import read_set
 from mamtra.synthesis import cloning
-from mamtra.synthesis.advice import advise, speaker_change
+from mamtra.synthesis import reference as references
+from mamtra.synthesis.advice import advise
 from mamtra.synthesis.model import Model
+from mamtra.synthesis.speaker_change import speaker_change
 from tests.factories import reference, tiny_model
 
 RATE = 16000
@@ -71,7 +73,7 @@ def bank(wave: np.ndarray) -> torch.Tensor:
 
 @torch.inference_mode()
 def likeness(model: Model, one: np.ndarray, other: np.ndarray) -> float:
-    embeddings = [cloning.embed_speaker(bank(wave), model.speaker_encoder) for wave in (one, other)]
+    embeddings = [references.embed_speaker(bank(wave), model.speaker_encoder) for wave in (one, other)]
     return float(torch.nn.functional.cosine_similarity(*embeddings, dim=0))
 
 
@@ -87,7 +89,7 @@ def test_noise_changes_the_embedding_less_than_without_the_gate(mini, speech):
     noisy = (speech + np.random.default_rng(0).normal(0, 10 ** (-56 / 20), len(speech))).astype(np.float32)
     raw = [kaldi_fbank_80(torch.from_numpy(wave)) for wave in (speech, noisy)]
     before = torch.nn.functional.cosine_similarity(
-        *(cloning.embed_speaker(fbank, mini.speaker_encoder) for fbank in raw), dim=0
+        *(references.embed_speaker(fbank, mini.speaker_encoder) for fbank in raw), dim=0
     )
     assert likeness(mini, speech, noisy) > before + 0.15
 
@@ -109,7 +111,6 @@ def test_cosyvoice_gets_the_recording_as_it_is(tmp_path, monkeypatch):
     original = cloning.clone_voice(path, model)
     wave, rate = cloning.check_reference(path)
     with torch.inference_mode():
-        _, mel, fbank = cloning.encode_reference(model, wave, rate)
-        embedding = cloning.embed_speaker(fbank, model.speaker_encoder)
+        _, mel, embedding, _ = references.encode_reference(model, wave, rate, gate=False)
     assert torch.equal(original.prompt_mel, mel) and torch.equal(original.embedding, embedding)
     assert not torch.equal(plain.prompt_mel, mel) and not torch.equal(plain.embedding, embedding)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,18 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 
 import mamtra
 from mamtra.errors import MamTraError
 from mamtra.text.english.g2p import tokenise
-from mamtra.text.english.letter_to_sound import (
-    LetterToSound,
-    LetterToSoundNetwork,
-    best_path,
-    letter_ids,
-    save_letter_to_sound,
-    split_sounds,
-)
+from mamtra.text.english.letter_to_sound import LetterToSound, best_path, letter_ids, split_sounds
+from mamtra.text.english.letter_to_sound_network import LetterToSoundNetwork, save_letter_to_sound
 from mamtra.text.english.phonemes import ALPHABET, close_short, phoneme_ids
 from mamtra.text.frontend import TextFrontend
 from mamtra.text.sentence_ends import LONGEST_SENTENCE
@@ -200,10 +196,28 @@ def test_network_survives_saving(tmp_path: Path) -> None:
     path = tmp_path / "letter_to_sound.safetensors"
     save_letter_to_sound(path, network, SOUNDS, SHAPE)
     expected = best_path(network(torch.tensor([letter_ids("kat")]))[0].argmax(-1).tolist(), SOUNDS)
-    assert LetterToSound.load(path)("kat") == expected
+    reader = LetterToSound.load(path)
+    assert reader("kat") == expected
+    scores = torch.from_numpy(reader.scores(letter_ids("kat"))).log_softmax(-1)
+    torch.testing.assert_close(
+        scores, network(torch.tensor([letter_ids("kat")]))[0], atol=0.05, rtol=0
+    )  # stored as int8
 
 
-def test_network_learns_a_word() -> None:
+def test_network_of_the_embedded_voice_reads_as_with_torch() -> None:
+    reader = LetterToSound.load(ASSETS / "letter_to_sound.safetensors")
+    with safe_open(ASSETS / "letter_to_sound.safetensors", framework="pt") as file:
+        about = json.loads(file.metadata()["letter_to_sound"])
+    network = LetterToSoundNetwork(len(about["sounds"]), **about["shape"]).eval()
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in reader._weights.items()})
+    for word in ("zyzzyva", "blorptastic", "o", "qwertyuiopasdfghjklzxcvbnmqwertyuiopasdfghjklzx"):
+        with torch.inference_mode():
+            expected = network(torch.tensor([letter_ids(word)]))[0]
+        scores = torch.from_numpy(reader.scores(letter_ids(word))).log_softmax(-1)
+        torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_network_learns_a_word(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = LetterToSoundNetwork(len(SOUNDS), **SHAPE)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
@@ -215,4 +229,6 @@ def test_network_learns_a_word() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert LetterToSound(network.eval(), SOUNDS)("cat") == "kˈæt"
+    path = tmp_path / "letter_to_sound.safetensors"
+    save_letter_to_sound(path, network, SOUNDS, SHAPE)
+    assert LetterToSound.load(path)("cat") == "kˈæt"

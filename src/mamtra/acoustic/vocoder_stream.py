@@ -7,40 +7,13 @@ they stopped and each sample has its own noise, so nothing has to be cross-faded
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from mamtra.acoustic.hift import HiFT, HiFTConfig
-
-F0_REACH = 5
-"""Receptive field of the F0 predictor in frames on either side: five convolutions of three taps."""
-
-
-def receptive_field(config: HiFTConfig) -> tuple[int, int]:
-    """Receptive field of a sample in mel frames, before and after it; 15 and 20 with CosyVoice 2's kernels.
-
-    The excitation of earlier frames is cached, that of later ones depends on their F0, whose receptive field adds up.
-    """
-
-    def block(kernel: int, dilations: tuple[int, ...]) -> float:
-        return sum((kernel - 1) // 2 * (dilation + 1) for dilation in dilations)
-
-    kinds = zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
-    widest = max(block(*kind) for kind in kinds)
-    sources = zip(config.source_resblock_kernel_sizes, config.source_resblock_dilation_sizes, strict=True)
-    scale, following, of_mel, of_source = 1, 0.0, 3.0, 0.0
-    for rate, kernel, source in zip(config.upsample_rates, config.upsample_kernel_sizes, sources, strict=True):
-        of_mel += kernel / (2 * rate) / scale
-        scale *= rate
-        # Two more for the strided convolution of the excitation and the centring of its STFT frames.
-        of_source = max(of_source, (block(*source) + 2) / scale - following)
-        following += widest / scale
-    rest = following + (3 + config.istft_n_fft / config.istft_hop) / scale
-    decoder, excitation = of_mel + rest, of_source + rest
-    return math.ceil(max(decoder, excitation)), math.ceil(max(decoder, excitation + F0_REACH + 0.5))
+from mamtra.acoustic.hift import HiFT
+from mamtra.acoustic.receptive_field import receptive_field
 
 
 class VocoderStream:

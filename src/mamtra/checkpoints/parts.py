@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from mamtra.checkpoints.strict_loading import build_uninitialised
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,8 @@ class Part:
 
     def build(self, config: Any) -> nn.Module:
         """The network with uninitialised weights, weight norm removed as in its stored form."""
+        from mamtra.checkpoints.strict_loading import build_uninitialised
+
         module = build_uninitialised(lambda: _locate(self.network)(config))
         return module.remove_weight_norm() if self.weight_norm else module
 

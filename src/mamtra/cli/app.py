@@ -17,6 +17,7 @@ import typer
 from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
 from mamtra.runtime.explain import explain
+from mamtra.runtime.optional import torch_is_missing
 
 VERBS = (
     "say",
@@ -97,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if (problem := torch_is_missing(error)) is not None:
+            return _report(str(problem), USER_ERROR, error)
         return _from_typer(error)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from importlib import metadata
+from importlib.util import find_spec
 from typing import Any
 
 import typer
@@ -15,8 +16,8 @@ from mamtra.runtime.printable import printable
 LINE = 1000
 """Longest line that is printed."""
 CORE = (
-    "torch",
     "numpy",
+    "onnxruntime",
     "safetensors",
     "tokenizers",
     "soundfile",
@@ -27,6 +28,7 @@ CORE = (
     "huggingface-hub",
 )
 EXTRAS = {
+    "torch": ("clones, GPUs, CosyVoice 2, every other verb", ("torch",)),
     "formats": ("aac files with say; m4a, mp4, aac and webm recordings", ("av",)),
     "train": (
         "prepare hf:NAME, run.tensorboard of distill, the recipe of the built-in voice",
@@ -64,7 +66,7 @@ def examine(model: str | None = None) -> dict[str, Any]:
     from mamtra.audio.formats import available_formats
     from mamtra.checkpoints.find import built_in_models
     from mamtra.cli.player import find_player
-    from mamtra.runtime.device import describe_devices
+    from mamtra.light.choice import describe_runtimes
     from mamtra.version import VERSION
     from mamtra.voices.library import user_home
 
@@ -74,7 +76,8 @@ def examine(model: str | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "packages": {name: _version(name) for name in CORE},
-        "devices": describe_devices(),
+        "runtimes": describe_runtimes(),
+        "devices": _devices(),
         "formats": available_formats(),
         "extras": {name: all(map(_version, packages)) for name, (_, packages) in EXTRAS.items()},
         "player": player[0] if player else None,
@@ -94,6 +97,7 @@ def describe(facts: dict[str, Any]) -> str:
     lines = [
         f"mamtra    {facts['mamtra']} on Python {facts['python']}, {facts['system']}",
         "packages  " + "  ".join(f"{name} {version or 'MISSING'}" for name, version in facts["packages"].items()),
+        "runtimes  " + "  ".join(f"{name} {state}" for name, state in facts["runtimes"].items()),
         f"devices   {', '.join(facts['devices'])}",
         f"formats   {marks(facts['formats'])}",
         f"extras    {marks(facts['extras'])}",
@@ -112,6 +116,14 @@ def describe(facts: dict[str, Any]) -> str:
         if missing:
             lines.append(f"to get    {features}: pip install 'mamtra[{name}]' (brings {', '.join(missing)})")
     return "\n".join(printable(line, LINE) for line in lines)
+
+
+def _devices() -> list[str]:
+    if find_spec("torch") is None:
+        return ["cpu"]
+    from mamtra.runtime.device import describe_devices
+
+    return describe_devices()
 
 
 def _version(package: str) -> str | None:

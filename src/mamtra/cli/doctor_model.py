@@ -22,7 +22,6 @@ def examine_model(name: str | None) -> dict[str, Any]:
         "directory", "parts" (whether each can be read), "voices", "speaks", "clones", and "problems": a sentence for each.
     """
     from mamtra.checkpoints.find import find_model
-    from mamtra.synthesis.open_model import open_model
     from mamtra.voices.library import VoiceLibrary
 
     facts: dict[str, Any] = {
@@ -34,14 +33,15 @@ def examine_model(name: str | None) -> dict[str, Any]:
         try:
             use()
         except MamTraError as error:
-            problems.append(str(error))
+            if str(error) not in problems:
+                problems.append(str(error))
             return False
         return True
 
     try:
         directory = find_model(name)
         facts["directory"] = str(directory)
-        model, library = open_model(directory), VoiceLibrary(directory)
+        model, library = _open(directory), VoiceLibrary(directory)
     except MamTraError as error:
         problems.append(str(error))
         return facts
@@ -49,7 +49,7 @@ def examine_model(name: str | None) -> dict[str, Any]:
         return facts | {"parts": {"causal_lm": works(lambda: model.part("causal_lm"))}}
     for section in (*SPEAKING, *CLONING):
         # each with a model of its own, so that one part is in memory at a time
-        facts["parts"][section] = works(lambda section=section: open_model(directory).part(section))
+        facts["parts"][section] = works(lambda section=section: _open(directory).part(section))
     facts["parts"]["text"] = works(lambda: model.text)
     facts["voices"] = [*model.speakers, *(voice for voice, path in library.paths().items() if works(_reads(path)))]
     facts["speaks"] = all(facts["parts"][section] for section in (*SPEAKING, "text"))
@@ -62,7 +62,20 @@ def usable(facts: dict[str, Any]) -> bool:
     return facts["speaks"] or facts["parts"].get("causal_lm", False)
 
 
+def _open(directory: Path) -> Any:
+    """The model in the runtime that it would have."""
+    from mamtra.light.choice import choose_runtime
+
+    if choose_runtime(directory, None, asks_torch=False) == "onnx":
+        from mamtra.light.model import LightModel
+
+        return LightModel(directory)
+    from mamtra.synthesis.open_model import open_model
+
+    return open_model(directory)
+
+
 def _reads(path: Path) -> Callable[[], Any]:
     from mamtra.voices.voice import Voice
 
-    return lambda: Voice.load(path)
+    return lambda: Voice.load(path, "numpy")

@@ -99,6 +99,9 @@ def say(
         None, "--date-order", metavar="auto|mdy|dmy", help="How to read dates such as 1/2/2024."
     ),
     show_text: bool = typer.Option(False, "--show-text", help="Print what would be read, and speak nothing."),
+    runtime: str | None = typer.Option(
+        None, "--runtime", metavar="onnx|torch", help="What computes; torch where it is installed."
+    ),
     device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
     as_json: bool = typer.Option(False, "--json", help="Print facts about the audio as JSON."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but errors."),
@@ -126,12 +129,12 @@ def say(
 
         player = need_player()
 
-    from mamtra.synthesis.streaming import HopSchedule
+    from mamtra.synthesis.hops import HopSchedule
     from mamtra.tts import load
 
     schedule = None if hops is None else HopSchedule.parse(hops)
     profile = {"like_original": like_original, "text_rules": text_rules}
-    tts = load(model, device=device, lexicon=lexicon, date_order=date_order, **profile)
+    tts = load(model, runtime=runtime, device=device, lexicon=lexicon, date_order=date_order, **profile)
     speaker = tts.voice(voice, voice_text)
     for sentence in () if quiet or as_json else speaker.advice:
         tell(f"Advice: {sentence}")

@@ -90,10 +90,10 @@ def show_voice(
     from mamtra.voices.voice import Voice
 
     path = _library(model).path(name)
-    voice = Voice.load(path)
+    voice = Voice.load(path, "numpy")
     facts = voice.info.model_dump() | {
         "seconds": round(voice.seconds, 2),
-        "transcript": bool(voice.prompt_text.numel()),
+        "transcript": bool(len(voice.prompt_text)),
         "file": str(path),
     }
     if as_json:

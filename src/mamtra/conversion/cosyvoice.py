@@ -7,8 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mamtra.checkpoints.cosyvoice.files import VOCODER, find_flow, find_settings
-from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
+from mamtra.checkpoints.cosyvoice.files import VOCODER, VOICE_SPACE, find_flow, find_settings
 from mamtra.checkpoints.cosyvoice.parts import (
     check_language_model,
     load_flow,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
+from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE
 from mamtra.checkpoints.model_files import CONFIG, find_beside, read_config
 from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.data.settings import DataSettings

@@ -27,3 +27,10 @@ def need(module: str, purpose: str, install: str = "'mamtra[eval]'") -> Any:
     except ImportError as error:
         name = module.partition(".")[0].replace("_", "-")
         raise MamTraError(f"{purpose} needs {name}; pip install {install}.") from error
+
+
+def torch_is_missing(error: Exception) -> MamTraError | None:
+    """The sentence for an error that came about because torch is not installed; None for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or (error.name or "").partition(".")[0] != "torch":
+        return None
+    return MamTraError("This needs torch, which is not installed; pip install 'mamtra[torch]'.")

@@ -7,9 +7,6 @@ limits, rooms and second speakers added to it.
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn.functional import normalize
 
 from mamtra.audio.speech_level import background_db, high_band_db, pauses, shorten_pauses, speech_level
 
@@ -20,9 +17,6 @@ HIGH_BAND_DB = -40.0
 """`high_band_db` of speech is above -39, of speech cut at 4 kHz below -42 even under noise."""
 QUIET_DB = -45.0
 PAUSE_SECONDS = 1.5
-ONE_SPEAKER = 0.58
-"""Cosine of the parts before and after a change of speaker: at most 0.56 for two speakers, 0.70 or more for one."""
-_WINDOW, _STEP = 200, 100
 _MIN_RATE = 15000
 
 
@@ -59,27 +53,3 @@ def advise(wave: np.ndarray, rate: int, text: str | None, continued: bool = True
     elif not 4 <= len(text.strip()) / seconds <= 30:
         advice.append("The transcript seems too long or too short for the recording; write each word that is said.")
     return advice
-
-
-def advise_on_speakers(fbank: torch.Tensor, encoder: nn.Module) -> list[str]:
-    """A sentence where a second speaker seems to begin in a filter bank (F, 80) of 5 s or more."""
-    cosine, frame = speaker_change(fbank, encoder)
-    if cosine >= ONE_SPEAKER:
-        return []
-    return [f"From about {frame / 100:.0f} s another person seems to speak; keep one speaker alone."]
-
-
-def speaker_change(fbank: torch.Tensor, encoder: nn.Module) -> tuple[float, int]:
-    """Cosine of the mean embeddings before and after the frame where they differ most, and that frame; (1.0, 0) under 5 s.
-
-    The embeddings are of windows of 2 s that begin each second.
-    """
-    starts = range(0, len(fbank) - _WINDOW + 1, _STEP)
-    if len(starts) < 4:
-        return 1.0, 0
-    windows = torch.stack([fbank[start : start + _WINDOW] for start in starts])
-    embeddings = normalize(encoder(windows - windows.mean(dim=1, keepdim=True)).float(), dim=-1)
-    sides = [(embeddings[:k].mean(0), embeddings[k:].mean(0)) for k in range(2, len(starts) - 1)]
-    cosines = [float(normalize(one, dim=0) @ normalize(other, dim=0)) for one, other in sides]
-    at = int(np.argmin(cosines))
-    return cosines[at], (at + 2) * _STEP + _STEP // 2

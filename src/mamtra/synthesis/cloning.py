@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from mamtra.audio.io import read_audio, resample
-from mamtra.audio.noise_gate import gate_noise
-from mamtra.audio.sinc_resample import sinc_resample
+from mamtra.audio.io import read_audio
 from mamtra.audio.speech_level import normalise_level, shorten_pauses
 from mamtra.audio.trim import trim_edges
-from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
+from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE
 from mamtra.errors import MamTraError
-from mamtra.synthesis.advice import advise, advise_on_speakers
-from mamtra.synthesis.model import Model
+from mamtra.synthesis.advice import advise
 from mamtra.text.bpe import BpeFrontend
 from mamtra.voices.info import VoiceInfo, check_name
 from mamtra.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from mamtra.synthesis.model import Model
 
 MIN_RATE = 16000
 MIN_SECONDS = 1.0
@@ -61,14 +59,9 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
     original = model.voice_space == VOICE_SPACE
     if not original:
         wave = prepare_reference(wave, rate)
-    with torch.inference_mode():
-        prompt_speech, prompt_mel, fbank = encode_reference(model, wave, rate)
-        if not original:
-            fbank = gate_noise(fbank)
-            advice += advise_on_speakers(fbank, model.speaker_encoder)
-        embedding = embed_speaker(fbank, model.speaker_encoder)
+    prompt_speech, prompt_mel, embedding, more = model.encode_reference(wave, rate, gate=not original)
     header = VoiceInfo(name=name, voice_space=model.voice_space, **{"source": Path(path).name, **info})
-    return Voice(header, text_ids, prompt_speech, prompt_mel, embedding, advice=tuple(advice))
+    return Voice(header, text_ids, prompt_speech, prompt_mel, embedding, advice=tuple(advice + more))
 
 
 def check_reference(path: str | os.PathLike, trim: bool = True) -> tuple[np.ndarray, int]:
@@ -108,48 +101,20 @@ def prepare_reference(wave: np.ndarray, rate: int) -> np.ndarray:
     return normalise_level(shorten_pauses(wave, rate), rate)
 
 
-def encode_reference(model: Model, wave: np.ndarray, rate: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Speech tokens int64 (N,), mel float32 (2N, 80) and filter bank float32 (F, 80) of samples (T,).
-
-    Tokens and mel are on the CPU, cut to the shorter of the two at two frames a token, as CosyVoice 2 aligns its prompts; the
-    filter bank, 100 frames a second at 16 kHz, is on the model's device.
-    """
-    from mamtra.audio.features import kaldi_fbank_80, mel_24k
-
-    device = model.device
-    convert = sinc_resample if model.generation.like_original else resample
-    wave16 = torch.from_numpy(np.ascontiguousarray(convert(wave, rate, 16000))).to(device)
-    wave24 = torch.from_numpy(np.ascontiguousarray(convert(wave, rate, 24000))).to(device)
-    tokens = model.speech_tokenizer.tokenize(wave16)
-    mel = mel_24k(wave24[None])[0].T
-    count = min(tokens.numel(), mel.shape[0] // 2)
-    return tokens[:count].cpu(), mel[: 2 * count].float().cpu(), kaldi_fbank_80(wave16)
-
-
-def embed_speaker(fbank: torch.Tensor, encoder: nn.Module) -> torch.Tensor:
-    """Speaker embedding float32 (E,) on the CPU of a filter bank (F, 80)."""
-    return encoder((fbank - fbank.mean(dim=0, keepdim=True))[None])[0].float().cpu()
-
-
-def read_tokens(model: Model, path: str | os.PathLike) -> list[int]:
-    """Speech tokens of what is said in a recording.
-
-    Raises:
-        MamTraError: it is unreadable, too long, silent or of a low sample rate, or the model has no speech tokenizer.
-    """
-    wave, rate = check_reference(path, trim=False)
-    convert = sinc_resample if model.generation.like_original else resample
-    samples = np.ascontiguousarray(convert(wave, rate, 16000))
-    with torch.inference_mode():
-        return model.speech_tokenizer.tokenize(torch.from_numpy(samples).to(model.device)).tolist()
-
-
-def _text_ids(model: Model, text: str | None) -> torch.Tensor:
+def _text_ids(model: Model, text: str | None) -> Any:
+    """Text ids (T,) int64 in arrays of the model's library."""
     if text is None:
-        return torch.zeros(0, dtype=torch.int64)
-    if isinstance(model.text, BpeFrontend) and model.generation.like_original:
-        return torch.tensor(model.text.transcript(text), dtype=torch.int64)
-    return torch.tensor([i for segment in model.text.segments(text) for i in segment.ids], dtype=torch.int64)
+        found = []
+    elif isinstance(model.text, BpeFrontend) and model.generation.like_original:
+        found = model.text.transcript(text)
+    else:
+        found = [i for segment in model.text.segments(text) for i in segment.ids]
+    ids = np.array(found, np.int64)
+    if model.arrays == "numpy":
+        return ids
+    import torch
+
+    return torch.from_numpy(ids)
 
 
 def _name_from(path: str | os.PathLike) -> str:

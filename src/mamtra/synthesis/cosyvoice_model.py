@@ -7,8 +7,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from mamtra.checkpoints.cosyvoice.files import YAML, find_settings, is_cosyvoice
-from mamtra.checkpoints.cosyvoice.lm import VOICE_SPACE
+from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE, YAML, find_settings, is_cosyvoice
 from mamtra.checkpoints.cosyvoice.parts import (
     SAMPLE_RATE,
     check_language_model,

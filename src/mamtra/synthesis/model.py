@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,7 +20,7 @@ from mamtra.checkpoints.native import load_part
 from mamtra.checkpoints.provenance import needs_distillation
 from mamtra.engine.engine import Engine
 from mamtra.runtime.cuda_graphs import GraphCache
-from mamtra.runtime.json_files import read_json
+from mamtra.voices.voice import Arrays
 
 if TYPE_CHECKING:
     from mamtra.text.bpe import BpeFrontend
@@ -50,7 +51,10 @@ class Model:
         directory: the model directory.
         config: content of config.json.
         generation: generation defaults.
+        arrays: whose arrays its voices hold.
     """
+
+    arrays: Arrays = "torch"
 
     def __init__(
         self,
@@ -149,6 +153,20 @@ class Model:
             return self._text
 
     @property
+    def limits(self) -> tuple[int, int, int]:
+        """See `mamtra.synthesis.pipeline.Speaks`."""
+        lm = self.lm.config
+        return lm.text_vocab_size, lm.num_speech_tokens, self.flow.config.spk_embed_dim
+
+    def encode_reference(
+        self, wave: np.ndarray, rate: int, *, gate: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]:
+        """See `mamtra.synthesis.reference.encode_reference`."""
+        from mamtra.synthesis.reference import encode_reference
+
+        return encode_reference(self, wave, rate, gate=gate)
+
+    @property
     def speakers(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
         """Speakers that came in another form than a voice file, by name; a directory of this package has none."""
         return {}
@@ -174,11 +192,7 @@ class Model:
         return load_part(self.directory, section, self.dtype if section == "lm" else torch.float32)
 
     def _open_text(self) -> TextFrontend | BpeFrontend:
-        from mamtra.text.frontend import CONFIG_FILE, TextFrontend
+        from mamtra.text.frontend import CONFIG_FILE
+        from mamtra.text.open_text import open_text
 
-        path = find_beside(self.directory, CONFIG_FILE)
-        if path.is_file() and read_json(path).get("kind") == "bpe":
-            from mamtra.text.bpe import BpeFrontend
-
-            return BpeFrontend.load(path.parent, self.generation.text_rules)
-        return TextFrontend.load(path.parent)
+        return open_text(find_beside(self.directory, CONFIG_FILE), self.generation.text_rules)

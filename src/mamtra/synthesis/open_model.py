@@ -8,6 +8,7 @@ import torch
 
 from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
 from mamtra.checkpoints.model_files import is_native
+from mamtra.runtime.device import pick_device
 from mamtra.synthesis.model import Model
 
 
@@ -22,3 +23,12 @@ def open_model(directory: Path, device: torch.device | str = "cpu", dtype: torch
 
         return CosyVoiceModel(directory, device, dtype)
     return Model(directory, device, dtype)
+
+
+def open_on(directory: Path, device: torch.device | str | None, dtype: torch.dtype | None) -> Model:
+    """`open_model` on a device by name, the best one at hand by default, with weights of float32 by default.
+
+    Raises:
+        MamTraError: as in `open_model`, or there is no such device.
+    """
+    return open_model(directory, pick_device(device), dtype or torch.float32)

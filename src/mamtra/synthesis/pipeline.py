@@ -6,22 +6,40 @@ chunk, `mamtra.synthesis.batch` for many texts); `speak` calls it segment by seg
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from mamtra.audio.trim import EdgeTrimmer, PauseBefore
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
-from mamtra.synthesis.coverage import count_misread
-from mamtra.synthesis.model import Model
 from mamtra.synthesis.retries import AGAIN, Retries, segment_seed
 from mamtra.text.bistream_text import Utterance
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
+if TYPE_CHECKING:
+    pass
+
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
+
+
+class Speaks(Protocol):
+    """What speaking asks of a model of either runtime: `mamtra.synthesis.model.Model`, `mamtra.light.model.LightModel`."""
+
+    generation: GenerationConfig
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the audio, Hz."""
+
+    @property
+    def limits(self) -> tuple[int, int, int]:
+        """Number of text ids, number of speech tokens, size of a speaker embedding."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +47,14 @@ class Request:
     """What all segments of a text have in common.
 
     Attributes:
-        model: the model.
+        model: a `Speaks`, of the runtime of the backend.
         voice: to speak with.
         seed: with the place of a segment it fixes the segment's audio.
         speed: 0.5 (slow) to 2 (fast).
         retries: of runs of the LM that fail.
     """
 
-    model: Model
+    model: Any
     voice: Voice
     seed: int = 0
     speed: float = 1.0
@@ -50,6 +68,8 @@ class Request:
         """See `mamtra.synthesis.coverage.count_misread`; 0 where runs are not repeated, or the text is still arriving."""
         if self.retries.attempts < 2 or not isinstance(text_ids, list):
             return 0.0
+        from mamtra.synthesis.coverage import count_misread
+
         return count_misread(self.model, self.voice, text_ids, tokens, ended=ended)
 
 
@@ -114,21 +134,18 @@ def check_speed(speed: float) -> float:
     return float(speed)
 
 
-def check_voice(model: Model, voice: Voice) -> Voice:
+def check_voice(model: Speaks, voice: Voice) -> Voice:
     """Refuse a voice whose ids or sizes do not fit the model, as in damaged files and those of other models.
 
     Raises:
         MamTraError: an id outside the model's tables, or an embedding of another size.
     """
-    lm, size = model.lm.config, model.flow.config.spk_embed_dim
-    ids = ((voice.prompt_text, lm.text_vocab_size), (voice.prompt_speech, lm.num_speech_tokens))
-    outside = any(part.numel() and not 0 <= int(part.min()) <= int(part.max()) < rows for part, rows in ids)
-    if outside or voice.embedding.numel() != size:
-        what = (
-            "ids outside the model's tables"
-            if outside
-            else f"an embedding of {voice.embedding.numel()}, not {size} numbers"
-        )
+    texts, speeches, size = model.limits
+    ids = ((voice.prompt_text, texts), (voice.prompt_speech, speeches))
+    outside = any(len(part) and not 0 <= int(part.min()) <= int(part.max()) < rows for part, rows in ids)
+    found = math.prod(voice.embedding.shape)
+    if outside or found != size:
+        what = "ids outside the model's tables" if outside else f"an embedding of {found}, not {size} numbers"
         raise MamTraError(
             f"The voice {voice.name!r} has {what}; it is damaged or was made for another model, so make it again."
         )

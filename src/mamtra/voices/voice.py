@@ -6,17 +6,22 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.numpy import save
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import write_bytes
 from mamtra.voices.info import VoiceInfo, check_name, parse_info
 
+if TYPE_CHECKING:
+    import torch
+
+Arrays = Literal["torch", "numpy"]
+"""Whose arrays a voice holds: of the library that the model computes with."""
 Mode = Literal["zero-shot", "cross-lingual", "speaker"]
 """What of a voice is used; see `Voice.in_mode`."""
 _TENSORS = ("prompt_text", "prompt_speech", "prompt_mel", "embedding")
@@ -24,7 +29,7 @@ _TENSORS = ("prompt_text", "prompt_speech", "prompt_mel", "embedding")
 
 @dataclass(frozen=True, repr=False)
 class Voice:
-    """A voice to speak with.
+    """A voice to speak with. Its arrays are torch tensors, or those of numpy, see `to`.
 
     Attributes:
         info: name, licence, consent and so on.
@@ -37,10 +42,10 @@ class Voice:
     """
 
     info: VoiceInfo
-    prompt_text: torch.Tensor
-    prompt_speech: torch.Tensor
-    prompt_mel: torch.Tensor
-    embedding: torch.Tensor
+    prompt_text: torch.Tensor | np.ndarray
+    prompt_speech: torch.Tensor | np.ndarray
+    prompt_mel: torch.Tensor | np.ndarray
+    embedding: torch.Tensor | np.ndarray
     advice: tuple[str, ...] = field(default=(), compare=False)
     instructed: bool = False
 
@@ -52,26 +57,43 @@ class Voice:
     @property
     def seconds(self) -> float:
         """Duration of the prompt."""
-        return self.prompt_speech.numel() / 25.0
+        return len(self.prompt_speech) / 25.0
 
     @property
-    def lm_prompt(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def lm_prompt(self) -> tuple[torch.Tensor | np.ndarray, torch.Tensor | np.ndarray]:
         """Text ids and speech tokens that the LM continues; both empty where there is no transcript.
 
         Speech without its text would only mislead the LM, so a voice without a transcript conditions the flow alone
         (CosyVoice's cross-lingual mode).
         """
-        if self.instructed or self.prompt_text.numel() == 0:
+        if self.instructed or len(self.prompt_text) == 0:
             return self.prompt_text, self.prompt_speech[:0]
         return self.prompt_text, self.prompt_speech
 
     def __repr__(self) -> str:
         return f"<Voice {self.name!r}: {self.info.language}, prompt of {self.seconds:.1f} s>"
 
+    def to(self, arrays: Arrays) -> Voice:
+        """The same voice with arrays of torch or of numpy; itself where it has them already."""
+        if isinstance(self.prompt_mel, np.ndarray) == (arrays == "numpy"):
+            return self
+        if arrays == "numpy":
+            made = {name: np.asarray(getattr(self, name).cpu()) for name in _TENSORS}
+        else:
+            import torch
+
+            made = {name: torch.from_numpy(np.array(getattr(self, name))) for name in _TENSORS}
+        return replace(self, **made)
+
     @checked
     def instruct(self, ids: list[int]) -> Voice:
         """The same timbre, speaking as the text ids of an instruction say instead of as in the prompt (CosyVoice 2's instruct)."""
-        return replace(self, prompt_text=torch.tensor(ids, dtype=torch.int64), instructed=True)
+        text = np.array(ids, np.int64)
+        if not isinstance(self.prompt_mel, np.ndarray):
+            import torch
+
+            text = torch.from_numpy(text)
+        return replace(self, prompt_text=text, instructed=True)
 
     @checked
     def in_mode(self, mode: str) -> Voice:
@@ -94,7 +116,7 @@ class Voice:
 
     @classmethod
     @checked
-    def preset(cls, name: str, tensors: Mapping[str, torch.Tensor], space: str) -> Voice:
+    def preset(cls, name: str, tensors: Mapping[str, Any], space: str) -> Voice:
         """The voice of a preset speaker of a model, from its tensors by name."""
         return cls(VoiceInfo(name=name, description="preset speaker", voice_space=space), **tensors)
 
@@ -113,20 +135,20 @@ class Voice:
         """
         if self.instructed:
             raise MamTraError("An instructed voice is for one text; save the voice that it was made of.")
-        tensors = {
-            "prompt_text": self.prompt_text.to(torch.int64),
-            "prompt_speech": self.prompt_speech.to(torch.int16),
-            "prompt_mel": self.prompt_mel.to(torch.float16),
-            "embedding": self.embedding.to(torch.float32),
-        }
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        kinds = dict(zip(_TENSORS, (np.int64, np.int16, np.float16, np.float32), strict=True))
+        own = self.to("numpy")
+        tensors = {name: np.ascontiguousarray(getattr(own, name), kind) for name, kind in kinds.items()}
         write_bytes(path, save(tensors, metadata={k: str(v) for k, v in self.info.model_dump().items()}))
         return Path(path)
 
     @classmethod
     @checked
-    def load(cls, path: str | os.PathLike) -> Voice:
+    def load(cls, path: str | os.PathLike, arrays: Arrays = "torch") -> Voice:
         """Read a voice file.
+
+        Args:
+            path: the file.
+            arrays: see `to`.
 
         Raises:
             MamTraError: missing or damaged, or not a voice.
@@ -135,7 +157,7 @@ class Voice:
         if not path.is_file():
             raise MamTraError(f"There is no voice file {path}.")
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="np") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         except (SafetensorError, OSError) as error:
@@ -143,10 +165,10 @@ class Voice:
         missing = [name for name in _TENSORS if name not in tensors]
         if missing:
             raise MamTraError(f"{path} is not a voice file: it has no {', '.join(missing)}.")
-        text, speech = tensors["prompt_text"].long(), tensors["prompt_speech"].long()
-        mel, embedding = tensors["prompt_mel"].float(), tensors["embedding"].float()
-        if mel.dim() != 2 or mel.shape[0] != 2 * speech.numel():
+        text, speech = (tensors[name].astype(np.int64) for name in _TENSORS[:2])
+        mel, embedding = (tensors[name].astype(np.float32) for name in _TENSORS[2:])
+        if mel.ndim != 2 or mel.shape[0] != 2 * speech.size:
             raise MamTraError(f"{path} is damaged: its mel does not fit its speech tokens; make the voice again.")
-        if not (torch.isfinite(mel).all() and torch.isfinite(embedding).all()):
+        if not (np.isfinite(mel).all() and np.isfinite(embedding).all()):
             raise MamTraError(f"{path} is damaged: it holds values that are not numbers; make the voice again.")
-        return cls(parse_info(path, metadata), text, speech, mel, embedding)
+        return cls(parse_info(path, metadata), text, speech, mel, embedding).to(arrays)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from mamtra.errors import MamTraError
 
+VOICE_SPACE = "cosyvoice2"
+"""Models with the published speech and text tokenizers can share voices."""
 WEIGHTS = "llm.pt"
 VOCODER = "hift.pt"
 YAML = "cosyvoice2.yaml"

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mamtra.checkpoints.cosyvoice.files import WEIGHTS, find_settings, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE, WEIGHTS, find_settings, is_cosyvoice
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.huggingface import TOKENIZER_FILES, causal_lm_config
 from mamtra.checkpoints.stored_lm import StoredLM
@@ -23,8 +23,6 @@ from mamtra.models.layout import MIX
 from mamtra.runtime.json_files import read_json
 
 BACKBONE = "CosyVoice-BlankEN"
-VOICE_SPACE = "cosyvoice2"
-"""Models with the published speech and text tokenizers can share voices."""
 _INNER = "llm.model.model."
 _TEXT_HEAD = "llm.model.lm_head.weight"
 _TABLES = ("llm_embedding.weight", "speech_embedding.weight", "llm_decoder.weight", "llm_decoder.bias")

@@ -8,14 +8,12 @@ phonemes, with the stress mark joined to its vowel, and the blank of CTC (Graves
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import torch
+import numpy as np
 from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mamtra.errors import MamTraError
 from mamtra.text.english.phonemes import PRIMARY, SECONDARY, emphasised
@@ -23,7 +21,7 @@ from mamtra.text.english.phonemes import PRIMARY, SECONDARY, emphasised
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 BLANK = 0
 _LONGEST = 48
-_SCALE = ".scale"
+SCALE = ".scale"
 
 
 def split_sounds(phonemes: str) -> list[str]:
@@ -37,52 +35,6 @@ def split_sounds(phonemes: str) -> list[str]:
             sounds.append(mark + symbol)
             mark = ""
     return sounds
-
-
-class _Block(nn.Module):
-    """Convolution over neighbours, attention over the word, feed-forward: each added to the stream."""
-
-    def __init__(self, width: int, heads: int, kernel: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.conv_norm = nn.LayerNorm(width)
-        self.conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.attention_norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.feed_norm = nn.LayerNorm(width)
-        self.feed_in = nn.Linear(width, 2 * width)
-        self.feed_out = nn.Linear(2 * width, width)
-
-    def forward(self, x: Tensor, mask: Tensor, dropout: float) -> Tensor:
-        batch, length, width = x.shape
-        keep = mask[:, :, None].to(x.dtype)
-        local = self.conv((self.conv_norm(x) * keep).transpose(1, 2)).transpose(1, 2)
-        x = x + F.dropout(F.silu(local), dropout, self.training)
-        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
-        x = x + F.dropout(self.out(mixed.transpose(1, 2).reshape(batch, length, width)), dropout, self.training)
-        return x + F.dropout(self.feed_out(F.silu(self.feed_in(self.feed_norm(x)))), dropout, self.training)
-
-
-class LetterToSoundNetwork(nn.Module):
-    """Letters (B, L) int64, 0 for padding, -> log-probabilities (B, 2 L, sounds + 1) float32; class 0 is the blank."""
-
-    def __init__(self, sounds: int, width: int = 128, layers: int = 4, heads: int = 4, kernel: int = 5) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(len(LETTERS) + 1, 2 * width, padding_idx=0)
-        self.blocks = nn.ModuleList(_Block(width, heads, kernel) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, sounds + 1)
-
-    def forward(self, letters: Tensor, dropout: float = 0.0) -> Tensor:
-        batch, length = letters.shape
-        x = self.embed(letters).view(batch, 2 * length, -1)
-        mask = (letters > 0).repeat_interleave(2, dim=1)
-        for block in self.blocks:
-            x = block(x, mask, dropout)
-        return F.log_softmax(self.head(self.norm(x)).float(), dim=-1)
 
 
 def letter_ids(word: str) -> list[int]:
@@ -111,13 +63,14 @@ class LetterToSound:
     """Reads a lower-case word of unknown pronunciation.
 
     Args:
-        network: trained network, on the CPU, in evaluation mode.
+        weights: float32 arrays by the parameter names of `LetterToSoundNetwork`.
         sounds: phonemes of the classes from 1 on.
+        shape: ``width``, ``layers``, ``heads`` and ``kernel`` of the network.
     """
 
-    def __init__(self, network: LetterToSoundNetwork, sounds: list[str]) -> None:
-        self._network = network
-        self._sounds = sounds
+    def __init__(self, weights: Mapping[str, np.ndarray], sounds: list[str], shape: Mapping[str, int]) -> None:
+        self._weights, self._sounds = weights, sounds
+        self._layers, self._heads = shape["layers"], shape["heads"]
         self._read = lru_cache(maxsize=4096)(self._read_uncached)
 
     @classmethod
@@ -131,44 +84,65 @@ class LetterToSound:
         if not path.is_file():
             raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="np") as file:
                 about = json.loads(file.metadata()["letter_to_sound"])
-                stored = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+                stored = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
             weights = {
-                name: value * stored[name + _SCALE][:, None] if name + _SCALE in stored else value
+                name: value * stored[name + SCALE][:, None] if name + SCALE in stored else value
                 for name, value in stored.items()
-                if not name.endswith(_SCALE)
+                if not name.endswith(SCALE)
             }
-            network = LetterToSoundNetwork(len(about["sounds"]), **about["shape"])
-            network.load_state_dict(weights)
+            sounds, shape = about["sounds"], about["shape"]
+            reader = cls(weights, sounds, shape)
+            if reader.scores([1]).shape != (2, len(sounds) + 1):
+                raise ValueError("it gives scores of another size")
         except Exception as error:  # safetensors and json raise unrelated types for damaged files
             raise MamTraError(f"{path} is not a letter-to-sound model ({error}): fetch the model again.") from error
-        return cls(network.eval(), about["sounds"])
+        return reader
 
     def __call__(self, word: str) -> str:
         """Phonemes of the word, with one primary stress; "" if it has no letter from a to z."""
         return self._read(word.lower())
 
-    @torch.inference_mode()
     def _read_uncached(self, word: str) -> str:
         ids = letter_ids(word)
         # Longer runs of letters are not words; in pieces they stay within what the network has seen.
         pieces = [ids[start : start + _LONGEST] for start in range(0, len(ids), _LONGEST)]
-        paths = [self._network(torch.tensor([piece]))[0].argmax(-1).tolist() for piece in pieces]
-        return "".join(best_path(path, self._sounds) for path in paths)
+        return "".join(best_path(self.scores(piece).argmax(-1).tolist(), self._sounds) for piece in pieces)
+
+    def scores(self, letters: list[int]) -> np.ndarray:
+        """Scores (2 L, sounds + 1) float32 of letter ids (L,), of which the largest of each row counts; class 0 is the blank."""
+        x = self._weights["embed.weight"][letters].reshape(2 * len(letters), -1)
+        for layer in range(self._layers):
+            name = f"blocks.{layer}"
+            x = x + _silu(self._conv(self._norm(x, f"{name}.conv_norm"), f"{name}.conv"))
+            x = x + self._attend(self._norm(x, f"{name}.attention_norm"), name)
+            y = _silu(self._linear(self._norm(x, f"{name}.feed_norm"), f"{name}.feed_in"))
+            x = x + self._linear(y, f"{name}.feed_out")
+        return self._linear(self._norm(x, "norm"), "head")
+
+    def _attend(self, x: np.ndarray, name: str) -> np.ndarray:
+        length, width = x.shape
+        q, k, v = self._linear(x, f"{name}.qkv").reshape(length, 3, self._heads, -1).transpose(1, 2, 0, 3)
+        scores = q @ k.transpose(0, 2, 1) * np.float32(q.shape[-1] ** -0.5)
+        powers = np.exp(scores - scores.max(-1, keepdims=True))
+        mixed = powers / powers.sum(-1, keepdims=True) @ v
+        return self._linear(mixed.transpose(1, 0, 2).reshape(length, width), f"{name}.out")
+
+    def _linear(self, x: np.ndarray, name: str) -> np.ndarray:
+        return x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
+
+    def _norm(self, x: np.ndarray, name: str) -> np.ndarray:
+        centred = x - x.mean(-1, keepdims=True)
+        scale = np.sqrt(np.square(centred).mean(-1, keepdims=True) + np.float32(1e-5))
+        return centred / scale * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
+
+    def _conv(self, x: np.ndarray, name: str) -> np.ndarray:
+        taps = self._weights[f"{name}.weight"][:, 0]
+        padded = np.pad(x, ((taps.shape[1] // 2, taps.shape[1] // 2), (0, 0)))
+        windows = (padded[tap : tap + len(x)] * taps[:, tap] for tap in range(taps.shape[1]))
+        return sum(windows) + self._weights[f"{name}.bias"]
 
 
-def save_letter_to_sound(
-    path: Path | str, network: LetterToSoundNetwork, sounds: list[str], shape: dict[str, int]
-) -> None:
-    """Write what `LetterToSound.load` needs: matrices as int8 with one scale a row, the rest as float16."""
-    weights: dict[str, Tensor] = {}
-    for name, tensor in network.state_dict().items():
-        tensor = tensor.detach().cpu().float()
-        if tensor.dim() == 2:
-            scale = (tensor.abs().amax(1) / 127).clamp(min=1e-8).half().clamp(min=6e-8)
-            weights[name + _SCALE], tensor = scale, (tensor / scale.float()[:, None]).round().clamp(-127, 127)
-            weights[name] = tensor.to(torch.int8)
-        else:
-            weights[name] = tensor.half().contiguous()
-    save_file(weights, str(path), metadata={"letter_to_sound": json.dumps({"sounds": sounds, "shape": shape})})
+def _silu(x: np.ndarray) -> np.ndarray:
+    return x / (1 + np.exp(-x))

@@ -1,0 +1,66 @@
+"""The random numbers of torch's CPU generator, without torch: the same seed gives both runtimes the same draws.
+
+The generator is a Mersenne Twister (Matsumoto and Nishimura 1998). An exponential number is
+the logarithm of a uniform double, which takes two 32-bit numbers and keeps 53 bits.
+Normal numbers are made 16 at a time from 16 uniform float32 numbers of 24 bits (Box and Muller 1958), eight of them for the
+radius and eight for the angle; where the count is no multiple of 16, the last 16 are made anew.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_BLOCK = 16
+
+
+class Generator:
+    """``torch.Generator().manual_seed(seed)``.
+
+    Args:
+        seed: of which the lower 32 bits count.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.MT19937()
+        self._bits._legacy_seeding(seed & 0xFFFFFFFF)
+
+    def exponential(self, count: int) -> np.ndarray:
+        """``torch.empty(count).exponential_()``, (count,) float32, equal up to rounding."""
+        high, low = self._bits.random_raw(2 * count).reshape(count, 2).T
+        uniform = ((high << np.uint64(32) | low) & np.uint64(2**53 - 1)).astype(np.float64) * 2.0**-53
+        return -np.log1p(-uniform).astype(np.float32)
+
+    def normal(self, count: int) -> np.ndarray:
+        """``torch.randn(count)``, (count,) float32, equal up to rounding.
+
+        Fewer than 16 numbers follow another rule in torch and are not offered: ask for 16 and take the first.
+        """
+        raw = self._floats(max(count, _BLOCK))
+        whole = len(raw) // _BLOCK * _BLOCK
+        raw[:whole] = _box_muller(raw[:whole])
+        if whole < len(raw):
+            raw[-_BLOCK:] = _box_muller(self._floats(_BLOCK))
+        return raw[:count]
+
+    def _floats(self, count: int) -> np.ndarray:
+        raw = self._bits.random_raw(count).astype(np.uint32) & np.uint32(0xFFFFFF)
+        return raw.astype(np.float32) * np.float32(2.0**-24)
+
+
+def normal_rows(seed: int, rows: int, length: int, used: int) -> np.ndarray:
+    """The first columns of ``torch.randn(rows, length)``, (rows, used) float32; `rows * length` is a multiple of 16."""
+    generator = Generator(seed)
+    raw = generator._floats(rows * length)
+    # only the blocks that hold a used number are worth their logarithms
+    first = np.arange(rows) * length // _BLOCK
+    last = (np.arange(rows) * length + used + _BLOCK - 1) // _BLOCK
+    blocks = np.concatenate([np.arange(*bounds) for bounds in zip(first, last, strict=True)])
+    raw.reshape(-1, _BLOCK)[blocks] = _box_muller(raw.reshape(-1, _BLOCK)[blocks].reshape(-1)).reshape(-1, _BLOCK)
+    return raw.reshape(rows, length)[:, :used].copy()
+
+
+def _box_muller(uniform: np.ndarray) -> np.ndarray:
+    halves = uniform.reshape(-1, 2, _BLOCK // 2)
+    radius = np.sqrt(np.float32(-2) * np.log(np.float32(1) - halves[:, 0]))
+    angle = np.float32(2 * np.pi) * halves[:, 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)

@@ -1,0 +1,53 @@
+"""Repetition-aware sampling without torch: the ids that `mamtra.engine.sampling.ras_sample` draws from the same logits and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mamtra.light.random import Generator
+from mamtra.models.sampling_config import RASConfig
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (V,) float32."""
+    powers = np.exp(logits - logits.max())
+    return powers / powers.sum()
+
+
+def nucleus(logits: np.ndarray, top_p: float, top_k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The candidates as `mamtra.engine.sampling.nucleus` gives them: probabilities and ids, the most probable first."""
+    probabilities = softmax(logits)
+    count = min(top_k, len(probabilities))
+    least = np.partition(probabilities, -count)[-count]
+    candidates = np.flatnonzero(probabilities >= least)
+    ids = candidates[np.argsort(-probabilities[candidates], kind="stable")[:count]]
+    kept = probabilities[ids]
+    before = np.cumsum(kept, dtype=np.float64) - kept
+    size = max(1, int((before < top_p).sum()))
+    return kept[:size], ids[:size]
+
+
+def draw(weights: np.ndarray, generator: Generator) -> int:
+    """``torch.multinomial(weights, 1)``: place of one of (n,) weights, by a race of exponential waiting times."""
+    return int(np.argmax(weights / generator.exponential(len(weights))))
+
+
+def ras_sample(logits: np.ndarray, history: Sequence[int], generator: Generator, config: RASConfig) -> int:
+    """Draw from the nucleus; where the result is among the latest ids, draw again from all other ids.
+
+    Args:
+        logits: (V,) float32; -inf excludes an id.
+        history: ids so far, the latest last.
+        generator: of the draws.
+        config: settings.
+    """
+    probabilities, ids = nucleus(logits, config.top_p, config.top_k)
+    token = int(ids[draw(probabilities, generator)])
+    window = history[-config.win_size :] if config.win_size else ()
+    if sum(each == token for each in window) >= max(1, config.win_size * config.tau_r):
+        rest = logits.copy()
+        rest[token] = -np.inf
+        token = draw(softmax(rest), generator)
+    return token

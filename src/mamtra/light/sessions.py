@@ -1,0 +1,36 @@
+"""ONNX Runtime sessions over graphs and stored weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+
+from mamtra.light import protobuf
+from mamtra.light.graph import GraphBuilder
+from mamtra.light.weights import StoredTensor
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """Settings of all sessions."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    # threads that wait actively for one another crawl once other programs want the cores
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def open_session(graph: GraphBuilder, threads: int) -> ort.InferenceSession:
+    """A session of a graph that is finished; weights are read from where they are mapped."""
+    options = session_options(threads)
+    tensors = {name: _value(name, stored) for name, stored in graph.used.items()}
+    options.add_external_initializers(list(tensors), list(tensors.values()))
+    return ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"])
+
+
+def _value(name: str, stored: StoredTensor) -> ort.OrtValue:
+    """A stored tensor where it lies, as the type that the graph reads it as."""
+    array = np.ascontiguousarray(stored.array)
+    if stored.kind == protobuf.BFLOAT16:
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, protobuf.BFLOAT16)
+    return ort.OrtValue.ortvalue_from_numpy(array.view(np.uint8) if name.endswith(f":{protobuf.UINT8}") else array)

@@ -1,0 +1,89 @@
+"""Mel to samples: `mamtra.acoustic.hift` and `mamtra.acoustic.vocoder_stream` over the graphs of `mamtra.light.vocoder_graph`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mamtra.acoustic.receptive_field import receptive_field
+from mamtra.light.graph import GraphBuilder
+from mamtra.light.random import Generator
+from mamtra.light.sessions import open_session
+from mamtra.light.sine_source import SineSource
+from mamtra.light.vocoder_graph import build_pitch, build_wave
+from mamtra.light.weights import StoredWeights
+
+
+class LightVocoder:
+    """The vocoder.
+
+    Args:
+        path: its weights.
+        config: section of config.json.
+        threads: of its sessions.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1) -> None:
+        weights = StoredWeights(path)
+        graphs = [GraphBuilder(name, weights, "float") for name in ("pitch", "wave")]
+        build_pitch(graphs[0], config)
+        build_wave(graphs[1], config)
+        self._pitch, self._wave = (open_session(graph, threads) for graph in graphs)
+        mix = (weights.values(f"m_source.l_linear.{name}") for name in ("weight", "bias"))
+        self.source = SineSource(config, *mix)
+        self.hop = self.source.hop
+        self.reach = receptive_field(SimpleNamespace(**config))
+
+    def f0(self, mel: np.ndarray) -> np.ndarray:
+        """F0 (T,) in Hz of mel (mel, T)."""
+        return self._pitch.run(None, {"mel": mel[None]})[0][0]
+
+    def wave(self, mel: np.ndarray, source: np.ndarray) -> np.ndarray:
+        """Samples (hop * T,) of mel (mel, T) and excitation (hop * T,)."""
+        return self._wave.run(None, {"mel": mel[None], "source": source[None]})[0][0]
+
+    def whole(self, mel: np.ndarray, seed: int) -> np.ndarray:
+        """Samples of mel, with the noise of a seed."""
+        noise = Generator(seed).normal(mel.shape[1] * self.hop)
+        return self.wave(mel, self.source(self.f0(mel), noise))
+
+
+class LightVocoderStream:
+    """Samples block by block; see `mamtra.acoustic.vocoder_stream.VocoderStream`.
+
+    Args:
+        vocoder: the vocoder.
+        seed: of its noise.
+    """
+
+    def __init__(self, vocoder: LightVocoder, seed: int) -> None:
+        self._vocoder, self._generator = vocoder, Generator(seed)
+        self._before, self._after = vocoder.reach
+        self._mel: np.ndarray | None = None
+        self._source = self._noise = np.zeros(0, np.float32)
+        self._phase: np.ndarray | None = None
+
+    def push(self, mel: np.ndarray, final: bool = False) -> np.ndarray:
+        """Take frames (mel, n) and return the samples that no later frame changes; `final` returns the rest."""
+        vocoder, hop = self._vocoder, self._vocoder.hop
+        mel = mel if self._mel is None else np.concatenate([self._mel, mel], axis=1)
+        done, frames = len(self._source) // hop, mel.shape[1]
+        ready = frames if final else frames - self._after
+        self._mel = mel
+        if ready <= done:
+            return np.zeros(0, np.float32)
+        f0 = vocoder.f0(mel)[done:]
+        missing = (frames - done) * hop - len(self._noise)
+        noise = np.concatenate([self._noise, self._generator.normal(missing)])
+        fresh = vocoder.source(f0, noise, self._phase)
+        source = np.concatenate([self._source, fresh])
+        wave = vocoder.wave(mel, source)[done * hop : ready * hop]
+        start = max(0, ready - self._before)
+        self._mel, self._source = mel[:, start:], source[start * hop : ready * hop]
+        self._noise = noise[(ready - done) * hop :]
+        self._phase = vocoder.source.phase_after(f0[: ready - done], self._phase)
+        return wave

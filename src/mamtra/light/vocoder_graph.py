@@ -1,0 +1,137 @@
+"""The vocoder as two graphs, in float32: the fundamental frequency of mel frames, and mel and excitation to samples.
+
+    pitch     inputs    mel      (1, mel, T)
+              outputs   f0       (1, T)              Hz
+    wave      inputs    mel      (1, mel, T)
+                        source   (1, hop * T)        excitation, see `mamtra.light.sine_source`
+              outputs   wave     (1, hop * T)
+
+The convolutions are of height 1 over images, (1, channels, 1, T): ONNX Runtime has its fast kernels for these alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mamtra.light.graph import GraphBuilder
+
+_LOG_LARGEST_MAGNITUDE = math.log(100.0)
+
+
+def build_pitch(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
+    """Write the graph of the F0 predictor from an empty one over the weights of the vocoder."""
+    x = _tall(graph, graph.input("mel", (1, config["in_channels"], "T")))
+    for layer in range(0, 10, 2):
+        x = graph.op("Elu", _conv(graph, x, f"f0_predictor.condnet.{layer}", padding=1))
+    x = graph.op("Transpose", graph.op("Squeeze", x, graph.constant([2])), perm=[0, 2, 1])
+    x = graph.linear(x, "f0_predictor.classifier.weight", graph.weight("f0_predictor.classifier.bias"))
+    graph.output("f0", graph.op("Abs", graph.op("Squeeze", x, graph.constant([-1]))), (1, "T"))
+
+
+def build_wave(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
+    """Write the graph of the decoder from an empty one over the weights of the vocoder."""
+    mel = graph.input("mel", (1, config["in_channels"], "T"))
+    source = graph.input("source", (1, "S"))
+    rates, kernels = config["upsample_rates"], len(config["resblock_kernel_sizes"])
+    spectrum = _stft(graph, source, config["istft_n_fft"], config["istft_hop"])
+    x = _conv(graph, _tall(graph, mel), "conv_pre", padding=3)
+    for stage, (rate, kernel) in enumerate(zip(rates, config["upsample_kernel_sizes"], strict=True)):
+        x = graph.op("LeakyRelu", x, alpha=float(config["lrelu_slope"]))
+        x = _up(graph, x, f"ups.{stage}", rate, (kernel - rate) // 2)
+        if stage + 1 == len(rates):  # a centred STFT has one more frame than hops
+            x = graph.op("Pad", x, graph.constant([0, 0, 0, 1, 0, 0, 0, 0]), mode="reflect")
+        down = math.prod(rates[stage + 1 :])
+        of_source = _conv(graph, spectrum, f"source_downs.{stage}", padding=0 if down == 1 else down // 2, stride=down)
+        dilations = config["source_resblock_dilation_sizes"][stage]
+        x = graph.op("Add", x, _resblock(graph, of_source, f"source_resblocks.{stage}", dilations))
+        blocks = [
+            _resblock(graph, x, f"resblocks.{stage * kernels + i}", config["resblock_dilation_sizes"][i])
+            for i in range(kernels)
+        ]
+        x = graph.op("Mul", graph.op("Sum", *blocks), graph.constant(1.0 / kernels))
+    x = _conv(graph, graph.op("LeakyRelu", x, alpha=0.01), "conv_post", padding=3)
+    magnitude, phase = graph.ops(2, "Split", x, axis=1, num_outputs=2)
+    magnitude = graph.op("Exp", graph.op("Min", magnitude, graph.constant(_LOG_LARGEST_MAGNITUDE)))
+    phase = graph.op("Sin", phase)
+    real, imaginary = (graph.op("Mul", magnitude, graph.op(part, phase)) for part in ("Cos", "Sin"))
+    wave = _istft(graph, graph.op("Concat", real, imaginary, axis=1), config["istft_n_fft"], config["istft_hop"])
+    limit = graph.constant(float(config["audio_limit"])), graph.constant(-float(config["audio_limit"]))
+    graph.output("wave", graph.op("Max", graph.op("Min", wave, limit[0]), limit[1]), (1, "S"))
+
+
+def _tall(graph: GraphBuilder, x: str) -> str:
+    return graph.op("Unsqueeze", x, graph.constant([2]))
+
+
+def _kernel(graph: GraphBuilder, name: str) -> tuple[str, str]:
+    """Weight (a, b, 1, taps) and bias of a convolution."""
+    return _tall(graph, graph.weight(f"{name}.weight")), graph.weight(f"{name}.bias")
+
+
+def _conv(graph: GraphBuilder, x: str, name: str, *, padding: int, dilation: int = 1, stride: int = 1) -> str:
+    sizes = {"pads": [0, padding, 0, padding], "dilations": [1, dilation], "strides": [1, stride]}
+    taps = graph.weights[f"{name}.weight"].shape[2]
+    return graph.op("Conv", x, *_kernel(graph, name), kernel_shape=[1, taps], **sizes)
+
+
+def _up(graph: GraphBuilder, x: str, name: str, rate: int, padding: int) -> str:
+    taps = graph.weights[f"{name}.weight"].shape[2]
+    pads = [0, padding, 0, padding]
+    return graph.op("ConvTranspose", x, *_kernel(graph, name), kernel_shape=[1, taps], strides=[1, rate], pads=pads)
+
+
+def _snake(graph: GraphBuilder, x: str, name: str) -> str:
+    alpha = graph.reshape(graph.weight(f"{name}.alpha"), (-1, 1, 1))
+    scale = graph.op("Reciprocal", graph.op("Add", alpha, graph.constant(1e-9)))
+    sine = graph.op("Sin", graph.op("Mul", x, alpha))
+    return graph.op("Add", x, graph.op("Mul", graph.op("Mul", sine, sine), scale))
+
+
+def _resblock(graph: GraphBuilder, x: str, name: str, dilations: list[int]) -> str:
+    for i, dilation in enumerate(dilations):
+        taps = graph.weights[f"{name}.convs1.{i}.weight"].shape[2]
+        y = _snake(graph, x, f"{name}.activations1.{i}")
+        y = _conv(graph, y, f"{name}.convs1.{i}", padding=(taps - 1) * dilation // 2, dilation=dilation)
+        y = _conv(graph, _snake(graph, y, f"{name}.activations2.{i}"), f"{name}.convs2.{i}", padding=(taps - 1) // 2)
+        x = graph.op("Add", x, y)
+    return x
+
+
+def _bases(n_fft: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Analysis and synthesis (2 bins, 1, 1, n_fft), and squared window (1, 1, 1, n_fft), see `mamtra.acoustic.stft`."""
+    bins = n_fft // 2 + 1
+    sample = np.arange(n_fft)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * sample / n_fft)
+    angle = 2 * np.pi / n_fft * np.outer(np.arange(bins), sample)
+    weight = np.full((bins, 1), 2.0 / n_fft)
+    weight[0] = weight[-1] = 1.0 / n_fft
+    sine = -np.sin(angle)
+    analysis = np.concatenate([np.cos(angle), sine]) * window
+    sine[0] = sine[-1] = 0
+    synthesis = np.concatenate([np.cos(angle) * weight, sine * weight]) * window
+    tables = (analysis, synthesis, np.square(window)[None])
+    return tuple(table.astype(np.float32).reshape(-1, 1, 1, n_fft) for table in tables)
+
+
+def _stft(graph: GraphBuilder, wave: str, n_fft: int, hop: int) -> str:
+    """(1, S) to (1, 2 bins, 1, S / hop + 1), centred, with reflected edges."""
+    edge = n_fft // 2
+    wave = graph.op("Pad", wave, graph.constant([0, edge, 0, edge]), mode="reflect")
+    wave = graph.reshape(wave, (1, 1, 1, -1))
+    return graph.op("Conv", wave, graph.constant(_bases(n_fft)[0]), kernel_shape=[1, n_fft], strides=[1, hop])
+
+
+def _istft(graph: GraphBuilder, spectrum: str, n_fft: int, hop: int) -> str:
+    """(1, 2 bins, 1, F) to (1, hop * (F - 1))."""
+    _, synthesis, window = (graph.constant(table) for table in _bases(n_fft))
+    edge = n_fft // 2
+    sizes = {"kernel_shape": [1, n_fft], "strides": [1, hop], "pads": [0, edge, 0, edge]}
+    shape = graph.op("Concat", graph.constant([1, 1, 1]), graph.op("Shape", spectrum, start=3, end=4), axis=0)
+    ones = graph.op("Expand", graph.constant(1.0), shape)
+    envelope = graph.op("ConvTranspose", ones, window, **sizes)
+    wave = graph.op("Div", graph.op("ConvTranspose", spectrum, synthesis, **sizes), envelope)
+    return graph.reshape(wave, (1, -1))

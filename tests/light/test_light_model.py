@@ -1,0 +1,148 @@
+"""Without torch, and what cannot be done without it; exported graphs; files that do not belong together."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mamtra
+from mamtra.checkpoints.find import find_model
+from mamtra.errors import MamTraError
+from mamtra.light import choice
+from mamtra.light.cpu import has_dot_products
+from mamtra.light.export import export_onnx, open_exported
+from mamtra.light.graph import GraphBuilder
+from mamtra.light.model import LightModel
+from mamtra.light.weights import StoredWeights
+from mamtra.voices.voice import Voice
+from tests.factories import tiny_model
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # imports of it fail as where it is not installed
+from mamtra.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def run(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True)
+
+
+def test_speaks_streams_and_lists_without_torch(tmp_path: Path) -> None:
+    model = str(tiny_model(tmp_path / "m"))
+    said = run("say", "hello there", "--model", model, "--runtime", "onnx", "-o", str(tmp_path / "a.wav"))
+    assert said.returncode == 0, said.stderr
+    assert (tmp_path / "a.wav").stat().st_size > 1000
+    assert "tiny" in run("voices", "list", "--model", model).stdout
+    told = run("doctor", "--model", model)
+    assert told.returncode == 0 and "onnx ready" in told.stdout
+
+
+def test_a_verb_that_needs_torch_says_so(tmp_path: Path) -> None:
+    model = str(tiny_model(tmp_path / "m"))
+    for words in (["convert", model, str(tmp_path / "c"), "--ratio", "1:1"], ["evaluate", model]):
+        ended = run(*words)
+        assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
+        assert "needs torch, which is not installed; pip install 'mamtra[torch]'." in ended.stderr
+
+
+def test_no_module_of_the_light_runtime_imports_torch(tmp_path: Path) -> None:
+    code = "import sys, mamtra.light.speaking, mamtra.light.export, mamtra.tts; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_voices_of_either_library(tmp_path: Path) -> None:
+    tts = mamtra.load(tiny_model(tmp_path), runtime="onnx")
+    voice = Voice.load(tmp_path / "voices/tiny.safetensors")
+    assert np.array_equal(tts.say("hello", voice).samples, tts.say("hello", "tiny").samples)
+    back = voice.to("numpy").to("torch")
+    assert back.prompt_mel.equal(voice.prompt_mel) and voice.to("torch") is voice
+    with pytest.raises(MamTraError, match="damaged or was made for another model"):
+        tts.say(
+            "hello",
+            Voice(
+                voice.info,
+                voice.prompt_text + 999,
+                *[getattr(voice, n) for n in ("prompt_speech", "prompt_mel", "embedding")],
+            ),
+        )
+
+
+def test_the_runtime_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(tmp_path)
+    assert isinstance(mamtra.load(model, runtime="onnx").model, LightModel)
+    assert choice.choose_runtime(model, None, asks_torch=False) == "torch"
+    with pytest.raises(MamTraError, match="no runtime 'tpu'; use onnx or torch"):
+        mamtra.load(model, runtime="tpu")
+    with pytest.raises(MamTraError, match="Devices and types of weights belong to the runtime torch"):
+        mamtra.load(model, runtime="onnx", device="cpu")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "lm": {**config["lm"], "mamba_form": "discrete"}}))
+    with pytest.raises(MamTraError, match="no Mamba layers of the form 'discrete'"):
+        mamtra.load(model, runtime="onnx")
+    monkeypatch.setattr(choice, "version", lambda name: "1.22.1")
+    choice.installation_problem.cache_clear()
+    with pytest.raises(MamTraError, match=r"onnxruntime 1.22.1 is too old; version 1.30 or later"):
+        mamtra.load(model, runtime="onnx")
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    with pytest.raises(MamTraError, match=r"too old.*use the runtime torch: pip install 'mamtra\[torch\]'"):
+        mamtra.load(model)
+    choice.installation_problem.cache_clear()
+
+
+def test_exported_graphs_compute_the_same(tmp_path: Path) -> None:
+    made = export_onnx(tiny_model(tmp_path / "m", "int8"), tmp_path / "g")
+    assert sum(path.stat().st_size for path in made.glob("*.onnx")) < 300_000
+    pitch = open_exported(made)["pitch"]
+    mel = np.random.default_rng(0).standard_normal((1, 80, 20)).astype(np.float32)
+    expected = LightModel(made, threads=1).vocoder.f0(mel[0])
+    assert np.array_equal(pitch.run(None, {"mel": mel})[0][0], expected)
+    with pytest.raises(MamTraError, match="exists already"):
+        export_onnx(tmp_path / "m", made)
+    with pytest.raises(MamTraError, match="holds no exported graphs"):
+        open_exported(tmp_path / "m")
+    weights = made / "vocoder.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(MamTraError, match="does not belong to the graphs beside it; export the model again"):
+        open_exported(made)
+
+
+def test_graphs_of_the_embedded_voice_are_small() -> None:
+    """The wheel holds no weights twice, and the graphs none at all."""
+    from mamtra.light.export import GRAPHS
+
+    model = LightModel(find_model())
+    for name, (section, products, build) in GRAPHS.items():
+        path, config = model._stored(section)
+        graph = GraphBuilder(name, StoredWeights(path), products)
+        build(graph, config)
+        assert len(graph.finish()) < 600_000
+
+
+def test_damaged_weights(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path)
+    path = model / "flow.safetensors"
+    whole = path.read_bytes()
+    for content in (b"", whole[:20], b"\xff" * 50, whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(MamTraError, match=r"flow.safetensors is damaged"):
+            mamtra.load(model, runtime="onnx").say("hello")
+    path.unlink()
+    with pytest.raises(MamTraError, match="no flow in one file"):
+        mamtra.load(model, runtime="onnx")
+    with pytest.raises(MamTraError, match="has no weight nowhere; it does not fit"):
+        StoredWeights(model / "vocoder.safetensors")["nowhere"]
+
+
+def test_dot_products_of_a_processor(tmp_path: Path) -> None:
+    facts, ask = tmp_path / "cpuinfo", has_dot_products.__wrapped__
+    facts.write_text("flags : fpu avx2 avx512f\n")
+    assert ask("aarch64", facts) and not ask("x86_64", facts) and not ask("x86_64", tmp_path / "absent")
+    facts.write_text("flags : fpu avx2 avx_vnni\n")
+    assert ask("x86_64", facts)

@@ -1,0 +1,154 @@
+"""The embedded voice with ONNX Runtime against torch: logits, mel, samples and whole sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import mamtra
+from mamtra.acoustic import time_stretch, token_encoder
+from mamtra.checkpoints.find import find_model
+from mamtra.light.flow_graph import relative_positions, time_encoding
+from mamtra.light.model import LightModel
+from mamtra.light.time_stretch import Stretcher, stretch
+from mamtra.tts import TTS
+from tests.factories import tiny_model
+
+TEXT = "Yes, I am. And you?"
+
+
+@pytest.fixture(scope="module")
+def theirs() -> TTS:
+    return mamtra.load(runtime="torch")
+
+
+@pytest.fixture(scope="module")
+def exact() -> TTS:
+    """With weights unpacked to float32, as torch has them."""
+    return TTS(LightModel(find_model(), threads=1, exact=True))
+
+
+@pytest.fixture(scope="module")
+def ours() -> TTS:
+    """With int8 weights multiplied as they are."""
+    return TTS(LightModel(find_model(), threads=1))
+
+
+def logits(tts: TTS, inputs: np.ndarray, steps: int) -> np.ndarray:
+    """Logits (steps + 1, ids) after all inputs but the last ones, and after each of these."""
+    state, first = tts.model.lm.start(inputs[: len(inputs) - steps], steps)
+    return np.stack([first.copy(), *(state.step(row).copy() for row in inputs[len(inputs) - steps :])])
+
+
+def torch_logits(tts: TTS, inputs: np.ndarray, steps: int) -> np.ndarray:
+    lm = tts.model.lm
+    with torch.inference_mode():
+        state = lm.init_state(1, len(inputs))
+        first = lm.logits(lm(torch.from_numpy(inputs[None, : len(inputs) - steps]), state)[:, -1])
+        rest = [lm.next_logits(torch.from_numpy(row[None]), state) for row in inputs[len(inputs) - steps :]]
+    return torch.cat([first, *rest]).numpy()
+
+
+@pytest.fixture(scope="module")
+def inputs(exact: TTS) -> np.ndarray:
+    """Embedded inputs of a sentence and its speech, as they come when speaking."""
+    audio_ids = np.random.default_rng(0).integers(0, 6561, 20)
+    text = exact.model.text.segments(TEXT)[0].ids
+    parts = (
+        exact.model.lm.embed(*part) for part in (("marks", [0]), ("text", text), ("marks", [1]), ("speech", audio_ids))
+    )
+    return np.concatenate(list(parts))
+
+
+def test_logits(theirs: TTS, exact: TTS, inputs: np.ndarray) -> None:
+    np.testing.assert_allclose(logits(exact, inputs, 12), torch_logits(theirs, inputs, 12), atol=1e-4)
+
+
+def test_logits_of_int8_products(theirs: TTS, ours: TTS, inputs: np.ndarray) -> None:
+    """Inputs rounded to 8 bits cost less than 0.02 nats of divergence a token."""
+    expected, found = (
+        torch.from_numpy(make).log_softmax(-1) for make in (torch_logits(theirs, inputs, 12), logits(ours, inputs, 12))
+    )
+    divergence = (expected.exp() * (expected - found)).sum(-1)
+    assert 0 < float(divergence.max()) < 0.02
+
+
+def test_embeddings(theirs: TTS, exact: TTS) -> None:
+    lm = theirs.model.lm
+    np.testing.assert_allclose(
+        exact.model.lm.embed("text", [1, 7]), lm.model.embed_tokens.weight[[1, 7]].detach(), atol=1e-7
+    )
+    np.testing.assert_allclose(exact.model.lm.embed("marks", [1]), lm.llm_embedding.weight[[1]].detach(), atol=1e-7)
+
+
+def test_mel_of_a_whole_utterance(theirs: TTS, exact: TTS) -> None:
+    tokens, voice = np.random.default_rng(1).integers(0, 6561, 13), exact.voice("clara")
+    prompt = voice.prompt_speech[:30], voice.prompt_mel[:60], voice.embedding
+    expected = theirs.model.flow.inference(
+        torch.from_numpy(tokens[None]), *(torch.from_numpy(part[None]) for part in prompt)
+    )
+    np.testing.assert_allclose(exact.model.flow.whole(tokens, *prompt), expected[0].numpy(), atol=2e-3)
+
+
+@pytest.mark.parametrize("count", [26, 40, 51])
+def test_mel_of_a_stream(theirs: TTS, exact: TTS, count: int) -> None:
+    """Chunk by chunk, however the tokens arrive, with ends of 1, 15 and 26 tokens after 25 and 50."""
+    tokens, voice = np.random.default_rng(2).integers(0, 6561, count), exact.voice("clara")
+    prompt = voice.prompt_speech[:10], voice.prompt_mel[:20], voice.embedding
+    given = (torch.from_numpy(part[None]) for part in (tokens, *prompt))
+    expected = theirs.model.flow.inference(*given, streaming=True)[0].numpy()
+    stream = exact.model.flow.stream(*prompt)
+    assert stream.wanted(5) == 25 + 3 - 10
+    parts = [
+        stream.push(list(tokens[:7])),
+        stream.push(list(tokens[7:30])),
+        stream.fork().push(list(tokens[30:]), final=True),
+    ]
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), expected, atol=2e-3)
+
+
+def test_samples(theirs: TTS, exact: TTS) -> None:
+    mel = np.random.default_rng(3).standard_normal((80, 40)).astype(np.float32) - 5
+    noise = torch.randn(1, 40 * 480, 1, generator=torch.Generator().manual_seed(4))
+    expected = theirs.model.vocoder.inference(torch.from_numpy(mel[None]), noise=noise)[0].numpy()
+    np.testing.assert_allclose(exact.model.vocoder.whole(mel, 4), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.3])
+def test_a_sentence_has_the_tokens_and_the_samples_of_torch(theirs: TTS, exact: TTS, speed: float) -> None:
+    expected, found = theirs.say(TEXT, speed=speed), exact.say(TEXT, speed=speed)
+    assert (found.tokens, found.text, found.finish_reason) == (expected.tokens, expected.text, "eos")
+    np.testing.assert_allclose(found.samples, expected.samples, atol=5e-3)
+
+
+def test_a_stream_has_the_samples_of_torch(theirs: TTS, exact: TTS) -> None:
+    expected, found = list(theirs.stream(TEXT)), list(exact.stream(TEXT))
+    assert [chunk.tokens for chunk in found] == [chunk.tokens for chunk in expected]
+    joined = (np.concatenate([chunk.samples for chunk in chunks]) for chunks in (found, expected))
+    np.testing.assert_allclose(*joined, atol=5e-3)
+
+
+@pytest.mark.parametrize("storage", ["float32", "bfloat16", "float16", "int8"])
+def test_other_models_of_the_kind(tmp_path, storage: str) -> None:
+    model = LightModel(tiny_model(tmp_path, storage), threads=1, exact=True)
+    expected, found = mamtra.load(tmp_path, runtime="torch").say("hello there"), TTS(model).say("hello there")
+    assert found.tokens == expected.tokens
+    np.testing.assert_allclose(found.samples, expected.samples, atol=5e-3)
+
+
+@pytest.mark.parametrize("speed", [0.7, 1.0, 1.9])
+def test_stretched_as_with_torch(speed: float) -> None:
+    mel = np.random.default_rng(0).standard_normal((3, 50)).astype(np.float32)
+    expected = time_stretch.stretch(torch.from_numpy(mel[None]), speed)[0].numpy()
+    np.testing.assert_allclose(stretch(mel, speed), expected, atol=1e-5)
+    theirs, ours = time_stretch.Stretcher(speed), Stretcher(speed)
+    for part, final in ((mel[:, :11], False), (mel[:, 11:12], False), (mel[:, 12:], True)):
+        expected = theirs.push(torch.from_numpy(part[None]), final)[0].numpy()
+        np.testing.assert_allclose(ours.push(part, final), expected, atol=1e-5)
+
+
+def test_tables() -> None:
+    expected = token_encoder.relative_positions(5, 8, torch.device("cpu"), 3).numpy()
+    np.testing.assert_allclose(relative_positions(5, 8, 3)[:-1], expected, atol=1e-6)
+    assert time_encoding(0.0, 6).tolist() == [[0, 0, 0, 1, 1, 1]]
