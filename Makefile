@@ -1,6 +1,6 @@
 # make say    speak TEXT into OUT (sets up .venv on the first call)
-#             PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes the small torch for CPUs
-# make test   all tests, JOBS of them side by side (JOBS=0 ARGS="-k NAME" for some)
+# make test   installs torch too and runs all tests, JOBS of them side by side (JOBS=0 ARGS="-k NAME" for some)
+#             (PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" takes the small torch for CPUs)
 # make lint   style and import order       make clean   remove what the other targets made
 PYTHON ?= python3
 VENV   ?= .venv

@@ -32,7 +32,7 @@ def exact() -> TTS:
 @pytest.fixture(scope="module")
 def ours() -> TTS:
     """With int8 weights multiplied as they are."""
-    return TTS(LightModel(find_model(), threads=1))
+    return TTS(LightModel(find_model(), threads=1, int8_lm=True))
 
 
 def logits(tts: TTS, inputs: np.ndarray, steps: int) -> np.ndarray:
@@ -120,6 +120,11 @@ def test_a_sentence_has_the_tokens_and_the_samples_of_torch(theirs: TTS, exact: 
     expected, found = theirs.say(TEXT, speed=speed), exact.say(TEXT, speed=speed)
     assert (found.tokens, found.text, found.finish_reason) == (expected.tokens, expected.text, "eos")
     np.testing.assert_allclose(found.samples, expected.samples, atol=5e-3)
+
+
+def test_by_default_the_tokens_are_those_of_torch(theirs: TTS) -> None:
+    expected, found = theirs.say(TEXT, seed=2), TTS(LightModel(find_model(), threads=1)).say(TEXT, seed=2)
+    assert found.tokens == expected.tokens and len(found.samples) == len(expected.samples)
 
 
 def test_a_stream_has_the_samples_of_torch(theirs: TTS, exact: TTS) -> None:

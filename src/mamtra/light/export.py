@@ -35,7 +35,7 @@ from mamtra.runtime.strict_models import ClosedModel, parse_json
 MANIFEST = "onnx.json"
 FORMAT = 1
 GRAPHS: Mapping[str, tuple[str, Products, Callable[[GraphBuilder, Mapping[str, Any]], None]]] = {
-    "lm": ("lm", "blocks", build_lm),
+    "lm": ("lm", "float", build_lm),
     "flow_encoder": ("flow", "rows", build_encoder),
     "flow_step": ("flow", "rows", build_step),
     "pitch": ("vocoder", "float", build_pitch),

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -36,7 +36,8 @@ class LightModel:
     Args:
         directory: a model directory (see `mamtra.checkpoints.native`) that `mamtra.light.choice.obstacle` finds nothing against.
         threads: of the flow and the vocoder; the language model uses one.
-        exact: compute with weights unpacked to float32, for comparisons; by default int8 weights are multiplied as they are.
+        exact: compute with weights unpacked to float32, for comparisons; by default the flow multiplies int8 weights as they are.
+        int8_lm: multiply the int8 weights of the language model as they are too, which is faster and changes the tokens.
 
     Attributes:
         directory: the model directory.
@@ -47,12 +48,12 @@ class LightModel:
 
     arrays: Arrays = "numpy"
 
-    def __init__(self, directory: str | os.PathLike, *, threads: int | None = None, exact: bool = False) -> None:
+    def __init__(self, directory: str | os.PathLike, *, threads: int | None = None, exact: bool = False, int8_lm: bool = False) -> None:
         self.directory = Path(directory)
         self.config: dict[str, Any] = read_config(self.directory)
         self.generation = read_generation(self.directory)
         self._threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-        self._exact = exact
+        self._exact, self._lm_products = exact, cast(Products, "blocks" if int8_lm else "float")
         self._parts: dict[str, Any] = {}
         self._lock = threading.RLock()
 
@@ -98,7 +99,7 @@ class LightModel:
         """The speech LM."""
         from mamtra.light.lm import LightLM
 
-        return self._part("lm", lambda: LightLM(*self._stored("lm"), products=self._products("blocks")))
+        return self._part("lm", lambda: LightLM(*self._stored("lm"), products=self._lm_products))
 
     @property
     def flow(self) -> LightFlow:
