@@ -27,8 +27,10 @@ from mamtra.audio.speech_level import pauses, speech_level
 from mamtra.audio.trim import trim_edges
 from mamtra.evaluate.statistics import interval, resamples
 from mamtra.runtime.results import footnote, markdown_table
-from mamtra.synthesis.advice import advise, advise_on_speakers
-from mamtra.synthesis.cloning import embed_speaker, prepare_reference
+from mamtra.synthesis.advice import advise
+from mamtra.synthesis.cloning import prepare_reference
+from mamtra.synthesis.reference import embed_speaker
+from mamtra.synthesis.speaker_change import advise_on_speakers
 
 RATE, SECONDS = 16000, 6.0
 KINDS = ("background", "no sound above", "pause", "8 bits", "clipped", "very quiet", "another person")

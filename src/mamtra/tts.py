@@ -33,8 +33,7 @@ from mamtra.voices.library import VoiceLibrary
 from mamtra.voices.voice import Voice
 
 if TYPE_CHECKING:
-    from torch import device as Device
-    from torch import dtype as Dtype
+    import torch
 
     from mamtra.light.model import LightModel
     from mamtra.synthesis.batch import Batch
@@ -73,6 +72,8 @@ class TTS:
 
     @checked
     def __init__(self, model: Model | LightModel, library: VoiceLibrary | None = None) -> None:
+        if not isinstance(getattr(model, "generation", None), GenerationConfig):
+            raise MamTraError(f"TTS: model has to be a Model, not {type(model).__name__}.")
         self.model = model
         self.library = library or VoiceLibrary(model.directory)
         self._voices: dict[tuple[str, int], Voice] = {}
@@ -85,8 +86,8 @@ class TTS:
         model: str | os.PathLike | None = None,
         *,
         runtime: str | None = None,
-        device: str | Device | None = None,
-        dtype: Dtype | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
         lexicon: str | os.PathLike | None = None,
         date_order: str | None = None,
         like_original: bool | None = None,

@@ -59,7 +59,7 @@ def test_native_causal_lm(tmp_path):
     lm = {
         k: v for k, v in config["lm"].items() if k not in ("text_vocab_size", "num_speech_tokens", "speech_vocab_size")
     }
-    lm = {k: v for k, v in lm.items() if k not in ("eos_id", "fill_id")}
+    lm = {k: v for k, v in lm.items() if k not in ("eos_id", "fill_id", "mix_ratio")}
     (tmp_path / "config.json").write_text(json.dumps({"format": 1, "causal_lm": lm | {"vocab_size": 100}}))
     assert find_blueprint(tmp_path).head == 100
 

@@ -113,8 +113,8 @@ def recordings(folder: Path) -> None:
     """A tree of LibriTTS with three recordings."""
     place = folder / "100" / "121"
     place.mkdir(parents=True)
-    for name in "abc":
-        reference(place / f"{name}.wav", 2.0)
+    for number, name in enumerate("abc"):
+        reference(place / f"{name}.wav", 2.0 + number / 4)
         (place / f"{name}.normalized.txt").write_text("Hello there.")
 
 

@@ -91,7 +91,8 @@ def test_voices_carry_the_known_phonemes(corpus, tmp_path, utterance):
     make_voices.main(["--corpus", str(corpus), "--model", str(directory), "--list", str(listed)])
     voice, model = Voice.load(directory / "voices" / "anna.safetensors"), Model(directory)
     assert voice.prompt_text.tolist() == model.text.tokenizer.encode(GOOD)
-    assert abs(voice.seconds - 4.0) < 0.5 and voice.info.voice_space == model.voice_space
+    assert 3.0 < voice.seconds < 4.5  # pauses are shortened
+    assert voice.info.voice_space == model.voice_space
     info = voice.info
     assert (info.gender, info.language, info.licence, info.source) == ("female", "en-US", "Apache-2.0", "a test")
     assert info.consent == "synthetic voice, no real person"

@@ -48,7 +48,9 @@ class LightModel:
 
     arrays: Arrays = "numpy"
 
-    def __init__(self, directory: str | os.PathLike, *, threads: int | None = None, exact: bool = False, int8_lm: bool = False) -> None:
+    def __init__(
+        self, directory: str | os.PathLike, *, threads: int | None = None, exact: bool = False, int8_lm: bool = False
+    ) -> None:
         self.directory = Path(directory)
         self.config: dict[str, Any] = read_config(self.directory)
         self.generation = read_generation(self.directory)

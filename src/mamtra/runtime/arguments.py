@@ -80,10 +80,21 @@ def _annotations(function: Callable, signature: inspect.Signature) -> dict[str, 
 
 
 class _Names(dict):
-    """Names of a module and of Python; one that only type checkers import is Any."""
+    """Names of a module and of Python; one that only type checkers import is Any, and torch what nothing is until it is loaded."""
 
     def __missing__(self, name: str) -> Any:
+        if name == "torch":
+            return sys.modules.get(name, _NotLoaded)
         return getattr(builtins, name, Any)
+
+
+class _OfNothing(type):
+    def __getattr__(cls, name: str) -> type:
+        return _OfNothing(name, (), {})
+
+
+class _NotLoaded(metaclass=_OfNothing):
+    """A module whose types no value can have."""
 
 
 def _fits(value: Any, kind: Any) -> bool:

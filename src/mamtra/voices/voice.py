@@ -73,6 +73,7 @@ class Voice:
     def __repr__(self) -> str:
         return f"<Voice {self.name!r}: {self.info.language}, prompt of {self.seconds:.1f} s>"
 
+    @checked
     def to(self, arrays: Arrays) -> Voice:
         """The same voice with arrays of torch or of numpy; itself where it has them already."""
         if isinstance(self.prompt_mel, np.ndarray) == (arrays == "numpy"):
