@@ -86,9 +86,9 @@ def render(result: dict[str, Any]) -> str:
     return "\n".join([
         "# Memory over many utterances",
         "",
-        f"Resident memory of a process that speaks {result['utterances']} texts of 3 to 25 words, by how many primitives oneDNN keeps",
-        f"(`{SETTING}`; its own default is 1024, `import mamtra` sets 64 where it is not set). CPU time: median ratio to the",
-        "largest number, utterance by utterance, one thread.",
+        f"Resident memory of a process that speaks {result['utterances']} texts of 3 to 25 words, by how many primitives",
+        f"oneDNN keeps (`{SETTING}`; its own default is 1024, `import mamtra` sets 64 where it is not set).",
+        "CPU time: median ratio to the largest number, utterance by utterance, one thread.",
         "",
         markdown_table(head, lines),
         "",

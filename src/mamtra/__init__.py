@@ -18,7 +18,7 @@ from mamtra.version import VERSION as __version__
 
 # Threads that wait actively for one another crawl once other programs want the cores. OpenMP reads this when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# oneDNN keeps what it makes for each new shape, 1024 by default, and every utterance has new ones: memory would grow with their number.
+# oneDNN keeps what it makes for each new shape, 1024 of them by default; each utterance has new shapes, so memory would grow.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 if TYPE_CHECKING:
