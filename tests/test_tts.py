@@ -47,6 +47,19 @@ def test_the_seed_fixes_the_sound(tts):
     assert not np.array_equal(one.samples, other.samples)
 
 
+def test_on_a_cpu_the_seed_fixes_every_bit_for_a_number_of_threads():
+    voiced, before, found = load(runtime="torch", device="cpu"), torch.get_num_threads(), {}
+    try:
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            found.setdefault(threads, []).append(voiced.say("Good morning.", seed=3))
+    finally:
+        torch.set_num_threads(before)
+    one, again, two = *found[1], *found[2]
+    assert np.array_equal(one.samples, again.samples)
+    assert one.tokens == two.tokens and np.abs(one.samples - two.samples).max() < 1e-3
+
+
 def test_the_sound_does_not_depend_on_the_global_random_state(tts):
     torch.manual_seed(1)
     one = tts.say("Hello.")
