@@ -84,7 +84,7 @@ class _Names(dict):
 
     def __missing__(self, name: str) -> Any:
         if name == "torch":
-            return sys.modules.get(name, _NotLoaded)
+            return sys.modules.get(name) or _NotLoaded
         return getattr(builtins, name, Any)
 
 
