@@ -14,7 +14,7 @@ from mamtra.evaluate.listening.analysis import analyse
 from mamtra.evaluate.listening.answers import read_answers
 from mamtra.evaluate.listening.key import read_key
 from mamtra.evaluate.versa import read_config
-from tests.evaluate.damage import damaged, damaged_json
+from tests.readers.damage import damaged, damaged_json
 
 FIRST = {"fingerprint": {"system": "x", "set": "s", "asr": "w", "seed": 0, "rules": {"english": "e"}, "metrics": {}}}
 ROWS = [

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from mamtra.acoustic.estimator import Estimator
@@ -15,6 +15,7 @@ from mamtra.acoustic.masks import valid_positions
 from mamtra.acoustic.token_encoder import UpsampleConformer
 from mamtra.errors import MamTraError
 from mamtra.runtime.cuda_graphs import GraphCache
+from mamtra.runtime.strict_models import Size
 
 
 class FlowConfig(BaseModel):
@@ -25,23 +26,23 @@ class FlowConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input_size: PositiveInt = 512
-    output_size: PositiveInt = 80
-    spk_embed_dim: PositiveInt = 192
-    vocab_size: PositiveInt = 6561
-    token_mel_ratio: PositiveInt = 2
+    input_size: Size = 512
+    output_size: Size = 80
+    spk_embed_dim: Size = 192
+    vocab_size: Size = 6561
+    token_mel_ratio: Size = 2
     pre_lookahead_len: NonNegativeInt = 3
-    chunk_size: PositiveInt = 25
-    encoder_heads: PositiveInt = 8
-    encoder_ffn: PositiveInt = 2048
-    encoder_blocks: PositiveInt = 6
-    encoder_up_blocks: PositiveInt = 4
+    chunk_size: Size = 25
+    encoder_heads: Size = 8
+    encoder_ffn: Size = 2048
+    encoder_blocks: Size = 6
+    encoder_up_blocks: Size = 4
     encoder_dropout: float = Field(0.1, ge=0, lt=1)
-    estimator_channels: PositiveInt = 256
-    estimator_heads: PositiveInt = 8
-    estimator_head_dim: PositiveInt = 64
-    estimator_n_blocks: PositiveInt = 4
-    estimator_mid_blocks: PositiveInt = 12
+    estimator_channels: Size = 256
+    estimator_heads: Size = 8
+    estimator_head_dim: Size = 64
+    estimator_n_blocks: Size = 4
+    estimator_mid_blocks: Size = 12
     sigma_min: float = Field(1e-6, ge=0, lt=1)
     inference_cfg_rate: NonNegativeFloat = 0.7
     training_cfg_rate: NonNegativeFloat = 0.2

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, model_validator
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
@@ -22,6 +22,7 @@ from mamtra.acoustic.masks import hide, valid_positions
 from mamtra.acoustic.sine_source import SineSource
 from mamtra.acoustic.stft import istft, stft
 from mamtra.runtime.cuda_graphs import GraphCache
+from mamtra.runtime.strict_models import Size
 
 LOG_LARGEST_MAGNITUDE = math.log(100.0)
 
@@ -31,24 +32,24 @@ class HiFTConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    in_channels: PositiveInt = 80
-    base_channels: PositiveInt = 512
+    in_channels: Size = 80
+    base_channels: Size = 512
     nb_harmonics: NonNegativeInt = 8
-    sampling_rate: PositiveInt = 24000
+    sampling_rate: Size = 24000
     nsf_alpha: NonNegativeFloat = 0.1
     nsf_sigma: NonNegativeFloat = 0.003
     nsf_voiced_threshold: NonNegativeFloat = 10.0
-    upsample_rates: tuple[PositiveInt, ...] = (8, 5, 3)
-    upsample_kernel_sizes: tuple[PositiveInt, ...] = (16, 11, 7)
-    istft_n_fft: PositiveInt = 16
-    istft_hop: PositiveInt = 4
-    resblock_kernel_sizes: tuple[PositiveInt, ...] = (3, 7, 11)
-    resblock_dilation_sizes: tuple[tuple[PositiveInt, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
-    source_resblock_kernel_sizes: tuple[PositiveInt, ...] = (7, 7, 11)
-    source_resblock_dilation_sizes: tuple[tuple[PositiveInt, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    upsample_rates: tuple[Size, ...] = (8, 5, 3)
+    upsample_kernel_sizes: tuple[Size, ...] = (16, 11, 7)
+    istft_n_fft: Size = 16
+    istft_hop: Size = 4
+    resblock_kernel_sizes: tuple[Size, ...] = (3, 7, 11)
+    resblock_dilation_sizes: tuple[tuple[Size, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    source_resblock_kernel_sizes: tuple[Size, ...] = (7, 7, 11)
+    source_resblock_dilation_sizes: tuple[tuple[Size, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
     lrelu_slope: float = Field(0.1, ge=0, lt=1)
     audio_limit: float = Field(0.99, gt=0, le=1)
-    f0_channels: PositiveInt = 512
+    f0_channels: Size = 512
 
     @property
     def hop(self) -> int:

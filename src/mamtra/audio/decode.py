@@ -137,11 +137,14 @@ def _pyav_blocks(source: BinaryIO, form: str, path: str, max_seconds: float) -> 
             if not container.streams.audio:
                 raise MamTraError(f"{path} holds no sound.")
             stream = container.streams.audio[0]
+            if not stream.rate:
+                raise MamTraError(_unreadable(path))
             rate, seconds = stream.rate, (container.duration or 0) / av.time_base
             _check_header(path, rate, stream.channels, seconds * rate, max_seconds)
             resampler = av.AudioResampler("fltp", stream.layout, rate)
             for frame in container.decode(stream):
                 for plane in resampler.resample(frame):
                     yield rate, plane.to_ndarray().T
-    except av.FFmpegError as error:
+    # a stream that FFmpeg has no decoder for has no attributes, and names in damaged files are no Unicode
+    except (av.FFmpegError, AttributeError, UnicodeDecodeError) as error:
         raise MamTraError(_unreadable(path)) from error

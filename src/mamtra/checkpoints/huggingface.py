@@ -14,6 +14,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import CausalLMConfig
 from mamtra.ops.rope import Llama3Scaling
 from mamtra.runtime.json_files import read_json
+from mamtra.runtime.printable import printable
 
 SUPPORTED = ("qwen2", "llama")
 WEIGHTS = "model.safetensors"
@@ -83,7 +84,8 @@ def causal_lm_config(path: Path, config: dict[str, Any], eos_ids: tuple[int, ...
     kind = config.get("model_type")
     if kind not in SUPPORTED:
         raise MamTraError(
-            f"{path} has the architecture {kind!r}; of Hugging Face models {' and '.join(SUPPORTED)} can be converted."
+            f"{path} has the architecture {printable(repr(kind))}; of Hugging Face models "
+            f"{' and '.join(SUPPORTED)} can be converted."
         )
     _refuse_what_is_missing(path, config)
     rope = _rope(path, config)
@@ -145,7 +147,7 @@ def _rope(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 def _scaling(path: Path, rope: dict[str, Any]) -> Llama3Scaling | None:
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in ("default", "llama3") or rope.get("partial_rotary_factor", 1) != 1:
-        what = f"of type {kind!r}" if kind not in ("default", "llama3") else "over a part of each head"
+        what = f"of type {printable(repr(kind))}" if kind not in ("default", "llama3") else "over a part of each head"
         raise MamTraError(
             f"{path} asks for rotary positions {what}; only 'default' and 'llama3' over whole heads are supported."
         )

@@ -18,4 +18,5 @@ def needs_distillation(directory: Path) -> bool:
     made = read_json(path) if path.is_file() else {}
     plan = made.get("plan")
     kinds = plan.get("layer_types", ()) if isinstance(plan, dict) else ()
-    return "conversion" in made and "distillation" not in made and "linear_attention" in kinds
+    mamba = isinstance(kinds, list) and "linear_attention" in kinds
+    return mamba and "conversion" in made and "distillation" not in made

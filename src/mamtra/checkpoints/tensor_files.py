@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import read_json
+from mamtra.runtime.printable import printable
 
 INDEX = ".index.json"
 DTYPES = {
@@ -92,7 +93,7 @@ class TensorFiles(TensorSource):
             lost = [name for name, file in self._file.items() if name not in shards[file]]
             if lost:
                 raise MamTraError(
-                    f"{self._file[lost[0]]} lacks {lost[0]}, which {index.name} says it has; get the model again."
+                    f"{self._file[lost[0]]} lacks {printable(lost[0])}, which {index.name} says it has; get the model again."
                 )
             found = {name: shards[file][name] for name, file in self._file.items()}
         self.tensors = dict(sorted(found.items()))
@@ -142,9 +143,13 @@ def hash_tensors(source: TensorSource) -> str:
 
 def _read_index(path: Path) -> dict[str, Path]:
     shards = read_json(path).get("weight_map")
-    if not isinstance(shards, dict) or not all(isinstance(s, str) and Path(s).name == s for s in shards.values()):
+    if not isinstance(shards, dict) or not all(map(_is_file_name, shards.values())):
         raise MamTraError(f"{path} is damaged: it does not say in which shard each tensor is; get the model again.")
     return {name: path.parent / shard for name, shard in shards.items()}
+
+
+def _is_file_name(value: object) -> bool:
+    return isinstance(value, str) and Path(value).name == value and value.isprintable() and len(value.encode()) < 256
 
 
 def _describe(path: Path) -> dict[str, TensorInfo]:
@@ -154,7 +159,7 @@ def _describe(path: Path) -> dict[str, TensorInfo]:
             entry = file.get_slice(name)
             if entry.get_dtype() not in DTYPES:
                 raise MamTraError(
-                    f"{path} stores {name} as {entry.get_dtype()}, which is not supported; convert it to BF16 first."
+                    f"{path} stores {printable(name)} as {entry.get_dtype()}, which is not supported; convert it to BF16 first."
                 )
             found[name] = TensorInfo(DTYPES[entry.get_dtype()], tuple(entry.get_shape()))
     return found

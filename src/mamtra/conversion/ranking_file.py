@@ -19,6 +19,7 @@ from mamtra.conversion.ranking_table import MOST_LAYERS, RankingHeader, RankingT
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import check_regular, write_text
+from mamtra.runtime.json_files import loads
 from mamtra.runtime.strict_models import parse_json
 
 SUFFIXES = (".jsonl", ".csv")
@@ -119,8 +120,8 @@ def read_ranking(path: str | os.PathLike) -> list[int]:
         return read_table(path).ranking()
     text = _read_text(path)
     try:
-        ranking = json.loads(text)["ranking"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        ranking = loads(text)["ranking"]
+    except (ValueError, KeyError, TypeError) as error:
         raise MamTraError(f"{path} is not a layer ranking; `mamtra rank MODEL --json` prints one.") from error
     whole = isinstance(ranking, list) and len(ranking) <= MOST_LAYERS and all(type(i) is int for i in ranking)
     if not whole or sorted(ranking) != list(range(len(ranking))):

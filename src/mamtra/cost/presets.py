@@ -16,6 +16,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.runtime.json_files import read_json
+from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import first_problem
 
 
@@ -151,7 +152,7 @@ def _from_hugging_face(directory: Path) -> Blueprint:
     kind = config.get("model_type")
     if kind not in _HUGGING_FACE:
         raise MamTraError(
-            f"{path} has the architecture {kind!r}; plans are made for {' and '.join(_HUGGING_FACE)} models of "
+            f"{path} has the architecture {printable(repr(kind))}; plans are made for {' and '.join(_HUGGING_FACE)} models of "
             "Hugging Face, model directories of mamtra, and the presets " + ", ".join(PRESETS) + "."
         )
     odd = [key for key in ("use_sliding_window", "attention_bias", "mlp_bias") if config.get(key)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,9 +43,9 @@ class _Folder(Recordings):
             found.append(Item(name, str(path), "", "", "", "no transcript", f"{path} has no transcript."))
         return ordered(found, self._root)
 
+    @abstractmethod
     def _transcribed(self, paths: list[Path], sounds: set[Path]) -> Iterator[Item]:
         """An item for each transcript; its audio is a path without a suffix, as those of `sounds` are."""
-        raise NotImplementedError
 
     def _subset(self, transcript: Path) -> str:
         """The folder above speaker and chapter, or the root's own name."""

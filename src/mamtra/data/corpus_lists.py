@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mamtra.data.recordings import Item, Recordings, name_of, ordered, transcript_item
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import loads
 from mamtra.runtime.text_files import read_table, read_text
 
 AUDIO = ("audio", "audio_filepath", "path", "file_name")
@@ -29,9 +30,9 @@ class _List(Recordings):
         """See `Recordings.items`."""
         return ordered((self._item(number, row) for number, row in self._rows()), self._path)
 
+    @abstractmethod
     def _rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Number of the line and its columns."""
-        raise NotImplementedError
 
     def _item(self, number: int, row: dict[str, Any]) -> Item:
         audio, text = (next((key for key in keys if key in row), None) for keys in (AUDIO, TEXT))
@@ -60,8 +61,8 @@ class JsonLines(_List):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                row = loads(line)
+            except ValueError as error:
                 raise MamTraError(f"Line {number} of {self._path} is not {_FORM}.") from error
             if not isinstance(row, dict):
                 raise MamTraError(f"Line {number} of {self._path} is not {_FORM}.")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mamtra.data.token_shards import Manifest, Utterance, write_corpus
 from mamtra.errors import MamTraError
+from mamtra.runtime.npz_files import read_lists
+
+_PARTS, _NAMES = ("speech", "text"), ("speaker", "source")
 
 
 def import_token_set(
@@ -37,28 +39,37 @@ def import_token_set(
     Raises:
         MamTraError: it is no token set, is empty, or holds ids beyond these sizes.
     """
+    lists = [name for part in _PARTS for name in (part, f"{part}_len")]
     try:
-        with np.load(path) as found:
-            arrays = {name: found[name] for name in found.files}
-        lengths = {part: arrays[f"{part}_len"].astype(np.int64) for part in ("speech", "text")}
-        count = len(lengths["speech"])
-        agree = all(lengths[part].sum() == len(arrays[part]) for part in lengths) and count == len(lengths["text"])
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise MamTraError(f"{path} is not a token set: it needs speech, speech_len, text and text_len.") from error
-    if not agree or count == 0:
+        arrays = read_lists(Path(path), lists, maybe=_NAMES, words=[f"{name}s" for name in _NAMES])
+    except ValueError as error:
+        raise MamTraError(
+            f"{path} is not a token set: it needs {', '.join(lists)}, each a list of whole numbers."
+        ) from error
+    lengths = {part: arrays[f"{part}_len"] for part in _PARTS}
+    count = len(lengths["speech"])
+    whole = all(
+        len(lengths[part]) == count
+        and lengths[part].min(initial=0) >= 0
+        # the sum of damaged lengths may not fit into an int64
+        and int(lengths[part].sum(dtype=object)) == len(arrays[part])
+        for part in _PARTS
+    )
+    if not whole or count == 0:
         raise MamTraError(f"{path} is empty or damaged: its lengths do not add up.")
     for part, size in (("speech", num_speech_tokens), ("text", text_vocab_size)):
-        if arrays[part].max(initial=0) >= size:
-            raise MamTraError(f"{path} holds {part} ids of {size} or more; use data made for this model.")
-    names = {part: [str(name) for name in arrays.get(f"{part}s", ["unknown"])] for part in ("speaker", "source")}
-    numbers = {part: arrays.get(part, np.zeros(count, np.int32)) for part in names}
+        if arrays[part].min(initial=0) < 0 or arrays[part].max(initial=0) >= size:
+            raise MamTraError(f"{path} holds {part} ids outside 0 .. {size - 1}; use data made for this model.")
+    names = {part: [str(name) for name in arrays.get(f"{part}s", ["unknown"])] for part in _NAMES}
+    numbers = {part: arrays.get(part, np.zeros(count, np.int64)) for part in _NAMES}
+    for part, known in names.items():
+        if len(numbers[part]) != count or not 0 <= numbers[part].min() <= numbers[part].max() < len(known):
+            raise MamTraError(f"{path} is damaged: {part} does not give each utterance one of the {part}s.")
 
     def rows() -> Iterator[Utterance]:
         ends = {part: np.cumsum(lengths[part]) for part in lengths}
         for i in range(count):
-            text, speech = (
-                arrays[p][ends[p][i] - lengths[p][i] : ends[p][i]].astype(np.int64) for p in ("text", "speech")
-            )
+            text, speech = (arrays[p][ends[p][i] - lengths[p][i] : ends[p][i]] for p in ("text", "speech"))
             yield Utterance(text, speech, int(numbers["speaker"][i]), int(numbers["source"][i]))
 
     return write_corpus(

@@ -10,7 +10,6 @@ Shards are read through memory maps, so a corpus may be larger than memory.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from safetensors.numpy import save
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import write_bytes
-from mamtra.runtime.json_files import read_json, write_json
+from mamtra.runtime.json_files import loads, read_json, write_json
 from mamtra.runtime.strict_models import first_problem, refuse_renamed
 
 FORMAT = 1
@@ -234,7 +233,7 @@ def _open_shard(path: Path, info: ShardInfo, verify: bool) -> dict[str, np.ndarr
         raise MamTraError(f"The shard {path} is damaged (its hash is not the manifest's); {again}.")
     try:
         begin = 8 + int(content[:8].view("<u8")[0])
-        header = json.loads(content[8:begin].tobytes())
+        header = loads(content[8:begin].tobytes())
         arrays = {}
         for name in ("speech", "text", *_LENGTHS):
             entry = header[name]

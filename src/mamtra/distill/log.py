@@ -9,6 +9,7 @@ from typing import Any
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import write_text
+from mamtra.runtime.json_files import loads
 
 LOG = "log.jsonl"
 _OLD_KINDS = ("held_out",)
@@ -16,17 +17,19 @@ _OLD_KINDS = ("held_out",)
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
-    """Lines of the log of a training run; one that a crash has truncated is left out.
+    """Lines of the log of a training run; one that a crash has damaged is left out.
 
     Raises:
         MamTraError: an older version wrote it.
     """
     path = out / LOG
     found = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for text in path.read_bytes().split(b"\n") if path.is_file() else ():
         try:
-            line = json.loads(text)
+            line = loads(text)
         except ValueError:
+            continue
+        if not isinstance(line, dict) or not isinstance(line.get("kind"), str) or type(line.get("step")) is not int:
             continue
         if line.get("kind") in _OLD_KINDS:
             raise MamTraError(f"{path} is the log of an older version of mamtra; train in another folder.")

@@ -22,6 +22,7 @@ from mamtra.distill.models import read_weights
 from mamtra.distill.topk import top_k_of
 from mamtra.errors import MamTraError
 from mamtra.models.layout import IGNORE
+from mamtra.runtime.files import hash_files
 from mamtra.runtime.json_files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -39,10 +40,19 @@ class TeacherCache:
     Args:
         directory: of a complete cache.
         data: the corpus that it was made of.
+        k: tokens that it holds at each position.
+
+    Raises:
+        MamTraError: a file is missing or damaged.
     """
 
-    def __init__(self, directory: Path, data: TokenShards) -> None:
-        self.k = int(read_json(directory / INDEX)["top_k"])
+    def __init__(self, directory: Path, data: TokenShards, k: int) -> None:
+        self.k = k
+        known = read_json(directory / INDEX).get("sha256", {})
+        for name in _ARRAYS:
+            path = directory / f"{name}.bin"
+            if not path.is_file() or (isinstance(known, dict) and known.get(name, "") not in ("", hash_files(path))):
+                raise MamTraError(f"{path} is missing or damaged; remove {directory}, and the cache is made again.")
         self._first = np.cumsum(np.concatenate([[0], data.speech_len + 1]))
         self._text = data.text_len
         self._arrays = _maps(directory, int(self._first[-1]), self.k, "r")
@@ -97,7 +107,7 @@ def open_cache(config: DistillConfig, teacher: StoredLM, corpus: Corpus, process
     elif processes.first:
         _fill(directory, wanted, config, teacher, corpus.train, processes.device)
     processes.wait()
-    return TeacherCache(directory, corpus.train)
+    return TeacherCache(directory, corpus.train, config.teacher.top_k)
 
 
 @torch.no_grad()
@@ -130,7 +140,7 @@ def _fill(
                 arrays[name][first[row] : first[row + 1]] = value.cpu().numpy()
     for array in arrays.values():
         array.flush()
-    write_json(directory / INDEX, about)
+    write_json(directory / INDEX, about | {"sha256": {name: hash_files(directory / f"{name}.bin") for name in arrays}})
 
 
 def _maps(directory: Path, positions: int, k: int, mode: str) -> dict[str, np.memmap]:

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
+from mamtra.runtime.strict_models import Size
+
 SEGMENT = 100
 
 
@@ -22,16 +24,16 @@ class CAMPPlusConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    feat_dim: int = 80
-    embedding_size: int = 192
-    head_channels: int = 32
-    head_blocks: tuple[int, ...] = (2, 2)
-    init_channels: int = 128
-    growth_rate: int = 32
-    bottleneck: int = 4
-    block_layers: tuple[int, ...] = (12, 24, 16)
-    block_kernels: tuple[int, ...] = (3, 3, 3)
-    block_dilations: tuple[int, ...] = (1, 2, 2)
+    feat_dim: Size = 80
+    embedding_size: Size = 192
+    head_channels: Size = 32
+    head_blocks: tuple[Size, ...] = (2, 2)
+    init_channels: Size = 128
+    growth_rate: Size = 32
+    bottleneck: Size = 4
+    block_layers: tuple[Size, ...] = (12, 24, 16)
+    block_kernels: tuple[Size, ...] = (3, 3, 3)
+    block_dilations: tuple[Size, ...] = (1, 2, 2)
 
     @model_validator(mode="after")
     def _consistent(self) -> CAMPPlusConfig:

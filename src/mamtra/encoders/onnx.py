@@ -32,7 +32,7 @@ def open_session(path: str | os.PathLike) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # the library has an exception class for each kind of damage
         raise MamTraError(f"{path} is damaged and cannot be read as ONNX; get the model again.") from error
 
@@ -52,7 +52,10 @@ class _OnnxNetwork(nn.Module):
     def __init__(self, path: str | os.PathLike) -> None:
         super().__init__()
         self._session = open_session(path)
-        self._names = [entry.name for entry in self._session.get_inputs()]
+        try:
+            self._names = [entry.name for entry in self._session.get_inputs()]
+        except UnicodeDecodeError as error:
+            raise MamTraError(f"{path} is damaged and cannot be read as ONNX; get the model again.") from error
         if len(self._names) != len(self.inputs):
             raise MamTraError(f"{path} is not CosyVoice 2's {self.what}: it should take {' and '.join(self.inputs)}.")
 

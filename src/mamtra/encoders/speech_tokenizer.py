@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
 from mamtra.audio.features import whisper_log_mel_128
+from mamtra.runtime.strict_models import Size
 
 SAMPLES_PER_TOKEN = 640  # 40 ms at 16 kHz
 MARGIN = 8  # tokens of silence added on both sides, in training and in inference, so that the edges are alike
@@ -22,14 +23,20 @@ class SpeechTokenizerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    num_mels: int = 128
-    width: int = 256
-    fine_blocks: int = 3
-    coarse_blocks: int = 6
-    kernel: int = 7
-    expansion: int = 3
-    levels: int = 3
-    dims: int = 8
+    num_mels: Size = 128
+    width: Size = 256
+    fine_blocks: Size = 3
+    coarse_blocks: Size = 6
+    kernel: Size = 7
+    expansion: Size = 3
+    levels: Size = 3
+    dims: Size = 8
+
+    @model_validator(mode="after")
+    def _few_tokens(self) -> SpeechTokenizerConfig:
+        if self.dims > 24 or self.levels**self.dims > 2**24:
+            raise ValueError("levels and dims make more tokens than any model has")
+        return self
 
     @property
     def num_tokens(self) -> int:

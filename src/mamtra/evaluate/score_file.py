@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import check_regular, write_text
+from mamtra.runtime.json_files import loads
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
 
@@ -167,8 +168,8 @@ def read_scores(path: Path, lines: list[str] | None = None) -> ScoreFile:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        loads(text)
+    except ValueError:
         return False
     return True
 

@@ -22,6 +22,7 @@ from mamtra.evaluate.text_normalizers import normaliser
 from mamtra.runtime.files import check_regular, write_text
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
+from mamtra.runtime.yaml_files import BoundedLoader
 
 METRICS = {"whisper_wer": "words", "speaker": "similarity", "pseudo_mos": "mos"}
 """Metrics of VERSA's configuration, and their counterparts here."""
@@ -58,7 +59,7 @@ def read_config(path: Path, *, any_metric: bool = False) -> set[str]:
     """
     check_regular(path)
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml.load(path.read_text(encoding="utf-8"), BoundedLoader)
     except Exception as error:  # PyYAML's constructors raise what they like on odd values
         raise MamTraError(f"{path} cannot be read as a VERSA configuration, a YAML list of metrics.") from error
     if not isinstance(entries, list) or not all(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from mamtra.errors import MamTraError
 from mamtra.light import protobuf
+from mamtra.runtime.json_files import loads
 
 _TYPES = {
     "F32": (protobuf.FLOAT, np.dtype("<f4")),
@@ -60,9 +60,9 @@ class StoredWeights(Mapping[str, StoredTensor]):
                 (size,) = struct.unpack("<Q", file.read(8))
                 if size > _LONGEST_HEADER:
                     raise ValueError("no header")
-                header = json.loads(file.read(size))
+                header = loads(file.read(size))
             content = np.memmap(path, np.uint8, "r", offset=8 + size)
-            self.metadata: dict[str, str] = header.pop("__metadata__", {})
+            self.metadata: dict[str, str] = dict(header.pop("__metadata__", {}))
             self._tensors = {name: self._tensor(entry, content, 8 + size) for name, entry in header.items()}
         except (OSError, ValueError, KeyError, TypeError, struct.error, AttributeError) as error:
             raise MamTraError(f"{path} is damaged or is not a safetensors file; fetch the model again.") from error

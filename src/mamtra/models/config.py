@@ -11,11 +11,10 @@ from torch import Tensor
 from mamtra.models.layout import MIX
 from mamtra.models.plan import LayerPlan, LayerType
 from mamtra.ops.rope import Llama3Scaling, rope_frequencies
-from mamtra.runtime.strict_models import refuse_renamed
+from mamtra.runtime.strict_models import Size, refuse_renamed
 
 MambaForm = Literal["mamba2", "discrete"]
 MOST_LAYERS = 10_000
-Size = Annotated[int, Field(ge=1, le=2**24)]
 """A width or vocabulary; the bound keeps damaged files from asking for impossible tensors."""
 
 

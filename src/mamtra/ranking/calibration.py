@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from torch import Tensor
@@ -19,14 +16,14 @@ from mamtra.engine.request import Request, Sampling, Unistream
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import Batch, unistream
+from mamtra.runtime.json_files import loads
+from mamtra.runtime.npz_files import read_lists
 from mamtra.runtime.text_files import read_text
 
 POSITIONS = 2048
 PARTS = ("text", "speech")
 _TOGETHER = 256
 """Texts that the engine is given at once."""
-LARGEST_ARRAY = 1 << 30
-"""Bytes of an array of a calibration file."""
 Encode = Callable[[str], Sequence[int]]
 
 
@@ -128,8 +125,8 @@ def batches(utterances: Sequence[Utterance], eos_id: int, positions: int = POSIT
 
 def _from_token_set(path: Path) -> list[Utterance]:
     try:
-        arrays = read_arrays(path, [name for part in PARTS for name in (part, f"{part}_len")])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, NotImplementedError) as error:
+        arrays = read_lists(path, [name for part in PARTS for name in (part, f"{part}_len")])
+    except ValueError as error:
         raise MamTraError(f"{path} is not a token set: it needs speech, speech_len, text and text_len.") from error
     lengths = {part: arrays[f"{part}_len"] for part in PARTS}
     if any(len(part) == 0 or part.min() < 0 for part in lengths.values()) or any(
@@ -140,33 +137,6 @@ def _from_token_set(path: Path) -> list[Utterance]:
     if len(text) != len(speech):
         raise MamTraError(f"{path} is damaged: it has {len(text)} texts and {len(speech)} utterances.")
     return [Utterance(t, s) for t, s in zip(text, speech, strict=True)]
-
-
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Integer arrays (n,) of a .npz file, as int64; declared sizes are checked before anything is allocated.
-
-    Raises:
-        ValueError: an array has other dimensions or another type, or is not as large as declared; KeyError: it is missing.
-        OSError, BadZipFile: and others of numpy and zipfile on a damaged file.
-    """
-    found = {}
-    with ZipFile(path) as archive:
-        for name in names:
-            member = archive.getinfo(f"{name}.npy")
-            with archive.open(member) as file:
-                version = np.lib.format.read_magic(file)
-                read_header = (
-                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                )
-                shape, _, kind = read_header(file)
-                size = kind.itemsize * shape[0] if len(shape) == 1 else -1
-                if kind.kind not in "iu" or not 0 <= size <= min(LARGEST_ARRAY, member.file_size):
-                    raise ValueError(f"{name} is no list of integers of the size that it declares")
-                content = file.read(size)
-                if len(content) < size:
-                    raise ValueError(f"{name} is cut off")
-            found[name] = np.frombuffer(content, kind).astype(np.int64)
-    return found
 
 
 def _integer(value: Any) -> int:
@@ -181,12 +151,12 @@ def _from_lines(path: Path, encode: Encode) -> list[Utterance]:
         if not line.strip():
             continue
         try:
-            item: dict[str, Any] = json.loads(line)
+            item: dict[str, Any] = loads(line)
             text, speech = item["text"], [_integer(token) for token in item["speech"]]
             ids = encode(text) if isinstance(text, str) else [_integer(token) for token in text]
         except MamTraError as error:
             raise MamTraError(f"Line {number} of {path}: {error}") from error
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise MamTraError(
                 f'Line {number} of {path} is not {{"text": words or ids, "speech": speech tokens}}.'
             ) from error

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import check_regular, write_text
+from mamtra.runtime.strict_models import first_problem
 
+M = TypeVar("M", bound=BaseModel)
 LINE = 120
 """Longest line that is written, in characters."""
+
+
+def loads(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON, not Unicode, nested too deep, or holds numbers of too many digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -27,12 +43,33 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise MamTraError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:  # not JSON, not Unicode, numbers of too many digits, nested too deep
+        value = loads(text)
+    except ValueError as error:
         raise MamTraError(f"{path} is damaged and cannot be read as JSON; get the model again.") from error
     if not isinstance(value, dict):
         raise MamTraError(f"{path} should hold a JSON object; get the model again.")
     return value
+
+
+def parse_model(model: type[M], path: Path, what: str) -> M:
+    """A file with a JSON object as a pydantic model.
+
+    Args:
+        model: what the object must be.
+        path: of the file.
+        what: it describes, with its article, for the message.
+
+    Raises:
+        MamTraError: the file is missing or damaged, or does not fit.
+    """
+    if not path.is_file():
+        raise MamTraError(f"{path} is missing: the model is incomplete, fetch it again.")
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        raise MamTraError(
+            f"{path} does not describe {what} that this version knows: {first_problem(error)}."
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import QUOTED, printable
 
 M = TypeVar("M", bound=BaseModel)
+Size = Annotated[int, Field(ge=1, le=2**24)]
+"""Of a part of a network, or how many there are: whatever a file says, nothing absurd is asked of the machine."""
 
 
 class ClosedModel(BaseModel):

@@ -18,8 +18,8 @@ _LARGEST = 2**20
 _KEPT = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:bool")
 
 
-class _Loader(yaml.SafeLoader):
-    """Numbers as in YAML 1.2: 1:3 is a string here, not 63, and 2e-5 a number."""
+class BoundedLoader(yaml.SafeLoader):
+    """Plain values without aliases, with which a small file can stand for gigabytes, and nested 32 deep at most."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         if self.check_event(yaml.AliasEvent):
@@ -30,6 +30,10 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+
+class _Loader(BoundedLoader):
+    """Numbers as in YAML 1.2: 1:3 is a string here, not 63, and 2e-5 a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

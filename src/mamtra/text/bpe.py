@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import parse_model
+from mamtra.runtime.printable import printable
 from mamtra.text import cosyvoice_rules
 from mamtra.text.english.normalize import normalize
 from mamtra.text.english.pronunciations import without_pronunciations
@@ -128,14 +129,13 @@ class BpeFrontend(Splitter):
         path, settings = directory / TOKENIZER_FILE, directory / CONFIG_FILE
         if not path.is_file():
             raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
-        try:
-            config = BpeConfig.model_validate(json.loads(settings.read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError, ValidationError) as error:
-            raise MamTraError(f"{settings} does not describe a text front end that this version knows.") from error
+        config = parse_model(BpeConfig, settings, "a text front end")
         try:
             return cls(Tokenizer.from_file(str(path)), config, rules)
         except Exception as error:  # the library raises bare Exception for malformed files
-            raise MamTraError(f"{path} is not a tokenizer file ({error}): fetch the model again.") from error
+            raise MamTraError(
+                f"{path} is not a tokenizer file ({printable(str(error))}): fetch the model again."
+            ) from error
 
     @property
     def vocab_size(self) -> int:

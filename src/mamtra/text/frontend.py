@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import parse_model
 from mamtra.text.english.dates import DateOrder
 from mamtra.text.english.g2p import G2P
 from mamtra.text.english.lexicon import Lexicon
@@ -104,12 +103,7 @@ class TextFrontend(Splitter):
         """
         directory = Path(directory)
         path = directory / CONFIG_FILE
-        try:
-            config = TextConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise MamTraError(f"{path} is missing: the model is incomplete, fetch it again.") from error
-        except (json.JSONDecodeError, ValidationError) as error:
-            raise MamTraError(f"{path} does not describe a text front end that this version knows: {error}.") from error
+        config = parse_model(TextConfig, path, "a text front end")
         words = Lexicon.load(directory / LEXICON_FILE)
         tokenizer = PhonemeTokenizer.load(directory / TOKENIZER_FILE)
         front = cls(config, words, tokenizer, directory / LETTER_TO_SOUND_FILE)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.printable import printable
 from mamtra.text.english.phonemes import phoneme_ids
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class PhonemeTokenizer:
         try:
             return cls(Tokenizer.from_file(str(path)))
         except Exception as error:  # the library raises bare Exception for malformed files
-            raise MamTraError(f"{path} is not a tokenizer file ({error}): fetch the model again.") from error
+            raise MamTraError(
+                f"{path} is not a tokenizer file ({printable(str(error))}): fetch the model again."
+            ) from error
 
     @property
     def vocab_size(self) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import loads
 from mamtra.runtime.printable import printable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -43,8 +43,8 @@ def read_info(path: Path) -> VoiceInfo:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= _LONGEST_HEADER:
                 raise ValueError("no safetensors header")
-            metadata = json.loads(file.read(length)).get("__metadata__", {})
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+            metadata = loads(file.read(length)).get("__metadata__", {})
+    except (OSError, ValueError, AttributeError) as error:
         raise MamTraError(f"{path} is damaged or is not a voice file; make the voice again.") from error
     return parse_info(path, metadata)
 

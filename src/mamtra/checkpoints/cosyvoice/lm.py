@@ -5,16 +5,15 @@ Its sizes follow from the tensors and that file; for cosyvoice2.yaml see `mamtra
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE, WEIGHTS, find_settings, is_cosyvoice
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.huggingface import TOKENIZER_FILES, causal_lm_config
+from mamtra.checkpoints.pickles import load_pickle
 from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.checkpoints.tensor_files import TensorInfo, TensorSource
 from mamtra.errors import MamTraError
@@ -60,17 +59,8 @@ class PickledTensors(TensorSource):
     def _load(self) -> None:
         self._state: dict[str, Tensor] = {}
         self._touched = 0
-        if not self.path.is_file():
-            raise MamTraError(f"{self.path} is missing; get the model again or check the path.")
-        try:
-            found = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-            raise MamTraError(
-                f"{self.path} is damaged or holds more than tensors and cannot be read; get the model again."
-            ) from error
-        if not isinstance(found, dict):
-            raise MamTraError(f"{self.path} should hold tensors by name; get the model again.")
-        self._state = _flat({name: value for name, value in _unnested(found).items() if isinstance(value, Tensor)})
+        found = _unnested(load_pickle(self.path, mapped=True))
+        self._state = _flat({name: value for name, value in found.items() if isinstance(value, Tensor)})
 
 
 def _mix_ratio(directory: Path) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference, load_strictly
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
+from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import first_problem
 from mamtra.text.bpe import build_qwen_tokenizer
 
@@ -61,7 +62,8 @@ def read_flow_config(settings: Settings, blocks_after: int) -> FlowConfig:
     settings.require("flow.vocab_size", get("llm.speech_token_size"))
     channels = get("flow.decoder.estimator.channels")
     if not isinstance(channels, list) or len(channels) != 1:
-        raise MamTraError(f"{settings.path} has flow.decoder.estimator.channels {channels!r}; one width is supported.")
+        shown = printable(repr(channels))
+        raise MamTraError(f"{settings.path} has flow.decoder.estimator.channels {shown}; one width is supported.")
     estimator, cfm = "flow.decoder.estimator.", "flow.decoder.cfm_params.content."
     return _checked(
         settings,
@@ -128,7 +130,9 @@ def check_language_model(settings: Settings, config: SpeechLMConfig) -> None:
     ):
         said = settings.get(place, found)
         if said != found:
-            raise MamTraError(f"{settings.path} has {place} {said!r}, but llm.pt has {found}; get the model again.")
+            raise MamTraError(
+                f"{settings.path} has {place} {printable(repr(said))}, but llm.pt has {found}; get the model again."
+            )
 
 
 def open_text(directory: Path, config: SpeechLMConfig) -> Tokenizer:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mamtra.checkpoints.pickles import load_pickle
 from mamtra.errors import MamTraError
 
 SPEAKERS = "spk2info.pt"
@@ -28,13 +28,9 @@ def read_speakers(directory: Path) -> dict[str, dict[str, Tensor]]:
     path = directory / SPEAKERS
     if not path.is_file():
         return {}
-    damaged = MamTraError(f"{path} is damaged or holds more than tensors and cannot be read; get the model again.")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        raise damaged from error
-    if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
-        raise damaged
+    found = load_pickle(path)
+    if not all(isinstance(entry, dict) for entry in found.values()):
+        raise MamTraError(f"{path} should hold the tensors of speakers by their names; get the model again.")
     return {str(name): _prompt(path, str(name), entry) for name, entry in sorted(found.items(), key=str)}
 
 

@@ -14,13 +14,15 @@ from typing import Any
 import yaml
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.printable import printable
+from mamtra.runtime.yaml_files import BoundedLoader
 
 LARGEST_BYTES = 2**20
 _REFERENCE = re.compile(r"<(\w+)>")
 _MISSING = object()
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _PlainLoader(BoundedLoader):
     """Safe YAML whose tags are dropped."""
 
 
@@ -54,7 +56,7 @@ class Settings:
             raise MamTraError(f"{path} is too large for a configuration; get the model again.")
         try:
             self._root = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
+        except Exception as error:  # PyYAML's constructors raise what they like on odd values
             raise MamTraError(f"{path} is damaged and cannot be read as YAML; get the model again.") from error
         if not isinstance(self._root, dict):
             raise MamTraError(f"{path} should hold settings by name; get the model again.")
@@ -82,19 +84,21 @@ class Settings:
         """
         found = self.get(place, wanted)
         if found != wanted:
-            raise MamTraError(f"{self.path} has {place} {found!r}; only {wanted!r} is supported.")
+            raise MamTraError(f"{self.path} has {place} {printable(repr(found))}; only {wanted!r} is supported.")
 
     def _resolve(self, value: Any, place: str, depth: int = 0) -> Any:
         if not isinstance(value, str) or not _REFERENCE.search(value):
             return value
         names = [_REFERENCE.fullmatch(part.strip()) for part in value.split("*")]
         if depth > 8 or not all(name is not None and name[1] in self._root for name in names):
-            raise MamTraError(f"{self.path} has {place} {value!r}, which cannot be looked up; get the model again.")
+            raise MamTraError(
+                f"{self.path} has {place} {printable(repr(value))}, which cannot be looked up; get the model again."
+            )
         values = [self._resolve(self._root[name[1]], place, depth + 1) for name in names if name is not None]
         if len(values) == 1:
             return values[0]
         if not all(isinstance(v, int | float) for v in values):
             raise MamTraError(
-                f"{self.path} has {place} {value!r}, which is no product of numbers; get the model again."
+                f"{self.path} has {place} {printable(repr(value))}, which is no product of numbers; get the model again."
             )
         return math.prod(values)

@@ -7,7 +7,6 @@ phonemes, with the stress mark joined to its vowel, and the blank of CTC (Graves
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from safetensors import safe_open
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.json_files import loads
 from mamtra.text.english.phonemes import PRIMARY, SECONDARY, emphasised
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -85,7 +85,7 @@ class LetterToSound:
             raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
         try:
             with safe_open(path, framework="np") as file:
-                about = json.loads(file.metadata()["letter_to_sound"])
+                about = loads(file.metadata()["letter_to_sound"])
                 stored = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
             weights = {
                 name: value * stored[name + SCALE][:, None] if name + SCALE in stored else value

@@ -43,7 +43,7 @@ _NUMBERED_RE = re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVXLCDM]+)\b(?!['-]\w)(\.
 _SPAN = re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVXL]+)\s?[-–]\s?([IVXL]+)(?![\w'])", re.IGNORECASE)
 _SUFFIX = re.compile(r"\b([A-Z][a-z]+\s+(?:[A-Z]\.?\s+)?[A-Z][a-z]+),?\s+(II|III|IV)\b")
 _LONE = re.compile(
-    r"(?<=[a-z]\s)(II|III|IV|VI|VII|VIII|IX|XI|XII|XIII|XIV|XV|XVI|XVII|XVIII|XIX|XX|XXI|XXII|XXIII|XXIV|XXV|XXX)\b"
+    r"(?<=[a-z]\s)(II|III|IV|VI|VII|VIII|IX|XI|XII|XIII|XIV|XV|XVI|XVII|XVIII|XIX|XX|XXI|XXII|XXIII|XXIV|XXV|X{3})\b"
 )
 _COUNTED = r"century|centuries|dynasty|Century|Dynasty|Olympiad|Olympics|Congress|Corps|Legion"
 _NTH = re.compile(rf"\b([IVX]{{1,6}})(?=(?:(?:\s?[-–]\s?|\s+(?:and|to|or)\s+)[IVX]{{1,6}})?\s+(?:{_COUNTED})\b)")

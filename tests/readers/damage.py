@@ -1,4 +1,4 @@
-"""Damages text and JSON in the ways that fuzzing found to matter."""
+"""Damages files in the ways that turned out to matter."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def damaged_json(content: Any, random: Random, count: int) -> Iterator[bytes]:
             continue
         changed = copy.deepcopy(content)
         places = [*_places(changed)]
+        if not places:
+            yield json.dumps(random.choice(ODD)).encode()
+            continue
         container, key = random.choice(places)
         deed = random.randrange(4)
         if deed == 0:
@@ -51,6 +54,17 @@ def damaged(text: str, random: Random, count: int) -> Iterator[bytes]:
             (changed[at],) = damaged_json(json.loads(lines[at]), random, 1)
             changed[at] += b"\n"
         yield b"".join(changed)
+
+
+def damaged_bytes(data: bytes, random: Random, count: int) -> Iterator[bytes]:
+    """Any file with bytes changed, cut off, left out, put in or doubled."""
+    for _ in range(count):
+        at, length = random.randrange(len(data) + 1), random.choice((1, 1, 2, 4, 16, 200))
+        noise = bytes(random.randrange(256) for _ in range(length))
+        yield random.choice((
+            data[:at] + noise + data[at + length :], data[:at] + noise + data[at:], data[:at] + data[at + length :],
+            data[:at], data[:at] + data[max(0, at - length) :], data[:at] + b"\xff" * length + data[at + length :],
+        ))  # fmt: skip
 
 
 def _places(content: Any) -> Iterator[tuple[Any, Any]]:
