@@ -110,8 +110,41 @@ def test_token_sets_are_imported(tmp_path):
     assert found.manifest.speakers == ["a", "b"]
     assert all(np.array_equal(found[i].speech, wanted[i].speech) for i in range(7))
     assert all(np.array_equal(found[i].text, wanted[i].text) for i in range(7))
-    with pytest.raises(MamTraError, match="text ids of 20 or more"):
+    with pytest.raises(MamTraError, match="text ids outside 0 to 19"):
         import_token_set(tmp_path / "tokens.npz", tmp_path / "no", text_vocab_size=20)
     (tmp_path / "broken.npz").write_bytes(b"nothing")
     with pytest.raises(MamTraError, match="not a token set"):
         import_token_set(tmp_path / "broken.npz", tmp_path / "no", text_vocab_size=200)
+
+
+TOKEN_SET = {
+    "speech": [1, 2, 3],
+    "speech_len": [1, 2],
+    "text": [5, 6],
+    "text_len": [1, 1],
+    "speaker": [0, 1],
+    "speakers": ["a", "b"],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"speech": [1, -2, 3]}, "speech ids outside 0 to 6560"),
+        ({"speech": [1.0, float("nan"), 3.0]}, "each a list of whole numbers"),
+        ({"speech": [[1, 2, 3]]}, "each a list of whole numbers"),
+        ({"text": ["a", "b"]}, "each a list of whole numbers"),
+        ({"speech_len": 3}, "each a list of whole numbers"),
+        ({"speech_len": [-1, 4]}, "do not add up"),
+        ({"speech_len": [2**62, 2**62 + 3]}, "do not add up"),
+        ({"speech_len": [3]}, "do not add up"),
+        ({"speaker": [0, 2]}, "each utterance one of the speakers"),
+        ({"speaker": [0, -1]}, "each utterance one of the speakers"),
+        ({"speaker": [0]}, "each utterance one of the speakers"),
+    ],
+)  # fmt: skip
+def test_odd_token_sets_are_refused(tmp_path, change, said):
+    np.savez(tmp_path / "t.npz", **(TOKEN_SET | change))
+    with pytest.raises(MamTraError, match=said):
+        import_token_set(tmp_path / "t.npz", tmp_path / "out", text_vocab_size=20)
+    assert not (tmp_path / "out").exists()

@@ -15,8 +15,8 @@ from mamtra.conversion.ranking_table import RankingHeader, Row, complete
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.ranking.calibration import read_utterances
-from tests.readers.damage import damaged
 from tests.factories import tiny_parts
+from tests.readers.damage import damaged
 
 HEADER = RankingHeader(model={"lm": "abc"}, criterion="kl", num_layers=3, candidates=(0, 1, 2))
 

@@ -57,9 +57,10 @@ def damaged(text: str, random: Random, count: int) -> Iterator[bytes]:
 
 
 def damaged_bytes(data: bytes, random: Random, count: int) -> Iterator[bytes]:
-    """Any file with bytes changed, cut off, left out, put in or doubled."""
-    for _ in range(count):
-        at, length = random.randrange(len(data) + 1), random.choice((1, 1, 2, 4, 16, 200))
+    """Any file with bytes changed, cut off, left out, put in or doubled; every other time near its start, where headers are."""
+    for number in range(count):
+        at = random.randrange((len(data) if number % 2 else min(len(data), 2000)) + 1)
+        length = random.choice((1, 1, 2, 4, 16, 200))
         noise = bytes(random.randrange(256) for _ in range(length))
         yield random.choice((
             data[:at] + noise + data[at + length :], data[:at] + noise + data[at:], data[:at] + data[at + length :],

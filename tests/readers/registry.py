@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
+import torch
 
 from mamtra.audio.io import read_audio, write_audio
 from mamtra.bulk.lines import Defaults, read_lines
@@ -21,18 +21,18 @@ from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.provenance import needs_distillation
 from mamtra.checkpoints.tensor_files import TensorFiles
 from mamtra.conversion.ranking_file import open_table, read_ranking
-from mamtra.conversion.ranking_table import RankingHeader, Row, complete
+from mamtra.conversion.ranking_table import Row, complete
 from mamtra.cost.presets import find_blueprint
 from mamtra.data.corpora import open_recordings
 from mamtra.data.token_sets import import_token_set
 from mamtra.data.token_shards import TokenShards
-from mamtra.distill.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from mamtra.distill.checkpoints import Checkpoint, Measured, Position, RunState, load_checkpoint, save_checkpoint
 from mamtra.distill.config import read_config
 from mamtra.distill.log import read_log
 from mamtra.encoders.onnx import OnnxSpeakerEncoder
+from mamtra.evaluate import load_scores
 from mamtra.evaluate.listening.answers import read_answers
 from mamtra.evaluate.listening.key import read_key
-from mamtra.evaluate.score_file import load_scores
 from mamtra.evaluate.sentences import read_sentences
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.versa import read_config as read_versa
@@ -182,8 +182,16 @@ def _all_rows(path: Path) -> None:
 
 
 def _state(folder: Path) -> Path:
-    tensors = {"a": __import__("torch").zeros(3)}
-    save_checkpoint(folder, Checkpoint(4, {"seed": 1}, tensors, tensors, {}), 1)
+    tensors = {"a": torch.zeros(3)}
+    state = RunState(
+        step=4,
+        position=Position(epoch=0, number=4),
+        elapsed=2.5,
+        counts={"train": 4},
+        measured=Measured(step=2, values={"loss": 1.5}),
+        settings={"run": {"seed": 1}},
+    )
+    save_checkpoint(folder, Checkpoint(state, tensors, tensors), 1)
     return next(folder.rglob("state.json"))
 
 
@@ -263,7 +271,8 @@ READERS = (
     Reader("distill.yaml", _written("d.yaml", _DISTILL), read_config),
     Reader("experiments.yaml", _written("e.yaml", (RECIPES / "cosyvoice2" / "experiments.yaml").read_text()), read_experiments),
     Reader("corpus, JSON lines", _corpus("c.jsonl", _JSON_LINE), lambda p: open_recordings(str(p)).items(), "lines"),
-    Reader("corpus, table", _corpus("c.csv", "audio,text,speaker\na.wav,Hello there.,x\n"), lambda p: open_recordings(str(p)).items()),
+    Reader("corpus, table", _corpus("c.csv", "audio,text,speaker\na.wav,Hello there.,x\n"),
+           lambda p: open_recordings(str(p)).items()),
     Reader("evaluation set, Seed-TTS", *_set("s.lst", "a|Hello.|a.wav|Good morning.|a.wav\n")),
     Reader("evaluation set, table", *_set("s.tsv", "id\ttext\na\tGood morning.\n")),
     Reader("sentences", _written("s.txt", "Good morning.\nGood night.\n"), read_sentences),
@@ -274,5 +283,3 @@ READERS = (
     Reader("recording, mp3", _sound("a.mp3"), read_audio),
 )  # fmt: skip
 """All of them."""
-np.seterr(all="ignore")
-RankingHeader.model_rebuild()

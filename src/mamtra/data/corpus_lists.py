@@ -36,9 +36,9 @@ class _List(Recordings):
 
     def _item(self, number: int, row: dict[str, Any]) -> Item:
         audio, text = (next((key for key in keys if key in row), None) for keys in (AUDIO, TEXT))
-        if audio is None or text is None or not isinstance(row[audio], str) or not row[audio].strip():
+        place = row[audio].strip() if audio is not None and isinstance(row[audio], str) else ""
+        if text is None or not Path(place).name:
             raise MamTraError(f"Line {number} of {self._path} is not {_FORM}.")
-        place = row[audio].strip()
         name = name_of(row.get("id")) or Path(place).with_suffix("").as_posix()
         speaker = next((found for key in _SPEAKER if (found := name_of(row.get(key)))), "unknown")
         item = Item(

@@ -59,7 +59,7 @@ def import_token_set(
         raise MamTraError(f"{path} is empty or damaged: its lengths do not add up.")
     for part, size in (("speech", num_speech_tokens), ("text", text_vocab_size)):
         if arrays[part].min(initial=0) < 0 or arrays[part].max(initial=0) >= size:
-            raise MamTraError(f"{path} holds {part} ids outside 0 .. {size - 1}; use data made for this model.")
+            raise MamTraError(f"{path} holds {part} ids outside 0 to {size - 1}; use data made for this model.")
     names = {part: [str(name) for name in arrays.get(f"{part}s", ["unknown"])] for part in _NAMES}
     numbers = {part: arrays.get(part, np.zeros(count, np.int64)) for part in _NAMES}
     for part, known in names.items():

@@ -118,7 +118,7 @@ def open_trainer(
         raise MamTraError(f"{out} holds a training already; go on with --resume, or name another folder in out.")
     saved = load_checkpoint(found[-1]) if found else None
     if saved is not None:
-        check_same_settings(saved.state["settings"], config.fingerprint(), out)
+        check_same_settings(saved.state.settings, config.fingerprint(), out)
     trainer = Trainer(set_up(config, processes), listener=listener, ticker=ticker)
     if saved is not None:
         trainer.restore(saved)

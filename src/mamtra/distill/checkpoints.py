@@ -7,15 +7,51 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import NonNegativeFloat, NonNegativeInt
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import atomic_directory, disk_is_full
 from mamtra.runtime.json_files import read_json
+from mamtra.runtime.strict_models import ClosedModel
 
 FOLDER = "checkpoints"
 _STATE, _STUDENT, _OPTIMIZER = "state.json", "student.safetensors", "optimizer.safetensors"
+
+
+class Position(ClosedModel):
+    """Where in the corpus a training run is: epoch, and number of the micro-batch."""
+
+    epoch: NonNegativeInt
+    number: NonNegativeInt
+
+
+class Measured(ClosedModel):
+    """Validation losses, and the step they were measured at; -1 before the first."""
+
+    step: int
+    values: dict[str, float]
+
+
+class RunState(ClosedModel):
+    """Numbers and settings of a training run.
+
+    Attributes:
+        step: steps that are done.
+        position: of the next step in the corpus.
+        elapsed: seconds of training.
+        counts: steps since the last line of the log, by phase.
+        measured: the latest validation.
+        settings: those that decide the weights.
+    """
+
+    step: NonNegativeInt
+    position: Position
+    elapsed: NonNegativeFloat
+    counts: dict[str, NonNegativeInt]
+    measured: Measured
+    settings: dict[str, Any]
 
 
 class Checkpoint(NamedTuple):
@@ -27,7 +63,7 @@ class Checkpoint(NamedTuple):
         optimizer: moments, averages, random states.
     """
 
-    state: dict[str, Any]
+    state: RunState
     student: dict[str, Tensor]
     optimizer: dict[str, Tensor]
 
@@ -42,20 +78,20 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint, keep: int) -> Path:
 
     Args:
         out: folder of the training run.
-        checkpoint: `state` has the number "step".
+        checkpoint: what to write.
         keep: number of checkpoints to keep.
 
     Raises:
         MamTraError: the disk is full or cannot be written; checkpoints that were there stay.
     """
-    place = out / FOLDER / f"step-{checkpoint.state['step']:08}"
+    place = out / FOLDER / f"step-{checkpoint.state.step:08}"
     place.parent.mkdir(parents=True, exist_ok=True)
     size = sum(t.numel() * t.element_size() for part in checkpoint[1:] for t in part.values())
     try:
         with atomic_directory(place, replace=True) as partial:
             for name, tensors in ((_STUDENT, checkpoint.student), (_OPTIMIZER, checkpoint.optimizer)):
                 save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial / name)
-            (partial / _STATE).write_text(json.dumps(checkpoint.state, indent=1) + "\n", encoding="utf-8")
+            (partial / _STATE).write_text(json.dumps(checkpoint.state.model_dump(), indent=1) + "\n", encoding="utf-8")
     except MamTraError as error:
         if not disk_is_full(error):
             raise
@@ -78,7 +114,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         state = read_json(path / _STATE)
         if "measured" not in state:
             raise MamTraError(f"The checkpoint {path} was made by an older version of mamtra; train in another folder.")
-        return Checkpoint(state, load_file(path / _STUDENT), load_file(path / _OPTIMIZER))
+        return Checkpoint(RunState(**state), load_file(path / _STUDENT), load_file(path / _OPTIMIZER))
     except MamTraError:
         raise
     except Exception as error:  # the library raises a class of its own

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mamtra.data.bucket_sampler import MicroBatch
-from mamtra.distill.checkpoints import Checkpoint, checkpoints, save_checkpoint
+from mamtra.distill.checkpoints import Checkpoint, Measured, Position, RunState, checkpoints, save_checkpoint
 from mamtra.distill.export import write_student
 from mamtra.distill.interrupt import InterruptLatch
 from mamtra.distill.loader import StepInputs
@@ -239,14 +239,14 @@ class Trainer:
                 sums.zero_()
         student, moments = self._sharding.weights(self.setup.student), self._optimiser.state()
         if self._processes.first:
-            state = {
-                "step": self.step,
-                "position": self._position,
-                "elapsed": time.perf_counter() - self._began,
-                "counts": self.setup.train_step.counts,
-                "measured": {"step": self._measured_at, "values": self.measured},
-                "settings": self.config.fingerprint(),
-            }
+            state = RunState(
+                step=self.step,
+                position=Position(**self._position),
+                elapsed=time.perf_counter() - self._began,
+                counts=self.setup.train_step.counts,
+                measured=Measured(step=self._measured_at, values=self.measured),
+                settings=self.config.fingerprint(),
+            )
             optimizer = moments | {"sums": sums, "random": torch.get_rng_state()}
             if self._processes.device.type == "cuda":
                 optimizer["random_cuda"] = torch.cuda.get_rng_state(self._processes.device)
@@ -270,10 +270,10 @@ class Trainer:
                 torch.cuda.set_rng_state(saved.optimizer["random_cuda"], device)
         except (KeyError, RuntimeError) as error:
             raise MamTraError(f"The latest checkpoint of {self.out} does not fit this student; remove it.") from error
-        self.step, self._elapsed, train_step.counts = state["step"], state["elapsed"], state["counts"]
-        self.measured, self._measured_at = state["measured"]["values"], state["measured"]["step"]
-        self.setup.loader.position.restore(state["position"])
-        self._position = state["position"]
+        self.step, self._elapsed, train_step.counts = state.step, state.elapsed, dict(state.counts)
+        self.measured, self._measured_at = state.measured.values, state.measured.step
+        self._position = dict(state.position)
+        self.setup.loader.position.restore(self._position)
 
     def _export(self) -> Path:
         batch = self.config.batch
