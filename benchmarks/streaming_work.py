@@ -134,10 +134,10 @@ def mel_of(model: Any, voice: Any, tokens: list[int], streaming: bool) -> Any:
 
 def measure_length(model: Any, voice: Any, tokens: list[int]) -> dict[str, Any]:
     """All figures of one length."""
-    from mamtra.synthesis.streaming import HopSchedule, PromptStore, SegmentStream
+    from mamtra.synthesis.streaming import HopSchedule, SegmentStream, prompt_store
     from mamtra.synthesis.token2wav import tokens_to_samples
 
-    prompts = PromptStore(model)
+    prompts = prompt_store(model)
     with Work(model) as prompt:
         prompts.stream(voice)
     rows = {}

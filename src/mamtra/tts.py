@@ -5,28 +5,27 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from mamtra.audio.io import SUFFIXES
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 from mamtra.light.choice import choose_runtime
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.explain import in_words
-from mamtra.synthesis.audio import Audio
+from mamtra.synthesis.audio import Audio, audio_of
 from mamtra.synthesis.cloning import clone_voice
 from mamtra.synthesis.hops import HopSchedule
-from mamtra.synthesis.pipeline import AudioChunk, Backend, Request, check_speed, check_voice, speak
+from mamtra.synthesis.pipeline import AudioChunk, Backend, Request, check_speed, check_text, check_voice, speak
+from mamtra.synthesis.profile import adjust_reading, choose_profile, phoneme_frontend
 from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
+from mamtra.synthesis.text_batch import Text, speak_texts
+from mamtra.synthesis.voice_finder import VoiceFinder
 from mamtra.text.bistream_text import Utterance, utterances
-from mamtra.text.bpe import BpeFrontend, TextRules
-from mamtra.text.english.dates import DateOrder
-from mamtra.text.frontend import Explanation, TextFrontend
+from mamtra.text.bpe import BpeFrontend
+from mamtra.text.frontend import Explanation
 from mamtra.text.markup import parse_markup
 from mamtra.text.split import Segment, nothing_to_say
 from mamtra.voices.library import VoiceLibrary
@@ -36,28 +35,7 @@ if TYPE_CHECKING:
     import torch
 
     from mamtra.light.model import LightModel
-    from mamtra.synthesis.batch import Batch
     from mamtra.synthesis.model import Model
-
-MAX_CHARACTERS = 100_000
-_STORED = "A transcript goes with a recording; a stored voice has its own."
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text of a batch with options of its own.
-
-    Attributes:
-        text: what to say.
-        voice: as in `TTS.say`; that of the batch where None.
-        seed: of the draws; that of the batch where None.
-        speed: 0.5 (slow) to 2 (fast); that of the batch where None.
-    """
-
-    text: str
-    voice: str | os.PathLike | Voice | None = None
-    seed: int | None = None
-    speed: float | None = None
 
 
 class TTS:
@@ -76,7 +54,7 @@ class TTS:
             raise MamTraError(f"TTS: model has to be a Model, not {type(model).__name__}.")
         self.model = model
         self.library = library or VoiceLibrary(model.directory)
-        self._voices: dict[tuple[str, int], Voice] = {}
+        self._finder = VoiceFinder(model, self.library)
         self._whole_segment, self._stream_segment = _backends(model)
 
     @classmethod
@@ -123,15 +101,8 @@ class TTS:
             from mamtra.synthesis.open_model import open_on
 
             opened = open_on(directory, device, dtype)
-        opened.generation = _profile(opened, like_original, text_rules)
-        if lexicon is not None or date_order is not None:
-            front = _phoneme_frontend(opened)
-            if date_order is not None:
-                if date_order not in get_args(DateOrder):
-                    raise MamTraError(f"There is no date order {date_order!r}; use {', '.join(get_args(DateOrder))}.")
-                front.date_order = date_order
-            if lexicon is not None:
-                front.use_lexicon(lexicon)
+        opened.generation = choose_profile(opened, like_original, text_rules)
+        adjust_reading(opened, lexicon, date_order)
         return cls(opened)
 
     @property
@@ -165,7 +136,7 @@ class TTS:
         Raises:
             MamTraError: the text is empty or too long, or the model reads letters instead of phonemes.
         """
-        return _phoneme_frontend(self.model).explain(check_text(text))
+        return phoneme_frontend(self.model).explain(check_text(text))
 
     @checked
     def say(
@@ -230,7 +201,7 @@ class TTS:
         """
         began = time.perf_counter()
         check_speed(speed)
-        chosen = check_voice(self.model, self.voice(voice, voice_text))
+        chosen = self.voice(voice, voice_text)
         if mode is not None:
             chosen = chosen.in_mode(mode)
         if instruct is not None:
@@ -275,45 +246,14 @@ class TTS:
         """
         if self.model.arrays == "numpy":
             raise MamTraError("A batch needs the runtime torch; pip install 'mamtra[torch]'.")
-        return self._batch(texts, Text("", voice, seed, speed))
-
-    def _batch(self, texts: Iterable[str | Text], defaults: Text) -> Iterator[Audio | MamTraError]:
-        from mamtra.synthesis.batch import Batch
-
-        batch = Batch.of(self.model)
-        try:
-            began = time.perf_counter()
-            for given in chain(texts, [None]):
-                if given is not None:
-                    self._add(batch, given if isinstance(given, Text) else Text(given), defaults)
-                for request, found in batch.finished(last=given is None):
-                    spent, began = time.perf_counter() - began, time.perf_counter()
-                    try:
-                        if isinstance(found, MamTraError):
-                            raise found
-                        shares = [replace(chunk, spent=spent / len(found)) for chunk in found]
-                        yield Audio.joined([self._heard(request, chunk, 1000 * spent) for chunk in shares])
-                    except MamTraError as error:
-                        yield error
-        finally:
-            batch.cancel()
-
-    def _add(self, batch: Batch, text: Text, defaults: Text) -> None:
-        """Put a text into a batch, or the reason why it cannot be spoken."""
-        try:
-            voice = self.voice(defaults.voice if text.voice is None else text.voice)
-            request = self._request(
-                check_voice(self.model, voice),
-                defaults.seed if text.seed is None else text.seed,
-                check_speed(defaults.speed if text.speed is None else text.speed),
-            )
-            batch.add(request, self.model.text.segments(check_text(text.text)))
-        except MamTraError as error:
-            batch.refuse(error)
+        return speak_texts(self.model, texts, Text("", voice, seed, speed), self._request_of)
 
     def _request(self, voice: Voice, seed: int, speed: float) -> Request:
         retries = AS_IT_COMES if self.model.generation.like_original else AGAIN
-        return Request(self.model, voice, seed, speed, retries)
+        return Request(self.model, check_voice(self.model, voice), seed, check_speed(speed), retries)
+
+    def _request_of(self, text: Text) -> Request:
+        return self._request(self.voice(text.voice), text.seed, text.speed)
 
     def _read(self, text: str | Iterable[str], interleave: bool) -> Iterator[Segment | Utterance]:
         """Segments one by one. Of a complete text the first one, and all pause marks, are read at once, so that errors show."""
@@ -334,22 +274,9 @@ class TTS:
         with in_words():
             for chunk in speak(request, segments, backend):
                 ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
-                yield self._heard(request, chunk, ttfa_ms)
+                yield audio_of(request, chunk, ttfa_ms)
         if ttfa_ms is None:
             raise MamTraError("There is no text to speak.")
-
-    def _heard(self, request: Request, chunk: AudioChunk, ttfa_ms: float) -> Audio:
-        return Audio(
-            samples=chunk.samples,
-            sample_rate=self.sample_rate,
-            text=chunk.text,
-            seed=request.seed,
-            voice=request.voice.name,
-            tokens=chunk.tokens,
-            finish_reason=chunk.finish_reason,
-            rtf=chunk.spent * self.sample_rate / max(1, len(chunk.samples)),
-            ttfa_ms=ttfa_ms,
-        )
 
     @checked
     def convert_voice(
@@ -373,26 +300,9 @@ class TTS:
         """
         if self.model.arrays == "numpy":
             raise MamTraError("Converting a recording needs the runtime torch; pip install 'mamtra[torch]'.")
-        from mamtra.synthesis.reference import read_tokens
-        from mamtra.synthesis.token2wav import tokens_to_samples
+        from mamtra.synthesis.voice_conversion import convert_recording
 
-        began = time.perf_counter()
-        check_speed(speed)
-        chosen = check_voice(self.model, self.voice(voice))
-        tokens = read_tokens(self.model, wav)
-        samples = tokens_to_samples(self.model, chosen, tokens, seed=seed, speed=speed)
-        spent = time.perf_counter() - began
-        return Audio(
-            samples=samples,
-            sample_rate=self.sample_rate,
-            text="",
-            seed=seed,
-            voice=chosen.name,
-            tokens=len(tokens),
-            finish_reason="eos",
-            rtf=spent * self.sample_rate / max(1, len(samples)),
-            ttfa_ms=spent * 1000,
-        )
+        return convert_recording(self._request(self.voice(voice), seed, speed), wav)
 
     @checked
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
@@ -415,38 +325,7 @@ class TTS:
         Raises:
             MamTraError: there is no such voice, or it belongs to another model.
         """
-        if isinstance(voice, Voice) and text is not None:
-            raise MamTraError(_STORED)
-        found = (voice if isinstance(voice, Voice) else self._find_voice(voice, text)).to(self.model.arrays)
-        theirs, ours = found.info.voice_space, self.model.voice_space
-        if theirs and ours and theirs != ours:
-            raise MamTraError(f"The voice {found.name!r} was made for another model; make it again from its recording.")
-        return found
-
-    def _find_voice(self, voice: str | os.PathLike | None, text: str | None) -> Voice:
-        speakers = self.model.speakers
-        name = (next(iter(speakers), None) or self.library.default()) if voice is None else os.fspath(voice)
-        if name in speakers and text is None:
-            return Voice.preset(name, speakers[name], self.model.voice_space)
-        path = Path(os.path.expanduser(name))
-        if name in self.library.paths():
-            path = self.library.path(name)
-        elif path.suffix != ".safetensors":
-            if path.is_file() or path.suffix.lower() in SUFFIXES:
-                return self.clone(path, text)
-            if path.exists() and name:
-                raise MamTraError(
-                    f"{path} is {'a folder' if path.is_dir() else 'a device'}; name a voice or a recording."
-                )
-            path = self.library.path(name)
-        if text is not None:
-            raise MamTraError(_STORED)
-        if not path.is_file():
-            raise MamTraError(f"There is no voice file {path}.")
-        key = (str(path), path.stat().st_mtime_ns)
-        if key not in self._voices:
-            self._voices[key] = Voice.load(path, self.model.arrays)
-        return self._voices[key]
+        return self._finder.find(voice, text)
 
     def _instruction(self, text: str) -> list[int]:
         if not isinstance(self.model.text, BpeFrontend):
@@ -459,50 +338,11 @@ def _backends(model: Model | LightModel) -> tuple[Backend, Callable[..., Iterato
     if model.arrays == "numpy":
         from mamtra.light import speaking
 
-        return speaking.whole_segment, partial(speaking.stream_segment, prompts=speaking.PromptStore(model))
+        return speaking.whole_segment, partial(speaking.stream_segment, prompts=speaking.prompt_store(model))
     from mamtra.synthesis.sentence import whole_segment
-    from mamtra.synthesis.streaming import PromptStore, stream_segment
+    from mamtra.synthesis.streaming import prompt_store, stream_segment
 
-    return whole_segment, partial(stream_segment, prompts=PromptStore(model))
-
-
-def _profile(model: Model | LightModel, like_original: bool | None, text_rules: str | None) -> GenerationConfig:
-    """The generation defaults with another profile, where one is asked for."""
-    if like_original is None and text_rules is None:
-        return model.generation
-    if not isinstance(model.text, BpeFrontend):
-        raise MamTraError(f"The model {model.name} has no original and one kind of text rules; leave the options out.")
-    if text_rules is not None and text_rules not in get_args(TextRules):
-        raise MamTraError(f"There are no text rules {text_rules!r}; use {', '.join(get_args(TextRules))}.")
-    changes: dict[str, object] = {}
-    if like_original is not None:
-        changes = {"like_original": like_original, "text_rules": "cosyvoice2" if like_original else "mamtra"}
-    if text_rules is not None:
-        changes["text_rules"] = text_rules
-    generation = model.generation.model_copy(update=changes)
-    model.text.rules = generation.text_rules
-    return generation
-
-
-def _phoneme_frontend(model: Model | LightModel) -> TextFrontend:
-    if not isinstance(model.text, TextFrontend):
-        raise MamTraError(
-            f"The model {model.name} reads letters, not phonemes; leave out pronunciations and date order."
-        )
-    return model.text
-
-
-def check_text(text: str) -> str:
-    """Refuse text that is empty or longer than `MAX_CHARACTERS`.
-
-    Raises:
-        MamTraError: it is.
-    """
-    if not text.strip():
-        raise MamTraError("There is no text to speak.")
-    if len(text) > MAX_CHARACTERS:
-        raise MamTraError(f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} fit, so split it.")
-    return text
+    return whole_segment, partial(stream_segment, prompts=prompt_store(model))
 
 
 @checked

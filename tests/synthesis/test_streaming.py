@@ -17,7 +17,7 @@ from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.original_stream import OriginalStream
 from mamtra.synthesis.pipeline import Request, speak
 from mamtra.synthesis.retries import AS_IT_COMES, segment_seed
-from mamtra.synthesis.streaming import HopSchedule, PromptStore, SegmentStream, stream_segment
+from mamtra.synthesis.streaming import HopSchedule, SegmentStream, prompt_store, stream_segment
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice, VoiceInfo
@@ -44,7 +44,7 @@ def test_hops_are_the_whole(model, speed, count):
     codes = torch.randint(0, 6561, (count,), generator=torch.Generator().manual_seed(count)).tolist()
     voice = tiny_voice(tokens=31)
     whole = tokens_to_samples(model, voice, codes, seed=5, speed=speed, chunked=True)
-    pieces = feed(SegmentStream(model, PromptStore(model).stream(voice), seed=5, speed=speed), codes)
+    pieces = feed(SegmentStream(model, prompt_store(model).stream(voice), seed=5, speed=speed), codes)
     assert len(pieces) == {3: 1, 90: 3, 260: 5}[count] and whole.std() > 1e-4
     assert np.concatenate(pieces).shape == whole.shape
     assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
@@ -56,7 +56,7 @@ def test_hops_through_graphs_are_the_whole(tmp_path):
     whole = tokens_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
     model.flow.use_graphs(Rerun())
     model.vocoder.use_graphs(Rerun())
-    prompts = PromptStore(model)
+    prompts = prompt_store(model)
     for _ in range(3):
         pieces = feed(SegmentStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
         assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
@@ -67,7 +67,7 @@ def test_streams_on_cuda_run_as_graphs(tmp_path):
     model = open_model(tiny_model(tmp_path / "tiny"), device="cuda")
     codes = torch.randint(0, 6561, (260,), generator=torch.Generator().manual_seed(3)).tolist()
     whole = tokens_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
-    prompts = PromptStore(model)
+    prompts = prompt_store(model)
     for _ in range(3):
         pieces = feed(SegmentStream(model, prompts.stream(tiny_voice(tokens=31)), seed=5), codes)
         assert np.abs(np.concatenate(pieces) - whole).max() < 1e-2  # convolutions use TF32
@@ -78,7 +78,7 @@ def test_hops_grow_anew_for_each_request(model):
     assert [HopSchedule().least(hops) for hops in range(6)] == [20, 25, 50, 100, 100, 100]
     assert [HopSchedule(first=25, hop=50).least(hops) for hops in range(4)] == [25, 50, 100, 100]
     assert [HopSchedule(growth=1.5).least(hops) for hops in range(6)] == [20, 25, 37, 56, 84, 100]
-    prompts = PromptStore(model)
+    prompts = prompt_store(model)
     for _ in range(2):
         sound = SegmentStream(model, prompts.stream(tiny_voice(tokens=10)), seed=0)
         wanted = []
@@ -129,7 +129,7 @@ def test_a_model_like_the_original_streams_by_its_hops(model, monkeypatch):
 
     def spoken(**options):
         chunks = speak(
-            request, [Segment("a", [1], 0.5)], partial(stream_segment, prompts=PromptStore(model), **options)
+            request, [Segment("a", [1], 0.5)], partial(stream_segment, prompts=prompt_store(model), **options)
         )
         return [len(chunk.samples) for chunk in chunks]
 
@@ -139,7 +139,7 @@ def test_a_model_like_the_original_streams_by_its_hops(model, monkeypatch):
 
 
 def test_prompts_are_computed_once_and_the_oldest_let_go(model, monkeypatch):
-    store, made = PromptStore(model), []
+    store, made = prompt_store(model), []
     voices = [tiny_voice(str(n), tokens=30) for n in range(3)]
     original = streaming.FlowStream
 
@@ -151,11 +151,10 @@ def test_prompts_are_computed_once_and_the_oldest_let_go(model, monkeypatch):
     sizes = [store.stream(voice).bytes for voice in (voices[0], voices[0], voices[1])]
     assert len(made) == 2 and sizes[0] == sizes[1] > 0
     monkeypatch.setattr(streaming, "PROMPT_BYTES", sizes[0])
-    store.stream(voices[2])
-    store.stream(voices[2])
-    assert len(made) == 3
-    store.stream(voices[0])
-    assert len(made) == 4
+    small = prompt_store(model)
+    for number in (0, 0, 1, 1, 0):
+        small.stream(voices[number])
+    assert len(made) == 2 + 3
 
 
 class Run:
@@ -174,7 +173,7 @@ class Run:
 def segment(model, monkeypatch, *runs):
     left = iter(runs)
     monkeypatch.setattr(streaming, "start_run", lambda *_: Run(*next(left)))
-    return list(stream_segment(Request(model, tiny_voice(), seed=4), [1], 1, prompts=PromptStore(model)))
+    return list(stream_segment(Request(model, tiny_voice(), seed=4), [1], 1, prompts=prompt_store(model)))
 
 
 def test_runs_that_say_nothing_are_repeated(model, monkeypatch):
@@ -213,7 +212,7 @@ def test_sound_that_is_not_a_number_is_an_error(model, monkeypatch):
     monkeypatch.setattr(streaming.VocoderStream, "push", lambda *_: torch.tensor([[float("nan")]]))
     monkeypatch.setattr(streaming, "start_run", lambda *_: Run([1] * 9, "eos"))
     spoken = speak(
-        Request(model, tiny_voice()), [Segment("a", [1])], partial(stream_segment, prompts=PromptStore(model))
+        Request(model, tiny_voice()), [Segment("a", [1])], partial(stream_segment, prompts=prompt_store(model))
     )
     with pytest.raises(MamTraError, match="not a number"):
         list(spoken)

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from mamtra.checkpoints.model_files import find_beside, read_config, read_generation
+from mamtra.checkpoints.model_files import find_beside
 from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
 from mamtra.light.cpu import has_dot_products
 from mamtra.light.graph import Products
-from mamtra.text.frontend import CONFIG_FILE
-from mamtra.text.open_text import open_text
+from mamtra.synthesis.model_directory import ModelDirectory
 from mamtra.voices.voice import Arrays
 
 if TYPE_CHECKING:
     from mamtra.light.flow import LightFlow
     from mamtra.light.lm import LightLM
     from mamtra.light.vocoder import LightVocoder
-    from mamtra.text.bpe import BpeFrontend
-    from mamtra.text.frontend import TextFrontend
 
 P = TypeVar("P")
 _CLONING = "Making a voice from a recording needs torch; pip install 'mamtra[torch]', and leave out the runtime onnx."
 
 
-class LightModel:
+class LightModel(ModelDirectory):
     """A model directory with lazily loaded parts; what speaking asks of `mamtra.synthesis.model.Model`, without torch.
 
     Args:
@@ -40,9 +36,6 @@ class LightModel:
         int8_lm: multiply the int8 weights of the language model as they are too, which is faster and changes the tokens.
 
     Attributes:
-        directory: the model directory.
-        config: content of config.json.
-        generation: generation defaults.
         arrays: whose arrays its voices hold.
     """
 
@@ -51,50 +44,16 @@ class LightModel:
     def __init__(
         self, directory: str | os.PathLike, *, threads: int | None = None, exact: bool = False, int8_lm: bool = False
     ) -> None:
-        self.directory = Path(directory)
-        self.config: dict[str, Any] = read_config(self.directory)
-        self.generation = read_generation(self.directory)
+        super().__init__(directory)
         self._threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
         self._exact, self._lm_products = exact, cast(Products, "blocks" if int8_lm else "float")
         self._parts: dict[str, Any] = {}
-        self._lock = threading.RLock()
-
-    @property
-    def name(self) -> str:
-        """Name of the directory."""
-        return self.directory.resolve().name
-
-    @property
-    def sample_rate(self) -> int:
-        """Sample rate of the audio, Hz."""
-        return int(self.config.get("sample_rate", 24000))
-
-    @property
-    def voice_space(self) -> str:
-        """Which voices fit, see `mamtra.checkpoints.native.voice_space`."""
-        return str(self.config.get("voice_space", ""))
 
     @property
     def limits(self) -> tuple[int, int, int]:
         """See `mamtra.synthesis.pipeline.Speaks`."""
         lm, flow = self.config["lm"], self.config["flow"]
         return lm["text_vocab_size"], lm["num_speech_tokens"], flow["spk_embed_dim"]
-
-    @property
-    def speakers(self) -> Mapping[str, Mapping[str, Any]]:
-        """Speakers that came in another form than a voice file: none."""
-        return {}
-
-    @property
-    def text(self) -> TextFrontend | BpeFrontend:
-        """The text front end.
-
-        Raises:
-            MamTraError: a file of it is missing or damaged.
-        """
-        return self._part(
-            "text", lambda: open_text(find_beside(self.directory, CONFIG_FILE), self.generation.text_rules)
-        )
 
     @property
     def lm(self) -> LightLM:

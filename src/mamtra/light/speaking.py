@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -16,38 +14,23 @@ from mamtra.light.time_stretch import Stretcher, stretch
 from mamtra.light.vocoder import LightVocoderStream
 from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.pipeline import AudioChunk, Request
+from mamtra.synthesis.prompt_store import PromptStore
 from mamtra.synthesis.retries import TokenRun
 from mamtra.voices.voice import Voice
 
 PROMPT_BYTES = 2**26
-"""Memory for the cached prompts of the voices used last; the latest one is kept even if it is larger."""
+"""Memory for the prompts of the voices used last."""
 
 
-class PromptStore:
-    """Flow streams after the prompt of a voice, so that each prompt is computed once.
+def prompt_store(model: LightModel) -> PromptStore[LightFlowStream]:
+    """Flow streams behind the prompts of a model's voices."""
 
-    Args:
-        model: the model.
-    """
+    def compute(voice: Voice) -> LightFlowStream:
+        stream = model.flow.stream(voice.prompt_speech, voice.prompt_mel, voice.embedding)
+        stream.push([])
+        return stream
 
-    def __init__(self, model: LightModel) -> None:
-        self._model = model
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[int, tuple[np.ndarray, LightFlowStream]] = OrderedDict()
-
-    def stream(self, voice: Voice) -> LightFlowStream:
-        """A new stream that continues the voice's prompt."""
-        key = id(voice.prompt_mel)
-        with self._lock:
-            if key not in self._kept:
-                stream = self._model.flow.stream(voice.prompt_speech, voice.prompt_mel, voice.embedding)
-                stream.push([])
-                # The array is kept too: as long as it lives, no other can have its id.
-                self._kept[key] = (voice.prompt_mel, stream)
-            self._kept.move_to_end(key)
-            while len(self._kept) > 1 and sum(kept.bytes for _, kept in self._kept.values()) > PROMPT_BYTES:
-                self._kept.popitem(last=False)
-            return self._kept[key][1].fork()
+    return PromptStore(compute, PROMPT_BYTES)
 
 
 def start_run(request: Request, text_ids: list[int], index: int, attempt: int) -> LightGeneration:
@@ -108,7 +91,7 @@ def stream_segment(
     text_ids: Iterable[int],
     index: int = 0,
     *,
-    prompts: PromptStore,
+    prompts: PromptStore[LightFlowStream],
     schedule: HopSchedule | None = None,
 ) -> Iterator[AudioChunk]:
     """The backend that gives a segment's audio while its tokens are being generated, see `mamtra.synthesis.streaming`."""

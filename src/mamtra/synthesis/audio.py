@@ -13,6 +13,7 @@ from mamtra.audio.formats import encode
 from mamtra.audio.io import write_audio
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
+from mamtra.synthesis.pipeline import AudioChunk, Request
 
 
 @dataclass(frozen=True)
@@ -88,3 +89,25 @@ class Audio:
             rtf=spent * first.sample_rate / max(1, len(samples)),
             ttfa_ms=first.ttfa_ms,
         )
+
+
+def audio_of(request: Request, chunk: AudioChunk, ttfa_ms: float) -> Audio:
+    """A chunk of a request as it is given to the caller.
+
+    Args:
+        request: that the chunk belongs to.
+        chunk: samples, and how they came about.
+        ttfa_ms: milliseconds from the call to the first chunk.
+    """
+    rate = request.model.sample_rate
+    return Audio(
+        samples=chunk.samples,
+        sample_rate=rate,
+        text=chunk.text,
+        seed=request.seed,
+        voice=request.voice.name,
+        tokens=chunk.tokens,
+        finish_reason=chunk.finish_reason,
+        rtf=chunk.spent * rate / max(1, len(chunk.samples)),
+        ttfa_ms=ttfa_ms,
+    )

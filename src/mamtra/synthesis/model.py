@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import importlib
 import os
-import threading
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
-from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.checkpoints.model_files import find_beside, read_config, read_generation
+from mamtra.checkpoints.model_files import find_beside
 from mamtra.checkpoints.native import load_part
 from mamtra.checkpoints.provenance import needs_distillation
 from mamtra.engine.engine import Engine
 from mamtra.runtime.cuda_graphs import GraphCache
+from mamtra.synthesis.model_directory import ModelDirectory
 from mamtra.voices.voice import Arrays
 
 if TYPE_CHECKING:
-    from mamtra.text.bpe import BpeFrontend
-    from mamtra.text.frontend import TextFrontend
+    pass
 
 _ONNX = {"speech_tokenizer": "OnnxSpeechTokenizer", "speaker_encoder": "OnnxSpeakerEncoder"}
 """Parts that may be ONNX files, SECTION.onnx in the directory."""
@@ -35,7 +32,7 @@ longest sentence of CosyVoice 2 (2,600), and some more."""
 LARGEST = 2**16
 
 
-class Model:
+class Model(ModelDirectory):
     """A model directory with lazily loaded parts.
 
     Speaking with a stored voice uses neither the speech tokenizer nor the speaker encoder, so these cost nothing until a voice
@@ -48,9 +45,6 @@ class Model:
         parts: networks to use instead of those in the files, by section; they are used as they are.
 
     Attributes:
-        directory: the model directory.
-        config: content of config.json.
-        generation: generation defaults.
         arrays: whose arrays its voices hold.
     """
 
@@ -63,30 +57,10 @@ class Model:
         dtype: torch.dtype = torch.float32,
         parts: Mapping[str, nn.Module] | None = None,
     ) -> None:
-        self.directory = Path(directory)
-        self.config: dict[str, Any]
-        self.generation: GenerationConfig
-        self._read()
+        super().__init__(directory)
         self.device, self.dtype = torch.device(device), dtype
         self._parts: dict[str, nn.Module] = dict(parts or {})
-        self._text: TextFrontend | BpeFrontend | None = None
         self._engine: Engine | None = None
-        self._lock = threading.RLock()
-
-    @property
-    def name(self) -> str:
-        """Name of the directory."""
-        return self.directory.resolve().name
-
-    @property
-    def sample_rate(self) -> int:
-        """Sample rate of the audio, Hz."""
-        return int(self.config.get("sample_rate", 24000))
-
-    @property
-    def voice_space(self) -> str:
-        """Which voices fit, see `mamtra.checkpoints.native.voice_space`."""
-        return str(self.config.get("voice_space", ""))
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -141,18 +115,6 @@ class Model:
         return self.part("speaker_encoder")
 
     @property
-    def text(self) -> TextFrontend | BpeFrontend:
-        """The text front end of the model.
-
-        Raises:
-            MamTraError: a file of the text front end is missing or damaged.
-        """
-        with self._lock:
-            if self._text is None:
-                self._text = self._open_text()
-            return self._text
-
-    @property
     def limits(self) -> tuple[int, int, int]:
         """See `mamtra.synthesis.pipeline.Speaks`."""
         lm = self.lm.config
@@ -166,18 +128,9 @@ class Model:
 
         return encode_reference(self, wave, rate, gate=gate)
 
-    @property
-    def speakers(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
-        """Speakers that came in another form than a voice file, by name; a directory of this package has none."""
-        return {}
-
     def _graph_cache(self) -> GraphCache | None:
         """Captured graphs for the flow or the vocoder: on CUDA from the moment it is loaded, elsewhere none."""
         return GraphCache(self.device) if self.device.type == "cuda" else None
-
-    def _read(self) -> None:
-        self.config = read_config(self.directory)
-        self.generation = read_generation(self.directory)
 
     def _load(self, section: str) -> nn.Module:
         if section in _ONNX and section not in self.config:
@@ -190,9 +143,3 @@ class Model:
                 stacklevel=2,
             )
         return load_part(self.directory, section, self.dtype if section == "lm" else torch.float32)
-
-    def _open_text(self) -> TextFrontend | BpeFrontend:
-        from mamtra.text.frontend import CONFIG_FILE
-        from mamtra.text.open_text import open_text
-
-        return open_text(find_beside(self.directory, CONFIG_FILE), self.generation.text_rules)

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,10 +22,9 @@ from mamtra.text.bistream_text import Utterance
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
-if TYPE_CHECKING:
-    pass
-
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
+MAX_CHARACTERS = 100_000
+"""Of a text."""
 
 
 class Speaks(Protocol):
@@ -121,6 +120,19 @@ def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Ba
                 text = segment.take_text()
             yield replace(chunk, samples=samples, tokens=tokens, text=text, spent=time.perf_counter() - started)
             text, tokens, started = "", 0, time.perf_counter()
+
+
+def check_text(text: str) -> str:
+    """Refuse text that is empty or longer than `MAX_CHARACTERS`.
+
+    Raises:
+        MamTraError: it is.
+    """
+    if not text.strip():
+        raise MamTraError("There is no text to speak.")
+    if len(text) > MAX_CHARACTERS:
+        raise MamTraError(f"The text has {len(text):,} characters; at most {MAX_CHARACTERS:,} fit, so split it.")
+    return text
 
 
 def check_speed(speed: float) -> float:

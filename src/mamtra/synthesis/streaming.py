@@ -6,8 +6,6 @@ are those of `tokens_to_samples(..., chunked=True)` for all tokens.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -20,46 +18,26 @@ from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.original_stream import OriginalStream
 from mamtra.synthesis.pipeline import AudioChunk, Request
+from mamtra.synthesis.prompt_store import PromptStore
 from mamtra.synthesis.retries import TokenRun
 from mamtra.synthesis.sentence import start_run
 from mamtra.synthesis.token2wav import vocoder_noise
 from mamtra.voices.voice import Voice
 
 PROMPT_BYTES = 2**29
-"""Memory for the cached prompts of the voices used last; the latest one is kept even if it is larger."""
+"""Memory for the prompts of the voices used last."""
 
 
-class PromptStore:
-    """Flow streams after the prompt of a voice, cached so that each prompt is computed once.
+def prompt_store(model: Model) -> PromptStore[FlowStream]:
+    """Flow streams behind the prompts of a model's voices."""
 
-    Args:
-        model: the model.
-    """
+    def compute(voice: Voice) -> FlowStream:
+        inputs = (tensor[None].to(model.device) for tensor in (voice.prompt_speech, voice.prompt_mel, voice.embedding))
+        stream = FlowStream(model.flow, *inputs, steps=model.generation.flow_steps)
+        stream.push(torch.zeros(1, 0, dtype=torch.int64, device=model.device))
+        return stream
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, int, int], tuple[Voice, FlowStream]] = OrderedDict()
-
-    def stream(self, voice: Voice) -> FlowStream:
-        """A new stream that continues the voice's prompt."""
-        tensors = (voice.prompt_speech, voice.prompt_mel, voice.embedding)
-        key = tuple(id(tensor) for tensor in tensors)
-        with self._lock:
-            if key not in self._kept:
-                device = self._model.device
-                stream = FlowStream(
-                    self._model.flow,
-                    *(tensor[None].to(device) for tensor in tensors),
-                    steps=self._model.generation.flow_steps,
-                )
-                stream.push(torch.zeros(1, 0, dtype=torch.int64, device=device))
-                # The voice is kept too: as long as its tensors live, no others can have their ids.
-                self._kept[key] = (voice, stream)
-            self._kept.move_to_end(key)
-            while len(self._kept) > 1 and sum(kept.bytes for _, kept in self._kept.values()) > PROMPT_BYTES:
-                self._kept.popitem(last=False)
-            return self._kept[key][1].fork()
+    return PromptStore(compute, PROMPT_BYTES)
 
 
 class SegmentStream:
@@ -100,7 +78,7 @@ def stream_segment(
     text_ids: Iterable[int],
     index: int = 0,
     *,
-    prompts: PromptStore,
+    prompts: PromptStore[FlowStream],
     schedule: HopSchedule | None = None,
 ) -> Iterator[AudioChunk]:
     """The backend of `mamtra.synthesis.pipeline.speak` that gives a segment's audio while its tokens are being generated.
@@ -151,7 +129,7 @@ def stream_segment(
 
 
 def _open(
-    request: Request, seed: int, prompts: PromptStore, schedule: HopSchedule | None
+    request: Request, seed: int, prompts: PromptStore[FlowStream], schedule: HopSchedule | None
 ) -> SegmentStream | OriginalStream:
     model, voice = request.model, request.voice
     # The original can stream at its own speed and by its own hops only.

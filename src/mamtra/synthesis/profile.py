@@ -1,0 +1,67 @@
+"""How a loaded model reads text: the profile of its generation settings, and what its text front end is told."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, get_args
+
+from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.errors import MamTraError
+from mamtra.text.bpe import BpeFrontend, TextRules
+from mamtra.text.english.dates import DateOrder
+from mamtra.text.frontend import TextFrontend
+
+if TYPE_CHECKING:
+    from mamtra.synthesis.model_directory import ModelDirectory
+
+
+def choose_profile(model: ModelDirectory, like_original: bool | None, text_rules: str | None) -> GenerationConfig:
+    """The generation defaults of a model with another profile, where one is asked for; its text front end gets the text rules.
+
+    Raises:
+        MamTraError: the model has no original, or there are no such text rules.
+    """
+    if like_original is None and text_rules is None:
+        return model.generation
+    if not isinstance(model.text, BpeFrontend):
+        raise MamTraError(f"The model {model.name} has no original and one kind of text rules; leave the options out.")
+    if text_rules is not None and text_rules not in get_args(TextRules):
+        raise MamTraError(f"There are no text rules {text_rules!r}; use {', '.join(get_args(TextRules))}.")
+    changes: dict[str, object] = {}
+    if like_original is not None:
+        changes = {"like_original": like_original, "text_rules": "cosyvoice2" if like_original else "mamtra"}
+    if text_rules is not None:
+        changes["text_rules"] = text_rules
+    generation = model.generation.model_copy(update=changes)
+    model.text.rules = generation.text_rules
+    return generation
+
+
+def adjust_reading(model: ModelDirectory, lexicon: str | os.PathLike | None, date_order: str | None) -> None:
+    """Give the text front end a user's lexicon and order of dates, where there are any.
+
+    Raises:
+        MamTraError: the lexicon cannot be read, there is no such order, or the model reads letters instead of phonemes.
+    """
+    if lexicon is None and date_order is None:
+        return
+    front = phoneme_frontend(model)
+    if date_order is not None:
+        if date_order not in get_args(DateOrder):
+            raise MamTraError(f"There is no date order {date_order!r}; use {', '.join(get_args(DateOrder))}.")
+        front.date_order = date_order
+    if lexicon is not None:
+        front.use_lexicon(lexicon)
+
+
+def phoneme_frontend(model: ModelDirectory) -> TextFrontend:
+    """The text front end of a model that reads phonemes.
+
+    Raises:
+        MamTraError: it reads letters.
+    """
+    if not isinstance(model.text, TextFrontend):
+        raise MamTraError(
+            f"The model {model.name} reads letters, not phonemes; leave out pronunciations and date order."
+        )
+    return model.text

@@ -1,0 +1,52 @@
+"""Flow streams after the prompts of voices, so that each prompt is computed once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from mamtra.voices.voice import Voice
+
+
+class Forkable(Protocol):
+    """A stream that can be continued in several ways."""
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it holds."""
+        ...
+
+    def fork(self) -> Forkable:
+        """A stream that goes on from here, and leaves this one as it is."""
+        ...
+
+
+S = TypeVar("S", bound=Forkable)
+
+
+class PromptStore(Generic[S]):
+    """Streams of the voices used last. Threads may share it.
+
+    Args:
+        compute: a stream that has taken in the prompt of a voice.
+        limit: bytes to keep; the latest prompt is kept even if it is larger.
+    """
+
+    def __init__(self, compute: Callable[[Voice], S], limit: int) -> None:
+        self._compute, self._limit = compute, limit
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, ...], tuple[Voice, S]] = OrderedDict()
+
+    def stream(self, voice: Voice) -> S:
+        """A new stream that continues the voice's prompt."""
+        key = tuple(id(values) for values in (voice.prompt_speech, voice.prompt_mel, voice.embedding))
+        with self._lock:
+            if key not in self._kept:
+                # The voice is kept too: as long as its arrays live, no others can have their ids.
+                self._kept[key] = (voice, self._compute(voice))
+            self._kept.move_to_end(key)
+            while len(self._kept) > 1 and sum(kept.bytes for _, kept in self._kept.values()) > self._limit:
+                self._kept.popitem(last=False)
+            return self._kept[key][1].fork()
