@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +38,7 @@ from mamtra.evaluate.sentences import read_sentences
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.versa import read_config as read_versa
 from mamtra.light.weights import StoredWeights
+from mamtra.models.config import SpeechLMConfig
 from mamtra.paper.settings import read_experiments
 from mamtra.ranking.calibration import read_utterances
 from mamtra.synthesis.model import Model
@@ -162,8 +164,13 @@ def _table(name: str) -> Callable[[Path], Path]:
     return make
 
 
+@cache
+def _sizes() -> SpeechLMConfig:
+    return tiny_parts()["lm"].config
+
+
 def _calibration(path: Path) -> None:
-    read_utterances(path, tiny_parts()["lm"].config, list, count=5)
+    read_utterances(path, _sizes(), list, count=5)
 
 
 def _shards(folder: Path) -> Path:
