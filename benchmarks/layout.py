@@ -206,7 +206,7 @@ def render(result: dict[str, Any]) -> str:
     titles = {
         **{key: title for title, key in ROWS}, **{title: title for title in MECHANISMS}, "wheel_bytes": "wheel, MiB",
         "say_seconds": "cold `mamtra say` of a sentence, s", "say_peak_bytes": "its peak memory, MiB",
-        "tests": "tests", "test_seconds": "their time with two processes, minutes",
+        "tests": "tests", "test_seconds": "time of the tests with two processes, minutes",
     }  # fmt: skip
     rows = [(title, *(shown[key](side) for side in sides)) for key, title in titles.items() if key in sides[1]]
     return "\n\n".join([
