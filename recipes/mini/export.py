@@ -101,7 +101,7 @@ def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, 
     if shapes[0] != shapes[1]:
         raise SystemExit(f"the student is no conversion of this teacher: {describe_difference(*shapes)}")
     moved = {
-        name: round(float((ended[name] - value).norm() / value.norm()), 4)
+        name: {"moved": round(float((ended[name] - value).norm() / value.norm()), 4)}
         for name, value in began.items()
         if value.any()
     }
@@ -116,9 +116,7 @@ def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, 
     return {
         "note": "origin of the tensor at the start of distillation, which then trained all of them; without a source it is the "
         "teacher's of the same name; moved: relative change, where the start is not zero",
-        "tensors": [
-            {**record, **({"moved": moved[record["tensor"]]} if record["tensor"] in moved else {})} for record in records
-        ],
+        "tensors": [{**record, **moved.get(record["tensor"], {})} for record in records],
     }
 
 
