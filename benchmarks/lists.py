@@ -213,8 +213,6 @@ def render(results: dict[str, Any]) -> str:
         "In the LM. One head of layer 13 attends to the place in the text that is being spoken",
         "(`recipes/mini/find_alignment.py`); in the runs that go wrong it jumps to another occurrence of a repeated word,",
         "and the run still comes to an end on its own. Nothing is cut off at the length limit or at the edges.",
-        "Other top-p values, and sampling without the rule against repetition, made it no rarer on a few sentences",
-        "of the set `dev`: the sampler was left as it is.",
         "",
         "## By kind", "",
         markdown_table(["", "utterances", "repeated", "wrong %, first run", "wrong %, kept run"], kinds), "",

@@ -211,7 +211,8 @@ def render(result: dict[str, Any]) -> str:
         f"{'Tiny' if result['tiny'] else 'CosyVoice 2'} sizes, MiB. Context of a stream: {CONTEXT} positions, 30 s of speech "
         "in it. Ratios are attention to Mamba layers. `all` is without the flow cache, which only a sentence that is being "
         "streamed has; the last column compares it with all attention. The reference implementation also loads a head over text "
-        "of the size of the text table, which this package does not need.",
+        "of the size of the text table, which this package does not need. "
+        f"The flow cache is of {TOKENS // 25} s behind a prompt of {PROMPT // 25} s.",
         markdown_table((*header, *names, "all", "against 1:0"), sums),
     ]  # fmt: skip
     if found_rows:
@@ -219,7 +220,7 @@ def render(result: dict[str, Any]) -> str:
         parts += [f"## Measured on {result['device']}", markdown_table((*header, *titles), found_rows)]
     left = result["planned"] - len(result["rows"])
     if left:
-        parts.append(f"{left} of {result['planned']} rows were left out for lack of time.")
+        parts.append(f"{left} of {result['planned']} rows were left out: they did not fit into `--seconds`.")
     return "\n\n".join([*parts, "## How it was measured", footnote(result)]) + "\n"
 
 

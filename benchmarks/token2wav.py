@@ -15,7 +15,7 @@ On CUDA each phase is measured with Euler steps and vocoder as CUDA graphs, as a
 the mel of a stream is compared between the two. A figure is the median wall time until the samples are on the host, without
 warm-up runs: one, and two with graphs, in which they are captured. ``bf16`` has the flow in bfloat16 and the vocoder in float32;
 ``float32`` is PyTorch's default, where convolutions may use TF32. Results are written after each row, the most informative rows
-first; the page says how many were left out for lack of time.
+first; the page says how many were left out.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def render(result: dict[str, Any]) -> str:
         "Audio seconds a second, all rows of the batch together. `from scratch` recomputes the flow over prompt and all tokens at "
         "each hop, as the reference implementation does; `streaming` makes the same hops with caches; `offline` makes one pass "
         "over everything."
-        + (f" {left} of {result['planned']} rows were left out for lack of time." if left else ""),
+        + (f" {left} of {result['planned']} rows were left out: they did not fit into `--seconds`." if left else ""),
         "Each phase at its faster launch mode; ratios are to `from scratch`:",
         summary(result["rows"]),
         *filter(None, [result.get("note")]),

@@ -92,7 +92,7 @@ def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, 
     """The origin of each tensor of the student, and how much training has changed it.
 
     The conversion is repeated with the seed of the training run, so `moved` (norm of the change over norm of the initial value)
-    is relative to the actual initial value.
+    is relative to the actual initial value; what began at zero has none.
     """
     plan = LayerPlan(layer_types=student.config.layer_types)
     start, origins = convert_attention_to_mamba(teacher, plan, generator=torch.Generator().manual_seed(seed))
@@ -101,8 +101,9 @@ def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, 
     if shapes[0] != shapes[1]:
         raise SystemExit(f"the student is no conversion of this teacher: {describe_difference(*shapes)}")
     moved = {
-        name: round(float((ended[name] - value).norm() / value.norm().clamp(min=1e-12)), 4)
+        name: {"moved": round(float((ended[name] - value).norm() / value.norm()), 4)}
         for name, value in began.items()
+        if value.any()
     }
     records = [
         {
@@ -114,8 +115,8 @@ def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, 
     ]
     return {
         "note": "origin of the tensor at the start of distillation, which then trained all of them; without a source it is the "
-        "teacher's of the same name; moved: relative change",
-        "tensors": [{**record, "moved": moved[record["tensor"]]} for record in records],
+        "teacher's of the same name; moved: relative change, where the start is not zero",
+        "tensors": [{**record, **moved.get(record["tensor"], {})} for record in records],
     }
 
 

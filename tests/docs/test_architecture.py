@@ -20,3 +20,10 @@ def test_every_place_exists():
         source = path.read_text(encoding="utf-8")
         for wanted in filter(None, [name.rpartition(".")[2], *re.findall(r"\w+", more)]):
             assert re.search(rf"(def|class) {wanted}\b|^{wanted}\b", source, re.M), f"{file}: {wanted}"
+
+
+def test_no_file_has_more_than_400_lines():
+    files = [path for folder in ("src", "recipes", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 200
+    long = {path.name: lines for path in files if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400}
+    assert not long
