@@ -1,0 +1,94 @@
+"""Answers that end with their listener: one who leaves or takes nothing any more has the speech cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+T = TypeVar("T")
+log = logging.getLogger("mamtra.serve")
+
+
+class ListenerLeft(Exception):
+    """Nobody waits for the answer any more."""
+
+
+async def while_listening(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of some work, which is given up when the client leaves.
+
+    Raises:
+        ListenerLeft: it has left.
+    """
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request.receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ListenerLeft
+        return working.result()
+    finally:
+        leaving.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class StreamedAnswer(Response):
+    """Bytes as they come. If they break off with an error the connection does too, so that nobody takes them for complete.
+
+    Args:
+        parts: of the body.
+        headers: of the answer.
+        media_type: of the body.
+        stall_seconds: a listener who takes nothing for so long is left.
+        resources: closed at the end, however it comes.
+    """
+
+    def __init__(
+        self,
+        parts: AsyncIterator[bytes],
+        headers: Mapping[str, str],
+        media_type: str,
+        stall_seconds: float,
+        resources: AsyncExitStack,
+    ) -> None:
+        super().__init__(None, headers=dict(headers), media_type=media_type)
+        del self.headers["content-length"]
+        self._parts, self._stall, self._resources = parts, stall_seconds, resources
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the end, or until the listener leaves."""
+        sending, leaving = asyncio.ensure_future(self._send(send)), asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
+            await self._resources.aclose()
+
+    async def _send(self, send: Send) -> None:
+        async def within(message: dict[str, Any]) -> None:
+            await asyncio.wait_for(send(message), self._stall)
+
+        await within({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            async for part in self._parts:
+                await within({"type": "http.response.body", "body": part, "more_body": True})
+        except asyncio.TimeoutError:  # noqa: UP041 - another class in Python 3.10
+            log.warning("A listener took nothing for %g s and was cut off.", self._stall)
+        except Exception as error:
+            log.error("Speech broke off.", exc_info=error)
+        else:
+            await within({"type": "http.response.body", "body": b"", "more_body": False})
