@@ -171,5 +171,8 @@ def _stream_wav_header(sample_rate: int, comment: str) -> bytes:
     text = comment.encode() + b"\0" * (2 - len(comment.encode()) % 2)  # ends with a zero, at an even place
     info = struct.pack("<4sI4s4sI", b"LIST", 12 + len(text), b"INFO", b"ICMT", len(text)) + text if comment else b""
     return (
-        struct.pack("<4sI4s", b"RIFF", 0xFFFFFFFF, b"WAVE") + fmt_chunk + info + struct.pack("<4sI", b"data", 0xFFFFFFFF)
+        struct.pack("<4sI4s", b"RIFF", 0xFFFFFFFF, b"WAVE")
+        + fmt_chunk
+        + info
+        + struct.pack("<4sI", b"data", 0xFFFFFFFF)
     )

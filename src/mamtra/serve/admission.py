@@ -44,7 +44,10 @@ class Admission:
         name = key.name if key else ""
         if key is not None and key.streams is not None and self._of_key[name] >= key.streams:
             raise ApiError(
-                429, f"This key may have {key.streams} texts spoken at once.", code="too_many_streams", headers=_later(1)
+                429,
+                f"This key may have {key.streams} texts spoken at once.",
+                code="too_many_streams",
+                headers=_later(1),
             )
         self._of_key[name] += 1
         try:

@@ -86,7 +86,7 @@ class StreamedAnswer(Response):
         try:
             async for part in self._parts:
                 await within({"type": "http.response.body", "body": part, "more_body": True})
-        except asyncio.TimeoutError:  # noqa: UP041 - another class in Python 3.10
+        except asyncio.TimeoutError:
             log.warning("A listener took nothing for %g s and was cut off.", self._stall)
         except Exception as error:
             log.error("Speech broke off.", exc_info=error)

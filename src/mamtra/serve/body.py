@@ -34,7 +34,7 @@ class BoundedBody:
         most = self._settings.most_upload + _FORM if scope["path"] == UPLOAD else self._settings.most_body
         try:
             body = await asyncio.wait_for(_read(Headers(scope=scope), receive, most), self._settings.body_seconds)
-        except asyncio.TimeoutError:  # noqa: UP041 - another class in Python 3.10
+        except asyncio.TimeoutError:
             await ApiError(408, "The body of the request came too slowly.").response()(scope, receive, send)
             return
         except ApiError as error:

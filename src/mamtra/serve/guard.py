@@ -72,8 +72,10 @@ class Guard:
         host = _host_name(headers.get("host", ""))
         origin = headers.get("origin")
         known = origin is None or origin in self._settings.origins
-        if not known and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
-            raise ApiError(403, "Pages of other hosts may not use this server; allow them with --origin.", code="origin")
+        if not known and origin.partition("://")[2].lower() != headers.get("host", "").lower():
+            raise ApiError(
+                403, "Pages of other hosts may not use this server; allow them with --origin.", code="origin"
+            )
         if not self._settings.keys:
             # a page elsewhere may point its own name at this machine, and would then count as the same host
             if self._settings.on_loopback and not is_loopback(host):

@@ -69,4 +69,3 @@ class Metrics:
     def page(self) -> bytes:
         """In Prometheus' text format."""
         return generate_latest(self.registry)
-

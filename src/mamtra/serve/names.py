@@ -42,7 +42,9 @@ class VoiceNames:
         names = sorted(have)
         for alias, name in aliases.items():
             if name not in names:
-                raise MamTraError(f"The alias {alias}={name} names no voice; voices here: {', '.join(names) or 'none'}.")
+                raise MamTraError(
+                    f"The alias {alias}={name} names no voice; voices here: {', '.join(names) or 'none'}."
+                )
         # a model with other voices lends them in turn
         spread = {alias: names[i % len(names)] for i, alias in enumerate(OPENAI_VOICES)} if names else {}
         known = {alias: name for alias, name in OPENAI_VOICES.items() if name in names}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import signal
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
     """
     settings = settings or ServeSettings()
     settings.check_reach()
-    for module in ("fastapi", "uvicorn", "multipart", "prometheus_client", "websockets"):
+    for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets"):
         need(module, PURPOSE, INSTALL)
     import uvicorn
 
@@ -53,7 +53,5 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
         ws_max_size=settings.most_body,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # it was told to stop, and has drained
         Server(config).run()
-    except KeyboardInterrupt:
-        pass  # it was told to stop, and has drained

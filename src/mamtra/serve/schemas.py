@@ -43,6 +43,12 @@ class SpeechRequest(BaseModel):
 EXAMPLES = {
     "a file": {"value": {"model": "tts-1", "input": "Good morning.", "voice": "alloy"}},
     "events": {
-        "value": {"input": "Good morning.", "voice": "nora", "response_format": "pcm", "stream_format": "sse", "seed": 7}
+        "value": {
+            "input": "Good morning.",
+            "voice": "nora",
+            "response_format": "pcm",
+            "stream_format": "sse",
+            "seed": 7,
+        }
     },
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mamtra.errors import MamTraError
 from mamtra.runtime.printable import printable
 from mamtra.serve.admission import Admission, Ticket
 from mamtra.serve.encoders import RATES, Streamed, Whole, check_format
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mamtra.synthesis.audio import Audio
     from mamtra.tts import TTS
 
+log = logging.getLogger("mamtra.serve")
 LARGEST_SEED = 2**63 - 1
 
 
@@ -174,7 +177,7 @@ class Speaker:
         left = self.settings.first_audio_seconds - speaking.playback.age
         try:
             piece = await asyncio.wait_for(anext(speaking, None), max(0.1, left))
-        except asyncio.TimeoutError as error:  # noqa: UP041 - another class in Python 3.10
+        except asyncio.TimeoutError as error:
             message = f"There was no audio within {self.settings.first_audio_seconds:g} s; try again later."
             raise ApiError(503, message, code="overloaded", headers={"Retry-After": "5"}) from error
         text, seconds = "", 0.0
@@ -190,12 +193,23 @@ class Speaker:
         return sum(len(segment.ids) for segment in self.tts.model.text.segments(text))
 
     def warm_up(self) -> None:
-        """Load what speaking needs, and speak a few words with every voice. Takes seconds."""
-        voices: list[str | None] = list(self.tts.voices)
-        for voice in voices or [None]:
-            for _ in self.tts.stream("Ready.", voice):
-                pass
-        self.ready = True
+        """Load what speaking needs, and speak a few words with every voice. Takes seconds.
+
+        Raises:
+            MamTraError: no voice can speak.
+        """
+        failed: MamTraError | None = None
+        for voice in self.tts.voices or [None]:
+            try:
+                for _ in self.tts.stream("Hello there.", voice):
+                    pass
+            except MamTraError as error:  # a damaged voice does not keep the others from speaking
+                log.warning("The voice %s cannot speak: %s", voice, error)
+                failed = error
+            else:
+                self.ready = True
+        if failed is not None and not self.ready:
+            raise failed
 
     def close(self) -> None:
         """Wait for the threads; nothing may be spoken afterwards."""
