@@ -30,10 +30,11 @@ def render(result: dict[str, Any]) -> str:
         "\n\n".join(
             [
                 "# A speech server under load",
-                f"Figures{name}, seen by its clients. Texts are one, two or four plain sentences. A listener plays an answer from its "
-                "first sample on and then asks for the next one; a client asks as soon as an answer is complete; requests/s arrive at "
-                "random moments. An answer has a gap where a listener would have run out of audio. The real-time factor is the time of "
-                f"the whole answer over the duration of its audio. {result['seconds']:g} s a load, seed {result['seed']}.",
+                f"Figures{name}, seen by its clients. Texts are one, two or four plain sentences. A listener plays an answer from "
+                "its first sample on and then asks for the next one; a client asks as soon as an answer is complete; requests/s "
+                "arrive at random moments. An answer has a gap where a listener would have run out of audio. The real-time "
+                "factor is the time of the whole answer over the duration of its audio. "
+                f"{result['seconds']:g} s a load, seed {result['seed']}.",
                 markdown_table(header, rows),
                 footnote(result),
             ]
