@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from mamtra.serve.speaking import Piece, Speaking
+
 T = TypeVar("T")
 log = logging.getLogger("mamtra.serve")
 
@@ -37,6 +39,13 @@ async def while_listening(request: Request, work: Coroutine[Any, Any, T]) -> T:
         if not working.done():
             working.cancel()
             await asyncio.wait({working})
+
+
+async def pieces(first: Piece, speaking: Speaking) -> AsyncIterator[Piece]:
+    """All pieces of some speech of which the first one was taken already."""
+    yield first
+    async for piece in speaking:
+        yield piece
 
 
 async def _left(receive: Receive) -> None:

@@ -12,6 +12,8 @@ from fastapi import FastAPI
 
 from mamtra.serve.body import BoundedBody
 from mamtra.serve.catalogue import catalogue_routes
+from mamtra.serve.elevenlabs import elevenlabs_routes
+from mamtra.serve.elevenlabs_socket import elevenlabs_socket_routes
 from mamtra.serve.errors import install_error_handlers
 from mamtra.serve.guard import Guard
 from mamtra.serve.health import health_routes
@@ -20,12 +22,22 @@ from mamtra.serve.openapi import use_own_document
 from mamtra.serve.settings import ServeSettings
 from mamtra.serve.speaker import Speaker
 from mamtra.serve.speech import speech_routes
+from mamtra.serve.speech_socket import speech_socket_routes
 from mamtra.serve.uploads import upload_routes
 from mamtra.version import VERSION
 
 if TYPE_CHECKING:
     from mamtra.tts import TTS
 
+ROUTES = (
+    speech_routes,
+    speech_socket_routes,
+    elevenlabs_routes,
+    elevenlabs_socket_routes,
+    catalogue_routes,
+    upload_routes,
+    health_routes,
+)
 log = logging.getLogger("mamtra.serve")
 
 
@@ -64,7 +76,7 @@ def create_app(tts: TTS, settings: ServeSettings | None = None, *, warm_up: bool
         redirect_slashes=False,
     )
     app.state.speaker = speaker
-    for routes in (speech_routes, catalogue_routes, upload_routes, health_routes):
+    for routes in ROUTES:
         app.include_router(routes(speaker))
     install_error_handlers(app)
     use_own_document(app)

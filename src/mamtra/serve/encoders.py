@@ -13,6 +13,8 @@ from mamtra.serve.errors import ApiError
 COMMENT = "AI-generated speech, made by MamTra"
 RATES = (8000, 12000, 16000, 24000, 48000)
 """Sample rates that every format can hold."""
+MORE_RATES = (11025, 22050, 32000, 44100)
+"""Sample rates that every format but opus can hold."""
 
 
 class Encoder(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import printable
 from mamtra.serve.admission import Admission, Ticket
-from mamtra.serve.encoders import RATES, Streamed, Whole, check_format
+from mamtra.serve.encoders import MORE_RATES, RATES, Streamed, Whole, check_format
 from mamtra.serve.errors import ApiError
 from mamtra.serve.gate import Gate, Playback
 from mamtra.serve.keys import Key
+from mamtra.serve.live import TextFeed, live_chunks
 from mamtra.serve.metrics import Metrics
 from mamtra.serve.names import OPENAI_MODELS, VoiceNames
 from mamtra.serve.settings import ServeSettings
@@ -111,7 +112,7 @@ class Speaker:
         if not 0.5 <= speed <= 2:
             raise ApiError(400, f"speed {speed:g} is out of range; use 0.5 to 2.", param="speed", code="invalid_value")
         own = self.tts.sample_rate
-        if rate is not None and rate not in (own, *RATES):
+        if rate is not None and rate not in (own, *RATES, *(() if fmt == "opus" else MORE_RATES)):
             known = ", ".join(map(str, RATES))
             raise ApiError(400, f"sample_rate {rate} is not served; use one of {known}.", param="sample_rate")
         if language and not self._follows_instructions and language.lower().replace("_", "-").split("-")[0] != "en":
@@ -142,11 +143,11 @@ class Speaker:
         return text
 
     @asynccontextmanager
-    async def speak(self, text: str | Iterable[str], order: Order, key: Key | None) -> AsyncIterator[Speaking]:
+    async def speak(self, text: str | TextFeed, order: Order, key: Key | None) -> AsyncIterator[Speaking]:
         """Speak within; what nobody wants any more at the end is cancelled.
 
         Args:
-            text: whole, or in parts that may block while they are still to come.
+            text: whole, or still arriving.
             order: how to speak it.
             key: whose slot it takes.
 
@@ -161,11 +162,15 @@ class Speaker:
             self.metrics.ended(speaking)
 
         encoder = (Whole if order.whole else Streamed)(self.tts.sample_rate, order.rate, order.fmt)
-        speaking = Speaking(self._chunks(text, order), encoder, self.gate, playback, ended).start(self._threads)
+        speaking = Speaking(self._chunks(text, order, playback), encoder, self.gate, playback, ended).start(
+            self._threads
+        )
         try:
             yield speaking
         finally:
             speaking.cancel()
+            if isinstance(text, TextFeed):
+                text.end()  # its thread may be waiting for more
 
     async def first_piece(self, speaking: Speaking) -> Piece:
         """The first piece with bytes. Audio has to begin in time; what a format holds back may take longer.
@@ -222,7 +227,9 @@ class Speaker:
             self.metrics.refused(error.code or "")
             raise
 
-    def _chunks(self, text: str | Iterable[str], order: Order) -> Callable[[], Iterator[Audio]]:
+    def _chunks(self, text: str | TextFeed, order: Order, playback: Playback) -> Callable[[], Iterator[Audio]]:
+        if isinstance(text, TextFeed):
+            return lambda: live_chunks(self.tts, text, order, lambda: self.gate.aside(playback))
         options = {"instruct": order.instruct, "seed": order.seed, "speed": order.speed}
         return lambda: self.tts.stream(text, order.voice, whole_sentences=order.whole, **options)
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
 from mamtra.audio.formats import MIME
-from mamtra.serve.answers import ListenerLeft, StreamedAnswer, while_listening
+from mamtra.serve.answers import ListenerLeft, StreamedAnswer, pieces, while_listening
 from mamtra.serve.errors import as_api_error
 from mamtra.serve.openapi import ERRORS
 from mamtra.serve.schemas import EXAMPLES, SpeechRequest
@@ -68,13 +68,13 @@ def speech_routes(speaker: Speaker) -> APIRouter:
         if body.instructions and order.instruct is None:
             headers["X-Ignored"] = "instructions"
         if body.stream_format == "sse":
-            parts = _events(speaker, text, _pieces(first, speaking), speaking)
+            parts = _events(speaker, text, pieces(first, speaking), speaking)
             headers["Cache-Control"] = "no-cache"
             return StreamedAnswer(parts, headers, "text/event-stream", speaker.settings.stall_seconds, resources)
         if order.whole:
             await resources.aclose()
             return Response(first.data, headers=headers, media_type=MIME[order.fmt])
-        parts = (piece.data async for piece in _pieces(first, speaking) if piece.data)
+        parts = (piece.data async for piece in pieces(first, speaking) if piece.data)
         return StreamedAnswer(parts, headers, MIME[order.fmt], speaker.settings.stall_seconds, resources)
 
     return router
@@ -86,12 +86,6 @@ async def _begin(
     """Speech with its first bytes, so that whatever is wrong with the text has a status of its own."""
     speaking = await resources.enter_async_context(speaker.speak(text, order, request.state.key))
     return speaking, await speaker.first_piece(speaking)
-
-
-async def _pieces(first: Piece, speaking: Speaking) -> AsyncIterator[Piece]:
-    yield first
-    async for piece in speaking:
-        yield piece
 
 
 async def _events(
