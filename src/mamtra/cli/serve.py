@@ -25,6 +25,9 @@ def serve(
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
     host: str = typer.Option("127.0.0.1", "--host", metavar="H", help="Address to listen on; 0.0.0.0 for all."),
     port: int = typer.Option(8000, "--port", metavar="N", min=1, max=65535, help="TCP port."),
+    wyoming: int | None = typer.Option(
+        None, "--wyoming", metavar="PORT", min=1, max=65535, help="Answer Home Assistant there too; 10200 is usual."
+    ),
     keys: Path | None = typer.Option(
         None, "--keys", metavar="FILE", help=f"Lines with NAME KEY [STREAMS]; one key alone may be in {KEY_VARIABLE}."
     ),
@@ -53,6 +56,7 @@ def serve(
     settings = ServeSettings(
         host=host,
         port=port,
+        wyoming_port=wyoming,
         keys=_keys(keys),
         open_to_all=open_to_all,
         origins=tuple(origin),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -62,7 +62,16 @@ def create_app(tts: TTS, settings: ServeSettings | None = None, *, warm_up: bool
             threading.Thread(target=_warm_up, args=(speaker,), name="mamtra-warm-up", daemon=True).start()
         else:
             speaker.ready = True
-        yield
+        async with AsyncExitStack() as resources:
+            if settings.wyoming_port is not None:
+                from mamtra.serve.wyoming import wyoming_server
+
+                port = await resources.enter_async_context(
+                    wyoming_server(speaker, settings.host, settings.wyoming_port)
+                )
+                app.state.wyoming_port = port
+                log.info("Wyoming at %s:%d.", settings.host, port)
+            yield
         speaker.admission.draining = True
         speaker.close()
 

@@ -30,6 +30,8 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
     settings.check_reach()
     for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets"):
         need(module, PURPOSE, INSTALL)
+    if settings.wyoming_port is not None:
+        need("wyoming", "--wyoming", INSTALL)
     import uvicorn
 
     from mamtra.serve.app import create_app

@@ -16,6 +16,7 @@ class ServeSettings(BaseModel):
     Attributes:
         host: address to listen on; only this machine reaches 127.0.0.1.
         port: TCP port.
+        wyoming_port: TCP port for Home Assistant's protocol, which knows no keys; None for none.
         keys: who may use it; empty for everybody who reaches it.
         open_to_all: listen on other addresses than this machine's without keys.
         origins: web pages of other hosts that may use it, such as "https://example.org".
@@ -40,6 +41,7 @@ class ServeSettings(BaseModel):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    wyoming_port: int | None = Field(None, ge=0, le=65535)
     keys: tuple[Key, ...] = ()
     open_to_all: bool = False
     origins: tuple[str, ...] = ()
@@ -74,6 +76,11 @@ class ServeSettings(BaseModel):
             raise MamTraError(
                 f"{self.host} is reachable from other machines; set a key in MAMTRA_API_KEY or with --keys FILE, "
                 "or let everybody in with --open-to-all."
+            )
+        if self.wyoming_port is not None and not (self.on_loopback or self.open_to_all):
+            raise MamTraError(
+                f"Wyoming knows no keys, and {self.host} is reachable from other machines; leave --wyoming out, or let "
+                "everybody in with --open-to-all."
             )
 
 
