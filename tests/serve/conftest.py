@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import uvicorn
 
+from mamtra.audio.io import read_audio
 from mamtra.serve.app import create_app
 from mamtra.serve.settings import ServeSettings
 from mamtra.synthesis.audio import Audio
 from mamtra.tts import TTS
 from mamtra.voices.library import VoiceLibrary
-from tests.factories import tiny_model
+from tests.factories import tiny_model, tiny_voice
 
 RATE = 24000
 
@@ -39,6 +40,11 @@ class ToldTTS:
         self.step, self.library, self.closed, self.options = step, library, [], []
         segments = lambda text: [SimpleNamespace(ids=text.split())]  # noqa: E731
         self.model = SimpleNamespace(name="told", text=SimpleNamespace(segments=segments))
+
+    def clone(self, path, text=None, **info):
+        samples, rate = read_audio(path)
+        self.cloned_seconds = len(samples) / rate
+        return tiny_voice(info["name"])
 
     @property
     def voices(self) -> list[str]:

@@ -19,6 +19,7 @@ from mamtra.serve.guard import Guard
 from mamtra.serve.health import health_routes
 from mamtra.serve.metrics import Metrics
 from mamtra.serve.openapi import use_own_document
+from mamtra.serve.page import page_routes
 from mamtra.serve.settings import ServeSettings
 from mamtra.serve.speaker import Speaker
 from mamtra.serve.speech import speech_routes
@@ -37,6 +38,7 @@ ROUTES = (
     catalogue_routes,
     upload_routes,
     health_routes,
+    page_routes,
 )
 log = logging.getLogger("mamtra.serve")
 
