@@ -65,7 +65,7 @@ def test_names_of_voices_are_never_paths(client, name):
 @pytest.mark.parametrize(
     "text",
     ["\x00\x01\x02 hello \x1b[31m", "🙂🙃", "مرحبا بالعالم", "שלום", "\u202e hello \u202c", "a\ud800b", "�", "<break/>",
-     "[pause:1s]", "]]][[[", "Hello " * 100, "?" * 500, "hello\r\n\r\nhello", "\ufeffhello"],
+     "[pause:1s]", "]]][[[", "Hello " * 12, "?" * 500, "hello\r\n\r\nhello", "\ufeffhello"],
 )  # fmt: skip
 def test_strange_text_is_spoken_or_refused(client, text):
     content = json.dumps({"input": text, "response_format": "pcm"}).encode()
