@@ -39,7 +39,7 @@ class ToldTTS:
     def __init__(self, library: VoiceLibrary, step: Callable[[int, str], None] = lambda n, text: None) -> None:
         self.step, self.library, self.closed, self.options = step, library, [], []
         segments = lambda text: [SimpleNamespace(ids=text.split())]  # noqa: E731
-        self.model = SimpleNamespace(name="told", text=SimpleNamespace(segments=segments))
+        self.model = SimpleNamespace(name="told", arrays="torch", text=SimpleNamespace(segments=segments))
 
     def clone(self, path, text=None, **info):
         samples, rate = read_audio(path)

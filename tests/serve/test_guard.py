@@ -39,6 +39,17 @@ def test_pages_of_other_hosts_may_not_speak(told):
         assert speak(client, origin=origin) == 403
 
 
+def test_a_page_that_is_let_in_may_read_the_answer(told):
+    _, client = told(origins=("https://example.org",), keys=(make_key(SECRET),))
+    headers = {"origin": "https://example.org", "access-control-request-method": "POST"}
+    asked = client.options("/v1/audio/speech", headers={**headers, "access-control-request-headers": "authorization"})
+    assert asked.status_code == 200 and asked.headers["access-control-allow-origin"] == "https://example.org"
+    answer = client.post("/v1/audio/speech", json={"input": "one"}, headers={**headers, "xi-api-key": SECRET})
+    assert answer.headers["access-control-allow-origin"] == "https://example.org"
+    assert "X-Seed" in answer.headers["access-control-expose-headers"]
+    assert "access-control-allow-origin" not in client.get("/", headers={"origin": "https://evil.example"}).headers
+
+
 def test_names_that_point_to_this_machine_are_not_enough(told):
     _, client = told()
     for host in ("evil.example", "evil.example:8000", "", "[", "8.8.8.8"):

@@ -186,6 +186,17 @@ def test_gaps_are_counted():
     assert found.underruns == 1 and found.first_audio == 1.0 and found.seconds == 3.5 and found.took == 4.0
 
 
+def test_waiting_for_text_is_no_gap():
+    now = [0.0]
+    found = Playback(lambda: now[0])
+    found.waited(2.0)
+    for moment, waited in ((3.0, 5.0), (8.5, 0.0), (9.8, 0.0)):
+        now[0] = moment
+        found.made(1.0)
+        found.waited(waited)
+    assert found.first_audio == 1.0 and found.underruns == 0
+
+
 def test_the_gate_lets_the_most_urgent_through_first():
     gate, order = Gate(1), []
     now = [10.0]
@@ -200,7 +211,7 @@ def test_the_gate_lets_the_most_urgent_through_first():
         for thread in threads:
             thread.start()
         wait_for(lambda: len(gate._waiting) == 3)
-        with gate.aside(playback([9.0])):  # the oldest without audio comes back before the others without any
+        with gate.aside(playback([9.0])):  # it comes back before the one without audio that came later
             wait_for(lambda: order == ["little"] or len(order) > 1)
     for thread in threads:
         thread.join()

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from mamtra.serve.body import BoundedBody
 from mamtra.serve.catalogue import catalogue_routes
@@ -93,6 +94,14 @@ def create_app(tts: TTS, settings: ServeSettings | None = None, *, warm_up: bool
     use_own_document(app)
     app.add_middleware(BoundedBody, settings=settings)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
+    if settings.origins:  # outermost: what browsers ask before a request carries no key
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["X-Seed", "X-Sample-Rate", "X-Request-Id", "X-Ignored", "X-AI-Generated", "Retry-After"],
+        )
     return app
 
 

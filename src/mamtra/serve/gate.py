@@ -28,6 +28,12 @@ class Playback:
         self.first_audio: float | None = None
         self.seconds, self.took, self.underruns = 0.0, 0.0, 0
 
+    def waited(self, seconds: float) -> None:
+        """The listener's own text was missing for so long, which is no gap and no delay."""
+        self.asked += seconds
+        if self._ends is not None:
+            self._ends += seconds
+
     @property
     def age(self) -> float:
         """Seconds since it was asked for."""
@@ -78,11 +84,13 @@ class Gate:
 
     @contextmanager
     def aside(self, playback: Playback) -> Iterator[None]:
-        """Within a turn: let others compute while this one waits for something else, such as text."""
+        """Within a turn: let others compute while the text is still to come."""
         self._leave()
+        began = time.monotonic()
         try:
             yield
         finally:
+            playback.waited(time.monotonic() - began)
             self._enter(playback)
 
     def _enter(self, playback: Playback) -> None:

@@ -52,6 +52,7 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        timeout_keep_alive=75,  # longer than clients and balancers keep a connection that they mean to use again
         ws_max_size=settings.most_body,
         h11_max_incomplete_event_size=64 * 1024,
     )
