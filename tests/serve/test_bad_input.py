@@ -47,6 +47,7 @@ def speak(client, **fields):
         ({"response_format": "ogg3"}, "response_format"), ({"response_format": 3}, "response_format"),
         ({"speed": 0.25}, "speed"), ({"speed": 4}, "speed"), ({"speed": "fast"}, "speed"), ({"speed": -1}, "speed"),
         ({"seed": -1}, "seed"), ({"seed": 1.5}, "seed"), ({"seed": 2**63}, "seed"), ({"seed": "x"}, "seed"),
+        ({"seed": True}, "seed"),
         ({"stream_format": "smoke"}, "stream_format"), ({"sample_rate": 1}, "sample_rate"),
         ({"sample_rate": 10**9}, "sample_rate"), ({"language": "de"}, "language"), ({"model": 3}, "model"),
         ({"instructions": "x" * 5000}, "instructions"), ({"instructions": 7}, "instructions"),
@@ -108,6 +109,7 @@ def test_unknown_paths_and_methods(client):
     error = client.put("/v1/audio/speech", json={})
     error_of(error, 405)
     assert error.headers["allow"] == "POST"
+    assert client.patch("/v1/audio/voices").headers["allow"] == "GET, POST"
     error_of(client.get("/v1/models/none"), 404)
     error_of(client.request("DELETE", "/v1/audio/voices/nobody"), 404)
 

@@ -88,9 +88,10 @@ def create_app(tts: TTS, settings: ServeSettings | None = None, *, warm_up: bool
         redirect_slashes=False,
     )
     app.state.speaker = speaker
-    for routes in ROUTES:
-        app.include_router(routes(speaker))
-    install_error_handlers(app)
+    routers = [routes(speaker) for routes in ROUTES]
+    for router in routers:
+        app.include_router(router)
+    install_error_handlers(app, [route for router in routers for route in router.routes])
     use_own_document(app)
     app.add_middleware(BoundedBody, settings=settings)
     app.add_middleware(Guard, settings=settings, metrics=metrics)

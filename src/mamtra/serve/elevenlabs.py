@@ -44,7 +44,7 @@ class SpeechBody(BaseModel):
     model_id: str | None = Field(None, max_length=200)
     language_code: str | None = Field(None, max_length=35)
     voice_settings: VoiceSettings | None = None
-    seed: int | None = Field(None, ge=0, le=LARGEST_SEED)
+    seed: int | None = Field(None, ge=0, le=LARGEST_SEED, strict=True)
 
 
 Format = Annotated[str, Query(alias="output_format", max_length=40)]
@@ -61,7 +61,8 @@ def elevenlabs_routes(speaker: Speaker) -> APIRouter:
         speaker.check_model(body.model_id)
         fmt, rate = parse_format(output_format)
         speed = (body.voice_settings and body.voice_settings.speed) or 1.0
-        order = speaker.order(voice=voice, seed=body.seed, speed=speed, language=body.language_code, fmt=fmt, rate=rate)
+        name = speaker.names.find(voice, speaker.tts.voices, status=404)
+        order = speaker.order(voice=name, seed=body.seed, speed=speed, language=body.language_code, fmt=fmt, rate=rate)
         text = speaker.check_text(body.text)
 
         async def work() -> tuple[Speaking, Piece]:

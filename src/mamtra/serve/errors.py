@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import printable
@@ -62,8 +63,13 @@ def as_api_error(error: Exception) -> ApiError:
     return ApiError(500, "The server failed on this request; its log says more.", code="internal_error")
 
 
-def install_error_handlers(app: FastAPI) -> None:
-    """Answer every error in OpenAI's form."""
+def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Answer every error in OpenAI's form.
+
+    Args:
+        app: that answers.
+        routes: all of its own.
+    """
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
@@ -86,11 +92,18 @@ def install_error_handlers(app: FastAPI) -> None:
             405: f"{path} does not answer {method}.",
         }
         message = sentences.get(error.status_code, f"{error.detail}.")
-        return ApiError(error.status_code, message, headers=error.headers).response()
+        headers = _methods(request, routes) if error.status_code == 405 else error.headers
+        return ApiError(error.status_code, message, headers=headers).response()
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         return ApiError(500, "The server failed on this request; its log says more.", code="internal_error").response()
+
+
+def _methods(request: Request, routes: Sequence[BaseRoute]) -> dict[str, str]:
+    """What a path answers, over all its routes."""
+    matching = [route for route in routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    return {"Allow": ", ".join(sorted({method for route in matching for method in getattr(route, "methods", ())}))}
 
 
 def _invalid(error: RequestValidationError) -> ApiError:

@@ -50,13 +50,13 @@ class VoiceNames:
         known = {alias: name for alias, name in OPENAI_VOICES.items() if name in names}
         self.aliases = {**spread, **known, **aliases}
 
-    def find(self, name: str | None, have: Iterable[str], *, param: str = "voice") -> str | None:
+    def find(self, name: str | None, have: Iterable[str], *, status: int = 400) -> str | None:
         """The name of a voice that is here; None for the model's own.
 
         Args:
             name: that a client gave; a voice's own name comes before an alias.
             have: names of the voices that are here now.
-            param: the client's field.
+            status: of the error; 404 where the name is part of an address.
 
         Raises:
             ApiError: there is no such voice.
@@ -68,4 +68,4 @@ class VoiceNames:
         if found in names:
             return found
         message = f"There is no voice {printable(name)!r}; use one of {', '.join(sorted(names)) or 'none'}."
-        raise ApiError(400, message, param=param, code="voice_not_found")
+        raise ApiError(status, message, param="voice", code="voice_not_found")

@@ -30,9 +30,13 @@ class SpeechRequest(BaseModel):
     stream: bool | None = Field(
         True, description="Audio while it is made. Off: a complete file of sentences made as a whole, and its length."
     )
-    seed: int | None = Field(None, ge=0, le=LARGEST_SEED, description="The same seed gives the same audio.")
+    seed: int | None = Field(
+        None, ge=0, le=LARGEST_SEED, strict=True, description="The same seed gives the same audio."
+    )
     language: str | None = Field(None, max_length=35, description="Language of the text.")
-    sample_rate: int | None = Field(None, description="8000, 12000, 16000, 24000 or 48000 Hz; the model's by default.")
+    sample_rate: int | None = Field(
+        None, strict=True, description="8000, 12000, 16000, 24000 or 48000 Hz; the model's by default."
+    )
 
     @property
     def voice_name(self) -> str | None:

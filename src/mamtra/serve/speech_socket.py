@@ -36,7 +36,7 @@ class Config(BaseModel):
     voice: str | VoiceId | None = None
     response_format: str = Field("pcm", max_length=20)
     speed: Annotated[float, Field(allow_inf_nan=False)] = 1.0
-    seed: int | None = Field(None, ge=0, le=LARGEST_SEED)
+    seed: int | None = Field(None, ge=0, le=LARGEST_SEED, strict=True)
     language: str | None = Field(None, max_length=35)
     instructions: str | None = Field(None, max_length=4096)
     sample_rate: int | None = None
