@@ -242,6 +242,14 @@ def test_silence_ends_a_connection(base):
     assert closed.value.rcvd.code == 1001
 
 
+def test_half_a_sentence_is_not_waited_for_longer(base):
+    with open_socket(base, inactivity_timeout=1) as socket:
+        send(socket, text="Hello there", context_id="a")
+        assert sound(until_final(socket)["a"])
+        with pytest.raises(ConnectionClosed):
+            receive(socket)
+
+
 def test_too_many_contexts(told):
     _, client = told()
     with open_socket(client.base_url) as socket:

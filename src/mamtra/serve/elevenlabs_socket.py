@@ -114,6 +114,8 @@ class _Conversation:
                 except HungUp as end:
                     if end.code != TOO_LONG_SILENT or not self.contexts:
                         raise
+                    for context in self.contexts.values():
+                        context.finish()  # no text came for long, so none is waited for
             if self.one:
                 await asyncio.gather(*(each.task for each in self.contexts.values()))
         except HungUp as end:
@@ -188,9 +190,14 @@ class _Context:
         """No more text comes: what came is spoken to its end. Closed again, it is given up at once."""
         if self.ended:
             self.task.cancel()
-        self.ended = True
-        self.feed.end()
-        self._words.set()
+        self.finish()
+
+    def finish(self) -> None:
+        """No more text comes: what came is spoken to its end."""
+        if not self.ended:
+            self.ended = True
+            self.feed.end()
+            self._words.set()
 
     async def _run(self) -> None:
         """Speak, and tell the end, however it comes."""

@@ -23,7 +23,8 @@ class ServeSettings(BaseModel):
         streams: texts that are spoken side by side; further requests wait.
         waiting: requests that may wait; further ones are told to come back (503).
         first_audio_seconds: a request without audio after so long is given up (503).
-        hops_at_once: chunks of audio that are computed side by side, the most urgent ones first.
+        hops_at_once: chunks of audio that are computed side by side, the most urgent ones first; None for one for each core, four
+            at most: tokens of one text are drawn on one core while another turns those of another text into sound.
         most_characters: of a text.
         most_body: bytes of a request but an upload.
         body_seconds: a request has to arrive within.
@@ -48,7 +49,7 @@ class ServeSettings(BaseModel):
     streams: int = Field(8, ge=1)
     waiting: int = Field(32, ge=0)
     first_audio_seconds: float = Field(30, gt=0)
-    hops_at_once: int = Field(1, ge=1)
+    hops_at_once: int | None = Field(None, ge=1)
     most_characters: int = Field(10_000, ge=1, le=100_000)
     most_body: int = Field(2**20, ge=1024)
     body_seconds: float = Field(30, gt=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -72,7 +73,7 @@ class Speaker:
         self.tts, self.settings, self.metrics = tts, settings, metrics
         self.names = VoiceNames(tts.voices, settings.aliases)
         self.admission = Admission(settings.streams, settings.waiting, settings.first_audio_seconds)
-        self.gate = Gate(settings.hops_at_once)
+        self.gate = Gate(settings.hops_at_once or min(4, os.cpu_count() or 1))
         self.ready = False
         self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="mamtra-speak")
         metrics.watch(self.admission)

@@ -124,6 +124,7 @@ class _Session:
         except HungUp as end:
             if end.code != TOO_LONG_SILENT or self._last is None or self._last.done():
                 raise
+            self._done()  # no text came for long, so none is waited for
         return True
 
     def _text(self, text: Any, order: Order, timed: bool) -> None:
