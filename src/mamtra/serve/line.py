@@ -81,5 +81,5 @@ class Line:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close it, if the other side has not."""
-        with contextlib.suppress(RuntimeError):  # it is closed
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it is closed
             await self._socket.close(code, reason[:120])
