@@ -59,3 +59,9 @@ def test_mistakes_are_one_sentence(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("MAMTRA_API_KEY", "0123456789abcdef")
     assert main(["serve", "--keys", str(keys)]) == 2
     assert "leave one of them out" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_said(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    assert main(["serve"]) == 2
+    assert capsys.readouterr().err == "mamtra: The server needs fastapi; pip install 'mamtra[serve]'.\n"

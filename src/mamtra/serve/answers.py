@@ -12,14 +12,35 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from mamtra.serve.errors import ListenerLeft
+from mamtra.serve.live import TextFeed
+from mamtra.serve.speaker import Order, Speaker
 from mamtra.serve.speaking import Piece, Speaking
 
 T = TypeVar("T")
 log = logging.getLogger("mamtra.serve")
 
 
-class ListenerLeft(Exception):
-    """Nobody waits for the answer any more."""
+async def begin_speech(
+    request: Request, speaker: Speaker, text: str | TextFeed, order: Order
+) -> tuple[Speaking, Piece, AsyncExitStack]:
+    """Speech with its first bytes, so that whatever is wrong with the text has a status of its own.
+
+    Returns:
+        The speech, its first piece, and what is to be closed at its end.
+
+    Raises:
+        ListenerLeft: nobody waits for it any more.
+        ApiError: see `Speaker.speak` and `Speaker.first_piece`.
+    """
+    async with AsyncExitStack() as resources:
+
+        async def begin() -> tuple[Speaking, Piece]:
+            speaking = await resources.enter_async_context(speaker.speak(text, order, request.state.key))
+            return speaking, await speaker.first_piece(speaking)
+
+        speaking, first = await while_listening(request, begin())
+        return speaking, first, resources.pop_all()
 
 
 async def while_listening(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -13,14 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from mamtra.audio.formats import MIME
-from mamtra.serve.answers import ListenerLeft, StreamedAnswer, pieces, while_listening
+from mamtra.serve.answers import StreamedAnswer, begin_speech, pieces, while_listening
 from mamtra.serve.catalogue import about_voice
 from mamtra.serve.elevenlabs_words import http_alignment, parse_format
 from mamtra.serve.errors import as_api_error
 from mamtra.serve.live import TextFeed
 from mamtra.serve.openapi import ERRORS
-from mamtra.serve.speaker import LARGEST_SEED, Order, Speaker
-from mamtra.serve.speaking import Piece, Speaking
+from mamtra.serve.speaker import LARGEST_SEED, Speaker
+from mamtra.serve.speaking import Piece
 from mamtra.serve.word_times import Word, WordTimes, phoneme_weights
 
 _AUDIO: dict[int | str, dict[str, Any]] = {200: {"description": "The sound.", "content": {"audio/mpeg": {}}}, **ERRORS}
@@ -55,44 +54,24 @@ def elevenlabs_routes(speaker: Speaker) -> APIRouter:
     router = APIRouter(tags=["ElevenLabs"])
     weight = phoneme_weights(speaker.tts)
 
-    async def begin(
-        request: Request, voice: str, body: SpeechBody, output_format: str, resources: AsyncExitStack, timed: bool
-    ) -> tuple[Order, Speaking, Piece]:
+    async def answer(
+        request: Request, voice: str, body: SpeechBody, output_format: str, *, timed: bool = False, whole: bool = False
+    ) -> Response:
         speaker.check_model(body.model_id)
         fmt, rate = parse_format(output_format)
         speed = (body.voice_settings and body.voice_settings.speed) or 1.0
         name = speaker.names.find(voice, speaker.tts.voices, status=404)
         order = speaker.order(voice=name, seed=body.seed, speed=speed, language=body.language_code, fmt=fmt, rate=rate)
         text = speaker.check_text(body.text)
-
-        async def work() -> tuple[Speaking, Piece]:
-            words = TextFeed([text], ended=True) if timed else text
-            speaking = await resources.enter_async_context(speaker.speak(words, order, request.state.key))
-            return speaking, await speaker.first_piece(speaking)
-
-        return (order, *await while_listening(request, work()))
-
-    async def answer(
-        request: Request, voice: str, body: SpeechBody, output_format: str, timed: bool, whole: bool
-    ) -> Response:
-        resources = AsyncExitStack()
-        try:
-            order, speaking, first = await begin(request, voice, body, output_format, resources, timed)
-            found = pieces(first, speaking)
-            if timed:
-                found_words = _timed(found, WordTimes(weight, order.speed))
-                if whole:
-                    content = await while_listening(request, _whole(found_words))
-                    await resources.aclose()
-                    return JSONResponse(content)
-        except ListenerLeft:
-            await resources.aclose()
-            return Response(status_code=499)
-        except BaseException:
-            await resources.aclose()
-            raise
+        feed = TextFeed([text], ended=True) if timed else text  # which gives the sentences as they are written
+        speaking, first, resources = await begin_speech(request, speaker, feed, order)
+        found = pieces(first, speaking)
+        words = _timed(found, WordTimes(weight, order.speed))
+        if whole:
+            async with resources:
+                return JSONResponse(await while_listening(request, _whole(words)))
         headers = {"X-Seed": str(order.seed), "X-Sample-Rate": str(order.rate), "X-AI-Generated": "true"}
-        parts = _lines(found_words) if timed else (piece.data async for piece in found if piece.data)
+        parts = _lines(words) if timed else (piece.data async for piece in found if piece.data)
         media_type = "application/json" if timed else MIME[order.fmt]
         return StreamedAnswer(parts, headers, media_type, speaker.settings.stall_seconds, resources)
 
@@ -102,7 +81,7 @@ def elevenlabs_routes(speaker: Speaker) -> APIRouter:
         request: Request, voice: str, body: SpeechBody, output_format: Format = "mp3_44100_128"
     ) -> Response:
         """Speak a text, sent while it is made."""
-        return await answer(request, voice, body, output_format, timed=False, whole=False)
+        return await answer(request, voice, body, output_format)
 
     @router.post("/v1/text-to-speech/{voice}/with-timestamps", responses=_TIMED, response_class=Response)
     async def timed(
@@ -116,7 +95,7 @@ def elevenlabs_routes(speaker: Speaker) -> APIRouter:
         request: Request, voice: str, body: SpeechBody, output_format: Format = "mp3_44100_128"
     ) -> Response:
         """The same as lines of JSON while it is made."""
-        return await answer(request, voice, body, output_format, timed=True, whole=False)
+        return await answer(request, voice, body, output_format, timed=True)
 
     @router.get("/v1/voices")
     def voices() -> dict[str, Any]:

@@ -53,6 +53,10 @@ class ApiError(Exception):
         return JSONResponse(self.body, self.status, self.headers)
 
 
+class ListenerLeft(Exception):
+    """Nobody waits for the answer any more."""
+
+
 def as_api_error(error: Exception) -> ApiError:
     """The answer to anything that went wrong. What is not the client's fault is logged and not told."""
     if isinstance(error, ApiError):
@@ -74,6 +78,10 @@ def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
         return error.response()
+
+    @app.exception_handler(ListenerLeft)
+    async def left(request: Request, error: ListenerLeft) -> Response:
+        return Response(status_code=499)  # for the log; nobody reads it
 
     @app.exception_handler(MamTraError)
     async def user_error(request: Request, error: MamTraError) -> Response:

@@ -6,18 +6,17 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
 from starlette.responses import Response
 
 from mamtra.audio.formats import MIME
-from mamtra.serve.answers import ListenerLeft, StreamedAnswer, pieces, while_listening
+from mamtra.serve.answers import StreamedAnswer, begin_speech, pieces
 from mamtra.serve.errors import as_api_error
 from mamtra.serve.openapi import ERRORS
 from mamtra.serve.schemas import EXAMPLES, SpeechRequest
-from mamtra.serve.speaker import Order, Speaker
+from mamtra.serve.speaker import Speaker
 from mamtra.serve.speaking import Piece, Speaking
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -55,15 +54,7 @@ def speech_routes(speaker: Speaker) -> APIRouter:
             whole=body.stream is False,
         )
         text = speaker.check_text(body.input)
-        resources = AsyncExitStack()
-        try:
-            speaking, first = await while_listening(request, _begin(speaker, text, order, request, resources))
-        except ListenerLeft:
-            await resources.aclose()
-            return Response(status_code=499)
-        except BaseException:
-            await resources.aclose()
-            raise
+        speaking, first, resources = await begin_speech(request, speaker, text, order)
         headers = {"X-Seed": str(order.seed), "X-Sample-Rate": str(order.rate), "X-AI-Generated": "true"}
         if body.instructions and order.instruct is None:
             headers["X-Ignored"] = "instructions"
@@ -78,14 +69,6 @@ def speech_routes(speaker: Speaker) -> APIRouter:
         return StreamedAnswer(parts, headers, MIME[order.fmt], speaker.settings.stall_seconds, resources)
 
     return router
-
-
-async def _begin(
-    speaker: Speaker, text: str, order: Order, request: Request, resources: AsyncExitStack
-) -> tuple[Speaking, Piece]:
-    """Speech with its first bytes, so that whatever is wrong with the text has a status of its own."""
-    speaking = await resources.enter_async_context(speaker.speak(text, order, request.state.key))
-    return speaking, await speaker.first_piece(speaking)
 
 
 async def _events(
