@@ -8,6 +8,7 @@ import soundfile
 from mamtra.audio.decode import TooLong
 from mamtra.audio.formats import FORMATS, StreamEncoder, available_formats, encode
 from mamtra.audio.io import SUFFIXES, decode_audio, format_of, read_audio, resample, write_audio, write_bytes
+from mamtra.audio.resample_stream import ResampleStream
 from mamtra.errors import MamTraError
 
 
@@ -293,3 +294,35 @@ def test_the_number_of_samples_is_bounded(tmp_path, monkeypatch):
     write_audio(tmp_path / "a.wav", tone(), 24000)
     with pytest.raises(TooLong, match="too large at 24000 Hz"):
         read_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_a_stream_holds_little_back(fmt):
+    """Bytes of the first 0.8 s that are there at once, played by themselves."""
+    av = pytest.importorskip("av")
+    encoder = StreamEncoder(24000, fmt)
+    with av.open(io.BytesIO(encoder.write(tone(0.8))), format="s16le" if fmt == "pcm" else None) as file:
+        if fmt == "pcm":
+            return
+        seconds = sum(frame.samples / frame.sample_rate for frame in file.decode(audio=0))
+    assert seconds > 0.5
+
+
+@pytest.mark.parametrize("fmt", ["wav", "flac", "opus", "mp3"])
+def test_a_comment_is_stored_and_changes_no_sample(fmt):
+    encoder = StreamEncoder(24000, fmt, comment="by a machine")
+    streamed = encoder.write(tone()) + encoder.close()
+    plain, commented = encode(tone(), 24000, fmt), encode(tone(), 24000, fmt, comment="by a machine")
+    assert b"by a machine" in streamed and b"by a machine" not in plain
+    with soundfile.SoundFile(io.BytesIO(commented)) as file:
+        assert file.comment == "by a machine"
+        assert np.allclose(file.read(), soundfile.read(io.BytesIO(plain))[0], atol=1e-6)
+
+
+def test_resampling_in_chunks_is_resampling_the_whole():
+    stream, sound = ResampleStream(24000, 16000), tone(1.0)
+    parts = [
+        stream.push(sound[start : start + 3001], final=start + 3001 >= len(sound)) for start in range(0, 24000, 3001)
+    ]
+    assert np.abs(np.concatenate(parts) - resample(sound, 24000, 16000)).max() < 1e-3
+    assert ResampleStream(24000, 24000).push(sound) is sound

@@ -59,12 +59,13 @@ class StreamEncoder:
     Args:
         sample_rate: Hz of the samples.
         fmt: one of `FORMATS`.
+        comment: text that is stored with the sound, where the format has a place for it (all but aac and pcm).
 
     Raises:
         MamTraError: unknown format, or one this installation lacks.
     """
 
-    def __init__(self, sample_rate: int, fmt: str) -> None:
+    def __init__(self, sample_rate: int, fmt: str, comment: str = "") -> None:
         if fmt not in FORMATS:
             raise MamTraError(f"Format {fmt!r} is unknown; choose one of {', '.join(FORMATS)}.")
         if not available_formats()[fmt]:
@@ -78,13 +79,17 @@ class StreamEncoder:
         if fmt == "aac":
             self._aac = _Aac(self._buffer, sample_rate)
         elif fmt == "wav":
-            self._buffer.write(_stream_wav_header(sample_rate))
+            self._buffer.write(_stream_wav_header(sample_rate, comment))
         elif fmt != "pcm":
             container, subtype = _SNDFILE[fmt]
             # constant bit rate: players compute the length of an mp3 stream from its first frame
             rate = {"bitrate_mode": "CONSTANT", "compression_level": 0.5} if fmt == "mp3" else {}
             kind = {"subtype": subtype, "format": container}
             self._file = soundfile.SoundFile(self._buffer, "w", sample_rate, 1, **kind, **rate)
+            if fmt == "opus":
+                _short_pages(self._file)
+            if comment:
+                self._file.comment = comment
 
     def write(self, samples: np.ndarray) -> bytes:
         """Take float samples (T,) in [-1, 1]; return the bytes that became ready (possibly none)."""
@@ -118,6 +123,12 @@ class StreamEncoder:
         return fresh
 
 
+def _short_pages(file: soundfile.SoundFile) -> None:
+    """Let Ogg pages hold a fifth of a second instead of a whole one, for which a listener would wait."""
+    command, milliseconds = 0x1302, soundfile._ffi.new("double *", 200.0)  # SFC_SET_OGG_PAGE_LATENCY_MS
+    soundfile._snd.sf_command(file._file, command, milliseconds, 8)
+
+
 class _Aac:
     """AAC in ADTS frames through PyAV."""
 
@@ -143,23 +154,33 @@ class _Aac:
         self._container.close()
 
 
-def encode(samples: np.ndarray, sample_rate: int, fmt: str) -> bytes:
-    """Encode mono samples (T,) in [-1, 1] as a whole file of format `fmt` (one of `FORMATS`).
+def encode(samples: np.ndarray, sample_rate: int, fmt: str, comment: str = "") -> bytes:
+    """Encode mono samples (T,) in [-1, 1] as a whole file of format `fmt` (one of `FORMATS`); `comment` as of `StreamEncoder`.
 
     Raises:
         MamTraError: unknown or missing format, or samples that are not numbers.
     """
     if fmt == "wav":
         buffer = io.BytesIO()
-        soundfile.write(buffer, to_int16(samples), sample_rate, format="WAV", subtype="PCM_16")
+        with soundfile.SoundFile(buffer, "w", sample_rate, 1, format="WAV", subtype="PCM_16") as file:
+            if comment:
+                file.comment = comment
+            file.write(to_int16(samples))
         return buffer.getvalue()
-    encoder = StreamEncoder(sample_rate, fmt)
+    encoder = StreamEncoder(sample_rate, fmt, comment)
     encoder.write(samples)
     encoder.close()
     return encoder.whole()
 
 
-def _stream_wav_header(sample_rate: int) -> bytes:
+def _stream_wav_header(sample_rate: int, comment: str) -> bytes:
     """Header of a 16-bit mono wav of unknown length (both sizes at their maximum, as players expect from a pipe)."""
     fmt_chunk = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
-    return struct.pack("<4sI4s", b"RIFF", 0xFFFFFFFF, b"WAVE") + fmt_chunk + struct.pack("<4sI", b"data", 0xFFFFFFFF)
+    text = comment.encode() + b"\0" * (2 - len(comment.encode()) % 2)  # ends with a zero, at an even place
+    info = struct.pack("<4sI4s4sI", b"LIST", 12 + len(text), b"INFO", b"ICMT", len(text)) + text if comment else b""
+    return (
+        struct.pack("<4sI4s", b"RIFF", 0xFFFFFFFF, b"WAVE")
+        + fmt_chunk
+        + info
+        + struct.pack("<4sI", b"data", 0xFFFFFFFF)
+    )

@@ -22,6 +22,7 @@ from mamtra.runtime.optional import torch_is_missing
 VERBS = (
     "say",
     "batch",
+    "serve",
     "voices",
     "convert_voice",
     "plan",

@@ -8,12 +8,14 @@ from typing import Any
 import typer
 
 from mamtra.cli.tell import tell
+from mamtra.errors import MamTraError
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the program."""
     verb = typer.Typer(no_args_is_help=True, help="Measure speed and memory; each writes JSON and a page.")
     verb.command("decode", epilog="Example: mamtra bench decode --device cuda")(decode)
+    verb.command("serve", epilog="Example: mamtra bench serve http://127.0.0.1:8000/v1 --listeners 1,2,4")(serve)
     app.add_typer(verb, name="bench")
 
 
@@ -33,6 +35,52 @@ def decode(
 
     page = bench_decode(out, device=pick_device(device), seconds=seconds, tiny=tiny, peers=peers, tell=_tell)
     tell(f"{page}: the figures, with decode.json beside it")
+
+
+def serve(
+    url: str = typer.Argument(metavar="URL", help="Of an OpenAI-compatible server, with /v1."),
+    out: Path = typer.Option(Path("."), "-o", "--out", metavar="DIR", help="Folder for serve.json and serve.md."),
+    listeners: str = typer.Option(
+        "", "--listeners", metavar="N,N", help="So many who play what they get, then ask again."
+    ),
+    clients: str = typer.Option("", "--clients", metavar="N,N", help="So many who ask again at once."),
+    rate: str = typer.Option("", "--rate", metavar="X,X", help="So many requests a second, at random moments."),
+    seconds: float = typer.Option(30, "--seconds", metavar="S", min=1, help="Of each load."),
+    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="Of the texts and moments."),
+    model: str = typer.Option("tts-1", "--model", metavar="M", help="What to ask for."),
+    voice: str = typer.Option("alloy", "--voice", metavar="V", help="What to ask for."),
+    name: str = typer.Option("", "--name", metavar="T", help="Of the server, for the page."),
+    sample_rate: int = typer.Option(24000, "--sample-rate", metavar="HZ", min=8000, help="Of its raw samples."),
+) -> None:
+    """First audio, real-time factor and gaps of a speech server under load. A key may be in MAMTRA_API_KEY."""
+    import os
+    import sys
+
+    from mamtra.bench.serve import bench_serve
+    from mamtra.bench.serve_client import Target
+    from mamtra.bench.serve_load import Mode
+    from mamtra.runtime.files import check_destination
+    from mamtra.runtime.results import shown_command
+
+    given: dict[Mode, str] = {"listeners": listeners, "clients": clients, "rate": rate}
+    loads = [(mode, amount) for mode, text in given.items() for amount in _amounts(mode, text)]
+    if not loads:
+        raise MamTraError("Say the load: --listeners, --clients or --rate.")
+    target = Target(url, {"model": model, "voice": voice}, os.environ.get("MAMTRA_API_KEY"), sample_rate)
+    check_destination(out / "serve.json")
+    command = shown_command(["mamtra", *sys.argv[1:]])
+    page = bench_serve(out, target, loads, seconds=seconds, seed=seed, name=name, command=command, tell=_tell)
+    tell(f"{page}: the figures, with serve.json beside it")
+
+
+def _amounts(mode: str, text: str) -> list[float]:
+    try:
+        found = [float(word) for word in filter(None, text.split(","))]
+    except ValueError:
+        found = [0.0]
+    if not all(0 < amount <= 10_000 and (mode == "rate" or amount.is_integer()) for amount in found):
+        raise MamTraError(f"--{mode} {text} cannot be read; give numbers such as 1,2,4.")
+    return found
 
 
 def _tell(row: dict[str, Any]) -> None:

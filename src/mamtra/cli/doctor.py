@@ -38,6 +38,7 @@ EXTRAS = {
         "evaluate, compare, report, listen, rank --criterion wer, --plot, the figures of reproduce",
         ("matplotlib", "faster-whisper", "whisper-normalizer", "rapidfuzz", "scipy", "jinja2"),
     ),
+    "serve": ("serve", ("fastapi", "uvicorn", "python-multipart", "prometheus-client", "websockets", "wyoming")),
     "hf": ("mamtra.hf, evaluate --whisper hf:NAME", ("transformers",)),
     "cosyvoice": ("voices add, prepare and the text rules of CosyVoice 2", ("onnxruntime", "wetext", "inflect")),
     "ray": ("prepare --ray", ("ray",)),

@@ -1,0 +1,78 @@
+"""Ways to load a speech server: listeners who play what they get, clients who ask at once again, or arrivals at a rate."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+from mamtra.bench.serve_client import Heard
+from mamtra.evaluate.sentences import read_sentences
+
+Ask = Callable[[str], Heard]
+Mode = Literal["listeners", "clients", "rate"]
+MOST_OPEN = 512
+"""Requests of an open loop that may be on their way at once."""
+_LENGTHS = ((1, 0.35), (2, 0.4), (4, 0.25))
+"""Sentences of a text, and how often: short answers, usual ones, paragraphs."""
+
+
+def texts(seed: int) -> Iterator[str]:
+    """Texts without end, as a voice assistant says them: one, two or four plain sentences."""
+    draws, sentences = random.Random(seed), read_sentences()
+    while True:
+        count = draws.choices([n for n, _ in _LENGTHS], [share for _, share in _LENGTHS])[0]
+        yield " ".join(draws.sample(sentences, count))
+
+
+def closed_loop(ask: Ask, many: int, seconds: float, seed: int, *, play: bool) -> list[Heard]:
+    """Each of so many clients asks again when its answer is complete.
+
+    Args:
+        ask: makes a request.
+        many: clients.
+        seconds: no request begins later.
+        seed: of texts and moments.
+        play: a client is a listener: it asks again once it has played what it got, and begins within the first two seconds.
+    """
+    heard: list[Heard] = []
+    lock, end = threading.Lock(), time.monotonic() + seconds
+
+    def client(number: int) -> None:
+        said = texts(seed * 1000 + number)
+        if play:
+            time.sleep(random.Random(seed * 1000 + number).uniform(0, min(2, seconds / 2)))
+        while time.monotonic() < end:
+            found = ask(next(said))
+            with lock:
+                heard.append(found)
+            if play and found.good:
+                time.sleep(max(0, (found.first_audio or 0) + found.seconds + found.gap_seconds - found.took))
+            elif not found.good:
+                time.sleep(0.2)  # a server that refuses is not asked without a pause
+
+    with ThreadPoolExecutor(many) as threads:
+        for each in [threads.submit(client, number) for number in range(many)]:
+            each.result()
+    return heard
+
+
+def open_loop(ask: Ask, rate: float, seconds: float, seed: int) -> list[Heard]:
+    """Requests arrive at random moments, so many a second on average, whether earlier ones are answered or not."""
+    draws, said = random.Random(seed), texts(seed)
+    with ThreadPoolExecutor(MOST_OPEN) as threads:
+        waiting, moment, began = [], 0.0, time.monotonic()
+        while (moment := moment + draws.expovariate(rate)) < seconds:
+            time.sleep(max(0, began + moment - time.monotonic()))
+            waiting.append(threads.submit(ask, next(said)))
+        return [each.result() for each in waiting]
+
+
+def run_load(ask: Ask, mode: Mode, amount: float, seconds: float, seed: int) -> list[Heard]:
+    """A load of one kind."""
+    if mode == "rate":
+        return open_loop(ask, amount, seconds, seed)
+    return closed_loop(ask, int(amount), seconds, seed, play=mode == "listeners")

@@ -1,0 +1,96 @@
+"""`mamtra serve`: a speech server for the clients of OpenAI and ElevenLabs, and for browsers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from mamtra.errors import MamTraError
+
+if TYPE_CHECKING:
+    from mamtra.serve.keys import Key
+
+KEY_VARIABLE = "MAMTRA_API_KEY"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.command("serve", epilog="Example: mamtra serve --port 8000 --voice-alias alloy=clara")(serve)
+
+
+def serve(
+    model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
+    host: str = typer.Option("127.0.0.1", "--host", metavar="H", help="Address to listen on; 0.0.0.0 for all."),
+    port: int = typer.Option(8000, "--port", metavar="N", min=1, max=65535, help="TCP port."),
+    wyoming: int | None = typer.Option(
+        None, "--wyoming", metavar="PORT", min=1, max=65535, help="Answer Home Assistant there too; 10200 is usual."
+    ),
+    keys: Path | None = typer.Option(
+        None, "--keys", metavar="FILE", help=f"Lines with NAME KEY [STREAMS]; one key alone may be in {KEY_VARIABLE}."
+    ),
+    open_to_all: bool = typer.Option(False, "--open-to-all", help="Listen on other addresses without a key."),
+    origin: list[str] = typer.Option([], "--origin", metavar="URL", help="A web page elsewhere that may use it."),
+    voice_alias: list[str] = typer.Option([], "--voice-alias", metavar="A=B", help="Another name for a voice."),
+    strict_models: bool = typer.Option(False, "--strict-models", help="Refuse other names of models than its own."),
+    streams: int | None = typer.Option(None, "--streams", metavar="N", min=1, help="Texts spoken side by side."),
+    waiting: int = typer.Option(32, "--waiting", metavar="N", min=0, help="Requests that may wait; others get 503."),
+    max_characters: int = typer.Option(10_000, "--max-characters", metavar="N", min=1, help="Of a text."),
+    uploads: bool = typer.Option(True, "--uploads/--no-uploads", help="Let clients add and remove voices."),
+    drain: float = typer.Option(30, "--drain", metavar="S", min=0, help="Seconds for running texts after SIGTERM."),
+    runtime: str | None = typer.Option(
+        None, "--runtime", metavar="onnx|torch", help="What computes; torch where it is installed."
+    ),
+    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
+) -> None:
+    """Serve speech: /v1/audio/speech as OpenAI has it. Ctrl-C or SIGTERM ends it once running texts are spoken."""
+    # threads that wait would otherwise take the cores from those that compute; read when torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from mamtra.runtime.optional import need
+    from mamtra.serve.run import INSTALL, PURPOSE, serve
+    from mamtra.serve.settings import ServeSettings
+
+    need("fastapi", PURPOSE, INSTALL)
+    settings = ServeSettings(
+        host=host,
+        port=port,
+        wyoming_port=wyoming,
+        keys=_keys(keys),
+        open_to_all=open_to_all,
+        origins=tuple(origin),
+        waiting=waiting,
+        most_characters=max_characters,
+        uploads=uploads,
+        drain_seconds=drain,
+        strict_models=strict_models,
+        aliases=_aliases(voice_alias),
+        **({} if streams is None else {"streams": streams}),
+    )
+    settings.check_reach()
+    from mamtra.tts import load
+
+    serve(load(model, runtime=runtime, device=device), settings)
+
+
+def _keys(path: Path | None) -> tuple[Key, ...]:
+    from mamtra.runtime.text_files import read_text
+    from mamtra.serve.keys import make_key, parse_keys
+
+    secret = os.environ.get(KEY_VARIABLE)
+    if path is not None and secret:
+        raise MamTraError(f"Keys come from --keys or from {KEY_VARIABLE}; leave one of them out.")
+    if path is not None:
+        return parse_keys(read_text(path), str(path))
+    return (make_key(secret, KEY_VARIABLE),) if secret else ()
+
+
+def _aliases(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        alias, sign, name = pair.partition("=")
+        if not (alias and sign and name):
+            raise MamTraError(f"--voice-alias {pair} is not ALIAS=VOICE, such as alloy=clara.")
+        found[alias] = name
+    return found

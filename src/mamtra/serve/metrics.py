@@ -1,0 +1,71 @@
+"""Figures for Prometheus, at `/metrics`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+if TYPE_CHECKING:
+    from mamtra.serve.admission import Admission
+    from mamtra.serve.speaking import Speaking
+
+_FIRST = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
+_FACTOR = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 5)
+
+
+class Metrics:
+    """Counters of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        own = {"registry": self.registry}
+        self.requests = Counter(
+            "mamtra_http_requests", "Answers by method, route and status.", ["method", "route", "status"], **own
+        )
+        self._first = Histogram(
+            "mamtra_first_audio_seconds", "From the request to the first audio.", buckets=_FIRST, **own
+        )
+        self._factor = Histogram(
+            "mamtra_real_time_factor",
+            "From the request to the last audio over the duration of the audio.",
+            buckets=_FACTOR,
+            **own,
+        )
+        self._audio = Counter("mamtra_audio_seconds", "Audio made.", **own)
+        self._tokens = Counter("mamtra_speech_tokens", "Speech tokens made.", **own)
+        self._underruns = Counter("mamtra_underruns", "Gaps that listeners heard, seen from the server.", **own)
+        self._gaps = Counter("mamtra_streams_with_underruns", "Streams with a gap or more.", **own)
+        self._stops = Counter("mamtra_stops", "Ends of speech: eos, length, cancelled, error.", ["reason"], **own)
+        self._refused = Counter("mamtra_refused", "Requests that were not admitted, by reason.", ["reason"], **own)
+        ProcessCollector(registry=self.registry)  # memory and CPU time, on Linux
+
+    def watch(self, admission: Admission) -> None:
+        """Show how many speak and wait."""
+        for name, about, value in (
+            ("mamtra_streams_running", "Texts that are being spoken.", lambda: admission.busy),
+            ("mamtra_streams_waiting", "Requests that wait.", lambda: admission.waiting),
+            ("mamtra_streams_most", "Texts that may be spoken side by side.", lambda: admission.streams),
+        ):
+            Gauge(name, about, registry=self.registry).set_function(value)
+
+    def ended(self, speaking: Speaking) -> None:
+        """A text was spoken, or given up."""
+        playback = speaking.playback
+        self._stops.labels(speaking.finish_reason or "error").inc()
+        self._audio.inc(playback.seconds)
+        self._tokens.inc(speaking.tokens)
+        self._underruns.inc(playback.underruns)
+        self._gaps.inc(playback.underruns > 0)
+        if playback.first_audio is not None:
+            self._first.observe(playback.first_audio)
+            if speaking.finish_reason in ("eos", "length"):
+                self._factor.observe(playback.took / playback.seconds)
+
+    def refused(self, reason: str) -> None:
+        """A request was not admitted."""
+        self._refused.labels(reason).inc()
+
+    def page(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,60 @@
+"""Run the server until it is told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from mamtra.runtime.optional import need
+from mamtra.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from mamtra.tts import TTS
+
+PURPOSE, INSTALL = "The server", "'mamtra[serve]'"
+
+
+def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C; texts that are being spoken then may end.
+
+    Args:
+        tts: the model.
+        settings: of the server.
+
+    Raises:
+        MamTraError: it would be open to everybody, cannot listen there, or a library is missing.
+    """
+    settings = settings or ServeSettings()
+    settings.check_reach()
+    for module in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "websockets"):
+        need(module, PURPOSE, INSTALL)
+    if settings.wyoming_port is not None:
+        need("wyoming", "--wyoming", INSTALL)
+    import uvicorn
+
+    from mamtra.serve.app import create_app
+
+    app = create_app(tts, settings)
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.speaker.admission.draining = True
+            super().handle_exit(sig, frame)
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        timeout_keep_alive=75,  # longer than clients and balancers keep a connection that they mean to use again
+        ws_max_size=settings.most_body,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # it was told to stop, and has drained
+        Server(config).run()

@@ -1,0 +1,67 @@
+"""`mamtra serve` as a process."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx2
+
+from mamtra.cli import main
+from tests.serve.conftest import wait_for
+
+
+def ready(address):
+    try:
+        return httpx2.get(f"{address}/health/ready").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_it_starts_speaks_and_stops_when_told(model_directory, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mamtra", "serve", "--model", str(model_directory), "--port", str(port),
+               "--voice-alias", "anna=tiny", "--strict-models"]  # fmt: skip
+    environment = {**os.environ, "MAMTRA_HOME": str(tmp_path), "MAMTRA_API_KEY": "0123456789abcdef"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(lambda: ready(address) or process.poll() is not None, 60)
+        headers = {"xi-api-key": "0123456789abcdef"}
+        body = {"input": "Hello.", "voice": "anna", "model": "tiny-model"}
+        assert httpx2.post(f"{address}/v1/audio/speech", json=body, headers=headers).status_code == 200
+        assert httpx2.post(f"{address}/v1/audio/speech", json=body).status_code == 401
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == 0, log
+    assert "Traceback" not in log and "0123456789abcdef" not in log
+
+
+def test_mistakes_are_one_sentence(capsys, tmp_path, monkeypatch):
+    keys = tmp_path / "keys.txt"
+    keys.write_text("ann 0123456789abcdef\n")
+    for words, said in (
+        ("--host 0.0.0.0", "reachable from other machines"),
+        ("--voice-alias alloy", "ALIAS=VOICE"),
+        ("--voice-alias alloy=nobody", "names no voice"),
+        (f"--keys {tmp_path / 'none'}", "none"),
+        ("--port 0", "--port"),
+        ("--model nowhere", "nowhere"),
+    ):
+        assert main(["serve", *words.split()]) == 2
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1
+    monkeypatch.setenv("MAMTRA_API_KEY", "0123456789abcdef")
+    assert main(["serve", "--keys", str(keys)]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_said(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    assert main(["serve"]) == 2
+    assert capsys.readouterr().err == "mamtra: The server needs fastapi; pip install 'mamtra[serve]'.\n"
