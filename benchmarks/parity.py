@@ -39,7 +39,7 @@ RUN = (
     "try:\n    runpy.run_module('mamtra', run_name='__main__')\nexcept SystemExit as end:\n    assert not end.code\n"
     "print(peak() - idle)"
 )
-TEXT = "the rest is here."
+TEXT = "it is."
 
 
 def behaviours() -> list[dict[str, Any]]:

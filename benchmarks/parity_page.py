@@ -44,7 +44,9 @@ def _footnotes(parts: dict[str, Any]) -> list[str]:
 
 
 def _number(value: float) -> str:
-    return "0" if value == 0 else f"{value:.1e}".replace("e-0", "e-")
+    if not value:
+        return "0"
+    return f"{value:.1e}".replace("e-0", "e-") if value < 0.01 else f"{value:.2g}"
 
 
 def _distance(one: dict[str, Any]) -> str:
@@ -105,7 +107,7 @@ def _original(part: dict[str, Any]) -> str:
         "## Modes and languages",
         "What language model and flow get: text ids, prompt text, speech tokens of both prompts, mel and speaker embedding, with "
         f"{part['recordings']} prompts (recordings at five sample rates; stored speakers have one). A language's figure is the "
-        "number of inputs that differ: ids at all, mel and embedding by more than 1e-3. The last two columns are their greatest "
+        "number of inputs that differ: ids at all, mel and embedding by more than 5e-3. The last two columns are their greatest "
         "differences.",
         markdown_table(("mode", "inputs", *languages, "mel", "embedding"), modes),
     ])  # fmt: skip
