@@ -28,6 +28,7 @@ def benchmark(
     render: Callable[[dict[str, Any]], str],
     options: Callable[[argparse.ArgumentParser], None],
     argv: Sequence[str] | None,
+    folder: str = "docs/results",
 ) -> None:
     """Run a benchmark from the command line; NAME.json and NAME.md are written whenever there is something new.
 
@@ -38,10 +39,11 @@ def benchmark(
         render: from the content of the JSON file to the page.
         options: adds those of this benchmark.
         argv: arguments; those of the process by default.
+        folder: of the two files, where `--out` names no other.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     options(parser)
-    parser.add_argument("--out", type=Path, default=Path(f"docs/results/{name}.json"))
+    parser.add_argument("--out", type=Path, default=Path(folder) / f"{name}.json")
     parser.add_argument("--render", action="store_true", help="only write the page again from --out")
     args = parser.parse_args(argv)
     if args.render:

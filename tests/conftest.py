@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from tests.vectors import Vectors, distance
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
@@ -22,9 +27,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def golden() -> Path:
-    """Folder of parity vectors of the original CosyVoice 2 code; the test is skipped where it is not laid beside the checkout."""
+def golden() -> Vectors:
+    """Parity vectors of the original CosyVoice 2 code; the test is skipped where they are not laid beside the checkout."""
     root = Path(os.environ.get("MAMTRA_GOLDEN", Path(__file__).resolve().parents[2] / "shared" / "golden"))
     if not (root / "index.json").is_file():
         pytest.skip(f"no parity vectors at {root} (set MAMTRA_GOLDEN)")
-    return root
+    return Vectors(root)
+
+
+@pytest.fixture
+def agree(record_property: Callable[[str, Any], None]) -> Callable[..., None]:
+    """Compare with the original: agree(what, ours, theirs, below). The distance is noted in the report of the test run, from
+    which `benchmarks/parity.py` takes its figures; without a bound the two have to be equal."""
+
+    def compare(what: str, ours: Any, theirs: Any, below: float = 0.0) -> None:
+        found, scale = distance(ours, theirs)
+        record_property("parity", json.dumps({"what": what, "difference": found, "of": scale, "below": below}))
+        assert found < below or found == 0, f"{what}: {found:.3g} of {scale:.3g}, allowed {below:g}"
+
+    return compare

@@ -81,25 +81,6 @@ def tiny_parts(seed: int = 0) -> dict[str, nn.Module]:
     }
 
 
-def golden_lm(golden: Path) -> SpeechLM:
-    """The tiny CosyVoice 2 language model of the golden vectors."""
-    weights = torch.load(golden / "cosyvoice2-tiny" / "llm.pt", weights_only=True)
-    weights = {k.replace("llm.model.model.", "model."): v for k, v in weights.items() if k not in ("epoch", "step")}
-    del weights["llm.model.lm_head.weight"]
-    config = SpeechLMConfig(
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        text_vocab_size=512,
-    )
-    lm = SpeechLM(config).eval()
-    lm.load_state_dict(weights)
-    return lm
-
-
 def small_hybrid(text_vocab_size: int = 40) -> SpeechLM:
     """A speech LM of an attention and a Mamba layer, with 30 speech tokens."""
     config = SpeechLMConfig(

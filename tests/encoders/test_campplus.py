@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file
 
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig, segment_means
 
@@ -14,27 +13,25 @@ NARROW = CAMPPlusConfig(growth_rate=4, init_channels=32)
 
 @pytest.fixture(scope="module")
 def encoder(golden):
-    encoder = CAMPPlus(NARROW)
-    encoder.load_state_dict(load_file(golden / "campplus_weights.safetensors"))
-    return encoder.eval()
+    return golden.speaker_encoder()
 
 
 @pytest.fixture(scope="module")
 def vectors(golden):
-    return load_file(golden / "campplus.safetensors")
+    return golden["campplus"]
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
-def test_embedding_parity(encoder, vectors, case):
+def test_embedding_parity(encoder, vectors, case, agree):
     with torch.no_grad():
         ours = encoder(vectors[f"feat_{case}"])
-    assert (ours - vectors[f"emb_{case}"]).abs().max() < 2e-5
+    agree("embedding", ours, vectors[f"emb_{case}"], 2e-5)
 
 
-def test_head_parity(encoder, vectors):
+def test_head_parity(encoder, vectors, agree):
     with torch.no_grad():
         ours = encoder.head(vectors["feat_b"].transpose(1, 2))
-    assert (ours - vectors["head_b"]).abs().max() < 2e-5
+    agree("head", ours, vectors["head_b"], 2e-5)
 
 
 def test_published_sizes():

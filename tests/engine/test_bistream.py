@@ -6,33 +6,36 @@ import copy
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from mamtra.engine.packed_step import PackedDecoder
 from mamtra.engine.reference import generate_bistream
 from mamtra.engine.sampling import greedy
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM
-from tests.factories import golden_lm, small_hybrid
+from tests.factories import small_hybrid
 
 FILL = 32
 
 
 @pytest.fixture(scope="module")
 def original(golden) -> SpeechLM:
-    return golden_lm(golden)
-
-
-def codes_alone(logits, history, generator=None):
-    """Greedy among the codes, as the vectors were made."""
-    return int(logits[:6561].argmax())
+    return golden.lm()
 
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("prefix", ["", "noprompt_"])
-def test_original_run(golden, original, prefix, packed):
-    g = load_file(golden / "lm_bistream_infer.safetensors")
+def test_original_run(golden, original, prefix, packed, agree):
+    g, sizes = golden["lm_bistream_infer"], original.config
     prompt = () if prefix else (g["prompt_text"], g["prompt_speech_token"])
+    texts, speeches = sizes.mix_ratio
+    own = 0 if prefix else g["prompt_text"].shape[1]
+    # the speech tokens of the prompt take text ids by the mix, some of which it brings itself
+    first = texts if prefix else -(-g["prompt_speech_token"].shape[1] // speeches) * texts - own
+
+    def speech_only(logits, history, generator=None):
+        """Greedy among the speech tokens, as the vectors were made."""
+        return int(logits[: sizes.num_speech_tokens].argmax())
+
     fed = []
     hook = original.model.register_forward_pre_hook(lambda _, args: fed.append(args[0].shape[1]))
     taken = []
@@ -43,16 +46,16 @@ def test_original_run(golden, original, prefix, packed):
             yield i
 
     step = PackedDecoder(original) if packed else None
-    run = generate_bistream(original, arriving(), *prompt, sampler=codes_alone, step=step)
+    run = generate_bistream(original, arriving(), *prompt, sampler=speech_only, step=step)
     wanted = g[f"{prefix}tokens"].tolist()
     found = [next(run)]
-    # 33 codes of the prompt take 15 text ids, of which it brings 8 itself
-    assert len(taken) == (5 if prefix else 7)
+    assert len(taken) == first
     found += [next(run) for _ in wanted[1:]]
     hook.remove()
-    assert found == wanted == run.tokens and taken == g["text"][0].tolist()
+    agree("speech tokens", found, wanted)
+    assert run.tokens == wanted and taken == g["text"][0].tolist()
     lengths = g[f"{prefix}input_lengths"].tolist()
-    assert fed == ([n for n in lengths if n > 1] if packed else lengths)
+    agree("positions fed", fed, [n for n in lengths if n > 1] if packed else lengths)
 
 
 @pytest.fixture(scope="module")

@@ -6,24 +6,23 @@ import copy
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from mamtra.engine.packed_step import PackedDecoder
 from mamtra.engine.reference import generate
 from mamtra.engine.sampling import greedy
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM
-from tests.factories import golden_lm, small_hybrid
+from tests.factories import small_hybrid
 
 
 @pytest.fixture(scope="module")
 def tiny(golden) -> SpeechLM:
-    return golden_lm(golden)
+    return golden.lm()
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_greedy_tokens(golden, tiny, packed):
-    g = load_file(golden / "lm_zero_shot_greedy.safetensors")
+def test_greedy_tokens(golden, tiny, packed, agree):
+    g = golden["lm_zero_shot_greedy"]
     logits = []
 
     def record(row, history, generator):
@@ -32,44 +31,49 @@ def test_greedy_tokens(golden, tiny, packed):
 
     step = PackedDecoder(tiny) if packed else None
     run = generate(tiny, g["text"], g["prompt_text"], g["prompt_speech_token"], sampler=record, step=step)
-    assert [next(run) for _ in range(30)] == g["greedy_tokens"].tolist()
-    keep = torch.arange(6564) != 6561  # masked before min_len
-    assert (logits[0] - g["prefill_logits"])[keep].abs().max() < 1e-4
-    assert (logits[29] - g["step_logits_last"])[keep].abs().max() < 1e-4
-    assert (torch.stack(logits).gather(1, g["step_logits_top8_ids"]) - g["step_logits_top8"]).abs().max() < 1e-4
+    wanted = g["greedy_tokens"].tolist()
+    agree("speech tokens", [next(run) for _ in wanted], wanted)
+    keep = torch.arange(tiny.config.speech_vocab_size) != tiny.config.eos_id  # masked before min_len
+    agree("logits", logits[0][keep], g["prefill_logits"][keep], 1e-4)
+    agree("logits", logits[-1][keep], g["step_logits_last"][keep], 1e-4)
+    agree("logits", torch.stack(logits).gather(1, g["step_logits_top8_ids"]), g["step_logits_top8"], 1e-4)
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_sampled_tokens(golden, tiny, packed):
-    g = load_file(golden / "lm_zero_shot_ras.safetensors")
+def test_sampled_tokens(golden, tiny, packed, agree):
+    g = golden["lm_zero_shot_ras"]
     generator = torch.Generator().manual_seed(int(g["seed"]))
     step = PackedDecoder(tiny) if packed else None
     run = generate(tiny, g["text"], g["prompt_text"], g["prompt_speech_token"], generator=generator, step=step)
-    assert [next(run) for _ in range(40)] == g["tokens"].tolist()
+    wanted = g["tokens"].tolist()
+    agree("speech tokens", [next(run) for _ in wanted], wanted)
 
 
 @pytest.mark.parametrize(
-    "row, bias, tokens, reason",
+    "special, bias, tokens, reason",
     [
-        (6561, 100, "tokens_bias_eos_plus100", "eos"),
-        (6561, -100, "tokens_bias_eos_minus100", "length"),
-        (6562, 100, "tokens_bias_6562_plus100", "eos"),
+        (0, 100, "tokens_bias_eos_plus100", "eos"),
+        (0, -100, "tokens_bias_eos_minus100", "length"),
+        (1, 100, "tokens_bias_{spare}_plus100", "eos"),
     ],
 )
-def test_length_rules(golden, tiny, row, bias, tokens, reason):
-    g = load_file(golden / "lm_length_rules.safetensors")
+def test_length_rules(golden, tiny, special, bias, tokens, reason, agree):
+    """A bias on the end of speech, or on the spare id behind it."""
+    g, row = golden["lm_length_rules"], tiny.config.eos_id + special
+    tokens = tokens.format(spare=row)
     lm = copy.deepcopy(tiny)
     lm.llm_decoder.bias.data[row] += bias
     run = generate(lm, g["text"], g["prompt_text"], g["prompt_speech_token"], sampler=greedy)
-    assert list(run) == g[tokens].tolist()
+    agree("speech tokens", list(run), g[tokens].tolist())
     assert run.finish_reason == reason
     assert run.tokens == g[tokens].tolist()
 
 
-def test_without_a_prompt(golden, tiny):
-    g = load_file(golden / "lm_length_rules.safetensors")
+def test_without_a_prompt(golden, tiny, agree):
+    g = golden["lm_length_rules"]
     run = generate(tiny, g["text"], sampler=greedy)
-    assert [next(run) for _ in range(6)] == g["no_prompt_tokens"].tolist()
+    wanted = g["no_prompt_tokens"].tolist()
+    agree("speech tokens", [next(run) for _ in wanted], wanted)
 
 
 @pytest.fixture(scope="module")

@@ -4,64 +4,66 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn.utils.rnn import pad_sequence
 
 from mamtra.distill.losses import cross_entropy
 from mamtra.models.layout import IGNORE, PAD, bistream, fits_bistream, unistream
-from tests.factories import golden_lm
 
 
 @pytest.fixture(scope="module")
 def lm(golden):
-    return golden_lm(golden)
+    return golden.lm()
 
 
-def test_unistream_layout_is_exact(golden):
-    g = load_file(golden / "lm_train_unistream.safetensors")
+def test_unistream_layout_is_exact(golden, agree):
+    g = golden["lm_train_unistream"]
     texts = [row[:n] for row, n in zip(g["text_token"], g["text_token_len"], strict=True)]
     speeches = [row[:n] for row, n in zip(g["speech_token"], g["speech_token_len"], strict=True)]
-    batch = unistream(texts, speeches)
-    assert torch.equal(batch.kind, g["input_kind"])
-    assert torch.equal(batch.ids, g["input_id"])
-    assert torch.equal(batch.targets, g["target"])
-    assert torch.equal(batch.lengths, g["input_len"])
+    batch = unistream(texts, speeches, eos_id=golden.layout["eos_id"])
+    for part, name in (("kind", "input_kind"), ("ids", "input_id"), ("targets", "target"), ("lengths", "input_len")):
+        agree("layout", getattr(batch, part), g[name])
 
 
 @torch.no_grad()
-def test_training_forward(golden, lm):
-    g = load_file(golden / "lm_train_unistream.safetensors")
+def test_training_forward(golden, lm, agree):
+    g = golden["lm_train_unistream"]
     hidden = lm(lm.embed(g["input_kind"], g["input_id"]))
     logits = lm.logits(hidden)
     rows = g["target"] != IGNORE
-    assert (hidden[rows] - g["hidden"]).abs().max() < 5e-5
-    assert (logits[rows] - g["logits"]).abs().max() < 1e-4
-    assert torch.equal(logits[rows].argmax(-1), g["argmax"])
-    assert (cross_entropy(logits, g["target"]) - g["loss"]).abs() < 2e-5
+    agree("hidden", hidden[rows], g["hidden"], 5e-5)
+    agree("logits", logits[rows], g["logits"], 1e-4)
+    agree("best tokens", logits[rows].argmax(-1), g["argmax"])
+    agree("loss", cross_entropy(logits, g["target"])[None], g["loss"], 2e-5)
 
 
 @torch.no_grad()
-def test_bistream_training_forward(golden, lm):
+def test_bistream_training_forward(golden, lm, agree):
     """Interleaved utterances, and one with too little speech for it that is laid out with all text first."""
-    g = load_file(golden / "lm_train_bistream.safetensors")
+    g = golden["lm_train_bistream"]
     rows = range(len(g["text_token_len"]))
     texts = [g["text_token"][i, : g["text_token_len"][i]] for i in rows]
     speeches = [g["speech_token"][i, : g["speech_token_len"][i]] for i in rows]
     pairs = list(zip(texts, speeches, strict=True))
-    assert [fits_bistream(len(text), len(speech)) for text, speech in pairs] == [True, True, True, False]
-    batches = [(bistream if fits_bistream(len(t), len(s)) else unistream)([t], [s]) for t, s in pairs]
+    ids = golden.layout
+    interleaved = [fits_bistream(len(text), len(speech), ids["mix"]) for text, speech in pairs]
+    assert interleaved == (g["target"] == ids["fill_id"]).any(1).tolist() and any(interleaved)
+    batches = [
+        bistream([text], [speech], **ids) if mixed else unistream([text], [speech], eos_id=ids["eos_id"])
+        for mixed, (text, speech) in zip(interleaved, pairs, strict=True)
+    ]
     kind, ids, targets = (pad_sequence([b[part][0] for b in batches], True, -1.0).long() for part in range(3))
-    assert torch.equal(kind, g["input_kind"]) and torch.equal(ids, g["input_id"]) and torch.equal(targets, g["target"])
+    for made, name in ((kind, "input_kind"), (ids, "input_id"), (targets, "target")):
+        agree("layout", made, g[name])
     logits = lm.logits(lm(lm.embed(kind, ids)))
     aimed = targets != IGNORE
     found = logits[aimed].log_softmax(-1).gather(1, targets[aimed, None])[:, 0]
-    assert (found - g["target_logprob"]).abs().max() < 1e-4
-    assert torch.equal(logits[aimed].argmax(-1), g["argmax"])
-    assert (cross_entropy(logits, targets) - g["loss"]).abs() < 2e-5
+    agree("target log-probabilities", found, g["target_logprob"], 1e-4)
+    agree("best tokens", logits[aimed].argmax(-1), g["argmax"])
+    agree("loss", cross_entropy(logits, targets)[None], g["loss"], 2e-5)
 
 
 def test_embeddings_are_rows_of_their_tables(golden, lm):
-    g = load_file(golden / "lm_train_bistream.safetensors")
+    g = golden["lm_train_bistream"]
     embedded = lm.embed(g["input_kind"], g["input_id"])
     tables = {0: lm.llm_embedding, 1: lm.llm_embedding, 2: lm.model.embed_tokens, 3: lm.speech_embedding}
     for kind, table in tables.items():

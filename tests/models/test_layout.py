@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from mamtra.models.layout import IGNORE, PAD, SOS, SPEECH, TASK, TEXT, bistream, fits_bistream
 
@@ -46,17 +45,17 @@ def test_too_little_speech_is_refused():
         bistream([[1] * 5], [[1] * 15])
 
 
-def test_bistream_layout_is_exact(golden):
-    g = load_file(golden / "lm_train_bistream.safetensors")
+def test_bistream_layout_is_exact(golden, agree):
+    g, fill = golden["lm_train_bistream"], golden.layout["fill_id"]
     rows = range(len(g["text_token_len"]))
     texts = [g["text_token"][i, : g["text_token_len"][i]] for i in rows]
     speeches = [g["speech_token"][i, : g["speech_token_len"][i]] for i in rows]
     for i in rows:
-        if not bool((g["target"][i] == 6563).any()):
+        if not bool((g["target"][i] == fill).any()):
             continue
-        batch = bistream([texts[i]], [speeches[i]])
+        batch = bistream([texts[i]], [speeches[i]], **golden.layout)
         n = int(batch.lengths[0])
         assert n == g["input_len"][i]
-        assert torch.equal(batch.kind[0], g["input_kind"][i, :n])
-        assert torch.equal(batch.ids[0], g["input_id"][i, :n])
-        assert torch.equal(batch.targets[0], g["target"][i, :n])
+        agree("layout", batch.kind[0], g["input_kind"][i, :n])
+        agree("layout", batch.ids[0], g["input_id"][i, :n])
+        agree("layout", batch.targets[0], g["target"][i, :n])

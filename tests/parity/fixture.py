@@ -106,7 +106,17 @@ def difference(output: Output, stored: dict[str, np.ndarray]) -> str:
             return f"{name}: shape {found.shape}, not {wanted.shape}"
         if name.endswith(":shape") and not np.array_equal(found, wanted):
             return f"{name} {found}, not {wanted}"
-        worst = np.abs(found.astype(np.float64) - wanted).max(initial=0)
+        worst = _worst(found, wanted)
         if not worst <= (output.tolerance if found.dtype.kind == "f" else 0):
             return f"{name}: off by {worst:.3g}, allowed {output.tolerance:g}"
     return ""
+
+
+def used(output: Output, stored: dict[str, np.ndarray]) -> float:
+    """The greatest difference from stored arrays of the same shapes, as a part of the tolerance; 0 where all are equal."""
+    worst = max(_worst(found, stored[name]) for name, found in packed(output).items())
+    return worst / output.tolerance if worst else 0.0
+
+
+def _worst(found: np.ndarray, wanted: np.ndarray) -> float:
+    return np.abs(found.astype(np.float64) - wanted).max(initial=0)

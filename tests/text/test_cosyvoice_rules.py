@@ -70,3 +70,16 @@ def test_without_the_libraries_text_is_read_as_written(monkeypatch):
         assert normalise("5 cats") == "5 cats"
     for function in (cosyvoice_rules._wetext, cosyvoice_rules._number_words):
         function.cache_clear()
+
+
+def test_text_that_wetext_cannot_read(monkeypatch):
+    """Its parser asserts; the original stops there."""
+    wetext = pytest.importorskip("wetext")
+
+    def fail(self, text):
+        raise AssertionError
+
+    monkeypatch.setattr(wetext.Normalizer, "normalize", fail)
+    cosyvoice_rules._wetext.cache_clear()
+    assert normalise("odd text") == "odd text"
+    cosyvoice_rules._wetext.cache_clear()

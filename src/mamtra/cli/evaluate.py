@@ -23,7 +23,8 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     ctx: typer.Context,
     system: str = typer.Argument(
-        help="Model directory or name, folder with ID.wav files, 'ground_truth' or 'resynthesis'."
+        help="Model directory or name, folder with ID.wav files, 'ground_truth', 'resynthesis', or a system that is not ours: "
+        "openai:URL, zonos:NAME, llasa:DIR|NAME, FILE.py."
     ),
     test_set: str = typer.Option(
         "plain", "--set", metavar="SET", help="plain, sample, FILE.lst/.tsv/.csv/.txt, or a LibriTTS folder."
@@ -63,7 +64,12 @@ def evaluate(
     device: str | None = typer.Option(
         None, "--device", metavar="D[,D...]", help="cpu, cuda, cuda:N or mps; several go to the processes in turn."
     ),
-    model: str | None = typer.Option(None, "--model", metavar="M", help="Model that 'resynthesis' uses."),
+    model: str | None = typer.Option(
+        None, "--model", metavar="M", help="Model that 'resynthesis' uses; name of a server's model; codec of Llasa."
+    ),
+    key_variable: str = typer.Option(
+        "OPENAI_API_KEY", "--key-variable", metavar="NAME", help="Environment variable with the key of a server."
+    ),
     alone: bool = typer.Option(False, "--alone", help="Leave out the set's recordings and their resynthesis."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file instead of continuing it."),
     as_json: bool = typer.Option(False, "--json", help="Print the figures as JSON."),
@@ -85,7 +91,8 @@ def evaluate(
         scores = run(
             system, test_set, whisper=whisper, output=output, voice=voice, similarity=similarity, encoder=encoder,
             rater=rater if mos else None, config=config, versa=versa, with_versa=with_versa, sounds=sounds, limit=limit,
-            seeds=seed, workers=workers, devices=split_devices(device), model=model, alone=alone, overwrite=overwrite,
+            seeds=seed, workers=workers, devices=split_devices(device), model=model, key_variable=key_variable,
+            alone=alone, overwrite=overwrite,
             progress=bars,
         )  # fmt: skip
     for name, other in scores.references.items():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mamtra.errors import MamTraError
+from mamtra.evaluate.adapters.open import KEY_VARIABLE, is_foreign
 from mamtra.evaluate.html_report import write_report
 from mamtra.evaluate.judges.asr import Transcriber, check_english
 from mamtra.evaluate.reading import load_scores
@@ -81,6 +83,7 @@ def evaluate(
     workers: int = 1,
     devices: Sequence[str] = (),
     model: str | None = None,
+    key_variable: str = KEY_VARIABLE,
     alone: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -91,7 +94,8 @@ def evaluate(
     NAME.ground_truth.jsonl and NAME.resynthesis.jsonl beside NAME.jsonl.
 
     Args:
-        system: a loaded model, a model directory or name, a folder with ID.wav, "ground_truth" or "resynthesis".
+        system: a loaded model, a model directory or name, a folder with ID.wav, "ground_truth" or "resynthesis", or a system that
+            is not ours: "openai:URL", "zonos:NAME", "llasa:DIR" or a Python file.
         test_set: see `mamtra.evaluate.sets.read_set`.
         whisper: a Whisper, see `mamtra.evaluate.judges.asr.open_transcriber`, or any transcriber.
         output: score file; SYSTEM.scores.jsonl by default.
@@ -107,7 +111,8 @@ def evaluate(
         seeds: of sampling; the whole set is spoken with each.
         workers: processes.
         devices: of the model and the judges; several go to the processes in turn.
-        model: that "resynthesis" uses.
+        model: that "resynthesis" uses; of a server by its name; the codec of Llasa.
+        key_variable: environment variable with the key of a server.
         alone: leave the reference systems out.
         overwrite: replace the score file instead of continuing it.
         progress: see `Progress`.
@@ -140,9 +145,9 @@ def evaluate(
     job = Job(
         system=name, whisper="" if callable(whisper) else os.fspath(whisper), voice=voice,
         seeds=tuple(dict.fromkeys(seeds)), keep=os.fspath(sounds) if sounds else None, devices=tuple(devices),
-        model=model, similarity=similarity, encoder=encoder, rater=rater,
+        model=model, key_variable=key_variable, similarity=similarity, encoder=encoder, rater=rater,
     )  # fmt: skip
-    path = Path(output or f"{Path(name).name or 'system'}.scores.jsonl")
+    path = Path(output or f"{_file_name(name)}.scores.jsonl")
     scorer = job.open(
         tts=system if isinstance(system, TTS) else None, transcriber=whisper if callable(whisper) else None
     )
@@ -207,6 +212,12 @@ def report(
         MamTraError: a score file is missing, damaged or empty.
     """
     return write_report([_opened(one) for one in files], Path(path), media=media)
+
+
+def _file_name(system: str) -> str:
+    """A name for a score file; a system that is not ours has its kind and the last part of its place in it."""
+    kind, _, place = system.partition(":") if is_foreign(system) else ("", "", system)
+    return "-".join(filter(None, (kind, re.sub(r"[^\w.-]+", "-", Path(place).name)))) or "system"
 
 
 def _opened(source: str | os.PathLike | ScoreFile | Scores) -> ScoreFile:

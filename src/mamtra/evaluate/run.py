@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mamtra.evaluate.adapters.open import KEY_VARIABLE
 from mamtra.evaluate.score_file import ScoreFile, open_scores, row_key
 from mamtra.evaluate.scorer import Scorer, Take
 from mamtra.evaluate.sets import Line, TestSet
@@ -30,7 +31,8 @@ class Job:
         seeds: of speaking; with several, every line is spoken once with each.
         keep: folder that the sound is written to.
         devices: of the speaking model and of the judges, one for each process in turn.
-        model: of the system "resynthesis".
+        model: of the system "resynthesis", of a server, or the codec of Llasa.
+        key_variable: environment variable with the key of a server.
         similarity: whether speakers are compared with prompt and ground truth.
         encoder: see `mamtra.evaluate.judges.optional.open_speaker_encoder`; the package's own by default.
         rater: of naturalness, see `mamtra.evaluate.judges.optional.open_rater`; none where None.
@@ -43,6 +45,7 @@ class Job:
     keep: str | None = None
     devices: tuple[str, ...] = ()
     model: str | None = None
+    key_variable: str = KEY_VARIABLE
     similarity: bool = False
     encoder: str | None = None
     rater: str | None = None
@@ -76,7 +79,7 @@ class Job:
         return Scorer(
             Speaking(tts, **options)
             if tts is not None
-            else open_system(self.system, **options, device=device, model=self.model),
+            else open_system(self.system, **options, device=device, model=self.model, key_variable=self.key_variable),
             transcriber,
             open_speaker_encoder(self.encoder, judges) if self.similarity else None,
             open_rater(self.rater, judges) if self.rater else None,

@@ -16,6 +16,7 @@ import numpy as np
 
 from mamtra.audio.io import read_audio, resample
 from mamtra.errors import MamTraError
+from mamtra.evaluate.adapters.open import SystemFailure
 from mamtra.evaluate.failure_types import silence_share
 from mamtra.evaluate.judges.asr import Transcriber
 from mamtra.evaluate.judges.models import RATE, SpeakerEncoder, embed_file
@@ -92,6 +93,8 @@ class Scorer:
         try:
             with _timed([spent], "speaking"):
                 spoken = self.system(line) if seed is None else self.system(line, seed)
+        except SystemFailure:
+            raise
         except MamTraError as error:
             return _Clip(line, {**row, "error": str(error)})
         if spoken is None:

@@ -1,9 +1,10 @@
-"""Systems that are evaluated: a model that speaks the set, a folder of sounds, or the set's own recordings."""
+"""Systems that are evaluated: a model that speaks the set, a system that is not ours, sounds, or the set's own recordings."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,16 @@ from mamtra.audio.trim import prepare_segment
 from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
 from mamtra.checkpoints.model_files import CONFIG
 from mamtra.errors import MamTraError
+from mamtra.evaluate.adapters.open import (
+    KEY_VARIABLE,
+    Adapter,
+    AdapterOptions,
+    SystemFailure,
+    is_foreign,
+    open_adapter,
+)
 from mamtra.evaluate.sets import Line
+from mamtra.runtime.printable import printable
 from mamtra.synthesis.fingerprint import hash_parts
 from mamtra.synthesis.retries import segment_seed
 from mamtra.synthesis.token2wav import tokens_to_samples
@@ -118,13 +128,55 @@ class _ModelSystem:
         return (line.prompt, line.prompt_text) if line.prompt else (self.voice, None)
 
     def kept(self, line: Line, seed: int | None, samples: np.ndarray) -> dict[str, Any]:
-        """Write the sound to the folder, if there is one: ID.wav, or ID.SEED.wav where a line is spoken with several seeds."""
-        if self.keep is None:
-            return {}
-        self.keep.mkdir(parents=True, exist_ok=True)
-        path = self.keep / (f"{line.id}.wav" if seed is None else f"{line.id}.{seed}.wav")
-        write_audio(path, samples, self.tts.sample_rate)
-        return {"sound": str(path.resolve())}
+        """See `keep_sound`."""
+        return keep_sound(self.keep, line, seed, samples, self.tts.sample_rate)
+
+
+def keep_sound(folder: Path | None, line: Line, seed: int | None, samples: np.ndarray, rate: int) -> dict[str, Any]:
+    """Write the sound to a folder, if there is one: ID.wav, or ID.SEED.wav where a line is spoken with several seeds."""
+    if folder is None:
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (f"{line.id}.wav" if seed is None else f"{line.id}.{seed}.wav")
+    write_audio(path, samples, rate)
+    return {"sound": str(path.resolve())}
+
+
+class Adapted:
+    """A system that is not ours.
+
+    Args:
+        adapter: it.
+        seeds: of torch's generators, for systems that draw with them; the first one where the call names none.
+        keep: folder that the sound is written to; none where None.
+    """
+
+    def __init__(self, adapter: Adapter, seeds: Sequence[int] = (0,), keep: Path | None = None) -> None:
+        self.adapter, self.seeds, self.keep = adapter, tuple(seeds), keep
+        self.about = {"kind": "adapter", "seed": seeds[0] if len(seeds) == 1 else list(seeds), **adapter.about}
+
+    def __call__(self, line: Line, seed: int | None = None) -> Spoken | None:
+        prompt, rate = Path(line.prompt) if line.prompt else None, self.adapter.sample_rate
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seeds[0] if seed is None else seed)
+            began = time.perf_counter()
+            try:
+                found = self.adapter.speak(line.text, prompt, line.prompt_text if prompt else None)
+            except MamTraError:
+                raise
+            except Exception as error:  # whatever somebody's code raises
+                raise SystemFailure(
+                    f"{self.about['system']} failed at {line.id}: {type(error).__name__}: {printable(str(error), 200)}."
+                ) from error
+        samples = np.asarray(found, np.float32)
+        if samples.ndim != 1 or not np.isfinite(samples).all():
+            raise SystemFailure(
+                f"{self.about['system']} gave samples of shape {samples.shape} for {line.id}; they should be one finite row."
+            )
+        if not len(samples):
+            return None
+        rtf = (time.perf_counter() - began) * rate / len(samples)
+        return Spoken(samples, rate, {"rtf": rtf, **keep_sound(self.keep, line, seed, samples, rate)})
 
 
 class Speaking(_ModelSystem):
@@ -187,8 +239,10 @@ def open_system(
     keep: Path | None,
     device: str | None,
     model: str | None = None,
+    key_variable: str = KEY_VARIABLE,
 ) -> System:
-    """A system by its name: "ground_truth", "resynthesis" (by the model), a folder of sounds, a model directory or name.
+    """A system by its name: "ground_truth", "resynthesis" (by the model), a folder of sounds, a model directory or name, or a
+    system that is not ours, see `mamtra.evaluate.adapters.open.open_adapter`.
 
     Raises:
         MamTraError: it is none of these.
@@ -197,6 +251,8 @@ def open_system(
         return GroundTruth()
     if name == RESYNTHESIS:
         return Resynthesis(TTS.load(model, device=device), voice, seeds, keep)
+    if is_foreign(name):
+        return Adapted(open_adapter(name, AdapterOptions(voice, model, device, key_variable)), seeds, keep)
     folder = Path(name)
     if name == "truth" and not folder.is_dir():
         raise MamTraError(f"The system 'truth' is called {GROUND_TRUTH!r} now.")
