@@ -36,7 +36,14 @@ def workspace():
 @pytest.mark.parametrize("rows", [1, 3, 20])
 @pytest.mark.parametrize(
     ("outputs", "inputs", "tile"),
-    [(40, 48, None), (37, 96, None), (24, 200, (16, 16, 32, 4, 4, 2)), (24, 200, (0, 8, 64, 3, 4, 2))],
+    [
+        (40, 48, None),
+        (37, 96, None),
+        (24, 200, (16, 16, 32, 4, 4, 2)),
+        (24, 200, (0, 8, 64, 3, 4, 2)),
+        (37, 200, (16, 64, 32, 4, 4, 2, True)),
+        (70, 128, (16, 64, 64, 1, 4, 3, True)),
+    ],
 )
 def test_linear(rows, outputs, inputs, tile, workspace):
     from mamtra.ops.decode_linear_triton import Tile, decode_linear_add_triton, decode_linear_triton
@@ -49,15 +56,17 @@ def test_linear(rows, outputs, inputs, tile, workspace):
     )
     norm_weight = drawn(outputs, seed=3).exp()
     expected = residual + F.linear(x, weight)
-    normed = decode_linear_add_triton(x, weight, residual, norm_weight, workspace, Tile(*tile) if tile else None)
+    tile = Tile(*tile) if tile else None
+    normed = decode_linear_add_triton(x, weight, residual, norm_weight, workspace, ahead=weight, tile=tile)
     torch.testing.assert_close(residual, expected, rtol=1e-4, atol=1e-5)
     behind, bias = drawn(50, outputs, seed=4) / outputs**0.5, drawn(50, seed=5)
     plain = rms_norm(expected, norm_weight, 1e-6)
     for given, value in ((normed, plain), (Normed(expected, None), expected)):
-        y = decode_linear_triton(given, behind, bias, 1e-6, False, workspace)
+        y = decode_linear_triton(given, behind, bias, 1e-6, False, workspace, tile=tile)
         torch.testing.assert_close(y, F.linear(value, behind, bias), rtol=1e-4, atol=1e-5)
         gate, up = F.linear(value, behind).chunk(2, -1)
-        y = decode_linear_triton(given, behind, None, 1e-6, True, workspace)
+        whole = tile._replace(split=1) if tile else None
+        y = decode_linear_triton(given, behind, None, 1e-6, True, workspace, ahead=weight, tile=whole)
         torch.testing.assert_close(y, F.silu(gate) * up, rtol=1e-4, atol=1e-5)
 
 
@@ -74,7 +83,7 @@ def test_attention(heads, groups, size, splits, workspace):
     qkv = drawn(len(slots), (heads + 2 * groups) * size, seed=1)
     plain = cache.clone()
     expected = decode_attention_naive(qkv, plain, slots, lengths, cos, sin)
-    y = decode_attention_triton(qkv, cache, slots, lengths, cos, sin, workspace, splits)
+    y = decode_attention_triton(qkv, cache, slots, lengths, cos, sin, workspace, ahead=qkv, splits=splits)
     torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(cache, plain, rtol=1e-5, atol=1e-6)
 
@@ -95,7 +104,7 @@ def test_mamba(heads, groups, size, taps, discrete):
     projected = drawn(len(slots), heads * size + channels + heads + 3, seed=8)
     plain = [state.clone() for state in states]
     expected = mamba_step_naive(projected, *plain, slots, lengths, weights)
-    y = mamba_step_triton(projected, *states, slots, lengths, weights)
+    y = mamba_step_triton(projected, *states, slots, lengths, weights, ahead=projected)
     for mine, other in zip((y, *states), (expected, *plain), strict=True):
         assert (mine - other).norm() < 1e-5 * other.norm()
 

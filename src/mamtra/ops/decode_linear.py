@@ -23,6 +23,7 @@ def decode_linear(
     eps: float = 0.0,
     gated: bool = False,
     workspace: Workspace | None = None,
+    ahead: Tensor | None = None,
 ) -> Tensor:
     """``x @ weight.T + bias`` for a few rows, or the gated half of a feed-forward.
 
@@ -33,6 +34,7 @@ def decode_linear(
         eps: of the norm, for a `Normed` input.
         gated: the result is ``silu(gate) * up`` of the two halves.
         workspace: scratch memory of the kernels; needed on a GPU with Triton.
+        ahead: see `mamtra.ops.decode_attention.decode_attention`.
 
     Returns:
         (B, out) in the dtype of ``x``.
@@ -41,7 +43,7 @@ def decode_linear(
     if use_triton(weight.device):
         from mamtra.ops.decode_linear_triton import decode_linear_triton
 
-        return decode_linear_triton(given, weight, bias, eps, gated, workspace)
+        return decode_linear_triton(given, weight, bias, eps, gated, workspace, ahead)
     y = F.linear(given.x, weight, bias)
     if not gated:
         return y
@@ -50,7 +52,14 @@ def decode_linear(
 
 
 def decode_linear_add(
-    x: Tensor, weight: Tensor, residual: Tensor, norm_weight: Tensor, *, eps: float, workspace: Workspace | None = None
+    x: Tensor,
+    weight: Tensor,
+    residual: Tensor,
+    norm_weight: Tensor,
+    *,
+    eps: float,
+    workspace: Workspace | None = None,
+    ahead: Tensor | None = None,
 ) -> Normed:
     """``residual += x @ weight.T`` for a few rows, and what the next norm needs of the sum.
 
@@ -61,10 +70,11 @@ def decode_linear_add(
         norm_weight: (out,) of the norm that reads the sum next.
         eps: of that norm.
         workspace: scratch memory of the kernels; needed on a GPU with Triton.
+        ahead: see `mamtra.ops.decode_attention.decode_attention`.
     """
     if use_triton(weight.device):
         from mamtra.ops.decode_linear_triton import decode_linear_add_triton
 
-        return decode_linear_add_triton(x, weight, residual, norm_weight, workspace)
+        return decode_linear_add_triton(x, weight, residual, norm_weight, workspace, ahead)
     residual.add_(F.linear(x, weight))
     return Normed(rms_norm(residual, norm_weight, eps), None)

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.decode_kernels import Workspace, launch_options, prefetch, wait_for_previous
+from mamtra.ops.decode_kernels import Workspace, fetch_ahead, launch_options, prefetch, wait_for_previous
 from mamtra.ops.decode_types import Normed
 
 
@@ -28,6 +28,7 @@ class Tile(NamedTuple):
         split: programs that share the inputs of one output.
         warps: of a program.
         stages: loads in flight, in steps of ``inputs``.
+        turned: the transposed product is computed, weights on the left: tensor cores of Hopper take 64 rows at a time.
     """
 
     rows: int
@@ -36,6 +37,7 @@ class Tile(NamedTuple):
     split: int
     warps: int
     stages: int
+    turned: bool = False
 
 
 def choose_tile(rows: int, outputs: int, inputs: int, gated: bool) -> Tile:
@@ -72,6 +74,7 @@ def decode_linear_triton(
     eps: float,
     gated: bool,
     workspace: Workspace | None,
+    ahead: Tensor | None = None,
     tile: Tile | None = None,
 ) -> Tensor:
     """See `mamtra.ops.decode_linear.decode_linear`; ``tile`` overrides the choice by shape."""
@@ -79,7 +82,7 @@ def decode_linear_triton(
     outputs = weight.shape[0] // (2 if gated else 1)
     tile = tile or choose_tile(rows, outputs, inputs, gated)
     out = given.x.new_empty(rows, outputs)
-    _launch(tile, given, weight, bias, out, None, None, workspace, eps, gated)
+    _launch(tile, given, weight, bias, out, None, None, workspace, eps, gated, ahead)
     return out
 
 
@@ -89,6 +92,7 @@ def decode_linear_add_triton(
     residual: Tensor,
     norm_weight: Tensor,
     workspace: Workspace | None,
+    ahead: Tensor | None = None,
     tile: Tile | None = None,
 ) -> Normed:
     """See `mamtra.ops.decode_linear.decode_linear_add`; ``tile`` overrides the choice by shape."""
@@ -96,13 +100,14 @@ def decode_linear_add_triton(
     tile = tile or choose_tile(rows, outputs, x.shape[1], False)
     parts = triton.cdiv(outputs, tile.outputs)
     after = Normed(torch.empty_like(residual), torch.empty(rows, parts, dtype=torch.float32, device=x.device))
-    _launch(tile, Normed(x, None), weight, None, residual, after, norm_weight, workspace, 0.0, False)
+    _launch(tile, Normed(x, None), weight, None, residual, after, norm_weight, workspace, 0.0, False, ahead)
     return after
 
 
 def _launch(
     tile: Tile, given: Normed, weight: Tensor, bias: Tensor | None, out: Tensor, after: Normed | None,
     norm_weight: Tensor | None, workspace: Workspace | None, eps: float, gated: bool,
+    ahead: Tensor | None,
 ) -> None:  # fmt: skip
     rows, inputs = given.x.shape
     outputs = out.shape[1]
@@ -117,10 +122,11 @@ def _launch(
     columns = triton.cdiv(outputs, tile.outputs)
     args = (
         given.x, weight, absent if bias is None else bias, given.squares if normed else absent, out, *following, *scratch,
-        rows, outputs, inputs, given.x.stride(0), out.stride(0), parts, eps,
+        absent if ahead is None else ahead, rows, outputs, inputs, given.x.stride(0), out.stride(0), parts,
+        0 if ahead is None else ahead.numel(), eps,
     )  # fmt: skip
     flags = {
-        "NORMED": normed, "GATED": gated, "BIAS": bias is not None, "ADD": after is not None,
+        "AHEAD": ahead is not None, "NORMED": normed, "GATED": gated, "BIAS": bias is not None, "ADD": after is not None,
         "PARTS": triton.next_power_of_2(parts), "BN": tile.outputs, "BK": tile.inputs, "STEPS": steps, "SPLIT": tile.split,
         "num_warps": tile.warps, "num_stages": tile.stages, **launch_options(weight.device),
     }  # fmt: skip
@@ -129,14 +135,14 @@ def _launch(
     else:
         even = inputs == steps * tile.inputs * tile.split
         grid = columns, tile.split, triton.cdiv(rows, tile.rows)
-        _rows_kernel[grid](*args, BM=tile.rows, EVEN=even, **flags)
+        _rows_kernel[grid](*args, BM=tile.rows, EVEN=even, TURNED=tile.turned, **flags)
 
 
 @triton.jit
 def _row_kernel(
-    x_at, w_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, rows, outputs, inputs,
-    x_row, out_row, parts, eps,
-    NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, ADD: tl.constexpr, PARTS: tl.constexpr,
+    x_at, w_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, ahead_at,
+    rows, outputs, inputs, x_row, out_row, parts, ahead, eps,
+    AHEAD: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, ADD: tl.constexpr, PARTS: tl.constexpr,
     BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr, SPLIT: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     column, m = tl.program_id(0), tl.program_id(2)
@@ -158,6 +164,8 @@ def _row_kernel(
     norm = bias
     if ADD:
         norm = tl.load(norm_at + n, inside, 0.0).to(tl.float32)
+    if AHEAD:
+        _fetch_ahead(ahead_at, ahead, PDL)
     wait_for_previous(PDL)
     scale = 1.0
     if NORMED:
@@ -198,9 +206,9 @@ def _row_kernel(
 
 @triton.jit
 def _rows_kernel(
-    x_at, w_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, rows, outputs, inputs,
-    x_row, out_row, parts, eps,
-    BM: tl.constexpr, EVEN: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr,
+    x_at, w_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, ahead_at,
+    rows, outputs, inputs, x_row, out_row, parts, ahead, eps,
+    BM: tl.constexpr, EVEN: tl.constexpr, TURNED: tl.constexpr, AHEAD: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr,
     ADD: tl.constexpr, PARTS: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr,
     SPLIT: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
@@ -220,8 +228,13 @@ def _rows_kernel(
             prefetch(row + line[:, None], PDL)
             if GATED:
                 prefetch(row + other + line[:, None], PDL)
+    if AHEAD:
+        _fetch_ahead(ahead_at, ahead, PDL)
     wait_for_previous(PDL)
-    total = tl.zeros([BM, BN], tl.float32)
+    if TURNED:
+        total = tl.zeros([BN, BM], tl.float32)
+    else:
+        total = tl.zeros([BM, BN], tl.float32)
     total_up = total
     x_place = x_at + m[:, None] * x_row + k[None, :]
     w_place = row + k[:, None]
@@ -233,13 +246,15 @@ def _rows_kernel(
             valid = k + step * BK < inputs
             x = tl.load(x_place + step * BK, inside_m[:, None] & valid[None, :], 0.0)
             w = tl.load(w_place + step * BK, valid[:, None], 0.0)
-        total = tl.dot(x, w, total, input_precision="ieee")
+        total = _dot(x, w, total, TURNED)
         if GATED:
             if EVEN:  # noqa: SIM108 - in Triton only the branch that is taken is compiled
                 v = tl.load(w_place + other + step * BK)
             else:
                 v = tl.load(w_place + other + step * BK, valid[:, None], 0.0)
-            total_up = tl.dot(x, v, total_up, input_precision="ieee")
+            total_up = _dot(x, v, total_up, TURNED)
+    if TURNED:
+        total, total_up = tl.trans(total), tl.trans(total_up)
     if NORMED:
         part = tl.arange(0, PARTS)
         inside_parts = inside_m[:, None] & (part < parts)[None, :]
@@ -275,3 +290,21 @@ def _rows_kernel(
             squares = tl.sum(tl.where(inside, total * total, 0.0), 1)
             tl.store(sums_at + m * tl.num_programs(0) + column, squares, inside_m)
         tl.store(out, total.to(out_at.dtype.element_ty), inside)
+
+
+@triton.jit
+def _dot(x, w, total, TURNED: tl.constexpr):
+    """Add ``x @ w``, or its transpose, to ``total``."""
+    if TURNED:
+        total = tl.dot(tl.trans(w), tl.trans(x), total, input_precision="ieee")
+    else:
+        total = tl.dot(x, w, total, input_precision="ieee")
+    return total
+
+
+@triton.jit
+def _fetch_ahead(ahead_at, ahead, PDL: tl.constexpr):
+    """The first programs of a kernel do it."""
+    programs = tl.num_programs(0) * tl.num_programs(1) * tl.num_programs(2)
+    number = (tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
+    fetch_ahead(ahead_at, ahead, number, tl.minimum(programs, 128), PDL)
