@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from mamtra.ops.decode_attention import decode_attention_naive
-from mamtra.ops.decode_types import MambaWeights
+from mamtra.ops.decode_types import MambaWeights, Normed, ScaledWeight
 from mamtra.ops.mamba_step import mamba_step_naive
 from mamtra.ops.norms import rms_norm
 from mamtra.ops.rope import rope_frequencies, rope_table
@@ -47,7 +47,6 @@ def workspace():
 )
 def test_linear(rows, outputs, inputs, tile, workspace):
     from mamtra.ops.decode_linear_triton import Tile, decode_linear_add_triton, decode_linear_triton
-    from mamtra.ops.decode_types import Normed
 
     x, weight, residual = (
         drawn(rows, inputs),
@@ -68,6 +67,29 @@ def test_linear(rows, outputs, inputs, tile, workspace):
         whole = tile._replace(split=1) if tile else None
         y = decode_linear_triton(given, behind, None, 1e-6, True, workspace, ahead=weight, tile=whole)
         torch.testing.assert_close(y, F.silu(gate) * up, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+@pytest.mark.parametrize("tile", [None, (0, 8, 64, 3, 4, 2), (16, 64, 32, 4, 4, 2, True)])
+@pytest.mark.parametrize("rows", [1, 20])
+def test_weights_in_eight_bits(rows, tile, kind, workspace):
+    from mamtra.ops.decode_linear_triton import Tile, decode_linear_add_triton, decode_linear_triton
+
+    if kind == "fp8" and INTERPRETED:
+        pytest.skip("NumPy, below the interpreter, has no fp8")
+    outputs, inputs = 37, 200
+    x, residual, norm_weight = drawn(rows, inputs), drawn(rows, outputs, seed=2), drawn(outputs, seed=3).exp()
+    weight = ScaledWeight.of(drawn(outputs, inputs, seed=1) / inputs**0.5, kind)
+    pair = ScaledWeight.of(drawn(2 * outputs, inputs, seed=4) / inputs**0.5, kind)
+    tile = Tile(*tile) if tile else None
+    expected = residual + F.linear(x, weight.wide(torch.float32))
+    normed = decode_linear_add_triton(x, weight, residual, norm_weight, workspace, ahead=weight.values, tile=tile)
+    torch.testing.assert_close(residual, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(normed.x, expected * norm_weight, rtol=1e-4, atol=1e-5)
+    gate, up = F.linear(x, pair.wide(torch.float32)).chunk(2, -1)
+    whole = tile._replace(split=1) if tile else None
+    y = decode_linear_triton(Normed(x, None), pair, None, 1e-6, True, workspace, tile=whole)
+    torch.testing.assert_close(y, F.silu(gate) * up, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("splits", [1, 2, 4])

@@ -30,6 +30,7 @@ from mamtra.engine.step_runner import StepRunner
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.models.state import AttentionState
+from mamtra.ops.decode_types import ScaledWeight
 from mamtra.runtime.cuda_graphs import CudaGraphs
 from mamtra.runtime.results import circumstances, shown_command, write_result
 
@@ -119,11 +120,10 @@ def replayed(replay: Callable[[], Any], replays: int = REPLAYS) -> list[float]:
 def step_bytes(lm: SpeechLM, rows: int, length: int) -> int:
     """Bytes that a step must move: weights and cached keys and values are read once, Mamba states are read and written."""
     config, weights = lm.config, DecodeWeights.of(lm)
-    read = sum(
-        t.numel() * t.element_size()
-        for layer in weights.layers
-        for t in (layer.norm, layer.project, layer.out, layer.mlp_norm, layer.gate_up, layer.down)
-    )
+    matrices = [m for layer in weights.layers for m in (layer.project, layer.out, layer.gate_up, layer.down)]
+    parts = [part for m in matrices for part in (m if isinstance(m, ScaledWeight) else (m,))]
+    parts += [norm for layer in weights.layers for norm in (layer.norm, layer.mlp_norm)]
+    read = sum(t.numel() * t.element_size() for t in parts)
     read += weights.head.numel() * weights.head.element_size()
     none, one = (stream_bytes(config, n, weights.head.dtype) for n in (0, 1))
     return read + rows * (length * (one - none) + 2 * none)

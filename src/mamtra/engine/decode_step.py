@@ -11,7 +11,7 @@ from mamtra.engine.state_pool import StatePool
 from mamtra.ops.decode_attention import decode_attention
 from mamtra.ops.decode_backend import use_triton
 from mamtra.ops.decode_linear import decode_linear, decode_linear_add
-from mamtra.ops.decode_types import Normed
+from mamtra.ops.decode_types import Normed, values_of
 from mamtra.ops.mamba_step import mamba_step
 
 
@@ -53,7 +53,9 @@ class DecodeStep:
         for layer, caches, (norm, eps, weight) in zip(w.layers, self._caches, self._following, strict=True):
             mixed = self._mix(layer, caches, normed, slots)
             normed = decode_linear_add(mixed, layer.out, hidden, layer.mlp_norm, eps=layer.eps, workspace=space)
-            gated = decode_linear(normed, layer.gate_up, eps=layer.eps, gated=True, workspace=space, ahead=layer.down)
+            gated = decode_linear(
+                normed, layer.gate_up, eps=layer.eps, gated=True, workspace=space, ahead=values_of(layer.down)
+            )
             normed = decode_linear_add(gated, layer.down, hidden, norm, eps=eps, workspace=space, ahead=weight)
         return decode_linear(normed, w.head, w.head_bias, eps=w.eps, workspace=space)
 
@@ -65,12 +67,12 @@ class DecodeStep:
             return decode_attention(
                 projected, *caches, slots, pool.lengths, *rope, workspace=space, ahead=layer.gate_up
             )
-        return mamba_step(projected, *caches, slots, pool.lengths, layer.mamba, ahead=layer.gate_up)
+        return mamba_step(projected, *caches, slots, pool.lengths, layer.mamba, ahead=values_of(layer.gate_up))
 
 
 def _following(weights: DecodeWeights) -> list[tuple[Tensor, float, Tensor]]:
     """For each layer what its last product prepares: norm and eps of the next layer or of the head, and the weights behind it."""
-    layers = [(layer.norm, layer.eps, layer.project) for layer in weights.layers[1:]]
+    layers = [(layer.norm, layer.eps, values_of(layer.project)) for layer in weights.layers[1:]]
     return [*layers, (weights.norm, weights.eps, weights.head)]
 
 
@@ -79,7 +81,9 @@ def _workspace(weights: DecodeWeights, pool: StatePool, rows: int) -> object:
     from mamtra.ops.decode_kernels import Workspace
 
     config = pool.config
-    widest = max(len(w) for layer in weights.layers for w in (layer.project, layer.out, layer.down, weights.head))
+    widest = max(
+        len(values_of(w)) for layer in weights.layers for w in (layer.project, layer.out, layer.down, weights.head)
+    )
     size = max(
         decode_attention_triton.partials_needed(rows, config.num_attention_heads, config.head_dim),
         decode_linear_triton.partials_needed(rows, widest),

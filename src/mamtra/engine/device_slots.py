@@ -13,7 +13,9 @@ from mamtra.engine.request import Inputs, Request, Segment
 from mamtra.engine.slot_table import SlotTable
 from mamtra.engine.state_pool import PoolSnapshot, StatePool, fingerprint
 from mamtra.engine.step_runner import StepRunner
+from mamtra.models.scaled_linear import scale_weights
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.ops.decode_types import WeightType
 
 
 class DeviceSlots:
@@ -29,11 +31,15 @@ class DeviceSlots:
         silent_ids: tuple[int, ...],
         ssm_dtype: torch.dtype,
         graphs: bool,
+        weight_type: WeightType | None = None,
     ) -> None:
+        self.model = fingerprint(lm.config, lm.head_weight)
+        if weight_type is not None:
+            scale_weights(lm, weight_type)
+            self.model += f"-{weight_type}"
         weights = DecodeWeights.of(lm)
         device, dtype = weights.head.device, weights.head.dtype
         self._lm, self._device = lm, device
-        self.model = fingerprint(lm.config, weights.head)
         self.lag = 1 if device.type == "cuda" else 0
         self.pool = StatePool(lm.config, slots, capacity, device, dtype, ssm_dtype, self.model)
         self.table = SlotTable(lm.config, slots, device, dtype, silent_ids)

@@ -59,9 +59,10 @@ def decode_attention_triton(
     launch = {"num_warps": 8, "num_stages": 3} if many else {"num_warps": 4, "num_stages": 2}
     out = qkv.new_empty(rows, heads * dim)
     scratch = (out, out) if splits == 1 else (workspace.partials, workspace.counters)
+    following, count = (out, 0) if ahead is None else (ahead, ahead.numel())
     _attention_kernel[(groups, splits, rows)](
-        qkv, cache, slots, lengths, cos, sin, out, *scratch, out if ahead is None else ahead, qkv.stride(0), cache.stride(0),
-        capacity, 0 if ahead is None else ahead.numel(), dim**-0.5 * 1.4426950408889634, AHEAD=ahead is not None, SPLITS=splits, G=groups, R=heads // groups,
+        qkv, cache, slots, lengths, cos, sin, out, *scratch, following, qkv.stride(0), cache.stride(0), capacity, count,
+        dim**-0.5 * 1.4426950408889634, AHEAD=count > 0, SPLITS=splits, G=groups, R=heads // groups,
         RP=max(16, triton.next_power_of_2(heads // groups)),
         MERGED=triton.next_power_of_2(heads // groups), D=dim, BLOCK=BLOCK, **launch, **launch_options(qkv.device),
     )  # fmt: skip
@@ -72,8 +73,8 @@ def decode_attention_triton(
 def _attention_kernel(
     qkv_at, cache_at, slots_at, lengths_at, cos_at, sin_at, out_at, parts_at, counters_at, ahead_at, width, slot_size,
     capacity, ahead, scale,
-    AHEAD: tl.constexpr, SPLITS: tl.constexpr, G: tl.constexpr, R: tl.constexpr, RP: tl.constexpr, MERGED: tl.constexpr, D: tl.constexpr,
-    BLOCK: tl.constexpr, PDL: tl.constexpr,
+    AHEAD: tl.constexpr, SPLITS: tl.constexpr, G: tl.constexpr, R: tl.constexpr, RP: tl.constexpr,
+    MERGED: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     group, split, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     r, d, t = tl.arange(0, RP), tl.arange(0, D), tl.arange(0, BLOCK)

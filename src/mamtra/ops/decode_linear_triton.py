@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mamtra.ops.decode_kernels import Workspace, fetch_ahead, launch_options, prefetch, wait_for_previous
-from mamtra.ops.decode_types import Normed
+from mamtra.ops.decode_types import Normed, ScaledWeight, values_of
 
 
 class Tile(NamedTuple):
@@ -69,7 +69,7 @@ def partials_needed(rows: int, outputs: int) -> int:
 
 def decode_linear_triton(
     given: Normed,
-    weight: Tensor,
+    weight: Tensor | ScaledWeight,
     bias: Tensor | None,
     eps: float,
     gated: bool,
@@ -79,7 +79,7 @@ def decode_linear_triton(
 ) -> Tensor:
     """See `mamtra.ops.decode_linear.decode_linear`; ``tile`` overrides the choice by shape."""
     rows, inputs = given.x.shape
-    outputs = weight.shape[0] // (2 if gated else 1)
+    outputs = values_of(weight).shape[0] // (2 if gated else 1)
     tile = tile or choose_tile(rows, outputs, inputs, gated)
     out = given.x.new_empty(rows, outputs)
     _launch(tile, given, weight, bias, out, None, None, workspace, eps, gated, ahead)
@@ -88,7 +88,7 @@ def decode_linear_triton(
 
 def decode_linear_add_triton(
     x: Tensor,
-    weight: Tensor,
+    weight: Tensor | ScaledWeight,
     residual: Tensor,
     norm_weight: Tensor,
     workspace: Workspace | None,
@@ -105,7 +105,7 @@ def decode_linear_add_triton(
 
 
 def _launch(
-    tile: Tile, given: Normed, weight: Tensor, bias: Tensor | None, out: Tensor, after: Normed | None,
+    tile: Tile, given: Normed, weight: Tensor | ScaledWeight, bias: Tensor | None, out: Tensor, after: Normed | None,
     norm_weight: Tensor | None, workspace: Workspace | None, eps: float, gated: bool,
     ahead: Tensor | None,
 ) -> None:  # fmt: skip
@@ -114,6 +114,8 @@ def _launch(
     if gated and tile.split > 1:
         raise ValueError("a gated product cannot be split over its inputs")
     steps = triton.cdiv(inputs, tile.inputs * tile.split)
+    scaled = isinstance(weight, ScaledWeight)
+    weight, scale = weight if scaled else (weight, weight)
     absent = weight
     scratch = (absent, absent) if tile.split == 1 else (workspace.partials, workspace.counters)
     normed = given.squares is not None
@@ -121,12 +123,13 @@ def _launch(
     following = (absent, absent, absent) if after is None else (norm_weight, after.x, after.squares)
     columns = triton.cdiv(outputs, tile.outputs)
     args = (
-        given.x, weight, absent if bias is None else bias, given.squares if normed else absent, out, *following, *scratch,
+        given.x, weight, scale, absent if bias is None else bias, given.squares if normed else absent, out, *following, *scratch,
         absent if ahead is None else ahead, rows, outputs, inputs, given.x.stride(0), out.stride(0), parts,
         0 if ahead is None else ahead.numel(), eps,
     )  # fmt: skip
     flags = {
-        "AHEAD": ahead is not None, "NORMED": normed, "GATED": gated, "BIAS": bias is not None, "ADD": after is not None,
+        "AHEAD": ahead is not None, "SCALED": scaled,
+        "NORMED": normed, "GATED": gated, "BIAS": bias is not None, "ADD": after is not None,
         "PARTS": triton.next_power_of_2(parts), "BN": tile.outputs, "BK": tile.inputs, "STEPS": steps, "SPLIT": tile.split,
         "num_warps": tile.warps, "num_stages": tile.stages, **launch_options(weight.device),
     }  # fmt: skip
@@ -140,10 +143,11 @@ def _launch(
 
 @triton.jit
 def _row_kernel(
-    x_at, w_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, ahead_at,
+    x_at, w_at, w_scale_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, ahead_at,
     rows, outputs, inputs, x_row, out_row, parts, ahead, eps,
-    AHEAD: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, ADD: tl.constexpr, PARTS: tl.constexpr,
-    BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr, SPLIT: tl.constexpr, PDL: tl.constexpr,
+    AHEAD: tl.constexpr, SCALED: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr,
+    ADD: tl.constexpr, PARTS: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr,
+    SPLIT: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     column, m = tl.program_id(0), tl.program_id(2)
     n = column * BN + tl.arange(0, BN)
@@ -161,6 +165,11 @@ def _row_kernel(
     bias = tl.zeros([BN], tl.float32)
     if BIAS:
         bias = tl.load(bias_at + n, inside, 0.0).to(tl.float32)
+    w_scale, v_scale = 1.0, 1.0
+    if SCALED:
+        w_scale = tl.load(w_scale_at + n, inside, 0.0)
+        if GATED:
+            v_scale = tl.load(w_scale_at + outputs + n, inside, 0.0)
     norm = bias
     if ADD:
         norm = tl.load(norm_at + n, inside, 0.0).to(tl.float32)
@@ -180,9 +189,9 @@ def _row_kernel(
         total += ws[step].to(tl.float32) * x[None, :]
         if GATED:
             total_up += vs[step].to(tl.float32) * x[None, :]
-    y = tl.sum(total, 1) * scale
+    y = tl.sum(total, 1) * scale * w_scale
     if GATED:
-        y = y / (1 + tl.exp(-y)) * (tl.sum(total_up, 1) * scale)
+        y = y / (1 + tl.exp(-y)) * (tl.sum(total_up, 1) * scale * v_scale)
     last = True
     if SPLIT > 1:
         tl.store(parts_at + (tl.program_id(1) * rows + m) * outputs + n, y, inside)
@@ -206,11 +215,11 @@ def _row_kernel(
 
 @triton.jit
 def _rows_kernel(
-    x_at, w_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, ahead_at,
+    x_at, w_at, w_scale_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, ahead_at,
     rows, outputs, inputs, x_row, out_row, parts, ahead, eps,
-    BM: tl.constexpr, EVEN: tl.constexpr, TURNED: tl.constexpr, AHEAD: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr,
-    ADD: tl.constexpr, PARTS: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr,
-    SPLIT: tl.constexpr, PDL: tl.constexpr,
+    BM: tl.constexpr, EVEN: tl.constexpr, TURNED: tl.constexpr, AHEAD: tl.constexpr, SCALED: tl.constexpr,
+    NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, ADD: tl.constexpr, PARTS: tl.constexpr,
+    BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr, SPLIT: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     column = tl.program_id(0)
     n = column * BN + tl.arange(0, BN)
@@ -231,7 +240,7 @@ def _rows_kernel(
     if AHEAD:
         _fetch_ahead(ahead_at, ahead, PDL)
     wait_for_previous(PDL)
-    if TURNED:
+    if TURNED:  # noqa: SIM108
         total = tl.zeros([BN, BM], tl.float32)
     else:
         total = tl.zeros([BM, BN], tl.float32)
@@ -262,6 +271,10 @@ def _rows_kernel(
         scale = tl.rsqrt(squares / inputs + eps)[:, None]
         total *= scale
         total_up *= scale
+    if SCALED:
+        total *= tl.load(w_scale_at + n, inside_n, 0.0)[None, :]
+        if GATED:
+            total_up *= tl.load(w_scale_at + outputs + n, inside_n, 0.0)[None, :]
     inside = inside_m[:, None] & inside_n[None, :]
     last = True
     if SPLIT > 1:
@@ -295,6 +308,7 @@ def _rows_kernel(
 @triton.jit
 def _dot(x, w, total, TURNED: tl.constexpr):
     """Add ``x @ w``, or its transpose, to ``total``."""
+    w = w.to(x.dtype)
     if TURNED:
         total = tl.dot(tl.trans(w), tl.trans(x), total, input_precision="ieee")
     else:

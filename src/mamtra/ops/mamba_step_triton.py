@@ -25,10 +25,11 @@ def mamba_step_triton(
     rows, heads, dim = projected.shape[0], ssm.shape[1], ssm.shape[2]
     groups = (conv.shape[2] // dim - heads) // 2
     out = projected.new_empty(rows, heads * dim)
+    following, count = (out, 0) if ahead is None else (ahead, ahead.numel())
     _step_kernel[(heads, rows)](
-        projected, conv, ssm, slots, lengths, *weights[:6], out, out if ahead is None else ahead, projected.stride(0),
-        conv.stride(0), ssm.stride(0), 0 if ahead is None else ahead.numel(), weights.eps, AHEAD=ahead is not None, H=heads, G=groups, P=dim, K=conv.shape[1], DISCRETE=weights.discrete, **LAUNCH,
-        **launch_options(projected.device),
+        projected, conv, ssm, slots, lengths, *weights[:6], out, following, projected.stride(0), conv.stride(0),
+        ssm.stride(0), count, weights.eps, AHEAD=count > 0, H=heads, G=groups, P=dim, K=conv.shape[1],
+        DISCRETE=weights.discrete, **LAUNCH, **launch_options(projected.device),
     )  # fmt: skip
     return out
 
@@ -37,7 +38,8 @@ def mamba_step_triton(
 def _step_kernel(
     projected_at, conv_at, ssm_at, slots_at, lengths_at, taps_at, bias_at, dt_bias_at, A_log_at, D_at, norm_at, out_at,
     ahead_at, width, conv_slot, ssm_slot, ahead, eps,
-    AHEAD: tl.constexpr, H: tl.constexpr, G: tl.constexpr, P: tl.constexpr, K: tl.constexpr, DISCRETE: tl.constexpr, PDL: tl.constexpr,
+    AHEAD: tl.constexpr, H: tl.constexpr, G: tl.constexpr, P: tl.constexpr, K: tl.constexpr, DISCRETE: tl.constexpr,
+    PDL: tl.constexpr,
 ):  # fmt: skip
     head, row = tl.program_id(0), tl.program_id(1)
     group = head // (H // G)
