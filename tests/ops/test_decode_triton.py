@@ -56,7 +56,7 @@ def test_linear(rows, outputs, inputs, tile, workspace):
     norm_weight = drawn(outputs, seed=3).exp()
     expected = residual + F.linear(x, weight)
     tile = Tile(*tile) if tile else None
-    normed = decode_linear_add_triton(x, weight, residual, norm_weight, workspace, ahead=weight, tile=tile)
+    normed = decode_linear_add_triton(x, weight, residual, norm_weight, workspace, tile=tile)
     torch.testing.assert_close(residual, expected, rtol=1e-4, atol=1e-5)
     behind, bias = drawn(50, outputs, seed=4) / outputs**0.5, drawn(50, seed=5)
     plain = rms_norm(expected, norm_weight, 1e-6)
@@ -65,7 +65,7 @@ def test_linear(rows, outputs, inputs, tile, workspace):
         torch.testing.assert_close(y, F.linear(value, behind, bias), rtol=1e-4, atol=1e-5)
         gate, up = F.linear(value, behind).chunk(2, -1)
         whole = tile._replace(split=1) if tile else None
-        y = decode_linear_triton(given, behind, None, 1e-6, True, workspace, ahead=weight, tile=whole)
+        y = decode_linear_triton(given, behind, None, 1e-6, True, workspace, tile=whole)
         torch.testing.assert_close(y, F.silu(gate) * up, rtol=1e-4, atol=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_weights_in_eight_bits(rows, tile, kind, workspace):
     pair = ScaledWeight.of(drawn(2 * outputs, inputs, seed=4) / inputs**0.5, kind)
     tile = Tile(*tile) if tile else None
     expected = residual + F.linear(x, weight.wide(torch.float32))
-    normed = decode_linear_add_triton(x, weight, residual, norm_weight, workspace, ahead=weight.values, tile=tile)
+    normed = decode_linear_add_triton(x, weight, residual, norm_weight, workspace, tile=tile)
     torch.testing.assert_close(residual, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(normed.x, expected * norm_weight, rtol=1e-4, atol=1e-5)
     gate, up = F.linear(x, pair.wide(torch.float32)).chunk(2, -1)
@@ -105,7 +105,7 @@ def test_attention(heads, groups, size, splits, workspace):
     qkv = drawn(len(slots), (heads + 2 * groups) * size, seed=1)
     plain = cache.clone()
     expected = decode_attention_naive(qkv, plain, slots, lengths, cos, sin)
-    y = decode_attention_triton(qkv, cache, slots, lengths, cos, sin, workspace, ahead=qkv, splits=splits)
+    y = decode_attention_triton(qkv, cache, slots, lengths, cos, sin, workspace, splits=splits)
     torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(cache, plain, rtol=1e-5, atol=1e-6)
 
@@ -126,7 +126,7 @@ def test_mamba(heads, groups, size, taps, discrete):
     projected = drawn(len(slots), heads * size + channels + heads + 3, seed=8)
     plain = [state.clone() for state in states]
     expected = mamba_step_naive(projected, *plain, slots, lengths, weights)
-    y = mamba_step_triton(projected, *states, slots, lengths, weights, ahead=projected)
+    y = mamba_step_triton(projected, *states, slots, lengths, weights)
     for mine, other in zip((y, *states), (expected, *plain), strict=True):
         assert (mine - other).norm() < 1e-5 * other.norm()
 

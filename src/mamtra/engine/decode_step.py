@@ -30,7 +30,6 @@ class DecodeStep:
     def __init__(self, weights: DecodeWeights, pool: StatePool, table: SlotTable, rows: int) -> None:
         self.weights, self.pool, self.table = weights, pool, table
         self._caches = pool.layer_caches()
-        self._following = _following(weights)
         self._workspace = _workspace(weights, pool, rows) if use_triton(pool.lengths.device) else None
 
     def __call__(self, slots: Tensor) -> Tensor:
@@ -50,30 +49,20 @@ class DecodeStep:
     def logits(self, slots: Tensor, hidden: Tensor, normed: Normed) -> Tensor:
         """Feed what `gather_inputs` gives and get (B, speech_vocab_size); lengths and table stay."""
         w, space = self.weights, self._workspace
-        for layer, caches, (norm, eps, weight) in zip(w.layers, self._caches, self._following, strict=True):
+        following = [(layer.norm, layer.eps) for layer in w.layers[1:]] + [(w.norm, w.eps)]
+        for layer, caches, (norm, eps) in zip(w.layers, self._caches, following, strict=True):
             mixed = self._mix(layer, caches, normed, slots)
             normed = decode_linear_add(mixed, layer.out, hidden, layer.mlp_norm, eps=layer.eps, workspace=space)
-            gated = decode_linear(
-                normed, layer.gate_up, eps=layer.eps, gated=True, workspace=space, ahead=values_of(layer.down)
-            )
-            normed = decode_linear_add(gated, layer.down, hidden, norm, eps=eps, workspace=space, ahead=weight)
+            gated = decode_linear(normed, layer.gate_up, eps=layer.eps, gated=True, workspace=space)
+            normed = decode_linear_add(gated, layer.down, hidden, norm, eps=eps, workspace=space)
         return decode_linear(normed, w.head, w.head_bias, eps=w.eps, workspace=space)
 
     def _mix(self, layer: LayerWeights, caches: tuple[Tensor, ...], normed: Normed, slots: Tensor) -> Tensor:
         pool, space = self.pool, self._workspace
         projected = decode_linear(normed, layer.project, layer.project_bias, eps=layer.eps, workspace=space)
         if layer.mamba is None:
-            rope = pool.cos, pool.sin
-            return decode_attention(
-                projected, *caches, slots, pool.lengths, *rope, workspace=space, ahead=layer.gate_up
-            )
-        return mamba_step(projected, *caches, slots, pool.lengths, layer.mamba, ahead=values_of(layer.gate_up))
-
-
-def _following(weights: DecodeWeights) -> list[tuple[Tensor, float, Tensor]]:
-    """For each layer what its last product prepares: norm and eps of the next layer or of the head, and the weights behind it."""
-    layers = [(layer.norm, layer.eps, values_of(layer.project)) for layer in weights.layers[1:]]
-    return [*layers, (weights.norm, weights.eps, weights.head)]
+            return decode_attention(projected, *caches, slots, pool.lengths, pool.cos, pool.sin, workspace=space)
+        return mamba_step(projected, *caches, slots, pool.lengths, layer.mamba)
 
 
 def _workspace(weights: DecodeWeights, pool: StatePool, rows: int) -> object:

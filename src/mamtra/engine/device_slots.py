@@ -79,5 +79,5 @@ class DeviceSlots:
         return self.pool.snapshot(slot, len(inputs))
 
     def _embed(self, inputs: Inputs) -> Tensor:
-        kind, ids = torch.tensor(inputs).T[:, None].to(self._device)
+        kind, ids = torch.tensor(inputs).T[:, None].to(self._lm.model.embed_tokens.weight.device)
         return self._lm.embed(kind, ids)

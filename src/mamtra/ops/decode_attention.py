@@ -24,7 +24,6 @@ def decode_attention(
     sin: Tensor,
     *,
     workspace: Workspace | None = None,
-    ahead: Tensor | None = None,
 ) -> Tensor:
     """Rotate the new queries and keys, write keys and values to the cache, attend to everything up to the new position.
 
@@ -36,15 +35,14 @@ def decode_attention(
         cos: (capacity, head_dim) float32, from `mamtra.ops.rope.rope_table`.
         sin: the same, signed.
         workspace: scratch memory of the kernels; needed on a GPU with Triton.
-        ahead: weights that a later kernel reads: a GPU that can fetches them into its L2 cache meanwhile.
 
     Returns:
         (B, heads * head_dim) in the dtype of ``qkv``.
     """
-    if use_triton(qkv.device):
+    if use_triton(qkv.device, cache.shape[4]):
         from mamtra.ops.decode_attention_triton import decode_attention_triton
 
-        return decode_attention_triton(qkv, cache, slots, lengths, cos, sin, workspace, ahead)
+        return decode_attention_triton(qkv, cache, slots, lengths, cos, sin, workspace)
     if qkv.device.type == "cpu":
         return _by_rows(qkv, cache, slots, lengths, cos, sin)
     return _masked(qkv, cache, slots, lengths, cos, sin)

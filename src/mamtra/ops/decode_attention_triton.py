@@ -10,12 +10,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.decode_kernels import Workspace, fetch_ahead, launch_options, prefetch, wait_for_previous
+from mamtra.ops.decode_kernels import Workspace, launch_options, prefetch, wait_for_previous
 
 MOST_SPLITS = 32
 BLOCK = 128
 """Positions read at a time."""
-PROGRAMS = 256
+PROGRAMS = 128
 """Programs that a launch is split into, where there are fewer rows and groups."""
 
 
@@ -47,7 +47,6 @@ def decode_attention_triton(
     cos: Tensor,
     sin: Tensor,
     workspace: Workspace | None,
-    ahead: Tensor | None = None,
     splits: int | None = None,
 ) -> Tensor:
     """See `mamtra.ops.decode_attention.decode_attention`; ``splits`` overrides the choice by shape."""
@@ -59,10 +58,9 @@ def decode_attention_triton(
     launch = {"num_warps": 8, "num_stages": 3} if many else {"num_warps": 4, "num_stages": 2}
     out = qkv.new_empty(rows, heads * dim)
     scratch = (out, out) if splits == 1 else (workspace.partials, workspace.counters)
-    following, count = (out, 0) if ahead is None else (ahead, ahead.numel())
     _attention_kernel[(groups, splits, rows)](
-        qkv, cache, slots, lengths, cos, sin, out, *scratch, following, qkv.stride(0), cache.stride(0), capacity, count,
-        dim**-0.5 * 1.4426950408889634, AHEAD=count > 0, SPLITS=splits, G=groups, R=heads // groups,
+        qkv, cache, slots, lengths, cos, sin, out, *scratch, qkv.stride(0), cache.stride(0), capacity,
+        dim**-0.5 * 1.4426950408889634, SPLITS=splits, G=groups, R=heads // groups,
         RP=max(16, triton.next_power_of_2(heads // groups)),
         MERGED=triton.next_power_of_2(heads // groups), D=dim, BLOCK=BLOCK, **launch, **launch_options(qkv.device),
     )  # fmt: skip
@@ -71,9 +69,9 @@ def decode_attention_triton(
 
 @triton.jit
 def _attention_kernel(
-    qkv_at, cache_at, slots_at, lengths_at, cos_at, sin_at, out_at, parts_at, counters_at, ahead_at, width, slot_size,
-    capacity, ahead, scale,
-    AHEAD: tl.constexpr, SPLITS: tl.constexpr, G: tl.constexpr, R: tl.constexpr, RP: tl.constexpr,
+    qkv_at, cache_at, slots_at, lengths_at, cos_at, sin_at, out_at, parts_at, counters_at, width, slot_size, capacity,
+    scale,
+    SPLITS: tl.constexpr, G: tl.constexpr, R: tl.constexpr, RP: tl.constexpr,
     MERGED: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     group, split, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
@@ -100,9 +98,6 @@ def _attention_kernel(
         prefetch(keys_at + lines, PDL)
         prefetch(values_at + lines, PDL)
     cos, sin = tl.load(cos_at + length * D + d), tl.load(sin_at + length * D + d)
-    if AHEAD:
-        part_of_all = (row * SPLITS + split) * G + group
-        fetch_ahead(ahead_at, ahead, part_of_all, tl.num_programs(2) * SPLITS * G, PDL)
     wait_for_previous(PDL)
 
     own = qkv_at + row * width

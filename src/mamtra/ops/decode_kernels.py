@@ -56,24 +56,3 @@ def prefetch(pointers, PDL: tl.constexpr):
         tl.inline_asm_elementwise(
             "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [pointers], dtype=tl.int32, is_pure=False, pack=1
         )
-
-
-@triton.jit
-def fetch_ahead(base, count, part, parts, PDL: tl.constexpr):
-    """Fetch one of several equal parts of the first ``count`` values behind ``base`` into L2, without waiting for it.
-
-    Called by every program of a kernel that leaves the memory idle, for the weights of a kernel that comes later.
-    """
-    if PDL:
-        BYTES: tl.constexpr = base.dtype.element_ty.primitive_bitwidth // 8
-        LINE: tl.constexpr = 128 // BYTES
-        lane = tl.arange(0, 32)
-        size = tl.cdiv(tl.cdiv(count, parts * 32), LINE) * LINE
-        begin = (part * 32 + lane) * size
-        left = tl.maximum(tl.minimum(size, count - begin), 0) * BYTES
-        # one warp of the program; addresses and sizes are multiples of 16 bytes
-        tl.inline_asm_elementwise(
-            "{.reg .pred p; .reg .u32 t; mov.u32 t, %tid.x; setp.lt.u32 p, t, 32; setp.gt.and.s32 p, $2, 0, p; "
-            "@p cp.async.bulk.prefetch.L2.global [$1], $2; mov.u32 $0, 0;}",
-            "=r,l,r", [base + tl.minimum(begin, count), left // 16 * 16], dtype=tl.int32, is_pure=False, pack=1,
-        )  # fmt: skip

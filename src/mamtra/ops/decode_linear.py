@@ -23,7 +23,6 @@ def decode_linear(
     eps: float = 0.0,
     gated: bool = False,
     workspace: Workspace | None = None,
-    ahead: Tensor | None = None,
 ) -> Tensor:
     """``x @ weight.T + bias`` for a few rows, or the gated half of a feed-forward.
 
@@ -35,7 +34,6 @@ def decode_linear(
         eps: of the norm, for a `Normed` input.
         gated: the result is ``silu(gate) * up`` of the two halves.
         workspace: scratch memory of the kernels; needed on a GPU with Triton.
-        ahead: see `mamtra.ops.decode_attention.decode_attention`.
 
     Returns:
         (B, out) in the dtype of ``x``.
@@ -44,7 +42,7 @@ def decode_linear(
     if use_triton(given.x.device):
         from mamtra.ops.decode_linear_triton import decode_linear_triton
 
-        return decode_linear_triton(given, weight, bias, eps, gated, workspace, ahead)
+        return decode_linear_triton(given, weight, bias, eps, gated, workspace)
     y = F.linear(given.x, _wide(weight, given.x), bias)
     if not gated:
         return y
@@ -60,7 +58,6 @@ def decode_linear_add(
     *,
     eps: float,
     workspace: Workspace | None = None,
-    ahead: Tensor | None = None,
 ) -> Normed:
     """``residual += x @ weight.T`` for a few rows, and what the next norm needs of the sum.
 
@@ -71,12 +68,11 @@ def decode_linear_add(
         norm_weight: (out,) of the norm that reads the sum next.
         eps: of that norm.
         workspace: scratch memory of the kernels; needed on a GPU with Triton.
-        ahead: see `mamtra.ops.decode_attention.decode_attention`.
     """
     if use_triton(x.device):
         from mamtra.ops.decode_linear_triton import decode_linear_add_triton
 
-        return decode_linear_add_triton(x, weight, residual, norm_weight, workspace, ahead)
+        return decode_linear_add_triton(x, weight, residual, norm_weight, workspace)
     residual.add_(F.linear(x, _wide(weight, x)))
     return Normed(rms_norm(residual, norm_weight, eps), None)
 

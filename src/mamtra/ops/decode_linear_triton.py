@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.decode_kernels import Workspace, fetch_ahead, launch_options, prefetch, wait_for_previous
+from mamtra.ops.decode_kernels import Workspace, launch_options, prefetch, wait_for_previous
 from mamtra.ops.decode_types import Normed, ScaledWeight, values_of
 
 
@@ -52,14 +52,16 @@ def choose_tile(rows: int, outputs: int, inputs: int, gated: bool) -> Tile:
     if height <= 32:
         if long:
             return Tile(height, 32, 128, 1 if gated else 8, 4, 4)
-        return Tile(height, 64 if outputs >= 4000 else 32 if wide else 16, 128, 1, 4, 4)
+        if gated:
+            return Tile(height, 64, 128, 1, 4, 3, turned=True)
+        return Tile(height, 64, 128, 1, 4, 4, turned=True) if wide else Tile(height, 16, 128, 1, 2, 5)
     if gated:
         return Tile(min(height, 128), 64, 128, 1, 8, 3) if height >= 128 else Tile(64, 32, 128, 1, 4, 3)
     if long:
         return Tile(64, 64, 128, 4, 4, 4)
     if outputs >= 4000:
         return Tile(64, 128, 64, 1, 4, 4)
-    return Tile(64, 64, 64, 1, 4, 4) if outputs > 1000 else Tile(64, 32, 128, 1, 4, 4)
+    return Tile(64, 32, 128, 1, 4, 4) if wide else Tile(64, 32, 64, 1, 4, 6)
 
 
 def partials_needed(rows: int, outputs: int) -> int:
@@ -74,7 +76,6 @@ def decode_linear_triton(
     eps: float,
     gated: bool,
     workspace: Workspace | None,
-    ahead: Tensor | None = None,
     tile: Tile | None = None,
 ) -> Tensor:
     """See `mamtra.ops.decode_linear.decode_linear`; ``tile`` overrides the choice by shape."""
@@ -82,7 +83,7 @@ def decode_linear_triton(
     outputs = values_of(weight).shape[0] // (2 if gated else 1)
     tile = tile or choose_tile(rows, outputs, inputs, gated)
     out = given.x.new_empty(rows, outputs)
-    _launch(tile, given, weight, bias, out, None, None, workspace, eps, gated, ahead)
+    _launch(tile, given, weight, bias, out, None, None, workspace, eps, gated)
     return out
 
 
@@ -92,7 +93,6 @@ def decode_linear_add_triton(
     residual: Tensor,
     norm_weight: Tensor,
     workspace: Workspace | None,
-    ahead: Tensor | None = None,
     tile: Tile | None = None,
 ) -> Normed:
     """See `mamtra.ops.decode_linear.decode_linear_add`; ``tile`` overrides the choice by shape."""
@@ -100,14 +100,13 @@ def decode_linear_add_triton(
     tile = tile or choose_tile(rows, outputs, x.shape[1], False)
     parts = triton.cdiv(outputs, tile.outputs)
     after = Normed(torch.empty_like(residual), torch.empty(rows, parts, dtype=torch.float32, device=x.device))
-    _launch(tile, Normed(x, None), weight, None, residual, after, norm_weight, workspace, 0.0, False, ahead)
+    _launch(tile, Normed(x, None), weight, None, residual, after, norm_weight, workspace, 0.0, False)
     return after
 
 
 def _launch(
     tile: Tile, given: Normed, weight: Tensor | ScaledWeight, bias: Tensor | None, out: Tensor, after: Normed | None,
     norm_weight: Tensor | None, workspace: Workspace | None, eps: float, gated: bool,
-    ahead: Tensor | None,
 ) -> None:  # fmt: skip
     rows, inputs = given.x.shape
     outputs = out.shape[1]
@@ -124,11 +123,10 @@ def _launch(
     columns = triton.cdiv(outputs, tile.outputs)
     args = (
         given.x, weight, scale, absent if bias is None else bias, given.squares if normed else absent, out, *following, *scratch,
-        absent if ahead is None else ahead, rows, outputs, inputs, given.x.stride(0), out.stride(0), parts,
-        0 if ahead is None else ahead.numel(), eps,
+        rows, outputs, inputs, given.x.stride(0), out.stride(0), parts, eps,
     )  # fmt: skip
     flags = {
-        "AHEAD": ahead is not None, "SCALED": scaled,
+        "SCALED": scaled,
         "NORMED": normed, "GATED": gated, "BIAS": bias is not None, "ADD": after is not None,
         "PARTS": triton.next_power_of_2(parts), "BN": tile.outputs, "BK": tile.inputs, "STEPS": steps, "SPLIT": tile.split,
         "num_warps": tile.warps, "num_stages": tile.stages, **launch_options(weight.device),
@@ -143,9 +141,9 @@ def _launch(
 
 @triton.jit
 def _row_kernel(
-    x_at, w_at, w_scale_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, ahead_at,
-    rows, outputs, inputs, x_row, out_row, parts, ahead, eps,
-    AHEAD: tl.constexpr, SCALED: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr,
+    x_at, w_at, w_scale_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at,
+    rows, outputs, inputs, x_row, out_row, parts, eps,
+    SCALED: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr,
     ADD: tl.constexpr, PARTS: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr,
     SPLIT: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
@@ -173,8 +171,6 @@ def _row_kernel(
     norm = bias
     if ADD:
         norm = tl.load(norm_at + n, inside, 0.0).to(tl.float32)
-    if AHEAD:
-        _fetch_ahead(ahead_at, ahead, PDL)
     wait_for_previous(PDL)
     scale = 1.0
     if NORMED:
@@ -200,8 +196,8 @@ def _row_kernel(
         last = tl.atomic_add(counter, 1, sem="acq_rel") == SPLIT - 1
         if last:
             y = tl.zeros([BN], tl.float32)
-            for part in tl.static_range(SPLIT):
-                y += tl.load(parts_at + (part * rows + m) * outputs + n, inside, 0.0, cache_modifier=".cg")
+            for split in tl.static_range(SPLIT):
+                y += tl.load(parts_at + (split * rows + m) * outputs + n, inside, 0.0, cache_modifier=".cg")
             if ADD:
                 y += tl.load(out_at + m * out_row + n, inside, 0.0).to(tl.float32)
             tl.store(counter, 0)
@@ -215,9 +211,9 @@ def _row_kernel(
 
 @triton.jit
 def _rows_kernel(
-    x_at, w_at, w_scale_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, ahead_at,
-    rows, outputs, inputs, x_row, out_row, parts, ahead, eps,
-    BM: tl.constexpr, EVEN: tl.constexpr, TURNED: tl.constexpr, AHEAD: tl.constexpr, SCALED: tl.constexpr,
+    x_at, w_at, w_scale_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at,
+    rows, outputs, inputs, x_row, out_row, parts, eps,
+    BM: tl.constexpr, EVEN: tl.constexpr, TURNED: tl.constexpr, SCALED: tl.constexpr,
     NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, ADD: tl.constexpr, PARTS: tl.constexpr,
     BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr, SPLIT: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
@@ -237,8 +233,6 @@ def _rows_kernel(
             prefetch(row + line[:, None], PDL)
             if GATED:
                 prefetch(row + other + line[:, None], PDL)
-    if AHEAD:
-        _fetch_ahead(ahead_at, ahead, PDL)
     wait_for_previous(PDL)
     if TURNED:  # noqa: SIM108
         total = tl.zeros([BN, BM], tl.float32)
@@ -286,8 +280,8 @@ def _rows_kernel(
         last = tl.atomic_add(counter, 1, sem="acq_rel") == SPLIT - 1
         if last:
             total = tl.zeros([BM, BN], tl.float32)
-            for part in tl.static_range(SPLIT):
-                total += tl.load(place + part * size, inside, 0.0, cache_modifier=".cg")
+            for split in tl.static_range(SPLIT):
+                total += tl.load(place + split * size, inside, 0.0, cache_modifier=".cg")
             tl.store(counter, 0)
     if last:
         out = out_at + m[:, None] * out_row + n[None, :]
@@ -314,11 +308,3 @@ def _dot(x, w, total, TURNED: tl.constexpr):
     else:
         total = tl.dot(x, w, total, input_precision="ieee")
     return total
-
-
-@triton.jit
-def _fetch_ahead(ahead_at, ahead, PDL: tl.constexpr):
-    """The first programs of a kernel do it."""
-    programs = tl.num_programs(0) * tl.num_programs(1) * tl.num_programs(2)
-    number = (tl.program_id(2) * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
-    fetch_ahead(ahead_at, ahead, number, tl.minimum(programs, 128), PDL)

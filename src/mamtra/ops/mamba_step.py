@@ -18,8 +18,6 @@ def mamba_step(
     slots: Tensor,
     lengths: Tensor,
     weights: MambaWeights,
-    *,
-    ahead: Tensor | None = None,
 ) -> Tensor:
     """Advance the states of some slots by one input.
 
@@ -34,15 +32,14 @@ def mamba_step(
         slots: (B,) int32 or int64, the slot of each row; no slot twice unless its content is of no interest.
         lengths: (slots,) of the same type, positions before this one; not changed.
         weights: of the mixer.
-        ahead: see `mamtra.ops.decode_attention.decode_attention`.
 
     Returns:
         (B, heads * head_dim) in the dtype of ``projected``, the input of ``out_proj``.
     """
-    if use_triton(projected.device):
+    if use_triton(projected.device, ssm.shape[2]):
         from mamtra.ops.mamba_step_triton import mamba_step_triton
 
-        return mamba_step_triton(projected, conv, ssm, slots, lengths, weights, ahead)
+        return mamba_step_triton(projected, conv, ssm, slots, lengths, weights)
     return mamba_step_naive(projected, conv, ssm, slots, lengths, weights)
 
 

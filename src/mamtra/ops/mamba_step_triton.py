@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.decode_kernels import fetch_ahead, launch_options, wait_for_previous
+from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.decode_types import MambaWeights
 
 LAUNCH = {"num_warps": 2, "num_stages": 1}
@@ -19,16 +19,14 @@ def mamba_step_triton(
     slots: Tensor,
     lengths: Tensor,
     weights: MambaWeights,
-    ahead: Tensor | None = None,
 ) -> Tensor:
     """See `mamtra.ops.mamba_step.mamba_step`; at most four taps, head_dim a power of two."""
     rows, heads, dim = projected.shape[0], ssm.shape[1], ssm.shape[2]
     groups = (conv.shape[2] // dim - heads) // 2
     out = projected.new_empty(rows, heads * dim)
-    following, count = (out, 0) if ahead is None else (ahead, ahead.numel())
     _step_kernel[(heads, rows)](
-        projected, conv, ssm, slots, lengths, *weights[:6], out, following, projected.stride(0), conv.stride(0),
-        ssm.stride(0), count, weights.eps, AHEAD=count > 0, H=heads, G=groups, P=dim, K=conv.shape[1],
+        projected, conv, ssm, slots, lengths, *weights[:6], out, projected.stride(0), conv.stride(0),
+        ssm.stride(0), weights.eps, H=heads, G=groups, P=dim, K=conv.shape[1],
         DISCRETE=weights.discrete, **LAUNCH, **launch_options(projected.device),
     )  # fmt: skip
     return out
@@ -37,8 +35,8 @@ def mamba_step_triton(
 @triton.jit
 def _step_kernel(
     projected_at, conv_at, ssm_at, slots_at, lengths_at, taps_at, bias_at, dt_bias_at, A_log_at, D_at, norm_at, out_at,
-    ahead_at, width, conv_slot, ssm_slot, ahead, eps,
-    AHEAD: tl.constexpr, H: tl.constexpr, G: tl.constexpr, P: tl.constexpr, K: tl.constexpr, DISCRETE: tl.constexpr,
+    width, conv_slot, ssm_slot, eps,
+    H: tl.constexpr, G: tl.constexpr, P: tl.constexpr, K: tl.constexpr, DISCRETE: tl.constexpr,
     PDL: tl.constexpr,
 ):  # fmt: skip
     head, row = tl.program_id(0), tl.program_id(1)
@@ -57,8 +55,6 @@ def _step_kernel(
     C = _conv_cached(conv_at, taps_at, bias_at, C_channel, position, channels, K)
     rate, skip = -tl.exp(tl.load(A_log_at + head).to(tl.float32)), tl.load(D_at + head).to(tl.float32)
     dt_bias, norm = tl.load(dt_bias_at + head).to(tl.float32), tl.load(norm_at + head * P + p).to(tl.float32)
-    if AHEAD:
-        fetch_ahead(ahead_at, ahead, row * H + head, tl.num_programs(1) * H, PDL)
     wait_for_previous(PDL)
 
     own = projected_at + row * width

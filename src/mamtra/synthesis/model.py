@@ -76,6 +76,8 @@ class Model(ModelDirectory):
         with self._lock:
             if section not in self._parts:
                 part = self._load(section).to(self.device)
+                if section == "lm" and self.device.type == "cuda":
+                    part.text_to_host()
                 if section in ("flow", "vocoder") and (graphs := self._graph_cache()) is not None:
                     part.use_graphs(graphs)
                 self._parts[section] = part
