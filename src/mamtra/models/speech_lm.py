@@ -36,7 +36,7 @@ class SpeechLM(LanguageModel):
             self.init_weights(generator)
 
     def text_to_host(self) -> None:
-        """Move the table of text to host memory: a sentence needs a few rows of it, and CosyVoice 2's is a quarter of the weights."""
+        """Move the table of text to host memory: a sentence needs few of its rows, and CosyVoice 2's is a quarter of all."""
         self.model.embed_tokens.to("cpu")
 
     @property
