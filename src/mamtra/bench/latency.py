@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def _voice(device: torch.device, tiny: bool, ends: float) -> Iterator[dict[str, 
     """The embedded voice: sentences one by one and at once, and first sound of streams side by side."""
     tts = TTS.load("mini", device=device)
     count, rounds = (TEXTS, ROUNDS) if not tiny else (2, 1)
-    texts = read_sentences()[:count]
+    texts = (2 * read_sentences())[:count]
     tts.voice()
 
     def one_by_one() -> float:
@@ -133,13 +133,8 @@ def _voice(device: torch.device, tiny: bool, ends: float) -> Iterator[dict[str, 
 
 def _together(run: Callable[[int], Any], count: int) -> list[Any]:
     """Results of calls from so many threads at once."""
-    found: dict[int, Any] = {}
-    threads = [threading.Thread(target=lambda i=i: found.update({i: run(i)})) for i in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [found[i] for i in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
 
 
 def _spread(values: list[float]) -> dict[str, float]:

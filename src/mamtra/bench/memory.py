@@ -21,6 +21,7 @@ from mamtra.cost.measured_memory import (
     random_lm,
 )
 from mamtra.engine.state_pool import stream_bytes
+from mamtra.models.scaled_linear import scale_weights
 
 RATIOS = ("1:0", "1:1", "1:5", "1:11")
 MANY, ONE = (64, 8192), (250, 250)
@@ -62,10 +63,12 @@ def _engine(
 ) -> Iterator[dict[str, Any]]:
     lm = random_lm(ratio, device, tiny)
     lm.text_to_host()
+    if weights:
+        scale_weights(lm, weights)
     for streams, capacity, inputs, tokens in ((1, sum(one), *one), (*many, min(1024, many[1] // 2), STEPS)):
 
         def run(streams: int = streams, capacity: int = capacity, inputs: int = inputs, tokens: int = tokens) -> None:
-            with open_engine(lm, streams, capacity, weights=weights) as engine:
+            with open_engine(lm, streams, capacity) as engine:
                 decode(engine, lm, streams, inputs, tokens)
 
         peak = peak_of(run, device)

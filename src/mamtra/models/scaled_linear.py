@@ -47,7 +47,8 @@ def scale_weights(lm: LanguageModel, kind: WeightType) -> None:
     """
     if kind not in get_args(WeightType):
         raise MamTraError(f"There are no weights {kind!r}; use {' or '.join(get_args(WeightType))}.")
-    for module in list(lm.model.layers.modules()):
-        for name, child in module.named_children():
-            if type(child) is nn.Linear:
+    parents = [module for module in lm.model.layers.modules() if type(module) is not nn.Linear]
+    for module in parents:
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear:  # freed before the next one is rounded
                 setattr(module, name, ScaledLinear(child, kind))

@@ -23,6 +23,7 @@ from mamtra.cost.measured_memory import (
 )
 from mamtra.engine.state_pool import stream_bytes
 from mamtra.errors import MamTraError
+from mamtra.models.scaled_linear import scale_weights
 from mamtra.paper.study import Study
 from mamtra.paper.table1 import RATIOS
 from mamtra.runtime.cuda_graphs import GraphCache
@@ -97,10 +98,12 @@ def _engine(
 ) -> dict[str, Any]:  # fmt: skip
     lm = random_lm(ratio, device)
     lm.text_to_host()
+    if weights:
+        scale_weights(lm, weights)
     sound = _Sound(device, flow_type, nullcontext)
     if graphs:
         sound.use_graphs()
-    with open_engine(lm, 1, INPUTS + TOKENS, weights=weights) as engine:
+    with open_engine(lm, 1, INPUTS + TOKENS) as engine:
         speak = peak_of(lambda: decode(engine, lm, 1, INPUTS, TOKENS), device)
         total = max(speak, peak_of(lambda: [sound() for _ in range(3 if graphs else 1)], device))
     state = stream_bytes(lm.config, INPUTS + TOKENS, lm.head_weight.dtype)
