@@ -46,6 +46,7 @@ class Model(ModelDirectory):
 
     Attributes:
         arrays: whose arrays its voices hold.
+        alignment_graphs: of `mamtra.engine.alignment.text_attention`.
     """
 
     arrays: Arrays = "torch"
@@ -61,6 +62,7 @@ class Model(ModelDirectory):
         self.device, self.dtype = torch.device(device), dtype
         self._parts: dict[str, nn.Module] = dict(parts or {})
         self._engine: Engine | None = None
+        self.alignment_graphs = GraphCache(self.device, capacity=16)
 
     @property
     def loaded(self) -> tuple[str, ...]:
