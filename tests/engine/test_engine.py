@@ -188,6 +188,26 @@ def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk):
         torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("capacity", [400, 30])
+def test_streams_that_begin_together_have_the_states_that_they_have_alone(lm, capacity):
+    held = open_engine(lm, capacity=capacity)._batcher.held
+    inputs = [[(SOS, SOS)] + [(TEXT, i % 40) for i in range(count)] for count in (20, 1, 0, 7)]
+    with torch.inference_mode():
+        together = list(enumerate(inputs))
+        held.feed_new(together)
+        found = [held.pool.snapshot(slot, len(given)) for slot, given in together]
+        for slot, given in together:
+            assert held.pool.lengths[slot] == len(given)
+            held.pool.clear(slot)
+            held.feed(slot, 0, given)
+        for (slot, given), mine in zip(together, found, strict=True):
+            alone = held.pool.snapshot(slot, len(given))
+            read = [i for i in range(alone.conv.shape[1]) if i != len(given) % alone.conv.shape[1]]
+            pairs = (mine.kv, alone.kv), (mine.conv[:, read], alone.conv[:, read]), (mine.ssm, alone.ssm)
+            for ours, expected in pairs:
+                torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
 @HELD
 def test_snapshots(lm, held):
     engine = open_engine(lm, held)

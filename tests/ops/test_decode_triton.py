@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from mamtra.ops.decode_attention import decode_attention_naive
-from mamtra.ops.decode_types import MambaWeights
+from mamtra.ops.decode_types import MambaWeights, Normed, ScaledWeight
 from mamtra.ops.mamba_step import mamba_step_naive
 from mamtra.ops.norms import rms_norm
 from mamtra.ops.rope import rope_frequencies, rope_table
@@ -36,11 +36,17 @@ def workspace():
 @pytest.mark.parametrize("rows", [1, 3, 20])
 @pytest.mark.parametrize(
     ("outputs", "inputs", "tile"),
-    [(40, 48, None), (37, 96, None), (24, 200, (16, 16, 32, 4, 4, 2)), (24, 200, (0, 8, 64, 3, 4, 2))],
+    [
+        (40, 48, None),
+        (37, 96, None),
+        (24, 200, (16, 16, 32, 4, 4, 2)),
+        (24, 200, (0, 8, 64, 3, 4, 2)),
+        (37, 200, (16, 64, 32, 4, 4, 2, True)),
+        (70, 128, (16, 64, 64, 1, 4, 3, True)),
+    ],
 )
 def test_linear(rows, outputs, inputs, tile, workspace):
     from mamtra.ops.decode_linear_triton import Tile, decode_linear_add_triton, decode_linear_triton
-    from mamtra.ops.decode_types import Normed
 
     x, weight, residual = (
         drawn(rows, inputs),
@@ -49,16 +55,41 @@ def test_linear(rows, outputs, inputs, tile, workspace):
     )
     norm_weight = drawn(outputs, seed=3).exp()
     expected = residual + F.linear(x, weight)
-    normed = decode_linear_add_triton(x, weight, residual, norm_weight, workspace, Tile(*tile) if tile else None)
+    tile = Tile(*tile) if tile else None
+    normed = decode_linear_add_triton(x, weight, residual, norm_weight, workspace, tile=tile)
     torch.testing.assert_close(residual, expected, rtol=1e-4, atol=1e-5)
     behind, bias = drawn(50, outputs, seed=4) / outputs**0.5, drawn(50, seed=5)
     plain = rms_norm(expected, norm_weight, 1e-6)
     for given, value in ((normed, plain), (Normed(expected, None), expected)):
-        y = decode_linear_triton(given, behind, bias, 1e-6, False, workspace)
+        y = decode_linear_triton(given, behind, bias, 1e-6, False, workspace, tile=tile)
         torch.testing.assert_close(y, F.linear(value, behind, bias), rtol=1e-4, atol=1e-5)
         gate, up = F.linear(value, behind).chunk(2, -1)
-        y = decode_linear_triton(given, behind, None, 1e-6, True, workspace)
+        whole = tile._replace(split=1) if tile else None
+        y = decode_linear_triton(given, behind, None, 1e-6, True, workspace, tile=whole)
         torch.testing.assert_close(y, F.silu(gate) * up, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+@pytest.mark.parametrize("tile", [None, (0, 8, 64, 3, 4, 2), (16, 64, 32, 4, 4, 2, True)])
+@pytest.mark.parametrize("rows", [1, 20])
+def test_weights_in_eight_bits(rows, tile, kind, workspace):
+    from mamtra.ops.decode_linear_triton import Tile, decode_linear_add_triton, decode_linear_triton
+
+    if kind == "fp8" and INTERPRETED:
+        pytest.skip("NumPy, below the interpreter, has no fp8")
+    outputs, inputs = 37, 200
+    x, residual, norm_weight = drawn(rows, inputs), drawn(rows, outputs, seed=2), drawn(outputs, seed=3).exp()
+    weight = ScaledWeight.of(drawn(outputs, inputs, seed=1) / inputs**0.5, kind)
+    pair = ScaledWeight.of(drawn(2 * outputs, inputs, seed=4) / inputs**0.5, kind)
+    tile = Tile(*tile) if tile else None
+    expected = residual + F.linear(x, weight.wide(torch.float32))
+    normed = decode_linear_add_triton(x, weight, residual, norm_weight, workspace, tile=tile)
+    torch.testing.assert_close(residual, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(normed.x, expected * norm_weight, rtol=1e-4, atol=1e-5)
+    gate, up = F.linear(x, pair.wide(torch.float32)).chunk(2, -1)
+    whole = tile._replace(split=1) if tile else None
+    y = decode_linear_triton(Normed(x, None), pair, None, 1e-6, True, workspace, tile=whole)
+    torch.testing.assert_close(y, F.silu(gate) * up, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("splits", [1, 2, 4])
@@ -74,7 +105,7 @@ def test_attention(heads, groups, size, splits, workspace):
     qkv = drawn(len(slots), (heads + 2 * groups) * size, seed=1)
     plain = cache.clone()
     expected = decode_attention_naive(qkv, plain, slots, lengths, cos, sin)
-    y = decode_attention_triton(qkv, cache, slots, lengths, cos, sin, workspace, splits)
+    y = decode_attention_triton(qkv, cache, slots, lengths, cos, sin, workspace, splits=splits)
     torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(cache, plain, rtol=1e-5, atol=1e-6)
 

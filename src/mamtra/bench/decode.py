@@ -1,4 +1,4 @@
-"""Time and memory of decode steps at CosyVoice 2 size, beside named peers in the same run on the same weights.
+"""Time of decode steps at CosyVoice 2 size, beside named peers in the same run on the same weights.
 
 Weights, keys and values are random; lengths are those of the middle of the measurement. Every figure is a median over repetitions,
 each of which is several replays of a captured step between two events; the first replays are not counted.
@@ -6,11 +6,10 @@ each of which is several replays of a captured step between two events; the firs
 
 from __future__ import annotations
 
-import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 
 from mamtra.bench.decode_page import render
 from mamtra.bench.decode_profile import kernel_times
-from mamtra.cost.presets import cosyvoice2_config, tiny_config
+from mamtra.cost.measured_memory import free, random_lm
 from mamtra.engine.decode_step import DecodeStep
 from mamtra.engine.decode_weights import DecodeWeights
 from mamtra.engine.graph_step import GraphedSteps
@@ -27,15 +26,17 @@ from mamtra.engine.request import Sampling, Segment
 from mamtra.engine.slot_table import SlotTable
 from mamtra.engine.state_pool import StatePool, stream_bytes
 from mamtra.engine.step_runner import StepRunner
-from mamtra.models.plan import LayerPlan
+from mamtra.models.scaled_linear import scale_weights
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.models.state import AttentionState
+from mamtra.ops.decode_types import ScaledWeight, WeightType
 from mamtra.runtime.cuda_graphs import CudaGraphs
 from mamtra.runtime.results import circumstances, shown_command, write_result
 
 RATIOS = ("1:0", "1:1", "1:5", "1:11")
 SHAPES = ((1, 2048), (1, 8192), (32, 2048), (32, 8192), (128, 2048))
-MEMORY = (64, 8192)
+VARIANTS: dict[str, WeightType | None] = {"int8 weights": "int8", "fp8 weights": "fp8", "bfloat16 states": None}
+"""Of the 1:1 hybrid, at the first and third shape."""
 WARM, REPEATS, REPLAYS = 3, 9, 4
 FOREVER = 2**30
 
@@ -63,11 +64,11 @@ def bench_decode(
     result: dict[str, Any] = {
         "benchmark": "decode", **circumstances(shown_command(["mamtra", *sys.argv[1:]]), packages=("torch", "triton")),
         "tiny": tiny, "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        "bandwidth": bandwidth(device), "steps": [], "memory": [], "profiles": [], "skipped": 0,
+        "bandwidth": bandwidth(device), "steps": [], "profiles": [], "skipped": 0,
     }  # fmt: skip
     page = out / "decode.md"
     for row in _rows(device, tiny, peers, ends, result):
-        kind = "memory" if "peak_bytes" in row else "profiles" if "kernels" in row else "steps"
+        kind = "profiles" if "kernels" in row else "steps"
         result[kind].append(row)
         tell(row)
         page = write_result(out / "decode.json", result, render)
@@ -116,16 +117,15 @@ def replayed(replay: Callable[[], Any], replays: int = REPLAYS) -> list[float]:
     return times
 
 
-def step_bytes(lm: SpeechLM, rows: int, length: int) -> int:
+def step_bytes(lm: SpeechLM, rows: int, length: int, states: torch.dtype = torch.float32) -> int:
     """Bytes that a step must move: weights and cached keys and values are read once, Mamba states are read and written."""
     config, weights = lm.config, DecodeWeights.of(lm)
-    read = sum(
-        t.numel() * t.element_size()
-        for layer in weights.layers
-        for t in (layer.norm, layer.project, layer.out, layer.mlp_norm, layer.gate_up, layer.down)
-    )
+    matrices = [m for layer in weights.layers for m in (layer.project, layer.out, layer.gate_up, layer.down)]
+    parts = [part for m in matrices for part in (m if isinstance(m, ScaledWeight) else (m,))]
+    parts += [norm for layer in weights.layers for norm in (layer.norm, layer.mlp_norm)]
+    read = sum(t.numel() * t.element_size() for t in parts)
     read += weights.head.numel() * weights.head.element_size()
-    none, one = (stream_bytes(config, n, weights.head.dtype) for n in (0, 1))
+    none, one = (stream_bytes(config, n, weights.head.dtype, states) for n in (0, 1))
     return read + rows * (length * (one - none) + 2 * none)
 
 
@@ -146,33 +146,43 @@ def _rows(
                 yield about | {"kernels": _profile(lm, rows, length, device)}
             if peers and device.type == "cuda":
                 yield about | {"system": "captured plain step", "bytes": size, **_spread(plain_step(lm, rows, length))}
-        if time.perf_counter() < ends:
-            yield memory_of(lm, ratio, *(MEMORY if not tiny else (4, 64)), device)
-            yield memory_of(lm, ratio, 1, 512, device)
         del lm
-        _free(device)
+        free(device)
+    for name, weights in VARIANTS.items():
+        if time.perf_counter() < ends:
+            yield from _variant(name, weights, shapes[:3:2], device, tiny)
     if peers and device.type == "cuda" and not tiny:
         from mamtra.bench.decode_peers import transformers_rows
 
         yield from transformers_rows(ends)
 
 
-def random_lm(ratio: str, device: torch.device, tiny: bool) -> SpeechLM:
-    """A model with random weights that never ends a stream."""
-    config = tiny_config(layers=12) if tiny else cosyvoice2_config()
-    plan = LayerPlan.from_ratio(config.num_hidden_layers, ratio)
-    config = config.model_copy(update={"layer_types": plan.layer_types})
-    with device:
-        lm = SpeechLM(config)
-    lm = lm.to(torch.bfloat16 if device.type == "cuda" else torch.float32).eval().requires_grad_(False)
-    lm.llm_decoder.bias[config.eos_id :] = -100
-    return lm
+@torch.inference_mode()
+def _variant(
+    name: str, weights: WeightType | None, shapes: Sequence[tuple[int, int]], device: torch.device, tiny: bool
+) -> Iterator[dict[str, Any]]:
+    """Steps of the 1:1 hybrid with less to read, and how far its logits are from those of all bits."""
+    lm = random_lm("1:1", device, tiny)
+    inputs = lm.speech_embedding(torch.randint(0, lm.config.num_speech_tokens, (4, 64), device=device))
+    exact = lm.logits(lm(inputs)).float()
+    states = torch.float32 if weights else torch.bfloat16
+    if weights:
+        scale_weights(lm, weights)
+    error = float((lm.logits(lm(inputs)).float() - exact).norm() / exact.norm()) if weights else None
+    for rows, length in shapes:
+        about = {"system": name, "ratio": "1:1", "rows": rows, "length": length, "logit_error": error}
+        size = step_bytes(lm, rows, length, states)
+        yield about | {"bytes": size, **_spread(engine_step(lm, rows, length, device, states))}
+    del lm
+    free(device)
 
 
-def engine_at(lm: SpeechLM, rows: int, length: int, capacity: int, device: torch.device) -> DecodeStep:
+def engine_at(
+    lm: SpeechLM, rows: int, length: int, capacity: int, device: torch.device, states: torch.dtype = torch.float32
+) -> DecodeStep:
     """A decode step whose slots are all in use."""
     dtype = lm.head_weight.dtype
-    pool = StatePool(lm.config, rows, capacity, device, dtype)
+    pool = StatePool(lm.config, rows, capacity, device, dtype, states)
     pool.kv.normal_()
     table = SlotTable(lm.config, rows, device, dtype, ())
     for slot in range(rows):
@@ -183,12 +193,14 @@ def engine_at(lm: SpeechLM, rows: int, length: int, capacity: int, device: torch
 
 
 @torch.inference_mode()
-def engine_step(lm: SpeechLM, rows: int, length: int, device: torch.device) -> list[float]:
+def engine_step(
+    lm: SpeechLM, rows: int, length: int, device: torch.device, states: torch.dtype = torch.float32
+) -> list[float]:
     """Milliseconds of the engine's step with the sampler in it."""
-    step = engine_at(lm, rows, length, length + 128, device)
+    step = engine_at(lm, rows, length, length + 128, device, states)
     slots = torch.arange(rows, dtype=torch.int32, device=device)
     times = timed(lambda: step(slots), device)
-    _free(device)
+    free(device)
     return times
 
 
@@ -196,7 +208,7 @@ def _profile(lm: SpeechLM, rows: int, length: int, device: torch.device) -> dict
     step = engine_at(lm, rows, length, length + 128, device)
     times = kernel_times(step, rows, length, lambda run: timed(run, device))
     del step
-    _free(device)
+    free(device)
     return times
 
 
@@ -213,39 +225,9 @@ def plain_step(lm: SpeechLM, rows: int, length: int) -> list[float]:
     x = lm.head_weight.new_zeros(rows, lm.config.hidden_size)
     times = replayed(partial(steps, x), 1)
     del steps, state
-    _free(lm.head_weight.device)
+    free(lm.head_weight.device)
     return times
-
-
-@torch.inference_mode()
-def memory_of(lm: SpeechLM, ratio: str, rows: int, length: int, device: torch.device) -> dict[str, Any]:
-    """Peak memory of model and engine while all streams decode, text table included."""
-    weights = sum(p.numel() * p.element_size() for p in lm.parameters())
-    text = lm.model.embed_tokens.weight
-    row = {
-        "ratio": ratio, "rows": rows, "length": length, "weights_bytes": weights,
-        "text_table_bytes": text.numel() * text.element_size(),
-        "state_bytes": rows * stream_bytes(lm.config, length, lm.head_weight.dtype), "peak_bytes": None,
-    }  # fmt: skip
-    if device.type == "cuda":
-        _free(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        step = engine_at(lm, rows, length // 2, length, device)
-        runner = StepRunner(step, step.table, rows, deterministic=False, graphs=True)
-        for _ in range(3):
-            runner(list(range(rows)))()
-        row["peak_bytes"] = torch.cuda.max_memory_allocated(device)
-        del runner, step
-        _free(device)
-    return row
 
 
 def _spread(times: list[float]) -> dict[str, Any]:
     return {"ms": statistics.median(times), "least_ms": min(times), "most_ms": max(times), "repetitions": len(times)}
-
-
-def _free(device: torch.device) -> None:
-    gc.collect()
-    if device.type == "cuda":
-        torch._C._cuda_clearCublasWorkspaces()  # one for every stream that it ever saw
-        torch.cuda.empty_cache()

@@ -11,7 +11,6 @@ GOALS = {
     "byte limit": (("1:0", 1, 2048, 0.5), ("1:1", 1, 2048, 0.5), ("1:1", 1, 8192, 0.5), ("1:1", 32, 2048, 0.6),
                    ("1:1", 32, 8192, 0.6), ("1:1", 128, 2048, 0.6)),
     "against teacher": (("1:1", 0.72), ("1:5", 0.48), ("1:11", 0.42)),
-    "memory": (("1:1", 0.60), ("1:5", 0.35)),
 }  # fmt: skip
 ENGINE = "engine"
 NOTES = """\
@@ -54,7 +53,18 @@ def render(result: dict[str, Any]) -> str:
             ),
         ),
     ]  # fmt: skip
-    peers = [row for row in result["steps"] if row["system"] != ENGINE]
+    less = [row for row in steps if "logit_error" in row]
+    if less:
+        parts += [
+            "## With less to read",
+            "Steps of the 1:1 hybrid. The error of the logits is that of random weights, against all "
+            "bits, relative to their norm, over 4 x 64 positions.",
+            markdown_table(
+                ("variant", "streams", "context", "ms", "fraction of its limit", "against all bits", "logit error"),
+                (_variant(row, ours, fraction(row)) for row in less),
+            ),
+        ]
+    peers = [row for row in result["steps"] if row["system"] != ENGINE and "logit_error" not in row]
     if peers:
         parts += [
             "## Beside other ways to make the step",
@@ -81,8 +91,6 @@ def render(result: dict[str, Any]) -> str:
     if reached:
         parts += ["## Fractions of the byte limit against the goals",
                   markdown_table(("ratio", "streams", "context", "reached", "goal"), reached)]  # fmt: skip
-    if result["memory"]:
-        parts += ["## Memory of the LM", *_memory(result["memory"])]
     if result["profiles"]:
         parts += ["## What holds the step", *_profile(result["profiles"], rate)]
     if result["skipped"]:
@@ -95,6 +103,14 @@ def render(result: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _variant(row: dict[str, Any], ours: dict[tuple, dict[str, Any]], fraction: float) -> Sequence[Any]:
+    mine, error = ours.get((row["ratio"], row["rows"], row["length"])), row["logit_error"]
+    return (
+        row["system"], row["rows"], row["length"], f"{row['ms']:.3f}", f"{fraction:.0%}",
+        f"{row['ms'] / mine['ms']:.2f}" if mine else "", "" if error is None else f"{error:.4f}",
+    )  # fmt: skip
+
+
 def _against(peers: Sequence[dict[str, Any]], ours: dict[tuple, dict[str, Any]]) -> Iterable[Sequence[Any]]:
     for row in peers:
         about = row["system"], row["ratio"], row["rows"], row["length"]
@@ -103,27 +119,6 @@ def _against(peers: Sequence[dict[str, Any]], ours: dict[tuple, dict[str, Any]])
             yield (*about, row["failed"], "", "")
         elif mine:
             yield (*about, f"{row['ms']:.2f}", f"{mine['ms']:.3f}", f"{row['ms'] / mine['ms']:.1f}")
-
-
-def _memory(rows: Sequence[dict[str, Any]]) -> list[str]:
-    first: dict[tuple[int, int], int] = {}
-    table = []
-    for row in rows:
-        about, peak = (row["rows"], row["length"]), row["peak_bytes"]
-        against = ""
-        if peak:
-            first.setdefault(about, peak)
-            against = f"{peak / first[about]:.2f}"
-        parts = (row["weights_bytes"] - row["text_table_bytes"], row["text_table_bytes"], row["state_bytes"])
-        shown = (f"{part / 1e9:.3f}" for part in parts)
-        table.append((row["ratio"], *about, *shown, f"{peak / 1e9:.3f}" if peak else "-", against))
-    goals = ", ".join(f"{ratio} {goal:.2f}" for ratio, goal in GOALS["memory"])
-    return [
-        f"GB. The peak is that of the allocator while all streams decode. Goals against the teacher at 64 streams: {goals}.",
-        markdown_table(
-            ("ratio", "streams", "positions", "weights", "text table", "states", "peak", "against 1:0"), table
-        ),
-    ]
 
 
 def _profile(profiles: Sequence[dict[str, Any]], rate: float) -> list[str]:

@@ -68,7 +68,7 @@ def reproduce(
         return
     if config is None:
         refuse_ignored(ctx, "without --config", *_OF_RUNS)
-    chosen = api.choose(names, trained=config is not None or render)
+    chosen = api.choose(names, trained=config is not None or render, rendered=render)
     if dry_run and config is not None:
         _show_runs(chosen, config, changes or [], work or Path(output) / "runs")
         return

@@ -105,6 +105,13 @@ class Batcher:
         return True
 
     def _prefill(self) -> bool:
+        new = self.scheduler.next_new(self.prefill_chunk, self.held.together)
+        if new:
+            self.held.feed_new([(run.slot, inputs) for run, inputs in new])
+            for run, inputs in new:
+                run.length += len(inputs)
+                self._begin(run)
+            return True
         found = self.scheduler.next_prefill(self.prefill_chunk)
         if found is None:
             return False
@@ -113,11 +120,14 @@ class Batcher:
             self.held.feed(run.slot, run.length, chunk)
             run.length += len(chunk)
         if run.phase == "decode":
-            if run.most <= run.draws:
-                self._end(run, "length")
-                return True
-            self.held.begin(run.slot, run.segment, run.most)
+            self._begin(run)
         return True
+
+    def _begin(self, run: Running) -> None:
+        if run.most <= run.draws:
+            self._end(run, "length")
+        else:
+            self.held.begin(run.slot, run.segment, run.most)
 
     def _collect(self, flight: _Flight) -> None:
         for run, token in zip(flight.rows, flight.tokens(), strict=True):

@@ -11,7 +11,7 @@ from mamtra.engine.state_pool import StatePool
 from mamtra.ops.decode_attention import decode_attention
 from mamtra.ops.decode_backend import use_triton
 from mamtra.ops.decode_linear import decode_linear, decode_linear_add
-from mamtra.ops.decode_types import Normed
+from mamtra.ops.decode_types import Normed, values_of
 from mamtra.ops.mamba_step import mamba_step
 
 
@@ -70,7 +70,9 @@ def _workspace(weights: DecodeWeights, pool: StatePool, rows: int) -> object:
     from mamtra.ops.decode_kernels import Workspace
 
     config = pool.config
-    widest = max(len(w) for layer in weights.layers for w in (layer.project, layer.out, layer.down, weights.head))
+    widest = max(
+        len(values_of(w)) for layer in weights.layers for w in (layer.project, layer.out, layer.down, weights.head)
+    )
     size = max(
         decode_attention_triton.partials_needed(rows, config.num_attention_heads, config.head_dim),
         decode_linear_triton.partials_needed(rows, widest),

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mamtra.models.backbone import DecoderLayer
+from mamtra.models.scaled_linear import ScaledLinear
 from mamtra.models.speech_lm import SpeechLM
-from mamtra.ops.decode_types import MambaWeights
+from mamtra.ops.decode_types import MambaWeights, ScaledWeight
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,13 @@ class LayerWeights:
     """
 
     norm: Tensor
-    project: Tensor
+    project: Tensor | ScaledWeight
     project_bias: Tensor | None
     mamba: MambaWeights | None
-    out: Tensor
+    out: Tensor | ScaledWeight
     mlp_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Tensor | ScaledWeight
+    down: Tensor | ScaledWeight
     eps: float
 
     @classmethod
@@ -47,15 +48,14 @@ class LayerWeights:
         norms = layer.input_layernorm.weight.detach(), layer.post_attention_layernorm.weight.detach()
         if layer.kind == "full_attention":
             project, bias = _joint([mixer.q_proj, mixer.k_proj, mixer.v_proj], share)
-            mamba, out = None, mixer.o_proj.weight
+            mamba, out = None, mixer.o_proj
         else:
-            project, bias, out = mixer.in_proj.weight, mixer.in_proj.bias, mixer.out_proj.weight
+            (project, bias), out = _joint([mixer.in_proj], share), mixer.out_proj
             taps = mixer.conv1d.weight.detach().squeeze(1).contiguous()
             rest = (mixer.conv1d.bias, mixer.dt_bias, mixer.A_log, mixer.D, mixer.norm.weight)
             mamba = MambaWeights(taps, *(t.detach() for t in rest), mixer.norm.eps, mixer.discrete)
-        bias = None if bias is None else bias.detach()
-        down = mlp.down_proj.weight.detach()
-        return cls(norms[0], project.detach(), bias, mamba, out.detach(), norms[1], gate_up, down, eps)
+        out, down = (_joint([linear], share)[0] for linear in (out, mlp.down_proj))
+        return cls(norms[0], project, bias, mamba, out, norms[1], gate_up, down, eps)
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,18 @@ class DecodeWeights:
         )
 
 
-def _joint(maps: Sequence[nn.Linear], share: bool) -> tuple[Tensor, Tensor | None]:
+def _joint(maps: Sequence[nn.Linear | ScaledLinear], share: bool) -> tuple[Tensor | ScaledWeight, Tensor | None]:
     """The weights of several maps of one input behind one another, and their biases."""
-    weights = _stacked([m.weight for m in maps], share)
-    return weights, None if maps[0].bias is None else _stacked([m.bias for m in maps], share)
+    bias = None if maps[0].bias is None else _stacked([m.bias for m in maps], share)
+    if isinstance(maps[0], ScaledLinear):
+        return ScaledWeight(*(_stacked([m.stored[i] for m in maps], share) for i in range(2))), bias
+    return _stacked([m.weight for m in maps], share), bias
 
 
-def _stacked(parts: list[nn.Parameter], share: bool) -> Tensor:
+def _stacked(parts: list[Tensor], share: bool) -> Tensor:
     first = parts[0]
+    if len(parts) == 1:
+        return first.detach()
     sizes = [len(part) for part in parts]
     # an engine before this one may have put them behind one another already
     places = [part.data_ptr() - first.data_ptr() for part in parts]

@@ -9,11 +9,17 @@ from torch import Tensor
 
 from mamtra.engine.decode_step import DecodeStep
 from mamtra.engine.decode_weights import DecodeWeights
+from mamtra.engine.prefill import Prefill
 from mamtra.engine.request import Inputs, Request, Segment
 from mamtra.engine.slot_table import SlotTable
 from mamtra.engine.state_pool import PoolSnapshot, StatePool, fingerprint
 from mamtra.engine.step_runner import StepRunner
+from mamtra.models.scaled_linear import scale_weights
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.ops.decode_types import WeightType
+
+TOGETHER = 16
+"""Streams whose inputs are fed at once."""
 
 
 class DeviceSlots:
@@ -29,15 +35,22 @@ class DeviceSlots:
         silent_ids: tuple[int, ...],
         ssm_dtype: torch.dtype,
         graphs: bool,
+        weight_type: WeightType | None = None,
     ) -> None:
+        self.model = fingerprint(lm.config, lm.head_weight)
+        if weight_type is not None:
+            scale_weights(lm, weight_type)
+            self.model += f"-{weight_type}"
         weights = DecodeWeights.of(lm)
         device, dtype = weights.head.device, weights.head.dtype
         self._lm, self._device = lm, device
-        self.model = fingerprint(lm.config, weights.head)
         self.lag = 1 if device.type == "cuda" else 0
+        # rounding differs between batch sizes
+        self.together = 1 if deterministic else TOGETHER
         self.pool = StatePool(lm.config, slots, capacity, device, dtype, ssm_dtype, self.model)
         self.table = SlotTable(lm.config, slots, device, dtype, silent_ids)
         step = DecodeStep(weights, self.pool, self.table, StepRunner.widest(slots))
+        self._prefill = Prefill(lm, self.pool, graphs)
         self._step = StepRunner(step, self.table, slots, deterministic=deterministic, graphs=graphs)
 
     def start(self, slot: int, request: Request) -> None:
@@ -53,6 +66,10 @@ class DeviceSlots:
         state = self.pool.open(slot, length)
         self._lm(self._embed(inputs), state)
         self.pool.close(slot, state)
+
+    def feed_new(self, streams: Sequence[tuple[int, Inputs]]) -> None:
+        """See `Slots.feed_new`."""
+        self._prefill(streams)
 
     def begin(self, slot: int, segment: Segment, most: int) -> None:
         """See `Slots.begin`."""
@@ -73,5 +90,5 @@ class DeviceSlots:
         return self.pool.snapshot(slot, len(inputs))
 
     def _embed(self, inputs: Inputs) -> Tensor:
-        kind, ids = torch.tensor(inputs).T[:, None].to(self._device)
+        kind, ids = torch.tensor(inputs).T[:, None].to(self._lm.model.embed_tokens.weight.device)
         return self._lm.embed(kind, ids)

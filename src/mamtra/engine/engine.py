@@ -16,6 +16,7 @@ from mamtra.engine.state_pool import stream_bytes
 from mamtra.engine.turns import CLOSED, ClientTurns, WorkerTurns
 from mamtra.errors import MamTraError
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.ops.decode_types import WeightType
 
 MOST_STREAMS = 32
 
@@ -41,6 +42,8 @@ class Engine:
             longer.
         silent_ids: speech tokens that are silence, for `mamtra.engine.request.Sampling.most_silence`.
         ssm_dtype: of the state-space states; bfloat16 halves their memory.
+        weights: "int8" or "fp8" puts the matrices of the layers into eight bits, in place, with slots of a GPU: half the memory and
+            fewer bytes a step. The model cannot be trained or saved afterwards. None leaves them as they are.
         graphs: capture CUDA graphs on a GPU.
 
     Raises:
@@ -58,6 +61,7 @@ class Engine:
         prefill_chunk: int = 512,
         silent_ids: tuple[int, ...] = (),
         ssm_dtype: torch.dtype = torch.float32,
+        weights: WeightType | None = None,
         graphs: bool = True,
     ) -> None:
         device = lm.head_weight.device
@@ -67,8 +71,10 @@ class Engine:
         if device.type == "cuda" or (device.type == "cpu" and deterministic is False):
             held = DeviceSlots(
                 lm, slots=slots, capacity=capacity, deterministic=bool(deterministic), silent_ids=silent_ids,
-                ssm_dtype=ssm_dtype, graphs=graphs,
+                ssm_dtype=ssm_dtype, graphs=graphs, weight_type=weights,
             )  # fmt: skip
+        elif weights is not None:
+            raise MamTraError("Weights in eight bits need a GPU; leave them out.")
         else:
             held = HostSlots(lm, silent_ids)
         self._batcher = Batcher(lm.config, held, slots, capacity, most_waiting, prefill_chunk)

@@ -74,6 +74,7 @@ class HostSlots:
     """
 
     lag = 0
+    together = 1
 
     def __init__(self, lm: SpeechLM, silent_ids: tuple[int, ...] = ()) -> None:
         self._lm, self._config, self._step = lm, lm.config, sequence_step(lm)
@@ -93,6 +94,11 @@ class HostSlots:
         if stream.segment is not None:  # what the last segment would have fed next
             stream.inputs, stream.segment = [], None
         stream.inputs += inputs
+
+    def feed_new(self, streams: Sequence[tuple[int, Inputs]]) -> None:
+        """See `Slots.feed_new`."""
+        for slot, inputs in streams:
+            self.feed(slot, 0, inputs)
 
     def begin(self, slot: int, segment: Segment, most: int) -> None:
         """See `Slots.begin`."""

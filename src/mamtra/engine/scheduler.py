@@ -124,6 +124,19 @@ class Scheduler:
             return run, chunk
         return None
 
+    def next_new(self, most: int, count: int) -> list[tuple[Running, Inputs]]:
+        """The next streams to prefill, as long as they have no positions yet and so few inputs that one call takes them in."""
+        found = []
+        while self._prefills and len(found) < count:
+            run = self._prefills[0]
+            if run.phase == "prefill" and (run.length or not 2 <= len(run.segment.inputs) <= most + 1):
+                break
+            self._prefills.popleft()
+            if run.phase == "prefill":
+                run.fed, run.phase = len(run.segment.inputs) - 1, "decode"
+                found.append((run, run.segment.inputs[:-1]))
+        return found
+
     def decoding(self) -> list[Running]:
         """Streams of the next step."""
         return [run for run in self.running if run.phase == "decode"]

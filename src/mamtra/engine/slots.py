@@ -32,16 +32,21 @@ class Slots(Protocol):
     Attributes:
         model: fingerprint of the model, for snapshots.
         lag: steps that may be under way before their tokens are read.
+        together: streams that `feed_new` takes at once.
     """
 
     model: str
     lag: int
+    together: int
 
     def start(self, slot: int, request: Request) -> None:
         """Make a slot ready for a new request."""
 
     def feed(self, slot: int, length: int, inputs: Inputs) -> None:
         """Take in inputs behind so many others."""
+
+    def feed_new(self, streams: Sequence[tuple[int, Inputs]]) -> None:
+        """Take in the inputs of streams without any before, each with its slot."""
 
     def begin(self, slot: int, segment: Segment, most: int) -> None:
         """Decode by the rules of a segment, all inputs of which but the last were fed; at most so many draws of the request."""

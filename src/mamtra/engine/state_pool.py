@@ -131,6 +131,28 @@ class StatePool:
             self.conv[:, slot, order] = torch.stack(mamba)
         self.lengths[slot] = state.length
 
+    def store(self, slots: Tensor, state: DecodeState, lengths: Tensor) -> None:
+        """Take in what a pass over right-padded rows from empty states has left.
+
+        No shape depends on values, so that a CUDA graph can capture it. Behind a row's length keys and values mean nothing.
+
+        Args:
+            slots: (B,) int64, of the rows; the scratch slot for those that pad the batch.
+            state: of B rows.
+            lengths: (B,) int64.
+        """
+        taps = self.conv.shape[2]
+        order = (lengths[:, None] + torch.arange(1 - taps, 0, device=lengths.device)) % taps
+        kv, mamba = iter(self.kv), iter(zip(self.conv, self.ssm, strict=True))
+        for layer in state.layers:
+            if isinstance(layer, AttentionState):
+                next(kv)[:, :, :, : layer.kv.shape[3]].index_copy_(0, slots, layer.kv)
+            else:
+                conv, ssm = next(mamba)
+                conv[slots[:, None], order] = layer.conv
+                ssm.index_copy_(0, slots, layer.ssm.to(ssm.dtype))
+        self.lengths.index_copy_(0, slots, lengths.to(self.lengths.dtype))
+
     def snapshot(self, slot: int, length: int) -> PoolSnapshot:
         """A copy of the first ``length`` positions' state; the slot must be exactly so long."""
         kv = self.kv[:, slot, :, :, :length].clone()

@@ -35,6 +35,10 @@ class SpeechLM(LanguageModel):
         if not self.llm_decoder.weight.is_meta:
             self.init_weights(generator)
 
+    def text_to_host(self) -> None:
+        """Move the table of text to host memory: a sentence needs few of its rows, and CosyVoice 2's is a quarter of all."""
+        self.model.embed_tokens.to("cpu")
+
     @property
     def head_weight(self) -> Tensor:
         """(speech_vocab_size, hidden_size)."""
@@ -50,17 +54,17 @@ class SpeechLM(LanguageModel):
 
         Args:
             kind: (B, L) int64: 0 sos, 1 task, 2 text, 3 speech, -1 padding.
-            ids: (B, L) int64, the row in the table of that kind.
+            ids: (B, L) int64, the row in the table of that kind; on the device of the text table (see `text_to_host`), or on the
+                model's, which then waits for them.
 
         Returns:
-            (B, L, hidden_size); padding has the value -1 everywhere, as in CosyVoice 2.
+            (B, L, hidden_size) on the model's device; padding has the value -1 everywhere, as in CosyVoice 2.
         """
+        table, device = self.model.embed_tokens, self.head_weight.device
+        rows = table(ids.masked_fill(kind != TEXT, 0).to(table.weight.device)).to(device)
+        kind, ids = kind.to(device), ids.to(device)
         text, speech = kind == TEXT, kind == SPEECH
-        embedded = torch.where(
-            text[..., None],
-            self.model.embed_tokens(ids.masked_fill(~text, 0)),
-            self.speech_embedding(ids.masked_fill(~speech, 0)),
-        )
+        embedded = torch.where(text[..., None], rows, self.speech_embedding(ids.masked_fill(~speech, 0)))
         marks = self.llm_embedding.weight
         marks = F.embedding(
             ids.masked_fill(text | speech, 0).masked_fill(kind == PAD, len(marks)),

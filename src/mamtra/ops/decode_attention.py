@@ -39,7 +39,7 @@ def decode_attention(
     Returns:
         (B, heads * head_dim) in the dtype of ``qkv``.
     """
-    if use_triton(qkv.device):
+    if use_triton(qkv.device, cache.shape[4]):
         from mamtra.ops.decode_attention_triton import decode_attention_triton
 
         return decode_attention_triton(qkv, cache, slots, lengths, cos, sin, workspace)

@@ -15,7 +15,7 @@ from mamtra.ops.decode_kernels import Workspace, launch_options, prefetch, wait_
 MOST_SPLITS = 32
 BLOCK = 128
 """Positions read at a time."""
-PROGRAMS = 256
+PROGRAMS = 128
 """Programs that a launch is split into, where there are fewer rows and groups."""
 
 
@@ -71,8 +71,8 @@ def decode_attention_triton(
 def _attention_kernel(
     qkv_at, cache_at, slots_at, lengths_at, cos_at, sin_at, out_at, parts_at, counters_at, width, slot_size, capacity,
     scale,
-    SPLITS: tl.constexpr, G: tl.constexpr, R: tl.constexpr, RP: tl.constexpr, MERGED: tl.constexpr, D: tl.constexpr,
-    BLOCK: tl.constexpr, PDL: tl.constexpr,
+    SPLITS: tl.constexpr, G: tl.constexpr, R: tl.constexpr, RP: tl.constexpr,
+    MERGED: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     group, split, row = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     r, d, t = tl.arange(0, RP), tl.arange(0, D), tl.arange(0, BLOCK)

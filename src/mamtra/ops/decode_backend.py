@@ -15,6 +15,7 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def use_triton(device: torch.device) -> bool:
-    """Whether the Triton kernels run: on a GPU with Triton, or anywhere in Triton's interpreter."""
-    return has_triton() and (device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1")
+def use_triton(device: torch.device, head_dim: int = 16) -> bool:
+    """Whether the Triton kernels run: on a GPU with Triton, or in its interpreter, for heads of a size that they can cut up."""
+    fits = head_dim >= 16 and head_dim.bit_count() == 1
+    return fits and has_triton() and (device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1")

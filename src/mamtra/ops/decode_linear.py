@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamtra.ops.decode_backend import use_triton
-from mamtra.ops.decode_types import Normed
+from mamtra.ops.decode_types import Normed, ScaledWeight
 from mamtra.ops.norms import rms_norm
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def decode_linear(
     x: Tensor | Normed,
-    weight: Tensor,
+    weight: Tensor | ScaledWeight,
     bias: Tensor | None = None,
     *,
     eps: float = 0.0,
@@ -28,7 +28,8 @@ def decode_linear(
 
     Args:
         x: (B, in).
-        weight: (out, in); with ``gated`` the rows of the gate and then those of the other factor, (2 * out, in).
+        weight: (out, in), or the same in eight bits; with ``gated`` the rows of the gate and then those of the other factor,
+            (2 * out, in).
         bias: (out,); not with ``gated``.
         eps: of the norm, for a `Normed` input.
         gated: the result is ``silu(gate) * up`` of the two halves.
@@ -38,11 +39,11 @@ def decode_linear(
         (B, out) in the dtype of ``x``.
     """
     given = x if isinstance(x, Normed) else Normed(x, None)
-    if use_triton(weight.device):
+    if use_triton(given.x.device):
         from mamtra.ops.decode_linear_triton import decode_linear_triton
 
         return decode_linear_triton(given, weight, bias, eps, gated, workspace)
-    y = F.linear(given.x, weight, bias)
+    y = F.linear(given.x, _wide(weight, given.x), bias)
     if not gated:
         return y
     gate, up = y.chunk(2, -1)
@@ -50,21 +51,31 @@ def decode_linear(
 
 
 def decode_linear_add(
-    x: Tensor, weight: Tensor, residual: Tensor, norm_weight: Tensor, *, eps: float, workspace: Workspace | None = None
+    x: Tensor,
+    weight: Tensor | ScaledWeight,
+    residual: Tensor,
+    norm_weight: Tensor,
+    *,
+    eps: float,
+    workspace: Workspace | None = None,
 ) -> Normed:
     """``residual += x @ weight.T`` for a few rows, and what the next norm needs of the sum.
 
     Args:
         x: (B, in).
-        weight: (out, in).
+        weight: (out, in), or the same in eight bits.
         residual: (B, out), overwritten with the sum.
         norm_weight: (out,) of the norm that reads the sum next.
         eps: of that norm.
         workspace: scratch memory of the kernels; needed on a GPU with Triton.
     """
-    if use_triton(weight.device):
+    if use_triton(x.device):
         from mamtra.ops.decode_linear_triton import decode_linear_add_triton
 
         return decode_linear_add_triton(x, weight, residual, norm_weight, workspace)
-    residual.add_(F.linear(x, weight))
+    residual.add_(F.linear(x, _wide(weight, x)))
     return Normed(rms_norm(residual, norm_weight, eps), None)
+
+
+def _wide(weight: Tensor | ScaledWeight, x: Tensor) -> Tensor:
+    return weight.wide(x.dtype) if isinstance(weight, ScaledWeight) else weight

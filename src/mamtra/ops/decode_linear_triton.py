@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mamtra.ops.decode_kernels import Workspace, launch_options, prefetch, wait_for_previous
-from mamtra.ops.decode_types import Normed
+from mamtra.ops.decode_types import Normed, ScaledWeight, values_of
 
 
 class Tile(NamedTuple):
@@ -28,6 +28,7 @@ class Tile(NamedTuple):
         split: programs that share the inputs of one output.
         warps: of a program.
         stages: loads in flight, in steps of ``inputs``.
+        turned: the transposed product is computed, weights on the left: tensor cores of Hopper take 64 rows at a time.
     """
 
     rows: int
@@ -36,10 +37,14 @@ class Tile(NamedTuple):
     split: int
     warps: int
     stages: int
+    turned: bool = False
 
 
-def choose_tile(rows: int, outputs: int, inputs: int, gated: bool) -> Tile:
-    """A tile by shape, the fastest of some dozens on an H100 at the sizes of CosyVoice 2."""
+def choose_tile(rows: int, outputs: int, inputs: int, gated: bool, scaled: bool = False) -> Tile:
+    """A tile by shape, the fastest of some dozens on an H100 at the sizes of CosyVoice 2.
+
+    Weights in eight bits (``scaled``) are widened in registers, from where only the right side of a product is fast.
+    """
     long, wide = inputs >= 2048, outputs >= 1500
     if rows == 1:
         block = min(1024, triton.next_power_of_2(inputs))
@@ -49,15 +54,19 @@ def choose_tile(rows: int, outputs: int, inputs: int, gated: bool) -> Tile:
     height = max(16, triton.next_power_of_2(rows))
     if height <= 32:
         if long:
-            return Tile(height, 32, 128, 1 if gated else 8, 4, 4)
-        return Tile(height, 64 if outputs >= 4000 else 32 if wide else 16, 128, 1, 4, 4)
+            return Tile(height, 64 if scaled else 32, 128, 1 if gated else 8, 4, 4)
+        if gated:
+            return Tile(height, 64, 128, 1, 4, 4) if scaled else Tile(height, 64, 128, 1, 4, 3, turned=True)
+        if wide:
+            return Tile(height, 32, 128, 1, 4, 4) if scaled else Tile(height, 64, 128, 1, 4, 4, turned=True)
+        return Tile(height, 16, 128, 1, 4, 7)
     if gated:
         return Tile(min(height, 128), 64, 128, 1, 8, 3) if height >= 128 else Tile(64, 32, 128, 1, 4, 3)
     if long:
         return Tile(64, 64, 128, 4, 4, 4)
     if outputs >= 4000:
         return Tile(64, 128, 64, 1, 4, 4)
-    return Tile(64, 64, 64, 1, 4, 4) if outputs > 1000 else Tile(64, 32, 128, 1, 4, 4)
+    return Tile(64, 64, 64, 1, 4, 4) if 1000 < outputs < 1500 else Tile(64, 32, 128, 1, 4, 4)
 
 
 def partials_needed(rows: int, outputs: int) -> int:
@@ -67,7 +76,7 @@ def partials_needed(rows: int, outputs: int) -> int:
 
 def decode_linear_triton(
     given: Normed,
-    weight: Tensor,
+    weight: Tensor | ScaledWeight,
     bias: Tensor | None,
     eps: float,
     gated: bool,
@@ -76,8 +85,8 @@ def decode_linear_triton(
 ) -> Tensor:
     """See `mamtra.ops.decode_linear.decode_linear`; ``tile`` overrides the choice by shape."""
     rows, inputs = given.x.shape
-    outputs = weight.shape[0] // (2 if gated else 1)
-    tile = tile or choose_tile(rows, outputs, inputs, gated)
+    outputs = values_of(weight).shape[0] // (2 if gated else 1)
+    tile = tile or choose_tile(rows, outputs, inputs, gated, isinstance(weight, ScaledWeight))
     out = given.x.new_empty(rows, outputs)
     _launch(tile, given, weight, bias, out, None, None, workspace, eps, gated)
     return out
@@ -85,7 +94,7 @@ def decode_linear_triton(
 
 def decode_linear_add_triton(
     x: Tensor,
-    weight: Tensor,
+    weight: Tensor | ScaledWeight,
     residual: Tensor,
     norm_weight: Tensor,
     workspace: Workspace | None,
@@ -93,7 +102,7 @@ def decode_linear_add_triton(
 ) -> Normed:
     """See `mamtra.ops.decode_linear.decode_linear_add`; ``tile`` overrides the choice by shape."""
     rows, outputs = residual.shape
-    tile = tile or choose_tile(rows, outputs, x.shape[1], False)
+    tile = tile or choose_tile(rows, outputs, x.shape[1], False, isinstance(weight, ScaledWeight))
     parts = triton.cdiv(outputs, tile.outputs)
     after = Normed(torch.empty_like(residual), torch.empty(rows, parts, dtype=torch.float32, device=x.device))
     _launch(tile, Normed(x, None), weight, None, residual, after, norm_weight, workspace, 0.0, False)
@@ -101,7 +110,7 @@ def decode_linear_add_triton(
 
 
 def _launch(
-    tile: Tile, given: Normed, weight: Tensor, bias: Tensor | None, out: Tensor, after: Normed | None,
+    tile: Tile, given: Normed, weight: Tensor | ScaledWeight, bias: Tensor | None, out: Tensor, after: Normed | None,
     norm_weight: Tensor | None, workspace: Workspace | None, eps: float, gated: bool,
 ) -> None:  # fmt: skip
     rows, inputs = given.x.shape
@@ -109,6 +118,8 @@ def _launch(
     if gated and tile.split > 1:
         raise ValueError("a gated product cannot be split over its inputs")
     steps = triton.cdiv(inputs, tile.inputs * tile.split)
+    scaled = isinstance(weight, ScaledWeight)
+    weight, scale = weight if scaled else (weight, weight)
     absent = weight
     scratch = (absent, absent) if tile.split == 1 else (workspace.partials, workspace.counters)
     normed = given.squares is not None
@@ -116,10 +127,11 @@ def _launch(
     following = (absent, absent, absent) if after is None else (norm_weight, after.x, after.squares)
     columns = triton.cdiv(outputs, tile.outputs)
     args = (
-        given.x, weight, absent if bias is None else bias, given.squares if normed else absent, out, *following, *scratch,
+        given.x, weight, scale, absent if bias is None else bias, given.squares if normed else absent, out, *following, *scratch,
         rows, outputs, inputs, given.x.stride(0), out.stride(0), parts, eps,
     )  # fmt: skip
     flags = {
+        "SCALED": scaled,
         "NORMED": normed, "GATED": gated, "BIAS": bias is not None, "ADD": after is not None,
         "PARTS": triton.next_power_of_2(parts), "BN": tile.outputs, "BK": tile.inputs, "STEPS": steps, "SPLIT": tile.split,
         "num_warps": tile.warps, "num_stages": tile.stages, **launch_options(weight.device),
@@ -129,15 +141,16 @@ def _launch(
     else:
         even = inputs == steps * tile.inputs * tile.split
         grid = columns, tile.split, triton.cdiv(rows, tile.rows)
-        _rows_kernel[grid](*args, BM=tile.rows, EVEN=even, **flags)
+        _rows_kernel[grid](*args, BM=tile.rows, EVEN=even, TURNED=tile.turned, **flags)
 
 
 @triton.jit
 def _row_kernel(
-    x_at, w_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, rows, outputs, inputs,
-    x_row, out_row, parts, eps,
-    NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, ADD: tl.constexpr, PARTS: tl.constexpr,
-    BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr, SPLIT: tl.constexpr, PDL: tl.constexpr,
+    x_at, w_at, w_scale_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at,
+    rows, outputs, inputs, x_row, out_row, parts, eps,
+    SCALED: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr,
+    ADD: tl.constexpr, PARTS: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr,
+    SPLIT: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     column, m = tl.program_id(0), tl.program_id(2)
     n = column * BN + tl.arange(0, BN)
@@ -155,6 +168,11 @@ def _row_kernel(
     bias = tl.zeros([BN], tl.float32)
     if BIAS:
         bias = tl.load(bias_at + n, inside, 0.0).to(tl.float32)
+    w_scale, v_scale = 1.0, 1.0
+    if SCALED:
+        w_scale = tl.load(w_scale_at + n, inside, 0.0)
+        if GATED:
+            v_scale = tl.load(w_scale_at + outputs + n, inside, 0.0)
     norm = bias
     if ADD:
         norm = tl.load(norm_at + n, inside, 0.0).to(tl.float32)
@@ -172,9 +190,9 @@ def _row_kernel(
         total += ws[step].to(tl.float32) * x[None, :]
         if GATED:
             total_up += vs[step].to(tl.float32) * x[None, :]
-    y = tl.sum(total, 1) * scale
+    y = tl.sum(total, 1) * scale * w_scale
     if GATED:
-        y = y / (1 + tl.exp(-y)) * (tl.sum(total_up, 1) * scale)
+        y = y / (1 + tl.exp(-y)) * (tl.sum(total_up, 1) * scale * v_scale)
     last = True
     if SPLIT > 1:
         tl.store(parts_at + (tl.program_id(1) * rows + m) * outputs + n, y, inside)
@@ -183,8 +201,8 @@ def _row_kernel(
         last = tl.atomic_add(counter, 1, sem="acq_rel") == SPLIT - 1
         if last:
             y = tl.zeros([BN], tl.float32)
-            for part in tl.static_range(SPLIT):
-                y += tl.load(parts_at + (part * rows + m) * outputs + n, inside, 0.0, cache_modifier=".cg")
+            for split in tl.static_range(SPLIT):
+                y += tl.load(parts_at + (split * rows + m) * outputs + n, inside, 0.0, cache_modifier=".cg")
             if ADD:
                 y += tl.load(out_at + m * out_row + n, inside, 0.0).to(tl.float32)
             tl.store(counter, 0)
@@ -198,11 +216,11 @@ def _row_kernel(
 
 @triton.jit
 def _rows_kernel(
-    x_at, w_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at, rows, outputs, inputs,
-    x_row, out_row, parts, eps,
-    BM: tl.constexpr, EVEN: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr,
-    ADD: tl.constexpr, PARTS: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr,
-    SPLIT: tl.constexpr, PDL: tl.constexpr,
+    x_at, w_at, w_scale_at, bias_at, squares_at, out_at, norm_at, scaled_at, sums_at, parts_at, counters_at,
+    rows, outputs, inputs, x_row, out_row, parts, eps,
+    BM: tl.constexpr, EVEN: tl.constexpr, TURNED: tl.constexpr, SCALED: tl.constexpr,
+    NORMED: tl.constexpr, GATED: tl.constexpr, BIAS: tl.constexpr, ADD: tl.constexpr, PARTS: tl.constexpr,
+    BN: tl.constexpr, BK: tl.constexpr, STEPS: tl.constexpr, SPLIT: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     column = tl.program_id(0)
     n = column * BN + tl.arange(0, BN)
@@ -221,7 +239,10 @@ def _rows_kernel(
             if GATED:
                 prefetch(row + other + line[:, None], PDL)
     wait_for_previous(PDL)
-    total = tl.zeros([BM, BN], tl.float32)
+    if TURNED:  # noqa: SIM108
+        total = tl.zeros([BN, BM], tl.float32)
+    else:
+        total = tl.zeros([BM, BN], tl.float32)
     total_up = total
     x_place = x_at + m[:, None] * x_row + k[None, :]
     w_place = row + k[:, None]
@@ -233,13 +254,15 @@ def _rows_kernel(
             valid = k + step * BK < inputs
             x = tl.load(x_place + step * BK, inside_m[:, None] & valid[None, :], 0.0)
             w = tl.load(w_place + step * BK, valid[:, None], 0.0)
-        total = tl.dot(x, w, total, input_precision="ieee")
+        total = _dot(x, w, total, TURNED)
         if GATED:
             if EVEN:  # noqa: SIM108 - in Triton only the branch that is taken is compiled
                 v = tl.load(w_place + other + step * BK)
             else:
                 v = tl.load(w_place + other + step * BK, valid[:, None], 0.0)
-            total_up = tl.dot(x, v, total_up, input_precision="ieee")
+            total_up = _dot(x, v, total_up, TURNED)
+    if TURNED:
+        total, total_up = tl.trans(total), tl.trans(total_up)
     if NORMED:
         part = tl.arange(0, PARTS)
         inside_parts = inside_m[:, None] & (part < parts)[None, :]
@@ -247,6 +270,10 @@ def _rows_kernel(
         scale = tl.rsqrt(squares / inputs + eps)[:, None]
         total *= scale
         total_up *= scale
+    if SCALED:
+        total *= tl.load(w_scale_at + n, inside_n, 0.0)[None, :]
+        if GATED:
+            total_up *= tl.load(w_scale_at + outputs + n, inside_n, 0.0)[None, :]
     inside = inside_m[:, None] & inside_n[None, :]
     last = True
     if SPLIT > 1:
@@ -258,8 +285,8 @@ def _rows_kernel(
         last = tl.atomic_add(counter, 1, sem="acq_rel") == SPLIT - 1
         if last:
             total = tl.zeros([BM, BN], tl.float32)
-            for part in tl.static_range(SPLIT):
-                total += tl.load(place + part * size, inside, 0.0, cache_modifier=".cg")
+            for split in tl.static_range(SPLIT):
+                total += tl.load(place + split * size, inside, 0.0, cache_modifier=".cg")
             tl.store(counter, 0)
     if last:
         out = out_at + m[:, None] * out_row + n[None, :]
@@ -275,3 +302,14 @@ def _rows_kernel(
             squares = tl.sum(tl.where(inside, total * total, 0.0), 1)
             tl.store(sums_at + m * tl.num_programs(0) + column, squares, inside_m)
         tl.store(out, total.to(out_at.dtype.element_ty), inside)
+
+
+@triton.jit
+def _dot(x, w, total, TURNED: tl.constexpr):
+    """Add ``x @ w``, or its transpose, to ``total``."""
+    w = w.to(x.dtype)
+    if TURNED:
+        total = tl.dot(tl.trans(w), tl.trans(x), total, input_precision="ieee")
+    else:
+        total = tl.dot(x, w, total, input_precision="ieee")
+    return total

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
+
+WeightType = Literal["int8", "fp8"]
+_LARGEST = {"int8": 127.0, "fp8": 448.0}
 
 
 class Normed(NamedTuple):
@@ -41,3 +45,32 @@ class MambaWeights(NamedTuple):
     norm_weight: Tensor
     eps: float
     discrete: bool = False
+
+
+class ScaledWeight(NamedTuple):
+    """A matrix in eight bits.
+
+    Attributes:
+        values: (out, in) int8 or float8_e4m3fn.
+        scale: (out,) float32, of each row.
+    """
+
+    values: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor, kind: WeightType) -> ScaledWeight:
+        """Round a matrix (out, in), so that the largest value of a row is the largest that eight bits hold."""
+        wide = weight.detach().float()
+        scale = wide.abs().amax(1).clamp_min(1e-12) / _LARGEST[kind]
+        wide = wide / scale[:, None]
+        return cls(wide.round().to(torch.int8) if kind == "int8" else wide.to(torch.float8_e4m3fn), scale)
+
+    def wide(self, dtype: torch.dtype) -> Tensor:
+        """The matrix (out, in) in another type."""
+        return (self.values.float() * self.scale[:, None]).to(dtype)
+
+
+def values_of(weight: Tensor | ScaledWeight) -> Tensor:
+    """(out, in), as they lie in memory."""
+    return weight.values if isinstance(weight, ScaledWeight) else weight

@@ -12,7 +12,12 @@ from mamtra.ops.norms import gated_rms_norm
 
 
 def mamba_step(
-    projected: Tensor, conv: Tensor, ssm: Tensor, slots: Tensor, lengths: Tensor, weights: MambaWeights
+    projected: Tensor,
+    conv: Tensor,
+    ssm: Tensor,
+    slots: Tensor,
+    lengths: Tensor,
+    weights: MambaWeights,
 ) -> Tensor:
     """Advance the states of some slots by one input.
 
@@ -31,7 +36,7 @@ def mamba_step(
     Returns:
         (B, heads * head_dim) in the dtype of ``projected``, the input of ``out_proj``.
     """
-    if use_triton(projected.device):
+    if use_triton(projected.device, ssm.shape[2]):
         from mamtra.ops.mamba_step_triton import mamba_step_triton
 
         return mamba_step_triton(projected, conv, ssm, slots, lengths, weights)

@@ -13,16 +13,21 @@ LAUNCH = {"num_warps": 2, "num_stages": 1}
 
 
 def mamba_step_triton(
-    projected: Tensor, conv: Tensor, ssm: Tensor, slots: Tensor, lengths: Tensor, weights: MambaWeights
+    projected: Tensor,
+    conv: Tensor,
+    ssm: Tensor,
+    slots: Tensor,
+    lengths: Tensor,
+    weights: MambaWeights,
 ) -> Tensor:
     """See `mamtra.ops.mamba_step.mamba_step`; at most four taps, head_dim a power of two."""
     rows, heads, dim = projected.shape[0], ssm.shape[1], ssm.shape[2]
     groups = (conv.shape[2] // dim - heads) // 2
     out = projected.new_empty(rows, heads * dim)
     _step_kernel[(heads, rows)](
-        projected, conv, ssm, slots, lengths, *weights[:6], out, projected.stride(0), conv.stride(0), ssm.stride(0),
-        weights.eps, H=heads, G=groups, P=dim, K=conv.shape[1], DISCRETE=weights.discrete, **LAUNCH,
-        **launch_options(projected.device),
+        projected, conv, ssm, slots, lengths, *weights[:6], out, projected.stride(0), conv.stride(0),
+        ssm.stride(0), weights.eps, H=heads, G=groups, P=dim, K=conv.shape[1],
+        DISCRETE=weights.discrete, **LAUNCH, **launch_options(projected.device),
     )  # fmt: skip
     return out
 
@@ -31,7 +36,8 @@ def mamba_step_triton(
 def _step_kernel(
     projected_at, conv_at, ssm_at, slots_at, lengths_at, taps_at, bias_at, dt_bias_at, A_log_at, D_at, norm_at, out_at,
     width, conv_slot, ssm_slot, eps,
-    H: tl.constexpr, G: tl.constexpr, P: tl.constexpr, K: tl.constexpr, DISCRETE: tl.constexpr, PDL: tl.constexpr,
+    H: tl.constexpr, G: tl.constexpr, P: tl.constexpr, K: tl.constexpr, DISCRETE: tl.constexpr,
+    PDL: tl.constexpr,
 ):  # fmt: skip
     head, row = tl.program_id(0), tl.program_id(1)
     group = head // (H // G)

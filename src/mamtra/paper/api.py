@@ -26,6 +26,7 @@ STUDIES = {
     "table3-flops": ("the TFLOPs column of table 3", "mamtra.paper.table3_flops:STUDY"),
     "table4": ("loss ablation", "mamtra.paper.tables:TABLE4"),
     "variants": ("variants of a training, beyond the paper", "mamtra.paper.tables:VARIANTS"),
+    "fig3": ("GPU memory of an utterance by component", "mamtra.paper.fig3:STUDY"),
     "fig4": ("cross entropy and WER by strategy and ratio", "mamtra.paper.fig4:STUDY"),
     "fig5": ("cache by context", "mamtra.paper.fig5:STUDY"),
     "fig6": ("convergence with and without weight transfer", "mamtra.paper.fig6:STUDY"),
@@ -33,6 +34,8 @@ STUDIES = {
 """What each shows, and where its `mamtra.paper.study.Study` is, in the order of the paper."""
 TRAINED = ("table3", "table4", "variants", "fig4", "fig6")
 """Those that need training runs."""
+MEASURED = ("fig3",)
+"""Those that need a CUDA device."""
 
 
 class Written(NamedTuple):
@@ -72,7 +75,7 @@ def reproduce(
     Raises:
         MamTraError: an unknown name, missing or wrong settings, or runs that failed; finished ones are kept.
     """
-    chosen = choose(names, trained=config is not None or render)
+    chosen = choose(names, trained=config is not None or render, rendered=render)
     out = Path(out)
     check_folder(out)
     inputs: tuple[Any, ...] = ()
@@ -119,12 +122,13 @@ def load_study(name: str) -> Study:
     return getattr(importlib.import_module(module), attribute)
 
 
-def choose(names: Sequence[str], *, trained: bool) -> list[str]:
+def choose(names: Sequence[str], *, trained: bool, rendered: bool = False) -> list[str]:
     """The studies to run, each once.
 
     Args:
-        names: of `STUDIES`, or ``all``.
+        names: of `STUDIES`, or ``all``, which leaves out what this machine cannot measure.
         trained: whether there are settings for training runs.
+        rendered: whether pages are only written again.
 
     Raises:
         MamTraError: an unknown name, or one that needs settings and has none.
@@ -137,8 +141,15 @@ def choose(names: Sequence[str], *, trained: bool) -> list[str]:
                 f"{name} needs training runs; give their settings with --config, see docs/experiments.md."
             )
     if "all" in names:
-        return [name for name in STUDIES if trained or name not in TRAINED]
+        missing = set(() if trained else TRAINED) | set(() if rendered or _has_gpu() else MEASURED)
+        return [name for name in STUDIES if name not in missing]
     return list(dict.fromkeys(names))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _train(

@@ -22,6 +22,10 @@ Function = Callable[..., tuple[Tensor, ...]]
 Launch = Callable[[], None]
 Result = TypeVar("Result")
 
+_ONE_CAPTURE = threading.RLock()
+"""Held by whatever captures, whichever thread and cache it belongs to: while one thread captures, no other may wait for the whole
+device or return memory to it, and torch's default random generator takes part in one capture at a time."""
+
 
 class CudaGraphs:
     """Captures on a side stream into one memory pool; the only place that touches `torch.cuda.CUDAGraph`.
@@ -41,15 +45,16 @@ class CudaGraphs:
 
     def warm_up(self, run: Callable[[], object], runs: int = 2) -> None:
         """Run eagerly on the side stream, which loads kernels and fills tables, and return unused memory to the device."""
-        current = self._fork()
-        with torch.cuda.stream(self._side):
-            for _ in range(runs):
-                run()
-        current.wait_stream(self._side)
-        # Capturing allocates, but cannot free what the allocator has cached.
-        torch.cuda.synchronize(self.device)
-        gc.collect()
-        torch.cuda.empty_cache()
+        with _ONE_CAPTURE:
+            current = self._fork()
+            with torch.cuda.stream(self._side):
+                for _ in range(runs):
+                    run()
+            current.wait_stream(self._side)
+            # Capturing allocates, but cannot free what the allocator has cached.
+            torch.cuda.synchronize(self.device)
+            gc.collect()
+            torch.cuda.empty_cache()
 
     def capture(self, run: Callable[[], Result]) -> tuple[Launch, Result]:
         """Capture what `run` launches.
@@ -60,6 +65,10 @@ class CudaGraphs:
         Raises:
             RuntimeError: `run` does what no graph can hold, such as reading a value on the host.
         """
+        with _ONE_CAPTURE:
+            return self._capture(run)
+
+    def _capture(self, run: Callable[[], Result]) -> tuple[Launch, Result]:
         graph, current = torch.cuda.CUDAGraph(), self._fork()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         with torch.cuda.stream(self._side):

@@ -43,7 +43,7 @@ def count_misread(
     head = model.generation.alignment_head
     if head is None or not tokens or not text_ids or not has_attention(model, head[0]):
         return 0.0
-    attention = text_attention(model.lm, head, text_ids, tokens, *voice.lm_prompt)
+    attention = text_attention(model.lm, head, text_ids, tokens, *voice.lm_prompt, graphs=model.alignment_graphs)
     if not ended:  # the head may have wandered ahead for a moment
         attention = attention[:, : int(attention[-_SETTLED:].argmax(1).min()) + 1]
     left_out, twice = longest_left_out(attention), count_said_twice(attention)

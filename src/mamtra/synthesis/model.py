@@ -46,6 +46,7 @@ class Model(ModelDirectory):
 
     Attributes:
         arrays: whose arrays its voices hold.
+        alignment_graphs: of `mamtra.engine.alignment.text_attention`.
     """
 
     arrays: Arrays = "torch"
@@ -61,6 +62,7 @@ class Model(ModelDirectory):
         self.device, self.dtype = torch.device(device), dtype
         self._parts: dict[str, nn.Module] = dict(parts or {})
         self._engine: Engine | None = None
+        self.alignment_graphs = GraphCache(self.device, capacity=16)
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -76,6 +78,8 @@ class Model(ModelDirectory):
         with self._lock:
             if section not in self._parts:
                 part = self._load(section).to(self.device)
+                if section == "lm" and self.device.type == "cuda":
+                    part.text_to_host()
                 if section in ("flow", "vocoder") and (graphs := self._graph_cache()) is not None:
                     part.use_graphs(graphs)
                 self._parts[section] = part
