@@ -19,6 +19,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from mamtra.acoustic.convolution import Conv1d, ConvTranspose1d
 from mamtra.acoustic.f0_predictor import F0Predictor
 from mamtra.acoustic.masks import hide, valid_positions
+from mamtra.acoustic.receptive_field import receptive_field
 from mamtra.acoustic.sine_source import SineSource
 from mamtra.acoustic.stft import istft, stft
 from mamtra.runtime.cuda_graphs import GraphCache
@@ -115,14 +116,16 @@ class ResBlock(nn.Module):
         channels: number of channels.
         kernel: odd kernel size.
         dilations: one entry for each pair.
+        convolution: makes a convolution that keeps the length from inputs, outputs, kernel and dilation.
     """
 
-    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
+    def __init__(
+        self, channels: int, kernel: int, dilations: tuple[int, ...], convolution: Callable[..., nn.Module]
+    ) -> None:
         super().__init__()
 
         def conv(dilation: int) -> nn.Module:
-            padding = (kernel - 1) * dilation // 2
-            return _normed(Conv1d(channels, channels, kernel, dilation=dilation, padding=padding))
+            return _normed(convolution(channels, channels, kernel, dilation))
 
         self.convs1 = nn.ModuleList(conv(dilation) for dilation in dilations)
         self.convs2 = nn.ModuleList(conv(1) for _ in dilations)
@@ -138,12 +141,20 @@ class ResBlock(nn.Module):
         return x
 
 
+def centred(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> Conv1d:
+    """A convolution of odd kernel that sees as much before a position as after it."""
+    return Conv1d(inputs, outputs, kernel, dilation=dilation, padding=(kernel - 1) * dilation // 2)
+
+
 class HiFT(nn.Module):
-    """The vocoder.
+    """The vocoder; `mamtra.acoustic.causal_hift` replaces its layers by causal ones.
 
     Args:
         config: sizes.
     """
+
+    convolution: Callable[..., nn.Module] = staticmethod(centred)
+    source_class = SineSource
 
     def __init__(self, config: HiFTConfig) -> None:
         super().__init__()
@@ -151,7 +162,7 @@ class HiFT(nn.Module):
         bins = config.istft_n_fft + 2
         rates, base = config.upsample_rates, config.base_channels
         widths = [base >> (stage + 1) for stage in range(len(rates))]
-        self.m_source = SineSource(
+        self.m_source = self.source_class(
             config.nb_harmonics,
             config.hop,
             config.sampling_rate,
@@ -159,27 +170,54 @@ class HiFT(nn.Module):
             config.nsf_sigma,
             config.nsf_voiced_threshold,
         )
-        self.conv_pre = _normed(Conv1d(config.in_channels, base, 7, padding=3), small=False)
+        self.conv_pre = _normed(self.first_convolution(), small=False)
         self.ups = nn.ModuleList(
-            _normed(ConvTranspose1d(2 * width, width, kernel, rate, padding=(kernel - rate) // 2))
+            _normed(self.upsampling(2 * width, width, kernel, rate))
             for width, kernel, rate in zip(widths, config.upsample_kernel_sizes, rates, strict=True)
         )
-        self.source_downs = nn.ModuleList()
-        for stage, width in enumerate(widths):
-            down = math.prod(rates[stage + 1 :])
-            kernel, padding = (1, 0) if down == 1 else (2 * down, down // 2)
-            self.source_downs.append(Conv1d(bins, width, kernel, down, padding=padding))
+        downs = [math.prod(rates[stage + 1 :]) for stage in range(len(rates))]
+        self.source_downs = nn.ModuleList(
+            self.downsampling(bins, width, down) if down > 1 else Conv1d(bins, width, 1)
+            for width, down in zip(widths, downs, strict=True)
+        )
         self.source_resblocks = nn.ModuleList(
-            ResBlock(width, kernel, dilations)
+            ResBlock(width, kernel, dilations, self.convolution)
             for width, kernel, dilations in zip(
                 widths, config.source_resblock_kernel_sizes, config.source_resblock_dilation_sizes, strict=True
             )
         )
         kinds = list(zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True))
-        self.resblocks = nn.ModuleList(ResBlock(width, *kind) for width in widths for kind in kinds)
-        self.conv_post = _normed(Conv1d(widths[-1], bins, 7, padding=3))
-        self.f0_predictor = F0Predictor(config.in_channels, config.f0_channels)
+        self.resblocks = nn.ModuleList(ResBlock(width, *kind, self.convolution) for width in widths for kind in kinds)
+        self.conv_post = _normed(self.convolution(widths[-1], bins, 7))
+        self.f0_predictor = self.f0()
         self._graphs: GraphCache | None = None
+
+    def first_convolution(self) -> nn.Module:
+        """The convolution over the mel."""
+        return centred(self.config.in_channels, self.config.base_channels, 7)
+
+    def upsampling(self, inputs: int, outputs: int, kernel: int, rate: int) -> nn.Module:
+        """A layer from T to rate*T positions."""
+        return ConvTranspose1d(inputs, outputs, kernel, rate, padding=(kernel - rate) // 2)
+
+    def downsampling(self, inputs: int, outputs: int, rate: int) -> nn.Module:
+        """A layer from rate*T + 1 frames of the excitation's STFT to T positions."""
+        return Conv1d(inputs, outputs, 2 * rate, rate, padding=rate // 2)
+
+    def f0(self) -> nn.Module:
+        """The predictor of F0."""
+        return F0Predictor(self.config.in_channels, self.config.f0_channels)
+
+    def receptive_field(self) -> tuple[int, int]:
+        """Mel frames before and after it that a sample depends on."""
+        return receptive_field(self.config)
+
+    def noise(self, generator: torch.Generator) -> Callable[[int], Tensor]:
+        """The noise of an utterance: a function that returns the next n samples (1, n, 1) on the CPU.
+
+        It is drawn there from `generator`, so that a seed means the same on every device.
+        """
+        return lambda count: torch.randn(1, count, 1, generator=generator)
 
     def use_graphs(self, graphs: GraphCache) -> None:
         """Run `predict_f0` and `decode` through captured graphs in inference, from now on; training stays eager."""

@@ -21,7 +21,6 @@ from mamtra.synthesis.pipeline import AudioChunk, Request
 from mamtra.synthesis.prompt_store import PromptStore
 from mamtra.synthesis.retries import TokenRun
 from mamtra.synthesis.sentence import start_run
-from mamtra.synthesis.token2wav import vocoder_noise
 from mamtra.voices.voice import Voice
 
 PROMPT_BYTES = 2**29
@@ -57,8 +56,8 @@ class SegmentStream:
         self._model, self._flow = model, flow
         self._schedule, self._hops = schedule or HopSchedule(), 0
         self._stretch = Stretcher(speed)
-        generator = torch.Generator().manual_seed(seed)
-        self._vocoder = VocoderStream(model.vocoder, lambda count: vocoder_noise(count, generator).to(model.device))
+        noise = model.vocoder.noise(torch.Generator().manual_seed(seed))
+        self._vocoder = VocoderStream(model.vocoder, lambda count: noise(count).to(model.device))
 
     @property
     def wanted(self) -> int:
