@@ -63,6 +63,12 @@ class Model(ModelDirectory):
         self._engine: Engine | None = None
 
     @property
+    def mel_high(self) -> float:
+        """Upper edge in Hz of the mel that flow and vocoder were trained with."""
+        return float(self.config.get("mel_high", 8000))
+
+
+    @property
     def loaded(self) -> tuple[str, ...]:
         """Sections of the parts that are loaded."""
         return tuple(self._parts)
