@@ -1,12 +1,12 @@
-"""CosyVoice 3's flow and vocoder beside the original code, at the published sizes with random weights: differences, seconds, memory.
+"""CosyVoice 3's flow and vocoder beside the original code, at published sizes with random weights: differences, seconds, memory.
 
     python benchmarks/cosyvoice3_parity.py REFERENCE [--libraries DIR] [--rounds 3] [--threads 2]
 
 REFERENCE is a checkout of the original repository with its submodule Matcha-TTS, and DIR holds packages that it needs and this
 environment lacks; nothing is fetched. A directory of the published layout is written with random weights (1.4 GB, in a temporary
-folder), which both sides load, each in a process of its own, in turns. Every stage gets the original's output of the stage before, so
-its difference is its own; the last rows let them add up. The original's own rounding is the difference between its float32 and float64.
-Memory is the greatest resident size beyond that of a process that has imported everything.
+folder), which both sides load, each in a process of its own, in turns. Every stage gets the original's output of the stage before,
+so its difference is its own; the last rows let them add up. The original's own rounding is the difference between its float32 and
+float64. Memory is the greatest resident size beyond that of a process that has imported everything.
 """
 
 from __future__ import annotations
