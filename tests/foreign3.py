@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -10,6 +11,9 @@ from mamtra.acoustic.causal_hift import CausalHiFT, CausalHiFTConfig
 from mamtra.acoustic.dit import rotary_frequencies
 from mamtra.acoustic.dit_flow import DiTFlow, DiTFlowConfig
 from mamtra.checkpoints.cosyvoice.sizes3 import FREQUENCIES
+from mamtra.models.config import SpeechLMConfig
+from tests.foreign import cosyvoice_llm
+from tests.tiny_onnx import write_onnx_files
 
 FLOW = DiTFlowConfig(
     vocab_size=27, spk_embed_dim=8, lookahead_channels=24, dit_width=32, dit_depth=2, dit_heads=4, dit_head_dim=8
@@ -103,4 +107,48 @@ def cosyvoice3_parts(
     torch.save({**DiTFlow(flow).state_dict(), **frequencies, "epoch": 3, "step": 7}, directory / "flow.pt")
     state = CausalHiFT(vocoder).state_dict()
     torch.save({f"generator.{name}": value for name, value in state.items()}, directory / "hift.pt")
+    return directory
+
+
+def cosyvoice3_lm(layers: int = 4) -> SpeechLMConfig:
+    """Small sizes."""
+    return SpeechLMConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        text_vocab_size=320,
+        num_speech_tokens=27,
+        speech_vocab_size=227,
+        eos_id=27,
+        fill_id=30,
+    )
+
+
+def cosyvoice3_directory(directory: Path, seed: int = 0, prompt: int = 5) -> Path:
+    """A CosyVoice 3 directory as published, small; the two ONNX files are those of `tests.tiny_onnx`."""
+    cosyvoice3_parts(directory, seed)
+    lm = cosyvoice3_lm()
+    cosyvoice_llm(directory, seed, lm)
+    state = torch.load(directory / "llm.pt", weights_only=True)
+    del state["llm_embedding.weight"], state["llm_decoder.bias"]
+    head = state["llm_decoder.weight"]
+    head *= 4
+    head[[27, *range(29, 227)]] = 0  # else one of the 200 ids that end generation would come at once
+    torch.save(state, directory / "llm.pt")
+    backbone = directory / "CosyVoice-BlankEN"
+    (backbone / "vocab.json").write_text(json.dumps({unit: i for i, unit in enumerate("etaoinshrdlucmfwyg.ĠYp")}))
+    (backbone / "tokenizer_config.json").write_text("{}")
+    (backbone / "merges.txt").write_text("#version: 0.2\n")
+    write_onnx_files(directory, FLOW.spk_embed_dim)
+    (directory / "speech_tokenizer_v2.onnx").rename(directory / "speech_tokenizer_v3.onnx")
+    whole = {
+        "embedding": torch.randn(1, FLOW.spk_embed_dim),
+        "prompt_text": torch.arange(6, dtype=torch.int32)[None],
+        "flow_prompt_speech_token": torch.arange(prompt, dtype=torch.int32)[None],
+        "prompt_speech_feat": torch.randn(1, 2 * prompt, 80) - 5,
+    }
+    torch.save({"ann": whole, "女": {"embedding": torch.randn(1, FLOW.spk_embed_dim)}}, directory / "spk2info.pt")
     return directory

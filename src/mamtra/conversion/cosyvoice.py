@@ -14,6 +14,7 @@ from mamtra.checkpoints.cosyvoice.parts import (
     load_vocoder,
     open_text,
     read_generation,
+    text_config,
 )
 from mamtra.checkpoints.cosyvoice.sizes3 import read_mel_high
 from mamtra.checkpoints.cosyvoice.speakers import read_speakers
@@ -25,7 +26,7 @@ from mamtra.checkpoints.tensor_files import TensorInfo
 from mamtra.checkpoints.tensor_writer import TensorWriter
 from mamtra.models.config import SpeechLMConfig
 from mamtra.runtime.json_files import write_json
-from mamtra.text.bpe import CONFIG_FILE, TOKENIZER_FILE, BpeConfig
+from mamtra.text.bpe import CONFIG_FILE, TOKENIZER_FILE
 from mamtra.voices.voice import Voice
 
 
@@ -68,7 +69,7 @@ def write_other_parts(source: Path, folder: Path, lm: SpeechLMConfig) -> dict[st
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / place)
     open_text(source, lm).save(str(folder / TOKENIZER_FILE))
-    write_json(folder / CONFIG_FILE, BpeConfig().model_dump(mode="json"))
+    write_json(folder / CONFIG_FILE, text_config(source).model_dump(mode="json"))
     write_json(folder / GENERATION, read_generation(settings).model_dump(mode="json"))
     for number, (name, tensors) in enumerate(read_speakers(source).items(), start=1):
         (folder / "voices").mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ from mamtra.checkpoints.cosyvoice.parts import (
     load_vocoder,
     open_text,
     read_generation,
+    text_config,
 )
 from mamtra.checkpoints.cosyvoice.sizes3 import read_mel_high
 from mamtra.checkpoints.cosyvoice.speakers import read_speakers
@@ -73,4 +74,4 @@ class CosyVoiceModel(Model):
 
     def _open_text(self) -> BpeFrontend:
         tokenizer = open_text(self.directory, open_language_model(self.directory).config)
-        return BpeFrontend(tokenizer, rules=self.generation.text_rules)
+        return BpeFrontend(tokenizer, text_config(self.directory), rules=self.generation.text_rules)

@@ -14,7 +14,7 @@ from mamtra.acoustic.dit import rotary_frequencies
 from mamtra.acoustic.dit_flow import DiTFlow
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.hift import HiFT, HiFTConfig
-from mamtra.checkpoints.cosyvoice.files import SECOND, THIRD, VOCODER, check_generation, find_flow
+from mamtra.checkpoints.cosyvoice.files import SECOND, THIRD, VOCODER, check_generation, family_of, find_flow
 from mamtra.checkpoints.cosyvoice.lm import BACKBONE, PickledTensors
 from mamtra.checkpoints.cosyvoice.sizes3 import FREQUENCIES, read_causal_vocoder_config, read_dit_flow_config
 from mamtra.checkpoints.cosyvoice.yaml import Settings
@@ -23,12 +23,15 @@ from mamtra.checkpoints.strict_loading import build_uninitialised, describe_diff
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.runtime.printable import printable
-from mamtra.text.bpe import build_qwen_tokenizer
+from mamtra.text.bpe import ASSISTANT, BpeConfig, build_qwen_tokenizer
+from mamtra.text.cosyvoice3_tokens import SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SAMPLE_RATE = 24000
+SILENT_TOKENS = (1, 2, 28, 29, 55, 248, 494, 2241, 2242, 2322, 2323)
+"""Silence and breath in the speech tokens of CosyVoice 3."""
 _FLOW_RULES = {
     "sample_rate": SAMPLE_RATE,
     "flow.output_type": "mel",
@@ -117,6 +120,8 @@ def read_generation(settings: Settings) -> GenerationConfig:
     """
     found = {name: settings.get("llm.sampling." + name, None) for name in ("top_p", "top_k", "win_size", "tau_r")}
     given = {name: value for name, value in found.items() if value is not None}
+    if settings.path.name == THIRD.settings:
+        given["silent_tokens"] = SILENT_TOKENS
     return settings.parse(GenerationConfig, bistream=True, text_rules="cosyvoice2", like_original=True, **given)
 
 
@@ -144,13 +149,18 @@ def open_text(directory: Path, config: SpeechLMConfig) -> Tokenizer:
     Raises:
         MamTraError: its files are missing or damaged, or some ids have no row.
     """
-    tokenizer = build_qwen_tokenizer(directory / BACKBONE)
+    tokenizer = build_qwen_tokenizer(directory / BACKBONE, SPECIAL_TOKENS if family_of(directory) == THIRD else ())
     if tokenizer.get_vocab_size() > config.text_vocab_size:
         raise MamTraError(
             f"{directory / BACKBONE} has {tokenizer.get_vocab_size()} text tokens, but llm.pt only "
             f"{config.text_vocab_size}; get the model again."
         )
     return tokenizer
+
+
+def text_config(directory: Path) -> BpeConfig:
+    """How the text front end divides text, and what the model reads first."""
+    return BpeConfig(assistant=ASSISTANT if family_of(directory) == THIRD else "")
 
 
 def load_flow(directory: Path, settings: Settings) -> CausalFlow:
