@@ -47,12 +47,21 @@ STAGES = {
 TIMED = {"offline": "mel and waveform in one pass", "stream": "streamed"}
 
 
-def write_directory(directory: Path) -> None:
-    """Flow and vocoder of the published layout and sizes, with F0 around 150 Hz."""
+def sizes(tiny: bool) -> tuple[DiTFlowConfig, CausalHiFTConfig]:
+    """The published ones, or tiny ones to try the program."""
+    small = DiTFlowConfig(lookahead_channels=24, dit_width=32, dit_depth=2, dit_heads=4, dit_head_dim=8)
+    if tiny:
+        return small, CausalHiFTConfig(base_channels=16, f0_channels=8)
+    return DiTFlowConfig(), CausalHiFTConfig()
+
+
+def write_directory(directory: Path, tiny: bool) -> None:
+    """Flow and vocoder of the published layout, with F0 around 150 Hz."""
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     from tests.foreign3 import cosyvoice3_parts
 
-    cosyvoice3_parts(directory, flow=DiTFlowConfig(), vocoder=CausalHiFTConfig())
+    flow, vocoder = sizes(tiny)
+    cosyvoice3_parts(directory, flow=flow, vocoder=vocoder)
     state = torch.load(directory / "hift.pt", weights_only=True)
     state["generator.f0_predictor.classifier.bias"].fill_(120.0)
     state["generator.f0_predictor.classifier.weight"].mul_(1000.0)
@@ -86,12 +95,13 @@ def ends(tokens: int, prompt: int) -> list[tuple[int, int]]:
 class Original:
     """The original's modules, filled from a directory."""
 
-    def __init__(self, directory: Path, reference: Path, libraries: Path | None) -> None:
+    def __init__(self, directory: Path, tiny: bool, reference: Path, libraries: Path | None) -> None:
         sys.path.append(str(Path(__file__).resolve().parents[1]))
         from tests.parity.make_cosyvoice3 import open_original, original_flow, original_vocoder
 
         open_original(reference, libraries)
-        self.flow, self.vocoder = original_flow(DiTFlowConfig()), original_vocoder(CausalHiFTConfig())
+        flow, vocoder = sizes(tiny)
+        self.flow, self.vocoder = original_flow(flow), original_vocoder(vocoder)
         state = torch.load(directory / "flow.pt", weights_only=True, mmap=True)
         self.flow.load_state_dict({name: value for name, value in state.items() if isinstance(value, Tensor)})
         state = torch.load(directory / "hift.pt", weights_only=True)
@@ -214,6 +224,9 @@ def outputs(folder: Path, kind: str, counts: tuple[int, int], *where: Any) -> No
         vocoder = side.vocoder.double()
         vocoder.stft_window = vocoder.stft_window.double()
         keep("rounding-wave", vocoder.decode(mel.double(), source.double()))
+        f0 = vocoder.f0_upsamp(original("f0").double()[:, None]).transpose(1, 2)
+        keep("rounding-source", vocoder.m_source(f0)[0].transpose(1, 2))
+        (folder / "original-done").touch()
         return
     f0 = side.vocoder.predict_f0(mel)
     keep("f0", f0)
@@ -221,6 +234,7 @@ def outputs(folder: Path, kind: str, counts: tuple[int, int], *where: Any) -> No
     keep("wave", side.vocoder.decode(mel, original("source")))
     keep("wave_from_mel", side.wave(mel))
     keep("stream", side.original_stream(token, voice))
+    (folder / "ours-done").touch()
 
 
 @torch.inference_mode()
@@ -262,16 +276,18 @@ def differences(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Differences first, then rounds of both sides in turns."""
+    """Differences first, then rounds of both sides in turns; with --keep what was made already is used again."""
     torch.set_num_threads(args.threads)
     counts = (args.tokens, args.prompt)
     result: dict[str, Any] = {"tokens": args.tokens, "prompt": args.prompt, "hops": len(ends(*counts)), "seed": 0}
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        apart(write_directory, folder / "model")
-        where = (folder / "model", args.reference, args.libraries, args.threads)
+        folder = args.keep or Path(place)
+        if not (folder / "model" / "hift.pt").is_file():
+            apart(write_directory, folder / "model", args.tiny)
+        where = (folder / "model", args.tiny, args.reference, args.libraries, args.threads)
         for kind in ("original", "ours"):
-            apart(outputs, folder, kind, counts, *where)
+            if not (folder / f"{kind}-done").is_file():
+                apart(outputs, folder, kind, counts, *where)
         result["stages"] = differences(folder)
         yield result
         rounds: dict[str, list[dict[str, float]]] = {"original": [], "ours": []}
@@ -321,22 +337,24 @@ def render(result: dict[str, Any]) -> str:
             for name, found in result["seconds"].items()
         ]
         page += (
-            f"\nSeconds, both sides in turns; the stream has {result['hops']} hops, for each of which the original runs flow and "
+            f"\n\nSeconds, both sides in turns; the stream has {result['hops']} hops, for each of which the original runs flow and "
             "vocoder over everything so far, and ours over what is new:\n\n"
         )
         page += markdown_table(("", "original", "ours", "ratio, ours to original"), rows)
         memory = {kind: value / 2**30 for kind, value in result["peak_bytes"].items()}
         page += (
-            f"\nPeak memory beyond the imports, weights included: {memory['original']:.2f} GiB the original, "
-            f"{memory['ours']:.2f} GiB ours, which keeps the keys and values of a stream.\n"
+            f"\n\nPeak memory beyond the imports, weights included: {memory['original']:.2f} GiB the original, "
+            f"{memory['ours']:.2f} GiB ours, which keeps the keys and values of a stream."
         )
-    return page + footnote(result)
+    return f"{page}\n\n{footnote(result)}"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
     parser.add_argument("reference", type=Path, nargs="?", help="checkout of the original repository")
     parser.add_argument("--libraries", type=Path, help="folder with packages that the original needs")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this folder, and go on from what is in it")
+    parser.add_argument("--tiny", action="store_true", help="tiny modules, to try the program")
     parser.add_argument("--tokens", type=int, default=75)
     parser.add_argument("--prompt", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
