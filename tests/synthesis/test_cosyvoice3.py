@@ -22,7 +22,7 @@ from mamtra.synthesis.original_stream import OriginalStream
 from mamtra.synthesis.pipeline import Request
 from mamtra.synthesis.retries import AS_IT_COMES
 from mamtra.synthesis.sentence import lm_prompt, start_run, without_long_silence
-from mamtra.synthesis.streaming import PromptStore, SegmentStream
+from mamtra.synthesis.streaming import SegmentStream, prompt_store
 from mamtra.synthesis.token2wav import batch_to_samples, tokens_to_samples
 from mamtra.text.bpe import END_OF_PROMPT
 from mamtra.text.cosyvoice3_tokens import SPECIAL_TOKENS
@@ -163,7 +163,7 @@ def test_silence_is_cut_wherever_it_is_spoken(tts, monkeypatch):
 def test_streams_and_batches_are_the_whole(model, tts):
     voice, tokens = tts.voice("ann"), [i % 27 for i in range(95)]
     chunked = tokens_to_samples(model, voice, tokens, seed=0, chunked=True)
-    stream = SegmentStream(model, PromptStore(model).stream(voice), seed=0)
+    stream = SegmentStream(model, prompt_store(model).stream(voice), seed=0)
     pieces = feed(stream, tokens)
     assert len(pieces) > 2 and np.abs(np.concatenate(pieces) - chunked).max() < 1e-3
     alone = [tokens_to_samples(model, voice, part, seed=0) for part in (tokens, tokens[:31])]

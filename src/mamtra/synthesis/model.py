@@ -67,7 +67,6 @@ class Model(ModelDirectory):
         """Upper edge in Hz of the mel that flow and vocoder were trained with."""
         return float(self.config.get("mel_high", 8000))
 
-
     @property
     def loaded(self) -> tuple[str, ...]:
         """Sections of the parts that are loaded."""

@@ -6,6 +6,7 @@ from mamtra.acoustic.causal_hift import CausalHiFTConfig
 from mamtra.acoustic.dit_flow import DiTFlowConfig
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.errors import MamTraError
+from mamtra.runtime.printable import printable
 
 SAMPLE_RATE = 24000
 FREQUENCIES = "decoder.estimator.rotary_embed.inv_freq"
@@ -42,7 +43,7 @@ def read_dit_flow_config(settings: Settings) -> DiTFlowConfig:
     frames = get(estimator + "static_chunk_size", 50)
     if not isinstance(ratio, int) or ratio < 1 or not isinstance(frames, int) or frames % ratio:
         raise MamTraError(
-            f"{settings.path} has {estimator}static_chunk_size {frames!r:.80}; it should be a multiple of flow.token_mel_ratio."
+            f"{settings.path} has {estimator}static_chunk_size {printable(repr(frames))}; it should be a multiple of flow.token_mel_ratio."
         )
     return settings.parse(
         DiTFlowConfig,
@@ -90,6 +91,6 @@ def read_mel_high(settings: Settings, default: float) -> float:
     high = SAMPLE_RATE / 2 if high is None else high
     if not isinstance(high, int | float) or not 0 < high <= SAMPLE_RATE / 2:
         raise MamTraError(
-            f"{settings.path} has feat_extractor.fmax {high!r:.80}; it should be up to {SAMPLE_RATE // 2} Hz."
+            f"{settings.path} has feat_extractor.fmax {printable(repr(high))}; it should be up to {SAMPLE_RATE // 2} Hz."
         )
     return float(high)
