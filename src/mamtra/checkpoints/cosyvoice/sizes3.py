@@ -43,7 +43,8 @@ def read_dit_flow_config(settings: Settings) -> DiTFlowConfig:
     frames = get(estimator + "static_chunk_size", 50)
     if not isinstance(ratio, int) or ratio < 1 or not isinstance(frames, int) or frames % ratio:
         raise MamTraError(
-            f"{settings.path} has {estimator}static_chunk_size {printable(repr(frames))}; it should be a multiple of flow.token_mel_ratio."
+            f"{settings.path} has {estimator}static_chunk_size {printable(repr(frames))}; "
+            "it should be a multiple of flow.token_mel_ratio."
         )
     return settings.parse(
         DiTFlowConfig,
