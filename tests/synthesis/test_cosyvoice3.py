@@ -199,6 +199,12 @@ def test_conversion_and_back(source, model, tmp_path):
     assert ours.keys() == tensors.keys() and all(torch.equal(ours[name], value) for name, value in tensors.items())
 
 
+def test_the_other_runtime_says_that_it_cannot(source, tmp_path):
+    mamtra.convert(source, tmp_path / "same", SAME)
+    with pytest.raises(MamTraError, match=r"ONNX Runtime does not run .* CosyVoice 3; use the runtime torch"):
+        mamtra.load(tmp_path / "same", runtime="onnx")
+
+
 def test_a_hybrid_speaks(source, tmp_path):
     mamtra.convert(source, tmp_path / "hybrid", HYBRID)
     tts = mamtra.load(tmp_path / "hybrid")
