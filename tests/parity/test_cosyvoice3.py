@@ -13,6 +13,7 @@ from mamtra.acoustic.dit_flow import DiTFlow
 from mamtra.acoustic.fixed_noise import fixed_uniform
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.vocoder_stream import VocoderStream
+from mamtra.audio.features import mel_24k, slaney_filterbank
 from tests.parity.cosyvoice3 import (
     FLOW,
     FOLDER,
@@ -136,3 +137,14 @@ def test_published_sizes():
         flow, vocoder = DiTFlow(DiTFlowConfig()), CausalHiFT(CausalHiFTConfig())
     assert (vocoder.config.hop, vocoder.receptive_field()[1]) == (480, 5)
     assert flow.decoder.estimator.transformer_blocks[21].attn_norm.linear.weight.shape == (6144, 1024)
+
+
+def test_filters_up_to_12_khz_are_those_of_librosa():
+    theirs = pytest.importorskip("transformers.audio_utils").mel_filter_bank(
+        961, 80, 0.0, 12000.0, 24000, norm="slaney", mel_scale="slaney"
+    )
+    ours = slaney_filterbank(24000, 1920, 80, 12000.0, torch.device("cpu"))
+    assert torch.allclose(ours, torch.from_numpy(theirs.T).float(), atol=1e-8)
+    wave = torch.sin(2 * torch.pi * 11000 / 24000 * torch.arange(24000.0))[None]
+    heard, lost = mel_24k(wave, 12000.0)[0, -5:, 25], mel_24k(wave)[0, -5:, 25]
+    assert heard.max() > 0 and lost.max() < -6
