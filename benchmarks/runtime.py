@@ -48,7 +48,6 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
     from mamtra.light.model import LightModel
     from mamtra.light.random import Generator
     from mamtra.synthesis.sentence import generate_tokens
-    from mamtra.synthesis.token2wav import vocoder_noise
 
     torch.set_num_threads(1)
     tts = load(runtime="torch", device="cpu")
@@ -62,7 +61,7 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
         yield len(tokens := generate_tokens(model, theirs, ids, 0)[0])
         prompt = (theirs.prompt_speech[None], theirs.prompt_mel[None], theirs.embedding[None])
         yield len(mel := model.flow.inference(torch.tensor([tokens]), *prompt, steps=model.generation.flow_steps))
-        noise = vocoder_noise(mel.shape[-1] * model.vocoder.config.hop, torch.Generator().manual_seed(0))
+        noise = model.vocoder.noise(torch.Generator().manual_seed(0))(mel.shape[-1] * model.vocoder.config.hop)
         yield len(model.vocoder.inference(mel, noise=noise))
 
     def light_parts() -> Iterator[int]:

@@ -97,8 +97,6 @@ def from_scratch(model: Any, voice: Any, tokens: list[int], ends: list[int]) -> 
     """Flow and vocoder over everything so far, at each hop."""
     import torch
 
-    from mamtra.synthesis.token2wav import vocoder_noise
-
     prompt = (voice.prompt_speech[None], voice.prompt_mel[None], voice.embedding[None])
     for end in ends:
         mel = model.flow.inference(
@@ -108,8 +106,8 @@ def from_scratch(model: Any, voice: Any, tokens: list[int], ends: list[int]) -> 
             streaming=True,
             finalize=end == len(tokens),
         )
-        generator = torch.Generator().manual_seed(0)
-        model.vocoder.inference(mel, noise=vocoder_noise(mel.shape[2] * model.vocoder.config.hop, generator))
+        noise = model.vocoder.noise(torch.Generator().manual_seed(0))(mel.shape[2] * model.vocoder.config.hop)
+        model.vocoder.inference(mel, noise=noise)
 
 
 def differences(found: Any, wanted: Any) -> dict[str, float]:

@@ -17,7 +17,7 @@ from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.streaming import HopSchedule
-from mamtra.synthesis.token2wav import batch_to_samples, vocoder_noise
+from mamtra.synthesis.token2wav import batch_to_samples
 from mamtra.voices.info import VoiceInfo
 from mamtra.voices.voice import Voice
 
@@ -79,8 +79,8 @@ def prompt_of(model: Model, voice: Voice, batch: int) -> tuple[Tensor, Tensor, T
 
 
 def noise_of(model: Model, batch: int) -> Callable[[int], Tensor]:
-    draws = [torch.Generator().manual_seed(seed) for seed in range(batch)]
-    return lambda count: torch.cat([vocoder_noise(count, draw) for draw in draws]).to(model.device)
+    draws = [model.vocoder.noise(torch.Generator().manual_seed(seed)) for seed in range(batch)]
+    return lambda count: torch.cat([draw(count) for draw in draws]).to(model.device)
 
 
 def hops(stream: FlowStream, tokens: int) -> list[int]:

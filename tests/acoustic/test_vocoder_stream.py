@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mamtra.acoustic.hift import HiFT, HiFTConfig
+from mamtra.acoustic.receptive_field import receptive_field
 from mamtra.acoustic.sine_source import harmonic_sines, phase_after
 from mamtra.acoustic.stft import istft, stft
-from mamtra.acoustic.vocoder_stream import VocoderStream, receptive_field
+from mamtra.acoustic.vocoder_stream import VocoderStream
 
 
 def build() -> HiFT:

@@ -14,7 +14,14 @@ import torch
 from mamtra.audio.io import read_audio, write_audio
 from mamtra.bulk.lines import Defaults, read_lines
 from mamtra.checkpoints.cosyvoice.lm import PickledTensors
-from mamtra.checkpoints.cosyvoice.parts import load_flow, read_flow_config, read_generation, read_vocoder_config
+from mamtra.checkpoints.cosyvoice.parts import (
+    load_flow,
+    load_vocoder,
+    read_flow_config,
+    read_generation,
+    read_vocoder_config,
+)
+from mamtra.checkpoints.cosyvoice.sizes3 import read_causal_vocoder_config, read_dit_flow_config, read_mel_high
 from mamtra.checkpoints.cosyvoice.speakers import read_speakers
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.model_files import read_generation as read_generation_config
@@ -53,6 +60,7 @@ from tests.distill.corpora import make_corpus
 from tests.evaluate.test_damaged_files import FIRST, KEY, ROWS, SESSION, VERSA, lines
 from tests.factories import reference, speech_like, tiny_model, tiny_parts
 from tests.foreign import cosyvoice_directory, huggingface_directory
+from tests.foreign3 import cosyvoice3_parts
 from tests.ranking.test_damaged_files import HEADER, token_set
 from tests.tiny_onnx import write_onnx_files
 
@@ -83,6 +91,10 @@ def _of_model(file: str) -> Callable[[Path], Path]:
 
 def _of_cosyvoice(file: str) -> Callable[[Path], Path]:
     return lambda folder: cosyvoice_directory(folder / "cosy") / file
+
+
+def _of_cosyvoice3(file: str) -> Callable[[Path], Path]:
+    return lambda folder: cosyvoice3_parts(folder / "cosy") / file
 
 
 def _parts(path: Path) -> None:
@@ -141,6 +153,14 @@ def _cosyvoice_sizes(path: Path) -> None:
     read_flow_config(settings, 1)
     read_vocoder_config(settings)
     read_generation(settings)
+
+
+def _cosyvoice3_sizes(path: Path) -> None:
+    settings = Settings(path)
+    read_dit_flow_config(settings)
+    read_causal_vocoder_config(settings)
+    read_generation(settings)
+    read_mel_high(settings, 8000.0)
 
 
 def _onnx(folder: Path) -> Path:
@@ -250,6 +270,11 @@ READERS = (
     Reader("header of a voice", _of_model("voices/tiny.safetensors"), read_info),
     Reader("provenance.json", _provenance, lambda p: needs_distillation(p.parent), "json"),
     Reader("cosyvoice2.yaml", _of_cosyvoice("cosyvoice2.yaml"), _cosyvoice_sizes),
+    Reader("cosyvoice3.yaml", _of_cosyvoice3("cosyvoice3.yaml"), _cosyvoice3_sizes),
+    Reader("flow.pt of CosyVoice 3", _of_cosyvoice3("flow.pt"),
+           lambda p: load_flow(p.parent, Settings(p.with_name("cosyvoice3.yaml")))),
+    Reader("hift.pt of CosyVoice 3", _of_cosyvoice3("hift.pt"),
+           lambda p: load_vocoder(p.parent, Settings(p.with_name("cosyvoice3.yaml")))),
     Reader("llm.pt", _of_cosyvoice("llm.pt"), PickledTensors),
     Reader("flow.pt", _of_cosyvoice("flow.pt"), lambda p: load_flow(p.parent, Settings(p.with_name("cosyvoice2.yaml")))),
     Reader("spk2info.pt", _of_cosyvoice("spk2info.pt"), lambda p: read_speakers(p.parent)),

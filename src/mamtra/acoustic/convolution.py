@@ -18,28 +18,28 @@ def _tall(x: Tensor) -> Tensor:
 
 
 class Conv1d(nn.Conv1d):
-    """`torch.nn.Conv1d` with zero padding and one group."""
+    """`torch.nn.Conv1d` with zero padding."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, T) to (B, outputs, T')."""
         if x.device.type != "cpu":
             return super().forward(x)
-        if self.kernel_size[0] == 1 and self.stride[0] == 1:
+        if self.kernel_size[0] == 1 and self.stride[0] == 1 and self.groups == 1:
             return F.linear(x.transpose(1, 2), self.weight.squeeze(2), self.bias).transpose(1, 2)
         stride, padding, dilation = (1, self.stride[0]), (0, self.padding[0]), (1, self.dilation[0])
-        return F.conv2d(_tall(x), _tall(self.weight), self.bias, stride, padding, dilation).squeeze(2)
+        return F.conv2d(_tall(x), _tall(self.weight), self.bias, stride, padding, dilation, self.groups).squeeze(2)
 
 
 class WindowConv1d(Conv1d):
     """A `Conv1d` without padding, stride or dilation whose input is time-major in memory, as between Transformer blocks.
 
-    On a GPU, inference computes it as one matrix product in at most two kernels; the library's convolution transposes its
-    operands before and after, which costs several more.
+    On a GPU, inference computes it (in one group) as one matrix product in at most two kernels; the library's convolution
+    transposes its operands before and after, which costs several more.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, T) to (B, outputs, T - kernel + 1)."""
-        if x.device.type == "cpu" or torch.is_grad_enabled():
+        if x.device.type == "cpu" or torch.is_grad_enabled() or self.groups > 1:
             return super().forward(x)
         return window_product(x.transpose(1, 2), self.weight, self.bias).transpose(1, 2)
 

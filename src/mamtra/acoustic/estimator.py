@@ -23,10 +23,11 @@ class CausalConv1d(WindowConv1d):
         inputs: input channels.
         outputs: output channels.
         kernel: kernel size.
+        groups: that the channels are divided into.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
-        super().__init__(inputs, outputs, kernel)
+    def __init__(self, inputs: int, outputs: int, kernel: int, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, groups=groups)
         self.context = kernel - 1
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
@@ -84,14 +85,15 @@ class SelfAttention(nn.Module):
         width: model width.
         heads: number of heads.
         head_dim: width of one head.
+        bias: of queries, keys and values.
     """
 
-    def __init__(self, width: int, heads: int, head_dim: int) -> None:
+    def __init__(self, width: int, heads: int, head_dim: int, bias: bool = False) -> None:
         super().__init__()
         self.split = (heads, head_dim)
-        self.to_q = nn.Linear(width, heads * head_dim, bias=False)
-        self.to_k = nn.Linear(width, heads * head_dim, bias=False)
-        self.to_v = nn.Linear(width, heads * head_dim, bias=False)
+        self.to_q = nn.Linear(width, heads * head_dim, bias)
+        self.to_k = nn.Linear(width, heads * head_dim, bias)
+        self.to_v = nn.Linear(width, heads * head_dim, bias)
         self.to_out = nn.ModuleList([nn.Linear(heads * head_dim, width)])
 
     def forward(self, x: Tensor, mask: Tensor | None, cache: LayerCache | None = None) -> Tensor:
@@ -102,7 +104,11 @@ class SelfAttention(nn.Module):
             mask: to add to the scores, broadcastable to (B, heads, T, keys), or None.
             cache: holds keys and values of earlier positions; None if there are none.
         """
-        q, k, v = (linear(x).unflatten(-1, self.split).transpose(1, 2) for linear in (self.to_q, self.to_k, self.to_v))
+        return self.attend(self.to_q(x), self.to_k(x), self.to_v(x), mask, cache)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
+        """Attend with projected queries, keys and values (B, T, heads * head_dim); the rest as in `forward`."""
+        q, k, v = (value.unflatten(-1, self.split).transpose(1, 2) for value in (q, k, v))
         if cache is not None:
             k, v = cache.append(self, "key", k), cache.append(self, "value", v)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -179,12 +185,17 @@ class TimeEmbedding(nn.Module):
         self.linear_2 = nn.Linear(outputs, outputs)
 
     def forward(self, t: Tensor) -> Tensor:
-        """Map times (B,) in [0, 1] to (B, outputs); the angles are 1000 t over geometric wavelengths, in float32."""
-        half = self.inputs // 2
-        rate = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000) / (half - 1)))
-        angle = 1000 * t.float()[:, None] * rate
-        encoding = torch.cat([angle.sin(), angle.cos()], dim=-1).to(self.linear_1.weight.dtype)
+        """Map times (B,) in [0, 1] to (B, outputs)."""
+        encoding = encode_time(t, self.inputs).to(self.linear_1.weight.dtype)
         return self.linear_2(F.silu(self.linear_1(encoding)))
+
+
+def encode_time(t: Tensor, width: int) -> Tensor:
+    """Map flow times (B,) in [0, 1] to (B, width) float32, sines and then cosines of 1000 t over geometric wavelengths."""
+    half = width // 2
+    rate = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000) / (half - 1)))
+    angle = 1000 * t.float()[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 class Estimator(nn.Module):

@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from mamtra.acoustic.dit import DiT
 from mamtra.acoustic.estimator import Estimator
 from mamtra.acoustic.graphs import GraphedEstimator
 from mamtra.acoustic.stream_cache import StreamCache
@@ -49,7 +50,7 @@ def cosine_schedule(u: Tensor) -> Tensor:
 
 
 class FlowMatching(nn.Module):
-    """The probability path around an `Estimator`.
+    """The probability path around a vector field.
 
     Args:
         estimator: the vector field.
@@ -57,7 +58,7 @@ class FlowMatching(nn.Module):
         guidance: default weight g of classifier-free guidance, (1 + g) conditional - g unconditional.
     """
 
-    def __init__(self, estimator: Estimator, sigma_min: float, guidance: float) -> None:
+    def __init__(self, estimator: Estimator | DiT, sigma_min: float, guidance: float) -> None:
         super().__init__()
         self.estimator = estimator
         self.sigma_min, self.guidance = sigma_min, guidance

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mamtra.acoustic.dit import DiT
 from mamtra.acoustic.estimator import Estimator
 from mamtra.acoustic.static_cache import BufferPlan, StaticCache, buffer_mask, pack, unpack
 from mamtra.acoustic.stream_cache import StreamCache
@@ -25,10 +26,10 @@ class GraphedEstimator:
         graphs: used by nothing else, since it is cleared when the buffer grows.
     """
 
-    def __init__(self, estimator: Estimator, graphs: GraphCache) -> None:
+    def __init__(self, estimator: Estimator | DiT, graphs: GraphCache) -> None:
         self._estimator, self._plan, self._graphs = estimator, BufferPlan(estimator), graphs
         self._memory: Tensor | None = None
-        self._mask: tuple[tuple, Tensor] | None = None
+        self._made: tuple[tuple, tuple[Tensor, Tensor]] | None = None
 
     def __call__(
         self,
@@ -65,8 +66,7 @@ class GraphedEstimator:
             blocks = cache.get(self, "keys")
             inputs = cache.get(self, "inputs") or (x.new_zeros(len(x), self._plan.context, self._plan.channels),)
             pack(keys, size, blocks)
-            mask = self._mask_of(frames, size, offset, capacity, chunk, x)
-            given = [x, mu, t, spks, cond, mask, *inputs]
+            given = [x, mu, t, spks, cond, *self._places(frames, size, offset, capacity, chunk, x), *inputs]
             slope, last_inputs = self._graphs(("step", capacity), partial(self._step, keys), given)
             # Nothing follows an incomplete chunk.
             if size == frames:
@@ -75,9 +75,18 @@ class GraphedEstimator:
         return slope[:, :, :frames]
 
     def _step(
-        self, keys: Tensor, x: Tensor, mu: Tensor, t: Tensor, spks: Tensor, cond: Tensor, mask: Tensor, inputs: Tensor
+        self,
+        keys: Tensor,
+        x: Tensor,
+        mu: Tensor,
+        t: Tensor,
+        spks: Tensor,
+        cond: Tensor,
+        mask: Tensor,
+        offset: Tensor,
+        inputs: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        static = StaticCache(self._plan, keys, mask, inputs)
+        static = StaticCache(self._plan, keys, mask, offset, inputs)
         return self._estimator(x, None, mu, t, spks, cond, cache=static), static.last_inputs
 
     def _buffer(self, batch: int, capacity: int, like: Tensor) -> Tensor:
@@ -92,9 +101,12 @@ class GraphedEstimator:
                 self._memory = memory = like.new_empty(count // capacity * KEYS * doubled)
         return memory[:count].view(shape)
 
-    def _mask_of(self, frames: int, size: int, offset: int, capacity: int, chunk: int, like: Tensor) -> Tensor:
-        """`buffer_mask`, made once for all steps of a hop."""
+    def _places(
+        self, frames: int, size: int, offset: int, capacity: int, chunk: int, like: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """`buffer_mask` and `offset` (1,) as a tensor, made once for all steps of a hop."""
         key = (frames, size, offset, capacity, chunk, like.device, like.dtype)
-        if self._mask is None or self._mask[0] != key:
-            self._mask = (key, buffer_mask(*key[:5], like))
-        return self._mask[1]
+        if self._made is None or self._made[0] != key:
+            place = torch.full((1,), float(offset), device=like.device)
+            self._made = (key, (buffer_mask(*key[:5], like), place))
+        return self._made[1]

@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, model_validator
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import weight_norm
 
 from mamtra.acoustic.convolution import Conv1d, ConvTranspose1d
 from mamtra.acoustic.f0_predictor import F0Predictor
 from mamtra.acoustic.masks import hide, valid_positions
+from mamtra.acoustic.receptive_field import receptive_field
+from mamtra.acoustic.resblock import ResBlock, centred, normed
 from mamtra.acoustic.sine_source import SineSource
 from mamtra.acoustic.stft import istft, stft
 from mamtra.runtime.cuda_graphs import GraphCache
@@ -78,72 +79,15 @@ class Synthesis(NamedTuple):
     source: Tensor
 
 
-def _normed(conv: nn.Module, small: bool = True) -> nn.Module:
-    """Weight-normalise a convolution, with HiFi-GAN's small initial weights where asked."""
-    if small:
-        nn.init.normal_(conv.weight, 0.0, 0.01)
-    return weight_norm(conv)
-
-
-class Snake(nn.Module):
-    """x + sin^2(a x) / a with one trained frequency a for each channel (Ziyin et al. 2020).
-
-    Args:
-        channels: number of channels.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, T) to (B, C, T)."""
-        alpha = self.alpha.to(x.dtype)[:, None]
-        scale = (alpha + 1e-9).reciprocal()
-        if torch.is_grad_enabled():
-            sine = torch.sin(x * alpha)
-            return torch.addcmul(x, sine, sine * scale)
-        # On a CPU allocating costs more than the sine: all steps in one buffer.
-        square = (x * alpha).sin_().square_()
-        return torch.addcmul(x, square, scale, out=square)
-
-
-class ResBlock(nn.Module):
-    """Residual pairs of convolutions, the first of each pair dilated, with Snake before both.
-
-    Args:
-        channels: number of channels.
-        kernel: odd kernel size.
-        dilations: one entry for each pair.
-    """
-
-    def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
-        super().__init__()
-
-        def conv(dilation: int) -> nn.Module:
-            padding = (kernel - 1) * dilation // 2
-            return _normed(Conv1d(channels, channels, kernel, dilation=dilation, padding=padding))
-
-        self.convs1 = nn.ModuleList(conv(dilation) for dilation in dilations)
-        self.convs2 = nn.ModuleList(conv(1) for _ in dilations)
-        self.activations1 = nn.ModuleList(Snake(channels) for _ in dilations)
-        self.activations2 = nn.ModuleList(Snake(channels) for _ in dilations)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Map (B, C, T) to (B, C, T); `mask` (B, 1, T) is False where the input is padded with zeros."""
-        for snake1, conv1, snake2, conv2 in zip(
-            self.activations1, self.convs1, self.activations2, self.convs2, strict=True
-        ):
-            x = hide(conv2(snake2(hide(conv1(snake1(x)), mask))), mask).add_(x)
-        return x
-
-
 class HiFT(nn.Module):
-    """The vocoder.
+    """The vocoder; `mamtra.acoustic.causal_hift` replaces its layers by causal ones.
 
     Args:
         config: sizes.
     """
+
+    convolution: Callable[..., nn.Module] = staticmethod(centred)
+    source_class = SineSource
 
     def __init__(self, config: HiFTConfig) -> None:
         super().__init__()
@@ -151,7 +95,7 @@ class HiFT(nn.Module):
         bins = config.istft_n_fft + 2
         rates, base = config.upsample_rates, config.base_channels
         widths = [base >> (stage + 1) for stage in range(len(rates))]
-        self.m_source = SineSource(
+        self.m_source = self.source_class(
             config.nb_harmonics,
             config.hop,
             config.sampling_rate,
@@ -159,27 +103,54 @@ class HiFT(nn.Module):
             config.nsf_sigma,
             config.nsf_voiced_threshold,
         )
-        self.conv_pre = _normed(Conv1d(config.in_channels, base, 7, padding=3), small=False)
+        self.conv_pre = normed(self.first_convolution(), small=False)
         self.ups = nn.ModuleList(
-            _normed(ConvTranspose1d(2 * width, width, kernel, rate, padding=(kernel - rate) // 2))
+            normed(self.upsampling(2 * width, width, kernel, rate))
             for width, kernel, rate in zip(widths, config.upsample_kernel_sizes, rates, strict=True)
         )
-        self.source_downs = nn.ModuleList()
-        for stage, width in enumerate(widths):
-            down = math.prod(rates[stage + 1 :])
-            kernel, padding = (1, 0) if down == 1 else (2 * down, down // 2)
-            self.source_downs.append(Conv1d(bins, width, kernel, down, padding=padding))
+        downs = [math.prod(rates[stage + 1 :]) for stage in range(len(rates))]
+        self.source_downs = nn.ModuleList(
+            self.downsampling(bins, width, down) if down > 1 else Conv1d(bins, width, 1)
+            for width, down in zip(widths, downs, strict=True)
+        )
         self.source_resblocks = nn.ModuleList(
-            ResBlock(width, kernel, dilations)
+            ResBlock(width, kernel, dilations, self.convolution)
             for width, kernel, dilations in zip(
                 widths, config.source_resblock_kernel_sizes, config.source_resblock_dilation_sizes, strict=True
             )
         )
         kinds = list(zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True))
-        self.resblocks = nn.ModuleList(ResBlock(width, *kind) for width in widths for kind in kinds)
-        self.conv_post = _normed(Conv1d(widths[-1], bins, 7, padding=3))
-        self.f0_predictor = F0Predictor(config.in_channels, config.f0_channels)
+        self.resblocks = nn.ModuleList(ResBlock(width, *kind, self.convolution) for width in widths for kind in kinds)
+        self.conv_post = normed(self.convolution(widths[-1], bins, 7))
+        self.f0_predictor = self.f0()
         self._graphs: GraphCache | None = None
+
+    def first_convolution(self) -> nn.Module:
+        """The convolution over the mel."""
+        return centred(self.config.in_channels, self.config.base_channels, 7)
+
+    def upsampling(self, inputs: int, outputs: int, kernel: int, rate: int) -> nn.Module:
+        """A layer from T to rate*T positions."""
+        return ConvTranspose1d(inputs, outputs, kernel, rate, padding=(kernel - rate) // 2)
+
+    def downsampling(self, inputs: int, outputs: int, rate: int) -> nn.Module:
+        """A layer from rate*T + 1 frames of the excitation's STFT to T positions."""
+        return Conv1d(inputs, outputs, 2 * rate, rate, padding=rate // 2)
+
+    def f0(self) -> nn.Module:
+        """The predictor of F0."""
+        return F0Predictor(self.config.in_channels, self.config.f0_channels)
+
+    def receptive_field(self) -> tuple[int, int]:
+        """Mel frames before and after it that a sample depends on."""
+        return receptive_field(self.config)
+
+    def noise(self, generator: torch.Generator) -> Callable[[int], Tensor]:
+        """The noise of an utterance: a function that returns the next n samples (1, n, 1) on the CPU.
+
+        It is drawn there from `generator`, so that a seed means the same on every device.
+        """
+        return lambda count: torch.randn(1, count, 1, generator=generator)
 
     def use_graphs(self, graphs: GraphCache) -> None:
         """Run `predict_f0` and `decode` through captured graphs in inference, from now on; training stays eager."""

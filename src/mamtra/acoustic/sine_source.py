@@ -55,6 +55,13 @@ def phase_after(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor |
     return (total if phase is None else total + phase).remainder(1)
 
 
+def held_sines(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor | None = None) -> Tensor:
+    """`harmonic_sines` as CosyVoice 3 runs them: each keeps the value that it has at the end of a frame for the whole frame."""
+    total = cycles_per_frame(f0, harmonics, hop, rate).remainder(1).cumsum(-1)
+    total = total if phase is None else total + phase
+    return torch.sin(total.remainder(1) * (2 * math.pi)).repeat_interleave(hop, dim=-1)
+
+
 class SineSource(nn.Module):
     """Mix of harmonics and noise into one excitation signal.
 
@@ -66,6 +73,8 @@ class SineSource(nn.Module):
         noise_level: standard deviation of the noise in voiced frames.
         voiced_threshold: F0 in Hz above which a frame counts as voiced.
     """
+
+    sines = staticmethod(harmonic_sines)
 
     def __init__(
         self, harmonics: int, hop: int, rate: int, amplitude: float, noise_level: float, voiced_threshold: float
@@ -102,7 +111,7 @@ class SineSource(nn.Module):
             noise = noise.float()
             # A sum of independent normals is a normal of the summed variance.
             mixed_noise = noise @ weight.T if noise.shape[2] > 1 else noise * weight.norm()
-            sines = harmonic_sines(f0, self.harmonics, self.hop, self.rate, phase) * self.amplitude
+            sines = self.sines(f0, self.harmonics, self.hop, self.rate, phase) * self.amplitude
             voiced = (f0 > self.voiced_threshold).to(f0.dtype)
             level = voiced * self.noise_level + (1 - voiced) * (self.amplitude / 3)
             voiced, level = (value.repeat_interleave(self.hop, dim=1)[:, None] for value in (voiced, level))

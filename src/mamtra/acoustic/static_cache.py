@@ -49,11 +49,12 @@ class StaticCache:
         plan: of the network.
         keys: (rows, B, capacity, width), updated in place: slots for the new frames, the cached ones, then finite values.
         mask: (T, capacity) to add to the scores, see `buffer_mask`.
+        offset: (1,) float32 positions before the new ones.
         inputs: (B, context, channels) the last inputs of all convolutions.
     """
 
-    def __init__(self, plan: BufferPlan, keys: Tensor, mask: Tensor, inputs: Tensor) -> None:
-        self._plan, self._keys, self._mask, self._inputs = plan, keys, mask, inputs
+    def __init__(self, plan: BufferPlan, keys: Tensor, mask: Tensor, offset: Tensor, inputs: Tensor) -> None:
+        self._plan, self._keys, self._mask, self._offset, self._inputs = plan, keys, mask, offset, inputs
         self._last: dict[nn.Module, Tensor] = {}
 
     def prepend(self, layer: nn.Module, x: Tensor, count: int) -> Tensor:
@@ -71,6 +72,10 @@ class StaticCache:
     def score_mask(self, size: int, chunk: int, offset: int, like: Tensor) -> Tensor:
         """See `LayerCache`."""
         return self._mask
+
+    def positions(self, size: int, offset: int, device: torch.device) -> Tensor:
+        """See `LayerCache`; the number before them is an input of the captured graph."""
+        return self._offset + torch.arange(size, device=device)
 
     @property
     def last_inputs(self) -> Tensor:

@@ -30,6 +30,9 @@ class LayerCache(Protocol):
         `offset` positions came before; the result has the device and type of `like`.
         """
 
+    def positions(self, size: int, offset: int, device: torch.device) -> Tensor:
+        """Positions (T,) float32 of `size` new ones, of which `offset` came before."""
+
 
 class StreamCache:
     """The cache of one stream, filled by the layers as they run.
@@ -61,6 +64,10 @@ class StreamCache:
     def score_mask(self, size: int, chunk: int, offset: int, like: Tensor) -> Tensor | None:
         """See `LayerCache`."""
         return additive(attention_mask(size, None, chunk, like.device, offset), like.dtype)
+
+    def positions(self, size: int, offset: int, device: torch.device) -> Tensor:
+        """See `LayerCache`."""
+        return torch.arange(offset, offset + size, device=device, dtype=torch.float32)
 
     def get(self, owner: object, name: str) -> tuple[Tensor, ...]:
         """The tensors that `put` stored in this slot; none at the start of a stream."""

@@ -176,13 +176,14 @@ class PreLookahead(nn.Module):
     Args:
         width: model width.
         lookahead: tokens of look-ahead.
+        hidden: channels between the two; `width` by default.
     """
 
-    def __init__(self, width: int, lookahead: int) -> None:
+    def __init__(self, width: int, lookahead: int, hidden: int | None = None) -> None:
         super().__init__()
         self.lookahead = lookahead
-        self.conv1 = Conv1d(width, width, lookahead + 1)
-        self.conv2 = Conv1d(width, width, 3)
+        self.conv1 = Conv1d(width, hidden or width, lookahead + 1)
+        self.conv2 = Conv1d(hidden or width, width, 3)
 
     def forward(self, x: Tensor, context: Tensor | None, cache: StreamCache | None = None) -> Tensor:
         """Map (B, T, D) to (B, T, D).

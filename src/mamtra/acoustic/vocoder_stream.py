@@ -1,8 +1,9 @@
 """The vocoder while mel frames are still arriving: the samples of one pass over all of them.
 
-HiFT's convolutions are not causal, but their receptive field is short. A block is therefore computed with the frames in the
-receptive field: earlier ones are cached with their excitation, later ones are waited for. The sines continue at the phase where
-they stopped and each sample has its own noise, so nothing has to be cross-faded.
+HiFT's convolutions are not causal, but their receptive field is short; that of the causal ones lies before a sample but for a few
+frames. A block is therefore computed with the frames in the receptive field: earlier ones are cached with their excitation, later
+ones are waited for. The sines continue at the phase where they stopped and each sample has its own noise, so nothing has to be
+cross-faded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import torch
 from torch import Tensor
 
 from mamtra.acoustic.hift import HiFT
-from mamtra.acoustic.receptive_field import receptive_field
 
 
 class VocoderStream:
@@ -22,13 +22,13 @@ class VocoderStream:
     Args:
         vocoder: the vocoder, in evaluation mode.
         noise: returns the next n samples of noise, (B, n, 1) or as in `SineSource.forward`, on the vocoder's device.
-        lookahead: frames held back until later ones have arrived; with fewer than `receptive_field` gives, samples near the
+        lookahead: frames held back until later ones have arrived; with fewer than `HiFT.receptive_field` gives, samples near the
             end of a block differ slightly from those of one pass.
     """
 
     def __init__(self, vocoder: HiFT, noise: Callable[[int], Tensor], lookahead: int | None = None) -> None:
         self._vocoder, self._next_noise = vocoder, noise
-        self._before, after = receptive_field(vocoder.config)
+        self._before, after = vocoder.receptive_field()
         self._lookahead = after if lookahead is None else lookahead
         self._mel: Tensor | None = None
         self._source: Tensor | None = None

@@ -1,4 +1,4 @@
-"""The three spectral features of CosyVoice 2: flow mel, Whisper log-mel and Kaldi filter bank.
+"""The three spectral features of CosyVoice 2 and 3: flow mel, Whisper log-mel and Kaldi filter bank.
 
 Plain torch on any device. Filter banks and windows are made once for each device, outside inference mode, so that training
 can use those that inference made.
@@ -97,11 +97,12 @@ def _power(wave: Tensor, n_fft: int, hop: int, center: bool) -> Tensor:
     return spectrum.real.square() + spectrum.imag.square()
 
 
-def mel_24k(wave: Tensor) -> Tensor:
-    """Log mel of the flow and the vocoder: 80 bins to 8 kHz, 50 frames a second (HiFi-GAN's definition).
+def mel_24k(wave: Tensor, high: float = 8000.0) -> Tensor:
+    """Log mel of the flow and the vocoder: 80 bins, 50 frames a second (HiFi-GAN's definition).
 
     Args:
         wave: (B, T) at 24 kHz in [-1, 1]; more than 720 samples.
+        high: upper edge in Hz: 8000 for CosyVoice 2 and the models of this package, 12000 for CosyVoice 3.
 
     Returns:
         (B, 80, T // 480) float32, natural logarithm with floor 1e-5.
@@ -109,7 +110,7 @@ def mel_24k(wave: Tensor) -> Tensor:
     with torch.autocast(wave.device.type, enabled=False):
         padded = F.pad(wave.float()[:, None], (720, 720), mode="reflect")[:, 0]
         magnitude = torch.sqrt(_power(padded, 1920, 480, center=False) + 1e-9)
-        mel = torch.matmul(slaney_filterbank(24000, 1920, 80, 8000.0, wave.device), magnitude)
+        mel = torch.matmul(slaney_filterbank(24000, 1920, 80, high, wave.device), magnitude)
         return mel.clamp(min=1e-5).log()
 
 

@@ -22,6 +22,7 @@ class GenerationConfig(RASConfig, LengthConfig):
             CosyVoice 2, or not at all.
         like_original: speak as the published CosyVoice 2 does: recordings to clone from are not trimmed and resampled by its
             own filter, segments follow each other without trimmed edges and pauses, and no generation is repeated.
+        silent_tokens: speech tokens of silence and breath. Of a row of them only the first five are heard; the LM reads all.
         alignment_head: layer, and head in it, whose attention follows the text from its beginning to its end. With it, a run
             that leaves words out or says them twice is repeated (`mamtra.synthesis.coverage`).
     """
@@ -32,4 +33,5 @@ class GenerationConfig(RASConfig, LengthConfig):
     bistream: bool = False
     text_rules: Literal["mamtra", "cosyvoice2", "none"] = "mamtra"
     like_original: bool = False
+    silent_tokens: tuple[NonNegativeInt, ...] = ()
     alignment_head: tuple[NonNegativeInt, NonNegativeInt] | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 class Part:
     """One network of a model: its section in config.json, its file, its classes, and what it is for.
 
-    `speaks` is False for a part that synthesis does not need.
+    `others` holds the classes of other architectures, by the name that such a section has as its `architecture`. `speaks` is False
+    for a part that synthesis does not need.
     """
 
     section: str
@@ -24,17 +26,23 @@ class Part:
     purpose: str
     weight_norm: bool = False
     speaks: bool = True
+    others: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def parse(self, section: dict[str, Any]) -> Any:
         """Config object of this part from its section of config.json."""
-        return _locate(self.config).model_validate(section)
+        return _locate(self._classes(section.get("architecture"))[1]).model_validate(section)
 
     def build(self, config: Any) -> nn.Module:
         """The network with uninitialised weights, weight norm removed as in its stored form."""
         from mamtra.checkpoints.strict_loading import build_uninitialised
 
-        module = build_uninitialised(lambda: _locate(self.network)(config))
+        network, _ = self._classes(getattr(config, "architecture", None))
+        module = build_uninitialised(lambda: _locate(network)(config))
         return module.remove_weight_norm() if self.weight_norm else module
+
+    def _classes(self, architecture: Any) -> tuple[str, str]:
+        ours = (self.network, self.config)
+        return self.others.get(architecture, ours) if isinstance(architecture, str) else ours
 
 
 PARTS = {
@@ -61,6 +69,7 @@ PARTS = {
             "mamtra.acoustic.flow:Flow",
             "mamtra.acoustic.flow:FlowConfig",
             "turns speech tokens into a spectrogram",
+            others={"dit": ("mamtra.acoustic.dit_flow:DiTFlow", "mamtra.acoustic.dit_flow:DiTFlowConfig")},
         ),
         Part(
             "vocoder",
@@ -69,6 +78,9 @@ PARTS = {
             "mamtra.acoustic.hift:HiFTConfig",
             "turns a spectrogram into sound",
             weight_norm=True,
+            others={
+                "causal": ("mamtra.acoustic.causal_hift:CausalHiFT", "mamtra.acoustic.causal_hift:CausalHiFTConfig")
+            },
         ),
         Part(
             "speech_tokenizer",

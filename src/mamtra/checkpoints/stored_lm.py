@@ -41,7 +41,7 @@ class StoredLM:
     """
 
     directory: Path
-    kind: Literal["native", "huggingface", "cosyvoice2"]
+    kind: Literal["native", "huggingface", "cosyvoice2", "cosyvoice3"]
     section: Literal["lm", "causal_lm"]
     config: SpeechLMConfig | CausalLMConfig
     source: TensorSource

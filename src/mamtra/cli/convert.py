@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def convert(
     src: str = typer.Argument(
-        metavar="SRC", help="Model directory or name; a Qwen2 or Llama directory of Hugging Face; CosyVoice 2."
+        metavar="SRC", help="Model directory or name; a Qwen2 or Llama directory of Hugging Face; CosyVoice 2 or 3."
     ),
     dst: str = typer.Argument(metavar="DST", help="Directory to make."),
     ratio: str | None = typer.Option(None, "--ratio", metavar="T:M", help="Attention to Mamba layers, such as 1:3."),

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pull(
-    repo: str = typer.Argument(metavar="OWNER/NAME", help="Model on the hub, native or CosyVoice 2."),
+    repo: str = typer.Argument(metavar="OWNER/NAME", help="Model on the hub, native, or CosyVoice 2 or 3."),
     output: str | None = typer.Option(
         None, "-o", "--output", metavar="DIR", help="Directory to fill; NAME by default."
     ),

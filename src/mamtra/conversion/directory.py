@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mamtra.checkpoints.cosyvoice.files import VOICE_SPACES
 from mamtra.checkpoints.model_files import CONFIG, FORMAT, base_of, name_base
 from mamtra.checkpoints.native import PROVENANCE, TRANSFORMERS_KEYS, hash_weights
 from mamtra.checkpoints.open_lm import REPORT
@@ -102,7 +103,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
     for place, source in teacher.companions.items():
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, folder / place)
-    parts = write_other_parts(teacher.directory, folder, teacher.config) if teacher.kind == "cosyvoice2" else {}
+    parts = write_other_parts(teacher.directory, folder, teacher.config) if teacher.kind in VOICE_SPACES else {}
     config = {**teacher.settings, **parts, teacher.section: conversion.config.model_dump(mode="json")}
     base = base_of(teacher.directory) if teacher.kind == "native" else None
     if base is not None:
@@ -203,4 +204,4 @@ def _companion_bytes(conversion: Conversion) -> int:
 def _converted(conversion: Conversion) -> tuple[str, ...]:
     """Files of the source that are converted."""
     teacher = conversion.teacher
-    return converted_files(teacher.directory) if teacher.kind == "cosyvoice2" else ()
+    return converted_files(teacher.directory) if teacher.kind in VOICE_SPACES else ()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mamtra.checkpoints.cosyvoice.files import VOICE_SPACES
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import SCALE, STORAGES, choose_storage, pack
 from mamtra.checkpoints.stored_lm import StoredLM, parameter_shapes
@@ -96,7 +97,7 @@ class Conversion:
         from mamtra.conversion.cosyvoice import converted_files
 
         plan, teacher = self.plan, self.teacher
-        other_files = converted_files(teacher.directory) if teacher.kind == "cosyvoice2" else ()
+        other_files = converted_files(teacher.directory) if teacher.kind in VOICE_SPACES else ()
         return {
             "source": {"name": teacher.name, "format": teacher.kind, **_architecture(teacher)},
             "plan": str(plan),

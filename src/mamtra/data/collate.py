@@ -57,13 +57,13 @@ class Collator:
         found = [[self._data[row] for row in members] for members in batch.members]
         texts = [np.concatenate([u.text for u in sequence]) for sequence in found]
         speeches = [np.concatenate([u.speech for u in sequence]) for sequence in found]
-        made = unistream(texts, speeches, eos_id=self._config.eos_id)
+        made = unistream(texts, speeches, eos_id=self._config.end_target)
         kind, ids, targets = made.kind, made.ids, made.targets
         turn = self._interleaved(texts, speeches, rng)
         if len(turn):
             both = bistream(
                 [texts[i] for i in turn], [speeches[i] for i in turn],
-                eos_id=self._config.eos_id, fill_id=self._config.fill_id, mix=self._config.mix_ratio,
+                eos_id=self._config.end_target, fill_id=self._config.fill_id, mix=self._config.mix_ratio,
             )  # fmt: skip
             for whole, part in ((kind, both.kind), (ids, both.ids), (targets, both.targets)):
                 whole[turn, : part.shape[1]] = part

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE
+from mamtra.checkpoints.cosyvoice.files import family_of
 from mamtra.checkpoints.model_files import CONFIG, find_beside, read_config
 from mamtra.checkpoints.stored_lm import StoredLM
 from mamtra.data.settings import DataSettings
@@ -74,7 +74,8 @@ def open_corpus(settings: DataSettings) -> Corpus:
 def tokenizer_hashes(directory: Path) -> tuple[str, str]:
     """Hashes of the speech tokenizer and of the text tokenizer of a model; "" for one that this package did not write."""
     if not (directory / CONFIG).is_file():
-        return VOICE_SPACE, ""  # CosyVoice 2 as published: its text units are not a single file
+        # CosyVoice as published: its text units are not a single file
+        return family_of(directory).voice_space, ""
     text = find_beside(directory, TOKENIZER_FILE)
     return str(read_config(directory).get("voice_space", "")), hash_files(text) if text.is_file() else ""
 

@@ -125,4 +125,4 @@ class Loader:
         generator = torch.Generator(self._processes.device).manual_seed(number)
         speeches = sample_speech(lm, texts, most, temperature=settings.temperature, generator=generator)
         shape = (batch.rows, batch.length) if self.fixed else None
-        return collate_samples(texts, speeches, lm.config.eos_id, shape)
+        return collate_samples(texts, speeches, lm.config.end_target, shape)

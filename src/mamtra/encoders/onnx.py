@@ -1,4 +1,4 @@
-"""CosyVoice 2's speech tokenizer and speaker encoder, which are published as ONNX, run by onnxruntime."""
+"""The speech tokenizers and the speaker encoder of CosyVoice 2 and 3, which are published as ONNX, run by onnxruntime."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _OnnxNetwork(nn.Module):
         except UnicodeDecodeError as error:
             raise MamTraError(f"{path} is damaged and cannot be read as ONNX; get the model again.") from error
         if len(self._names) != len(self.inputs):
-            raise MamTraError(f"{path} is not CosyVoice 2's {self.what}: it should take {' and '.join(self.inputs)}.")
+            raise MamTraError(f"{path} is not CosyVoice's {self.what}: it should take {' and '.join(self.inputs)}.")
 
     def _run(self, *values: np.ndarray) -> Tensor:
         result = self._session.run(None, dict(zip(self._names, values, strict=True)))[0]
@@ -65,7 +65,7 @@ class _OnnxNetwork(nn.Module):
 
 
 class OnnxSpeechTokenizer(_OnnxNetwork):
-    """CosyVoice 2's speech tokenizer: Whisper-style log-mel (1, 128, T) and its length to tokens at 25 Hz."""
+    """The speech tokenizer of CosyVoice 2 (v2) or 3 (v3): Whisper-style log-mel (1, 128, T) and its length to tokens at 25 Hz."""
 
     what, inputs = "speech tokenizer", ("a mel", "its length")
 
@@ -76,7 +76,7 @@ class OnnxSpeechTokenizer(_OnnxNetwork):
 
 
 class OnnxSpeakerEncoder(_OnnxNetwork):
-    """CosyVoice 2's speaker encoder: Kaldi filter bank minus its mean to a speaker embedding."""
+    """CosyVoice's speaker encoder: Kaldi filter bank minus its mean to a speaker embedding."""
 
     what, inputs = "speaker encoder", ("a filter bank alone",)
 

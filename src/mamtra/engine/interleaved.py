@@ -25,6 +25,7 @@ class Interleaved:
         text_ids: of the text to speak, asked for one by one when tokens need them, in the thread that iterates over the tokens; may
             block. None where they are pushed.
         mix: text ids and speech tokens of a chunk, as the model was trained.
+        opening: text ids before the first chunk (CosyVoice 3's up to ``<|endofprompt|>``).
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Interleaved:
         lengths: LengthConfig = DEFAULT_LENGTHS,
         text_ids: Iterable[int] | None = None,
         mix: tuple[int, int] = MIX,
+        opening: Sequence[int] = (),
     ) -> None:
         self._mix = mix
         self._source = None if text_ids is None else iter(text_ids)
@@ -45,7 +47,8 @@ class Interleaved:
         self._count, self._fills = 0, 0
         self._ended = self._begun = self._done = False
         # fed next, or fed last: the original feeds the inputs before the last fill once more at the end of the text
-        self._inputs: Inputs = [(SOS, SOS)]
+        self._inputs: Inputs = [(SOS, SOS), *((TEXT, int(i)) for i in opening)]
+        self._bare = list(self._inputs)
         self._fill_at = self._mix[1] - len(self._speech) % self._mix[1]
 
     def push(self, text_ids: Iterable[int]) -> None:
@@ -88,7 +91,7 @@ class Interleaved:
                 self._inputs = []
                 self._take_text()
                 return Segment(list(self._inputs), interleaved=True, fill_at=self._fill_at)
-            if not self._begun and not self._speech and self._inputs != [(SOS, SOS)]:
+            if not self._begun and not self._speech and self._inputs != self._bare:
                 self._begun = True
                 return Segment(list(self._inputs), interleaved=True, fill_at=self._fill_at)
             if not self._ended:
@@ -105,7 +108,7 @@ class Interleaved:
 
     def _begin_if_bare(self) -> None:
         """Without a prompt the first five ids follow sos."""
-        if self._inputs == [(SOS, SOS)]:
+        if self._inputs == self._bare:
             self._take_text()
 
     def _take_text(self) -> None:

@@ -55,7 +55,13 @@ def obstacle(directory: Path) -> str | None:
     missing = [name for name in _PARTS if name not in config or not find_beside(directory, PARTS[name].file).is_file()]
     if missing:
         return f"{directory} has no {', '.join(missing)} in one file, as ONNX Runtime needs it"
-    return _unknown_form(config["lm"])
+    return _unknown_form(config["lm"]) or _unknown_sound(config)
+
+
+def _unknown_sound(config: Mapping[str, Any]) -> str | None:
+    if any(isinstance(config[name], dict) and "architecture" in config[name] for name in ("flow", "vocoder")):
+        return "ONNX Runtime does not run the flow and the vocoder of CosyVoice 3"
+    return None
 
 
 def _unknown_form(lm: Mapping[str, Any]) -> str | None:

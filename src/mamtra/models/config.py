@@ -133,6 +133,12 @@ class SpeechLMConfig(BackboneConfig):
         return self
 
     @property
+    def end_target(self) -> int:
+        """The id that ends the speech in training. CosyVoice 3 has the marks of its inputs among the ids that end generation: sos,
+        end, task, fill; `eos_id` is the first of them."""
+        return self.eos_id + (self.fill_id - self.eos_id == 3)
+
+    @property
     def stop_ids(self) -> tuple[int, ...]:
         """Every id that ends generation: eos_id and all ids after it."""
         return tuple(range(self.eos_id, self.speech_vocab_size))

@@ -175,7 +175,7 @@ def _utterances(
             sample=settings.sample,
             seed=settings.seed,
         )
-    return batches(found, config.eos_id)
+    return batches(found, config.end_target)
 
 
 def _by_calibration(model: Model, settings: RankSettings, load: Callable[[], list[Batch]]) -> Measure:

@@ -15,7 +15,7 @@ from mamtra.models.layout import prompt
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request, speak
 from mamtra.synthesis.retries import ONCE, Retries, TokenRun
-from mamtra.synthesis.sentence import start_run
+from mamtra.synthesis.sentence import lm_prompt, start_run, without_long_silence
 from mamtra.synthesis.token2wav import batch_to_samples, tokens_to_samples
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
@@ -106,7 +106,7 @@ class Batch:
     def _collect(self, task: _Task) -> None:
         text, index, retries = task.text, task.index, task.text.request.retries
         try:
-            tokens = task.stream.result()
+            tokens = list(without_long_silence(task.stream.result(), text.request.model.generation))
             misread = text.request.misread(text.segments[index].ids, tokens)
             run = TokenRun(tokens, str(task.stream.finish_reason), task.attempt, misread)
             runs = text.runs.setdefault(index, [])
@@ -216,7 +216,8 @@ def speak_texts(
     lengths = [len(segment.ids) for row in segments for segment in row]
     if not lengths:
         return
-    spoken = prompt(*voice.lm_prompt)[0].shape[1]
+    opening, said, speech = lm_prompt(model, voice, ())
+    spoken = prompt([*opening, *said], speech)[0].shape[1]
     capacity = max(spoken + n + model.generation.longest(n) for n in lengths)
     engine = Engine(model.lm, slots=min(rows, len(lengths)), capacity=capacity, deterministic=False)
     with engine:

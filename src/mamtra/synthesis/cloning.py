@@ -11,7 +11,7 @@ import numpy as np
 from mamtra.audio.io import read_audio
 from mamtra.audio.speech_level import normalise_level, shorten_pauses
 from mamtra.audio.trim import trim_edges
-from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE
+from mamtra.checkpoints.cosyvoice.files import VOICE_SPACES
 from mamtra.errors import MamTraError
 from mamtra.synthesis.advice import advise
 from mamtra.text.bpe import BpeFrontend
@@ -56,7 +56,7 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
     continued = model.generation.continue_clones
     text_ids = _text_ids(model, text if continued else None)
     advice = advise(wave, rate, text, continued)
-    original = model.voice_space == VOICE_SPACE
+    original = model.voice_space in VOICE_SPACES
     if not original:
         wave = prepare_reference(wave, rate)
     prompt_speech, prompt_mel, embedding, more = model.encode_reference(wave, rate, gate=not original)

@@ -1,4 +1,4 @@
-"""A published CosyVoice 2 directory, used without conversion."""
+"""A published CosyVoice 2 or 3 directory, used without conversion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE, YAML, find_settings, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import family_of, find_settings, is_cosyvoice
 from mamtra.checkpoints.cosyvoice.parts import (
     SAMPLE_RATE,
     check_language_model,
@@ -15,7 +15,9 @@ from mamtra.checkpoints.cosyvoice.parts import (
     load_vocoder,
     open_text,
     read_generation,
+    text_config,
 )
+from mamtra.checkpoints.cosyvoice.sizes3 import read_mel_high
 from mamtra.checkpoints.cosyvoice.speakers import read_speakers
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.open_lm import open_language_model
@@ -26,23 +28,27 @@ from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
 from mamtra.text.bpe import BpeFrontend
 
-SPEECH_TOKENIZER = "speech_tokenizer_v2.onnx"
 SPEAKER_ENCODER = "campplus.onnx"
 
 
 class CosyVoiceModel(Model):
-    """The parts of `Model`, read from the files that CosyVoice 2 is published in.
+    """The parts of `Model`, read from the files that CosyVoice 2 and 3 are published in.
 
     Args: see `Model`.
 
     Raises:
-        MamTraError: it is another CosyVoice, or cosyvoice2.yaml is missing or damaged.
+        MamTraError: it is another CosyVoice, or its settings are missing or damaged.
     """
 
     def _read(self) -> None:
         is_cosyvoice(self.directory)
-        self._settings = Settings(find_settings(self.directory) or self.directory / YAML)
-        self.config = {"sample_rate": SAMPLE_RATE, "voice_space": VOICE_SPACE}
+        self._family = family_of(self.directory)
+        self._settings = Settings(find_settings(self.directory) or self.directory / self._family.settings)
+        self.config = {
+            "sample_rate": SAMPLE_RATE,
+            "voice_space": self._family.voice_space,
+            "mel_high": read_mel_high(self._settings, self._family.mel_high),
+        }
         self.generation = read_generation(self._settings)
 
     @cached_property
@@ -61,11 +67,11 @@ class CosyVoiceModel(Model):
         if section == "vocoder":
             return load_vocoder(self.directory, self._settings)
         if section == "speech_tokenizer":
-            return OnnxSpeechTokenizer(self.directory / SPEECH_TOKENIZER)
+            return OnnxSpeechTokenizer(self.directory / self._family.speech_tokenizer)
         if section == "speaker_encoder":
             return OnnxSpeakerEncoder(self.directory / SPEAKER_ENCODER)
-        raise MamTraError(f"A CosyVoice 2 model has no part {section!r}.")
+        raise MamTraError(f"A {self._family.name} model has no part {section!r}.")
 
     def _open_text(self) -> BpeFrontend:
         tokenizer = open_text(self.directory, open_language_model(self.directory).config)
-        return BpeFrontend(tokenizer, rules=self.generation.text_rules)
+        return BpeFrontend(tokenizer, text_config(self.directory), rules=self.generation.text_rules)

@@ -65,6 +65,11 @@ class Model(ModelDirectory):
         self.alignment_graphs = GraphCache(self.device, capacity=16)
 
     @property
+    def mel_high(self) -> float:
+        """Upper edge in Hz of the mel that flow and vocoder were trained with."""
+        return float(self.config.get("mel_high", 8000))
+
+    @property
     def loaded(self) -> tuple[str, ...]:
         """Sections of the parts that are loaded."""
         return tuple(self._parts)

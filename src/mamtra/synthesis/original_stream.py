@@ -1,20 +1,59 @@
-"""Streaming as the published CosyVoice 2 does it: every hop runs the flow over all tokens so far.
+"""Streaming as the published CosyVoice 2 and 3 do it: every hop runs the flow over all tokens so far.
 
-`mamtra.synthesis.streaming` computes each frame once and gives other samples: here the last hop attends to everything, and the
-vocoder starts anew for each hop, with 8 frames of the hop before, and is cross-faded. So this is slower, and is there to compare.
+`mamtra.synthesis.streaming` computes each frame once and gives other samples: here the last hop attends to everything. CosyVoice
+2's vocoder starts anew for each hop, with 8 frames of the hop before, and is cross-faded; CosyVoice 3's holds 8 frames back and
+continues. So this is slower, and is there to compare.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
+from mamtra.acoustic.causal_hift import CausalHiFT
+from mamtra.acoustic.hift import HiFT
+from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.token2wav import vocoder_noise
 from mamtra.voices.voice import Voice
 
 OVERLAP_FRAMES = 8
-"""Mel frames that the vocoder hears again, and whose samples are cross-faded with a Hamming window."""
+"""Mel frames that the vocoder hears again, whose samples are cross-faded with a Hamming window; CosyVoice 3 waits for as many."""
+
+
+class CrossFadedVocoder:
+    """The vocoder anew for each hop of an utterance, used as `VocoderStream` is.
+
+    Args:
+        vocoder: the vocoder.
+        noise: returns the next n samples of noise, on the vocoder's device.
+    """
+
+    def __init__(self, vocoder: HiFT, noise: Callable[[int], torch.Tensor]) -> None:
+        self._vocoder, self._noise = vocoder, noise
+        self._overlap = OVERLAP_FRAMES * vocoder.config.hop
+        self._mel: torch.Tensor | None = None
+        self._source: torch.Tensor | None = None
+        self._tail: torch.Tensor | None = None
+
+    @torch.inference_mode()
+    def push(self, mel: torch.Tensor, final: bool = False) -> torch.Tensor:
+        """Take frames (1, mel, n) and return their samples (1, T), without those that the next hop fades in."""
+        if self._mel is not None:
+            mel = torch.cat([self._mel, mel], dim=2)
+        noise = self._noise(mel.shape[2] * self._vocoder.config.hop)
+        made = self._vocoder.synthesize(mel, source_cache=self._source, noise=noise)
+        wave = made.wave.float()
+        if self._tail is not None:
+            fading = torch.from_numpy(np.hamming(2 * self._overlap).astype(np.float32)).to(wave.device)
+            wave[:, : self._overlap] *= fading[: self._overlap]
+            wave[:, : self._overlap] += self._tail * fading[self._overlap :]
+        if final:
+            return wave
+        self._mel, self._source = mel[:, :, -OVERLAP_FRAMES:], made.source[:, :, -self._overlap :]
+        self._tail = wave[:, -self._overlap :]
+        return wave[:, : -self._overlap]
 
 
 class OriginalStream:
@@ -29,16 +68,21 @@ class OriginalStream:
 
     def __init__(self, model: Model, voice: Voice, *, seed: int, hops: tuple[int, ...] = (25, 50, 100)) -> None:
         self._model, self._voice = model, voice
-        self._generator = torch.Generator().manual_seed(seed)
+        noise = model.vocoder.noise(torch.Generator().manual_seed(seed))
+
+        def following(count: int) -> torch.Tensor:
+            return noise(count).to(model.device)
+
+        self._vocoder: CrossFadedVocoder | VocoderStream
+        if isinstance(model.vocoder, CausalHiFT):
+            self._vocoder = VocoderStream(model.vocoder, following, OVERLAP_FRAMES)
+        else:
+            self._vocoder = CrossFadedVocoder(model.vocoder, following)
         config = model.flow.config
         # The first hop ends where a chunk of the flow ends.
         self._hops = [hops[0] + -len(voice.prompt_speech) % config.chunk_size, *hops[1:]]
         self._tokens: list[int] = []
         self._done = 0
-        self._overlap = OVERLAP_FRAMES * model.vocoder.config.hop
-        self._mel: torch.Tensor | None = None
-        self._source: torch.Tensor | None = None
-        self._tail: np.ndarray | None = None
 
     @property
     def wanted(self) -> int:
@@ -47,23 +91,9 @@ class OriginalStream:
 
     @torch.inference_mode()
     def push(self, tokens: list[int], final: bool = False) -> np.ndarray:
-        """Add tokens and get the samples (T,) of the hop, without those that the next hop fades in."""
+        """Add tokens and get the samples (T,) of the hop, without those that the next hop is to give."""
         self._tokens += tokens
-        mel = self._new_frames(final)
-        if self._mel is not None:
-            mel = torch.cat([self._mel, mel], dim=2)
-        noise = vocoder_noise(mel.shape[2] * self._model.vocoder.config.hop, self._generator).to(mel.device)
-        made = self._model.vocoder.synthesize(mel, source_cache=self._source, noise=noise)
-        samples = made.wave.reshape(-1).float().cpu().numpy()
-        if self._tail is not None:
-            fading = np.hamming(2 * self._overlap).astype(np.float32)
-            samples[: self._overlap] *= fading[: self._overlap]
-            samples[: self._overlap] += self._tail * fading[self._overlap :]
-        if final:
-            return samples
-        self._mel, self._source = mel[:, :, -OVERLAP_FRAMES:], made.source[:, :, -self._overlap :]
-        self._tail = samples[-self._overlap :]
-        return samples[: -self._overlap]
+        return self._vocoder.push(self._new_frames(final), final).reshape(-1).float().cpu().numpy()
 
     def _new_frames(self, final: bool) -> torch.Tensor:
         """Mel (1, mel, T) of the tokens that no hop has spoken yet, the look-ahead excepted."""

@@ -39,7 +39,7 @@ def encode_reference(
     wave16 = torch.from_numpy(np.ascontiguousarray(convert(wave, rate, 16000))).to(device)
     wave24 = torch.from_numpy(np.ascontiguousarray(convert(wave, rate, 24000))).to(device)
     tokens = model.speech_tokenizer.tokenize(wave16)
-    mel = mel_24k(wave24[None])[0].T
+    mel = mel_24k(wave24[None], model.mel_high)[0].T
     count = min(tokens.numel(), mel.shape[0] // 2)
     fbank, encoder = kaldi_fbank_80(wave16), model.speaker_encoder
     fbank = gate_noise(fbank) if gate else fbank

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.engine.engine import Engine
 from mamtra.engine.interleaved import Interleaved
 from mamtra.engine.request import Request as TokenRequest
@@ -12,7 +13,10 @@ from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request
 from mamtra.synthesis.retries import TokenRun
 from mamtra.synthesis.token2wav import tokens_to_samples
+from mamtra.text.bpe import BpeFrontend
 from mamtra.voices.voice import Voice
+
+MOST_SILENT = 5
 
 
 def whole_segment(request: Request, text_ids: Iterable[int], index: int) -> Iterator[AudioChunk]:
@@ -39,7 +43,7 @@ def generate_tokens(model: Model, voice: Voice, text_ids: list[int], seed: int) 
     """
     run = start_run(model, voice, text_ids, seed)
     try:
-        return run.result(), str(run.finish_reason)
+        return list(without_long_silence(run.result(), model.generation)), str(run.finish_reason)
     finally:
         run.cancel()
 
@@ -53,9 +57,40 @@ def start_run(
         text_ids: a list, or an iterable of ids that are still arriving.
         engine: another than that of the model.
     """
-    settings, prompt = model.generation, [part.tolist() for part in voice.lm_prompt]
-    if isinstance(text_ids, list):
-        layout = Unistream(text_ids, *prompt, lengths=settings)
+    settings, whole = model.generation, isinstance(text_ids, list)
+    opening, text, speech = lm_prompt(model, voice, text_ids if whole else ())
+    if whole:
+        layout = Unistream(text_ids, [*opening, *text], speech, lengths=settings)
     else:
-        layout = Interleaved(*prompt, lengths=settings, text_ids=text_ids, mix=model.lm.config.mix_ratio)
+        mix = model.lm.config.mix_ratio
+        layout = Interleaved(text, speech, lengths=settings, text_ids=text_ids, mix=mix, opening=opening)
     return (engine or model.engine).submit(TokenRequest(layout, seed, Sampling(ras=settings)))
+
+
+def lm_prompt(model: Model, voice: Voice, text_ids: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+    """What the LM reads before the text.
+
+    A model that was trained with ``<|endofprompt|>`` (CosyVoice 3) reads its opening first, where neither the voice's text nor
+    `text_ids` has that mark.
+
+    Returns:
+        Text ids up to the mark, those of the voice after it, and speech tokens.
+    """
+    text, speech = (part.tolist() for part in voice.lm_prompt)
+    opening = model.text.opening if isinstance(model.text, BpeFrontend) else []
+    if not opening:
+        return [], text, speech
+    mark = opening[-1]
+    if mark in text:
+        end = text.index(mark) + 1
+        return text[:end], text[end:], speech
+    return ([] if mark in text_ids else opening), text, speech
+
+
+def without_long_silence(tokens: Iterable[int], settings: GenerationConfig) -> Iterator[int]:
+    """Speech tokens without the sixth and later ones of each row of `settings.silent_tokens`, as CosyVoice 3 speaks."""
+    silent, row = set(settings.silent_tokens), 0
+    for token in tokens:
+        row = row + 1 if token in silent else 0
+        if row <= MOST_SILENT:
+            yield token

@@ -20,8 +20,7 @@ from mamtra.synthesis.original_stream import OriginalStream
 from mamtra.synthesis.pipeline import AudioChunk, Request
 from mamtra.synthesis.prompt_store import PromptStore
 from mamtra.synthesis.retries import TokenRun
-from mamtra.synthesis.sentence import start_run
-from mamtra.synthesis.token2wav import vocoder_noise
+from mamtra.synthesis.sentence import start_run, without_long_silence
 from mamtra.voices.voice import Voice
 
 PROMPT_BYTES = 2**29
@@ -57,8 +56,8 @@ class SegmentStream:
         self._model, self._flow = model, flow
         self._schedule, self._hops = schedule or HopSchedule(), 0
         self._stretch = Stretcher(speed)
-        generator = torch.Generator().manual_seed(seed)
-        self._vocoder = VocoderStream(model.vocoder, lambda count: vocoder_noise(count, generator).to(model.device))
+        noise = model.vocoder.noise(torch.Generator().manual_seed(seed))
+        self._vocoder = VocoderStream(model.vocoder, lambda count: noise(count).to(model.device))
 
     @property
     def wanted(self) -> int:
@@ -102,7 +101,7 @@ def stream_segment(
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
         last, lost = attempt + 1 == request.retries.attempts, False
         try:
-            for token in run:
+            for token in without_long_silence(run, request.model.generation):
                 drawn.append(token)
                 waiting.append(token)
                 if len(waiting) < wanted:

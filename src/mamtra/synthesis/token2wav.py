@@ -36,7 +36,7 @@ def tokens_to_samples(
         streaming=chunked,
     )
     mel = Stretcher(speed).push(mel, final=True) if chunked else stretch(mel, speed)
-    noise = vocoder_noise(mel.shape[-1] * model.vocoder.config.hop, torch.Generator().manual_seed(seed))
+    noise = model.vocoder.noise(torch.Generator().manual_seed(seed))(mel.shape[-1] * model.vocoder.config.hop)
     return model.vocoder.inference(mel, noise=noise.to(device)).reshape(-1).float().cpu().numpy()
 
 
@@ -84,12 +84,8 @@ def batch_to_samples(
     ratio = flow.config.token_mel_ratio
     mels = [stretch(row[None, :, : ratio * n], x)[0].T for row, n, x in zip(mel, counts, speeds, strict=True)]
     frames, hop = [len(row) for row in mels], vocoder.config.hop
-    noise = [vocoder_noise(n * hop, torch.Generator().manual_seed(s))[0] for n, s in zip(frames, seeds, strict=True)]
+    draws = [vocoder.noise(torch.Generator().manual_seed(seed)) for seed in seeds]
+    noise = [draw(n * hop)[0] for n, draw in zip(frames, draws, strict=True)]
     mel = padded(mels).transpose(1, 2)
     wave = vocoder.inference(mel, noise=padded(noise), lengths=torch.tensor(frames, device=device)).float().cpu()
     return [row[: n * hop].numpy() for row, n in zip(wave, frames, strict=True)]
-
-
-def vocoder_noise(samples: int, generator: torch.Generator) -> torch.Tensor:
-    """Noise (1, samples, 1), drawn on the CPU so that a seed means the same on every device."""
-    return torch.randn(1, samples, 1, generator=generator)

@@ -1,9 +1,9 @@
-"""The text front end of models that read subwords, as CosyVoice 2 does: Qwen2's tokenizer with more special tokens."""
+"""The text front end of models that read subwords, as CosyVoice 2 and 3 do: Qwen2's tokenizer with more special tokens."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -43,16 +43,21 @@ SPECIAL_TOKENS = (
     *("[sigh]", "[vocalized-noise]", "[lipsmack]", "[mn]"),
 )
 """In the order of their ids, which follow those of the subwords."""
+ASSISTANT = "You are a helpful assistant."
+"""What CosyVoice 3 was trained to read before everything else, up to `END_OF_PROMPT`."""
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _MARK = re.compile(r"<\|.*?\|>")
-_TAG = re.compile("|".join(re.escape(token) for token in SPECIAL_TOKENS if not _MARK.fullmatch(token)))
 _FOREIGN = re.compile(r"[^\W\d_a-zA-ZÀ-ÿ]")
 
 
-def build_qwen_tokenizer(directory: Path) -> Tokenizer:
+def build_qwen_tokenizer(directory: Path, more: Sequence[str] = ()) -> Tokenizer:
     """CosyVoice 2's tokenizer from Qwen2's vocab.json and merges.txt.
+
+    Args:
+        directory: of the two files.
+        more: special tokens after those of CosyVoice 2.
 
     Raises:
         MamTraError: a file is missing or damaged.
@@ -75,7 +80,8 @@ def build_qwen_tokenizer(directory: Path) -> Tokenizer:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS])
+    special = (*SPECIAL_TOKENS, *more)
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
     return tokenizer
 
 
@@ -88,6 +94,8 @@ class BpeConfig(BaseModel):
         most_tokens: see above.
         short_tokens: a last chunk shorter than this is joined to the one before.
         longest_tokens: no chunk is longer; a longer sentence is cut.
+        assistant: what stands before the prompt's text, up to ``<|endofprompt|>``, of a model that was trained so; empty for
+            others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +105,7 @@ class BpeConfig(BaseModel):
     most_tokens: int = 80
     short_tokens: int = 20
     longest_tokens: int = 200
+    assistant: str = ""
 
 
 class BpeFrontend(Splitter):
@@ -111,6 +120,8 @@ class BpeFrontend(Splitter):
 
     def __init__(self, tokenizer: Tokenizer, config: BpeConfig | None = None, rules: TextRules = "mamtra") -> None:
         self.config, self.rules, self._tokenizer = config or BpeConfig(), rules, tokenizer
+        special = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+        self._tag = re.compile("|".join(re.escape(token) for token in special if not _MARK.fullmatch(token)) or "(?!)")
 
     @classmethod
     def load(cls, directory: Path | str, rules: TextRules = "mamtra") -> BpeFrontend:
@@ -150,14 +161,14 @@ class BpeFrontend(Splitter):
         Raises:
             MamTraError: nothing in it can be spoken.
         """
-        if not any(char.isalnum() for char in _TAG.sub("", _MARK.sub("", text))):
+        if not any(char.isalnum() for char in self._tag.sub("", _MARK.sub("", text))):
             raise nothing_to_say()
         if self.rules == "cosyvoice2":
             return cosyvoice_rules.normalise(text)
         if self.rules == "none":
             return text
         text = without_pronunciations(text).strip()
-        if _MARK.search(text) or _TAG.search(text) or _FOREIGN.search(text):
+        if _MARK.search(text) or self._tag.search(text) or _FOREIGN.search(text):
             return text
         return normalize(text)
 
@@ -195,7 +206,14 @@ class BpeFrontend(Splitter):
         """
         if not text.removesuffix(END_OF_PROMPT).strip():
             raise MamTraError("The instruction is empty; say how to speak, such as 'Speak slowly.'.")
-        return self.encode(text if text.endswith(END_OF_PROMPT) else text.strip() + END_OF_PROMPT)
+        if text.endswith(END_OF_PROMPT):
+            return self.encode(text)
+        return self.encode(f"{self.config.assistant} {text.strip()}".strip() + END_OF_PROMPT)
+
+    @property
+    def opening(self) -> list[int]:
+        """Ids that come first where ``<|endofprompt|>`` is neither in the prompt's text nor in the text; none for CosyVoice 2."""
+        return self.encode(self.config.assistant + END_OF_PROMPT) if self.config.assistant else []
 
     def transcript(self, text: str) -> list[int]:
         """Ids of what is said in the recording of a voice, as one piece and without a full stop of ours.

@@ -103,7 +103,7 @@ def test_cloning_with_onnx_files(source, tmp_path):
     assert torch.equal(voices[0].embedding, voices[1].embedding) and voices[0].info == voices[1].info
     assert mamtra.load(source).say("hello there.", voice=voices[1]).tokens
     (source / "campplus.onnx").write_bytes((source / "speech_tokenizer_v2.onnx").read_bytes())
-    with pytest.raises(MamTraError, match="not CosyVoice 2's speaker encoder"):
+    with pytest.raises(MamTraError, match="not CosyVoice's speaker encoder"):
         mamtra.load(source).clone(wav)
 
 
@@ -361,11 +361,10 @@ def test_missing_files(source, tmp_path, name):
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize(("name", "what"), [("cosyvoice.yaml", "CosyVoice 1"), ("cosyvoice3.yaml", "CosyVoice 3")])
-def test_other_versions_are_named(source, tmp_path, name, what):
-    (source / "cosyvoice2.yaml").rename(source / name)
+def test_the_first_version_is_named(source, tmp_path):
+    (source / "cosyvoice2.yaml").rename(source / "cosyvoice.yaml")
     for attempt in (lambda: mamtra.load(source), lambda: mamtra.convert(source, tmp_path / "made", SAME)):
-        with pytest.raises(MamTraError, match=f"{what} model; .* only CosyVoice 2"):
+        with pytest.raises(MamTraError, match=r"CosyVoice 1 model; .* only CosyVoice 2 and 3"):
             attempt()
 
 

@@ -1,32 +1,88 @@
-"""Which files of a directory are CosyVoice 2's: releases and training runs name some of them differently."""
+"""Which files of a directory are CosyVoice 2's or 3's: releases and training runs name some of them differently."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from mamtra.errors import MamTraError
 
-VOICE_SPACE = "cosyvoice2"
-"""Models with the published speech and text tokenizers can share voices."""
 WEIGHTS = "llm.pt"
 VOCODER = "hift.pt"
-YAML = "cosyvoice2.yaml"
 FIRST_YAML = "cosyvoice.yaml"
-"""The name of the settings in the first release, and in all of CosyVoice 1."""
+"""The name of the settings in the first release of CosyVoice 2, and in all of CosyVoice 1."""
 FLOWS = ("flow.pt", "flow.cache.pt")
 """The second one has the same tensors; some directories hold it alone."""
-OTHERS = {FIRST_YAML: "CosyVoice 1", "cosyvoice3.yaml": "CosyVoice 3"}
 _SECOND_GENERATION = b"Qwen2LM"
 
 
+@dataclass(frozen=True)
+class Family:
+    """A generation of CosyVoice.
+
+    Attributes:
+        name: of the generation.
+        settings: the file of its settings.
+        voice_space: models with the published speech and text tokenizers can share voices.
+        speech_tokenizer: the file of its speech tokenizer.
+        mel_high: upper edge of the mel in Hz, where the settings do not say it.
+    """
+
+    name: str
+    settings: str
+    voice_space: str
+    speech_tokenizer: str
+    mel_high: float
+
+
+SECOND = Family("CosyVoice 2", "cosyvoice2.yaml", "cosyvoice2", "speech_tokenizer_v2.onnx", 8000.0)
+THIRD = Family("CosyVoice 3", "cosyvoice3.yaml", "cosyvoice3", "speech_tokenizer_v3.onnx", 12000.0)
+FAMILIES = (SECOND, THIRD)
+VOICE_SPACES = tuple(family.voice_space for family in FAMILIES)
+VOICE_SPACE = SECOND.voice_space
+
+
 def find_settings(directory: Path) -> Path | None:
-    """The settings of a CosyVoice 2 directory; None where there are none."""
-    if (directory / YAML).is_file():
-        return directory / YAML
+    """The settings of a CosyVoice 2 or 3 directory; None where there are none.
+
+    Raises:
+        MamTraError: there are those of both.
+    """
+    found = [directory / family.settings for family in FAMILIES if (directory / family.settings).is_file()]
+    if len(found) > 1:
+        raise MamTraError(
+            f"{directory} has {' and '.join(path.name for path in found)}, and so files of two models; "
+            "keep the files of each model in a directory of its own."
+        )
+    if found:
+        return found[0]
     first = directory / FIRST_YAML
     if first.is_file() and _SECOND_GENERATION in first.read_bytes()[: 2**20]:
         return first
     return None
+
+
+def family_of(directory: Path) -> Family:
+    """The generation of a directory by its settings; CosyVoice 2 where it has none.
+
+    Raises:
+        MamTraError: see `find_settings`.
+    """
+    path = find_settings(directory)
+    return THIRD if path is not None and path.name == THIRD.settings else SECOND
+
+
+def check_generation(path: Path, generation: Family, settings: Path) -> None:
+    """Refuse a file of one CosyVoice among the settings of another.
+
+    Raises:
+        MamTraError: it is.
+    """
+    said = THIRD if settings.name == THIRD.settings else SECOND
+    if generation != said:
+        raise MamTraError(
+            f"{path} is {generation.name}'s, but {settings.name} {said.name}'s; put the files of one model together."
+        )
 
 
 def find_flow(directory: Path) -> Path:
@@ -36,14 +92,15 @@ def find_flow(directory: Path) -> Path:
 
 
 def is_cosyvoice(directory: Path) -> bool:
-    """Whether a directory looks like one of CosyVoice 2.
+    """Whether a directory looks like one of CosyVoice 2 or 3.
 
     Raises:
-        MamTraError: it is of another CosyVoice.
+        MamTraError: it is of CosyVoice 1.
     """
     if find_settings(directory) is not None:
         return True
-    for name, what in OTHERS.items():
-        if (directory / name).is_file():
-            raise MamTraError(f"{directory} is a {what} model; of the CosyVoice models only CosyVoice 2 is supported.")
+    if (directory / FIRST_YAML).is_file():
+        raise MamTraError(
+            f"{directory} is a CosyVoice 1 model; of the CosyVoice models only CosyVoice 2 and 3 are supported."
+        )
     return (directory / WEIGHTS).is_file()

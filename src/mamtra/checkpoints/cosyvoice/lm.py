@@ -1,6 +1,7 @@
-"""The language model of a CosyVoice 2 directory (arXiv 2412.10117): llm.pt and the sizes in CosyVoice-BlankEN/config.json.
+"""The language model of a CosyVoice 2 or 3 directory (arXiv 2412.10117 and 2505.17589): llm.pt, and the sizes in
+CosyVoice-BlankEN/config.json.
 
-Its sizes follow from the tensors and that file; for cosyvoice2.yaml see `mamtra.checkpoints.cosyvoice.yaml`.
+Its sizes follow from the tensors and that file; for the settings see `mamtra.checkpoints.cosyvoice.yaml`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE, WEIGHTS, find_settings, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import SECOND, THIRD, WEIGHTS, check_generation, find_settings, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.third_lm import FILL, SPECIAL_IDS, ThirdTensors, is_third
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.huggingface import TOKENIZER_FILES, causal_lm_config
 from mamtra.checkpoints.pickles import load_pickle
@@ -91,7 +93,7 @@ def _flat(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def open_cosyvoice(directory: Path) -> StoredLM:
-    """Open the speech LM of a CosyVoice 2 directory.
+    """Open the speech LM of a CosyVoice 2 or 3 directory.
 
     The tokenizer's files are its companions. Flow, vocoder, speech tokenizer and speaker encoder have other formats and are
     converted by `mamtra.conversion.cosyvoice`.
@@ -100,23 +102,31 @@ def open_cosyvoice(directory: Path) -> StoredLM:
         MamTraError: files that are missing or damaged, or of another CosyVoice.
     """
     is_cosyvoice(directory)
-    source = PickledTensors(directory / WEIGHTS)
+    source: TensorSource = PickledTensors(directory / WEIGHTS)
+    third, settings = is_third(source), find_settings(directory)
+    if settings is not None:
+        check_generation(source.path, THIRD if third else SECOND, settings)
+    source = ThirdTensors(source) if third else source
+    family = THIRD if third else SECOND
     lost = [name for name in (_INNER + "embed_tokens.weight", *_TABLES) if name not in source.tensors]
     if lost:
-        raise MamTraError(f"{source.path} is not the language model of CosyVoice 2: it has no {lost[0]}.")
+        raise MamTraError(f"{source.path} is not a language model of CosyVoice 2 or 3: it has no {lost[0]}.")
     path = directory / BACKBONE / "config.json"
     if not path.is_file():
         raise MamTraError(f"{path} is missing, which says how many heads the language model has; get the model again.")
     backbone = causal_lm_config(path, read_json(path))
     rows = source.tensors["speech_embedding.weight"].shape[0]
+    special = SPECIAL_IDS if third else _SPECIAL_IDS
+    if rows <= special:
+        raise MamTraError(f"{source.path} has {rows} rows of speech, too few for {family.name}; get the model again.")
     shared = backbone.model_dump(exclude={"vocab_size", "tie_word_embeddings", "eos_ids"})
     config = SpeechLMConfig(
         **shared,
         text_vocab_size=source.tensors[_INNER + "embed_tokens.weight"].shape[0],
-        num_speech_tokens=rows - _SPECIAL_IDS,
+        num_speech_tokens=rows - special,
         speech_vocab_size=rows,
-        eos_id=rows - _SPECIAL_IDS,
-        fill_id=rows - 1,
+        eos_id=rows - special,
+        fill_id=rows - special + FILL if third else rows - 1,
         mix_ratio=_mix_ratio(directory),
     )
     names = {name.replace(_INNER, "model.", 1): name for name in source.tensors if name != _TEXT_HEAD}
@@ -125,14 +135,14 @@ def open_cosyvoice(directory: Path) -> StoredLM:
     files = sorted(path.name for path in directory.iterdir() if path.is_file() and not path.name.startswith("."))
     return StoredLM(
         directory,
-        "cosyvoice2",
+        family.voice_space,
         "lm",
         config,
         source,
         names,
         unused=unused,
-        settings={"sample_rate": 24000, "voice_space": VOICE_SPACE},
+        settings={"sample_rate": 24000, "voice_space": family.voice_space},
         companions={name: path for name, path in tokenizer.items() if path.is_file()},
         not_copied=tuple(name for name in files if name != WEIGHTS),
-        source_info={"architecture": "cosyvoice2"},
+        source_info={"architecture": family.voice_space},
     )

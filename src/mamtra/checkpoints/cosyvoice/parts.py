@@ -1,30 +1,37 @@
-"""The other networks of a CosyVoice 2 directory: flow.pt, hift.pt, and how cosyvoice2.yaml sizes them."""
+"""The other networks of a CosyVoice 2 or 3 directory: flow.pt, hift.pt, and how cosyvoice2.yaml sizes them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+import torch
 from torch import Tensor, nn
 
+from mamtra.acoustic.causal_flow import CausalFlow
+from mamtra.acoustic.causal_hift import F0_LOOKAHEAD, CausalHiFT
+from mamtra.acoustic.dit import rotary_frequencies
+from mamtra.acoustic.dit_flow import DiTFlow
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.hift import HiFT, HiFTConfig
-from mamtra.checkpoints.cosyvoice.files import VOCODER, find_flow
+from mamtra.checkpoints.cosyvoice.files import SECOND, THIRD, VOCODER, check_generation, family_of, find_flow
 from mamtra.checkpoints.cosyvoice.lm import BACKBONE, PickledTensors
+from mamtra.checkpoints.cosyvoice.sizes3 import FREQUENCIES, read_causal_vocoder_config, read_dit_flow_config
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference, load_strictly
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.runtime.printable import printable
-from mamtra.runtime.strict_models import first_problem
-from mamtra.text.bpe import build_qwen_tokenizer
+from mamtra.text.bpe import ASSISTANT, BpeConfig, build_qwen_tokenizer
+from mamtra.text.cosyvoice3_tokens import SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SAMPLE_RATE = 24000
+SILENT_TOKENS = (1, 2, 28, 29, 55, 248, 494, 2241, 2242, 2322, 2323)
+"""Silence and breath in the speech tokens of CosyVoice 3."""
 _FLOW_RULES = {
     "sample_rate": SAMPLE_RATE,
     "flow.output_type": "mel",
@@ -65,8 +72,7 @@ def read_flow_config(settings: Settings, blocks_after: int) -> FlowConfig:
         shown = printable(repr(channels))
         raise MamTraError(f"{settings.path} has flow.decoder.estimator.channels {shown}; one width is supported.")
     estimator, cfm = "flow.decoder.estimator.", "flow.decoder.cfm_params.content."
-    return _checked(
-        settings,
+    return settings.parse(
         FlowConfig,
         input_size=width,
         spk_embed_dim=get("flow.spk_embed_dim"),
@@ -103,7 +109,7 @@ def read_vocoder_config(settings: Settings) -> HiFTConfig:
         "f0_channels": "f0_predictor.cond_channels",
     }
     values = {name: settings.get("hift." + renamed.get(name, name)) for name in HiFTConfig.model_fields}
-    return _checked(settings, HiFTConfig, **values)
+    return settings.parse(HiFTConfig, **values)
 
 
 def read_generation(settings: Settings) -> GenerationConfig:
@@ -114,7 +120,9 @@ def read_generation(settings: Settings) -> GenerationConfig:
     """
     found = {name: settings.get("llm.sampling." + name, None) for name in ("top_p", "top_k", "win_size", "tau_r")}
     given = {name: value for name, value in found.items() if value is not None}
-    return _checked(settings, GenerationConfig, bistream=True, text_rules="cosyvoice2", like_original=True, **given)
+    if settings.path.name == THIRD.settings:
+        given["silent_tokens"] = SILENT_TOKENS
+    return settings.parse(GenerationConfig, bistream=True, text_rules="cosyvoice2", like_original=True, **given)
 
 
 def check_language_model(settings: Settings, config: SpeechLMConfig) -> None:
@@ -141,7 +149,7 @@ def open_text(directory: Path, config: SpeechLMConfig) -> Tokenizer:
     Raises:
         MamTraError: its files are missing or damaged, or some ids have no row.
     """
-    tokenizer = build_qwen_tokenizer(directory / BACKBONE)
+    tokenizer = build_qwen_tokenizer(directory / BACKBONE, SPECIAL_TOKENS if family_of(directory) == THIRD else ())
     if tokenizer.get_vocab_size() > config.text_vocab_size:
         raise MamTraError(
             f"{directory / BACKBONE} has {tokenizer.get_vocab_size()} text tokens, but llm.pt only "
@@ -150,14 +158,25 @@ def open_text(directory: Path, config: SpeechLMConfig) -> Tokenizer:
     return tokenizer
 
 
-def load_flow(directory: Path, settings: Settings) -> Flow:
+def text_config(directory: Path) -> BpeConfig:
+    """How the text front end divides text, and what the model reads first."""
+    return BpeConfig(assistant=ASSISTANT if family_of(directory) == THIRD else "")
+
+
+def load_flow(directory: Path, settings: Settings) -> CausalFlow:
     """The flow in float32, on the CPU, in eval mode.
 
     Raises:
-        MamTraError: a file is missing or damaged, or names and shapes differ from the sizes in cosyvoice2.yaml.
+        MamTraError: a file is missing, damaged or of another CosyVoice, or names and shapes differ from the sizes in the settings.
     """
     path = find_flow(directory)
     state = _state(path)
+    third = any(name.startswith("decoder.estimator.transformer_blocks.") for name in state)
+    check_generation(path, THIRD if third else SECOND, settings.path)
+    if third:
+        _drop_frequencies(path, state, settings)
+        sizes = read_dit_flow_config(settings)
+        return _filled(lambda: DiTFlow(sizes), state, path, settings)
     after = {name.split(".")[2] for name in state if name.startswith("encoder.up_encoders.")}
     config = read_flow_config(settings, len(after))
     return _filled(lambda: Flow(config), state, path, settings)
@@ -168,15 +187,39 @@ def load_vocoder(directory: Path, settings: Settings) -> HiFT:
 
     The discriminator of a training checkpoint is ignored.
     """
-    state = _state(directory / VOCODER)
+    path = directory / VOCODER
     state = {
         name.removeprefix("generator."): tensor
-        for name, tensor in state.items()
+        for name, tensor in _state(path).items()
         if not name.startswith("discriminator.")
     }
-    config = read_vocoder_config(settings)
-    vocoder = _filled(lambda: HiFT(config), state, directory / VOCODER, settings)
+    first = state.get("f0_predictor.condnet.0.parametrizations.weight.original1")
+    third = first is not None and first.shape[-1] == F0_LOOKAHEAD + 1
+    check_generation(path, THIRD if third else SECOND, settings.path)
+    vocoder: HiFT
+    if third:
+        sizes = read_causal_vocoder_config(settings)
+        vocoder = _filled(lambda: CausalHiFT(sizes), state, path, settings)
+    else:
+        config = read_vocoder_config(settings)
+        vocoder = _filled(lambda: HiFT(config), state, path, settings)
     return vocoder.remove_weight_norm().requires_grad_(False)
+
+
+def _drop_frequencies(path: Path, state: dict[str, Tensor], settings: Settings) -> None:
+    """Leave out the constant of rotary positions.
+
+    Raises:
+        MamTraError: it is another one than ours.
+    """
+    stored = state.pop(FREQUENCIES, None)
+    if stored is None:
+        return
+    ours = rotary_frequencies(2 * stored.numel())
+    if stored.dim() != 1 or not torch.allclose(stored.float(), ours, rtol=1e-3):
+        raise MamTraError(
+            f"{path} has other rotary frequencies than {settings.path.name} asks for; get the model again."
+        )
 
 
 def _state(path: Path) -> dict[str, Tensor]:
@@ -191,10 +234,3 @@ def _filled(factory: Any, state: dict[str, Tensor], path: Path, settings: Settin
     if difference:
         raise MamTraError(f"{path} does not fit {settings.path.name}: {difference}.")
     return load_strictly(module, {name: tensor.float() for name, tensor in state.items()}, str(path))
-
-
-def _checked(settings: Settings, kind: type[BaseModel], **values: Any) -> Any:
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        raise MamTraError(f"{settings.path} is wrong at {first_problem(error)}.") from error

@@ -1,4 +1,4 @@
-"""cosyvoice2.yaml read as plain data: tags that would build Python objects are dropped.
+"""cosyvoice2.yaml or cosyvoice3.yaml read as plain data: tags that would build Python objects are dropped.
 
 Every tag gives the value that follows it. References to other entries and products of them are resolved; nothing else of
 HyperPyYAML is supported, and nothing is executed.
@@ -9,17 +9,20 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import printable
+from mamtra.runtime.strict_models import first_problem
 from mamtra.runtime.yaml_files import BoundedLoader
 
 LARGEST_BYTES = 2**20
 _REFERENCE = re.compile(r"<(\w+)>")
 _MISSING = object()
+_Sizes = TypeVar("_Sizes", bound=BaseModel)
 
 
 class _PlainLoader(BoundedLoader):
@@ -85,6 +88,17 @@ class Settings:
         found = self.get(place, wanted)
         if found != wanted:
             raise MamTraError(f"{self.path} has {place} {printable(repr(found))}; only {wanted!r} is supported.")
+
+    def parse(self, kind: type[_Sizes], **values: Any) -> _Sizes:
+        """Sizes from values of the file.
+
+        Raises:
+            MamTraError: a value is wrong.
+        """
+        try:
+            return kind(**values)
+        except ValidationError as error:
+            raise MamTraError(f"{self.path} is wrong at {first_problem(error)}.") from error
 
     def _resolve(self, value: Any, place: str, depth: int = 0) -> Any:
         if not isinstance(value, str) or not _REFERENCE.search(value):

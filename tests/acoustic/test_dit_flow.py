@@ -1,0 +1,154 @@
+"""CosyVoice 3's flow: streams and batches are the one pass over one row, attention is what a loop gives, it can be trained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mamtra.acoustic.dit import FirstHeadRotaryAttention, rotary_frequencies, rotary_table
+from mamtra.acoustic.dit_flow import DiTFlow, DiTFlowConfig
+from mamtra.acoustic.flow_stream import FlowStream
+from tests.acoustic.test_flow_stream import voice
+from tests.parity.cosyvoice3 import FLOW as SMALL
+from tests.parity.fixture import seeded
+from tests.rerun import Rerun
+
+FLOW = seeded(DiTFlow(SMALL), "flow")
+GRAPHED = seeded(DiTFlow(SMALL), "flow")
+GRAPHED.use_graphs(Rerun())
+
+
+@settings(max_examples=25, deadline=None)
+@given(prompt=st.integers(0, 13), sizes=st.lists(st.integers(0, 17), min_size=1, max_size=6), batch=st.integers(1, 2))
+def test_pieces_are_the_whole(prompt, sizes, batch):
+    count = max(1, sum(sizes))
+    token = torch.randint(0, 50, (batch, count), generator=torch.Generator().manual_seed(count))
+    whole = FLOW.inference(token, *voice(prompt, batch), streaming=True, steps=2)
+    for flow in (FLOW, GRAPHED):
+        stream, pieces, begin = FlowStream(flow, *voice(prompt, batch), steps=2), [], 0
+        for size in sizes[:-1]:
+            pieces.append(stream.push(token[:, begin : begin + size]))
+            begin += size
+        pieces.append(stream.push(token[:, begin:], final=True))
+        mel = torch.cat(pieces, dim=2)
+        assert mel.shape == whole.shape and (mel - whole).abs().max() < 1e-4
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 14)), min_size=2, max_size=4), chunked=st.booleans())
+def test_a_batch_is_its_rows(rows, chunked):
+    voices = [voice(prompt) for prompt, _ in rows]
+    tokens = [torch.randint(0, 50, (n,), generator=torch.Generator().manual_seed(n)) for _, n in rows]
+    longest = max(prompt for prompt, _ in rows)
+    mel = FLOW.inference(
+        torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True),
+        torch.cat([torch.nn.functional.pad(v[0], (0, longest - v[0].shape[1]), value=7) for v in voices]),
+        torch.cat([torch.nn.functional.pad(v[1], (0, 0, 0, 2 * (longest - v[0].shape[1])), value=3.0) for v in voices]),
+        torch.cat([v[2] for v in voices]),
+        steps=2,
+        streaming=chunked,
+        token_len=torch.tensor([n for _, n in rows]),
+        prompt_len=torch.tensor([prompt for prompt, _ in rows]),
+    )
+    for row, (token, alone) in enumerate(zip(tokens, voices, strict=True)):
+        found = mel[row : row + 1, :, : 2 * len(token)]
+        assert (found - FLOW.inference(token[None], *alone, steps=2, streaming=chunked)).abs().max() < 1e-4
+
+
+def test_tokens_after_the_lookahead_change_nothing_before():
+    token = torch.arange(20)[None]
+    mel = FLOW.inference(token, *voice(5), streaming=True, steps=2)
+    changed = token.clone()
+    changed[:, 13] += 1  # the first chunk of 5 tokens looks at 3 more, and so does the second
+    other = FLOW.inference(changed, *voice(5), streaming=True, steps=2)
+    assert torch.equal(mel[:, :, :20], other[:, :, :20]) and not torch.equal(mel[:, :, 20:], other[:, :, 20:])
+
+
+def naive_attention(layer: FirstHeadRotaryAttention, x: torch.Tensor, chunk: int) -> torch.Tensor:
+    """(T, width) to (T, width), head by head and query by query, with complex numbers for the pairs of the first head."""
+    heads, width = layer.split
+    q, k, v = (linear(x).double().view(len(x), heads, width) for linear in (layer.to_q, layer.to_k, layer.to_v))
+    turn = torch.exp(1j * torch.arange(len(x))[:, None].double() * rotary_frequencies(width).double())
+
+    def turned(y: torch.Tensor) -> torch.Tensor:
+        y = y.clone()
+        pairs = torch.view_as_complex(y[:, 0].reshape(len(y), -1, 2).contiguous()) * turn
+        y[:, 0] = torch.view_as_real(pairs).flatten(1)
+        return y
+
+    q, k, out = turned(q), turned(k), torch.zeros_like(q)
+    for head in range(heads):
+        for i in range(len(x)):
+            seen = min(len(x), (i // chunk + 1) * chunk) if chunk else len(x)
+            scores = torch.softmax(k[:seen, head] @ q[i, head] / width**0.5, dim=0)
+            out[i, head] = scores @ v[:seen, head]
+    return layer.to_out[0](out.flatten(1).float())
+
+
+@pytest.mark.parametrize("chunk", [0, 4])
+def test_attention_is_the_naive_one(chunk):
+    from mamtra.acoustic.masks import additive, attention_mask
+
+    layer = seeded(FirstHeadRotaryAttention(24, 3, 8), "attention")
+    x = torch.randn(11, 24, generator=torch.Generator().manual_seed(0))
+    mask = additive(attention_mask(11, None, chunk, x.device), x.dtype)
+    found = layer(x[None], mask, rotary_table(torch.arange(11.0), 8))[0]
+    assert (found - naive_attention(layer, x, chunk)).abs().max() < 1e-5
+
+
+def test_only_the_first_head_knows_the_positions():
+    layer = seeded(FirstHeadRotaryAttention(24, 3, 8), "attention")
+    layer.to_out[0].weight.data, layer.to_out[0].bias.data = torch.eye(24), torch.zeros(24)
+    x = torch.randn(1, 6, 24, generator=torch.Generator().manual_seed(0))
+    here, swapped = (
+        layer(rows, None, rotary_table(torch.arange(6.0), 8))[:, -1] for rows in (x, x[:, [1, 0, 2, 3, 4, 5]])
+    )
+    assert torch.allclose(here[:, 8:], swapped[:, 8:], atol=1e-6) and (here - swapped)[:, :8].abs().max() > 1e-3
+
+
+def test_training():
+    flow = DiTFlow(SMALL).train()
+    feat_len = torch.tensor([20, 14])
+    noise = flow.sample_noise(feat_len, 20, torch.Generator().manual_seed(0))
+    feat, token = torch.randn(2, 20, 80), torch.randint(0, 50, (2, 10))
+    for streaming in (False, True):
+        loss = flow.loss(
+            token,
+            feat_len // 2,
+            feat,
+            feat_len,
+            torch.randn(2, 8),
+            noise.cond_len,
+            noise.t,
+            noise.noise,
+            noise.keep,
+            streaming,
+        )
+        loss.backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in flow.parameters())
+
+
+def test_bfloat16_weights():
+    half, token = seeded(DiTFlow(SMALL), "flow").to(torch.bfloat16), torch.arange(20)[None]
+    wanted = FLOW.inference(token, *voice(8), streaming=True, steps=2)
+    mel = half.inference(token, *voice(8), streaming=True, steps=2)
+    assert mel.dtype == torch.float32 and 0 < (mel - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dit_width": 40},
+        {"dit_head_dim": 7},
+        {"dit_depth": 10**6},
+        {"input_size": 64},
+        {"architecture": "unet"},
+        {"depth": 2},
+    ],
+)
+def test_sizes_that_cannot_be(wrong):
+    with pytest.raises(ValidationError):
+        DiTFlowConfig(**wrong)
