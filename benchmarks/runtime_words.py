@@ -21,9 +21,9 @@ from mamtra.runtime.optional import need
 
 BASELINE = "torch"
 WAYS: Mapping[str, Mapping[str, Any]] = {
+    BASELINE: {"runtime": "torch", "device": "cpu"},
     "onnx": {"runtime": "onnx"},
     "onnx, int8 LM": {"runtime": "onnx", "int8_lm": True},
-    BASELINE: {"runtime": "torch", "device": "cpu"},
     "onnx, 5 flow steps": {"runtime": "onnx", "flow_steps": 5},
 }
 """Options of `mamtra.load` by the names in the tables."""
