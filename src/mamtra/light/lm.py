@@ -130,7 +130,8 @@ class LMState:
         cos, sin = (table[begin : self._length] for table in self._tables)
         low, high = np.split(queries, 2, axis=1)
         turned = np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=1)
-        scores = turned @ self._keys[: self._length].T / np.float32(math.sqrt(queries.shape[1]))
+        # not a product of BLAS, whose threads go on waiting actively and take the cores from the sessions for 30 ms
+        scores = np.einsum("qd,kd->qk", turned, self._keys[: self._length]) / np.float32(math.sqrt(queries.shape[1]))
         later = np.arange(self._length) > np.arange(begin, self._length)[:, None]
         scores[later] = -np.inf
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
