@@ -205,8 +205,8 @@ def render(result: dict[str, Any]) -> str:
         for way, v in result["warm"].items()
     ]
     parts += [
-        f"Voice {result['voice']}. A text of three long sentences in seconds of computing per second of sound, and the milliseconds "
-        "to the first audio of a stream, of voices that have spoken before. Kokoro has no stream: its first audio is a sentence.",
+        f"Voice {result['voice']}. A text of three sentences in seconds of computing per second of sound, and the milliseconds to "
+        "the first audio of a stream, of voices that have spoken before. Kokoro has no stream: its first audio is a sentence.",
         markdown_table(["", "long text", "CPU", "first audio, ms", "CPU, ms"], rows),
         "## Where the time goes",
         "One sentence with one thread: CPU seconds per second of sound.",
