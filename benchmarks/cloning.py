@@ -20,7 +20,6 @@ import torch
 from record import benchmark, say_progress
 
 from mamtra import load
-from mamtra.audio.features import kaldi_fbank_80
 from mamtra.audio.io import read_audio, resample
 from mamtra.audio.noise_gate import gate_noise
 from mamtra.audio.speech_level import pauses, speech_level
@@ -29,7 +28,7 @@ from mamtra.evaluate.statistics import interval, resamples
 from mamtra.runtime.results import footnote, markdown_table
 from mamtra.synthesis.advice import advise
 from mamtra.synthesis.cloning import prepare_reference
-from mamtra.synthesis.reference import embed_speaker
+from mamtra.synthesis.reference import Hearing, embed_speaker
 from mamtra.synthesis.speaker_change import advise_on_speakers
 
 RATE, SECONDS = 16000, 6.0
@@ -107,20 +106,20 @@ def recordings(folder: Path, count: int, seed: int) -> dict[str, np.ndarray]:
     return {name: trim_edges(wave[: round(SECONDS * RATE)], RATE, keep=0.1) for name, wave in read.items()}
 
 
-def embed(wave: np.ndarray, encoder: torch.nn.Module, prepared: bool) -> tuple[np.ndarray, list[str]]:
+def embed(wave: np.ndarray, hearing: Hearing, prepared: bool) -> tuple[np.ndarray, list[str]]:
     """Embedding of unit length, and what is advised about speakers."""
     samples = prepare_reference(wave, RATE) if prepared else wave.astype(np.float32)
-    fbank = kaldi_fbank_80(torch.from_numpy(np.ascontiguousarray(samples)))
+    fbank = hearing.fbank(np.ascontiguousarray(samples))
     fbank = gate_noise(fbank) if prepared else fbank
-    found = embed_speaker(fbank, encoder).numpy()
-    return found / np.linalg.norm(found), advise_on_speakers(fbank, encoder) if prepared else []
+    found = embed_speaker(fbank, hearing)
+    return found / np.linalg.norm(found), advise_on_speakers(fbank, hearing.embed) if prepared else []
 
 
 @torch.inference_mode()
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The record after every eighth speaker, and at the end."""
     torch.set_num_threads(args.threads)
-    encoder = load(args.model).model.speaker_encoder
+    hearing = load(args.model, runtime="torch").model.hearing
     waves = recordings(args.speech, args.speakers, args.seed)
     names = list(waves)
     embeddings: dict[str, dict[bool, list[np.ndarray]]] = {change: {False: [], True: []} for change in CHANGES}
@@ -131,12 +130,12 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             for change, apply in CHANGES.items():
                 wave = apply(waves[name], rng).astype(np.float32)
                 for prepared in (False, True):
-                    found, about = embed(wave, encoder, prepared)
+                    found, about = embed(wave, hearing, prepared)
                     embeddings[change][prepared].append(found)
                 advice[change].append(" ".join([*advise(wave, RATE, "", continued=False), *about]))
             half, other = round(SECONDS / 2 * RATE), waves[names[number - 1]]
             both = np.concatenate([waves[name][:half], other[:half]])
-            advice[TWO].append(" ".join([*advise(both, RATE, "", continued=False), *embed(both, encoder, True)[1]]))
+            advice[TWO].append(" ".join([*advise(both, RATE, "", continued=False), *embed(both, hearing, True)[1]]))
             if number % 8 == 7 or number == len(names) - 1:
                 yield {"seed": args.seed, "speakers": number + 1, **summarise(embeddings, advice, args.seed)}
 

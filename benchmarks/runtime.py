@@ -1,45 +1,63 @@
-"""ONNX Runtime against torch on one CPU: seconds of computing by stage, start-up, memory, and how well both are understood.
+"""ONNX Runtime against torch on one CPU: speed, start-up, memory, and how well both are understood.
 
-    python benchmarks/runtime.py [--runs 3] [--voice NAME] [--set LIST.tsv --transcripts onnx=A.jsonl torch=B.jsonl]
-        [--recogniser WHAT] [--out docs/results/runtime.json]
+    python benchmarks/runtime.py [--runs 3] [--voice NAME] [--kokoro DIR] [--out docs/results/runtime.json]
+        [--set LIST.tsv --whisper DIR --work DIR [--sentences 100] [--seconds 500]]
 
-Stages are CPU seconds of one thread per second of sound, the runtimes in turn: other programs disturb them less than they do the
-clock. Fresh processes are `python -m mamtra say`. Transcripts are lines of {"id", "text"} by a speech recogniser, of what both
-said with the same voice and seed; LIST.tsv has the columns id and spoken.
+Long text, first audio and fresh processes use all cores, stages one thread; ways of computing take turns, and medians are given.
+CPU seconds are beside those of the clock, since other programs disturb them less. With --set sentences are spoken and transcribed
+(`runtime_words.py`); what is finished is kept in --work, so that a long measurement can be made in parts of --seconds.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kokoro import Kokoro
 from record import benchmark
+from runtime_words import BASELINE, WAYS, Whisper, compare, read_sentences, transcribe
 
 from mamtra.runtime.results import footnote, markdown_table
 
 TEXT = "The quick brown fox jumps over the lazy dog, and then it walks slowly back home."
+LONG = (
+    "The old lighthouse keeper climbed the winding stairs every evening, carrying a small brass lamp. While the wind pressed "
+    "against the glass he would sit down at his desk. He opened the heavy book in which the ships were written, and waited for "
+    "the first light of the harbour to answer his own."
+)
 COLD = "Hello! This voice runs on your own machine."
 STAGES = ("speech tokens", "mel", "samples")
-RUNTIMES = ("torch", "onnx")
+FRESH = {
+    "torch": ["--runtime", "torch"],
+    "onnx": ["--runtime", "onnx"],
+    "onnx, int8 LM": ["--runtime", "onnx", "--int8-lm"],
+}
+PEER = "Kokoro-82M, int8"
 PEAK = (
     "import resource, sys\nfrom mamtra.cli import main\nstatus = main(sys.argv[1:])\n"
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10))\n"
     "sys.exit(status)"
 )
+Series = dict[str, dict[str, list[float]]]
+
+
+def medians(made: Series) -> dict[str, dict[str, float]]:
+    """Of each series, by way and what was measured."""
+    return {way: {what: statistics.median(values) for what, values in by.items()} for way, by in made.items()}
 
 
 def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
-    """CPU seconds per second of sound of each stage, medians after one run for warming up."""
+    """CPU seconds per second of sound of each stage, with one thread, after one run for warming up."""
     import torch
 
     from mamtra import load
@@ -47,15 +65,14 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
     from mamtra.light.lm import LightGeneration
     from mamtra.light.model import LightModel
     from mamtra.light.random import Generator
+    from mamtra.light.speaking import prompt_store
     from mamtra.synthesis.sentence import generate_tokens
 
     torch.set_num_threads(1)
     tts = load(runtime="torch", device="cpu")
-    model, light = tts.model, LightModel(tts.model.directory, threads=1)
-    theirs = tts.voice(voice)
+    model, theirs = tts.model, tts.voice(voice)
     ours, ids = theirs.to("numpy"), list(model.text.segments(TEXT)[0].ids)
     fixed_noise(80)
-    made: dict[str, dict[str, list[float]]] = {name: {stage: [] for stage in STAGES} for name in RUNTIMES}
 
     def torch_parts() -> Iterator[int]:
         yield len(tokens := generate_tokens(model, theirs, ids, 0)[0])
@@ -64,14 +81,23 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
         noise = model.vocoder.noise(torch.Generator().manual_seed(0))(mel.shape[-1] * model.vocoder.config.hop)
         yield len(model.vocoder.inference(mel, noise=noise))
 
-    def light_parts() -> Iterator[int]:
-        run = LightGeneration(light.lm, ids, *ours.lm_prompt, Generator(0), light.generation)
-        yield len(tokens := list(run))
-        yield len(mel := light.flow.whole(np.array(tokens), ours.prompt_speech, ours.prompt_mel, ours.embedding))
-        yield len(light.vocoder.whole(mel, 0))
+    def light_parts(light: LightModel) -> Callable[[], Iterator[int]]:
+        prompts = prompt_store(light)
 
+        def parts() -> Iterator[int]:
+            run = LightGeneration(light.lm, ids, *ours.lm_prompt, Generator(0), light.generation)
+            yield len(tokens := list(run))
+            yield len(mel := prompts.stream(ours).whole(np.array(tokens)))
+            yield len(light.vocoder.whole(mel, 0))
+
+        return parts
+
+    directory = model.directory
+    ways = {"torch": torch_parts, "onnx": light_parts(LightModel(directory, threads=1))}
+    ways["onnx, int8 LM"] = light_parts(LightModel(directory, threads=1, int8_lm=True))
+    made: Series = {name: {stage: [] for stage in STAGES} for name in ways}
     for turn in range(runs + 1):
-        for name, parts in (("torch", torch_parts), ("onnx", light_parts)):
+        for name, parts in ways.items():
             begun, seconds = time.process_time(), 0.0
             for stage, size in zip(STAGES, parts(), strict=True):
                 spent = time.process_time() - begun
@@ -79,25 +105,59 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
                 if turn:
                     made[name][stage].append(spent / seconds)
                 begun = time.process_time()
-    return {name: {stage: statistics.median(values) for stage, values in by.items()} for name, by in made.items()}
+    return medians(made)
+
+
+def warm(voice: str, runs: int, kokoro: Path | None) -> dict[str, dict[str, float]]:
+    """Long text and first audio of voices that have spoken before, with all cores."""
+    import torch
+
+    from mamtra import load
+
+    threads = os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    voices: dict[str, Any] = {way: load(**options) for way, options in WAYS.items()}
+    if kokoro is not None:
+        voices[PEER] = Kokoro(kokoro, voices[BASELINE], threads)
+    kinds = ("rtf", "rtf cpu", "first", "first cpu")
+    made: Series = {way: {kind: [] for kind in kinds} for way in voices}
+    for turn in range(runs + 1):
+        for way, tts in voices.items():
+            given = {} if way == PEER else {"voice": voice}
+            clock, cpu = time.perf_counter(), time.process_time()
+            seconds = tts.say(LONG, **given).seconds
+            long = [(time.perf_counter() - clock) / seconds, (time.process_time() - cpu) / seconds]
+            clock, cpu = time.perf_counter(), time.process_time()
+            next(iter(chunks := tts.stream(TEXT, **given)))
+            first = [time.perf_counter() - clock, time.process_time() - cpu]
+            if not isinstance(chunks, list):
+                chunks.close()
+            if turn:
+                for kind, value in zip(kinds, long + first, strict=True):
+                    made[way][kind].append(value)
+    return medians(made)
 
 
 def fresh(voice: str, runs: int) -> dict[str, dict[str, float]]:
-    """CPU and wall seconds from nothing to a sound file, and peak memory in MiB; medians, the runtimes in turn."""
-    made: dict[str, dict[str, list[float]]] = {name: {"cpu": [], "wall": [], "mebibytes": []} for name in RUNTIMES}
+    """CPU and wall seconds from nothing to a sound file, and peak memory in MiB, after one process for warming up."""
+    made: Series = {name: {"cpu": [], "wall": [], "mebibytes": []} for name in FRESH}
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(runs):
+        target, environment = Path(folder) / "x.wav", {**os.environ, "MAMTRA_CACHE": str(Path(folder) / "cache")}
+        for turn in range(runs + 1):
             for name, found in made.items():
-                command = ["say", COLD, "--runtime", name, "--voice", voice, "-q", "-o", str(Path(folder) / "x.wav")]
+                command = ["say", COLD, *FRESH[name], "--voice", voice, "-q", "-o", str(target)]
                 begun, wall = _children(), time.perf_counter()
-                done = subprocess.run(
-                    [sys.executable, "-c", PEAK, *command], capture_output=True, text=True, check=True
-                )
-                found["wall"].append(time.perf_counter() - wall)
-                found["cpu"].append(_children() - begun)
-                found["mebibytes"].append(float(done.stdout))
-                (Path(folder) / "x.wav").unlink()
-    return {name: {what: statistics.median(values) for what, values in by.items()} for name, by in made.items()}
+                words = [sys.executable, "-c", PEAK, *command]
+                done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+                spent = {
+                    "wall": time.perf_counter() - wall,
+                    "cpu": _children() - begun,
+                    "mebibytes": float(done.stdout),
+                }
+                for what, value in spent.items():
+                    found[what] += [value] if turn else []
+                target.unlink()
+    return medians(made)
 
 
 def _children() -> float:
@@ -107,88 +167,72 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def understood(references: Path, transcripts: dict[str, Path]) -> dict[str, Any]:
-    """Word error rates in percent over the sentences that both were transcribed of, and their paired difference."""
-    from mamtra.evaluate.error_rates import count_errors, english_normaliser
-    from mamtra.evaluate.statistics import difference, interval, ratio, resamples
-
-    with references.open(encoding="utf-8") as file:
-        spoken = {row["id"]: row["spoken"] for row in csv.DictReader(file, delimiter="\t")}
-    heard = {
-        name: {entry["id"]: entry["text"] for entry in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
-        for name, path in transcripts.items()
-    }
-    ids = sorted(set.intersection(*(set(texts) for texts in heard.values())))
-    rule, about = english_normaliser()
-    counts = {name: [count_errors(spoken[i], texts[i], rule) for i in ids] for name, texts in heard.items()}
-    errors = {name: np.array([count[0] for count in found], float) for name, found in counts.items()}
-    words = np.array([count[1] for count in counts["torch"]], float)
-    picked = resamples(len(ids))
-    rates = {
-        name: [100 * float(ratio(found, words)), *(100 * end for end in interval(ratio(found, words, picked)))]
-        for name, found in errors.items()
-    }
-    middle, ends = difference(errors["torch"], words, errors["onnx"], words)
-    return {
-        "sentences": len(ids),
-        "normaliser": about,
-        "wer": rates,
-        "difference": [100 * value for value in (middle, *ends)],
-    }
-
-
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Everything that was measured so far."""
-    # fresh processes first: Linux counts what a parent holds when it forks as memory of the child
-    found: dict[str, Any] = {"voice": args.voice, "fresh": fresh(args.voice, args.runs)}
-    found["stages"] = stages(args.voice, args.runs)
+    if args.more_words:
+        kept = json.loads(args.out.read_text(encoding="utf-8"))
+        found = {key: kept[key] for key in ("voice", "fresh", "warm", "stages", "commit", "command")}
+    else:
+        # fresh processes first: Linux counts what a parent holds when it forks as memory of the child
+        found = {"voice": args.voice, "fresh": fresh(args.voice, args.runs)}
+        found["warm"] = warm(args.voice, args.runs, args.kokoro)
+        found["stages"] = stages(args.voice, args.runs)
     yield found
-    if args.transcripts:
-        paths = dict(entry.split("=", 1) for entry in args.transcripts)
-        heard = understood(args.set, {name: Path(path) for name, path in paths.items()})
-        found["understood"] = heard | {"recogniser": args.recogniser}
-        yield found
+    if args.set is not None:
+        sentences, listen = read_sentences(args.set, args.sentences), Whisper(args.whisper, args.threads)
+        heard = transcribe(sentences, args.voice, args.work, listen, args.seconds)
+        yield found | {"understood": compare(sentences, heard) | {"recogniser": listen.about}}
 
 
 def bars(by: dict[str, dict[str, float]]) -> str:
     """A picture of where the time goes, in characters: one for each hundredth of a second."""
     marks = dict(zip(STAGES, "▓▒░", strict=True))
+    width = max(map(len, by))
     lines = [
-        f"{name:6}" + "".join(marks[stage] * round(100 * part[stage]) for stage in STAGES) for name, part in by.items()
+        f"{name:{width}} " + "".join(marks[stage] * round(100 * part[stage]) for stage in STAGES)
+        for name, part in by.items()
     ]
     legend = "  ".join(f"{mark} {stage}" for stage, mark in marks.items())
-    return "\n".join(["```", *lines, f"      {legend}", "```"])
+    return "\n".join(["```", *lines, f"{'':{width}} {legend}", "```"])
 
 
 def render(result: dict[str, Any]) -> str:
     """The page of a result."""
-    by = result["stages"]
+    by, parts = result["stages"], ["# ONNX Runtime against torch"]
+    rows = [
+        [way, f"{v['rtf']:.3f}", f"{v['rtf cpu']:.3f}", f"{1000 * v['first']:.0f}", f"{1000 * v['first cpu']:.0f}"]
+        for way, v in result["warm"].items()
+    ]
+    parts += [
+        f"Voice {result['voice']}. A text of three sentences in seconds of computing per second of sound, and the milliseconds to "
+        "the first audio of a stream, of voices that have spoken before. Kokoro has no stream: its first audio is a sentence.",
+        markdown_table(["", "long text", "CPU", "first audio, ms", "CPU, ms"], rows),
+        "## Where the time goes",
+        "One sentence with one thread: CPU seconds per second of sound.",
+    ]
     rows = [
         [name, *(f"{part[stage]:.3f}" for stage in STAGES), f"{sum(part.values()):.3f}"] for name, part in by.items()
     ]
-    ratio = [by["onnx"][stage] / by["torch"][stage] for stage in STAGES]
-    whole = sum(by["onnx"].values()) / sum(by["torch"].values())
-    rows.append(["onnx / torch", *(f"{value:.2f}" for value in ratio), f"{whole:.2f}"])
-    parts = [
-        "# ONNX Runtime against torch",
-        f"One sentence, voice {result['voice']}, one thread: CPU seconds per second of sound, medians, the two in turn.",
+    table = [
+        [name, f"{v['cpu']:.1f}", f"{v['wall']:.1f}", f"{v['mebibytes']:.0f}"] for name, v in result["fresh"].items()
+    ]
+    parts += [
         markdown_table(["", *STAGES, "together"], rows),
         bars(by),
+        "## A fresh process to a sound file of 2.6 s",
+        markdown_table(["", "CPU s", "wall s", "peak MiB"], table),
+        "All times are medians, the ways in turn. Those by the clock are of a machine shared with other programs.",
     ]
-    if found := result.get("fresh"):
-        table = [[name, f"{v['cpu']:.1f}", f"{v['wall']:.1f}", f"{v['mebibytes']:.0f}"] for name, v in found.items()]
-        parts += [
-            "## A fresh process to a sound file of 2.6 s",
-            markdown_table(["", "CPU s", "wall s", "peak MiB"], table),
-            "Wall times are those of a machine shared with other programs.",
-        ]
     if found := result.get("understood"):
         table = [[name, "{:.2f} [{:.2f}, {:.2f}]".format(*rate)] for name, rate in found["wer"].items()]
-        table.append(["onnx - torch", "{:.2f} [{:.2f}, {:.2f}]".format(*found["difference"])])
+        table += [
+            [f"{way} - {BASELINE}", "{:+.2f} [{:+.2f}, {:+.2f}]".format(*values)]
+            for way, values in found["differences"].items()
+        ]
         parts += [
             "## Word error rate",
             f"{found['sentences']} development sentences, seed 0; {found['recogniser']}; {found['normaliser']}. "
-            "Bootstrap intervals of 95%, the difference paired by sentence.",
+            "Bootstrap intervals of 95%, differences paired by sentence.",
             markdown_table(["", "WER %"], table),
         ]
     return "\n\n".join([*parts, footnote(result)]) + "\n"
@@ -198,10 +242,14 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Those of this benchmark."""
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--voice", default="clara")
-    parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
-    parser.add_argument("--set", type=Path)
-    parser.add_argument("--recogniser", default="an unnamed recogniser", help="of the transcripts, for the page")
-    parser.add_argument("--transcripts", nargs="+", metavar="NAME=FILE.jsonl")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help=argparse.SUPPRESS)
+    parser.add_argument("--kokoro", type=Path, metavar="DIR", help="Kokoro-82M as a peer, see kokoro.py")
+    parser.add_argument("--set", type=Path, help="sentences: a list with the columns id, text and spoken")
+    parser.add_argument("--sentences", type=int, default=100)
+    parser.add_argument("--whisper", type=Path, metavar="DIR", help="a CTranslate2 Whisper")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="what was heard so far")
+    parser.add_argument("--seconds", type=float, default=500.0, help="of speaking and listening in this call")
+    parser.add_argument("--more-words", action="store_true", help="keep the speeds of --out, and only speak and listen")
 
 
 def main(argv: list[str] | None = None) -> None:

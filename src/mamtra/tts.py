@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.generation_config import GenerationConfig
@@ -18,7 +18,7 @@ from mamtra.runtime.explain import in_words
 from mamtra.synthesis.audio import Audio, audio_of
 from mamtra.synthesis.cloning import clone_voice
 from mamtra.synthesis.hops import HopSchedule
-from mamtra.synthesis.pipeline import AudioChunk, Backend, Request, check_speed, check_text, check_voice, speak
+from mamtra.synthesis.pipeline import AudioChunk, Request, check_speed, check_text, check_voice, speak
 from mamtra.synthesis.profile import adjust_reading, choose_profile, phoneme_frontend
 from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
 from mamtra.synthesis.text_batch import Text, speak_texts
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     import torch
 
     from mamtra.light.model import LightModel
+    from mamtra.synthesis.batch import Batch
     from mamtra.synthesis.model import Model
+    from mamtra.synthesis.voice_conversion import SamplesOf
 
 
 class TTS:
@@ -55,7 +57,7 @@ class TTS:
         self.model = model
         self.library = library or VoiceLibrary(model.directory)
         self._finder = VoiceFinder(model, self.library)
-        self._whole_segment, self._stream_segment = _backends(model)
+        self._ways = _ways(model)
 
     @classmethod
     @checked
@@ -70,6 +72,8 @@ class TTS:
         date_order: str | None = None,
         like_original: bool | None = None,
         text_rules: str | None = None,
+        flow_steps: int | None = None,
+        int8_lm: bool = False,
     ) -> TTS:
         """Load a model by directory, built-in name or hub name; by default the one that comes with the package.
 
@@ -86,6 +90,9 @@ class TTS:
             like_original: for models of CosyVoice 2: speak as the published code does, text rules included, or with this
                 package's text rules, trimming, pauses and repeats. A CosyVoice 2 directory does the former by default.
             text_rules: for models of CosyVoice 2: "cosyvoice2", "mamtra" or "none" (text is read as written, in one piece).
+            flow_steps: Euler steps of the flow; fewer are faster. By default those of the model.
+            int8_lm: with the runtime "onnx", multiply int8 weights of the language model as they are, with inputs rounded to 8
+                bits: faster, with less memory, and another choice of speech tokens for the same seed.
 
         Raises:
             MamTraError: no such model or device; the lexicon cannot be read, or the model reads letters instead of phonemes
@@ -96,12 +103,16 @@ class TTS:
         if choose_runtime(directory, runtime, asks_torch=device is not None or dtype is not None) == "onnx":
             from mamtra.light.model import LightModel
 
-            opened = LightModel(directory)
+            opened = LightModel(directory, int8_lm=int8_lm)
+        elif int8_lm:
+            raise MamTraError(
+                "An LM that computes with int8 belongs to the runtime onnx; leave it out, or use that runtime."
+            )
         else:
             from mamtra.synthesis.open_model import open_on
 
             opened = open_on(directory, device, dtype)
-        opened.generation = choose_profile(opened, like_original, text_rules)
+        opened.generation = choose_profile(opened, like_original, text_rules, flow_steps)
         adjust_reading(opened, lexicon, date_order)
         return cls(opened)
 
@@ -220,8 +231,8 @@ class TTS:
         if whole_sentences:
             if hops is not None:
                 raise MamTraError("Hops set the chunks of a stream; leave them out with whole_sentences.")
-            return self._audio(request, segments, self._whole_segment, began)
-        return self._audio(request, segments, partial(self._stream_segment, schedule=hops), began)
+            return self._audio(request, self._ways.whole(request, segments, ahead=isinstance(text, str)), began)
+        return self._audio(request, speak(request, segments, partial(self._ways.segment, schedule=hops)), began)
 
     @checked
     def batch(
@@ -244,9 +255,7 @@ class TTS:
             One result a text, in their order: its audio, or the error of a text that cannot be spoken, which does not stop the
             others.
         """
-        if self.model.arrays == "numpy":
-            raise MamTraError("A batch needs the runtime torch; pip install 'mamtra[torch]'.")
-        return speak_texts(self.model, texts, Text("", voice, seed, speed), self._request_of)
+        return speak_texts(self.model, self._ways.batch(), texts, Text("", voice, seed, speed), self._request_of)
 
     def _request(self, voice: Voice, seed: int, speed: float) -> Request:
         retries = AS_IT_COMES if self.model.generation.like_original else AGAIN
@@ -267,12 +276,10 @@ class TTS:
             raise nothing_to_say()
         return chain([first], segments)
 
-    def _audio(
-        self, request: Request, segments: Iterable[Segment | Utterance], backend: Backend, began: float
-    ) -> Iterator[Audio]:
+    def _audio(self, request: Request, chunks: Iterable[AudioChunk], began: float) -> Iterator[Audio]:
         ttfa_ms = None
         with in_words():
-            for chunk in speak(request, segments, backend):
+            for chunk in chunks:
                 ttfa_ms = (time.perf_counter() - began) * 1000 if ttfa_ms is None else ttfa_ms
                 yield audio_of(request, chunk, ttfa_ms)
         if ttfa_ms is None:
@@ -298,11 +305,9 @@ class TTS:
         Raises:
             MamTraError: the recording cannot serve, or the model lacks the speech tokenizer.
         """
-        if self.model.arrays == "numpy":
-            raise MamTraError("Converting a recording needs the runtime torch; pip install 'mamtra[torch]'.")
         from mamtra.synthesis.voice_conversion import convert_recording
 
-        return convert_recording(self._request(self.voice(voice), seed, speed), wav)
+        return convert_recording(self._request(self.voice(voice), seed, speed), wav, self._ways.samples)
 
     @checked
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
@@ -333,16 +338,41 @@ class TTS:
         return self.model.text.instruction(text)
 
 
-def _backends(model: Model | LightModel) -> tuple[Backend, Callable[..., Iterator[AudioChunk]]]:
-    """How the model's runtime speaks a segment: as a whole, and chunk by chunk."""
+class _Ways(NamedTuple):
+    """How a runtime speaks.
+
+    Attributes:
+        whole: a request and segments to one chunk a segment; `ahead`: the text is complete, so that segments may be read early.
+        segment: the backend that gives a segment chunk by chunk.
+        samples: speech tokens of a voice to samples.
+        batch: what many texts go through.
+    """
+
+    whole: Callable[..., Iterator[AudioChunk]]
+    segment: Callable[..., Iterator[AudioChunk]]
+    samples: SamplesOf
+    batch: Callable[[], Batch]
+
+
+def _ways(model: Model | LightModel) -> _Ways:
     if model.arrays == "numpy":
         from mamtra.light import speaking
+        from mamtra.light.batch import Batch
 
-        return speaking.whole_segment, partial(speaking.stream_segment, prompts=speaking.prompt_store(model))
+        prompts = speaking.prompt_store(model)
+        ways = speaking.speak_whole, speaking.stream_segment, speaking.tokens_to_samples
+        return _Ways(*(partial(way, prompts=prompts) for way in ways), partial(Batch, model, prompts))
+    from mamtra.synthesis.batch import Batch
     from mamtra.synthesis.sentence import whole_segment
     from mamtra.synthesis.streaming import prompt_store, stream_segment
+    from mamtra.synthesis.token2wav import tokens_to_samples
 
-    return whole_segment, partial(stream_segment, prompts=prompt_store(model))
+    def whole(request: Request, segments: Iterable[Segment], *, ahead: bool) -> Iterator[AudioChunk]:
+        return speak(request, segments, whole_segment)
+
+    return _Ways(
+        whole, partial(stream_segment, prompts=prompt_store(model)), tokens_to_samples, partial(Batch.of, model)
+    )
 
 
 @checked

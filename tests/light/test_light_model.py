@@ -146,3 +146,41 @@ def test_dot_products_of_a_processor(tmp_path: Path) -> None:
     assert ask("aarch64", facts) and not ask("x86_64", facts) and not ask("x86_64", tmp_path / "absent")
     facts.write_text("flags : fpu avx2 avx_vnni\n")
     assert ask("x86_64", facts)
+
+
+def test_a_batch_without_torch(tmp_path: Path) -> None:
+    """Each line is what `say` makes of it, a line that cannot be spoken stops no other, and what is finished is kept."""
+    model, lines = str(tiny_model(tmp_path / "m")), tmp_path / "in.txt"
+    lines.write_text("hello there\n...\nhello\nhello there hello\n")
+    words = ("batch", str(lines), str(tmp_path / "out"), "--model", model, "--json", "-q")
+    made = run(*words)
+    assert made.returncode == 2 and "in.txt, line 2: " in made.stderr, made.stderr
+    assert json.loads(made.stdout)["made"] == 3
+    tts = mamtra.load(model, runtime="onnx")
+    for number, text in ((1, "hello there"), (3, "hello")):
+        assert (tmp_path / f"out/line000{number}.wav").read_bytes() == tts.say(text).to_bytes("wav")
+    assert json.loads(run(*words).stdout)["kept"] == 3
+    assert "--ray needs the runtime torch" in run(*words, "--ray", "auto").stderr
+
+
+def test_a_batch_is_given_in_order_and_can_be_left(tmp_path: Path) -> None:
+    tts = mamtra.load(tiny_model(tmp_path), runtime="onnx")
+    found = list(tts.batch(["hello there hello there", "", "hello"]))
+    assert [isinstance(each, MamTraError) for each in found] == [False, True, False]
+    assert np.array_equal(found[2].samples, tts.say("hello").samples)
+    some = tts.batch("hello" for _ in range(1000))
+    next(some)
+    some.close()
+
+
+def test_fewer_flow_steps_and_an_int8_lm(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path, "int8")
+    assert mamtra.load(model, runtime="torch", flow_steps=3).model.generation.flow_steps == 3
+    plain, fast = (mamtra.load(model, runtime="onnx", flow_steps=steps, int8_lm=steps == 1) for steps in (2, 1))
+    assert len(fast.model.flow.empty_state()) == len(plain.model.flow.empty_state()) - 1
+    assert fast.model.lm.products == "blocks" and plain.model.lm.products == "float"
+    assert len(fast.say("hello there").samples)
+    with pytest.raises(MamTraError, match="cannot take 0 steps"):
+        mamtra.load(model, flow_steps=0)
+    with pytest.raises(MamTraError, match="belongs to the runtime onnx"):
+        mamtra.load(model, runtime="torch", int8_lm=True)

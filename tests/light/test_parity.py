@@ -9,13 +9,20 @@ import torch
 import mamtra
 from mamtra.acoustic import time_stretch, token_encoder
 from mamtra.checkpoints.find import find_model
+from mamtra.engine.alignment import text_attention
 from mamtra.light.flow_graph import relative_positions, time_encoding
+from mamtra.light.lm import LightGeneration
 from mamtra.light.model import LightModel
+from mamtra.light.random import Generator
 from mamtra.light.time_stretch import Stretcher, stretch
+from mamtra.synthesis.coverage import count_misread
+from mamtra.synthesis.pipeline import Request
 from mamtra.tts import TTS
 from tests.factories import tiny_model
 
 TEXT = "Yes, I am. And you?"
+LIST = "You may pay by card or by cheque or by transfer or by phone."
+"""Of which the first run with seed 0 leaves an item out."""
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +164,18 @@ def test_tables() -> None:
     expected = token_encoder.relative_positions(5, 8, torch.device("cpu"), 3).numpy()
     np.testing.assert_allclose(relative_positions(5, 8, 3)[:-1], expected, atol=1e-6)
     assert time_encoding(0.0, 6).tolist() == [[0, 0, 0, 1, 1, 1]]
+
+
+def test_words_left_out_are_noticed_as_with_torch(theirs: TTS, exact: TTS) -> None:
+    """The attention of a finished run is that of torch's second pass over it."""
+    [segment] = exact.model.text.segments(LIST)
+    run = LightGeneration(exact.model.lm, segment.ids, *exact.voice().lm_prompt, Generator(0), exact.model.generation)
+    tokens, voice = list(run), theirs.voice()
+    expected = text_attention(theirs.model.lm, exact.model.lm.head, segment.ids, tokens, *voice.lm_prompt).numpy()
+    found = run._state.attention(*run._text)[: len(tokens)]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert run.misread() == pytest.approx(count_misread(theirs.model, voice, segment.ids, tokens), abs=1e-3) != 0
+    for text in ("Oh.", LIST):  # runs are repeated alike, and very short texts have the same limits
+        assert [each.tokens for each in exact.stream(text)] == [each.tokens for each in theirs.stream(text)]
+    said = next(exact._ways.whole(Request(exact.model, exact.voice()), [segment], ahead=False))
+    assert said.attempts > 1 and said.tokens == theirs.say(LIST).tokens

@@ -6,80 +6,29 @@ can use those that inference made.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mamtra.audio.filterbanks import kaldi_filters, slaney_filters
+
 _FLOAT32_EPSILON = 1.1920928955078125e-07
-
-
-def _slaney_mel(hz: Tensor) -> Tensor:
-    """Slaney's mel scale: linear to 1 kHz, logarithmic above."""
-    return torch.where(hz < 1000, hz * (3 / 200), 15 + torch.log(hz.clamp(min=1000) / 1000) * (27 / math.log(6.4)))
-
-
-def _slaney_hz(mel: Tensor) -> Tensor:
-    """Inverse of `_slaney_mel`."""
-    return torch.where(mel < 15, mel * (200 / 3), 1000 * torch.exp((mel.clamp(min=15) - 15) * (math.log(6.4) / 27)))
-
-
-def _triangles(edges: Tensor, bins: Tensor) -> Tensor:
-    """Filters (mels, bins) of height 1 that rise from edge i to edge i + 1 and fall to edge i + 2."""
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    return torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
 
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
 def slaney_filterbank(rate: int, n_fft: int, mels: int, high: float, device: torch.device) -> Tensor:
-    """Triangular filters of equal area on Slaney's mel scale from 0 Hz, librosa's definition.
-
-    Args:
-        rate: sampling rate in Hz.
-        n_fft: FFT size.
-        mels: number of filters.
-        high: upper edge of the last filter in Hz.
-        device: of the result.
-
-    Returns:
-        (mels, n_fft // 2 + 1) float32.
-    """
-    top = float(_slaney_mel(torch.tensor(high, dtype=torch.float64)))
-    edges = _slaney_hz(torch.linspace(0, top, mels + 2, dtype=torch.float64))
-    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (rate / n_fft)
-    area = 2 / (edges[2:, None] - edges[:-2, None])
-    return (_triangles(edges, bins) * area).float().to(device)
+    """`mamtra.audio.filterbanks.slaney_filters` on a device."""
+    return torch.from_numpy(slaney_filters(rate, n_fft, mels, high)).to(device)
 
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
 def kaldi_filterbank(rate: int, n_fft: int, mels: int, low: float, high: float, device: torch.device) -> Tensor:
-    """Kaldi's filters: triangles on the scale 1127 ln(1 + f/700), without area normalisation.
-
-    Args:
-        rate: sampling rate in Hz.
-        n_fft: FFT size.
-        mels: number of filters.
-        low: lower edge of the first filter in Hz.
-        high: upper edge of the last filter in Hz.
-        device: of the result.
-
-    Returns:
-        (mels, n_fft // 2 + 1) float32; the last column is zero.
-    """
-
-    def scale(hz: Tensor) -> Tensor:
-        return 1127 * torch.log1p(hz / 700)
-
-    first, last = (float(scale(torch.tensor(hz, dtype=torch.float64))) for hz in (low, high))
-    edges = torch.linspace(first, last, mels + 2, dtype=torch.float64)
-    bins = scale(torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (rate / n_fft))
-    filters = _triangles(edges, bins)
-    filters[:, -1] = 0
-    return filters.float().to(device)
+    """`mamtra.audio.filterbanks.kaldi_filters` on a device."""
+    return torch.from_numpy(kaldi_filters(rate, n_fft, mels, low, high)).to(device)
 
 
 @lru_cache(maxsize=16)

@@ -52,6 +52,7 @@ def batch(
     seed: int = 0,
     speed: float = 1.0,
     fmt: str = "wav",
+    runtime: str | None = None,
     device: str | None = None,
     ray: str | None = None,
     workers: int | None = None,
@@ -71,6 +72,7 @@ def batch(
         seed: of lines that name none; a line's audio does not depend on the other lines.
         speed: of lines that name none.
         fmt: of lines that name none: wav, flac, opus, mp3, aac or pcm.
+        runtime: "onnx" or "torch", see `TTS.load`.
         device: cpu, cuda, cuda:N or mps.
         ray: speak on a Ray cluster: ``auto``, ``HOST:PORT``, or ``local`` for this machine.
         workers: with `ray`, the most actors.
@@ -86,7 +88,9 @@ def batch(
         raise MamTraError(f"{source} holds no text.")
     if out.exists() and not out.is_dir():
         raise MamTraError(f"{out} is a file; name a folder for the sound files.")
-    tts = TTS.load(model, device=device)
+    tts = TTS.load(model, runtime=runtime, device=device)
+    if ray is not None and tts.model.arrays == "numpy":
+        raise MamTraError("A batch with --ray needs the runtime torch; pip install 'mamtra[torch]'.")
     failures = [entry for entry in entries if isinstance(entry, Failure)]
     made, seconds, cut_off = 0, 0.0, []
     with directory_lock(out, "mamtra batch"), Record(out) as record:

@@ -35,6 +35,9 @@ def batch(
     seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="For lines that name none."),
     speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast), for lines that name none."),
     fmt: str = typer.Option("wav", "--format", metavar="F", help="wav, flac, opus, mp3, aac or pcm, likewise."),
+    runtime: str | None = typer.Option(
+        None, "--runtime", metavar="onnx|torch", help="What computes; torch where it is installed."
+    ),
     device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
     ray: str | None = typer.Option(
         None, "--ray", metavar="ADDRESS", help="Speak on a Ray cluster: auto, HOST:PORT, or local for this machine."
@@ -50,8 +53,8 @@ def batch(
         refuse_ignored(ctx, "without --ray", "workers")
     with Bars("Speaking") as bars:
         summary = run(
-            file, folder, model=model, voice=voice, seed=seed, speed=speed, fmt=fmt, device=device, ray=ray,
-            workers=workers, progress=None if quiet else lambda done, total: bars("", done, total),
+            file, folder, model=model, voice=voice, seed=seed, speed=speed, fmt=fmt, runtime=runtime,
+            device=device, ray=ray, workers=workers, progress=None if quiet else lambda done, total: bars("", done, total),
         )  # fmt: skip
     for failure in summary.failures[:SHOWN]:
         print(f"mamtra: {printable(failure.reason, 400)}", file=sys.stderr)

@@ -35,6 +35,8 @@ _OF_SPEECH = (
     "speed",
     "play",
     "fmt",
+    "flow_steps",
+    "int8_lm",
     "device",
     "quiet",
 )
@@ -102,6 +104,16 @@ def say(
     runtime: str | None = typer.Option(
         None, "--runtime", metavar="onnx|torch", help="What computes; torch where it is installed."
     ),
+    flow_steps: int | None = typer.Option(
+        None,
+        "--flow-steps",
+        metavar="N",
+        min=1,
+        help="Euler steps of the flow; fewer are faster (the embedded voice: 10).",
+    ),
+    int8_lm: bool = typer.Option(
+        False, "--int8-lm", help="With the runtime onnx: a faster language model, with other tokens for a seed."
+    ),
     device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
     as_json: bool = typer.Option(False, "--json", help="Print facts about the audio as JSON."),
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but errors."),
@@ -133,7 +145,7 @@ def say(
     from mamtra.tts import load
 
     schedule = None if hops is None else HopSchedule.parse(hops)
-    profile = {"like_original": like_original, "text_rules": text_rules}
+    profile = {"like_original": like_original, "text_rules": text_rules, "flow_steps": flow_steps, "int8_lm": int8_lm}
     tts = load(model, runtime=runtime, device=device, lexicon=lexicon, date_order=date_order, **profile)
     speaker = tts.voice(voice, voice_text)
     for sentence in () if quiet or as_json else speaker.advice:

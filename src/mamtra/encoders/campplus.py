@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
+from mamtra.encoders.framing import SEGMENT
 from mamtra.runtime.strict_models import Size
-
-SEGMENT = 100
 
 
 class CAMPPlusConfig(BaseModel):

@@ -12,10 +12,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
 from mamtra.audio.features import whisper_log_mel_128
+from mamtra.encoders.framing import MARGIN, SAMPLES_PER_TOKEN
 from mamtra.runtime.strict_models import Size
-
-SAMPLES_PER_TOKEN = 640  # 40 ms at 16 kHz
-MARGIN = 8  # tokens of silence added on both sides, in training and in inference, so that the edges are alike
 
 
 class SpeechTokenizerConfig(BaseModel):

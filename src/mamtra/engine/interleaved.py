@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from mamtra.engine.request import Inputs, Segment
-from mamtra.models.layout import MIX, SOS, SPEECH, TASK, TEXT
+from mamtra.models.kinds import MIX, SOS, SPEECH, TASK, TEXT
 from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
 
 

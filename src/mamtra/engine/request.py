@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from mamtra.engine.sampling import DEFAULT_RAS, RASConfig
 from mamtra.errors import MamTraError
-from mamtra.models.layout import SOS, SPEECH, TASK, TEXT
-from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
+from mamtra.models.kinds import SOS, SPEECH, TASK, TEXT
+from mamtra.models.sampling_config import DEFAULT_LENGTHS, DEFAULT_RAS, LengthConfig, RASConfig
 
 if TYPE_CHECKING:
     from mamtra.engine.slots import Snapshot

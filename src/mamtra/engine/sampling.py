@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mamtra.models.sampling_config import RASConfig
-
-DEFAULT_RAS = RASConfig()
+from mamtra.models.sampling_config import DEFAULT_RAS, RASConfig
 
 
 def nucleus(logits: Tensor, top_p: float, top_k: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
 """The graphs of a model as files, for other programs: a directory that any ONNX Runtime of `OLDEST` or later can compute with.
 
-    lm.onnx flow_encoder.onnx flow_step.onnx pitch.onnx wave.onnx    a few hundred kB together, without weights
-    *.safetensors                                                    the model's own files, to which the graphs point
-    onnx.json                                                        inputs and outputs, settings, and hashes of all files
+    lm.onnx flow_encoder.onnx flow_step.onnx pitch.onnx wave.onnx tokenizer.onnx speaker.onnx
+                     without weights, less than 1 MB together; the last two, which listen, where the model has them
+    *.safetensors    the model's own files, to which the graphs point
+    onnx.json        inputs and outputs, settings, and hashes of all files
 
 Text files, voices and configuration are beside them, so the directory is a model directory too.
 """
@@ -22,6 +23,7 @@ from mamtra.checkpoints.model_files import CONFIG, GENERATION, find_beside, read
 from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
 from mamtra.light.choice import OLDEST, installation_problem, obstacle
+from mamtra.light.encoder_graph import build_speaker, build_tokenizer
 from mamtra.light.flow_graph import build_encoder, build_step
 from mamtra.light.graph import GraphBuilder, Products
 from mamtra.light.lm_graph import build_lm
@@ -40,6 +42,8 @@ GRAPHS: Mapping[str, tuple[str, Products, Callable[[GraphBuilder, Mapping[str, A
     "flow_step": ("flow", "rows", build_step),
     "pitch": ("vocoder", "float", build_pitch),
     "wave": ("vocoder", "float", build_wave),
+    "tokenizer": ("speech_tokenizer", "float", build_tokenizer),
+    "speaker": ("speaker_encoder", "float", build_speaker),
 }
 """For each graph the part whose weights it takes, how it multiplies with int8 weights, and what writes it."""
 _TEXT_FILES = ("text.json", "tokenizer.json", "lexicon.txt.xz", "letter_to_sound.safetensors")
@@ -65,6 +69,8 @@ def export_onnx(model: str | os.PathLike | None, target: str | os.PathLike) -> P
         _copy_files(directory, made, config)
         about = {}
         for name, (section, products, build) in GRAPHS.items():
+            if section not in config:
+                continue
             graph = GraphBuilder(name, StoredWeights(made / PARTS[section].file), products)
             build(graph, config[section])
             (made / f"{name}.onnx").write_bytes(graph.finish({"weights": PARTS[section].file}))
@@ -133,7 +139,7 @@ def open_exported(directory: str | os.PathLike) -> dict[str, ort.InferenceSessio
             raise MamTraError(f"{path} is missing; export the model again.")
         if hash_files(path) != expected:
             raise MamTraError(f"{path} does not belong to the graphs beside it; export the model again.")
-    return {name: _open(directory / f"{name}.onnx") for name in GRAPHS}
+    return {name: _open(directory / f"{name}.onnx") for name in manifest.graphs if name in GRAPHS}
 
 
 def _open(path: Path) -> ort.InferenceSession:

@@ -38,12 +38,26 @@ class LightFlow:
         steps: Euler steps.
         threads: of its sessions.
         products: see `mamtra.light.graph.Products`.
+        free: a stream's tokens see all that are pushed with them, instead of those of their chunk of `chunk_size` alone: hops need
+            not end with a chunk, and cost one call.
+
+    Attributes:
+        path, free: see above.
+        settings: what decides the mel besides the weights.
     """
 
     def __init__(
-        self, path: Path, config: Mapping[str, Any], steps: int, threads: int = 1, products: Products = "float"
+        self,
+        path: Path,
+        config: Mapping[str, Any],
+        steps: int,
+        threads: int = 1,
+        products: Products = "float",
+        free: bool = False,
     ) -> None:
-        self.config, weights = config, StoredWeights(path)
+        self.path, self.config, weights = path, config, StoredWeights(path)
+        self.free = free
+        self.settings = {"config": dict(config), "steps": steps, "products": products}
         graphs = [GraphBuilder(name, weights, products) for name in ("encoder", "step")]
         build_encoder(graphs[0], config)
         build_step(graphs[1], config)
@@ -64,7 +78,13 @@ class LightFlow:
         """Mel (mel, ratio * N) of tokens (N,) that see each other all, after a prompt as in `stream`."""
         state = self.empty_state()
         mel, _ = self.advance(
-            np.concatenate([prompt_speech, tokens]), len(prompt_speech) + len(tokens), prompt_mel, embedding, state, 0
+            np.concatenate([prompt_speech, tokens]),
+            len(prompt_speech) + len(tokens),
+            prompt_mel,
+            embedding,
+            state,
+            0,
+            last=True,
         )
         return np.ascontiguousarray(mel[len(prompt_mel) :].T)
 
@@ -80,6 +100,8 @@ class LightFlow:
         embedding: np.ndarray,
         state: list[Arrays],
         offset: int,
+        *,
+        last: bool = False,
     ) -> tuple[np.ndarray, list[Arrays]]:
         """Compute the mel of some tokens, which see each other and all earlier ones.
 
@@ -90,9 +112,10 @@ class LightFlow:
             embedding: (E,) of the speaker.
             state: after the tokens before.
             offset: number of the tokens before.
+            last: nothing follows, so that no state is kept.
 
         Returns:
-            (ratio * count, mel) and the state after them.
+            (ratio * count, mel) and the state after them, empty after the last ones.
 
         Raises:
             MamTraError: the utterance is longer than the noise.
@@ -101,7 +124,7 @@ class LightFlow:
         width, frames, begin = config["input_size"], ratio * count, ratio * offset
         missing = config["pre_lookahead_len"] - (len(tokens) - count)
         mu, speaker, *kept = self._encoder.run(
-            None,
+            ["mu", "speaker"] if last else None,
             {
                 "tokens": tokens[None].astype(np.int64),
                 "padding": np.zeros((1, missing, width), np.float32),
@@ -111,14 +134,15 @@ class LightFlow:
                 **state[0],
             },
         )
-        states = [dict(zip(state[0], kept, strict=True))]
+        states = [] if last else [dict(zip(state[0], kept, strict=True))]
         mel = self.noise(begin + frames)[None, begin:]
         given = np.zeros_like(mu)
         given[0, : len(prompt[:frames])] = prompt[:frames]
         conditions = {"mu": mu, "speaker": speaker, "prompt": given}
         for step, past in zip(self._steps, state[1:], strict=True):
-            mel, *kept = self._step.run(None, {"x": mel, **conditions, **step, **past})
-            states.append(dict(zip(past, kept, strict=True)))
+            mel, *kept = self._step.run(["next"] if last else None, {"x": mel, **conditions, **step, **past})
+            if not last:
+                states.append(dict(zip(past, kept, strict=True)))
         return mel[0], states
 
     def noise(self, frames: int) -> np.ndarray:
@@ -141,7 +165,7 @@ class LightFlowStream:
         self._flow, self._prompt, self._embedding = flow, mel, embedding
         self._waiting = speech.astype(np.int64)
         self._state = flow.empty_state()
-        self._offset = 0
+        self._offset, self._ratio = 0, flow.config["token_mel_ratio"]
 
     def fork(self) -> LightFlowStream:
         """A second stream that continues from here."""
@@ -154,12 +178,34 @@ class LightFlowStream:
         """Memory of the state."""
         return sum(array.nbytes for part in self._state for array in part.values())
 
+    def state(self) -> dict[str, np.ndarray]:
+        """What a stream has computed, by name; see `restore`."""
+        named = {f"{part}.{name}": array for part, arrays in enumerate(self._state) for name, array in arrays.items()}
+        return {**named, "offset": np.array(self._offset)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Make a stream that has computed nothing yet what another one with the same prompt was; False where that does not fit."""
+        if set(state) != set(self.state()):
+            return False
+        self._state = [{name: state[f"{part}.{name}"] for name in arrays} for part, arrays in enumerate(self._state)]
+        self._offset = int(state["offset"])
+        self._waiting = self._waiting[self._offset :]
+        return True
+
+    def whole(self, tokens: np.ndarray) -> np.ndarray:
+        """Mel (mel, frames) of all that follows, at least one token, which sees itself and the prompt all."""
+        waiting, prompt = np.concatenate([self._waiting, tokens]), self._prompt[self._ratio * self._offset :]
+        mel, _ = self._flow.advance(
+            waiting, len(waiting), prompt, self._embedding, self._state, self._offset, last=True
+        )
+        return np.ascontiguousarray(mel[len(prompt) :].T)
+
     def wanted(self, least: int) -> int:
         """Tokens to push for the next mel, of `least` new tokens at least."""
         config = self._flow.config
         chunk = config["chunk_size"]
         of_prompt = max(0, len(self._prompt) // config["token_mel_ratio"] - self._offset)
-        complete = -(-(of_prompt + least) // chunk) * chunk
+        complete = of_prompt + least if self._flow.free else -(-(of_prompt + least) // chunk) * chunk
         return max(0, complete + config["pre_lookahead_len"] - len(self._waiting))
 
     def push(self, tokens: list[int], final: bool = False) -> np.ndarray:
@@ -167,7 +213,13 @@ class LightFlowStream:
         config = self._flow.config
         chunk, ahead, ratio = config["chunk_size"], config["pre_lookahead_len"], config["token_mel_ratio"]
         waiting = np.concatenate([self._waiting, np.asarray(tokens, np.int64)])
-        ready = len(waiting) if final else max(0, (len(waiting) - ahead) // chunk) * chunk
+        if self._flow.free and len(
+            tokens
+        ):  # the prompt alone ends with a complete chunk, so that it is the same for all
+            chunk = max(chunk, len(waiting))
+            ready = len(waiting) if final else max(0, len(waiting) - ahead)
+        else:
+            ready = len(waiting) if final else max(0, (len(waiting) - ahead) // chunk) * chunk
         made = [np.zeros((0, config["output_size"]), np.float32)]
         for start in range(0, ready, chunk):
             count, prompt = min(chunk, ready - start), self._prompt[ratio * self._offset :]

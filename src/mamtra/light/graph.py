@@ -7,7 +7,7 @@ constants, which ONNX Runtime computes once, when it opens the graph; so the sto
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -39,13 +39,15 @@ class GraphBuilder:
         name: of the graph.
         weights: what `weight` and `linear` look up.
         products: how to multiply with int8 weights, see `Products`.
+        unpacked: int8 weights that are wanted as float32 are unpacked here, in less time and memory than ONNX Runtime takes for
+            the nodes; such a graph is for a session of this process, not for a file.
 
     Attributes:
-        used: the stored tensors that the graph refers to, by name.
+        used: the tensors that the graph refers to, by name.
     """
 
-    def __init__(self, name: str, weights: StoredWeights, products: Products) -> None:
-        self.name, self.weights, self.products = name, weights, products
+    def __init__(self, name: str, weights: StoredWeights, products: Products, *, unpacked: bool = False) -> None:
+        self.name, self.weights, self.products, self._unpacked = name, weights, products, unpacked
         self.used: dict[str, StoredTensor] = {}
         self._nodes: list[bytes] = []
         self._tensors: dict[str, bytes] = {}
@@ -87,7 +89,10 @@ class GraphBuilder:
 
     def weight(self, name: str) -> str:
         """A stored tensor as float32."""
-        raw, stored = self._raw(name), self.weights[name]
+        stored = self.weights[name]
+        if self._unpacked and stored.kind == protobuf.INT8:
+            return self._made(f"{name}:unpacked", lambda: self.weights.values(name))
+        raw = self._raw(name)
         if stored.kind == protobuf.FLOAT:
             return raw
         value = self.op("Cast", raw, to=protobuf.FLOAT)
@@ -124,8 +129,12 @@ class GraphBuilder:
             sizes = {"K": inputs, "N": outputs, "bits": 8, "block_size": block, "accuracy_level": 4}
             given = (x, packed, scale, "", "", bias) if bias else (x, packed, scale)
             return self.op("MatMulNBits", *given, domain=CONTRIB, **sizes)
-        matrix = self._joined([self._matrix(self.weight(name), name) for name in names])
-        y = self.op("MatMul", x, self.op("Transpose", matrix, perm=[1, 0]))
+        if self._unpacked and kinds == {protobuf.INT8}:
+            matrix = self._made(f"{names[0]}:unpacked matrix", lambda: self._unpack(names, inputs, outputs))
+        else:
+            matrix = self._joined([self._matrix(self.weight(name), name) for name in names])
+            matrix = self.op("Transpose", matrix, perm=[1, 0])
+        y = self.op("MatMul", x, matrix)
         return self.op("Add", y, bias) if bias else y
 
     def rows(self, name: str, ids: str) -> str:
@@ -153,6 +162,25 @@ class GraphBuilder:
         if len(shape) == 2:
             return value
         return self.reshape(self.op("Transpose", value, perm=[0, 2, 1]), (shape[0], shape[1] * shape[2]))
+
+    def _unpack(self, names: list[str], inputs: int, outputs: int) -> np.ndarray:
+        """Several matrices below each other as one, transposed, (in, out) float32."""
+        made, end = np.empty((inputs, outputs), np.float32), 0
+        for name in names:
+            rows = self.weights[name].array
+            rows = rows if rows.ndim == 2 else rows.transpose(0, 2, 1).reshape(len(rows), inputs)
+            np.multiply(rows.T, self.weights[name + _SCALE].array, out=made[:, end : end + len(rows)])
+            end += len(rows)
+        return made
+
+    def _made(self, name: str, make: Callable[[], np.ndarray]) -> str:
+        """A tensor that is computed here, under a name of its own."""
+        if name not in self.used:
+            array = make()
+            nowhere = {"location": name, "offset": 0, "length": array.nbytes}
+            self.used[name] = StoredTensor(protobuf.FLOAT, array.shape, nowhere, array)
+            self._tensors[name] = protobuf.external_tensor(name, protobuf.FLOAT, array.shape, nowhere)
+        return name
 
     def _joined(self, parts: list[str]) -> str:
         return parts[0] if len(parts) == 1 else self.op("Concat", *parts, axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mamtra.light.random import Generator
 from mamtra.light.sampler import ras_sample
 from mamtra.light.sessions import open_session
 from mamtra.light.weights import StoredWeights
+from mamtra.synthesis.coverage import misread
 
 _IN_PLACE = ("key", "value")
 
@@ -28,13 +30,21 @@ class LightLM:
         config: section of config.json.
         threads: of its session; a step is too short for a second one to help.
         products: see `mamtra.light.graph.Products`.
+        head: an attention layer and the number of a head in it, which `LMState.attention` is to follow.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1, products: Products = "blocks") -> None:
-        self.config = config
+    def __init__(
+        self,
+        path: Path,
+        config: Mapping[str, Any],
+        threads: int = 1,
+        products: Products = "blocks",
+        head: tuple[int, int] | None = None,
+    ) -> None:
+        self.config, self.products, self.head = config, products, head
         self._weights = StoredWeights(path)
-        graph = GraphBuilder("lm", self._weights, products)
-        build_lm(graph, config)
+        graph = GraphBuilder("lm", self._weights, products, unpacked=True)
+        build_lm(graph, config, head)
         self.session = open_session(graph, threads)
 
     def embed(self, table: str, ids: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -49,7 +59,7 @@ class LightLM:
             The state after them, and the logits (ids,) float32 of what follows.
         """
         state = LMState(self, len(x) + more)
-        return state, state.prefill(x)
+        return state, state.extend(x)
 
 
 class LMState:
@@ -61,50 +71,88 @@ class LMState:
     """
 
     def __init__(self, lm: LightLM, capacity: int) -> None:
-        self._session = lm.session
-        self._length = 0
+        self._lm, self._session, self._length = lm, lm.session, 0
         shapes = state_shapes(lm.config, capacity)
-        first = {name: _value(np.zeros(shape, np.float32)) for name, shape in shapes.items()}
+        zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        first = {name: _value(array) for name, array in zeros.items()}
         second = {
             name: value if name.startswith(_IN_PLACE) else _value(np.zeros(shapes[name], np.float32))
             for name, value in first.items()
         }
         self._after, self._total = np.zeros(1, np.int32), np.zeros((), np.int32)
-        self._logits = np.zeros((1, lm.config["speech_vocab_size"]), np.float32)
         self._input = np.zeros((1, 1, lm.config["hidden_size"]), np.float32)
-        tables = dict(zip(("cos", "sin"), rope_table(lm.config, capacity), strict=True))
-        self._shared = {name: _value(table) for name, table in tables.items()}
+        self._tables = rope_table(lm.config, capacity)
+        self._shared = {name: _value(table) for name, table in zip(("cos", "sin"), self._tables, strict=True)}
         self._shared |= {"after": _value(self._after), "total": _value(self._total)}
-        self._out = _value(self._logits)
-        self._turns = [self._bind(self._input, *pair) for pair in ((second, first), (first, second))]
-        self._prefill = (first, second)
+        self._logits = np.zeros((1, lm.config["speech_vocab_size"]), np.float32)
+        self._outputs = {"logits": _value(self._logits)}
+        self._query, self._queries = np.zeros((1, lm.config["head_dim"]), np.float32), list[np.ndarray]()
+        if lm.head is not None:
+            self._outputs["query"] = _value(self._query)
+            groups, heads = lm.config["num_key_value_heads"], lm.config["num_attention_heads"]
+            self._keys = zeros[f"key.{lm.head[0]}"][0, lm.head[1] * groups // heads]
+        self._capacity, self._places, self._at = capacity, (first, second), 0
+        self._steps = [self._bind(self._input, at)[0] for at in (0, 1)]
 
-    def prefill(self, x: np.ndarray) -> np.ndarray:
-        """Run the first inputs (L, hidden_size); logits (ids,) of what follows, which the next call overwrites."""
-        self._advance(len(x))
-        binding, _ = self._bind(np.ascontiguousarray(x[None]), *self._prefill)
-        self._session.run_with_iobinding(binding)
-        return self._logits[0]
+    def extend(self, x: np.ndarray) -> np.ndarray:
+        """Run more inputs (L, hidden_size); logits (ids,) of what follows, which the next call overwrites."""
+        if len(x) == 1:
+            return self.step(x[0])
+        return self._run(self._bind(np.ascontiguousarray(x[None]), self._at)[0], len(x))
 
     def step(self, x: np.ndarray) -> np.ndarray:
-        """Run one more input (hidden_size,); logits as in `prefill`."""
-        self._advance(1)
+        """Run one more input (hidden_size,); logits as in `extend`."""
         self._input[0, 0] = x
-        self._session.run_with_iobinding(self._turns[0][0])
-        self._turns.reverse()
-        return self._logits[0]
+        return self._run(self._steps[self._at], 1)
 
-    def _advance(self, count: int) -> None:
+    def with_room(self, more: int) -> LMState:
+        """A state with room for so many more positions: this one, or a copy of twice its size at least."""
+        if self._length + more <= self._capacity:
+            return self
+        grown = LMState(self._lm, max(self._length + more, 2 * self._capacity))
+        for name, value in self._places[self._at].items():
+            array = value.numpy()
+            if name.startswith(_IN_PLACE):
+                padded = np.zeros(state_shapes(self._lm.config, grown._capacity)[name], np.float32)
+                padded[:, :, : self._length] = array[:, :, : self._length]
+                array = padded
+            grown._places[0][name].update_inplace(array)
+        grown._length = self._length
+        return grown
+
+    def attention(self, first: int, last: int) -> np.ndarray:
+        """Attention of the head that is followed, to positions from `first` to before `last`.
+
+        Returns:
+            (calls, last - first) float32: a row for the last position of each call so far.
+        """
+        queries, begin = np.stack(self._queries), self._length - len(self._queries)
+        cos, sin = (table[begin : self._length] for table in self._tables)
+        low, high = np.split(queries, 2, axis=1)
+        turned = np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=1)
+        # not a product of BLAS, whose threads go on waiting actively and take the cores from the sessions for 30 ms
+        scores = np.einsum("qd,kd->qk", turned, self._keys[: self._length]) / np.float32(math.sqrt(queries.shape[1]))
+        later = np.arange(self._length) > np.arange(begin, self._length)[:, None]
+        scores[later] = -np.inf
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return (weights / weights.sum(axis=1, keepdims=True))[:, first:last]
+
+    def _run(self, binding: ort.IOBinding, count: int) -> np.ndarray:
         self._length += count
         self._after[0], self._total[()] = self._length - 1, self._length
+        self._session.run_with_iobinding(binding)
+        self._at = 1 - self._at
+        if self._lm.head is not None:
+            self._queries.append(self._query[0].copy())
+        return self._logits[0]
 
-    def _bind(self, x: np.ndarray, past: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[ort.IOBinding, Any]:
-        binding, value = self._session.io_binding(), _value(x)
+    def _bind(self, x: np.ndarray, at: int) -> tuple[ort.IOBinding, Any]:
+        """A call that reads moving states from one of the two places and writes them to the other."""
+        binding, value, past, new = self._session.io_binding(), _value(x), self._places[at], self._places[1 - at]
         for name, given in {"x": value, **self._shared, **past}.items():
             binding.bind_ortvalue_input(name, given)
-        for name, made in new.items():
-            binding.bind_ortvalue_output(f"new.{name}", made)
-        binding.bind_ortvalue_output("logits", self._out)
+        for name, made in {**{f"new.{name}": made for name, made in new.items()}, **self._outputs}.items():
+            binding.bind_ortvalue_output(name, made)
         return binding, value  # the value lives as long as the binding is used
 
 
@@ -141,11 +189,22 @@ class LightGeneration(Iterator[int]):
         self.tokens: list[int] = []
         self.finish_reason: str | None = None
         self._lm, self._generator, self._settings = lm, generator, settings
-        self._bounds = int(len(text_ids) * settings.min_ratio), int(len(text_ids) * settings.max_ratio)
+        self._bounds = settings.shortest(len(text_ids)), settings.longest(len(text_ids))
+        self._text = 1 + len(prompt_text_ids), 1 + len(prompt_text_ids) + len(text_ids)
         text = [*(int(i) for i in prompt_text_ids), *text_ids]
         sos, task = lm.embed("marks", [0, 1])[:, None]
         inputs = np.concatenate([sos, lm.embed("text", text), task, lm.embed("speech", prompt_speech)])
         self._state, self._logits = lm.start(inputs, self._bounds[1])
+
+    def misread(self, *, ended: bool = True) -> float:
+        """Text ids that the run left out or said twice, see `mamtra.synthesis.coverage`; 0 where the model has no such head.
+
+        Args:
+            ended: whether the run is complete.
+        """
+        if self._lm.head is None or not self.tokens or self._text[0] == self._text[1]:
+            return 0.0
+        return misread(self._state.attention(*self._text)[: len(self.tokens)], ended=ended)
 
     def __next__(self) -> int:
         shortest, longest = self._bounds

@@ -8,6 +8,8 @@
               conv.N         (1, taps - 1, channels)                of each Mamba layer N, oldest input first
               ssm.N          (1, heads, head_dim, head_dim)         of each Mamba layer N, state size by channels
     outputs   logits         (1, ids)
+              query          (1, head_dim)                          with a head to follow: its query at the last position, not
+                                                                    rotated; its keys are in key.N
               new.key.N, new.value.N, new.conv.N, new.ssm.N
 
 A new key or value has the same buffer as the old one (past and present are shared); conv and ssm have two buffers in turn.
@@ -16,6 +18,7 @@ A new key or value has the same buffer as the old one (past and present are shar
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,8 +44,14 @@ def state_shapes(config: Mapping[str, Any], capacity: int | str = "capacity") ->
     return {f"{state}.{layer}": shapes[state] for layer, kind in layers for state in STATES[kind]}
 
 
-def build_lm(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
-    """Write the graph from an empty one over the weights of the language model."""
+def build_lm(graph: GraphBuilder, config: Mapping[str, Any], head: tuple[int, int] | None = None) -> None:
+    """Write the graph from an empty one over the weights of the language model.
+
+    Args:
+        graph: to write to.
+        config: section of config.json.
+        head: an attention layer and the number of a head in it, whose query is to be an output.
+    """
     width, eps = config["hidden_size"], float(config["rms_norm_eps"])
     shared = {"after": graph.input("after", (1,), INT32), "total": graph.input("total", (), INT32)}
     shared |= {name: graph.input(name, ("capacity", config["head_dim"] // 2)) for name in ("cos", "sin")}
@@ -58,7 +67,8 @@ def build_lm(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
     )
     for layer, kind in enumerate(config["layer_types"]):
         prefix = f"model.layers.{layer}"
-        mixer = _attention if kind == "full_attention" else _mamba
+        followed = head[1] if head and head[0] == layer else None
+        mixer = partial(_attention, followed=followed) if kind == "full_attention" else _mamba
         names = [f"{state}.{layer}" for state in STATES[kind]]
         more, new = mixer(graph, f"{prefix}.", normed, [states[name] for name in names], shared, config)
         for name, value in zip(names, new, strict=True):
@@ -99,13 +109,25 @@ def _mlp(graph: GraphBuilder, prefix: str, x: str) -> str:
 
 
 def _attention(
-    graph: GraphBuilder, layer: str, x: str, state: list[str], shared: Mapping[str, str], config: Mapping[str, Any]
+    graph: GraphBuilder,
+    layer: str,
+    x: str,
+    state: list[str],
+    shared: Mapping[str, str],
+    config: Mapping[str, Any],
+    *,
+    followed: int | None,
 ) -> tuple[str, list[str]]:
     prefix = f"{layer}self_attn"
     bias = ""
     if config["attention_bias"]:
         bias = graph.op("Concat", *(graph.weight(f"{prefix}.{name}_proj.bias") for name in "qkv"), axis=0)
     qkv = graph.linear(x, [f"{prefix}.{name}_proj.weight" for name in "qkv"], bias)
+    if followed is not None:
+        dim = config["head_dim"]
+        last = graph.op("Gather", qkv, graph.constant(-1), axis=1)
+        place = [graph.constant([bound]) for bound in (followed * dim, (followed + 1) * dim, 1)]
+        graph.output("query", graph.op("Slice", last, *place), (1, dim))
     y, key, value = graph.ops(
         3,
         "GroupQueryAttention",

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-import numpy as np
 
 from mamtra.checkpoints.model_files import find_beside
 from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
 from mamtra.light.cpu import has_dot_products
 from mamtra.light.graph import Products
+from mamtra.synthesis.coverage import usable_head
 from mamtra.synthesis.model_directory import ModelDirectory
 from mamtra.voices.voice import Arrays
 
 if TYPE_CHECKING:
     from mamtra.light.flow import LightFlow
+    from mamtra.light.hearing import LightHearing
     from mamtra.light.lm import LightLM
     from mamtra.light.vocoder import LightVocoder
 
 P = TypeVar("P")
-_CLONING = "Making a voice from a recording needs torch; pip install 'mamtra[torch]', and leave out the runtime onnx."
+HEARING = ("speech_tokenizer", "speaker_encoder")
+"""Sections of the parts that listen."""
 
 
 class LightModel(ModelDirectory):
@@ -36,6 +38,8 @@ class LightModel(ModelDirectory):
         int8_lm: multiply the int8 weights of the language model as they are too, which is faster and changes the tokens.
 
     Attributes:
+        threads: see above.
+        exact: see above.
         arrays: whose arrays its voices hold.
     """
 
@@ -45,9 +49,10 @@ class LightModel(ModelDirectory):
         self, directory: str | os.PathLike, *, threads: int | None = None, exact: bool = False, int8_lm: bool = False
     ) -> None:
         super().__init__(directory)
-        self._threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-        self._exact, self._lm_products = exact, cast(Products, "blocks" if int8_lm else "float")
+        self.threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+        self.exact, self._lm_products = exact, cast(Products, "blocks" if int8_lm else "float")
         self._parts: dict[str, Any] = {}
+        self._locks: dict[str, threading.RLock] = {}
 
     @property
     def limits(self) -> tuple[int, int, int]:
@@ -60,14 +65,16 @@ class LightModel(ModelDirectory):
         """The speech LM."""
         from mamtra.light.lm import LightLM
 
-        return self._part("lm", lambda: LightLM(*self._stored("lm"), products=self._lm_products))
+        head = usable_head(self.generation.alignment_head, self.config["lm"]["layer_types"])
+        return self._part("lm", lambda: LightLM(*self._stored("lm"), products=self._lm_products, head=head))
 
     @property
     def flow(self) -> LightFlow:
         """Speech tokens to mel."""
         from mamtra.light.flow import LightFlow
 
-        options = {"threads": self._threads, "products": self._products("rows" if has_dot_products() else "float")}
+        products = self._products("rows" if has_dot_products() else "float")
+        options = {"threads": self.threads, "products": products, "free": not self.exact}
         return self._part("flow", lambda: LightFlow(*self._stored("flow"), self.generation.flow_steps, **options))
 
     @property
@@ -75,34 +82,44 @@ class LightModel(ModelDirectory):
         """Mel to samples."""
         from mamtra.light.vocoder import LightVocoder
 
-        return self._part("vocoder", lambda: LightVocoder(*self._stored("vocoder"), threads=self._threads))
+        return self._part("vocoder", lambda: LightVocoder(*self._stored("vocoder"), threads=self.threads))
+
+    @property
+    def hearing(self) -> LightHearing:
+        """Its parts that listen, for voices of recordings.
+
+        Raises:
+            MamTraError: it has none of this package's kind.
+        """
+        from mamtra.light.hearing import LightHearing
+
+        missing = [name for name in HEARING if name not in self.config]
+        if missing:
+            raise MamTraError(
+                f"The model {self.name} has no {missing[0].replace('_', ' ')} that ONNX Runtime can be given; make the voice "
+                "with the runtime torch: pip install 'mamtra[torch]'."
+            )
+        stored = (self._stored(name) for name in HEARING)
+        return self._part("hearing", lambda: LightHearing(*stored, threads=self.threads))
 
     def part(self, section: str) -> Any:
         """A part by section, as of `mamtra.synthesis.model.Model`.
 
         Raises:
-            MamTraError: it is damaged, or one that needs torch.
+            MamTraError: it is damaged.
         """
-        if section not in ("lm", "flow", "vocoder"):
-            raise MamTraError(_CLONING)
-        return getattr(self, section)
-
-    def encode_reference(self, wave: np.ndarray, rate: int, *, gate: bool) -> tuple[Any, Any, Any, list[str]]:
-        """What a voice takes from a recording: not without torch.
-
-        Raises:
-            MamTraError: always.
-        """
-        raise MamTraError(_CLONING)
+        return self.hearing if section in HEARING else getattr(self, section)
 
     def _products(self, fast: Products) -> Products:
-        return "float" if self._exact else fast
+        return "float" if self.exact else fast
 
     def _stored(self, section: str) -> tuple[Path, dict[str, Any]]:
         return find_beside(self.directory, PARTS[section].file), self.config[section]
 
     def _part(self, name: str, make: Callable[[], P]) -> P:
         with self._lock:
+            lock = self._locks.setdefault(name, threading.RLock())
+        with lock:
             if name not in self._parts:
                 self._parts[name] = make()
             return self._parts[name]

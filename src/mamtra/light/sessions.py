@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import sys
+
 import numpy as np
 import onnxruntime as ort
 
@@ -25,7 +29,18 @@ def open_session(graph: GraphBuilder, threads: int) -> ort.InferenceSession:
     options = session_options(threads)
     tensors = {name: _value(name, stored) for name, stored in graph.used.items()}
     options.add_external_initializers(list(tensors), list(tensors.values()))
-    return ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"])
+    session._sess_options = session._sess_options_initial = None  # they hold the tensors, of which kernels have copies
+    del options, tensors
+    _give_back()
+    return session
+
+
+def _give_back() -> None:
+    """Hand memory that opening took for a moment back to the system, where the C library (glibc) can be told to."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _value(name: str, stored: StoredTensor) -> ort.OrtValue:

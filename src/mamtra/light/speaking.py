@@ -3,58 +3,145 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from threading import Event, Thread
 
 import numpy as np
 
+from mamtra.engine.interleaved import Interleaved
+from mamtra.errors import MamTraError
+from mamtra.light.bistream import LightBistream
 from mamtra.light.flow import LightFlowStream
 from mamtra.light.lm import LightGeneration
 from mamtra.light.model import LightModel
+from mamtra.light.prompts import behind_prompt
 from mamtra.light.random import Generator
 from mamtra.light.time_stretch import Stretcher, stretch
 from mamtra.light.vocoder import LightVocoderStream
+from mamtra.models.kinds import MIX
 from mamtra.synthesis.hops import HopSchedule
-from mamtra.synthesis.pipeline import AudioChunk, Request
+from mamtra.synthesis.pipeline import AudioChunk, Request, speak
 from mamtra.synthesis.prompt_store import PromptStore
 from mamtra.synthesis.retries import TokenRun
+from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
 PROMPT_BYTES = 2**26
 """Memory for the prompts of the voices used last."""
 
 
-def prompt_store(model: LightModel) -> PromptStore[LightFlowStream]:
+Prompts = PromptStore[LightFlowStream]
+
+
+def prompt_store(model: LightModel) -> Prompts:
     """Flow streams behind the prompts of a model's voices."""
 
-    def compute(voice: Voice) -> LightFlowStream:
-        stream = model.flow.stream(voice.prompt_speech, voice.prompt_mel, voice.embedding)
-        stream.push([])
-        return stream
-
-    return PromptStore(compute, PROMPT_BYTES)
+    return PromptStore(lambda voice: behind_prompt(model.flow, voice), PROMPT_BYTES)
 
 
-def start_run(request: Request, text_ids: list[int], index: int, attempt: int) -> LightGeneration:
-    """One run of the LM, to be iterated over."""
+def open_beside(prompts: Prompts, request: Request) -> None:
+    """Begin to open the flow, its prompt and the vocoder on another thread, while the LM is opened and makes its first tokens."""
+
+    def work() -> None:
+        with suppress(MamTraError):  # who asks for a part is told
+            prompts.stream(request.voice)
+            _ = request.model.vocoder
+
+    Thread(target=work, name="mamtra-open").start()
+
+
+def start_run(request: Request, text_ids: Iterable[int], index: int, attempt: int) -> LightGeneration | LightBistream:
+    """One run of the LM, to be iterated over; of text ids in a list, or of those that are still arriving."""
     model: LightModel = request.model
     generator = Generator(request.seed_of(index, attempt))
+    if not isinstance(text_ids, list):
+        mix = tuple(model.config["lm"].get("mix_ratio", MIX))
+        prompt, lengths = (part.tolist() for part in request.voice.lm_prompt), model.generation
+        layout = Interleaved(*prompt, lengths=lengths, text_ids=text_ids, mix=mix)
+        return LightBistream(model.lm, layout, generator, model.generation)
     return LightGeneration(model.lm, text_ids, *request.voice.lm_prompt, generator, model.generation)
 
 
-def whole_segment(request: Request, text_ids: Iterable[int], index: int) -> Iterator[AudioChunk]:
-    """The backend that gives one chunk a segment."""
-    ids, voice, model = list(text_ids), request.voice, request.model
+def best_run(request: Request, ids: list[int], index: int, stop: Event | None = None) -> TokenRun | None:
+    """The run of the LM that is kept for a segment, None where it stays silent, or where `stop` was set meanwhile."""
 
     def runs() -> Iterator[TokenRun]:
         for attempt in range(request.retries.attempts):
             run = start_run(request, ids, index, attempt)
-            tokens = list(run)
-            yield TokenRun(tokens, str(run.finish_reason), attempt)
+            for _ in run:
+                if stop is not None and stop.is_set():
+                    return
+            misread = run.misread() if request.checks(ids) else 0.0
+            yield TokenRun(run.tokens, str(run.finish_reason), attempt, misread)
 
-    run = request.retries.best(runs())
+    return request.retries.best(runs())
+
+
+def whole_segment(request: Request, text_ids: Iterable[int], index: int, *, prompts: Prompts) -> Iterator[AudioChunk]:
+    """The backend that gives one chunk a segment."""
+    yield from _samples_of(request, best_run(request, list(text_ids), index), index, prompts)
+
+
+def speak_whole(
+    request: Request, segments: Iterable[Segment], *, prompts: Prompts, ahead: bool
+) -> Iterator[AudioChunk]:
+    """`mamtra.synthesis.pipeline.speak` with one chunk a segment.
+
+    Args:
+        ahead: the LM of a segment runs beside the flow and the vocoder of the one before, for texts that are there.
+    """
+    if not ahead:
+        yield from speak(request, segments, partial(whole_segment, prompts=prompts))
+        return
+    runs, stop, pool = dict[int, Future[TokenRun | None]](), Event(), ThreadPoolExecutor(1, "mamtra-lm")
+
+    def started() -> Iterator[Segment]:
+        """Segments, each given once the LM has been asked for the next one too."""
+        before = None
+        for index, segment in enumerate(segments):
+            runs[index] = pool.submit(best_run, request, list(segment.ids), index, stop)
+            if before is not None:
+                yield before
+            before = segment
+        if before is not None:
+            yield before
+
+    def backend(request: Request, text_ids: Iterable[int], index: int) -> Iterator[AudioChunk]:
+        return _samples_of(request, runs.pop(index).result(), index, prompts)
+
+    open_beside(prompts, request)
+    try:
+        yield from speak(request, started(), backend)
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _samples_of(request: Request, run: TokenRun | None, index: int, prompts: Prompts) -> Iterator[AudioChunk]:
     if run is not None:
-        mel = model.flow.whole(np.array(run.tokens), voice.prompt_speech, voice.prompt_mel, voice.embedding)
-        samples = model.vocoder.whole(stretch(mel, request.speed), request.seed_of(index, run.attempt))
+        seed = request.seed_of(index, run.attempt)
+        samples = tokens_to_samples(
+            request.model, request.voice, run.tokens, prompts=prompts, seed=seed, speed=request.speed
+        )
         yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)
+
+
+def tokens_to_samples(
+    model: LightModel, voice: Voice, tokens: list[int], *, prompts: Prompts, seed: int, speed: float = 1.0
+) -> np.ndarray:
+    """Speech tokens, at least one, to float32 samples (T,) with the timbre of `voice`.
+
+    They see each other all. The prompt, which was computed before, does not see them, other than in
+    `mamtra.synthesis.token2wav.tokens_to_samples`; a model for comparisons computes as that does.
+    """
+    ids = np.array(tokens)
+    if model.exact:
+        mel = model.flow.whole(ids, voice.prompt_speech, voice.prompt_mel, voice.embedding)
+    else:
+        mel = prompts.stream(voice).whole(ids)
+    return model.vocoder.whole(stretch(mel, speed), seed)
 
 
 class SegmentStream:
@@ -91,29 +178,36 @@ def stream_segment(
     text_ids: Iterable[int],
     index: int = 0,
     *,
-    prompts: PromptStore[LightFlowStream],
+    prompts: Prompts[LightFlowStream],
     schedule: HopSchedule | None = None,
 ) -> Iterator[AudioChunk]:
     """The backend that gives a segment's audio while its tokens are being generated, see `mamtra.synthesis.streaming`."""
-    ids = list(text_ids)
+    open_beside(prompts, request)
     for attempt in range(request.retries.attempts):
-        run = start_run(request, ids, index, attempt)
+        run = start_run(request, text_ids, index, attempt)
         seed = request.seed_of(index, attempt)
         stream = SegmentStream(request.model, prompts.stream(request.voice), seed, request.speed, schedule)
         waiting, wanted = list[int](), stream.wanted
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
+        checked, lost = request.checks(text_ids) and attempt + 1 < request.retries.attempts, False
         for token in run:
             waiting.append(token)
             if len(waiting) < wanted:
                 continue
+            lost = checked and not given and run.misread(ended=False) > 0
+            if lost:
+                break
             samples = stream.push(waiting)
             pending += len(waiting)
             waiting, wanted = [], stream.wanted
             if len(samples):
                 yield AudioChunk(samples, pending, "", attempt + 1)
                 given, pending = True, 0
+        if lost:
+            continue
         reason = str(run.finish_reason)
-        if given or request.retries.accepts(TokenRun(run.tokens, reason, attempt)):
+        found = run.misread() if checked and not given else 0.0
+        if given or request.retries.accepts(TokenRun(run.tokens, reason, attempt, found)):
             yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
             return
     request.retries.give_up()

@@ -81,6 +81,9 @@ class StoredWeights(Mapping[str, StoredTensor]):
             raise MamTraError(f"{self.path} has no weight {name}; it does not fit its config.json.")
         return self._tensors[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
 

@@ -22,10 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-PAD, SOS, TASK, TEXT, SPEECH = -1, 0, 1, 2, 3
+from mamtra.models.kinds import MIX, PAD, SOS, SPEECH, TASK, TEXT
+
 IGNORE = -1
-MIX = (5, 15)
-"""Text ids and speech tokens of a chunk of the bistream layout, as CosyVoice 2 is trained."""
 
 
 class Batch(NamedTuple):

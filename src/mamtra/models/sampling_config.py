@@ -23,6 +23,9 @@ class RASConfig(BaseModel):
     tau_r: NonNegativeFloat = 0.1
 
 
+DEFAULT_RAS = RASConfig()
+
+
 class LengthConfig(BaseModel):
     """How many speech tokens a text may have; the ratios are CosyVoice 2's.
 

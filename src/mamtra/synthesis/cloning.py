@@ -14,6 +14,7 @@ from mamtra.audio.trim import trim_edges
 from mamtra.checkpoints.cosyvoice.files import VOICE_SPACES
 from mamtra.errors import MamTraError
 from mamtra.synthesis.advice import advise
+from mamtra.synthesis.reference import encode_reference, resampled
 from mamtra.text.bpe import BpeFrontend
 from mamtra.voices.info import VoiceInfo, check_name
 from mamtra.voices.voice import Voice
@@ -59,9 +60,10 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
     original = model.voice_space in VOICE_SPACES
     if not original:
         wave = prepare_reference(wave, rate)
-    prompt_speech, prompt_mel, embedding, more = model.encode_reference(wave, rate, gate=not original)
+    like_original = model.generation.like_original
+    *heard, more = encode_reference(model.hearing, wave, rate, gate=not original, original=like_original)
     header = VoiceInfo(name=name, voice_space=model.voice_space, **{"source": Path(path).name, **info})
-    return Voice(header, text_ids, prompt_speech, prompt_mel, embedding, advice=tuple(advice + more))
+    return Voice(header, text_ids, *heard, advice=tuple(advice + more)).to(model.arrays)
 
 
 def check_reference(path: str | os.PathLike, trim: bool = True) -> tuple[np.ndarray, int]:
@@ -96,25 +98,28 @@ def check_reference(path: str | os.PathLike, trim: bool = True) -> tuple[np.ndar
     return trimmed, rate
 
 
+def read_tokens(path: str | os.PathLike, model: Model) -> list[int]:
+    """Speech tokens of what is said in a recording.
+
+    Raises:
+        MamTraError: it is unreadable, too long, silent or of a low sample rate, or the model has no speech tokenizer.
+    """
+    wave, rate = check_reference(path, trim=False)
+    return model.hearing.tokenize(resampled(wave, rate, 16000, model.generation.like_original)).tolist()
+
+
 def prepare_reference(wave: np.ndarray, rate: int) -> np.ndarray:
     """Samples (T,) float32 at the level of the training speech, without long pauses."""
     return normalise_level(shorten_pauses(wave, rate), rate)
 
 
-def _text_ids(model: Model, text: str | None) -> Any:
-    """Text ids (T,) int64 in arrays of the model's library."""
+def _text_ids(model: Model, text: str | None) -> np.ndarray:
+    """Text ids (T,) int64."""
     if text is None:
-        found = []
-    elif isinstance(model.text, BpeFrontend) and model.generation.like_original:
-        found = model.text.transcript(text)
-    else:
-        found = [i for segment in model.text.segments(text) for i in segment.ids]
-    ids = np.array(found, np.int64)
-    if model.arrays == "numpy":
-        return ids
-    import torch
-
-    return torch.from_numpy(ids)
+        return np.zeros(0, np.int64)
+    if isinstance(model.text, BpeFrontend) and model.generation.like_original:
+        return np.array(model.text.transcript(text), np.int64)
+    return np.array([i for segment in model.text.segments(text) for i in segment.ids], np.int64)
 
 
 def _name_from(path: str | os.PathLike) -> str:

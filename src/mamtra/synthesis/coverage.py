@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+import numpy as np
 
-from mamtra.engine.alignment import text_attention
-from mamtra.synthesis.model import Model
-from mamtra.voices.voice import Voice
+if TYPE_CHECKING:
+    from mamtra.synthesis.model import Model
+    from mamtra.voices.voice import Voice
 
 REACHED = 0.5
 """Attention from which on an id counts as spoken in full."""
@@ -28,47 +29,61 @@ _SETTLED = 5
 def count_misread(
     model: Model, voice: Voice, text_ids: Sequence[int], tokens: Sequence[int], *, ended: bool = True
 ) -> float:
-    """How many text ids in a row a run left out, and how many it said twice, where there are more of them than usual.
+    """`misread` of a run with torch, by another pass over it.
 
     Args:
         model: its settings name the head; without one, nothing is found.
         voice: of the run.
         text_ids: of the text.
         tokens: of the run.
+        ended: see `misread`.
+    """
+    from mamtra.engine.alignment import text_attention
+
+    head = usable_head(model.generation.alignment_head, model.lm.config.layer_types)
+    if head is None or not tokens or not text_ids:
+        return 0.0
+    attention = text_attention(
+        model.lm, head, text_ids, tokens, *voice.lm_prompt, graphs=model.alignment_graphs
+    )
+    return misread(attention.numpy(), ended=ended)
+
+
+def usable_head(head: tuple[int, int] | None, layer_types: Sequence[str]) -> tuple[int, int] | None:
+    """The head, if its layer has attention: in a model that was made from another one it may be a Mamba layer."""
+    return head if head is not None and tuple(layer_types[head[0] : head[0] + 1]) == ("full_attention",) else None
+
+
+def misread(attention: np.ndarray, *, ended: bool = True) -> float:
+    """How many text ids in a row a run left out, and how many it said twice, where there are more of them than usual.
+
+    Args:
+        attention: (tokens, text ids) to the text at each token, at least one of both.
         ended: whether the run is complete; otherwise ids after the last place are still to come.
 
     Returns:
         0 for a run that is as it should be.
     """
-    head = model.generation.alignment_head
-    if head is None or not tokens or not text_ids or not has_attention(model, head[0]):
-        return 0.0
-    attention = text_attention(model.lm, head, text_ids, tokens, *voice.lm_prompt, graphs=model.alignment_graphs)
     if not ended:  # the head may have wandered ahead for a moment
         attention = attention[:, : int(attention[-_SETTLED:].argmax(1).min()) + 1]
     left_out, twice = longest_left_out(attention), count_said_twice(attention)
     return left_out * (left_out > MOST_LEFT_OUT) + twice * (twice > MOST_SAID_TWICE)
 
 
-def has_attention(model: Model, layer: int) -> bool:
-    """Whether a layer of the LM has attention: in a model that was made from another one it may be a Mamba layer."""
-    return tuple(model.lm.config.layer_types[layer : layer + 1]) == ("full_attention",)
-
-
-def longest_left_out(attention: Tensor) -> float:
+def longest_left_out(attention: np.ndarray) -> float:
     """Ids in the longest stretch that was left out; an id that was reached in part counts for the rest.
 
     Args:
         attention: (tokens, text ids) to the text at each token.
     """
     longest = stretch = 0.0
-    for missing in (1 - attention.max(0).values / REACHED).tolist():
+    for missing in (1 - attention.max(0) / REACHED).tolist():
         stretch = stretch + missing if missing > 0 else 0.0
         longest = max(longest, stretch)
     return longest
 
 
-def count_said_twice(attention: Tensor) -> int:
+def count_said_twice(attention: np.ndarray) -> int:
     """Ids that were the place in the text at two times, more than three tokens apart.
 
     Args:

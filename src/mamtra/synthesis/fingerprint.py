@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
-from mamtra.checkpoints.cosyvoice.files import VOCODER, find_flow
-from mamtra.checkpoints.model_files import base_of
-from mamtra.checkpoints.native import hash_model
-from mamtra.checkpoints.open_lm import open_language_model
-from mamtra.checkpoints.tensor_files import hash_tensors
+from mamtra.checkpoints.model_files import base_of, find_beside
+from mamtra.checkpoints.parts import PARTS
 from mamtra.runtime.files import hash_files
-from mamtra.synthesis.cosyvoice_model import CosyVoiceModel
-from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
+
+if TYPE_CHECKING:
+    from mamtra.synthesis.model import Model
 
 
 def hash_parts(model: Model) -> dict[str, str]:
     """SHA-256 of the weights of every part, by section; those of the base where the model has one.
 
-    Of a CosyVoice 2 directory: language model, flow and vocoder.
+    Of a CosyVoice 2 directory: language model, flow and vocoder. Of a model that is computed without torch the files are hashed,
+    so its hashes are others: its samples are not the same to the bit either.
     """
     directory = model.directory
+    if model.arrays == "numpy":
+        files = {
+            section: find_beside(directory, part.file) for section, part in PARTS.items() if section in model.config
+        }
+        return {section: hash_files(path) for section, path in files.items()}
+    from mamtra.checkpoints.cosyvoice.files import VOCODER, find_flow
+    from mamtra.checkpoints.native import hash_model
+    from mamtra.checkpoints.open_lm import open_language_model
+    from mamtra.checkpoints.tensor_files import hash_tensors
+    from mamtra.synthesis.cosyvoice_model import CosyVoiceModel
+
     if isinstance(model, CosyVoiceModel):
         files = {"flow": find_flow(directory), "vocoder": directory / VOCODER}
         hashes = {section: hash_files(path) for section, path in files.items()}
@@ -30,8 +41,8 @@ def hash_parts(model: Model) -> dict[str, str]:
 
 
 def hash_voice(voice: Voice) -> str:
-    """SHA-256 of a voice's tensors, first 16 digits."""
-    digest = hashlib.sha256()
-    for tensor in (voice.prompt_text, voice.prompt_speech, voice.prompt_mel, voice.embedding):
-        digest.update(tensor.contiguous().numpy().tobytes())
+    """SHA-256 of a voice's arrays, first 16 digits."""
+    digest, own = hashlib.sha256(), voice.to("numpy")
+    for array in (own.prompt_text, own.prompt_speech, own.prompt_mel, own.embedding):
+        digest.update(array.tobytes())
     return digest.hexdigest()[:16]

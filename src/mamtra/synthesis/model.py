@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -17,6 +16,7 @@ from mamtra.checkpoints.native import load_part
 from mamtra.checkpoints.provenance import needs_distillation
 from mamtra.engine.engine import Engine
 from mamtra.runtime.cuda_graphs import GraphCache
+from mamtra.synthesis.hearing import TorchHearing
 from mamtra.synthesis.model_directory import ModelDirectory
 from mamtra.voices.voice import Arrays
 
@@ -129,13 +129,10 @@ class Model(ModelDirectory):
         lm = self.lm.config
         return lm.text_vocab_size, lm.num_speech_tokens, self.flow.config.spk_embed_dim
 
-    def encode_reference(
-        self, wave: np.ndarray, rate: int, *, gate: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]:
-        """See `mamtra.synthesis.reference.encode_reference`."""
-        from mamtra.synthesis.reference import encode_reference
-
-        return encode_reference(self, wave, rate, gate=gate)
+    @property
+    def hearing(self) -> TorchHearing:
+        """Its parts that listen."""
+        return TorchHearing(self)
 
     def _graph_cache(self) -> GraphCache | None:
         """Captured graphs for the flow or the vocoder: on CUDA from the moment it is loaded, elsewhere none."""

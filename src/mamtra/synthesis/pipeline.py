@@ -63,9 +63,13 @@ class Request:
         """Seed of an attempt at a segment."""
         return segment_seed(self.seed, index, attempt)
 
+    def checks(self, text_ids: Iterable[int]) -> bool:
+        """Whether runs are checked for words left out: not where none is repeated, or the text is still arriving."""
+        return self.retries.attempts > 1 and isinstance(text_ids, list)
+
     def misread(self, text_ids: Iterable[int], tokens: list[int], *, ended: bool = True) -> float:
-        """See `mamtra.synthesis.coverage.count_misread`; 0 where runs are not repeated, or the text is still arriving."""
-        if self.retries.attempts < 2 or not isinstance(text_ids, list):
+        """See `mamtra.synthesis.coverage.count_misread`; 0 where runs are not checked."""
+        if not self.checks(text_ids):
             return 0.0
         from mamtra.synthesis.coverage import count_misread
 

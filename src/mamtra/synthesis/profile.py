@@ -15,21 +15,27 @@ if TYPE_CHECKING:
     from mamtra.synthesis.model_directory import ModelDirectory
 
 
-def choose_profile(model: ModelDirectory, like_original: bool | None, text_rules: str | None) -> GenerationConfig:
+def choose_profile(
+    model: ModelDirectory, like_original: bool | None, text_rules: str | None, flow_steps: int | None = None
+) -> GenerationConfig:
     """The generation defaults of a model with another profile, where one is asked for; its text front end gets the text rules.
 
     Raises:
-        MamTraError: the model has no original, or there are no such text rules.
+        MamTraError: the model has no original, there are no such text rules, or fewer than one step is asked for.
     """
+    changes: dict[str, object] = {}
+    if flow_steps is not None:
+        if flow_steps < 1:
+            raise MamTraError(f"The flow cannot take {flow_steps} steps; use 1 or more, such as 5.")
+        changes["flow_steps"] = flow_steps
     if like_original is None and text_rules is None:
-        return model.generation
+        return model.generation.model_copy(update=changes)
     if not isinstance(model.text, BpeFrontend):
         raise MamTraError(f"The model {model.name} has no original and one kind of text rules; leave the options out.")
     if text_rules is not None and text_rules not in get_args(TextRules):
         raise MamTraError(f"There are no text rules {text_rules!r}; use {', '.join(get_args(TextRules))}.")
-    changes: dict[str, object] = {}
     if like_original is not None:
-        changes = {"like_original": like_original, "text_rules": "cosyvoice2" if like_original else "mamtra"}
+        changes |= {"like_original": like_original, "text_rules": "cosyvoice2" if like_original else "mamtra"}
     if text_rules is not None:
         changes["text_rules"] = text_rules
     generation = model.generation.model_copy(update=changes)

@@ -14,7 +14,8 @@ from mamtra.synthesis.audio import Audio, audio_of
 from mamtra.synthesis.pipeline import Request, check_text
 
 if TYPE_CHECKING:
-    from mamtra.synthesis.model import Model
+    from mamtra.synthesis.batch import Batch
+    from mamtra.synthesis.model_directory import ModelDirectory
     from mamtra.voices.voice import Voice
 
 
@@ -41,19 +42,21 @@ class Text:
 
 
 def speak_texts(
-    model: Model, texts: Iterable[str | Text], defaults: Text, request_of: Callable[[Text], Request]
+    model: ModelDirectory,
+    batch: Batch,
+    texts: Iterable[str | Text],
+    defaults: Text,
+    request_of: Callable[[Text], Request],
 ) -> Iterator[Audio | MamTraError]:
     """One result a text, in their order.
 
     Args:
         model: the model.
+        batch: what they go through, of the model's runtime.
         texts: what to say; read as they are needed.
         defaults: options of texts that have none.
         request_of: the request of a text that has all options; raises `MamTraError` for one that cannot be spoken.
     """
-    from mamtra.synthesis.batch import Batch
-
-    batch = Batch.of(model)
     try:
         began = time.perf_counter()
         for given in chain(texts, [None]):

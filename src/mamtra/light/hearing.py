@@ -1,0 +1,54 @@
+"""The parts of a `LightModel` that listen to a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mamtra.encoders.framing import MARGIN, SAMPLES_PER_TOKEN
+from mamtra.light.encoder_graph import build_speaker, build_tokenizer
+from mamtra.light.features import kaldi_fbank_80, mel_24k, whisper_log_mel_128
+from mamtra.light.graph import GraphBuilder
+from mamtra.light.sessions import open_session
+from mamtra.light.weights import StoredWeights
+
+
+class LightHearing:
+    """See `mamtra.synthesis.reference.Hearing`.
+
+    Args:
+        tokenizer: weights and section of config.json of the speech tokenizer.
+        speaker: those of the speaker encoder.
+        threads: of the sessions.
+    """
+
+    def __init__(
+        self, tokenizer: tuple[Path, Mapping[str, Any]], speaker: tuple[Path, Mapping[str, Any]], threads: int = 1
+    ) -> None:
+        graphs = [GraphBuilder(name, StoredWeights(path), "float") for name, (path, _) in
+                  (("tokenizer", tokenizer), ("speaker", speaker))]  # fmt: skip
+        build_tokenizer(graphs[0], tokenizer[1])
+        build_speaker(graphs[1], speaker[1])
+        self._tokenizer, self._speaker = (open_session(graph, threads) for graph in graphs)
+
+    def tokenize(self, wave: np.ndarray) -> np.ndarray:
+        """Speech tokens, as of `mamtra.encoders.speech_tokenizer.SpeechTokenizer.tokenize`."""
+        count, margin = -(-len(wave) // SAMPLES_PER_TOKEN), MARGIN * SAMPLES_PER_TOKEN
+        padded = np.pad(wave, (margin, margin + count * SAMPLES_PER_TOKEN - len(wave)))
+        (tokens,) = self._tokenizer.run(None, {"mel": whisper_log_mel_128(padded)[None]})
+        return tokens[0, MARGIN : MARGIN + count]
+
+    def mel(self, wave: np.ndarray) -> np.ndarray:
+        """Log mel."""
+        return mel_24k(wave)
+
+    def fbank(self, wave: np.ndarray) -> np.ndarray:
+        """Log filter bank."""
+        return kaldi_fbank_80(wave)
+
+    def embed(self, fbanks: np.ndarray) -> np.ndarray:
+        """Speaker embeddings."""
+        return self._speaker.run(None, {"fbank": fbanks})[0]
