@@ -158,10 +158,12 @@ def test_mistakes(model, capsys):
     Path("latin.txt").write_bytes(b"caf\xe9\n")
     Path("in.txt").write_text("Hi.\n")
     Path("file").write_text("")
+    os.mkfifo("pipe.txt")
     cases = {
+        ("pipe.txt", "out"): "is a pipe or a device",
         ("missing.txt", "out"): "cannot be read: no such file",
         ("empty.txt", "out"): "holds no text",
-        ("latin.txt", "out"): "not a UTF-8",
+        ("latin.txt", "out"): "not UTF-8",
         ("in.csv", "out"): "a .txt file with a text a line or a .jsonl file",
         ("in.txt", "file"): "is a file; name a folder",
         ("in.txt", "out", "--format", "midi"): "Format 'midi' is unknown",

@@ -263,8 +263,9 @@ def test_what_does_not_fit_is_refused(lm):
         engine.submit(Request(Unistream([1, 2])))
     with pytest.raises(MamTraError, match="2 requests wait already"):
         engine.submit(Request(Unistream([1, 2])))
-    with pytest.raises(MamTraError, match="at least one stream"):
-        open_engine(lm, slots=0)
+    for kind in ("device", "host"):
+        with pytest.raises(MamTraError, match="at least one stream"):
+            open_engine(lm, kind, slots=0)
 
 
 def test_bytes_of_a_stream_are_known(lm):
@@ -309,7 +310,9 @@ def test_many_threads(lm, held, worker, monkeypatch):
         engine.submit(Request(Unistream([1])))
 
 
-def test_an_engine_that_fails_tells_every_client(lm, monkeypatch):
+@pytest.mark.parametrize("stops", [True, False])
+def test_an_engine_that_fails_tells_every_client(lm, monkeypatch, stops):
+    """Also where its device has failed for good, and takes no order to stop either."""
     engine, errors = open_engine(lm, "host"), []
     lengths = LengthConfig(min_ratio=10)
 
@@ -323,6 +326,8 @@ def test_an_engine_that_fails_tells_every_client(lm, monkeypatch):
         raise RuntimeError("no reason")
 
     monkeypatch.setattr(engine._batcher.held, "step", broken)
+    if not stops:
+        monkeypatch.setattr(engine._batcher.held, "stop", broken)
     threads = [threading.Thread(target=client, args=(i,)) for i in range(3)]
     for thread in threads:
         thread.start()

@@ -34,6 +34,10 @@ def test_columns_plain_lines_and_counted_lines(tmp_path):
     assert (row.id, row.text, row.reference, row.category) == ("x", "It is 5.", "it is five", "numbers")
     plain = read_set(write(tmp_path / "a.txt", "One.\n\nTwo words.\n")).lines
     assert [line.id for line in plain] == ["line0001", "line0003"] and plain[1].reference == "Two words."
+    odd = read_set(write(tmp_path / "c.txt", "One\u2028line.\nAnd\x85two.\n")).lines
+    assert [line.text for line in odd] == ["One\u2028line.", "And\x85two."]
+    with pytest.raises(MamTraError, match="two lines with the id 'X'"):
+        read_set(write(tmp_path / "d.tsv", "id\ttext\nx\tOne.\nX\tTwo.\n"))
     counted = read_set(write(tmp_path / "b.txt", "1\tOh!\n2\tNo, sir.\n")).lines
     assert [(line.text, line.category) for line in counted] == [("Oh!", "1 words"), ("No, sir.", "2 words")]
 

@@ -122,10 +122,11 @@ def test_a_batch_gives_its_texts_in_order_and_failed_ones_alone(model, monkeypat
         Text("Hello.", speed=2.0),
         Text("Hi.", speed=9.0),
         "Hello there.",
+        5,
     ]
     found = list(tts.batch(taken.append(text) or text for text in texts))
     assert taken == texts and [isinstance(one, MamTraError) for one in found] == [
-        text in (" ", texts[5]) for text in texts
+        text in (" ", texts[5], 5) for text in texts
     ]
     for text, one in zip(texts, found, strict=True):
         if isinstance(text, str) and text != " ":
@@ -165,3 +166,9 @@ def test_a_stream_that_is_left_frees_its_slot(model):
     tts.say("Hello.")
     scheduler = model.engine._batcher.scheduler
     assert not scheduler.running and not scheduler.waiting
+
+
+def test_a_text_has_options_of_the_right_types():
+    for wrong in ({"text": 5}, {"text": "a", "seed": "x"}, {"text": "a", "speed": "fast"}):
+        with pytest.raises(MamTraError, match="cannot be"):
+            Text(**wrong)

@@ -140,7 +140,7 @@ def test_a_model_like_the_original_streams_by_its_hops(model, monkeypatch):
 
 def test_prompts_are_computed_once_and_the_oldest_let_go(model, monkeypatch):
     store, made = prompt_store(model), []
-    voices = [tiny_voice(str(n), tokens=30) for n in range(3)]
+    voices = [tiny_voice(str(n), tokens=30 + n) for n in range(3)]
     original = streaming.FlowStream
 
     def counted(*args, **options):

@@ -50,8 +50,17 @@ def test_damaged_voice_files(tmp_path):
     with pytest.raises(MamTraError, match="no embedding"):
         Voice.load(path)
     save_file({**tensors, "prompt_mel": tensors["prompt_mel"][:-1].clone()}, path)
-    with pytest.raises(MamTraError, match="does not fit"):
+    with pytest.raises(MamTraError, match="do not fit"):
         Voice.load(path)
+    for name, values in (
+        ("prompt_mel", tensors["prompt_mel"][:, :79]),
+        ("prompt_text", tensors["prompt_text"][None]),
+        ("prompt_speech", tensors["prompt_speech"][None]),
+        ("embedding", tensors["embedding"].reshape(1, -1)),
+    ):
+        save_file({**tensors, name: values.clone().contiguous()}, path)
+        with pytest.raises(MamTraError, match="do not fit"):
+            Voice.load(path)
     save_file({**tensors, "embedding": torch.full((EMBEDDING,), float("nan"))}, path)
     with pytest.raises(MamTraError, match="not numbers"):
         Voice.load(path)
@@ -60,6 +69,19 @@ def test_damaged_voice_files(tmp_path):
         Voice.load(path)
     with pytest.raises(MamTraError, match="no voice file"):
         Voice.load(tmp_path / "gone.safetensors")
+
+
+def test_an_instructed_voice_stays_one_under_another_name(tmp_path):
+    renamed = tiny_voice().instruct([1, 2]).renamed("x")
+    assert renamed.name == "x" and renamed.instructed
+    with pytest.raises(MamTraError, match="instructed"):
+        renamed.save(tmp_path / "x.safetensors")
+
+
+def test_equal_prompts_have_one_digest():
+    voice = tiny_voice()
+    assert voice.in_mode("speaker").prompt_digest == voice.in_mode("speaker").to("numpy").prompt_digest
+    assert voice.prompt_digest == voice.renamed("x").prompt_digest != voice.in_mode("speaker").prompt_digest
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 65, "a b"])

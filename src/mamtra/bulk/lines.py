@@ -12,6 +12,7 @@ from mamtra.audio.io import format_of
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
+from mamtra.runtime.text_files import read_text
 
 LONGEST_ID = 200
 """Bytes; the suffix follows in the name of a file."""
@@ -94,12 +95,7 @@ def read_lines(path: Path, defaults: Defaults) -> Iterator[Line | Failure]:
     """
     if path.suffix.lower() not in (".txt", ".jsonl"):
         raise MamTraError(f"A batch is a .txt file with a text a line or a .jsonl file, not {path.name!r}.")
-    try:
-        rows = path.read_bytes().decode("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise MamTraError(f"{path} is not a UTF-8 text file; convert it first.") from error
-    except OSError as error:
-        raise MamTraError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    rows = read_text(path).split("\n")
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, 1):
         if not row.strip():

@@ -42,6 +42,8 @@ def find_model(name: str | os.PathLike | None = None) -> Path:
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
+    if ".." in name:
+        raise MamTraError(f"{name!r} is no name of a model; models on the Hugging Face hub are called OWNER/NAME.")
     try:
         return Path(snapshot_download(name, allow_patterns=list(PATTERNS)))
     except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -89,7 +90,8 @@ class Batcher:
         """End all streams with an error."""
         self._flights.clear()
         for run in list(self.scheduler.running):
-            self._end(run, "error", error)
+            with suppress(Exception):  # a device after a fault takes no more orders, and the others are to be told too
+                self._end(run, "error", error)
         while self.scheduler.waiting:
             self.scheduler.waiting.popleft()[0]._finish("error", error)
 
@@ -158,6 +160,6 @@ class Batcher:
         return bool(gone)
 
     def _end(self, run: Running, reason: str, error: str | None = None) -> None:
-        self.held.stop(run.slot)
         self.scheduler.leave(run)
         run.stream._finish(reason, error)
+        self.held.stop(run.slot)

@@ -67,6 +67,8 @@ class Engine:
         device = lm.head_weight.device
         if slots is None:
             slots = _fitting(lm, capacity, ssm_dtype)
+        if slots < 1 or capacity < 2:
+            raise MamTraError("An engine needs at least one stream and two positions.")
         held: Slots
         if device.type == "cuda" or (device.type == "cpu" and deterministic is False):
             held = DeviceSlots(

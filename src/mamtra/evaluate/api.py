@@ -131,6 +131,8 @@ def evaluate(
         )
     if with_versa:
         versa_command()  # a missing VERSA is reported before a long run
+    if workers > 1 and isinstance(system, TTS):
+        raise MamTraError("Several processes load the model for themselves; give its directory or name.")
     if config is not None:
         metrics = read_config(Path(config), any_metric=with_versa)
         similarity, rater = "similarity" in metrics, (rater or "distilmos") if "mos" in metrics else None

@@ -87,14 +87,14 @@ def read_set(source: str | Path, limit: int | None = None) -> TestSet:
         raise MamTraError(f"{path} holds no utterance.")
     seen: set[str] = set()
     for line in lines:
-        if line.id in seen:
-            raise MamTraError(f"{path} has two lines with the id {line.id!r}.")
-        seen.add(line.id)
+        if line.id.casefold() in seen:  # they name files, and not every disk tells A from a
+            raise MamTraError(f"{path} has two lines with the id {printable(line.id)!r}.")
+        seen.add(line.id.casefold())
     return TestSet(str(source) if str(source) in BUILT_IN else path.name, tuple(lines[:limit]), digest[:16])
 
 
 def _numbered(path: Path, reader: Callable[[Path, list[str]], Iterator[Line]]) -> Iterator[Line]:
-    return reader(path, read_text(path).splitlines())
+    return reader(path, read_text(path).split("\n"))
 
 
 def _seed_tts(path: Path, texts: list[str]) -> Iterator[Line]:

@@ -152,10 +152,12 @@ class LightFlow:
                 f"The utterance has {frames} mel frames with its prompt but the noise only {NOISE_FRAMES}; "
                 "split the text into shorter pieces."
             )
-        if frames > len(self._noise):
+        noise = self._noise  # another thread may replace it meanwhile
+        if frames > len(noise):
             wanted = min(NOISE_FRAMES, -(-frames // _NOISE_BLOCK) * _NOISE_BLOCK)
-            self._noise = np.ascontiguousarray(normal_rows(0, self.config["output_size"], NOISE_FRAMES, wanted).T)
-        return self._noise[:frames]
+            noise = np.ascontiguousarray(normal_rows(0, self.config["output_size"], NOISE_FRAMES, wanted).T)
+            self._noise = noise
+        return noise[:frames]
 
 
 class LightFlowStream:

@@ -66,7 +66,7 @@ class RankSettings(BaseModel):
     utterances: int = Field(64, ge=1)
     every: int = Field(1, ge=1)
     sample: bool = True
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def directory_lock(directory: Path, user: str) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    handle = os.open(directory, os.O_RDONLY)
+    handle, held = os.open(directory, os.O_RDONLY), False
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,8 +39,9 @@ def directory_lock(directory: Path, user: str) -> Iterator[None]:
             raise MamTraError(
                 f"{directory} is in use by another {user}; wait for it to end or use another folder."
             ) from error
+        held = True
         yield
     finally:
+        if held and created and not any(directory.iterdir()):
+            directory.rmdir()  # while it is held, so that nobody else has taken it
         os.close(handle)
-        if created and not any(directory.iterdir()):
-            directory.rmdir()

@@ -43,9 +43,7 @@ def count_misread(
     head = usable_head(model.generation.alignment_head, model.lm.config.layer_types)
     if head is None or not tokens or not text_ids:
         return 0.0
-    attention = text_attention(
-        model.lm, head, text_ids, tokens, *voice.lm_prompt, graphs=model.alignment_graphs
-    )
+    attention = text_attention(model.lm, head, text_ids, tokens, *voice.lm_prompt, graphs=model.alignment_graphs)
     return misread(attention.numpy(), ended=ended)
 
 

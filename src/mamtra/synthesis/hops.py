@@ -17,7 +17,7 @@ class HopSchedule(BaseModel):
     Attributes:
         first: tokens before the first audio, at least.
         hop: tokens of the second hop.
-        growth: ratio of each further hop to the one before.
+        growth: ratio of each further hop to the one before, 1 to 10.
         most: tokens of the longest hop.
     """
 
@@ -25,7 +25,7 @@ class HopSchedule(BaseModel):
 
     first: int = Field(20, ge=1)
     hop: int = Field(25, ge=1)
-    growth: float = Field(2, ge=1)
+    growth: float = Field(2, ge=1, le=10)
     most: int = Field(100, ge=1)
 
     def least(self, hops: int) -> int:

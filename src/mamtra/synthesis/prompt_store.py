@@ -37,16 +37,21 @@ class PromptStore(Generic[S]):
     def __init__(self, compute: Callable[[Voice], S], limit: int) -> None:
         self._compute, self._limit = compute, limit
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, ...], tuple[Voice, S]] = OrderedDict()
+        self._locks: dict[str, threading.Lock] = {}
+        self._kept: OrderedDict[str, S] = OrderedDict()
 
     def stream(self, voice: Voice) -> S:
-        """A new stream that continues the voice's prompt."""
-        key = tuple(id(values) for values in (voice.prompt_speech, voice.prompt_mel, voice.embedding))
+        """A new stream that continues the voice's prompt; who asks for another voice meanwhile does not wait."""
+        key = voice.prompt_digest
         with self._lock:
-            if key not in self._kept:
-                # The voice is kept too: as long as its arrays live, no others can have their ids.
-                self._kept[key] = (voice, self._compute(voice))
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            kept = self._kept.get(key)
+            if kept is None:
+                kept = self._compute(voice)
+        with self._lock:
+            self._kept[key] = kept
             self._kept.move_to_end(key)
-            while len(self._kept) > 1 and sum(kept.bytes for _, kept in self._kept.values()) > self._limit:
-                self._kept.popitem(last=False)
-            return self._kept[key][1].fork()
+            while len(self._kept) > 1 and sum(other.bytes for other in self._kept.values()) > self._limit:
+                self._locks.pop(self._kept.popitem(last=False)[0], None)
+            return kept.fork()

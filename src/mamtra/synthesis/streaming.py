@@ -96,11 +96,12 @@ def stream_segment(
     """
     for attempt in range(request.retries.attempts):
         run = start_run(request.model, request.voice, text_ids, request.seed_of(index, attempt))
-        stream = _open(request, request.seed_of(index, attempt), prompts, schedule)
-        drawn, waiting, wanted = list[int](), list[int](), stream.wanted
+        drawn, waiting = list[int](), list[int]()
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
         last, lost = attempt + 1 == request.retries.attempts, False
         try:
+            stream = _open(request, request.seed_of(index, attempt), prompts, schedule)
+            wanted = stream.wanted
             for token in without_long_silence(run, request.model.generation):
                 drawn.append(token)
                 waiting.append(token)
@@ -116,7 +117,7 @@ def stream_segment(
                     yield AudioChunk(samples, pending, "", attempt + 1)
                     given, pending = True, 0
         finally:
-            run.cancel()  # nobody listens any more, the text has failed, or words were left out
+            run.cancel()  # nobody listens any more, the flow or the text has failed, or words were left out
         if lost:
             continue
         reason = str(run.finish_reason)

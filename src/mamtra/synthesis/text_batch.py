@@ -35,6 +35,12 @@ class Text:
     seed: int | None = None
     speed: float | None = None
 
+    def __post_init__(self) -> None:
+        for name, kind in (("text", str), ("seed", int | None), ("speed", int | float | None)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise MamTraError(f"Text: {name} cannot be {type(value).__name__}.")
+
     def filled(self, other: Text) -> Text:
         """With the options of another text where this one has none."""
         options = {name: getattr(other, name) for name in ("voice", "seed", "speed") if getattr(self, name) is None}
@@ -61,8 +67,8 @@ def speak_texts(
         began = time.perf_counter()
         for given in chain(texts, [None]):
             if given is not None:
-                text = (given if isinstance(given, Text) else Text(given)).filled(defaults)
                 try:
+                    text = (given if isinstance(given, Text) else Text(given)).filled(defaults)
                     request = request_of(text)
                     batch.add(request, model.text.segments(check_text(text.text)))
                 except MamTraError as error:

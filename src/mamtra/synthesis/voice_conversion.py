@@ -28,6 +28,6 @@ def convert_recording(request: Request, wav: str | os.PathLike, samples_of: Samp
     """
     began = time.perf_counter()
     tokens = read_tokens(wav, request.model)
-    samples = samples_of(request.model, request.voice, tokens, seed=request.seed, speed=request.speed)
+    samples = samples_of(request.model, request.voice, tokens, seed=request.seed_of(0, 0), speed=request.speed)
     spent = time.perf_counter() - began
     return audio_of(request, AudioChunk(samples, len(tokens), "eos", 0, spent=spent), 1000 * spent)

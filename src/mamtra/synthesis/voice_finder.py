@@ -25,7 +25,7 @@ class VoiceFinder:
 
     def __init__(self, model: Any, library: VoiceLibrary) -> None:
         self._model, self._library = model, library
-        self._read: dict[tuple[str, int], Voice] = {}
+        self._read: dict[str, tuple[int, Voice]] = {}
 
     def find(self, voice: str | os.PathLike | Voice | None, text: str | None) -> Voice:
         """The voice of a name, a voice file or a recording, with arrays of the model's kind; the model's own where none is given.
@@ -65,7 +65,8 @@ class VoiceFinder:
             raise MamTraError(_STORED)
         if not path.is_file():
             raise MamTraError(f"There is no voice file {path}.")
-        key = (str(path), path.stat().st_mtime_ns)
-        if key not in self._read:
-            self._read[key] = Voice.load(path, self._model.arrays)
-        return self._read[key]
+        changed, (read, known) = path.stat().st_mtime_ns, self._read.get(str(path), (None, None))
+        if known is None or read != changed:
+            known = Voice.load(path, self._model.arrays)
+            self._read[str(path)] = (changed, known)
+        return known

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -24,6 +26,7 @@ Arrays = Literal["torch", "numpy"]
 """Whose arrays a voice holds: of the library that the model computes with."""
 Mode = Literal["zero-shot", "cross-lingual", "speaker"]
 """What of a voice is used; see `Voice.in_mode`."""
+MEL_BANDS = 80
 _TENSORS = ("prompt_text", "prompt_speech", "prompt_mel", "embedding")
 
 
@@ -115,6 +118,14 @@ class Voice:
             return known
         return replace(known, prompt_speech=self.prompt_speech[:0], prompt_mel=self.prompt_mel[:0])
 
+    @cached_property
+    def prompt_digest(self) -> str:
+        """SHA-256 of what the flow is given of the voice; voices of equal sound share it."""
+        own, digest = self.to("numpy"), hashlib.sha256()
+        for array in (own.prompt_speech, own.prompt_mel, own.embedding):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
     @classmethod
     @checked
     def preset(cls, name: str, tensors: Mapping[str, Any], space: str) -> Voice:
@@ -125,7 +136,7 @@ class Voice:
     def renamed(self, name: str, **changes: Any) -> Voice:
         """The same voice under another name; `changes` are other header fields."""
         info = self.info.model_copy(update={"name": check_name(name), **changes})
-        return Voice(info, self.prompt_text, self.prompt_speech, self.prompt_mel, self.embedding, self.advice)
+        return replace(self, info=info)
 
     @checked
     def save(self, path: str | os.PathLike) -> Path:
@@ -168,8 +179,8 @@ class Voice:
             raise MamTraError(f"{path} is not a voice file: it has no {', '.join(missing)}.")
         text, speech = (tensors[name].astype(np.int64) for name in _TENSORS[:2])
         mel, embedding = (tensors[name].astype(np.float32) for name in _TENSORS[2:])
-        if mel.ndim != 2 or mel.shape[0] != 2 * speech.size:
-            raise MamTraError(f"{path} is damaged: its mel does not fit its speech tokens; make the voice again.")
+        if (text.ndim, speech.ndim, embedding.ndim) != (1, 1, 1) or mel.shape != (2 * speech.size, MEL_BANDS):
+            raise MamTraError(f"{path} is damaged: the sizes of its arrays do not fit; make the voice again.")
         if not (np.isfinite(mel).all() and np.isfinite(embedding).all()):
             raise MamTraError(f"{path} is damaged: it holds values that are not numbers; make the voice again.")
         return cls(parse_info(path, metadata), text, speech, mel, embedding).to(arrays)
