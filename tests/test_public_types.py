@@ -40,6 +40,7 @@ def _parameters():
 def _required(function):
     """Arguments of the right type for what has to be there before the one that is tested."""
     stand_ins = {"Model": object.__new__(importlib.import_module("mamtra.synthesis.model").Model)}
+    stand_ins["TTS"] = object.__new__(mamtra.TTS)
     stand_ins["Voice"] = object.__new__(mamtra.Voice)
     stand_ins["DistillConfig"] = importlib.import_module("mamtra.distill").DistillConfig.model_construct()
     stand_ins["RankingTable"] = object.__new__(importlib.import_module("mamtra.conversion.ranking_table").RankingTable)

@@ -25,7 +25,7 @@ from tests.factories import tiny_model, tiny_voice
 RATE = 24000
 
 
-class ToldTTS:
+class ToldTTS(TTS):
     """Has the interface of `TTS`, and says as many chunks of a tenth of a second as the text has words.
 
     Attributes:
@@ -33,22 +33,17 @@ class ToldTTS:
         closed: texts whose stream was closed.
     """
 
-    sample_rate = RATE
-    interleaves = False
+    sample_rate, interleaves = RATE, False
 
     def __init__(self, library: VoiceLibrary, step: Callable[[int, str], None] = lambda n, text: None) -> None:
         self.step, self.library, self.closed, self.options = step, library, [], []
         segments = lambda text: [SimpleNamespace(ids=text.split())]  # noqa: E731
-        self.model = SimpleNamespace(name="told", arrays="torch", text=SimpleNamespace(segments=segments))
+        self.model = SimpleNamespace(name="told", arrays="torch", speakers={}, text=SimpleNamespace(segments=segments))
 
     def clone(self, path, text=None, **info):
         samples, rate = read_audio(path)
         self.cloned_seconds = len(samples) / rate
         return tiny_voice(info["name"])
-
-    @property
-    def voices(self) -> list[str]:
-        return sorted(self.library.paths())
 
     def stream(self, text, voice=None, **options) -> Iterator[Audio]:
         self.options.append((text, voice, options))

@@ -8,9 +8,11 @@ import time
 import httpx2
 import pytest
 
+from mamtra.errors import MamTraError
 from mamtra.serve.gate import Gate, Playback
 from mamtra.serve.keys import make_key
-from tests.serve.conftest import running, wait_for
+from mamtra.voices.library import VoiceLibrary
+from tests.serve.conftest import ToldTTS, running, wait_for
 
 
 class Held:
@@ -128,9 +130,6 @@ def test_a_reader_who_takes_nothing_is_cut_off_and_holds_nobody_back(told):
 
 
 def test_what_is_being_spoken_ends_before_the_server_does(model_directory, tmp_path):
-    from mamtra.voices.library import VoiceLibrary
-    from tests.serve.conftest import ToldTTS
-
     held = Held()
     tts = ToldTTS(VoiceLibrary(model_directory, tmp_path), held)
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
@@ -142,9 +141,6 @@ def test_what_is_being_spoken_ends_before_the_server_does(model_directory, tmp_p
 
 
 def test_not_ready_before_it_is_warm(model_directory, tmp_path):
-    from mamtra.voices.library import VoiceLibrary
-    from tests.serve.conftest import ToldTTS
-
     held = Held()
     with running(ToldTTS(VoiceLibrary(model_directory, tmp_path), held), warm_up=True) as address:
         wait_for(lambda: held.waiting)
@@ -152,6 +148,26 @@ def test_not_ready_before_it_is_warm(model_directory, tmp_path):
         assert httpx2.get(f"{address}/health/ready").status_code == 503
         held.go.set()
         wait_for(lambda: httpx2.get(f"{address}/health/ready").status_code == 200)
+
+
+def test_a_damaged_voice_keeps_no_other_from_speaking(model_directory, tmp_path):
+    tts = ToldTTS(VoiceLibrary(model_directory, tmp_path))
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "voices" / "bad.safetensors").write_bytes(b"damaged")
+    speak_well = tts.stream
+
+    def stream(text, voice=None, **options):
+        if voice == "bad":
+            raise MamTraError("It is damaged.")
+        return speak_well(text, voice, **options)
+
+    tts.stream = stream
+    with running(tts, warm_up=True) as address:
+        wait_for(lambda: httpx2.get(f"{address}/health/ready").status_code == 200)
+        voices = {each["id"]: each for each in httpx2.get(f"{address}/v1/audio/voices").json()["voices"]}
+        assert voices["bad"]["damaged"] and "damaged" not in voices["tiny"]
+        answer = httpx2.post(f"{address}/v1/audio/speech", json={"input": "one", "voice": "bad"})
+        assert answer.status_code == 400
 
 
 def playback(now, seconds=None, at=0.0):

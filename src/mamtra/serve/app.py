@@ -6,11 +6,11 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from mamtra.runtime.arguments import checked
 from mamtra.serve.body import BoundedBody
 from mamtra.serve.catalogue import catalogue_routes
 from mamtra.serve.elevenlabs import elevenlabs_routes
@@ -26,10 +26,8 @@ from mamtra.serve.speaker import Speaker
 from mamtra.serve.speech import speech_routes
 from mamtra.serve.speech_socket import speech_socket_routes
 from mamtra.serve.uploads import upload_routes
+from mamtra.tts import TTS
 from mamtra.version import VERSION
-
-if TYPE_CHECKING:
-    from mamtra.tts import TTS
 
 ROUTES = (
     speech_routes,
@@ -44,6 +42,7 @@ ROUTES = (
 log = logging.getLogger("mamtra.serve")
 
 
+@checked
 def create_app(tts: TTS, settings: ServeSettings | None = None, *, warm_up: bool = True) -> FastAPI:
     """An ASGI application that speaks; it holds all its state itself, so that a process may have several.
 

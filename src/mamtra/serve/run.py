@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 from types import FrameType
-from typing import TYPE_CHECKING
 
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.optional import need
 from mamtra.serve.settings import ServeSettings
-
-if TYPE_CHECKING:
-    from mamtra.tts import TTS
+from mamtra.tts import TTS
 
 PURPOSE, INSTALL = "The server", "'mamtra[serve]'"
 
 
+@checked
 def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C; texts that are being spoken then may end.
 

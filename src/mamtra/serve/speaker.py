@@ -205,17 +205,18 @@ class Speaker:
             MamTraError: no voice can speak.
         """
         failed: MamTraError | None = None
+        spoken = False
         for voice in self.tts.voices or [None]:
             try:
                 for _ in self.tts.stream("Hello there.", voice):
                     pass
+                spoken = True
             except MamTraError as error:  # a damaged voice does not keep the others from speaking
                 log.warning("The voice %s cannot speak: %s", voice, error)
                 failed = error
-            else:
-                self.ready = True
-        if failed is not None and not self.ready:
+        if failed is not None and not spoken:
             raise failed
+        self.ready = True
 
     def close(self) -> None:
         """Wait for the threads; nothing may be spoken afterwards."""
