@@ -234,6 +234,7 @@ def test_llasa(llasas, codec, tmp_path, kind):
     system = open_system(f"llasa:{llasas[kind]}", voice=None, seeds=(0,), keep=None, device="cpu")
     assert system.about["layer_types"] == {"published": "AAAA", "converted": "AMAM"}[kind]
     adapter = system.adapter
+    assert len(system.about["weights_sha256"]) == 16
     shown = adapter._text.convert_ids_to_tokens(adapter.prompt_ids("Hello there.", [3, 5]))
     assert " ".join(shown) == (
         "<|user|> Convert the text to speech : <|TEXT_UNDERSTANDING_START|> Hello there . <|TEXT_UNDERSTANDING_END|> <|end|> "
