@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.hift import HiFT
-from mamtra.checkpoints.cosyvoice.files import find_flow, find_settings
+from mamtra.checkpoints.cosyvoice.files import find_settings
 from mamtra.checkpoints.cosyvoice.parts import load_flow, read_vocoder_config
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.open_lm import open_language_model
@@ -61,8 +61,9 @@ class Vectors:
         """The flow, with the model's chunk size or another."""
         flow = load_flow(self.directory, self.settings)
         if chunk is not None:
+            weights = flow.state_dict()
             flow = Flow(flow.config.model_copy(update={"chunk_size": chunk}))
-            flow.load_state_dict(torch.load(find_flow(self.directory), weights_only=True))
+            flow.load_state_dict(weights)
         return flow.eval()
 
     def vocoder(self) -> HiFT:

@@ -91,11 +91,14 @@ def test_a_text_that_a_server_refuses_is_not_spoken(server, tmp_path):
 def test_the_command_line_names_its_score_file(server, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    server.answer = (401, b"")
+    good, server.answer = server.answer, (401, b"")
     (tmp_path / "set.txt").write_text("Hello there.\n")
     monkeypatch.setattr("mamtra.evaluate.judges.asr.open_transcriber", lambda *_: transcribe)
     assert main(["evaluate", server.name, "--set", "set.txt", "--whisper", "w"]) == 2
     assert "asks for a key; set OPENAI_API_KEY (HTTP 401)" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.jsonl"))
+    server.answer = good
+    assert main(["evaluate", server.name, "--set", "set.txt", "--whisper", "w"]) == 0
     assert [path.name for path in tmp_path.glob("*.jsonl")] == ["openai-v1.scores.jsonl"]
 
 
@@ -231,6 +234,7 @@ def test_llasa(llasas, codec, tmp_path, kind):
     system = open_system(f"llasa:{llasas[kind]}", voice=None, seeds=(0,), keep=None, device="cpu")
     assert system.about["layer_types"] == {"published": "AAAA", "converted": "AMAM"}[kind]
     adapter = system.adapter
+    assert len(system.about["weights_sha256"]) == 16
     shown = adapter._text.convert_ids_to_tokens(adapter.prompt_ids("Hello there.", [3, 5]))
     assert " ".join(shown) == (
         "<|user|> Convert the text to speech : <|TEXT_UNDERSTANDING_START|> Hello there . <|TEXT_UNDERSTANDING_END|> <|end|> "

@@ -24,6 +24,7 @@ from mamtra.errors import MamTraError
 from mamtra.evaluate.adapters.xcodec2 import RATE, open_codec
 from mamtra.models.causal_lm import CausalLM
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.files import hash_files
 from mamtra.runtime.optional import need
 
 if TYPE_CHECKING:
@@ -66,11 +67,12 @@ class Llasa:
             raise MamTraError(f"{directory} is no Llasa: its tokenizer has no speech tokens, or no template of a chat.")
         self._ids, self._tokens = speech, {i: token for token, i in speech.items()}
         device = pick_device(options.device)
-        self._lm = _load(directory, device)
+        self._lm, weights = _load(directory, device)
         self._codec = open_codec(options.model, device)
         kinds = self._lm.config.layer_types
         self.about: dict[str, Any] = {
             "system": f"llasa {directory.resolve().name}",
+            "weights_sha256": weights,
             "layer_types": "".join("A" if kind == "full_attention" else "M" for kind in kinds),
             "codec": options.model or "published", "temperature": TEMPERATURE,
         }  # fmt: skip
@@ -121,12 +123,12 @@ class Llasa:
         return found
 
 
-def _load(directory: Path, device: torch.device) -> CausalLM:
-    """The language model, in bfloat16 on a GPU."""
+def _load(directory: Path, device: torch.device) -> tuple[CausalLM, str]:
+    """The language model, in bfloat16 on a GPU, and the hash of its files."""
     stored = open_language_model(directory)
     if stored.section != "causal_lm":
         raise MamTraError(f"{directory} is a speech model of this package, not Llasa; evaluate it by its name alone.")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     weights: dict[str, Tensor] = {name: stored.read(name).to(dtype) for name in stored.names}
     lm = load_strictly(PARTS["causal_lm"].build(stored.config), weights, str(stored.source.path))
-    return lm.to(device)
+    return lm.to(device), hash_files(*stored.source.files)[:16]
