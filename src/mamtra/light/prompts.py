@@ -1,6 +1,6 @@
 """The flow behind the prompt of a voice: computed once, and kept in a folder for the processes that follow.
 
-A file holds the state of one prompt, about 20 MB for 4 s, behind the SHA-256 of its content; its name is the hash of all that
+A file holds the state of one prompt, about 20 MB for 4 s, and the SHA-256 of its content; its name is the hash of all that
 decides the state. The folder is safe to delete: what is missing or damaged is computed again.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from mamtra.errors import MamTraError
 from mamtra.light.flow import LightFlow, LightFlowStream
@@ -27,7 +27,6 @@ FORMAT = 1
 SUFFIX = ".prompt"
 MOST_BYTES = 2**28
 """Of the folder; the prompts used longest ago are deleted."""
-_DIGEST = hashlib.sha256().digest_size
 
 
 def cache_folder() -> Path | None:
@@ -68,21 +67,28 @@ def _name(flow: LightFlow, voice: Voice) -> str:
 def _read(path: Path) -> dict[str, np.ndarray] | None:
     """The arrays of a file, None where it is missing or damaged."""
     try:
-        content = path.read_bytes()
-        if hashlib.sha256(memoryview(content)[_DIGEST:]).digest() != content[:_DIGEST]:
-            return None
+        with safe_open(path, framework="np") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            digest = (file.metadata() or {}).get("sha256")
         os.utime(path)
-        return load(content[_DIGEST:])
     except (OSError, SafetensorError):
         return None
+    return state if digest == _hash(state) else None
+
+
+def _hash(state: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(state[name]))
+    return digest.hexdigest()
 
 
 def _keep(path: Path, state: dict[str, np.ndarray]) -> None:
     """Write a file, and delete the oldest ones beyond `MOST_BYTES`; a folder that cannot be written is left alone."""
-    content = save(state)
     with contextlib.suppress(OSError, MamTraError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, hashlib.sha256(content).digest() + content)
+        write_bytes(path, save(state, metadata={"sha256": _hash(state)}))
         total = 0
         for other in sorted(path.parent.glob(f"*{SUFFIX}"), key=lambda file: file.stat().st_mtime, reverse=True):
             total += other.stat().st_size

@@ -25,13 +25,13 @@ def session_options(threads: int) -> ort.SessionOptions:
 
 
 def open_session(graph: GraphBuilder, threads: int) -> ort.InferenceSession:
-    """A session of a graph that is finished; weights are read from where they are mapped."""
+    """A session of a graph that is finished, and used up by it; weights are read from where they are mapped."""
     options = session_options(threads)
     tensors = {name: _value(name, stored) for name, stored in graph.used.items()}
     options.add_external_initializers(list(tensors), list(tensors.values()))
     session = ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"])
-    session._sess_options = session._sess_options_initial = None  # they hold the tensors, of which kernels have copies
-    del options, tensors
+    del options, tensors  # with the tensors that were made for the graph: kernels have copies
+    graph.used.clear()
     _give_back()
     return session
 
