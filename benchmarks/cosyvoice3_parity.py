@@ -239,7 +239,7 @@ def outputs(folder: Path, kind: str, counts: tuple[int, int], *where: Any) -> No
 
 @torch.inference_mode()
 def timings(folder: Path, kind: str, counts: tuple[int, int], *where: Any) -> None:
-    """Add seconds of one round to KIND.json."""
+    """Write seconds of one round to KIND.json; the utterance has no prompt here."""
     torch.set_num_threads(where[-1])
     # What both import is not counted.
     import mamtra.acoustic.flow_stream
@@ -247,12 +247,13 @@ def timings(folder: Path, kind: str, counts: tuple[int, int], *where: Any) -> No
 
     idle = peak()
     side: Any = {"original": Original, "ours": Ours}[kind](*where[:-1])
-    token, *voice = inputs(*counts)
+    token, *voice = inputs(counts[0], 0)
     runs: dict[str, Callable[[], Tensor]] = {
         "offline": lambda: side.wave(side.mel(token, voice)),
         "stream": lambda: side.stream(token, voice),
     }
-    side.wave(side.mel(token[:, :8], voice))  # pages of the weights, and the fixed noise
+    side.estimator(False, *estimator_inputs(16))  # pages of the weights
+    side.wave(torch.zeros(1, 80, 16))  # and the fixed noise
     found = {}
     for name, run in runs.items():
         began = time.perf_counter()
@@ -279,7 +280,12 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Differences first, then rounds of both sides in turns; with --keep what was made already is used again."""
     torch.set_num_threads(args.threads)
     counts = (args.tokens, args.prompt)
-    result: dict[str, Any] = {"tokens": args.tokens, "prompt": args.prompt, "hops": len(ends(*counts)), "seed": 0}
+    result: dict[str, Any] = {
+        "tokens": args.tokens,
+        "prompt": args.prompt,
+        "hops": len(ends(args.tokens, 0)),
+        "seed": 0,
+    }
     with tempfile.TemporaryDirectory() as place:
         folder = args.keep or Path(place)
         if not (folder / "model" / "hift.pt").is_file():
@@ -337,8 +343,8 @@ def render(result: dict[str, Any]) -> str:
             for name, found in result["seconds"].items()
         ]
         page += (
-            f"\n\nSeconds, both sides in turns; the stream has {result['hops']} hops, for each of which the original runs flow and "
-            "vocoder over everything so far, and ours over what is new:\n\n"
+            f"\n\nSeconds without a prompt, both sides in turns; the stream has {result['hops']} hops, for each of which the "
+            "original runs flow and vocoder over everything so far, and ours over what is new:\n\n"
         )
         page += markdown_table(("", "original", "ours", "ratio, ours to original"), rows)
         memory = {kind: value / 2**30 for kind, value in result["peak_bytes"].items()}
