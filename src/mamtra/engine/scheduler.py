@@ -10,6 +10,8 @@ from mamtra.engine.request import Inputs, Segment, TokenStream
 from mamtra.errors import MamTraError
 
 Phase = Literal["prefill", "decode", "paused"]
+MOST_TOGETHER = 4096
+"""Inputs, padding included, of streams that are fed together."""
 
 
 @dataclass(eq=False)
@@ -126,11 +128,15 @@ class Scheduler:
 
     def next_new(self, most: int, count: int) -> list[tuple[Running, Inputs]]:
         """The next streams to prefill, as long as they have no positions yet and so few inputs that one call takes them in."""
-        found = []
+        found: list[tuple[Running, Inputs]] = []
+        longest = 0
         while self._prefills and len(found) < count:
             run = self._prefills[0]
-            if run.phase == "prefill" and (run.length or not 2 <= len(run.segment.inputs) <= most + 1):
-                break
+            if run.phase == "prefill":
+                longest = max(longest, len(run.segment.inputs))
+                too_many = bool(found) and (len(found) + 1) * longest > MOST_TOGETHER
+                if run.length or not 2 <= len(run.segment.inputs) <= most + 1 or too_many:
+                    break
             self._prefills.popleft()
             if run.phase == "prefill":
                 run.fed, run.phase = len(run.segment.inputs) - 1, "decode"

@@ -223,7 +223,10 @@ class GraphCache:
 
     def _try_capture(self, function: Function, inputs: Sequence[Tensor]) -> _Captured | None:
         try:
-            return self._capture(function, self._buffers(inputs))
+            buffers = self._buffers(inputs)
+            # This thread may have no handles of cuBLAS and cuDNN yet, and a capture cannot make them.
+            function(*buffers)
+            return self._capture(function, buffers)
         except RuntimeError as error:
             self.failure = str(error).splitlines()[0] if str(error) else type(error).__name__
             warnings.warn(f"CUDA graphs are not used, which is slower: {self.failure}", stacklevel=3)
