@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -93,12 +93,16 @@ class Tokenizer:
     """
 
     def __init__(self, corpus: Recordings, model: str, keep: Filter, device: torch.device, workers: int = 1) -> None:
-        self._corpus, self._model, self._keep, self._device = corpus, model, keep, device
+        self._corpus, self._name, self._keep, self._device = corpus, model, keep, device
         self._pool: ProcessPoolExecutor | None = None
         if device.type == "cpu" and workers > 1:
             self._pool = ProcessPoolExecutor(
                 workers, get_context("spawn"), initializer=_begin, initargs=(corpus, model, keep)
             )
+
+    @cached_property
+    def _model(self) -> Model:
+        return open_model(find_model(self._name))
 
     def __enter__(self) -> Tokenizer:
         return self
@@ -121,8 +125,7 @@ class Tokenizer:
         if self._device.type != "cpu":
             return self._in_batches(items)
         if self._pool is None:
-            model = _open(self._model)
-            return [tokenize(item, self._corpus, model, self._keep) for item in items]
+            return [tokenize(item, self._corpus, self._model, self._keep) for item in items]
         try:
             return list(self._pool.map(_work, items, chunksize=8))
         except BrokenProcessPool as error:
@@ -131,7 +134,7 @@ class Tokenizer:
             ) from error
 
     def _in_batches(self, items: Sequence[Item]) -> list[Tokens]:
-        model = _open(self._model)
+        model = self._model
         network = model.speech_tokenizer
         if not isinstance(network, SpeechTokenizer):
             raise MamTraError(
@@ -215,16 +218,9 @@ _MINE: dict[str, object] = {}
 """State of a process of the pool, set when it starts."""
 
 
-def _open(model: str) -> Model:
-    if _MINE.get("name") != model:
-        _MINE["name"], _MINE["model"] = model, open_model(find_model(model))
-    return _MINE["model"]
-
-
 def _begin(corpus: Recordings, model: str, keep: Filter) -> None:
     torch.set_num_threads(1)
-    _MINE.update(corpus=corpus, keep=keep)
-    _open(model)
+    _MINE.update(corpus=corpus, model=open_model(find_model(model)), keep=keep)
 
 
 def _work(item: Item) -> Tokens:
