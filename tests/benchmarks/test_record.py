@@ -16,6 +16,7 @@ PAGES = {
     "conversion": "conversion", "cosyvoice_directory": "cosyvoice_directory", "cosyvoice_directory_gpu": "cosyvoice_directory",
     "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "latency": "latency", "librispeech_pc": "score_table",
     "memory": "memory", "runtime": "runtime", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
+    "weight_types": "weight_types",
     "decode": "mamtra.bench.decode_page", "bench_memory": "mamtra.bench.memory_page", "bench_latency": "mamtra.bench.latency_page",
     "layout": "layout",
 }  # fmt: skip

@@ -70,8 +70,7 @@ def test_linear(rows, outputs, inputs, tile, workspace):
 
 
 @pytest.mark.parametrize("kind", ["int8", "fp8"])
-@pytest.mark.parametrize("tile", [None, (0, 8, 64, 3, 4, 2), (16, 64, 32, 4, 4, 2, True)])
-@pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.parametrize(("rows", "tile"), [(1, (0, 8, 64, 3, 4, 2)), (20, None), (20, (16, 64, 32, 4, 4, 2, True))])
 def test_weights_in_eight_bits(rows, tile, kind, workspace):
     from mamtra.ops.decode_linear_triton import Tile, decode_linear_add_triton, decode_linear_triton
 
