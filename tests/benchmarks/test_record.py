@@ -14,6 +14,7 @@ PAGES = {
     "memory_growth": "memory_growth",
     "conversion": "conversion", "cosyvoice_directory": "cosyvoice_directory", "cosyvoice_directory_gpu": "cosyvoice_directory",
     "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "latency": "latency", "librispeech_pc": "score_table",
+    "cosyvoice3_parity": "cosyvoice3_parity",
     "memory": "memory", "runtime": "runtime", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
     "decode": "mamtra.bench.decode_page", "layout": "layout",
 }  # fmt: skip
