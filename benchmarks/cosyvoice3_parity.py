@@ -347,10 +347,11 @@ def render(result: dict[str, Any]) -> str:
             "original runs flow and vocoder over everything so far, and ours over what is new:\n\n"
         )
         page += markdown_table(("", "original", "ours", "ratio, ours to original"), rows)
+    if "peak_bytes" in result:
         memory = {kind: value / 2**30 for kind, value in result["peak_bytes"].items()}
         page += (
-            f"\n\nPeak memory beyond the imports, weights included: {memory['original']:.2f} GiB the original, "
-            f"{memory['ours']:.2f} GiB ours, which keeps the keys and values of a stream."
+            f"\n\nPeak memory beyond the imports, weights included, of one pass and a stream: {memory['original']:.2f} GiB the "
+            f"original, {memory['ours']:.2f} GiB ours, which keeps the keys and values of a stream."
         )
     return f"{page}\n\n{footnote(result)}"
 

@@ -15,6 +15,7 @@ PAGES = {
     "cloning": "cloning", "engine_memory": "engine_memory", "engine_step": "engine_step", "lists": "lists",
     "conversion": "conversion", "cosyvoice_directory": "cosyvoice_directory", "cosyvoice_directory_gpu": "cosyvoice_directory",
     "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "latency": "latency", "librispeech_pc": "score_table",
+    "cosyvoice3_parity": "cosyvoice3_parity",
     "memory": "memory", "runtime": "runtime", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
     "weight_types": "weight_types",
     "decode": "mamtra.bench.decode_page", "bench_memory": "mamtra.bench.memory_page", "bench_latency": "mamtra.bench.latency_page",
