@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors.numpy import save
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import write_bytes
 from mamtra.runtime.json_files import loads, read_json, write_json
+from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import first_problem, refuse_renamed
 
 FORMAT = 1
@@ -44,7 +45,7 @@ class ShardInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: str
+    file: str = Field(pattern=r"^\w[\w.-]{0,199}$")
     sha256: str
     utterances: int
     speech_tokens: int
@@ -212,7 +213,7 @@ def read_manifest(directory: Path) -> Manifest:
         )
     content = read_json(path)
     if content.get("format") != FORMAT:
-        raise MamTraError(f"{path} has format {content.get('format')!r}, this version reads {FORMAT}; update mamtra.")
+        raise MamTraError(f"{path} has format {printable(repr(content.get('format')))}, this version reads {FORMAT}; update mamtra.")
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
