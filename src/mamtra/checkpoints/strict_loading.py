@@ -76,6 +76,10 @@ def describe_difference(wanted: Mapping[str, tuple], found: Mapping[str, tuple],
 
     def line(title: str, names: list[str]) -> list[str]:
         more = ", ..." if len(names) > most else ""
-        return [f"{len(names)} {title} ({', '.join(printable(name, 200) for name in names[:most])}{more})"] if names else []
+        return (
+            [f"{len(names)} {title} ({', '.join(printable(name, 200) for name in names[:most])}{more})"]
+            if names
+            else []
+        )
 
     return "; ".join(line("missing", missing) + line("unknown", unknown) + line("of another shape", shapes))

@@ -213,7 +213,8 @@ def read_manifest(directory: Path) -> Manifest:
         )
     content = read_json(path)
     if content.get("format") != FORMAT:
-        raise MamTraError(f"{path} has format {printable(repr(content.get('format')))}, this version reads {FORMAT}; update mamtra.")
+        shown = printable(repr(content.get("format")))
+        raise MamTraError(f"{path} has format {shown}, this version reads {FORMAT}; update mamtra.")
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
