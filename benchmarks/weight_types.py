@@ -88,8 +88,8 @@ def render(result: dict[str, Any]) -> str:
     about = (
         f"The model {result['model']} on {result['texts']} segments of text that it spoke itself, {result['tokens']:,} positions, "
         "teacher-forced. `int8` and `fp8` are the matrices of the layers with one scale for each output; tables, norms, "
-        "convolutions and the head keep all their bits. In nats a token; the divergence is from float32. Where int8 changes nothing, the "
-        "model's file holds its matrices in int8 with one scale a row already."
+        "convolutions and the head keep all their bits. In nats a token; the divergence is from float32. Where int8 changes "
+        "nothing, the model's file holds its matrices in int8 with one scale a row already."
     )
     head = ("weights", "cross entropy", "divergence", "error of the logits", "equal first choice")
     return "\n\n".join(["# Weights in eight bits", about, markdown_table(head, rows), footnote(result)]) + "\n"
