@@ -91,7 +91,6 @@ class Scorer:
             row["seed"] = seed
         spent: dict[str, float] = {}
         try:
-            recording = read_audio(line.ground_truth) if line.ground_truth else None
             with _timed([spent], "speaking"):
                 spoken = self.system(line) if seed is None else self.system(line, seed)
         except SystemFailure:
@@ -111,8 +110,9 @@ class Scorer:
             "words_per_second": len(line.reference.split()) / voiced if voiced else 0.0,
             **spoken.facts,
         }
-        if recording is not None:
-            row["duration_ratio"] = seconds / (len(recording[0]) / recording[1])
+        if line.ground_truth:
+            recording, recording_rate = read_audio(line.ground_truth)
+            row["duration_ratio"] = seconds / (len(recording) / recording_rate)
         row["spent"] = spent
         return _Clip(line, row, spoken, (resample(samples, rate, RATE), RATE), voiced > 0)
 

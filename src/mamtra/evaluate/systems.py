@@ -118,7 +118,7 @@ class _ModelSystem:
             "kind": "model",
             "weights_sha256": hashlib.sha256(json.dumps(weights, sort_keys=True).encode()).hexdigest()[:16],
             "layer_types": "".join("A" if kind == "full_attention" else "M" for kind in getattr(lm, "layer_types", [])),
-            "generation": tts.model.generation.model_dump(),
+            "generation": tts.model.generation.model_dump(mode="json"),
             "voice": voice or "the model's default",
             "seed": self.seeds[0] if len(self.seeds) == 1 else list(self.seeds),
         }
