@@ -28,9 +28,14 @@ class Part:
     speaks: bool = True
     others: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
-    def parse(self, section: dict[str, Any]) -> Any:
-        """Config object of this part from its section of config.json."""
-        return _locate(self._classes(section.get("architecture"))[1]).model_validate(section)
+    def parse(self, section: Any) -> Any:
+        """Config object of this part from its section of config.json.
+
+        Raises:
+            pydantic.ValidationError: it does not fit.
+        """
+        architecture = section.get("architecture") if isinstance(section, dict) else None
+        return _locate(self._classes(architecture)[1]).model_validate(section)
 
     def build(self, config: Any) -> nn.Module:
         """The network with uninitialised weights, weight norm removed as in its stored form."""
