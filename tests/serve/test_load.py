@@ -74,8 +74,8 @@ def test_a_listener_who_leaves_has_the_speech_cancelled(told):
         held.go.clear()
         before = len(tts.closed)
         with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
-            connection.sendall(request(body))
             seen = len(held.waiting)
+            connection.sendall(request(body))
             wait_for(lambda seen=seen: len(held.waiting) > seen)
         time.sleep(0.2)  # the server hears that the connection is closed
         held.go.set()
