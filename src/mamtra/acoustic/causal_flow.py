@@ -6,6 +6,7 @@ differ in how they encode and in the vector field.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -50,7 +51,7 @@ class FlowNoise(NamedTuple):
     cond_len: Tensor
 
 
-class CausalFlow(nn.Module):
+class CausalFlow(nn.Module, ABC):
     """A flow-matching decoder with the parameter names of the published one; a subclass adds `decoder` and what `encode` needs.
 
     Args:
@@ -65,6 +66,7 @@ class CausalFlow(nn.Module):
         self.input_embedding = nn.Embedding(config.vocab_size, config.input_size)
         self.spk_embed_affine_layer = nn.Linear(config.spk_embed_dim, config.output_size)
 
+    @abstractmethod
     def encode(
         self,
         embedded: Tensor,
@@ -87,7 +89,6 @@ class CausalFlow(nn.Module):
         Returns:
             (B, mel, ratio*N); undefined beyond `lengths`.
         """
-        raise NotImplementedError
 
     def use_graphs(self, graphs: GraphCache) -> None:
         """Run the estimator in inference through captured graphs, from now on; `graphs` may serve nothing else.
