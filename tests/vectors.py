@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mamtra.acoustic.flow import Flow
-from mamtra.acoustic.hift import HiFT
+from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.checkpoints.cosyvoice.files import find_settings
-from mamtra.checkpoints.cosyvoice.parts import load_flow, read_vocoder_config
+from mamtra.checkpoints.cosyvoice.parts import load_flow
+from mamtra.checkpoints.cosyvoice.vocoder_sizes import read_vocoder_sizes
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
@@ -68,7 +69,7 @@ class Vectors:
 
     def vocoder(self) -> HiFT:
         """The vocoder with its weight norm."""
-        vocoder = HiFT(read_vocoder_config(self.settings))
+        vocoder = HiFT(read_vocoder_sizes(self.settings, HiFTConfig))
         state = torch.load(self.directory / "hift.pt", weights_only=True)
         vocoder.load_state_dict({name.removeprefix("generator."): value for name, value in state.items()})
         return vocoder.eval()

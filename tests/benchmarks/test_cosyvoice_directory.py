@@ -6,7 +6,8 @@ import cosyvoice_directory as benchmark
 
 from mamtra.acoustic.flow import FlowConfig
 from mamtra.acoustic.hift import HiFTConfig
-from mamtra.checkpoints.cosyvoice.parts import read_flow_config, read_vocoder_config
+from mamtra.checkpoints.cosyvoice.parts import read_flow_config
+from mamtra.checkpoints.cosyvoice.vocoder_sizes import read_vocoder_sizes
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.cost.presets import cosyvoice2_config
 from mamtra.runtime.results import circumstances
@@ -18,7 +19,7 @@ def test_the_directory_has_the_published_sizes(tmp_path):
     path.write_text(cosyvoice_yaml(cosyvoice2_config(), FlowConfig(), HiFTConfig()))
     settings = Settings(path)
     assert read_flow_config(settings, 4) == FlowConfig()
-    assert read_vocoder_config(settings) == HiFTConfig()
+    assert read_vocoder_sizes(settings, HiFTConfig) == HiFTConfig()
 
 
 def test_the_page():

@@ -11,6 +11,8 @@ from typing import Literal
 
 import torch
 
+from mamtra.acoustic.causal_hift import CausalHiFTConfig
+from mamtra.acoustic.hift import HiFTConfig
 from mamtra.audio.io import read_audio, write_audio
 from mamtra.bulk.lines import Defaults, read_lines
 from mamtra.checkpoints.cosyvoice.lm import PickledTensors
@@ -19,10 +21,10 @@ from mamtra.checkpoints.cosyvoice.parts import (
     load_vocoder,
     read_flow_config,
     read_generation,
-    read_vocoder_config,
 )
-from mamtra.checkpoints.cosyvoice.sizes3 import read_causal_vocoder_config, read_dit_flow_config, read_mel_high
+from mamtra.checkpoints.cosyvoice.sizes3 import read_dit_flow_config, read_mel_high
 from mamtra.checkpoints.cosyvoice.speakers import read_speakers
+from mamtra.checkpoints.cosyvoice.vocoder_sizes import read_vocoder_sizes
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.model_files import read_generation as read_generation_config
 from mamtra.checkpoints.open_lm import open_language_model
@@ -151,14 +153,14 @@ def _provenance(folder: Path) -> Path:
 def _cosyvoice_sizes(path: Path) -> None:
     settings = Settings(path)
     read_flow_config(settings, 1)
-    read_vocoder_config(settings)
+    read_vocoder_sizes(settings, HiFTConfig)
     read_generation(settings)
 
 
 def _cosyvoice3_sizes(path: Path) -> None:
     settings = Settings(path)
     read_dit_flow_config(settings)
-    read_causal_vocoder_config(settings)
+    read_vocoder_sizes(settings, CausalHiFTConfig)
     read_generation(settings)
     read_mel_high(settings, 8000.0)
 

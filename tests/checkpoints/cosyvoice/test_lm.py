@@ -14,7 +14,8 @@ import mamtra
 from mamtra.acoustic.flow import FlowConfig
 from mamtra.acoustic.hift import HiFTConfig
 from mamtra.audio.io import write_audio
-from mamtra.checkpoints.cosyvoice.parts import read_flow_config, read_vocoder_config
+from mamtra.checkpoints.cosyvoice.parts import read_flow_config
+from mamtra.checkpoints.cosyvoice.vocoder_sizes import read_vocoder_sizes
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.cosyvoice_export import export_llm
 from mamtra.checkpoints.model_files import read_config, read_generation
@@ -88,7 +89,7 @@ def test_published_sizes(source):
     ):
         edit(source, old, new)
     settings = Settings(source / "cosyvoice2.yaml")
-    assert read_flow_config(settings, 4) == FlowConfig() and read_vocoder_config(settings) == HiFTConfig()
+    assert read_flow_config(settings, 4) == FlowConfig() and read_vocoder_sizes(settings, HiFTConfig) == HiFTConfig()
 
 
 def test_cloning_with_onnx_files(source, tmp_path):

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from mamtra.acoustic.causal_flow import CausalFlow
-from mamtra.acoustic.causal_hift import F0_LOOKAHEAD, CausalHiFT
+from mamtra.acoustic.causal_hift import F0_LOOKAHEAD, CausalHiFT, CausalHiFTConfig
 from mamtra.acoustic.dit import rotary_frequencies
 from mamtra.acoustic.dit_flow import DiTFlow
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.checkpoints.cosyvoice.files import SECOND, THIRD, VOCODER, check_generation, family_of, find_flow
 from mamtra.checkpoints.cosyvoice.lm import BACKBONE, PickledTensors
-from mamtra.checkpoints.cosyvoice.sizes3 import FREQUENCIES, read_causal_vocoder_config, read_dit_flow_config
+from mamtra.checkpoints.cosyvoice.sizes3 import FREQUENCIES, read_dit_flow_config
+from mamtra.checkpoints.cosyvoice.vocoder_sizes import SAMPLE_RATE, read_vocoder_sizes
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference, load_strictly
@@ -29,7 +30,6 @@ from mamtra.text.cosyvoice3_tokens import SPECIAL_TOKENS
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-SAMPLE_RATE = 24000
 SILENT_TOKENS = (1, 2, 28, 29, 55, 248, 494, 2241, 2242, 2322, 2323)
 """Silence and breath in the speech tokens of CosyVoice 3."""
 _FLOW_RULES = {
@@ -94,22 +94,6 @@ def read_flow_config(settings: Settings, blocks_after: int) -> FlowConfig:
         inference_cfg_rate=get(cfm + "inference_cfg_rate", 0.7),
         training_cfg_rate=get(cfm + "training_cfg_rate", 0.2),
     )
-
-
-def read_vocoder_config(settings: Settings) -> HiFTConfig:
-    """Sizes of the vocoder.
-
-    Raises:
-        MamTraError: a value is missing or wrong.
-    """
-    settings.require("hift.sampling_rate", SAMPLE_RATE)
-    renamed = {
-        "istft_n_fft": "istft_params.n_fft",
-        "istft_hop": "istft_params.hop_len",
-        "f0_channels": "f0_predictor.cond_channels",
-    }
-    values = {name: settings.get("hift." + renamed.get(name, name)) for name in HiFTConfig.model_fields}
-    return settings.parse(HiFTConfig, **values)
 
 
 def read_generation(settings: Settings) -> GenerationConfig:
@@ -198,10 +182,10 @@ def load_vocoder(directory: Path, settings: Settings) -> HiFT:
     check_generation(path, THIRD if third else SECOND, settings.path)
     vocoder: HiFT
     if third:
-        sizes = read_causal_vocoder_config(settings)
+        sizes = read_vocoder_sizes(settings, CausalHiFTConfig)
         vocoder = _filled(lambda: CausalHiFT(sizes), state, path, settings)
     else:
-        config = read_vocoder_config(settings)
+        config = read_vocoder_sizes(settings, HiFTConfig)
         vocoder = _filled(lambda: HiFT(config), state, path, settings)
     return vocoder.remove_weight_norm().requires_grad_(False)
 

@@ -1,14 +1,13 @@
-"""How cosyvoice3.yaml sizes the flow and the vocoder of CosyVoice 3."""
+"""How cosyvoice3.yaml sizes the flow of CosyVoice 3."""
 
 from __future__ import annotations
 
-from mamtra.acoustic.causal_hift import CausalHiFTConfig
 from mamtra.acoustic.dit_flow import DiTFlowConfig
+from mamtra.checkpoints.cosyvoice.vocoder_sizes import SAMPLE_RATE
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import printable
 
-SAMPLE_RATE = 24000
 FREQUENCIES = "decoder.estimator.rotary_embed.inv_freq"
 """A constant that flow.pt holds beside the weights."""
 _RULES = {
@@ -64,22 +63,6 @@ def read_dit_flow_config(settings: Settings) -> DiTFlowConfig:
         inference_cfg_rate=get(cfm + "inference_cfg_rate", 0.7),
         training_cfg_rate=get(cfm + "training_cfg_rate", 0.2),
     )
-
-
-def read_causal_vocoder_config(settings: Settings) -> CausalHiFTConfig:
-    """Sizes of the vocoder.
-
-    Raises:
-        MamTraError: a value is missing or wrong.
-    """
-    settings.require("hift.sampling_rate", SAMPLE_RATE)
-    renamed = {
-        "istft_n_fft": "istft_params.n_fft",
-        "istft_hop": "istft_params.hop_len",
-        "f0_channels": "f0_predictor.cond_channels",
-    }
-    names = [name for name in CausalHiFTConfig.model_fields if name != "architecture"]
-    return settings.parse(CausalHiFTConfig, **{name: settings.get("hift." + renamed.get(name, name)) for name in names})
 
 
 def read_mel_high(settings: Settings, default: float) -> float:
