@@ -5,6 +5,8 @@ python train_lm.py --config mini.yaml --tokens tokens.npz --out teacher.safetens
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ import torch
 from lm_data import endless, epoch, held_out
 from tokens import TokenSet
 from torch import Tensor
-from training import Captured, Optimiser, Run, ahead, command, digit_rows, resume, section
+from training import Captured, Optimiser, Run, command, digit_rows, resume, section
 
+from mamtra.data.collate import ahead
 from mamtra.distill.losses import cross_entropy
 from mamtra.encoders.speech_tokenizer import SpeechTokenizerConfig
 from mamtra.models.config import SpeechLMConfig
@@ -80,16 +83,16 @@ def main() -> None:
     rows = np.flatnonzero(~held_out(data))
     rng = np.random.default_rng(config["seed"])
     joined, eos = config["concatenate_same_speaker"], lm.config.eos_id
-    feed = endless(data, rows, joined, config["tokens_per_batch"], eos, rng)
-    feed = ahead(feed)
+    batches = endless(data, rows, joined, config["tokens_per_batch"], eos, rng)
     run = Run(args.out, config["steps"], config["minutes"])
     saved = 0.0
-    for _ in run:
-        optimiser.schedule(run.progress)
-        run.report(200, **captured(**next(feed)), lr=optimiser.peak)
-        if run.progress - saved > 0.25:  # so that an interrupted run leaves a checkpoint
-            saved = run.progress
-            run.save(optimiser.averaged_state(), config=lm.config.model_dump(), progress=run.progress)
+    with closing(ahead(partial(next, batches))) as feed:
+        for _ in run:
+            optimiser.schedule(run.progress)
+            run.report(200, **captured(**next(feed)), lr=optimiser.peak)
+            if run.progress - saved > 0.25:  # so that an interrupted run leaves a checkpoint
+                saved = run.progress
+                run.save(optimiser.averaged_state(), config=lm.config.model_dump(), progress=run.progress)
     lm.load_state_dict(optimiser.averaged_state())
     measured = held_out_loss(lm, data, config["tokens_per_batch"], device)
     print("cross entropy per speech token, validation:", measured, flush=True)

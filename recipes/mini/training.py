@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -231,19 +229,6 @@ def digit_rows(config: SpeechTokenizerConfig, width: int, std: float, seed: int)
     digits = token_digits(torch.arange(config.num_tokens), config)
     rows = digits @ torch.randn(config.dims, width, generator=generator)
     return rows * (std / rows.std()) + 0.1 * std * torch.randn(rows.shape, generator=generator)
-
-
-def ahead(feed: Iterator, depth: int = 4) -> Iterator:
-    """The same items in the same order, prefetched by a thread, up to `depth` items ahead, so that the device need not wait."""
-    waiting: queue.Queue = queue.Queue(depth)
-
-    def fill() -> None:
-        for item in feed:
-            waiting.put(item)
-
-    threading.Thread(target=fill, daemon=True).start()
-    while True:
-        yield waiting.get()
 
 
 def resume(module: nn.Module, path: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import combinations
 
 import numpy as np
@@ -138,3 +139,13 @@ def test_errors_of_the_thread_arrive():
     assert [next(loader) for _ in range(3)] == [0, 1, 2]
     with pytest.raises((StopIteration, RuntimeError)):
         next(loader)
+
+
+def test_closing_ends_the_thread():
+    made = []
+    loader = ahead(lambda: made.append(0) or len(made))
+    assert next(loader) == 1
+    loader.close()
+    count = len(made)
+    assert not [thread for thread in threading.enumerate() if thread.name == "mamtra-ahead"]
+    assert len(made) == count

@@ -89,7 +89,8 @@ class Collator:
 def ahead(make: Callable[[], Item], depth: int = 4) -> Iterator[Item]:
     """The results of calling `make` repeatedly, computed by a thread up to `depth` calls ahead.
 
-    An error of `make` is raised in place of its result.
+    An error of `make` is raised in place of its result. Close the iterator at its end: a thread that still computes with torch
+    while the interpreter ends aborts the process.
     """
     waiting: queue.Queue = queue.Queue(depth)
     stopped = threading.Event()
@@ -109,7 +110,8 @@ def ahead(make: Callable[[], Item], depth: int = 4) -> Iterator[Item]:
                 put((None, error))
                 return
 
-    threading.Thread(target=fill, daemon=True).start()
+    thread = threading.Thread(target=fill, name="mamtra-ahead", daemon=True)
+    thread.start()
     try:
         while True:
             item, error = waiting.get()
@@ -118,3 +120,4 @@ def ahead(make: Callable[[], Item], depth: int = 4) -> Iterator[Item]:
             yield item
     finally:
         stopped.set()
+        thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from contextlib import AbstractContextManager, nullcontext
@@ -43,6 +44,8 @@ class WorkerTurns:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="mamtra-engine", daemon=True)
         self._thread.start()
+        # a thread that is in the middle of a turn while the interpreter ends aborts the process
+        atexit.register(self.close)
 
     def wake(self) -> None:
         """See `Turns.wake`."""
@@ -57,6 +60,7 @@ class WorkerTurns:
 
     def close(self) -> None:
         """See `Turns.close`."""
+        atexit.unregister(self.close)
         self._closed = True
         self._work.set()
         self._thread.join()

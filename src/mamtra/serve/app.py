@@ -60,8 +60,9 @@ def create_app(tts: TTS, settings: ServeSettings | None = None, *, warm_up: bool
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warming = threading.Thread(target=_warm_up, args=(speaker,), name="mamtra-warm-up", daemon=True)
         if warm_up:
-            threading.Thread(target=_warm_up, args=(speaker,), name="mamtra-warm-up", daemon=True).start()
+            warming.start()
         else:
             speaker.ready = True
         async with AsyncExitStack() as resources:
@@ -75,6 +76,8 @@ def create_app(tts: TTS, settings: ServeSettings | None = None, *, warm_up: bool
                 log.info("Wyoming at %s:%d.", settings.host, port)
             yield
         speaker.admission.draining = True
+        if warm_up:
+            warming.join()
         speaker.close()
 
     app = FastAPI(
