@@ -153,14 +153,15 @@ def _full(part: dict[str, Any]) -> str:
     lines = []
     for row in part["rows"]:
         audio = f"{row['audio_seconds']:.1f}" if "audio_seconds" in row else "-"
-        lines.append((row["call"], f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 2**20:,.0f}", audio))
+        spent = (f"{row[name]:.1f}" for name in ("seconds", "processor_seconds"))
+        lines.append((row["call"], *spent, f"{row['peak_bytes'] / 2**20:,.0f}", audio))
     return "\n\n".join([
         "## At full size",
         "`mamtra convert` and `mamtra say` in fresh processes, on the CPU in float32, with a directory of the published sizes and "
         "random weights. Memory in MiB beyond a process that has only imported PyTorch, mapped files included. "
         "[Loading alone](results/cosyvoice_directory.md) and [converting a language model](results/conversion.md) have pages of "
         "their own.",
-        markdown_table(("call", "seconds", "memory", "speech, s"), lines),
+        markdown_table(("call", "seconds", "processor seconds", "memory", "speech, s"), lines),
     ])  # fmt: skip
 
 
