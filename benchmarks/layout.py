@@ -1,11 +1,12 @@
 """Two checkouts of this package compared: size, structure, copies of a mechanism, wheel, cold start, tests.
 
-    python benchmarks/layout.py --before DIR [--after DIR] [--parts counts wheel say tests] [--runs 5]
+    python benchmarks/layout.py --before DIR [--moved DIR] [--after DIR] [--parts counts wheel say tests] [--runs 5]
         [--out docs/results/layout.json]
 
-``counts`` reads the source files alone. ``say`` speaks a sentence in fresh processes, the two checkouts in turn, each once before
-that. ``tests`` runs the whole test suite of each, two processes side by side, and wants an idle machine. Parts that are not
-measured are kept from `--out` where that is of the same two commits.
+``counts`` reads the source files alone, also of `--moved`: the commit in which the rooms had been laid out and nothing been added.
+``say`` speaks a sentence in fresh processes, the checkouts in turn, each once before that. ``tests`` runs the whole test suite of
+each, two processes side by side, and wants an idle machine. Parts that are not measured are kept from `--out` where that is of the
+same two commits.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,9 @@ def count(checkout: Path) -> dict[str, Any]:
     for name, targets in imports.items():
         rooms.setdefault(_room(name), set()).update({_room(target) for target in targets} - {_room(name)})
     lines = {path: len(text.splitlines()) for path, text in source.items()}
+    by_room = Counter[str]()
+    for path, number in lines.items():
+        by_room[path.relative_to(package).parts[0]] += number
     return {
         "files": len(source),
         "lines": sum(lines.values()),
@@ -71,6 +76,7 @@ def count(checkout: Path) -> dict[str, Any]:
         "circles_of_rooms": len(_in_circles(rooms)),
         "circles_of_modules": len(_in_circles(imports)),
         "longest": max(lines.values()),
+        "rooms": {room: number for room, number in by_room.items() if not room.endswith(".py")},
         **{title: sum(bool(re.search(shape, text)) for text in (*source.values(), *scripts) if "MECHANISMS" not in text)
            for title, shape in MECHANISMS.items()},
     }  # fmt: skip
@@ -172,6 +178,8 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if "counts" in args.parts:
         for name, place in places.items():
             found[name] |= count(place)
+        if args.moved:
+            found["moved"] = {"commit": _commit(args.moved), **count(args.moved.resolve())}
         yield found
     if "wheel" in args.parts:
         for name, place in places.items():
@@ -194,7 +202,8 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def render(result: dict[str, Any]) -> str:
     """The page, from the record alone."""
-    sides = [result["before"], result["after"]]
+    names = [name for name in ("before", "moved", "after") if name in result]
+    sides = [result[name] for name in names]
     shown = {
         key: lambda side, key=key: f"{side[key]:,}" for _, key in (*ROWS, *zip(MECHANISMS, MECHANISMS, strict=True))
     }
@@ -208,19 +217,39 @@ def render(result: dict[str, Any]) -> str:
         "say_seconds": "cold `mamtra say` of a sentence, s", "say_peak_bytes": "its peak memory, MiB",
         "tests": "tests", "test_seconds": "time of the tests with two processes, minutes",
     }  # fmt: skip
-    rows = [(title, *(shown[key](side) for side in sides)) for key, title in titles.items() if key in sides[1]]
+    commits = [f"{side['commit'][:7]} ({name})" for name, side in zip(names, sides, strict=True)]
+    rows = [
+        (title, *(shown[key](side) if key in side else "" for side in sides))
+        for key, title in titles.items()
+        if key in sides[-1]
+    ]
     return "\n\n".join([
         "# Layout before and after",
-        f"Commit {sides[0]['commit'][:7]} (before) against {sides[1]['commit'][:7]}. A room is a folder of the package. Imports "
-        "for type checkers do not count. Timings are medians (least to greatest), the two in turn.",
-        markdown_table(("", "before", "after"), rows),
+        f"Commits {', '.join(commits)}. A room is a "
+        "folder of the package. Imports for type checkers do not count. Timings are medians (least to greatest), in turn."
+        + (" `moved` is the commit in which the rooms had been laid out and nothing been added." if "moved" in names else ""),
+        markdown_table(("", *names), rows),
+        *_rooms(names, sides),
         "## How it was measured",
         footnote(result),
     ]) + "\n"  # fmt: skip
 
 
+def _rooms(names: list[str], sides: list[dict[str, Any]]) -> list[str]:
+    """Where the lines are; nothing where they were not counted."""
+    if not all("rooms" in side for side in sides):
+        return []
+    last = sides[-1]["rooms"]
+    rows = [
+        (f"`{room}`", *(f"{side['rooms'][room]:,}" if room in side["rooms"] else "" for side in sides))
+        for room in sorted(last, key=last.__getitem__, reverse=True)
+    ]
+    return ["## Lines of each room", markdown_table(("", *names), rows)]
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--before", type=Path, help="checkout to compare with")
+    parser.add_argument("--moved", type=Path, help="checkout to count beside the two")
     parser.add_argument("--after", type=Path, default=Path(), help="this one by default")
     parser.add_argument("--parts", nargs="+", choices=("counts", "wheel", "say", "tests"), default=["counts", "wheel"])
     parser.add_argument("--runs", type=int, default=5, help="counted runs of `say`")

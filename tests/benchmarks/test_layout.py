@@ -25,6 +25,7 @@ def test_counts(tmp_path):
     found = layout.count(tmp_path)
     assert (found["files"], found["lines"], found["script_lines"], found["test_lines"]) == (7, 8, 2, 1)
     assert (found["loose"], found["longest"]) == (2, 3)
+    assert found["rooms"] == {"a": 5, "b": 2}
     assert (found["circles_of_modules"], found["circles_of_rooms"]) == (
         2,
         0,
@@ -39,3 +40,19 @@ def test_the_page_shows_what_was_measured():
     about = {"command": "c", "versions": {}}
     page = layout.render({"before": side, "after": side | {"wheel_bytes": 2**21}, **about})
     assert "| wheel, MiB | 1.0 | 2.0 |" in page and "2.00 (1.00 to 3.00)" in page and "tests" not in page
+
+
+def test_a_third_commit_is_counted_beside_the_two():
+    side = {
+        "commit": "0" * 40,
+        "files": 3,
+        "lines": 9,
+        "script_lines": 1,
+        "test_lines": 1,
+        "loose": 0,
+        "circles_of_rooms": 0,
+    }
+    side |= {"circles_of_modules": 0, "longest": 4, **dict.fromkeys(layout.MECHANISMS, 1), "rooms": {"a": 9}}
+    after = side | {"lines": 12, "rooms": {"a": 8, "b": 4}}
+    page = layout.render({"before": side, "moved": side, "after": after, "command": "c", "versions": {}})
+    assert "| lines of source | 9 | 9 | 12 |" in page and "| `b` |  |  | 4 |" in page
