@@ -1,6 +1,7 @@
 """The files in deploy/ are well formed, and start the server with options that it has."""
 
 import configparser
+import importlib
 import json
 import re
 import shlex
@@ -11,6 +12,9 @@ import typer
 import yaml
 
 from mamtra.cli.app import build
+from mamtra.serve import replicas
+from mamtra.serve.keys import KEY_VARIABLE, make_key
+from mamtra.serve.settings import ServeSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -67,3 +71,22 @@ def test_the_unit():
     words = shlex.split(unit["Service"]["ExecStart"])
     assert words[0].endswith("/mamtra") and words[1] == "serve" and unit["Install"]["WantedBy"]
     check_options(words[2:])
+
+
+def test_the_manifest_for_ray(monkeypatch):
+    manifest = yaml.safe_load((DEPLOY / "kuberay.yaml").read_text())
+    (application,) = yaml.safe_load(manifest["spec"]["serveConfigV2"])["applications"]
+    module, name = application["import_path"].split(":")
+    assert getattr(importlib.import_module(module), name) is replicas.application
+    given = {"keys": (make_key("0123456789abcdef"),), "host": "0.0.0.0", **application["args"]}
+    settings = ServeSettings(**given)
+    settings.check_reach()
+    (deployment,) = application["deployments"]
+    assert deployment["name"] == replicas.NAME
+    assert deployment["max_ongoing_requests"] == settings.streams + settings.waiting
+    assert deployment["autoscaling_config"]["target_ongoing_requests"] == settings.streams
+    assert deployment["graceful_shutdown_timeout_s"] == settings.drain_seconds
+    cluster = manifest["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        assert [each["name"] for each in container["env"]] == [KEY_VARIABLE]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mamtra.cli.options import refuse_ignored
 from mamtra.errors import MamTraError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
+    ctx: typer.Context,
     model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
     host: str = typer.Option("127.0.0.1", "--host", metavar="H", help="Address to listen on; 0.0.0.0 for all."),
     port: int = typer.Option(8000, "--port", metavar="N", min=1, max=65535, help="TCP port."),
@@ -44,6 +46,13 @@ def serve(
         None, "--runtime", metavar="onnx|torch", help="What computes; torch where it is installed."
     ),
     device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
+    ray: str | None = typer.Option(
+        None, "--ray", metavar="ADDRESS", help="Replicas on a Ray cluster: auto, HOST:PORT, or local for this machine."
+    ),
+    replicas: str = typer.Option(
+        "1", "--replicas", metavar="N|N-M", help="With --ray: how many, M while requests wait."
+    ),
+    replica_gpus: float = typer.Option(0.0, "--replica-gpus", metavar="N", min=0, help="With --ray: GPUs of each."),
 ) -> None:
     """Serve speech: /v1/audio/speech as OpenAI has it. Ctrl-C or SIGTERM ends it once running texts are spoken."""
     # threads that wait would otherwise take the cores from those that compute; read when torch is imported
@@ -69,6 +78,13 @@ def serve(
         **({} if streams is None else {"streams": streams}),
     )
     settings.check_reach()
+    if ray is not None:
+        from mamtra.serve.replicas import ModelPlace, Replicas, serve_replicas
+
+        place = ModelPlace(model, runtime, device)
+        serve_replicas(place, settings, Replicas.parse(replicas, replica_gpus), address=ray)
+        return
+    refuse_ignored(ctx, "without --ray", "replicas", "replica_gpus")
     from mamtra.tts import load
 
     serve(load(model, runtime=runtime, device=device), settings)
@@ -76,14 +92,12 @@ def serve(
 
 def _keys(path: Path | None) -> tuple[Key, ...]:
     from mamtra.runtime.text_files import read_text
-    from mamtra.serve.keys import make_key, parse_keys
+    from mamtra.serve.keys import environment_keys, parse_keys
 
-    secret = os.environ.get(KEY_VARIABLE)
-    if path is not None and secret:
+    found = environment_keys()
+    if path is not None and found:
         raise MamTraError(f"Keys come from --keys or from {KEY_VARIABLE}; leave one of them out.")
-    if path is not None:
-        return parse_keys(read_text(path), str(path))
-    return (make_key(secret, KEY_VARIABLE),) if secret else ()
+    return found if path is None else parse_keys(read_text(path), str(path))
 
 
 def _aliases(pairs: list[str]) -> dict[str, str]:

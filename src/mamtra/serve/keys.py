@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from mamtra.errors import MamTraError
 
 SHORTEST = 16
+KEY_VARIABLE = "MAMTRA_API_KEY"
 
 
 class Key(NamedTuple):
@@ -55,6 +57,16 @@ def parse_keys(text: str, place: str) -> tuple[Key, ...]:
     if not keys:
         raise MamTraError(f"{place} holds no keys; write NAME KEY in a line.")
     return tuple(keys.values())
+
+
+def environment_keys() -> tuple[Key, ...]:
+    """The key in the variable of the environment; none where it is not set.
+
+    Raises:
+        MamTraError: see `make_key`.
+    """
+    secret = os.environ.get(KEY_VARIABLE)
+    return (make_key(secret, KEY_VARIABLE),) if secret else ()
 
 
 def find_key(keys: Iterable[Key], headers: Mapping[str, str]) -> Key | None:
