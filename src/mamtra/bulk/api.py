@@ -93,7 +93,8 @@ def batch(
         raise MamTraError("A batch with --ray needs the runtime torch; pip install 'mamtra[torch]'.")
     failures = [entry for entry in entries if isinstance(entry, Failure)]
     made, seconds, cut_off = 0, 0.0, []
-    with directory_lock(out, "mamtra batch"), Record(out) as record:
+    with directory_lock(out, "mamtra batch"):
+        record = Record(out)
         digests, waiting = dict[int, str](), list[Line]()
         weights = join_hashes({**hash_parts(tts.model), "generation": tts.model.generation.model_dump_json()})
         voices = VoiceHashes(tts)

@@ -18,15 +18,16 @@ from pydantic import ConfigDict
 from mamtra.conversion.ranking_table import MOST_LAYERS, RankingHeader, RankingTable, Row
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
-from mamtra.runtime.files import check_regular, write_text
+from mamtra.runtime.files import check_regular
 from mamtra.runtime.json_files import loads
+from mamtra.runtime.line_files import LineFile, json_line
 from mamtra.runtime.strict_models import parse_json
 
 SUFFIXES = (".jsonl", ".csv")
 
 
 class StoredTable(RankingTable):
-    """A table that appends each new row to its file at once; the first one creates or rewrites the file.
+    """A table that appends each new row to its file at once.
 
     Args:
         path: the file.
@@ -37,19 +38,15 @@ class StoredTable(RankingTable):
     def __init__(self, path: Path, header: RankingHeader, rows: Iterable[Row] = ()) -> None:
         super().__init__(header, rows, str(path))
         self.path = path
-        self._begun = False
+        self._file = LineFile(path, self._lines)
 
     def add(self, row: Row) -> None:
         """See `RankingTable.add`."""
         super().add(row)
-        if self._begun:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(row, self.path))
-            return
-        # rewritten without the incomplete line that an interruption may have left
-        lines = [*_first_lines(self.header, self.path), *(_line(row, self.path) for row in self.rows)]
-        write_text(self.path, "".join(lines))
-        self._begun = True
+        self._file.append(_line(row, self.path))
+
+    def _lines(self) -> list[str]:
+        return [*_first_lines(self.header, self.path), *(_line(row, self.path) for row in self.rows)]
 
 
 def open_table(path: str | os.PathLike, header: RankingHeader, *, overwrite: bool = False) -> StoredTable:
@@ -162,7 +159,7 @@ def _line(row: Row, path: Path) -> str:
     content = row.model_dump() | {"check": _check(row)}
     if path.suffix == ".csv":
         return ",".join("" if content[name] is None else str(content[name]) for name in COLUMNS) + "\n"
-    return json.dumps({name: value for name, value in content.items() if value is not None or name == "layer"}) + "\n"
+    return json_line({name: value for name, value in content.items() if value is not None or name == "layer"})
 
 
 def _from_csv(line: str) -> str:

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import check_regular, write_text
+from mamtra.runtime.files import check_regular
 from mamtra.runtime.json_files import loads
+from mamtra.runtime.line_files import LineFile, json_line
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
 
@@ -93,19 +94,15 @@ class ScoreFile:
         self, path: Path, fingerprint: Mapping[str, Any], rows: Mapping[str, dict[str, Any]] | None = None
     ) -> None:
         self.path, self.fingerprint, self.rows = path, dict(fingerprint), dict(rows or {})
-        self._begun = False
+        self._file = LineFile(path, self._lines)
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep a row, on disk at once."""
         self.rows[row_key(row)] = row
-        if self._begun:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(row))
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = [_line({"fingerprint": self.fingerprint}), *map(_line, self.rows.values())]
-        write_text(self.path, "".join(lines))
-        self._begun = True
+        self._file.append(json_line(row))
+
+    def _lines(self) -> list[str]:
+        return [json_line({"fingerprint": self.fingerprint}), *map(json_line, self.rows.values())]
 
 
 def row_key(row: Mapping[str, Any]) -> str:
@@ -119,10 +116,6 @@ def sound_file(row: Mapping[str, Any]) -> Path | None:
         return Path(row["sound"]) if row.get("sound") and Path(row["sound"]).is_file() else None
     except OSError:  # a name that no file can have
         return None
-
-
-def _line(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False) + "\n"
 
 
 def read_lines(path: Path) -> list[str]:
