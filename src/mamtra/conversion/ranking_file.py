@@ -18,10 +18,11 @@ from pydantic import ConfigDict
 from mamtra.conversion.ranking_table import MOST_LAYERS, RankingHeader, RankingTable, Row
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
-from mamtra.runtime.files import check_regular
+from mamtra.runtime.files import check_destination
 from mamtra.runtime.json_files import loads
 from mamtra.runtime.line_files import LineFile, json_line
 from mamtra.runtime.strict_models import parse_json
+from mamtra.runtime.text_files import read_text
 
 SUFFIXES = (".jsonl", ".csv")
 
@@ -134,20 +135,11 @@ def check_place(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise MamTraError(f"A ranking table is a .jsonl or a .csv file, not {path.name!r}.")
-    if path.is_dir():
-        raise MamTraError(f"{path} is a folder; name a file in it.")
-    if not path.parent.is_dir():
-        raise MamTraError(f"The folder {path.parent} does not exist; make it first.")
+    check_destination(path)
 
 
 def _read_text(path: Path) -> str:
-    check_regular(path)
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise MamTraError(f"There is no ranking file {path}; `mamtra rank` makes one.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise MamTraError(f"{path} cannot be read as a ranking; name another file.") from error
+    return read_text(path, f"There is no ranking file {path}; `mamtra rank` makes one.")
 
 
 def _first_lines(header: RankingHeader, path: Path) -> list[str]:

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import check_regular
+from mamtra.runtime.files import is_file
 from mamtra.runtime.json_files import loads
 from mamtra.runtime.line_files import LineFile, json_line
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
+from mamtra.runtime.text_files import read_text
 
 COMPARABLE = ("set_sha256", "asr", "asr_sha256", "rules", "metrics")
 """Keys of the fingerprint in which two files must agree for their figures to be compared."""
@@ -112,10 +113,7 @@ def row_key(row: Mapping[str, Any]) -> str:
 
 def sound_file(row: Mapping[str, Any]) -> Path | None:
     """The sound of a row, where it was kept and is still there."""
-    try:
-        return Path(row["sound"]) if row.get("sound") and Path(row["sound"]).is_file() else None
-    except OSError:  # a name that no file can have
-        return None
+    return Path(row["sound"]) if row.get("sound") and is_file(row["sound"]) else None
 
 
 def read_lines(path: Path) -> list[str]:
@@ -124,12 +122,7 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         MamTraError: there is no such file, or it is empty.
     """
-    check_regular(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MamTraError(f"There is no score file {path}; `mamtra evaluate` makes one.") from error
-    lines = text.split("\n")
+    lines = read_text(path, f"There is no score file {path}; `mamtra evaluate` makes one.").split("\n")
     last = lines.pop()
     if _is_json(last):
         lines.append(last)
