@@ -133,8 +133,9 @@ def test_no_message_reaches_the_terminal_with_escapes(capsys):
 
 
 WAIT = """
-import sys, time
+import signal, sys, time
 from mamtra.cli import app, doctor
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
 def wait(*_):
     print("begun", flush=True)
     time.sleep(60)
