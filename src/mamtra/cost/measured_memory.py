@@ -45,11 +45,6 @@ def free(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def allocated(device: torch.device) -> int:
-    """Bytes of all tensors on a GPU; 0 elsewhere."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-
 def peak_of(run: Callable[[], Any], device: torch.device) -> int:
     """Bytes of all tensors on a GPU while something runs, at most; 0 elsewhere."""
     free(device)

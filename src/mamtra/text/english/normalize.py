@@ -99,8 +99,3 @@ def _tidy(text: str) -> str:
     text = re.sub(r"\(\s+", "(", text)
     text = re.sub(r"\s+", " ", text).strip()
     return re.sub(r"^[,.;:!?)—\s]+", "", text)
-
-
-def spoken_words(normalized: str) -> str:
-    """The words alone, lower-case and separated by single spaces, as word error rates compare them."""
-    return " ".join(re.sub(r"[^a-z' ]+", " ", normalized.lower()).split())
