@@ -37,9 +37,9 @@ def random_lm(ratio: str, device: torch.device, tiny: bool = False, dtype: torch
 
 
 def free(device: torch.device) -> None:
-    """Return what nobody holds any more to the device."""
-    gc.collect()
+    """Return what nobody holds any more to a GPU; elsewhere memory is returned as it is let go of."""
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.synchronize(device)
         torch._C._cuda_clearCublasWorkspaces()  # one for every stream that it ever saw
         torch.cuda.empty_cache()
