@@ -243,9 +243,7 @@ def test_what_does_not_fit(native, model):
         model()
     with pytest.raises(MamTraError, match="padding_side='left'"):
         model(
-            ids,
-            attention_mask=torch.tensor([[1] * 9 + [0] * 2] * 2),
-            past_key_values=DynamicCache(config=model.config),
+            ids, attention_mask=torch.tensor([[1] * 9 + [0] * 2] * 2), past_key_values=DynamicCache(config=model.config)
         )
     with pytest.raises(MamTraError, match=r"shape \(2, 5\)"):
         model(ids, attention_mask=torch.tensor([[0] + [1] * 4] * 2))

@@ -12,14 +12,7 @@ import torch
 from mamtra.bench.decode_peers import Transformers
 from mamtra.bench.memory_page import draw, render
 from mamtra.bench.run import measure
-from mamtra.cost.measured_memory import (
-    LoadedAsOriginal,
-    decode,
-    open_engine,
-    parameter_bytes,
-    peak_of,
-    random_lm,
-)
+from mamtra.cost.measured_memory import LoadedAsOriginal, decode, open_engine, parameter_bytes, peak_of, random_lm
 from mamtra.engine.state_pool import stream_bytes
 from mamtra.models.scaled_linear import scale_weights
 

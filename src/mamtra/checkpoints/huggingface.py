@@ -157,10 +157,7 @@ def _scaling(path: Path, rope: dict[str, Any]) -> Llama3Scaling | None:
     if kind == "default":
         return None
     return Llama3Scaling(
-        rope["factor"],
-        rope["low_freq_factor"],
-        rope["high_freq_factor"],
-        rope["original_max_position_embeddings"],
+        rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"], rope["original_max_position_embeddings"]
     )
 
 

@@ -13,10 +13,7 @@ Device = Annotated[str | None, typer.Option(metavar="D", help="cpu, cuda, cuda:N
 Runtime = Annotated[str | None, typer.Option(metavar="onnx|torch", help="What computes; torch where it is installed.")]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same result.")]
 Speed = Annotated[float, typer.Option(metavar="X", help="0.5 (slow) to 2 (fast).")]
-Ratio = Annotated[
-    str | None,
-    typer.Option(metavar="T:M", help="Attention to Mamba layers, such as 1:3."),
-]
+Ratio = Annotated[str | None, typer.Option(metavar="T:M", help="Attention to Mamba layers, such as 1:3.")]
 Strategy = Annotated[
     str | None,
     typer.Option(
@@ -25,8 +22,7 @@ Strategy = Annotated[
     ),
 ]
 Attention = Annotated[
-    str | None,
-    typer.Option(metavar="I,I,...", help="Instead of a ratio: the layers that keep attention, from 0."),
+    str | None, typer.Option(metavar="I,I,...", help="Instead of a ratio: the layers that keep attention, from 0.")
 ]
 Ranking = Annotated[
     str | None, typer.Option(metavar="FILE", help="For the importance strategies: what `mamtra rank` wrote.")

@@ -19,11 +19,7 @@ from mamtra.runtime.text_files import read_text
 
 COMPARABLE = ("set_sha256", "asr", "asr_sha256", "rules", "metrics")
 """Keys of the fingerprint in which two files must agree for their figures to be compared."""
-RENAMED = {
-    "stamp": "fingerprint",
-    "heard": "hypothesis",
-    "similarity_to_truth": "similarity_to_ground_truth",
-}
+RENAMED = {"stamp": "fingerprint", "heard": "hypothesis", "similarity_to_truth": "similarity_to_ground_truth"}
 """Keys of earlier versions."""
 
 Text = Annotated[str, Field(max_length=100_000)]

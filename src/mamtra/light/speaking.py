@@ -147,12 +147,7 @@ def tokens_to_samples(
 
 
 def stream_segment(
-    request: Request,
-    text_ids: Iterable[int],
-    index: int = 0,
-    *,
-    prompts: Prompts,
-    schedule: HopSchedule | None = None,
+    request: Request, text_ids: Iterable[int], index: int = 0, *, prompts: Prompts, schedule: HopSchedule | None = None
 ) -> Iterator[AudioChunk]:
     """The backend that gives a segment's audio while its tokens are being generated, see `mamtra.synthesis.streaming`."""
     model: LightModel = request.model

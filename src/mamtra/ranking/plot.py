@@ -11,11 +11,7 @@ from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import check_destination
 from mamtra.runtime.plotting import canvas, need_matplotlib
 
-UNITS = {
-    "cosine": "1 - cosine",
-    "kl": "KL divergence, nats per speech token",
-    "wer": "WER without the layer, %",
-}
+UNITS = {"cosine": "1 - cosine", "kl": "KL divergence, nats per speech token", "wer": "WER without the layer, %"}
 
 
 def check_plot(path: str | os.PathLike) -> Path:

@@ -24,15 +24,7 @@ from mamtra.evaluate.judges.asr import Transcriber
 from mamtra.models.layout import Batch
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ranking.calibration import batches, own_speech, read_utterances
-from mamtra.ranking.criteria import (
-    Part,
-    Replacement,
-    all_replaced,
-    block_influence,
-    divergence,
-    stack,
-    with_layers,
-)
+from mamtra.ranking.criteria import Part, Replacement, all_replaced, block_influence, divergence, stack, with_layers
 from mamtra.runtime.files import hash_files
 from mamtra.runtime.strict_models import ClosedModel
 from mamtra.synthesis.fingerprint import hash_parts, hash_voice

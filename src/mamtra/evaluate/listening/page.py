@@ -90,9 +90,7 @@ def write_test(
         systems=tuple(systems),
         trials={
             trial.key: KeyTrial(
-                utterance=trial.utterance,
-                catch=trial.catch,
-                clips={one.key: one.owner for one in trial.stimuli},
+                utterance=trial.utterance, catch=trial.catch, clips={one.key: one.owner for one in trial.stimuli}
             )
             for trial in trials
         },

@@ -39,10 +39,7 @@ class NothingToSay(MamTraError):
 
 
 def normalize(
-    text: str,
-    known: Callable[[str], bool] | None = None,
-    date_order: DateOrder = "auto",
-    own: OwnWords | None = None,
+    text: str, known: Callable[[str], bool] | None = None, date_order: DateOrder = "auto", own: OwnWords | None = None
 ) -> str:
     """Spoken words of a sentence, with its punctuation.
 
