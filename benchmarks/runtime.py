@@ -62,10 +62,9 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
 
     from mamtra import load
     from mamtra.acoustic.flow_matching import fixed_noise
-    from mamtra.light.lm import LightGeneration
     from mamtra.light.model import LightModel
-    from mamtra.light.random import Generator
-    from mamtra.light.speaking import prompt_store
+    from mamtra.light.speaking import prompt_store, start_run
+    from mamtra.synthesis.pipeline import Request
     from mamtra.synthesis.sentence import generate_tokens
 
     torch.set_num_threads(1)
@@ -85,8 +84,7 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
         prompts = prompt_store(light)
 
         def parts() -> Iterator[int]:
-            run = LightGeneration(light.lm, ids, *ours.lm_prompt, Generator(0), light.generation)
-            yield len(tokens := list(run))
+            yield len(tokens := list(start_run(Request(light, ours), ids, 0)))
             yield len(mel := prompts.stream(ours).whole(np.array(tokens)))
             yield len(light.vocoder.whole(mel, 0))
 

@@ -26,10 +26,7 @@ they are dotted: `optimizer.lr=2e-5`. An unknown setting is refused. How to use 
 [experiments](experiments.md), [conversion](convert.md); the options of `mamtra prepare` are in `mamtra prepare --help` and
 [distillation](distill.md#preparing-a-corpus).
 """
-SECTIONS = {
-    "Of `mamtra distill`": DistillConfig,
-    "Of `mamtra reproduce --config`": ExperimentSettings,
-}
+SECTIONS = {"Of `mamtra distill`": DistillConfig, "Of `mamtra reproduce --config`": ExperimentSettings}
 
 
 def page() -> str:

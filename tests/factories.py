@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,19 +49,32 @@ WORDS = {
 }
 
 
+KINDS = {"a": "full_attention", "m": "linear_attention", "d": "linear_attention"}
+
+
+def small_sizes(pattern: str = "am", **changes: Any) -> dict[str, Any]:
+    """Sizes of a small backbone, a letter of `KINDS` a layer."""
+    return {
+        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": len(pattern), "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 8, "layer_types": tuple(KINDS[k] for k in pattern), **changes,
+    }  # fmt: skip
+
+
+def small_config(pattern: str = "am", speech: int = 30, **changes: Any) -> SpeechLMConfig:
+    """Sizes of a small speech LM with `speech` tokens."""
+    ids = {"num_speech_tokens": speech, "speech_vocab_size": speech + 3, "eos_id": speech, "fill_id": speech + 2}
+    return SpeechLMConfig(**small_sizes(pattern, text_vocab_size=40, **ids) | changes)
+
+
+def tiny_config(pattern: str = "am", speech: int = 6561, **changes: Any) -> SpeechLMConfig:
+    """Sizes of the LM of `tiny_model`."""
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "text_vocab_size": 256}
+    return small_config(pattern, speech, **heads | changes)
+
+
 def tiny_parts(seed: int = 0) -> dict[str, nn.Module]:
     """All five networks, a few thousand weights each; the LM is a hybrid of two layers."""
     torch.manual_seed(seed)
-    lm = SpeechLMConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        text_vocab_size=256,
-        layer_types=("full_attention", "linear_attention"),
-    )
     flow = FlowConfig(**TINY_FLOW)
     vocoder = HiFTConfig(base_channels=16, f0_channels=8, nb_harmonics=2)
     tokenizer = SpeechTokenizerConfig(width=16, fine_blocks=1, coarse_blocks=1, expansion=2)
@@ -73,7 +87,7 @@ def tiny_parts(seed: int = 0) -> dict[str, nn.Module]:
         block_layers=(1, 1, 1),
     )
     return {
-        "lm": SpeechLM(lm),
+        "lm": SpeechLM(tiny_config()),
         "flow": Flow(flow),
         "vocoder": HiFT(vocoder),
         "speech_tokenizer": SpeechTokenizer(tokenizer),
@@ -83,45 +97,17 @@ def tiny_parts(seed: int = 0) -> dict[str, nn.Module]:
 
 def small_hybrid(text_vocab_size: int = 40) -> SpeechLM:
     """A speech LM of an attention and a Mamba layer, with 30 speech tokens."""
-    config = SpeechLMConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=8,
-        text_vocab_size=text_vocab_size,
-        num_speech_tokens=30,
-        speech_vocab_size=33,
-        eos_id=30,
-        fill_id=32,
-        layer_types=("full_attention", "linear_attention"),
-    )
+    narrow = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1}
+    config = small_config(**narrow, text_vocab_size=text_vocab_size)
     return SpeechLM(config, torch.Generator().manual_seed(0)).eval()
-
-
-KINDS = {"a": "full_attention", "m": "linear_attention", "d": "linear_attention"}
 
 
 def patterned_lm(pattern: str, bias: bool = True, hidden_size: int = 24, intermediate_size: int = 40) -> SpeechLM:
     """A letter a layer: attention, Mamba-2, or Mamba in its discrete form."""
-    config = SpeechLMConfig(
-        hidden_size=hidden_size,
-        intermediate_size=intermediate_size,
-        num_hidden_layers=len(pattern),
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        text_vocab_size=30,
-        num_speech_tokens=20,
-        speech_vocab_size=23,
-        eos_id=20,
-        fill_id=22,
-        layer_types=tuple(KINDS[k] for k in pattern),
-        mamba_form="discrete" if "d" in pattern else "mamba2",
-        mamba_chunk_size=8,
-        mamba_qkv_bias=bias,
-    )
+    config = small_config(
+        pattern, 20, hidden_size=hidden_size, intermediate_size=intermediate_size, text_vocab_size=30,
+        mamba_form="discrete" if "d" in pattern else "mamba2", mamba_chunk_size=8, mamba_qkv_bias=bias,
+    )  # fmt: skip
     generator = torch.Generator().manual_seed(0)
     lm = SpeechLM(config, generator).eval().requires_grad_(False)
     for parameter in lm.parameters():  # biases, norms and skips away from their neutral values

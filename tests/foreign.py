@@ -15,7 +15,7 @@ from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.models.causal_lm import CausalLM
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
-from tests.factories import TINY_FLOW
+from tests.factories import TINY_FLOW, small_config, small_sizes
 
 LAYERS = 4
 FLOW = FlowConfig(**TINY_FLOW, vocab_size=27)
@@ -62,7 +62,8 @@ flow: !new:some.package.Flow
             num_mid_blocks: {flow.estimator_mid_blocks}
             num_heads: {flow.estimator_heads}
             static_chunk_size: !ref <chunk_size> * <token_mel_ratio>
-hift: !new:some.package.Vocoder
+"""
+YAML_VOCODER = """hift: !new:some.package.Vocoder
     in_channels: 80
     base_channels: {vocoder.base_channels}
     nb_harmonics: {vocoder.nb_harmonics}
@@ -94,17 +95,8 @@ def shaken(state: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 def huggingface_state(kind: str = "qwen2", tied: bool = False, seed: int = 0) -> dict[str, Tensor]:
     """Weights for `huggingface_directory`."""
-    config = CausalLMConfig(
-        hidden_size=24,
-        intermediate_size=40,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        vocab_size=50,
-        attention_bias=kind == "qwen2",
-        tie_word_embeddings=tied,
-    )
+    sizes = small_sizes("a" * LAYERS, hidden_size=24, intermediate_size=40, vocab_size=50)
+    config = CausalLMConfig(**sizes, attention_bias=kind == "qwen2", tie_word_embeddings=tied)
     return shaken(CausalLM(config, torch.Generator().manual_seed(seed)).state_dict(), seed)
 
 
@@ -155,19 +147,7 @@ def huggingface_directory(
 
 def cosyvoice_lm(layers: int = LAYERS) -> SpeechLMConfig:
     """Small sizes."""
-    return SpeechLMConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        text_vocab_size=40,
-        num_speech_tokens=27,
-        speech_vocab_size=30,
-        eos_id=27,
-        fill_id=29,
-    )
+    return small_config("a" * layers, 27)
 
 
 def cosyvoice_state(seed: int = 0, layers: int = LAYERS, lm: SpeechLMConfig | None = None) -> dict[str, Any]:
@@ -207,7 +187,7 @@ def cosyvoice_llm(directory: Path, seed: int = 0, lm: SpeechLMConfig | None = No
 
 def cosyvoice_yaml(lm: SpeechLMConfig | None = None, flow: FlowConfig = FLOW, vocoder: HiFTConfig = VOCODER) -> str:
     """The cosyvoice2.yaml of some sizes."""
-    return _YAML.format(lm=lm or cosyvoice_lm(), flow=flow, vocoder=vocoder)
+    return (_YAML + YAML_VOCODER).format(lm=lm or cosyvoice_lm(), flow=flow, vocoder=vocoder)
 
 
 def cosyvoice_directory(
@@ -223,10 +203,7 @@ def cosyvoice_directory(
     """A CosyVoice 2 directory as published, small by default; the two ONNX files are empty."""
     lm = lm or cosyvoice_lm(layers)
     cosyvoice_llm(directory, seed, lm)
-    backbone = directory / "CosyVoice-BlankEN"
-    (backbone / "vocab.json").write_text(json.dumps({unit: i for i, unit in enumerate("etaoinshrdlucmfwyg.Ġ")}))
-    (backbone / "tokenizer_config.json").write_text("{}")
-    (backbone / "merges.txt").write_text("#version: 0.2\n")
+    write_tokenizer(directory / "CosyVoice-BlankEN", "etaoinshrdlucmfwyg.Ġ")
     (directory / "cosyvoice2.yaml").write_text(cosyvoice_yaml(lm, flow, vocoder))
     for name in ("campplus.onnx", "speech_tokenizer_v2.onnx"):
         (directory / name).write_bytes(b"")
@@ -234,12 +211,23 @@ def cosyvoice_directory(
     torch.save({**Flow(flow).state_dict(), "epoch": 3, "step": 7}, directory / "flow.pt")
     state = HiFT(vocoder).state_dict()
     torch.save({f"generator.{name}": value for name, value in state.items()}, directory / "hift.pt")
+    write_speakers(directory, flow.spk_embed_dim, prompt)
+    return directory
+
+
+def write_tokenizer(backbone: Path, units: str) -> None:
+    """Files of a BPE without merges."""
+    (backbone / "vocab.json").write_text(json.dumps({unit: i for i, unit in enumerate(units)}))
+    (backbone / "tokenizer_config.json").write_text("{}")
+    (backbone / "merges.txt").write_text("#version: 0.2\n")
+
+
+def write_speakers(directory: Path, size: int, prompt: int) -> None:
+    """A preset speaker with a prompt, and one with an embedding of `size` alone."""
     whole = {
-        "embedding": torch.randn(1, flow.spk_embed_dim),
+        "embedding": torch.randn(1, size),
         "prompt_text": torch.arange(6, dtype=torch.int32)[None],
         "flow_prompt_speech_token": torch.arange(prompt, dtype=torch.int32)[None],
         "prompt_speech_feat": torch.randn(1, 2 * prompt, 80) - 5,
     }
-    speakers = {"ann": whole, "女": {"embedding": torch.randn(1, flow.spk_embed_dim)}}
-    torch.save(speakers, directory / "spk2info.pt")
-    return directory
+    torch.save({"ann": whole, "女": {"embedding": torch.randn(1, size)}}, directory / "spk2info.pt")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -12,7 +11,8 @@ from mamtra.acoustic.dit import rotary_frequencies
 from mamtra.acoustic.dit_flow import DiTFlow, DiTFlowConfig
 from mamtra.checkpoints.cosyvoice.sizes3 import FREQUENCIES
 from mamtra.models.config import SpeechLMConfig
-from tests.foreign import cosyvoice_llm
+from tests.factories import small_config
+from tests.foreign import YAML_VOCODER, cosyvoice_llm, write_speakers, write_tokenizer
 from tests.tiny_onnx import write_onnx_files
 
 FLOW = DiTFlowConfig(
@@ -63,28 +63,9 @@ flow: !new:some.package.Flow
             out_channels: 80
             static_chunk_size: !ref <chunk_size> * <token_mel_ratio>
             num_decoding_left_chunks: -1
-hift: !new:some.package.Vocoder
-    in_channels: 80
-    base_channels: {vocoder.base_channels}
-    nb_harmonics: {vocoder.nb_harmonics}
-    sampling_rate: !ref <sample_rate>
-    nsf_alpha: 0.1
-    nsf_sigma: 0.003
-    nsf_voiced_threshold: 10
-    upsample_rates: [8, 5, 3]
-    upsample_kernel_sizes: [16, 11, 7]
-    istft_params:
-        n_fft: 16
-        hop_len: 4
-    resblock_kernel_sizes: [3, 7, 11]
-    resblock_dilation_sizes: [[1, 3, 5], [1, 3, 5], [1, 3, 5]]
-    source_resblock_kernel_sizes: [7, 7, 11]
-    source_resblock_dilation_sizes: [[1, 3, 5], [1, 3, 5], [1, 3, 5]]
-    lrelu_slope: 0.1
-    audio_limit: 0.99
+"""
+_AFTER_VOCODER = """
     conv_pre_look_right: {vocoder.conv_pre_look_right}
-    f0_predictor: !new:some.package.Pitch
-        cond_channels: {vocoder.f0_channels}
 feat_extractor: !name:some.package.mel
     fmin: 0
     fmax: null
@@ -93,7 +74,7 @@ feat_extractor: !name:some.package.mel
 
 def cosyvoice3_yaml(flow: DiTFlowConfig = FLOW, vocoder: CausalHiFTConfig = VOCODER) -> str:
     """The cosyvoice3.yaml of some sizes."""
-    return _YAML.format(flow=flow, vocoder=vocoder)
+    return (_YAML + YAML_VOCODER + _AFTER_VOCODER).format(flow=flow, vocoder=vocoder)
 
 
 def cosyvoice3_parts(
@@ -112,19 +93,7 @@ def cosyvoice3_parts(
 
 def cosyvoice3_lm(layers: int = 4) -> SpeechLMConfig:
     """Small sizes."""
-    return SpeechLMConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        text_vocab_size=320,
-        num_speech_tokens=27,
-        speech_vocab_size=227,
-        eos_id=27,
-        fill_id=30,
-    )
+    return small_config("a" * layers, 27, text_vocab_size=320, speech_vocab_size=227, fill_id=30)
 
 
 def cosyvoice3_directory(directory: Path, seed: int = 0, prompt: int = 5) -> Path:
@@ -138,17 +107,8 @@ def cosyvoice3_directory(directory: Path, seed: int = 0, prompt: int = 5) -> Pat
     head *= 4
     head[[27, *range(29, 227)]] = 0  # else one of the 200 ids that end generation would come at once
     torch.save(state, directory / "llm.pt")
-    backbone = directory / "CosyVoice-BlankEN"
-    (backbone / "vocab.json").write_text(json.dumps({unit: i for i, unit in enumerate("etaoinshrdlucmfwyg.ĠYp")}))
-    (backbone / "tokenizer_config.json").write_text("{}")
-    (backbone / "merges.txt").write_text("#version: 0.2\n")
+    write_tokenizer(directory / "CosyVoice-BlankEN", "etaoinshrdlucmfwyg.ĠYp")
     write_onnx_files(directory, FLOW.spk_embed_dim)
     (directory / "speech_tokenizer_v2.onnx").rename(directory / "speech_tokenizer_v3.onnx")
-    whole = {
-        "embedding": torch.randn(1, FLOW.spk_embed_dim),
-        "prompt_text": torch.arange(6, dtype=torch.int32)[None],
-        "flow_prompt_speech_token": torch.arange(prompt, dtype=torch.int32)[None],
-        "prompt_speech_feat": torch.randn(1, 2 * prompt, 80) - 5,
-    }
-    torch.save({"ann": whole, "女": {"embedding": torch.randn(1, FLOW.spk_embed_dim)}}, directory / "spk2info.pt")
+    write_speakers(directory, FLOW.spk_embed_dim, prompt)
     return directory

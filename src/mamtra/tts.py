@@ -21,7 +21,7 @@ from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.pipeline import AudioChunk, Request, check_speed, check_text, check_voice, speak
 from mamtra.synthesis.profile import adjust_reading, choose_profile, phoneme_frontend
 from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
-from mamtra.synthesis.text_batch import Text, speak_texts
+from mamtra.synthesis.text_batch import Text, speak_each
 from mamtra.synthesis.voice_finder import VoiceFinder
 from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
@@ -255,7 +255,7 @@ class TTS:
             One result a text, in their order: its audio, or the error of a text that cannot be spoken, which does not stop the
             others.
         """
-        return speak_texts(self.model, self._ways.batch(), texts, Text("", voice, seed, speed), self._request_of)
+        return speak_each(self.model, self._ways.batch(), texts, Text("", voice, seed, speed), self._request_of)
 
     def _request(self, voice: Voice, seed: int, speed: float) -> Request:
         retries = AS_IT_COMES if self.model.generation.like_original else AGAIN

@@ -7,14 +7,7 @@ import pytest
 
 from mamtra.audio.io import resample
 from mamtra.audio.noise_gate import FLOOR, QUIETEST, gate_noise
-from mamtra.audio.speech_level import (
-    background_db,
-    high_band_db,
-    normalise_level,
-    pauses,
-    shorten_pauses,
-    speech_level,
-)
+from mamtra.audio.speech_level import background_db, high_band_db, normalise_level, pauses, shorten_pauses, speech_level
 
 RATE = 16000
 

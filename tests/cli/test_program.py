@@ -67,10 +67,7 @@ def test_wrong_words_are_one_sentence_and_status_two(capsys, words):
         (["say", "Hi", "--seed", "-1"], "it has to be 0 or more; see `mamtra say --help`."),
         (["say", "Hi", "--speed", "fast"], "it has to be a number; see `mamtra say --help`."),
         (["voices", "show"], "Missing argument 'NAME'; see `mamtra voices show --help`."),
-        (
-            ["say", "Good", "day"],
-            "'day' is too much; put what belongs together in quotes; see `mamtra say --help`.",
-        ),
+        (["say", "Good", "day"], "'day' is too much; put what belongs together in quotes; see `mamtra say --help`."),
         (["sing"], "No such command 'sing'; see `mamtra --help`."),
     ],
 )
@@ -133,8 +130,9 @@ def test_no_message_reaches_the_terminal_with_escapes(capsys):
 
 
 WAIT = """
-import sys, time
+import signal, sys, time
 from mamtra.cli import app, doctor
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
 def wait(*_):
     print("begun", flush=True)
     time.sleep(60)

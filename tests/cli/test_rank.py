@@ -13,19 +13,17 @@ import torch
 
 from mamtra.checkpoints.native import save_model
 from mamtra.cli import main
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ranking import read_ranking
-from tests.factories import tiny_model, tiny_parts
+from tests.factories import tiny_config, tiny_model
 
 
 @pytest.fixture(scope="module")
 def ranked(tmp_path_factory) -> str:
     """A model of three attention layers."""
     directory = tiny_model(tmp_path_factory.mktemp("models") / "three")
-    config = tiny_parts()["lm"].config.model_dump() | {"num_hidden_layers": 3, "layer_types": ()}
-    save_model(directory, {"lm": SpeechLM(SpeechLMConfig(**config), torch.Generator().manual_seed(0))})
+    save_model(directory, {"lm": SpeechLM(tiny_config("aaa"), torch.Generator().manual_seed(0))})
     return str(directory)
 
 

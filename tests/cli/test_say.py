@@ -68,17 +68,7 @@ def run(*words, text=None):
 @pytest.mark.parametrize("extra", [[], ["--stream"]])
 def test_pipes(model, extra):
     done = run(
-        "say",
-        "-",
-        "-o",
-        "-",
-        "--format",
-        "pcm",
-        "--model",
-        model,
-        "--json",
-        *extra,
-        text=b"Good morning. Hello.",
+        "say", "-", "-o", "-", "--format", "pcm", "--model", model, "--json", *extra, text=b"Good morning. Hello."
     )
     assert done.returncode == 0
     facts = json.loads(done.stderr)
@@ -268,8 +258,7 @@ def test_what_is_not_read_is_said_once(capfd, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [(["--date-order", "ymd"], "no date order 'ymd'"), (["--lexicon", "gone.tsv"], "gone.tsv")],
+    ("options", "words"), [(["--date-order", "ymd"], "no date order 'ymd'"), (["--lexicon", "gone.tsv"], "gone.tsv")]
 )
 def test_pronunciations_and_date_orders_that_do_not_serve(options, words, capsys):
     assert main(["say", "Hello.", *options]) == 2

@@ -24,10 +24,9 @@ from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.errors import MamTraError
 from mamtra.models.causal_lm import CausalLM
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
-from tests.factories import tiny_model, tiny_parts
+from tests.factories import tiny_config, tiny_model
 from tests.foreign import LAYERS, cosyvoice_directory, cosyvoice_state, huggingface_directory, huggingface_state
 
 PLAN = LayerPlan.from_ratio(LAYERS, "1:1")
@@ -42,9 +41,8 @@ def sources(tmp_path):
             return cosyvoice_directory(tmp_path / "src")
         if kind != "native":
             return huggingface_directory(tmp_path / "src", kind, shards=2)
-        plain = {**tiny_parts()["lm"].config.model_dump(), "layer_types": (), "num_hidden_layers": LAYERS}
         directory = tiny_model(tmp_path / "src")
-        save_model(directory, {"lm": SpeechLM(SpeechLMConfig(**plain), torch.Generator().manual_seed(1))})
+        save_model(directory, {"lm": SpeechLM(tiny_config("a" * LAYERS), torch.Generator().manual_seed(1))})
         return directory
 
     return make

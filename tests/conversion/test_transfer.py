@@ -12,22 +12,16 @@ from mamtra.conversion.options import TransferOptions
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.errors import MamTraError
 from mamtra.models.causal_lm import CausalLM
-from mamtra.models.config import CausalLMConfig, SpeechLMConfig
+from mamtra.models.config import CausalLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.ssd import ssd
+from tests.factories import small_config, small_sizes
 
 HEADS, GROUPS, DIM, HIDDEN = 4, 2, 8, 24
 PLAN = LayerPlan.from_ratio(4, "1:1")
-SIZES = {
-    "hidden_size": HIDDEN,
-    "intermediate_size": 40,
-    "num_hidden_layers": 4,
-    "num_attention_heads": HEADS,
-    "num_key_value_heads": GROUPS,
-    "head_dim": DIM,
-}
+SIZES = small_sizes("aaaa", hidden_size=HIDDEN, intermediate_size=40)
 EQUATION_4 = {"form": "discrete", "gate_init": "neutral", "a_init": "neutral", "d_init": "zero"}
 
 
@@ -40,8 +34,7 @@ def shake(lm):
 
 @pytest.fixture(scope="module")
 def teacher() -> SpeechLM:
-    sizes = {"text_vocab_size": 30, "num_speech_tokens": 20, "speech_vocab_size": 23, "eos_id": 20, "fill_id": 22}
-    return shake(SpeechLM(SpeechLMConfig(**SIZES, **sizes), torch.Generator().manual_seed(0)))
+    return shake(SpeechLM(small_config("aaaa", 20, **SIZES, text_vocab_size=30), torch.Generator().manual_seed(0)))
 
 
 @pytest.fixture(scope="module")

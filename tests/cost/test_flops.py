@@ -18,24 +18,20 @@ from mamtra.cost.presets import PRESETS, cosyvoice2, cosyvoice2_config, find_blu
 from mamtra.cost.shapes import blueprint_of
 from mamtra.errors import MamTraError
 from mamtra.models.causal_lm import CausalLM
-from mamtra.models.config import CausalLMConfig, SpeechLMConfig
+from mamtra.models.config import CausalLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
+from tests.factories import small_config, small_sizes
 
-SMALL = dict(
-    hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=8
-)
 CHUNKS = FlopConvention(scan="chunks")
 
 
 def speech_lm(letters: str, **changes) -> SpeechLM:
-    layer_types = LayerPlan.parse(letters).layer_types
-    return SpeechLM(SpeechLMConfig(**SMALL | changes, text_vocab_size=40, layer_types=layer_types))
+    return SpeechLM(small_config(letters.lower(), 6561, **changes))
 
 
 def causal_lm(letters: str) -> CausalLM:
-    layer_types = LayerPlan.parse(letters).layer_types
-    return CausalLM(CausalLMConfig(**SMALL, vocab_size=50, attention_bias=False, layer_types=layer_types))
+    return CausalLM(CausalLMConfig(**small_sizes(letters.lower()), vocab_size=50, attention_bias=False))
 
 
 def counted(run) -> int:

@@ -87,9 +87,9 @@ def test_defaults_of_old_llama_configurations(hugging_face):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"model_type": "gpt2"}, "architecture 'gpt2'; plans are made for qwen2 and llama"),
+        ({"model_type": "gpt2"}, "architecture 'gpt2'; of Hugging Face models qwen2 and llama are read"),
         ({"model_type": None}, "architecture None"),
-        ({"use_sliding_window": True}, "use_sliding_window"),
+        ({"use_sliding_window": True, "sliding_window": 9}, "sliding window"),
         ({"model_type": "llama", "mlp_bias": True}, "mlp_bias"),
         ({"hidden_size": None}, "lacks hidden_size"),
         ({"hidden_size": "wide"}, "does not describe a model"),

@@ -9,21 +9,16 @@ import torch
 
 from mamtra.checkpoints.native import save_model
 from mamtra.distill.config import DistillConfig, parse_config
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
 from tests.distill.corpora import make_corpus
+from tests.factories import tiny_config
 
 CODES = 60
 
 
 def make_teacher(directory: Path, seed: int = 0, **changes: Any) -> Path:
     """Two attention layers; large weights, so that it is sure of what it says."""
-    sizes = {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-        "head_dim": 16, "text_vocab_size": 50, "num_speech_tokens": CODES, "speech_vocab_size": CODES + 3, "eos_id": CODES,
-        "fill_id": CODES + 2,
-    }  # fmt: skip
-    lm = SpeechLM(SpeechLMConfig(**sizes | changes), torch.Generator().manual_seed(seed))
+    lm = SpeechLM(tiny_config("aa", speech=CODES, text_vocab_size=50, **changes), torch.Generator().manual_seed(seed))
     with torch.no_grad():
         lm.llm_decoder.weight.mul_(20)
     return save_model(directory, {"lm": lm})

@@ -10,17 +10,14 @@ from mamtra.distill.losses import DistillLossConfig, cross_entropy, distill_loss
 from mamtra.distill.topk import top_k_of, topk_skew_kl
 from mamtra.models.layout import PAD, SPEECH, TEXT
 from mamtra.models.plan import LayerPlan
-from mamtra.models.speech_lm import SpeechLM, SpeechLMConfig
+from mamtra.models.speech_lm import SpeechLM
+from tests.factories import tiny_config
 
 ROWS, LENGTH = 3, 11
 
 
 def speech_lm(seed: int, ratio: str) -> SpeechLM:
-    config = SpeechLMConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
-        head_dim=16, text_vocab_size=20, num_speech_tokens=30, speech_vocab_size=33, eos_id=30, fill_id=32,
-        layer_types=LayerPlan.from_ratio(2, ratio).layer_types,
-    )  # fmt: skip
+    config = tiny_config(speech=30, text_vocab_size=20, layer_types=LayerPlan.from_ratio(2, ratio).layer_types)
     lm = SpeechLM(config, torch.Generator().manual_seed(seed))
     with torch.no_grad():
         lm.llm_decoder.weight.mul_(30)

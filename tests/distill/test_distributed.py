@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,8 @@ import mamtra
 from mamtra.distill.checkpoints import checkpoints
 from mamtra.distill.log import read_log
 from mamtra.errors import MamTraError
+from tests.distill import processes
+from tests.distill.processes import finish
 from tests.distill.runs import prepare, setting
 
 SOURCE = str(Path(mamtra.__file__).parents[1])
@@ -31,18 +32,11 @@ def folder(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("processes"))
 
 
-def start(folder, config, *words, launcher=("mamtra",), **environment):
+def start(folder, config, *words, rank=0, **environment):
     path = folder / f"{Path(config.out).name}.yaml"
     path.write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
-    command = [sys.executable, "-m", *launcher, "distill", str(path), *words]
-    variables = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process):
-    out, err = process.communicate(timeout=240)
-    assert process.returncode == 0, err
-    return out
+    log = folder / f"{Path(config.out).name}-{rank}.log"
+    return processes.start(["distill", str(path), *words], log, **environment), log
 
 
 def weights(out):
@@ -50,42 +44,47 @@ def weights(out):
 
 
 def test_a_killed_training_ends_with_the_same_weights(folder):
-    run = {"steps": 60, "save_every": 2, "validate_every": 20, "keep": 3}
+    run = {"steps": 32, "save_every": 2, "validate_every": 8, "keep": 3}
     whole, killed = (setting(folder, name, run={**RUN, **run}) for name in ("whole", "killed"))
-    finish(start(folder, whole))
+    finish(*start(folder, whole))
     kills = 0
-    for wanted in (6, 24):  # wherever it is then: in a step, in a checkpoint, in an evaluation
-        process = start(folder, killed, "--resume")
+    for wanted in (4, 18):  # wherever it is then: in a step, in a checkpoint, in an evaluation
+        process, _ = start(folder, killed, "--resume")
         deadline = time.time() + 120
-        while time.time() < deadline and process.poll() is None:
+        while time.time() < deadline and process.is_alive():
             found = checkpoints(Path(killed.out))
             if found and int(found[-1].name[-8:]) >= wanted:
-                process.send_signal(signal.SIGKILL)
+                process.kill()
                 kills += 1
                 break
             time.sleep(0.003)
-        process.communicate()
+        process.join()
     assert kills == 2 and not (Path(killed.out) / "student").exists()
-    finish(start(folder, killed, "--resume"))
+    finish(*start(folder, killed, "--resume"))
     one, other = weights(whole.out), weights(killed.out)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def together(folder, config, *words):
     """Two processes, met as torchrun has them meet."""
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    both = [
+        start(folder, config, *words, rank=rank, RANK=str(rank), LOCAL_RANK=str(rank), **group) for rank in range(2)
+    ]
+    for process in both:
+        finish(*process)
+
+
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    both = [start(folder, config, *words, RANK=str(rank), LOCAL_RANK=str(rank), **group) for rank in range(2)]
-    for process in both:
-        finish(process)
+        return str(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def alone(folder):
     config = setting(folder, "alone", run=EIGHT, optimizer=CLIPPED)
-    finish(start(folder, config))
+    finish(*start(folder, config))
     return config
 
 
@@ -112,12 +111,14 @@ def test_two_processes_learn_as_one(folder, alone, parallel):
 def test_accelerate_starts_the_same_processes(folder, alone):
     pytest.importorskip("accelerate", reason="needs accelerate, which the package does not")
     config = setting(folder, "launched", run=EIGHT, optimizer=CLIPPED)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    how = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", port]
+    path = folder / "launched.yaml"
+    path.write_text(yaml.safe_dump(json.loads(config.model_dump_json())))
+    how = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", free_port()]
     how += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    finish(start(folder, config, launcher=["accelerate.commands.launch", *how, "-m", "mamtra"]))
+    command = [sys.executable, "-m", "accelerate.commands.launch", *how, "-m", "mamtra", "distill", str(path)]
+    variables = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
     about = json.loads((Path(config.out) / "student" / "provenance.json").read_text())
     assert about["distillation"]["processes"] == 2
     one, two = ([line["loss"] for line in read_log(Path(c.out)) if line["kind"] == "train"] for c in (alone, config))
@@ -134,7 +135,7 @@ def test_a_split_training_goes_on_whole(folder, alone):
     )
     together(folder, half)
     rest = setting(folder, "handed", run=EIGHT, optimizer=CLIPPED)
-    finish(start(folder, rest, "--resume"))
+    finish(*start(folder, rest, "--resume"))
     one, two = weights(alone.out), weights(rest.out)
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-2, atol=2e-4)

@@ -12,13 +12,12 @@ from mamtra.engine.sampling import RASConfig
 from mamtra.engine.slot_table import SlotTable
 from mamtra.engine.slots import FAILED, IDLE
 from mamtra.errors import MamTraError
-from mamtra.models.config import SpeechLMConfig
 from mamtra.ops.philox import philox_uniform, philox_uniform_naive
+from tests.factories import small_config
 
-CONFIG = SpeechLMConfig(
-    hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-    text_vocab_size=10, num_speech_tokens=90, speech_vocab_size=93, eos_id=90, fill_id=92,
-)  # fmt: skip
+CONFIG = small_config(
+    "a", 90, hidden_size=16, intermediate_size=16, num_attention_heads=2, num_key_value_heads=1, text_vocab_size=10
+)
 LOGITS = torch.randn(40, 6, 93, generator=torch.Generator().manual_seed(0)) * 2
 LOGITS[:, :, 1:4] += 3
 LOGITS[:, [0, 2, 4, 5], 90:] -= 20  # these go on

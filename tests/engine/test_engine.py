@@ -22,8 +22,9 @@ from mamtra.engine.turns import WorkerTurns
 from mamtra.errors import MamTraError
 from mamtra.models.layout import SOS, TEXT
 from mamtra.models.sampling_config import LengthConfig
-from mamtra.models.speech_lm import SpeechLM, SpeechLMConfig
+from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.philox import philox_uniform_naive
+from tests.factories import small_config
 
 HELD = pytest.mark.parametrize("held", ["device", "host"])
 """Slots of a GPU, which a CPU can run too, and those of other devices."""
@@ -38,19 +39,20 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module", params=["mamba2", "discrete"])
-def lm(request) -> SpeechLM:
-    config = SpeechLMConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-        text_vocab_size=40, num_speech_tokens=30, speech_vocab_size=33, eos_id=30, fill_id=32, mamba_form=request.param,
-        layer_types=("full_attention", "linear_attention", "full_attention"),
-    )  # fmt: skip
+def decided_lm(form: str, size: int = 8) -> SpeechLM:
+    """Heads of `size`, and distributions that are neither flat nor a single id."""
+    config = small_config("ama", hidden_size=4 * size, head_dim=size, mamba_form=form)
     lm = SpeechLM(config, torch.Generator().manual_seed(0)).eval().requires_grad_(False)
     for name, parameter in lm.named_parameters():
         if any(part in name for part in ("proj", "decoder", "embed")):
-            parameter.mul_(8)  # distributions that are neither flat nor a single id
+            parameter.mul_(8 if size == 8 else 6)
     lm.llm_decoder.bias[30:] = torch.tensor([-2.0, -100.0, 0.0])
     return lm
+
+
+@pytest.fixture(scope="module", params=["mamba2", "discrete"])
+def lm(request) -> SpeechLM:
+    return decided_lm(request.param)
 
 
 def open_engine(lm: SpeechLM, held: str = "device", **changes) -> Engine:

@@ -17,8 +17,8 @@ from mamtra.engine.steps import sequence_step
 from mamtra.errors import MamTraError
 from mamtra.models.layout import SOS, TEXT
 from mamtra.models.sampling_config import LengthConfig
-from mamtra.models.speech_lm import SpeechLM, SpeechLMConfig
-from tests.engine.test_engine import counted, expected_of, request_of, some_requests
+from mamtra.models.speech_lm import SpeechLM
+from tests.engine.test_engine import counted, decided_lm, expected_of, request_of, some_requests
 
 pytestmark = pytest.mark.gpu
 GPUS = pytest.mark.parametrize(
@@ -35,17 +35,7 @@ LONG = LengthConfig(min_ratio=15)
 def lm(request) -> SpeechLM:
     """Heads of 16 are the smallest that the kernels take; smaller ones run in torch's own operations."""
     size, form = request.param
-    config = SpeechLMConfig(
-        hidden_size=4 * size, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
-        head_dim=size, text_vocab_size=40, num_speech_tokens=30, speech_vocab_size=33, eos_id=30, fill_id=32,
-        mamba_form=form, layer_types=("full_attention", "linear_attention", "full_attention"),
-    )  # fmt: skip
-    lm = SpeechLM(config, torch.Generator().manual_seed(0)).eval().requires_grad_(False)
-    for name, parameter in lm.named_parameters():
-        if any(part in name for part in ("proj", "decoder", "embed")):
-            parameter.mul_(8 if size == 8 else 6)  # distributions that are neither flat nor a single id
-    lm.llm_decoder.bias[30:] = torch.tensor([-2.0, -100.0, 0.0])
-    return lm
+    return decided_lm(form, size)
 
 
 def on_gpu(lm, device: str = "cuda:0", dtype: torch.dtype = torch.float32, **options) -> Engine:

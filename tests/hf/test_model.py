@@ -22,20 +22,13 @@ from mamtra.checkpoints.native import load_part, save_model
 from mamtra.errors import MamTraError
 from mamtra.hf import MamTraConfig, MamTraForCausalLM, speech_input_ids
 from mamtra.models.causal_lm import CausalLM
-from mamtra.models.config import CausalLMConfig, SpeechLMConfig
+from mamtra.models.config import CausalLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
+from tests.factories import small_config, small_sizes
 from tests.foreign import shaken
 
-SHARED = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "mamba_chunk_size": 4,
-}
+SHARED = small_sizes("aaaa", mamba_chunk_size=4)
 PLANS = {"attention": "1:0", "half": "1:1", "mostly Mamba": "1:3", "Mamba": "0:1"}
 TOLERANCE = 1e-5
 
@@ -53,18 +46,7 @@ def native(request, plan):
         lm = CausalLM(CausalLMConfig(**shared, vocab_size=40, eos_ids=(39,), tie_word_embeddings=True), seeded)
     else:
         form = "discrete" if request.param == "discrete" else "mamba2"
-        lm = SpeechLM(
-            SpeechLMConfig(
-                **shared,
-                mamba_form=form,
-                text_vocab_size=20,
-                num_speech_tokens=27,
-                speech_vocab_size=30,
-                eos_id=27,
-                fill_id=29,
-            ),
-            seeded,
-        )
+        lm = SpeechLM(small_config(speech=27, **shared, text_vocab_size=20, mamba_form=form), seeded)
     lm.load_state_dict(shaken(lm.state_dict(), 1))
     return lm.eval()
 
@@ -261,9 +243,7 @@ def test_what_does_not_fit(native, model):
         model()
     with pytest.raises(MamTraError, match="padding_side='left'"):
         model(
-            ids,
-            attention_mask=torch.tensor([[1] * 9 + [0] * 2] * 2),
-            past_key_values=DynamicCache(config=model.config),
+            ids, attention_mask=torch.tensor([[1] * 9 + [0] * 2] * 2), past_key_values=DynamicCache(config=model.config)
         )
     with pytest.raises(MamTraError, match=r"shape \(2, 5\)"):
         model(ids, attention_mask=torch.tensor([[0] + [1] * 4] * 2))
@@ -278,9 +258,7 @@ def test_old_keys_are_refused_by_their_new_names():
 
 
 def test_speech_ids():
-    sizes = SpeechLMConfig(
-        **SHARED, text_vocab_size=20, num_speech_tokens=27, speech_vocab_size=30, eos_id=27, fill_id=29
-    )
+    sizes = small_config("aaaa", 27, text_vocab_size=20)
     assert speech_input_ids(sizes, [0, 19], [5, 6]).tolist() == [[30, 32, 51, 31, 5, 6]]
 
 

@@ -26,6 +26,8 @@ def test_pushed_files_are_a_model_directory(tmp_path, monkeypatch):
 
     monkeypatch.setattr(MamTraForCausalLM, "_upload_modified_files", upload)
     monkeypatch.setattr("transformers.utils.hub.hf_api", api)
+    card = SimpleNamespace(save=lambda path: None)  # asked of the hub
+    monkeypatch.setattr("transformers.utils.hub.create_and_tag_model_card", lambda *_, **__: card)
     model.push_to_hub("someone/hybrid")
     files = pushed["someone/hybrid"]
     assert {"config.json", "model.safetensors"} <= set(files) and "generation_config.json" not in files

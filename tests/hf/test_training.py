@@ -16,8 +16,9 @@ from mamtra.errors import MamTraError
 from mamtra.hf import MamTraConfig, MamTraForCausalLM
 from mamtra.hf.arguments import CACHE_NAME
 from mamtra.hf.packing import find_segments
-from mamtra.models.config import CausalLMConfig, SpeechLMConfig
+from mamtra.models.config import CausalLMConfig
 from mamtra.models.plan import LayerPlan
+from tests.factories import small_config
 from tests.foreign import shaken
 from tests.hf.test_model import SHARED, assert_close
 
@@ -26,9 +27,7 @@ def build(section="causal_lm", ratio="1:1", **more):
     """A model whose dynamics and biases are random too."""
     shared = SHARED | {"layer_types": LayerPlan.from_ratio(4, ratio).layer_types}
     if section == "lm":
-        sizes = SpeechLMConfig(
-            **shared, text_vocab_size=20, num_speech_tokens=27, speech_vocab_size=30, eos_id=27, fill_id=29
-        )
+        sizes = small_config(speech=27, **shared, text_vocab_size=20)
     else:
         sizes = CausalLMConfig(**shared, vocab_size=40, eos_ids=(39,), **more)
     torch.manual_seed(0)

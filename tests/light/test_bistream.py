@@ -11,10 +11,10 @@ import torch
 
 from mamtra.engine.interleaved import Interleaved
 from mamtra.engine.reference import generate_bistream
-from mamtra.light import bistream
-from mamtra.light.bistream import LightBistream
+from mamtra.light import run as light_run
 from mamtra.light.model import LightModel
 from mamtra.light.random import Generator
+from mamtra.light.run import LightRun
 from mamtra.light.speaking import prompt_store, stream_segment
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.synthesis.model import Model
@@ -28,7 +28,7 @@ LENGTHS = LengthConfig(max_ratio=4.0)
 
 @pytest.mark.parametrize("prompt", [((), ()), ((3, 4, 5), tuple(range(20)))])
 def test_tokens_are_those_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prompt: tuple) -> None:
-    monkeypatch.setattr(bistream, "_ROOM", 20)  # so that the state has to grow
+    monkeypatch.setattr(light_run, "_ROOM", 20)  # so that the state has to grow
     directory = tiny_model(tmp_path)
     lm, light = Model(directory).lm, LightModel(directory, exact=True)
     for seed in range(3):
@@ -42,7 +42,7 @@ def test_tokens_are_those_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         draws = torch.Generator().manual_seed(seed)
         expected = generate_bistream(lm, range(30), *prompt, generator=draws, lengths=LENGTHS)
         layout = Interleaved(*prompt, lengths=LENGTHS, text_ids=arriving())
-        run = LightBistream(light.lm, layout, Generator(seed), light.generation)
+        run = LightRun(light.lm, layout, Generator(seed), light.generation)
         found = [next(run)]
         assert len(taken) < 30  # it spoke before the text was complete
         found += run

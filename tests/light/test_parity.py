@@ -8,13 +8,13 @@ import torch
 
 import mamtra
 from mamtra.acoustic import time_stretch, token_encoder
+from mamtra.audio.time_stretch import Stretcher, stretch
 from mamtra.checkpoints.find import find_model
 from mamtra.engine.alignment import text_attention
 from mamtra.light.flow_graph import relative_positions, time_encoding
-from mamtra.light.lm import LightGeneration
+from mamtra.light.lm import LMState
 from mamtra.light.model import LightModel
-from mamtra.light.random import Generator
-from mamtra.light.time_stretch import Stretcher, stretch
+from mamtra.light.speaking import start_run
 from mamtra.synthesis.coverage import count_misread
 from mamtra.synthesis.pipeline import Request
 from mamtra.tts import TTS
@@ -44,7 +44,8 @@ def ours() -> TTS:
 
 def logits(tts: TTS, inputs: np.ndarray, steps: int) -> np.ndarray:
     """Logits (steps + 1, ids) after all inputs but the last ones, and after each of these."""
-    state, first = tts.model.lm.start(inputs[: len(inputs) - steps], steps)
+    state = LMState(tts.model.lm, len(inputs))
+    first = state.extend(inputs[: len(inputs) - steps])
     return np.stack([first.copy(), *(state.step(row).copy() for row in inputs[len(inputs) - steps :])])
 
 
@@ -169,7 +170,7 @@ def test_tables() -> None:
 def test_words_left_out_are_noticed_as_with_torch(theirs: TTS, exact: TTS) -> None:
     """The attention of a finished run is that of torch's second pass over it."""
     [segment] = exact.model.text.segments(LIST)
-    run = LightGeneration(exact.model.lm, segment.ids, *exact.voice().lm_prompt, Generator(0), exact.model.generation)
+    run = start_run(Request(exact.model, exact.voice()), list(segment.ids), 0)
     tokens, voice = list(run), theirs.voice()
     expected = text_attention(theirs.model.lm, exact.model.lm.head, segment.ids, tokens, *voice.lm_prompt).numpy()
     found = run._state.attention(*run._text)[: len(tokens)]

@@ -9,23 +9,12 @@ from mamtra.engine.packed_step import PackedDecoder
 from mamtra.models.causal_lm import CausalLM
 from mamtra.models.config import CausalLMConfig
 from mamtra.ops.rope import Llama3Scaling
+from tests.factories import small_sizes
 
 
 def build(tied: bool, bias: bool) -> CausalLM:
-    config = CausalLMConfig(
-        hidden_size=24,
-        intermediate_size=40,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        vocab_size=50,
-        tie_word_embeddings=tied,
-        attention_bias=bias,
-        rope_theta=1e4,
-        rope_scaling=Llama3Scaling(4.0, 1.0, 4.0, 16),
-        layer_types=("full_attention", "linear_attention", "full_attention"),
-    )
+    sizes = small_sizes("ama", hidden_size=24, intermediate_size=40, vocab_size=50, tie_word_embeddings=tied)
+    config = CausalLMConfig(**sizes, attention_bias=bias, rope_theta=1e4, rope_scaling=Llama3Scaling(4.0, 1.0, 4.0, 16))
     return CausalLM(config, torch.Generator().manual_seed(0)).eval().requires_grad_(False)
 
 

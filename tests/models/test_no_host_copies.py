@@ -9,7 +9,8 @@ from torch.utils._pytree import tree_leaves
 
 from mamtra.distill.losses import DistillLossConfig, distill_loss
 from mamtra.models.plan import LayerPlan
-from mamtra.models.speech_lm import SpeechLM, SpeechLMConfig
+from mamtra.models.speech_lm import SpeechLM
+from tests.factories import tiny_config
 
 
 class OnlyOn(TorchDispatchMode):
@@ -28,11 +29,7 @@ class OnlyOn(TorchDispatchMode):
 
 
 def speech_lm(plan: LayerPlan) -> SpeechLM:
-    config = SpeechLMConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
-        head_dim=16, text_vocab_size=20, num_speech_tokens=30, speech_vocab_size=33, eos_id=30, fill_id=32,
-        layer_types=plan.layer_types,
-    )  # fmt: skip
+    config = tiny_config(speech=30, text_vocab_size=20, layer_types=plan.layer_types)
     return SpeechLM(config).to("meta")
 
 

@@ -22,8 +22,7 @@ GOLDEN = {
     "middle": ([*range(6), *range(18, 24)], [0, 1, 2, 21, 22, 23], [0, 1, 22, 23], [0, 23]),
     "sandwich": (range(6, 18), range(9, 15), range(10, 14), [11, 12]),
     **dict.fromkeys(
-        IMPORTANCE,
-        ([0, 1, 2, 3, 5, 8, 11, 14, 17, 20, 23, 4], [0, 2, 5, 11, 17, 23], [0, 5, 11, 23], [0, 23]),
+        IMPORTANCE, ([0, 1, 2, 3, 5, 8, 11, 14, 17, 20, 23, 4], [0, 2, 5, 11, 17, 23], [0, 5, 11, 23], [0, 23])
     ),
 }
 """Attention layers of 24 by strategy, in the order of RATIOS."""

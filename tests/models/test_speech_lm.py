@@ -13,7 +13,7 @@ from mamtra.models.config import BackboneConfig, SpeechLMConfig
 from mamtra.models.layout import PAD, SOS, SPEECH, TASK, TEXT, prompt, unistream, unistream_padded
 from mamtra.models.mamba import MambaMixer
 from mamtra.models.speech_lm import SpeechLM
-from tests.factories import patterned_lm
+from tests.factories import patterned_lm, small_sizes
 
 PATTERNS = ("aaa", "ama", "mam", "mmm", "dad")
 
@@ -161,14 +161,7 @@ def test_sizes_that_do_not_fit(change):
 
 
 def test_aligned_rows_of_the_mixers_projection_change_nothing():
-    config = BackboneConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-    )
+    config = BackboneConfig(**small_sizes("a", head_dim=16))
     mixer, hidden = MambaMixer(config), torch.randn(2, 5, 32)
     plain, aligned = (mixer._project(hidden, aligned=aligned) for aligned in (False, True))
     torch.testing.assert_close(aligned[..., : plain.shape[-1]], plain)

@@ -9,13 +9,12 @@ import torch
 from mamtra.checkpoints.native import save_model
 from mamtra.conversion.ranking_table import RankingTable, complete
 from mamtra.errors import MamTraError
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ranking import rank, read_ranking
 from mamtra.ranking.criteria import all_replaced, with_layers
 from mamtra.ranking.run import RankSettings, WordErrors, ranking_job
 from mamtra.tts import TTS
-from tests.factories import tiny_model, tiny_parts
+from tests.factories import tiny_config, tiny_model
 from tests.foreign import cosyvoice_directory
 
 SENTENCES = ["Hello there.", "How are you?"]
@@ -44,8 +43,7 @@ def word_errors(transcriber) -> WordErrors:
 def tts(tmp_path_factory) -> TTS:
     """Three attention layers, of which the middle one adds nothing."""
     directory = tiny_model(tmp_path_factory.mktemp("models") / "three")
-    small = tiny_parts()["lm"].config.model_dump() | {"num_hidden_layers": 3, "layer_types": ()}
-    lm = SpeechLM(SpeechLMConfig(**small), torch.Generator().manual_seed(0)).requires_grad_(False)
+    lm = SpeechLM(tiny_config("aaa"), torch.Generator().manual_seed(0)).requires_grad_(False)
     for parameter in lm.parameters():
         parameter.mul_(2)
     lm.model.layers[IDLE].self_attn.o_proj.weight.zero_()

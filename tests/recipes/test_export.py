@@ -10,11 +10,10 @@ from safetensors.torch import load_file, save_file
 from mamtra.checkpoints.model_files import read_generation
 from mamtra.checkpoints.native import hash_weights, load_part, voice_space
 from mamtra.conversion.transfer import convert_attention_to_mamba
-from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.tts import load
-from tests.factories import tiny_parts, tiny_text, tiny_voice
+from tests.factories import tiny_config, tiny_parts, tiny_text, tiny_voice
 
 SEED = 5
 
@@ -31,8 +30,7 @@ def trained(tmp_path_factory):
     """The files of a finished build with tiny networks; returns the arguments of export."""
     folder = tmp_path_factory.mktemp("build")
     parts = tiny_parts()
-    plain = {**parts["lm"].config.model_dump(), "layer_types": ()}
-    teacher = SpeechLM(SpeechLMConfig(**plain), torch.Generator().manual_seed(1))
+    teacher = SpeechLM(tiny_config("aa"), torch.Generator().manual_seed(1))
     plan = LayerPlan.from_ratio(2, "1:1", "block-beg")
     student, _ = convert_attention_to_mamba(teacher, plan, generator=torch.Generator().manual_seed(SEED))
     with torch.no_grad():
@@ -158,7 +156,6 @@ def test_what_cannot_be_exported(trained, tmp_path):
             export.parse_storage([choice])
     with pytest.raises(SystemExit, match=r"has no text\.json"):
         export.main([*arguments, "--text", str(tmp_path), "--out", str(tmp_path / "out")])
-    other = {**tiny_parts()["lm"].config.model_dump(), "layer_types": (), "intermediate_size": 32}
-    teacher = save_training(tmp_path / "other.safetensors", SpeechLM(SpeechLMConfig(**other)))
+    teacher = save_training(tmp_path / "other.safetensors", SpeechLM(tiny_config("aa", intermediate_size=32)))
     with pytest.raises(SystemExit, match="no conversion of this teacher"):
         export.main([*arguments, "--teacher", str(teacher), "--out", str(tmp_path / "out")])

@@ -230,8 +230,7 @@ def test_bytes_where_text_is_due(base):
 
 
 @pytest.mark.parametrize(
-    ("voice", "query"),
-    [("nobody", {}), ("tiny", {"output_format": "mp9_1_2"}), ("tiny", {"output_format": "pcm_7"})],
+    ("voice", "query"), [("nobody", {}), ("tiny", {"output_format": "mp9_1_2"}), ("tiny", {"output_format": "pcm_7"})]
 )
 def test_what_cannot_be_served_is_said(base, voice, query):
     with open_socket(base, voice, **query) as line:

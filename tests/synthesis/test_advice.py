@@ -7,7 +7,7 @@ import pytest
 
 from mamtra.audio.io import read_audio, resample
 from mamtra.audio.noise_gate import gate_noise
-from mamtra.checkpoints.cosyvoice.files import VOICE_SPACE
+from mamtra.checkpoints.cosyvoice.files import SECOND
 from mamtra.checkpoints.find import find_model
 from mamtra.evaluate.sets import read_set
 from mamtra.synthesis import cloning
@@ -98,7 +98,7 @@ def test_cosyvoice_gets_the_recording_as_it_is(tmp_path, monkeypatch):
     model = Model(tiny_model(tmp_path / "tiny"))
     path = reference(tmp_path / "me.wav", 3.0)
     plain = cloning.clone_voice(path, model)
-    monkeypatch.setitem(model.config, "voice_space", VOICE_SPACE)
+    monkeypatch.setitem(model.config, "voice_space", SECOND.voice_space)
     original = cloning.clone_voice(path, model)
     wave, rate = cloning.check_reference(path)
     _, mel, embedding, _ = references.encode_reference(model.hearing, wave, rate, gate=False, original=False)

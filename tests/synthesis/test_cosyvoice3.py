@@ -20,8 +20,8 @@ from mamtra.synthesis.batch import Batch
 from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.original_stream import OriginalStream
 from mamtra.synthesis.pipeline import Request
-from mamtra.synthesis.retries import AS_IT_COMES
-from mamtra.synthesis.sentence import lm_prompt, start_run, without_long_silence
+from mamtra.synthesis.retries import AS_IT_COMES, without_long_silence
+from mamtra.synthesis.sentence import lm_prompt, start_run
 from mamtra.synthesis.streaming import SegmentStream, prompt_store
 from mamtra.synthesis.token2wav import batch_to_samples, tokens_to_samples
 from mamtra.text.bpe import END_OF_PROMPT

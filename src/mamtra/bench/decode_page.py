@@ -102,11 +102,7 @@ def render(result: dict[str, Any]) -> str:
         parts += ["## What holds the step", *_profile(result["profiles"], rate)]
     if result["skipped"]:
         parts.append(f"The time was up before {result['skipped']} rows.")
-    parts += [
-        "## How it was measured",
-        "Medians of repetitions; the first are not counted.",
-        footnote(result),
-    ]
+    parts += ["## How it was measured", "Medians of repetitions; the first are not counted.", footnote(result)]
     return "\n\n".join(parts) + "\n"
 
 

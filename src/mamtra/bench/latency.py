@@ -6,14 +6,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 
 from mamtra.bench.decode_peers import Transformers
 from mamtra.bench.latency_page import draw, render
-from mamtra.bench.run import write_rows
+from mamtra.bench.run import measure
 from mamtra.cost.measured_memory import free, open_engine, random_lm
 from mamtra.engine.request import Request, Unistream
 from mamtra.evaluate.sentences import read_sentences
@@ -24,20 +24,6 @@ RATIOS = ("1:0", "1:1", "1:5")
 INPUTS, TOKENS, RUNS = (250, 1000, 4000), 50, 7
 TEXTS, ROUNDS = 32, 3
 STREAMS = (1, 8, 32)
-
-
-def bench_latency(
-    out: Path,
-    *,
-    device: torch.device,
-    seconds: float,
-    tiny: bool = False,
-    peers: bool = True,
-    tell: Callable[[dict[str, Any]], None] = lambda _: None,
-) -> Path:
-    """Measure, see `mamtra.bench.run.write_rows`; no row is begun after so many seconds."""
-    rows = _rows(device, tiny, peers, time.perf_counter() + seconds)
-    return write_rows(out, "bench_latency", rows, render, device=device, tiny=tiny, tell=tell, draw=draw)
 
 
 def _rows(device: torch.device, tiny: bool, peers: bool, ends: float) -> Iterator[dict[str, Any]]:
@@ -143,3 +129,6 @@ def _spread(values: list[float]) -> dict[str, float]:
         "median": statistics.median(ordered), "least": ordered[0], "most": ordered[-1],
         "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], "runs": len(values),
     }  # fmt: skip
+
+
+bench_latency = partial(measure, name="bench_latency", rows=_rows, render=render, draw=draw)

@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 
 from mamtra.bench.decode_peers import Transformers
 from mamtra.bench.memory_page import draw, render
-from mamtra.bench.run import write_rows
-from mamtra.cost.measured_memory import (
-    LoadedAsOriginal,
-    decode,
-    open_engine,
-    parameter_bytes,
-    peak_of,
-    random_lm,
-)
+from mamtra.bench.run import measure
+from mamtra.cost.measured_memory import LoadedAsOriginal, decode, open_engine, parameter_bytes, peak_of, random_lm
 from mamtra.engine.state_pool import stream_bytes
 from mamtra.models.scaled_linear import scale_weights
 
 RATIOS = ("1:0", "1:1", "1:5", "1:11")
 MANY, ONE = (64, 8192), (250, 250)
 STEPS = 16
-
-
-def bench_memory(
-    out: Path,
-    *,
-    device: torch.device,
-    seconds: float,
-    tiny: bool = False,
-    peers: bool = True,
-    tell: Callable[[dict[str, Any]], None] = lambda _: None,
-) -> Path:
-    """Measure, see `mamtra.bench.run.write_rows`; no row is begun after so many seconds."""
-    rows = _rows(device, tiny, peers, time.perf_counter() + seconds)
-    return write_rows(out, "bench_memory", rows, render, device=device, tiny=tiny, tell=tell, draw=draw)
 
 
 def _rows(device: torch.device, tiny: bool, peers: bool, ends: float) -> Iterator[dict[str, Any]]:
@@ -102,3 +81,6 @@ def _transformers(static: bool, one: tuple[int, int], device: torch.device) -> I
         "weights_bytes": parameter_bytes(peer.model, device=device), "state_bytes": peer.cache_bytes(sum(one)),
         "peak_bytes": peak,
     }  # fmt: skip
+
+
+bench_memory = partial(measure, name="bench_memory", rows=_rows, render=render, draw=draw)

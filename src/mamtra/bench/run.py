@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,38 +15,41 @@ from mamtra.runtime.results import circumstances, shown_command, write_result
 PACKAGES = ("torch", "triton", "transformers")
 
 
-def write_rows(
+def measure(
     out: Path,
     name: str,
-    rows: Iterator[dict[str, Any]],
+    rows: Callable[[torch.device, bool, bool, float], Iterator[dict[str, Any]]],
     render: Callable[[dict[str, Any]], str],
+    draw: Callable[[dict[str, Any], Path], None],
     *,
     device: torch.device,
-    tiny: bool,
-    tell: Callable[[dict[str, Any]], None],
-    draw: Callable[[dict[str, Any], Path], None] | None = None,
+    seconds: float,
+    tiny: bool = False,
+    peers: bool = True,
+    tell: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Path:
     """Measure, writing after every row; returns the page.
 
     Args:
-        out: folder of ``NAME.json``, ``NAME.md`` and, with `draw`, ``NAME.svg``.
+        out: folder of ``NAME.json``, ``NAME.md`` and ``NAME.svg``.
         name: of the measurement.
-        rows: measured as they are taken.
+        rows: measured on a device as they are taken: of small models or not, with peers or not, none begun after a time.
         render: the page from the content of the JSON file.
-        device: whose name is noted.
-        tiny: noted.
-        tell: called with every row as it is measured.
         draw: the figure from the content of the JSON file.
+        device: where to run.
+        seconds: no row is begun after so long.
+        tiny: a small model, to try the command.
+        peers: measure other programs too.
+        tell: called with every row as it is measured.
     """
     result: dict[str, Any] = {
         "benchmark": name, **circumstances(shown_command(["mamtra", *sys.argv[1:]]), packages=PACKAGES), "tiny": tiny,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU", "rows": [],
     }  # fmt: skip
     page = out / f"{name}.md"
-    for row in rows:
+    for row in rows(device, tiny, peers, time.perf_counter() + seconds):
         result["rows"].append(row)
         tell(row)
         page = write_result(out / f"{name}.json", result, render)
-    if draw is not None:
-        draw(result, out / f"{name}.svg")
+    draw(result, out / f"{name}.svg")
     return page

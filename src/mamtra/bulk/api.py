@@ -13,7 +13,7 @@ from mamtra.bulk.record import Made, Record, digest_of, join_hashes
 from mamtra.bulk.speakers import LocalSpeaker, Sound, VoiceHashes
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
-from mamtra.runtime.files import write_bytes
+from mamtra.runtime.files import check_folder, write_bytes
 from mamtra.runtime.locks import directory_lock
 from mamtra.synthesis.fingerprint import hash_parts
 from mamtra.synthesis.pipeline import check_speed
@@ -86,14 +86,14 @@ def batch(
     entries = list(read_lines(source, defaults))
     if not entries:
         raise MamTraError(f"{source} holds no text.")
-    if out.exists() and not out.is_dir():
-        raise MamTraError(f"{out} is a file; name a folder for the sound files.")
+    check_folder(out)
     tts = TTS.load(model, runtime=runtime, device=device)
     if ray is not None and tts.model.arrays == "numpy":
         raise MamTraError("A batch with --ray needs the runtime torch; pip install 'mamtra[torch]'.")
     failures = [entry for entry in entries if isinstance(entry, Failure)]
     made, seconds, cut_off = 0, 0.0, []
-    with directory_lock(out, "mamtra batch"), Record(out) as record:
+    with directory_lock(out, "mamtra batch"):
+        record = Record(out)
         digests, waiting = dict[int, str](), list[Line]()
         weights = join_hashes({**hash_parts(tts.model), "generation": tts.model.generation.model_dump_json()})
         voices = VoiceHashes(tts)

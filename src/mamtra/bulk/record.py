@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
-from typing import IO
 
 from pydantic import ValidationError
 
 from mamtra.bulk.lines import Line
-from mamtra.errors import MamTraError
+from mamtra.runtime.files import check_destination
+from mamtra.runtime.line_files import LineFile, json_line, read_whole_lines
 from mamtra.runtime.strict_models import StrictModel
 
 NAME = "batch.jsonl"
@@ -44,7 +44,7 @@ def digest_of(line: Line, voice: str, model: str) -> str:
 
 
 class Record:
-    """The record of a folder; use it in a `with` statement, by one process at a time.
+    """The record of a folder, for one process at a time.
 
     Args:
         folder: of the sound files.
@@ -54,29 +54,14 @@ class Record:
     """
 
     def __init__(self, folder: Path) -> None:
+        check_destination(folder / NAME)
         self.folder = folder
         self._made: dict[str, Made] = {}
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> Record:
-        path = self.folder / NAME
-        try:
-            content = path.read_bytes() if path.exists() else b""
-            self._file = path.open("ab")
-            if content and not content.endswith(b"\n"):
-                self._write(b"\n")  # a killed process left half a line
-        except OSError as error:
-            raise MamTraError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
-        for row in content.split(b"\n"):
-            try:
-                made = Made.model_validate_json(row)
-            except ValidationError:
-                continue  # what is not known to be finished is made again
-            self._made[made.id] = made
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+        for row in read_whole_lines(folder / NAME):
+            with suppress(ValidationError):  # what is not known to be finished is made again
+                made = Made.model_validate(row)
+                self._made[made.id] = made
+        self._file = LineFile(folder / NAME, lambda: map(_line, self._made.values()))
 
     def has(self, line: Line, digest: str) -> bool:
         """Whether the line's sound file is there and was made from the same input."""
@@ -87,18 +72,13 @@ class Record:
         """Enter a sound file that is complete, and remove one that its line had in another format."""
         before = self._made.get(made.id)
         self._made[made.id] = made
-        try:
-            self._write(json.dumps(made.model_dump(), ensure_ascii=False).encode() + b"\n")
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise MamTraError(f"{self.folder / NAME} cannot be written: {reason}; what is finished stays.") from error
+        self._file.append(_line(made))
         if before is not None and before.file != made.file and Path(before.file).name == before.file:
             (self.folder / before.file).unlink(missing_ok=True)
 
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+
+def _line(made: Made) -> str:
+    return json_line(made.model_dump())
 
 
 def join_hashes(hashes: Mapping[str, str]) -> str:

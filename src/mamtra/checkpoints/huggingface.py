@@ -15,6 +15,7 @@ from mamtra.models.config import CausalLMConfig
 from mamtra.ops.rope import Llama3Scaling
 from mamtra.runtime.json_files import read_json
 from mamtra.runtime.printable import printable
+from mamtra.runtime.strict_models import first_problem
 
 SUPPORTED = ("qwen2", "llama")
 WEIGHTS = "model.safetensors"
@@ -85,7 +86,7 @@ def causal_lm_config(path: Path, config: dict[str, Any], eos_ids: tuple[int, ...
     if kind not in SUPPORTED:
         raise MamTraError(
             f"{path} has the architecture {printable(repr(kind))}; of Hugging Face models "
-            f"{' and '.join(SUPPORTED)} can be converted."
+            f"{' and '.join(SUPPORTED)} are read."
         )
     _refuse_what_is_missing(path, config)
     rope = _rope(path, config)
@@ -109,12 +110,14 @@ def causal_lm_config(path: Path, config: dict[str, Any], eos_ids: tuple[int, ...
         )
     except KeyError as error:
         raise MamTraError(f"{path} lacks {error.args[0]}; get the model again.") from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "sizes"
-        raise MamTraError(f"{path} is damaged at {where} ({problem['msg'].lower()}); get the model again.") from error
-    except (TypeError, ZeroDivisionError) as error:
-        raise MamTraError(f"{path} does not describe a model; get it again.") from error
+    except (ValidationError, TypeError, ZeroDivisionError) as error:
+        raise not_a_model(path, error) from error
+
+
+def not_a_model(path: Path, error: Exception) -> MamTraError:
+    """What is said of a config.json whose sizes cannot be."""
+    where = f": {first_problem(error)}" if isinstance(error, ValidationError) else "; get it again"
+    return MamTraError(f"{path} does not describe a model{where}.")
 
 
 def _refuse_what_is_missing(path: Path, config: dict[str, Any]) -> None:
@@ -154,10 +157,7 @@ def _scaling(path: Path, rope: dict[str, Any]) -> Llama3Scaling | None:
     if kind == "default":
         return None
     return Llama3Scaling(
-        rope["factor"],
-        rope["low_freq_factor"],
-        rope["high_freq_factor"],
-        rope["original_max_position_embeddings"],
+        rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"], rope["original_max_position_embeddings"]
     )
 
 

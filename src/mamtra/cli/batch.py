@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from mamtra.cli.options import refuse_ignored
+from mamtra.cli.options import Device, Json, Model, Runtime, refuse_ignored
 from mamtra.cli.tables import Bars
 from mamtra.runtime.printable import printable
 
@@ -30,20 +30,18 @@ def batch(
         metavar="FILE", help=".txt with a text a line, or .jsonl with text, id, voice, seed, speed, format."
     ),
     folder: Path = typer.Argument(metavar="DIR", help="Folder of the sound files ID.FORMAT."),
-    voice: str | None = typer.Option(None, "--voice", metavar="NAME|FILE.wav", help="For lines that name none."),
-    model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="For lines that name none."),
-    speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast), for lines that name none."),
+    voice: str | None = typer.Option(None, metavar="NAME|FILE.wav", help="For lines that name none."),
+    model: Model = None,
+    seed: int = typer.Option(0, metavar="N", min=0, help="For lines that name none."),
+    speed: float = typer.Option(1.0, metavar="X", help="0.5 (slow) to 2 (fast), for lines that name none."),
     fmt: str = typer.Option("wav", "--format", metavar="F", help="wav, flac, opus, mp3, aac or pcm, likewise."),
-    runtime: str | None = typer.Option(
-        None, "--runtime", metavar="onnx|torch", help="What computes; torch where it is installed."
-    ),
-    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
+    runtime: Runtime = None,
+    device: Device = None,
     ray: str | None = typer.Option(
-        None, "--ray", metavar="ADDRESS", help="Speak on a Ray cluster: auto, HOST:PORT, or local for this machine."
+        None, metavar="ADDRESS", help="Speak on a Ray cluster: auto, HOST:PORT, or local for this machine."
     ),
-    workers: int | None = typer.Option(None, "--workers", metavar="N", min=1, help="With --ray: the most actors."),
-    as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
+    workers: int | None = typer.Option(None, metavar="N", min=1, help="With --ray: the most actors."),
+    as_json: Json = False,
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but failures."),
 ) -> None:
     """Speak every line of FILE into DIR. The same command resumes an interrupted one and makes only what has changed."""
@@ -51,10 +49,10 @@ def batch(
 
     if ray is None:
         refuse_ignored(ctx, "without --ray", "workers")
-    with Bars("Speaking") as bars:
+    with Bars("Speaking", quiet=quiet) as bars:
         summary = run(
             file, folder, model=model, voice=voice, seed=seed, speed=speed, fmt=fmt, runtime=runtime,
-            device=device, ray=ray, workers=workers, progress=None if quiet else lambda done, total: bars("", done, total),
+            device=device, ray=ray, workers=workers, progress=bars.count,
         )  # fmt: skip
     for failure in summary.failures[:SHOWN]:
         print(f"mamtra: {printable(failure.reason, 400)}", file=sys.stderr)

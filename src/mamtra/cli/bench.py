@@ -31,10 +31,8 @@ def _command(name: str) -> Callable[..., None]:
         out: Path = typer.Option(
             Path("."), "-o", "--out", metavar="DIR", help="Folder for the JSON file and the page."
         ),
-        device: str | None = typer.Option(
-            None, "--device", metavar="D", help="cpu, cuda, ...; the best one by default."
-        ),
-        seconds: float = typer.Option(600, "--seconds", metavar="S", min=1, help="Begin no row after so long."),
+        device: str | None = typer.Option(None, metavar="D", help="cpu, cuda, ...; the best one by default."),
+        seconds: float = typer.Option(600, metavar="S", min=1, help="Begin no row after so long."),
         peers: bool = typer.Option(True, "--peers/--no-peers", help="Measure other programs too."),
         tiny: bool = typer.Option(False, "--tiny", help="A small model, to try the command."),
     ) -> None:
@@ -57,17 +55,15 @@ def _command(name: str) -> Callable[..., None]:
 def serve(
     url: str = typer.Argument(metavar="URL", help="Of an OpenAI-compatible server, with /v1."),
     out: Path = typer.Option(Path("."), "-o", "--out", metavar="DIR", help="Folder for serve.json and serve.md."),
-    listeners: str = typer.Option(
-        "", "--listeners", metavar="N,N", help="So many who play what they get, then ask again."
-    ),
-    clients: str = typer.Option("", "--clients", metavar="N,N", help="So many who ask again at once."),
-    rate: str = typer.Option("", "--rate", metavar="X,X", help="So many requests a second, at random moments."),
-    seconds: float = typer.Option(30, "--seconds", metavar="S", min=1, help="Of each load."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="Of the texts and moments."),
-    model: str = typer.Option("tts-1", "--model", metavar="M", help="What to ask for."),
-    voice: str = typer.Option("alloy", "--voice", metavar="V", help="What to ask for."),
-    name: str = typer.Option("", "--name", metavar="T", help="Of the server, for the page."),
-    sample_rate: int = typer.Option(24000, "--sample-rate", metavar="HZ", min=8000, help="Of its raw samples."),
+    listeners: str = typer.Option("", metavar="N,N", help="So many who play what they get, then ask again."),
+    clients: str = typer.Option("", metavar="N,N", help="So many who ask again at once."),
+    rate: str = typer.Option("", metavar="X,X", help="So many requests a second, at random moments."),
+    seconds: float = typer.Option(30, metavar="S", min=1, help="Of each load."),
+    seed: int = typer.Option(0, metavar="N", min=0, help="Of the texts and moments."),
+    model: str = typer.Option("tts-1", metavar="M", help="What to ask for."),
+    voice: str = typer.Option("alloy", metavar="V", help="What to ask for."),
+    name: str = typer.Option("", metavar="T", help="Of the server, for the page."),
+    sample_rate: int = typer.Option(24000, metavar="HZ", min=8000, help="Of its raw samples."),
 ) -> None:
     """First audio, real-time factor and gaps of a speech server under load. A key may be in MAMTRA_API_KEY."""
     import os

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mamtra.cli.tables import foreign
+from mamtra.cli.options import Attention, Json, Ranking, Ratio, Strategy, read_indices
+from mamtra.cli.tables import Bars, foreign
 from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import QUOTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mamtra.conversion.job import Conversion, Progress
+    from mamtra.conversion.job import Conversion
     from mamtra.conversion.options import TransferOptions
 
 GB = 10**9
@@ -37,36 +34,27 @@ def convert(
         metavar="SRC", help="Model directory or name; a Qwen2 or Llama directory of Hugging Face; CosyVoice 2 or 3."
     ),
     dst: str = typer.Argument(metavar="DST", help="Directory to make."),
-    ratio: str | None = typer.Option(None, "--ratio", metavar="T:M", help="Attention to Mamba layers, such as 1:3."),
-    strategy: str | None = typer.Option(
-        None,
-        "--strategy",
-        metavar="S",
-        help="block-beg (default), block-end, front, middle, back, sandwich, importance-cosine, -wer or -kl.",
-    ),
-    attention: str | None = typer.Option(
-        None, "--attention", metavar="I,I,...", help="Instead of a ratio: the layers that keep attention, from 0."
-    ),
-    ranking: str | None = typer.Option(
-        None, "--ranking", metavar="FILE", help="For the importance strategies: what `mamtra rank` wrote."
-    ),
-    init: str = typer.Option("transfer", "--init", metavar="I", help="Projections: transfer, xavier or kaiming."),
-    form: str | None = typer.Option(None, "--form", metavar="F", help="Mixer: mamba2 (default) or discrete."),
-    qkv_bias: str = typer.Option("keep", "--qkv-bias", metavar="B", help="Biases of q, k, v: keep, fold or drop."),
-    conv_init: str = typer.Option("identity", "--conv-init", metavar="C", help="identity or default (random taps)."),
-    gate_init: str = typer.Option("small", "--gate-init", metavar="G", help="small or neutral."),
-    dt_init: str = typer.Option("mamba2", "--dt-init", metavar="D", help="Steps: mamba2 or one."),
+    ratio: Ratio = None,
+    strategy: Strategy = None,
+    attention: Attention = None,
+    ranking: Ranking = None,
+    init: str = typer.Option("transfer", metavar="I", help="Projections: transfer, xavier or kaiming."),
+    form: str | None = typer.Option(None, metavar="F", help="Mixer: mamba2 (default) or discrete."),
+    qkv_bias: str = typer.Option("keep", metavar="B", help="Biases of q, k, v: keep, fold or drop."),
+    conv_init: str = typer.Option("identity", metavar="C", help="identity or default (random taps)."),
+    gate_init: str = typer.Option("small", metavar="G", help="small or neutral."),
+    dt_init: str = typer.Option("mamba2", metavar="D", help="Steps: mamba2 or one."),
     a_init: str | None = typer.Option(
-        None, "--a-init", metavar="A", help="Decay: mamba2, slow, one or neutral; by form when left out."
+        None, metavar="A", help="Decay: mamba2, slow, one or neutral; by form when left out."
     ),
-    d_init: str = typer.Option("one", "--d-init", metavar="D", help="Skip: one or zero."),
+    d_init: str = typer.Option("one", metavar="D", help="Skip: one or zero."),
     storage: str | None = typer.Option(
         None, "--storage", "--dtype", metavar="T", help="float32, bfloat16, float16 or int8; that of SRC when left out."
     ),
-    shard_gb: float = typer.Option(5.0, "--shard-gb", metavar="X", help="Weights beyond X GB are split into files."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, max=2**63 - 1, help="Seed of the random initialisation."),
+    shard_gb: float = typer.Option(5.0, metavar="X", help="Weights beyond X GB are split into files."),
+    seed: int = typer.Option(0, metavar="N", min=0, max=2**63 - 1, help="Seed of the random initialisation."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only show what would be made."),
-    as_json: bool = typer.Option(False, "--json", help="Print the facts as JSON."),
+    as_json: Json = False,
 ) -> None:
     """Convert the Transformer SRC to the hybrid DST: Mamba layers are initialised from the attention that they replace."""
     if not 1e-6 <= shard_gb <= 1e6:
@@ -76,7 +64,6 @@ def convert(
         a_init=a_init, d_init=d_init,
     )  # fmt: skip
     from mamtra.checkpoints.open_lm import open_language_model
-    from mamtra.cli.plan_options import read_indices
     from mamtra.conversion.choose_plan import choose_plan
     from mamtra.conversion.directory import check_destination, write_directory
     from mamtra.conversion.job import Conversion
@@ -89,8 +76,8 @@ def convert(
         check_destination(Path(dst), conversion)
     else:
         began = time.perf_counter()
-        with _progress(as_json) as progress:
-            provenance = write_directory(conversion, dst, progress)
+        with Bars("Converting", quiet=as_json, of_bytes=True) as bars:
+            provenance = write_directory(conversion, dst, bars.count)
         facts |= {
             "seconds": round(time.perf_counter() - began, 3),
             "teacher_sha256": provenance["teacher"]["sha256"],
@@ -124,21 +111,6 @@ def _options(**words: Any) -> TransferOptions:
             option = "--" + name.replace("_", "-")
             raise MamTraError(f"{option} {word!r} is unknown; choose one of {', '.join(get_args(choices[name]))}.")
     return known.TransferOptions(**words)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """A progress bar on a terminal's standard error."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("Converting"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Converting", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _show(conversion: Conversion, facts: dict[str, Any]) -> None:

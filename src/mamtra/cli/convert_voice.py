@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from mamtra.cli.default_file import default_file
+from mamtra.cli.options import Device, Model, Seed, Speed
 from mamtra.cli.tell import tell
 
 
@@ -23,12 +24,12 @@ def convert_voice(
         help="Audio file to make; converted.wav, or a new name where it exists.",
     ),
     voice: str | None = typer.Option(
-        None, "--voice", metavar="NAME|FILE.wav", help="Name of a voice, or a recording of its speaker."
+        None, metavar="NAME|FILE.wav", help="Name of a voice, or a recording of its speaker."
     ),
-    model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same audio."),
-    speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast)."),
-    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
+    model: Model = None,
+    seed: Seed = 0,
+    speed: Speed = 1.0,
+    device: Device = None,
 ) -> None:
     """Say what is said in a recording in another voice, with the same rhythm."""
     from mamtra.audio.io import check_destination, format_of

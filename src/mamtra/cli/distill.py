@@ -35,15 +35,12 @@ def distill(
     resume: bool = typer.Option(False, "--resume", help="Go on from the latest checkpoint, if there is one."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only print parameters, memory, steps and time."),
     whisper: str | None = typer.Option(
-        None,
-        "--whisper",
-        metavar="DIR|NAME",
-        help="At every validation synthesise sentences and transcribe them with this Whisper.",
+        None, metavar="DIR|NAME", help="At every validation synthesise sentences and transcribe them with this Whisper."
     ),
     sentences: Path | None = typer.Option(
-        None, "--sentences", metavar="FILE", help="Sentences to synthesise, one a line; a built-in list by default."
+        None, metavar="FILE", help="Sentences to synthesise, one a line; a built-in list by default."
     ),
-    voice: str | None = typer.Option(None, "--voice", metavar="NAME", help="Voice of the synthesis."),
+    voice: str | None = typer.Option(None, metavar="NAME", help="Voice of the synthesis."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON; nothing on standard error."),
 ) -> None:
     """Train the student that CONFIG.yaml describes. Several processes: torchrun --nproc-per-node N -m mamtra distill ..."""

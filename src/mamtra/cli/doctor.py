@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from mamtra.cli.doctor_model import examine_model, usable
+from mamtra.cli.options import Json
 from mamtra.runtime.printable import printable
 
 LINE = 1000
@@ -52,8 +53,8 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name to examine."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    model: str | None = typer.Option(None, metavar="M", help="Model directory or name to examine."),
+    as_json: Json = False,
 ) -> None:
     """Tell what this installation can do, and how to get the rest. Status 2 where the model cannot be used."""
     facts = examine(model)

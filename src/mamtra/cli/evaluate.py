@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from mamtra.cli.options import refuse_ignored
+from mamtra.cli.options import Json, Whisper, refuse_ignored
 from mamtra.cli.tables import Bars, foreign
 from mamtra.cli.tell import tell
 
@@ -32,47 +32,39 @@ def evaluate(
     output: str | None = typer.Option(
         None, "-o", "--output", metavar="FILE", help="Score file; SYSTEM.scores.jsonl by default."
     ),
-    whisper: str | None = typer.Option(
-        None,
-        "--whisper",
-        metavar="DIR|NAME",
-        envvar="MAMTRA_WHISPER",
-        help="Whisper that transcribes: a folder, hf:NAME or a size.",
-    ),
-    voice: str | None = typer.Option(None, "--voice", metavar="NAME", help="For lines without a prompt."),
+    whisper: Whisper = None,
+    voice: str | None = typer.Option(None, metavar="NAME", help="For lines without a prompt."),
     similarity: bool = typer.Option(False, "--similarity", help="Compare speakers with prompt and ground truth."),
     encoder: str | None = typer.Option(
-        None, "--encoder", metavar="NAME", help="Speaker encoder: of a MODEL, wavlm[:DIR] or resemblyzer[:FILE]."
+        None, metavar="NAME", help="Speaker encoder: of a MODEL, wavlm[:DIR] or resemblyzer[:FILE]."
     ),
     mos: bool = typer.Option(False, "--mos", help="Rate naturalness."),
-    rater: str = typer.Option("distilmos", "--rater", metavar="NAME", help="Of naturalness: distilmos or utmos[:DIR]."),
+    rater: str = typer.Option("distilmos", metavar="NAME", help="Of naturalness: distilmos or utmos[:DIR]."),
     config: str | None = typer.Option(
-        None, "--config", metavar="FILE", help="VERSA's YAML list of metrics, in place of --similarity and --mos."
+        None, metavar="FILE", help="VERSA's YAML list of metrics, in place of --similarity and --mos."
     ),
-    versa: str | None = typer.Option(None, "--versa", metavar="FILE", help="Write the scores in VERSA's form too."),
+    versa: str | None = typer.Option(None, metavar="FILE", help="Write the scores in VERSA's form too."),
     with_versa: bool = typer.Option(
         False, "--with-versa", help="Run VERSA itself too, where it is installed; its lines go to FILE.versa.jsonl."
     ),
-    sounds: str | None = typer.Option(
-        None, "--sounds", metavar="DIR", help="Keep the speech of a model as DIR/ID.wav."
-    ),
-    limit: int | None = typer.Option(None, "--limit", metavar="N", min=1, help="Only the first N lines."),
+    sounds: str | None = typer.Option(None, metavar="DIR", help="Keep the speech of a model as DIR/ID.wav."),
+    limit: int | None = typer.Option(None, metavar="N", min=1, help="Only the first N lines."),
     seed: list[int] = typer.Option(
-        [0], "--seed", metavar="N", min=0, help="Give it several times to speak the whole set with each seed."
+        [0], metavar="N", min=0, help="Give it several times to speak the whole set with each seed."
     ),
-    workers: int = typer.Option(1, "--workers", metavar="N", min=1, help="Processes side by side."),
+    workers: int = typer.Option(1, metavar="N", min=1, help="Processes side by side."),
     device: str | None = typer.Option(
-        None, "--device", metavar="D[,D...]", help="cpu, cuda, cuda:N or mps; several go to the processes in turn."
+        None, metavar="D[,D...]", help="cpu, cuda, cuda:N or mps; several go to the processes in turn."
     ),
     model: str | None = typer.Option(
-        None, "--model", metavar="M", help="Model that 'resynthesis' uses; name of a server's model; codec of Llasa."
+        None, metavar="M", help="Model that 'resynthesis' uses; name of a server's model; codec of Llasa."
     ),
     key_variable: str = typer.Option(
-        "OPENAI_API_KEY", "--key-variable", metavar="NAME", help="Environment variable with the key of a server."
+        "OPENAI_API_KEY", metavar="NAME", help="Environment variable with the key of a server."
     ),
     alone: bool = typer.Option(False, "--alone", help="Leave out the set's recordings and their resynthesis."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file instead of continuing it."),
-    as_json: bool = typer.Option(False, "--json", help="Print the figures as JSON."),
+    as_json: Json = False,
 ) -> None:
     """Measure how well SYSTEM speaks a set: WER by three rules, failures, and more. An interrupted run continues.
 
@@ -108,7 +100,7 @@ def compare(
     first: str = typer.Argument(help="Score file of `mamtra evaluate`."),
     other: str = typer.Argument(help="Another, over the same set."),
     force: bool = typer.Option(False, "--force", help="Compare what was measured differently, with a warning."),
-    as_json: bool = typer.Option(False, "--json", help="Print the differences as JSON."),
+    as_json: Json = False,
 ) -> None:
     """OTHER minus FIRST on the same utterances: differences, 95% intervals, sign tests."""
     from mamtra.evaluate import compare as run

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from mamtra.cli.options import Json
 from mamtra.cli.tell import tell
 
 
@@ -19,7 +20,7 @@ def export(
     model: str = typer.Argument(metavar="MODEL", help="Model directory or name."),
     target: str = typer.Argument(metavar="FILE.pt|DIR", help="File to make, such as llm.pt; with --onnx a directory."),
     onnx: bool = typer.Option(False, "--onnx", help="Write a directory of ONNX graphs over the model's weights."),
-    as_json: bool = typer.Option(False, "--json", help="Print the facts as JSON."),
+    as_json: Json = False,
 ) -> None:
     """Write the speech language model of MODEL as the llm.pt of CosyVoice 2 (all its layers are attention), or ONNX graphs."""
     if onnx:

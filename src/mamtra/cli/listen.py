@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from mamtra.cli.options import refuse_ignored
+from mamtra.cli.options import Json, refuse_ignored
 from mamtra.cli.tables import foreign
 from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
@@ -27,27 +27,23 @@ def register(app: typer.Typer) -> None:
 def make(
     ctx: typer.Context,
     files: list[str] = typer.Argument(help="Score files of `mamtra evaluate` whose sound was kept, one a system."),
-    test: str = typer.Option("mos", "--test", metavar="mos|ab|mushra", help="What listeners do."),
+    test: str = typer.Option("mos", metavar="mos|ab|mushra", help="What listeners do."),
     output: str = typer.Option(
         "listening.html", "-o", "--output", metavar="FILE", help="The page; its key goes beside it."
     ),
-    reference: str | None = typer.Option(
-        None, "--reference", metavar="FILE", help="Score file of 'ground_truth', for MUSHRA."
-    ),
-    utterances: int | None = typer.Option(None, "--utterances", metavar="N", min=1, help="So many, sampled at random."),
-    per_listener: int | None = typer.Option(
-        None, "--per-listener", metavar="N", min=1, help="Trials one listener gets."
-    ),
-    catch: int = typer.Option(2, "--catch", metavar="N", min=0, help="Trials that show who does not listen."),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="Of the sampling and of every listener's order."),
-    question: str | None = typer.Option(None, "--question", metavar="T", help="Instead of the usual one."),
-    title: str = typer.Option("Listening test", "--title", metavar="T", help="Of the page."),
+    reference: str | None = typer.Option(None, metavar="FILE", help="Score file of 'ground_truth', for MUSHRA."),
+    utterances: int | None = typer.Option(None, metavar="N", min=1, help="So many, sampled at random."),
+    per_listener: int | None = typer.Option(None, metavar="N", min=1, help="Trials one listener gets."),
+    catch: int = typer.Option(2, metavar="N", min=0, help="Trials that show who does not listen."),
+    seed: int = typer.Option(0, metavar="N", min=0, help="Of the sampling and of every listener's order."),
+    question: str | None = typer.Option(None, metavar="T", help="Instead of the usual one."),
+    title: str = typer.Option("Listening test", metavar="T", help="Of the page."),
     show_text: bool = typer.Option(False, "--show-text", help="Show the text of a clip."),
     fmt: str = typer.Option(
         "flac", "--format", metavar="flac|wav|opus", help="Of the sound; opus is small but not lossless."
     ),
     normalise: bool = typer.Option(True, "--normalise/--no-normalise", help="Loudness-normalise all clips."),
-    as_json: bool = typer.Option(False, "--json", help="Print facts about the test as JSON."),
+    as_json: Json = False,
 ) -> None:
     """Write one HTML page for listeners, and PAGE.key.json, which stays with you: it says which system a clip is of."""
     if test != "mushra":
@@ -78,8 +74,8 @@ def make(
 def read(
     key: str = typer.Argument(help="PAGE.key.json, or the page beside it."),
     answers: list[str] = typer.Argument(help="Files that listeners sent back."),
-    allow: int = typer.Option(0, "--allow", metavar="N", min=0, help="Catch trials that a listener may fail."),
-    as_json: bool = typer.Option(False, "--json", help="Print the figures as JSON."),
+    allow: int = typer.Option(0, metavar="N", min=0, help="Catch trials that a listener may fail."),
+    as_json: Json = False,
 ) -> None:
     """Means with 95% intervals, or preferences with sign tests. Listeners who failed catch trials are left out, and named."""
     from mamtra.evaluate.listening.analysis import analyse

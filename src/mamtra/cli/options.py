@@ -1,10 +1,53 @@
-"""Options that would have no effect are refused: whoever gave them expected one."""
+"""Options that several verbs have, and the refusal of those that would have no effect: whoever gave them expected one."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
 from mamtra.errors import MamTraError
+
+Model = Annotated[str | None, typer.Option(metavar="M", help="Model directory or name.")]
+Device = Annotated[str | None, typer.Option(metavar="D", help="cpu, cuda, cuda:N or mps.")]
+Runtime = Annotated[str | None, typer.Option(metavar="onnx|torch", help="What computes; torch where it is installed.")]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="The same seed gives the same result.")]
+Speed = Annotated[float, typer.Option(metavar="X", help="0.5 (slow) to 2 (fast).")]
+Ratio = Annotated[str | None, typer.Option(metavar="T:M", help="Attention to Mamba layers, such as 1:3.")]
+Strategy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="S",
+        help="block-beg (default), block-end, front, middle, back, sandwich, importance-cosine, -wer or -kl.",
+    ),
+]
+Attention = Annotated[
+    str | None, typer.Option(metavar="I,I,...", help="Instead of a ratio: the layers that keep attention, from 0.")
+]
+Ranking = Annotated[
+    str | None, typer.Option(metavar="FILE", help="For the importance strategies: what `mamtra rank` wrote.")
+]
+Whisper = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR|NAME", envvar="MAMTRA_WHISPER", help="Whisper that transcribes: a folder, hf:NAME or a size."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def read_indices(text: str | None) -> list[int] | None:
+    """Layer numbers of `Attention`; None where it is absent.
+
+    Raises:
+        MamTraError: it reads otherwise.
+    """
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
+        raise MamTraError(f"--attention takes layer numbers between commas, such as 0,4,8, not {text!r}.")
+    return [int(word) for word in words]
 
 
 def refuse_ignored(ctx: typer.Context, why: str, *names: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mamtra.cli.options import Attention, Json, Ranking, Ratio, Strategy, read_indices
 from mamtra.cli.tables import foreign
 from mamtra.cli.tell import tell
 
@@ -21,44 +22,27 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     layers: int | None = typer.Option(
-        None, "--layers", metavar="N", min=1, max=10000, help="Number of layers; CosyVoice 2's sizes without --model."
+        None, metavar="N", min=1, max=10000, help="Number of layers; CosyVoice 2's sizes without --model."
     ),
     model: str | None = typer.Option(
-        None,
-        "--model",
-        metavar="M",
-        help="cosyvoice2, llasa-1b, zonos-v0.1, mini, or a model directory.",
+        None, metavar="M", help="cosyvoice2, llasa-1b, zonos-v0.1, mini, or a model directory."
     ),
-    ratio: str | None = typer.Option(
-        None, "--ratio", metavar="T:M", help="Attention to Mamba layers; the model's own layers by default."
-    ),
-    strategy: str | None = typer.Option(
-        None,
-        "--strategy",
-        metavar="S",
-        help="block-beg (default), block-end, front, middle, back, sandwich, importance-cosine, -wer or -kl.",
-    ),
-    attention: str | None = typer.Option(
-        None, "--attention", metavar="I,I,...", help="Instead of a ratio: the layers that keep attention, from 0."
-    ),
-    ranking: str | None = typer.Option(
-        None, "--ranking", metavar="FILE", help="For the importance strategies: what `mamtra rank` wrote."
-    ),
-    context: int = typer.Option(2048, "--context", metavar="N", min=1, help="Tokens of a sequence."),
-    batch: int = typer.Option(1, "--batch", metavar="N", min=1, help="Sequences side by side."),
-    rate: float | None = typer.Option(
-        None, "--rate", metavar="HZ", help="Tokens per second of speech; the model's, or 25."
-    ),
-    scores: str = typer.Option("full", "--scores", metavar="C", help="FLOPs: full or causal attention scores."),
-    head: str = typer.Option("none", "--head", metavar="C", help="FLOPs: output for none, last or all tokens."),
-    scan: str = typer.Option("none", "--scan", metavar="C", help="FLOPs of prefill's scan: none, steps, chunks, 9ldn."),
-    cache_dtype: str = typer.Option("bfloat16", "--cache-dtype", metavar="T", help="bfloat16, float16 or float32."),
-    state_dtype: str = typer.Option("float32", "--state-dtype", metavar="T", help="Of the recurrent states, likewise."),
-    svg: str | None = typer.Option(None, "--svg", metavar="FILE", help="Draw the layers to a .svg file."),
-    as_json: bool = typer.Option(False, "--json", help="Print all figures as JSON."),
+    ratio: Ratio = None,
+    strategy: Strategy = None,
+    attention: Attention = None,
+    ranking: Ranking = None,
+    context: int = typer.Option(2048, metavar="N", min=1, help="Tokens of a sequence."),
+    batch: int = typer.Option(1, metavar="N", min=1, help="Sequences side by side."),
+    rate: float | None = typer.Option(None, metavar="HZ", help="Tokens per second of speech; the model's, or 25."),
+    scores: str = typer.Option("full", metavar="C", help="FLOPs: full or causal attention scores."),
+    head: str = typer.Option("none", metavar="C", help="FLOPs: output for none, last or all tokens."),
+    scan: str = typer.Option("none", metavar="C", help="FLOPs of prefill's scan: none, steps, chunks, 9ldn."),
+    cache_dtype: str = typer.Option("bfloat16", metavar="T", help="bfloat16, float16 or float32."),
+    state_dtype: str = typer.Option("float32", metavar="T", help="Of the recurrent states, likewise."),
+    svg: str | None = typer.Option(None, metavar="FILE", help="Draw the layers to a .svg file."),
+    as_json: Json = False,
 ) -> None:
     """Show a layer plan: the strip, parameters, FLOPs, bytes, and from which length on it pays."""
-    from mamtra.cli.plan_options import read_indices
     from mamtra.cost.plan import DEFAULT_MODEL, check_svg
     from mamtra.cost.plan import plan as count
 

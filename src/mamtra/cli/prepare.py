@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import typer
 
-from mamtra.cli.options import refuse_ignored
+from mamtra.cli.options import Json, refuse_ignored
+from mamtra.cli.tables import Bars
 
 _OF_RECORDINGS = ("workers", "ray", "min_seconds", "max_seconds", "max_text", "per_shard")
 """Parameters that concern recordings."""
@@ -29,21 +29,21 @@ def prepare(
         "and text, hf:NAME[:SPLIT], or a token set .npz.",
     ),
     out: Path = typer.Argument(metavar="OUT", help="Folder of the shards."),
-    model: str = typer.Option("mini", "--model", metavar="M", help="Model whose tokenizers are used."),
-    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda or cuda:N."),
+    model: str = typer.Option("mini", metavar="M", help="Model whose tokenizers are used."),
+    device: str | None = typer.Option(None, metavar="D", help="cpu, cuda or cuda:N."),
     workers: int | None = typer.Option(
-        None, "--workers", metavar="N", min=1, help="Processes on the CPU, 1 by default; with --ray the most actors."
+        None, metavar="N", min=1, help="Processes on the CPU, 1 by default; with --ray the most actors."
     ),
     ray: str | None = typer.Option(
-        None, "--ray", metavar="ADDRESS", help="Tokenize on a Ray cluster: auto, HOST:PORT, or local for this machine."
+        None, metavar="ADDRESS", help="Tokenize on a Ray cluster: auto, HOST:PORT, or local for this machine."
     ),
-    min_seconds: float = typer.Option(1.0, "--min-seconds", metavar="X", help="Skip shorter recordings."),
-    max_seconds: float = typer.Option(60.0, "--max-seconds", metavar="X", help="Skip longer recordings."),
+    min_seconds: float = typer.Option(1.0, metavar="X", help="Skip shorter recordings."),
+    max_seconds: float = typer.Option(60.0, metavar="X", help="Skip longer recordings."),
     max_text: int | None = typer.Option(
-        None, "--max-text", metavar="N", min=1, help="Skip longer texts, in text ids; 200, or 1000 for phonemes."
+        None, metavar="N", min=1, help="Skip longer texts, in text ids; 200, or 1000 for phonemes."
     ),
-    per_shard: int = typer.Option(1000, "--per-shard", metavar="N", min=1, help="Recordings of a shard."),
-    as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
+    per_shard: int = typer.Option(1000, metavar="N", min=1, help="Recordings of a shard."),
+    as_json: Json = False,
 ) -> None:
     """Turn CORPUS into speech tokens and text ids. The same command resumes an interrupted one."""
     if corpus.endswith(".npz"):
@@ -51,10 +51,11 @@ def prepare(
     from mamtra.data.api import prepare as run
     from mamtra.runtime.printable import printable
 
-    summary = run(
-        corpus, out, model=model, device=device, workers=workers, ray=ray, min_seconds=min_seconds,
-        max_seconds=max_seconds, max_text=max_text, per_shard=per_shard, progress=None if as_json else _tell,
-    )  # fmt: skip
+    with Bars("Tokenizing", quiet=as_json) as bars:
+        summary = run(
+            corpus, out, model=model, device=device, workers=workers, ray=ray, min_seconds=min_seconds,
+            max_seconds=max_seconds, max_text=max_text, per_shard=per_shard, progress=bars.count,
+        )  # fmt: skip
     if as_json:
         print(json.dumps({"out": str(out), **summary}))
         return
@@ -66,8 +67,3 @@ def prepare(
         f"{out}: {summary['utterances']:,} utterances, {summary['speech_tokens']:,} speech tokens, "
         f"{summary['text_ids']:,} text ids in {summary['shards']} shards; {summary['skipped']:,} skipped{reasons}"
     )
-
-
-def _tell(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done:,} of {total:,} recordings", end="" if done < total else "\n", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ def pull(
     output: str | None = typer.Option(
         None, "-o", "--output", metavar="DIR", help="Directory to fill; NAME by default."
     ),
-    revision: str | None = typer.Option(None, "--revision", metavar="R", help="Branch, tag or commit."),
+    revision: str | None = typer.Option(None, metavar="R", help="Branch, tag or commit."),
 ) -> None:
     """Download the files of a model that MamTra reads and check their hashes. An interrupted download is resumed."""
     from mamtra.checkpoints.pull import pull as download

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mamtra.cli.options import refuse_ignored
+from mamtra.cli.options import Device, Json, Seed, Whisper, refuse_ignored
 from mamtra.cli.tables import Bars
 from mamtra.cli.tell import tell
 
@@ -25,40 +25,31 @@ def register(app: typer.Typer) -> None:
 def rank(
     ctx: typer.Context,
     model: str = typer.Argument(help="Model directory or name."),
-    criterion: str = typer.Option(..., "--criterion", metavar="C", help="cosine, kl or wer."),
+    criterion: str = typer.Option(..., metavar="C", help="cosine, kl or wer."),
     output: str | None = typer.Option(
         None, "-o", "--output", metavar="FILE", help="Table, .jsonl or .csv; ranking-CRITERION.jsonl by default."
     ),
-    part: str = typer.Option("block", "--part", metavar="P", help="cosine of the whole block, or of its attention."),
+    part: str = typer.Option("block", metavar="P", help="cosine of the whole block, or of its attention."),
     replace: str = typer.Option(
-        "identity", "--replace", metavar="R", help="identity drops attention, mamba puts the converted mixer there."
+        "identity", metavar="R", help="identity drops attention, mamba puts the converted mixer there."
     ),
     iterative: bool = typer.Option(False, "--iterative", help="Measure the rest again after each removal."),
     data: str | None = typer.Option(
-        None, "--data", metavar="FILE", help="cosine, kl: .jsonl or .npz; the model's own speech by default."
+        None, metavar="FILE", help="cosine, kl: .jsonl or .npz; the model's own speech by default."
     ),
-    every: int = typer.Option(1, "--every", metavar="N", min=1, help="Of --data, take only every Nth utterance."),
-    utterances: int = typer.Option(64, "--utterances", metavar="N", min=1, help="Measure on N utterances at most."),
+    every: int = typer.Option(1, metavar="N", min=1, help="Of --data, take only every Nth utterance."),
+    utterances: int = typer.Option(64, metavar="N", min=1, help="Measure on N utterances at most."),
     sentences: str | None = typer.Option(
-        None,
-        "--sentences",
-        metavar="FILE",
-        help="What the model says, one sentence a line; a built-in list by default.",
+        None, metavar="FILE", help="What the model says, one sentence a line; a built-in list by default."
     ),
-    voice: str | None = typer.Option(None, "--voice", metavar="NAME", help="Voice that the model speaks with."),
+    voice: str | None = typer.Option(None, metavar="NAME", help="Voice that the model speaks with."),
     greedy: bool = typer.Option(False, "--greedy", help="cosine, kl: do not sample the model's own speech."),
-    whisper: str | None = typer.Option(
-        None,
-        "--whisper",
-        metavar="DIR|NAME",
-        envvar="MAMTRA_WHISPER",
-        help="wer: Whisper that transcribes: a folder, hf:NAME or a size.",
-    ),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same ranking."),
-    plot: str | None = typer.Option(None, "--plot", metavar="FILE", help="Draw the scores, .svg or .png."),
+    whisper: Whisper = None,
+    seed: Seed = 0,
+    plot: str | None = typer.Option(None, metavar="FILE", help="Draw the scores, .svg or .png."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the table instead of continuing it."),
-    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
-    as_json: bool = typer.Option(False, "--json", help="Print ranking, scores and settings as JSON."),
+    device: Device = None,
+    as_json: Json = False,
 ) -> None:
     """Rank the layers of MODEL by how much it needs their attention. An interrupted run continues where it stopped."""
     if criterion == "wer":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mamtra.cli.evaluate import split_devices
-from mamtra.cli.options import refuse_ignored
+from mamtra.cli.options import Json, refuse_ignored
 from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
 from mamtra.paper import api
@@ -34,20 +34,20 @@ def reproduce(
     ),
     output: str = typer.Option("results", "-o", "--output", metavar="DIR", help="Folder for data, page and figure."),
     config: Path | None = typer.Option(
-        None, "--config", metavar="FILE.yaml", help="Settings of the training runs of table3, table4, fig4, fig6."
+        None, metavar="FILE.yaml", help="Settings of the training runs of table3, table4, fig4, fig6."
     ),
     changes: list[str] = typer.Option(
         None, "--set", metavar="KEY=VALUE", help="Change a setting, such as distill.run.steps=100; may be repeated."
     ),
     work: Path | None = typer.Option(
-        None, "--work", metavar="DIR", help="Folder of the training runs, shared by all studies; runs in -o by default."
+        None, metavar="DIR", help="Folder of the training runs, shared by all studies; runs in -o by default."
     ),
-    side_by_side: int = typer.Option(1, "--side-by-side", min=1, help="Training runs that share the device."),
+    side_by_side: int = typer.Option(1, min=1, help="Training runs that share the device."),
     scorers: int = typer.Option(
-        1, "--scorers", min=0, help="Processes that score the speech of students; 0 leaves that to a later call."
+        1, min=0, help="Processes that score the speech of students; 0 leaves that to a later call."
     ),
     device: str | None = typer.Option(
-        None, "--device", metavar="D[,D...]", help="Devices that training, synthesis and scoring take in turn."
+        None, metavar="D[,D...]", help="Devices that training, synthesis and scoring take in turn."
     ),
     keep: bool = typer.Option(False, "--keep-students", help="Keep the weights of the trained students."),
     finished: bool = typer.Option(False, "--finished", help="Train nothing; use the runs that are finished."),
@@ -57,7 +57,7 @@ def reproduce(
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Only list the training runs, which are finished, and what is missing."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print the data as JSON, by name."),
+    as_json: Json = False,
 ) -> None:
     """Compute tables and figures of the MamTra paper: NAME.json, NAME.csv, NAME.md and, for figures, NAME.svg.
 

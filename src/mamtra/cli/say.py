@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from mamtra.cli.default_file import default_file
-from mamtra.cli.options import refuse_ignored
+from mamtra.cli.options import Device, Json, Model, Runtime, Seed, Speed, refuse_ignored
+from mamtra.cli.tables import Bars
 from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import printable
@@ -54,23 +55,14 @@ def say(
         None, metavar="[TEXT|-]", help="What to say; - reads standard input.", show_default=False
     ),
     output: str | None = typer.Option(
-        None,
-        "-o",
-        "--output",
-        metavar="FILE|-",
-        help="wav, flac, opus, mp3, aac or pcm by suffix; - is stdout.",
+        None, "-o", "--output", metavar="FILE|-", help="wav, flac, opus, mp3, aac or pcm by suffix; - is stdout."
     ),
-    voice: str | None = typer.Option(
-        None, "--voice", metavar="NAME|FILE.wav", help="Name of a voice, or a recording to clone."
-    ),
-    voice_text: str | None = typer.Option(None, "--voice-text", metavar="T", help="What is said in the recording."),
-    instruct: str | None = typer.Option(None, "--instruct", metavar="T", help="How to speak (CosyVoice 2 models)."),
-    model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
+    voice: str | None = typer.Option(None, metavar="NAME|FILE.wav", help="Name of a voice, or a recording to clone."),
+    voice_text: str | None = typer.Option(None, metavar="T", help="What is said in the recording."),
+    instruct: str | None = typer.Option(None, metavar="T", help="How to speak (CosyVoice 2 models)."),
+    model: Model = None,
     mode: str | None = typer.Option(
-        None,
-        "--mode",
-        metavar="M",
-        help="Use of the voice: zero-shot, cross-lingual (not its words) or speaker (its embedding).",
+        None, metavar="M", help="Use of the voice: zero-shot, cross-lingual (not its words) or speaker (its embedding)."
     ),
     like_original: bool | None = typer.Option(
         None,
@@ -79,43 +71,34 @@ def say(
         show_default=False,
     ),
     text_rules: str | None = typer.Option(
-        None, "--text-rules", metavar="R", help="CosyVoice 2 models: cosyvoice2, mamtra, or none (read as written)."
+        None, metavar="R", help="CosyVoice 2 models: cosyvoice2, mamtra, or none (read as written)."
     ),
-    seed: int = typer.Option(0, "--seed", metavar="N", min=0, help="The same seed gives the same audio."),
+    seed: Seed = 0,
     stream: bool = typer.Option(
         False, "--stream", help="With -o -: write audio while it is generated and text is still arriving."
     ),
     hops: str | None = typer.Option(
         None,
-        "--hops",
         metavar="N,N,N",
         help="With --stream -o -: speech tokens (40 ms each) of the first chunk, the second, the longest.",
     ),
-    speed: float = typer.Option(1.0, "--speed", metavar="X", help="0.5 (slow) to 2 (fast)."),
+    speed: Speed = 1.0,
     play: bool = typer.Option(False, "--play", help="Play the audio; without -o no file is written."),
     fmt: str | None = typer.Option(None, "--format", metavar="F", help="Audio format, where the suffix does not tell."),
     lexicon: str | None = typer.Option(
-        None, "--lexicon", metavar="FILE", help="Your own pronunciations, one word<TAB>phonemes a line."
+        None, metavar="FILE", help="Your own pronunciations, one word<TAB>phonemes a line."
     ),
-    date_order: str | None = typer.Option(
-        None, "--date-order", metavar="auto|mdy|dmy", help="How to read dates such as 1/2/2024."
-    ),
+    date_order: str | None = typer.Option(None, metavar="auto|mdy|dmy", help="How to read dates such as 1/2/2024."),
     show_text: bool = typer.Option(False, "--show-text", help="Print what would be read, and speak nothing."),
-    runtime: str | None = typer.Option(
-        None, "--runtime", metavar="onnx|torch", help="What computes; torch where it is installed."
-    ),
+    runtime: Runtime = None,
     flow_steps: int | None = typer.Option(
-        None,
-        "--flow-steps",
-        metavar="N",
-        min=1,
-        help="Euler steps of the flow; fewer are faster (the embedded voice: 10).",
+        None, metavar="N", min=1, help="Euler steps of the flow; fewer are faster (the embedded voice: 10)."
     ),
     int8_lm: bool = typer.Option(
         False, "--int8-lm", help="With the runtime onnx: a faster language model, with other tokens for a seed."
     ),
-    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
-    as_json: bool = typer.Option(False, "--json", help="Print facts about the audio as JSON."),
+    device: Device = None,
+    as_json: Json = False,
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but errors."),
 ) -> None:
     """Speak TEXT, a greeting where there is none, to speech.wav, or speech-2.wav and so on where there is one already."""
@@ -247,16 +230,11 @@ def read_arriving() -> Iterator[str]:
 
 def _spoken(chunks: Iterator[Audio], characters: int | None, quiet: bool) -> Iterator[Audio]:
     """Chunks of the stream, with a progress bar on standard error where it is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield from chunks
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Speaking", total=characters)
+    done = 0
+    with Bars("Speaking", quiet=quiet) as bars:
         for chunk in chunks:
-            progress.advance(task, len(chunk.text))
+            done += len(chunk.text)
+            bars.count(done, characters)
             yield chunk
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mamtra.cli.options import refuse_ignored
+from mamtra.cli.options import Device, Model, Runtime, refuse_ignored
 from mamtra.errors import MamTraError
 
 if TYPE_CHECKING:
@@ -24,35 +24,31 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     ctx: typer.Context,
-    model: str | None = typer.Option(None, "--model", metavar="M", help="Model directory or name."),
-    host: str = typer.Option("127.0.0.1", "--host", metavar="H", help="Address to listen on; 0.0.0.0 for all."),
-    port: int = typer.Option(8000, "--port", metavar="N", min=1, max=65535, help="TCP port."),
+    model: Model = None,
+    host: str = typer.Option("127.0.0.1", metavar="H", help="Address to listen on; 0.0.0.0 for all."),
+    port: int = typer.Option(8000, metavar="N", min=1, max=65535, help="TCP port."),
     wyoming: int | None = typer.Option(
-        None, "--wyoming", metavar="PORT", min=1, max=65535, help="Answer Home Assistant there too; 10200 is usual."
+        None, metavar="PORT", min=1, max=65535, help="Answer Home Assistant there too; 10200 is usual."
     ),
     keys: Path | None = typer.Option(
-        None, "--keys", metavar="FILE", help=f"Lines with NAME KEY [STREAMS]; one key alone may be in {KEY_VARIABLE}."
+        None, metavar="FILE", help=f"Lines with NAME KEY [STREAMS]; one key alone may be in {KEY_VARIABLE}."
     ),
     open_to_all: bool = typer.Option(False, "--open-to-all", help="Listen on other addresses without a key."),
-    origin: list[str] = typer.Option([], "--origin", metavar="URL", help="A web page elsewhere that may use it."),
-    voice_alias: list[str] = typer.Option([], "--voice-alias", metavar="A=B", help="Another name for a voice."),
+    origin: list[str] = typer.Option([], metavar="URL", help="A web page elsewhere that may use it."),
+    voice_alias: list[str] = typer.Option([], metavar="A=B", help="Another name for a voice."),
     strict_models: bool = typer.Option(False, "--strict-models", help="Refuse other names of models than its own."),
-    streams: int | None = typer.Option(None, "--streams", metavar="N", min=1, help="Texts spoken side by side."),
-    waiting: int = typer.Option(32, "--waiting", metavar="N", min=0, help="Requests that may wait; others get 503."),
-    max_characters: int = typer.Option(10_000, "--max-characters", metavar="N", min=1, help="Of a text."),
+    streams: int | None = typer.Option(None, metavar="N", min=1, help="Texts spoken side by side."),
+    waiting: int = typer.Option(32, metavar="N", min=0, help="Requests that may wait; others get 503."),
+    max_characters: int = typer.Option(10_000, metavar="N", min=1, help="Of a text."),
     uploads: bool = typer.Option(True, "--uploads/--no-uploads", help="Let clients add and remove voices."),
-    drain: float = typer.Option(30, "--drain", metavar="S", min=0, help="Seconds for running texts after SIGTERM."),
-    runtime: str | None = typer.Option(
-        None, "--runtime", metavar="onnx|torch", help="What computes; torch where it is installed."
-    ),
-    device: str | None = typer.Option(None, "--device", metavar="D", help="cpu, cuda, cuda:N or mps."),
+    drain: float = typer.Option(30, metavar="S", min=0, help="Seconds for running texts after SIGTERM."),
+    runtime: Runtime = None,
+    device: Device = None,
     ray: str | None = typer.Option(
-        None, "--ray", metavar="ADDRESS", help="Replicas on a Ray cluster: auto, HOST:PORT, or local for this machine."
+        None, metavar="ADDRESS", help="Replicas on a Ray cluster: auto, HOST:PORT, or local for this machine."
     ),
-    replicas: str = typer.Option(
-        "1", "--replicas", metavar="N|N-M", help="With --ray: how many, M while requests wait."
-    ),
-    replica_gpus: float = typer.Option(0.0, "--replica-gpus", metavar="N", min=0, help="With --ray: GPUs of each."),
+    replicas: str = typer.Option("1", metavar="N|N-M", help="With --ray: how many, M while requests wait."),
+    replica_gpus: float = typer.Option(0.0, metavar="N", min=0, help="With --ray: GPUs of each."),
 ) -> None:
     """Serve speech: /v1/audio/speech as OpenAI has it. Ctrl-C or SIGTERM ends it once running texts are spoken."""
     # threads that wait would otherwise take the cores from those that compute; read when torch is imported

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mamtra.cli.options import Json, Model
 from mamtra.cli.tables import foreign
 from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mamtra.voices.library import VoiceLibrary
-
-_MODEL = typer.Option(None, "--model", metavar="M", help="Model directory or name.")
-_JSON = typer.Option(False, "--json", help="Print JSON.")
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +38,7 @@ def _library(model: str | None) -> VoiceLibrary:
     return VoiceLibrary(find_model(model))
 
 
-def list_voices(model: str | None = _MODEL, as_json: bool = _JSON) -> None:
+def list_voices(model: Model = None, as_json: Json = False) -> None:
     """List the voices of a model and your own."""
     from mamtra.checkpoints.find import find_model
 
@@ -83,9 +81,7 @@ def _rows(library: VoiceLibrary, directory: Path) -> tuple[list[dict[str, str]],
     return rows, damaged
 
 
-def show_voice(
-    name: str = typer.Argument(help="Name of a voice."), model: str | None = _MODEL, as_json: bool = _JSON
-) -> None:
+def show_voice(name: str = typer.Argument(help="Name of a voice."), model: Model = None, as_json: Json = False) -> None:
     """Show what is known about a voice."""
     from mamtra.voices.voice import Voice
 
@@ -106,15 +102,15 @@ def show_voice(
 def add_voice(
     name: str = typer.Argument(help="Name for the voice."),
     recording: str = typer.Argument(metavar="REF.wav", help="1 to 30 s of one person speaking, 16 kHz or more."),
-    text: str | None = typer.Option(None, "--text", metavar="T", help="What is said in it, word for word."),
-    language: str = typer.Option("en", "--language", help="Language of the voice."),
-    gender: str = typer.Option("", "--gender", help="For lists."),
-    description: str = typer.Option("", "--description", help="For lists."),
-    licence: str = typer.Option("", "--licence", help="Licence of the recording."),
-    consent: str = typer.Option("", "--consent", help="How the speaker agreed; kept in the voice."),
+    text: str | None = typer.Option(None, metavar="T", help="What is said in it, word for word."),
+    language: str = typer.Option("en", help="Language of the voice."),
+    gender: str = typer.Option("", help="For lists."),
+    description: str = typer.Option("", help="For lists."),
+    licence: str = typer.Option("", help="Licence of the recording."),
+    consent: str = typer.Option("", help="How the speaker agreed; kept in the voice."),
     replace: bool = typer.Option(False, "--replace", help="Replace a voice of yours with this name."),
-    model: str | None = _MODEL,
-    as_json: bool = _JSON,
+    model: Model = None,
+    as_json: Json = False,
 ) -> None:
     """Add a voice made from a recording. Only clone a voice whose owner agrees."""
     _library(model).place(name, replace=replace)  # refused before any work
@@ -140,7 +136,7 @@ def add_voice(
 
 
 def remove_voice(
-    name: str = typer.Argument(help="Name of a voice of yours."), model: str | None = _MODEL, as_json: bool = _JSON
+    name: str = typer.Argument(help="Name of a voice of yours."), model: Model = None, as_json: Json = False
 ) -> None:
     """Remove a voice that you added."""
     path = _library(model).remove(name)

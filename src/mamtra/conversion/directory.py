@@ -24,7 +24,7 @@ from mamtra.conversion.report import describe
 from mamtra.conversion.tensors import copy_tensors, read_attention, read_back, transfer_layers
 from mamtra.conversion.transfer import TensorOrigin, mamba_prefix
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import atomic_directory, write_text
+from mamtra.runtime.files import atomic_directory, check_parent, write_text
 from mamtra.runtime.json_files import write_json
 from mamtra.version import VERSION
 
@@ -65,15 +65,11 @@ def check_destination(dst: Path, conversion: Conversion) -> None:
         raise MamTraError(f"The directory {dst} is not empty; name another one, or empty it first.")
     if dst.is_symlink():
         raise MamTraError(f"{dst} is a link; name the directory itself.")
-    parent = dst.absolute().parent
-    if not parent.is_dir():
-        raise MamTraError(f"The folder {parent} does not exist; make it first.")
-    if not os.access(parent, os.W_OK):
-        raise MamTraError(f"The folder {parent} is read-only; name a directory elsewhere.")
+    check_parent(dst.absolute())
     source = conversion.teacher.directory.resolve()
     if dst.resolve() == source or dst.resolve().is_relative_to(source):
         raise MamTraError(f"{dst} lies in the directory that is to be converted; name one outside.")
-    needs, has = conversion.bytes + _companion_bytes(conversion), shutil.disk_usage(parent).free
+    needs, has = conversion.bytes + _companion_bytes(conversion), shutil.disk_usage(dst.absolute().parent).free
     if needs > has:
         raise MamTraError(
             f"{dst} needs {needs / 1e9:.2f} GB, but the disk has {has / 1e9:.2f} GB left; free some space first."

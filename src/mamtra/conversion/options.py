@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from mamtra.errors import MamTraError
 from mamtra.models.config import BackboneConfig, MambaForm
 from mamtra.models.plan import LayerPlan
+from mamtra.runtime.strict_models import ClosedModel
 
 Init = Literal["transfer", "xavier", "kaiming"]
 QkvBias = Literal["keep", "fold", "drop"]
@@ -19,7 +18,7 @@ AInit = Literal["mamba2", "slow", "one", "neutral"]
 DInit = Literal["one", "zero"]
 
 
-class TransferOptions(BaseModel):
+class TransferOptions(ClosedModel):
     """Initialisation of the new mixers.
 
     With ``form="discrete"``, ``conv_init="identity"``, ``gate_init="neutral"``, ``a_init="neutral"`` and
@@ -46,8 +45,6 @@ class TransferOptions(BaseModel):
             ``mamba2``, or ``one`` in the discrete form. A head forgets within about 1 / (step * rate) tokens.
         d_init: the input reaches the output directly as well (``one``, as in Mamba-2) or not (``zero``, as in Eq. 4).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     init: Init = "transfer"
     form: MambaForm | None = None

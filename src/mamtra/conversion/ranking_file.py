@@ -18,15 +18,17 @@ from pydantic import ConfigDict
 from mamtra.conversion.ranking_table import MOST_LAYERS, RankingHeader, RankingTable, Row
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
-from mamtra.runtime.files import check_regular, write_text
+from mamtra.runtime.files import check_destination
 from mamtra.runtime.json_files import loads
+from mamtra.runtime.line_files import LineFile, json_line
 from mamtra.runtime.strict_models import parse_json
+from mamtra.runtime.text_files import read_text
 
 SUFFIXES = (".jsonl", ".csv")
 
 
 class StoredTable(RankingTable):
-    """A table that appends each new row to its file at once; the first one creates or rewrites the file.
+    """A table that appends each new row to its file at once.
 
     Args:
         path: the file.
@@ -37,19 +39,15 @@ class StoredTable(RankingTable):
     def __init__(self, path: Path, header: RankingHeader, rows: Iterable[Row] = ()) -> None:
         super().__init__(header, rows, str(path))
         self.path = path
-        self._begun = False
+        self._file = LineFile(path, self._lines)
 
     def add(self, row: Row) -> None:
         """See `RankingTable.add`."""
         super().add(row)
-        if self._begun:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(row, self.path))
-            return
-        # rewritten without the incomplete line that an interruption may have left
-        lines = [*_first_lines(self.header, self.path), *(_line(row, self.path) for row in self.rows)]
-        write_text(self.path, "".join(lines))
-        self._begun = True
+        self._file.append(_line(row, self.path))
+
+    def _lines(self) -> list[str]:
+        return [*_first_lines(self.header, self.path), *(_line(row, self.path) for row in self.rows)]
 
 
 def open_table(path: str | os.PathLike, header: RankingHeader, *, overwrite: bool = False) -> StoredTable:
@@ -137,20 +135,11 @@ def check_place(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise MamTraError(f"A ranking table is a .jsonl or a .csv file, not {path.name!r}.")
-    if path.is_dir():
-        raise MamTraError(f"{path} is a folder; name a file in it.")
-    if not path.parent.is_dir():
-        raise MamTraError(f"The folder {path.parent} does not exist; make it first.")
+    check_destination(path)
 
 
 def _read_text(path: Path) -> str:
-    check_regular(path)
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise MamTraError(f"There is no ranking file {path}; `mamtra rank` makes one.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise MamTraError(f"{path} cannot be read as a ranking; name another file.") from error
+    return read_text(path, f"There is no ranking file {path}; `mamtra rank` makes one.")
 
 
 def _first_lines(header: RankingHeader, path: Path) -> list[str]:
@@ -162,7 +151,7 @@ def _line(row: Row, path: Path) -> str:
     content = row.model_dump() | {"check": _check(row)}
     if path.suffix == ".csv":
         return ",".join("" if content[name] is None else str(content[name]) for name in COLUMNS) + "\n"
-    return json.dumps({name: value for name, value in content.items() if value is not None or name == "layer"}) + "\n"
+    return json_line({name: value for name, value in content.items() if value is not None or name == "layer"})
 
 
 def _from_csv(line: str) -> str:

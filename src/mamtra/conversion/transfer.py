@@ -49,11 +49,7 @@ class TensorOrigin:
 
 
 def convert_attention_to_mamba(
-    teacher: AnyLM,
-    plan: LayerPlan,
-    options: TransferOptions | None = None,
-    *,
-    generator: torch.Generator | None = None,
+    teacher: AnyLM, plan: LayerPlan, options: TransferOptions | None = None, *, generator: torch.Generator | None = None
 ) -> tuple[AnyLM, list[TensorOrigin]]:
     """Make a hybrid student; the teacher is not changed and shares no memory with it.
 
@@ -226,10 +222,7 @@ def _dynamics(
         "one": "zero: rate 1",
         "neutral": f"logarithm of {NEUTRAL_DECAY:g}",
     }
-    dt_rules = {
-        "mamba2": "inverse softplus of a log-uniform draw from [0.001, 0.1]",
-        "one": "inverse softplus of 1",
-    }
+    dt_rules = {"mamba2": "inverse softplus of a log-uniform draw from [0.001, 0.1]", "one": "inverse softplus of 1"}
     if a_init == "slow":
         drawn["A_log"] -= math.log(64.0)
     elif a_init == "neutral":

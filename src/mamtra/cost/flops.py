@@ -9,19 +9,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from mamtra.cost.shapes import AttentionShape, Blueprint, MambaShape
 from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
 from mamtra.ops.ssd import MOST_STEPS
+from mamtra.runtime.strict_models import ClosedModel
 
 Scores = Literal["full", "causal"]
 Head = Literal["none", "last", "all"]
 Scan = Literal["none", "steps", "chunks", "9ldn"]
 
 
-class FlopConvention(BaseModel):
+class FlopConvention(ClosedModel):
     """What is counted. The defaults reproduce the TFLOPs column of the paper's Table 3.
 
     Attributes:
@@ -33,8 +32,6 @@ class FlopConvention(BaseModel):
             matrix products of `mamtra.ops.ssd.ssd_chunked`; ``"9ldn"``: 9 x tokens x channels x state size, which is
             customary for the selective scan of Mamba-1. A decode step always counts its 6 operations.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     scores: Scores = "full"
     head: Head = "none"

@@ -37,17 +37,12 @@ def random_lm(ratio: str, device: torch.device, tiny: bool = False, dtype: torch
 
 
 def free(device: torch.device) -> None:
-    """Return what nobody holds any more to the device."""
-    gc.collect()
+    """Return what nobody holds any more to a GPU; elsewhere memory is returned as it is let go of."""
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.synchronize(device)
         torch._C._cuda_clearCublasWorkspaces()  # one for every stream that it ever saw
         torch.cuda.empty_cache()
-
-
-def allocated(device: torch.device) -> int:
-    """Bytes of all tensors on a GPU; 0 elsewhere."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
 def peak_of(run: Callable[[], Any], device: torch.device) -> int:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from mamtra.cost.shapes import Blueprint
 from mamtra.models.plan import LayerPlan
+from mamtra.runtime.strict_models import ClosedModel
 
 GIB = 2**30
 FloatType = Literal["float32", "bfloat16", "float16"]
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-class CacheTypes(BaseModel):
+class CacheTypes(ClosedModel):
     """Number types of cache and states. The defaults are those of `mamtra.models.state.DecodeState`.
 
     Attributes:
         cache: of keys, values, and the inputs of the convolutions.
         state: of the recurrent states.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cache: FloatType = "bfloat16"
     state: FloatType = "float32"

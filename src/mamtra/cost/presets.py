@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mamtra.checkpoints.find import BUILT_IN, built_in_models
+from mamtra.checkpoints.huggingface import causal_lm_config, not_a_model
 from mamtra.checkpoints.model_files import CONFIG, is_native, read_config
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.parts import PARTS
@@ -16,8 +17,6 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import CausalLMConfig, SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.runtime.json_files import read_json
-from mamtra.runtime.printable import printable
-from mamtra.runtime.strict_models import first_problem
 
 
 def cosyvoice2_config() -> SpeechLMConfig:
@@ -103,7 +102,6 @@ PRESETS = {"cosyvoice2": cosyvoice2, "llasa-1b": llasa_1b, "zonos-v0.1": zonos}
 """Models whose sizes are known by name."""
 
 _SECTIONS = ("lm", "causal_lm")
-_HUGGING_FACE = ("qwen2", "llama")
 
 
 def find_blueprint(name: str | os.PathLike) -> Blueprint:
@@ -132,7 +130,8 @@ def find_blueprint(name: str | os.PathLike) -> Blueprint:
         return blueprint_of(open_language_model(directory).config, directory.resolve().name)
     if is_native(directory):
         return _from_native(directory)
-    return _from_hugging_face(directory)
+    path = directory / CONFIG
+    return blueprint_of(causal_lm_config(path, read_json(path)), directory.resolve().name)
 
 
 def _from_native(directory: Path) -> Blueprint:
@@ -143,42 +142,4 @@ def _from_native(directory: Path) -> Blueprint:
     try:
         return blueprint_of(PARTS[section].parse(config[section]), directory.resolve().name)
     except (ValidationError, ZeroDivisionError) as error:
-        raise _damaged(directory, error) from error
-
-
-def _from_hugging_face(directory: Path) -> Blueprint:
-    path = directory / CONFIG
-    config = read_json(path)
-    kind = config.get("model_type")
-    if kind not in _HUGGING_FACE:
-        raise MamTraError(
-            f"{path} has the architecture {printable(repr(kind))}; plans are made for {' and '.join(_HUGGING_FACE)} models of "
-            "Hugging Face, model directories of mamtra, and the presets " + ", ".join(PRESETS) + "."
-        )
-    odd = [key for key in ("use_sliding_window", "attention_bias", "mlp_bias") if config.get(key)]
-    if odd:
-        raise MamTraError(f"{path} sets {odd[0]}, which the layers of this package do not have.")
-    try:
-        heads = config["num_attention_heads"]
-        sizes = CausalLMConfig(
-            hidden_size=config["hidden_size"],
-            intermediate_size=config["intermediate_size"],
-            num_hidden_layers=config["num_hidden_layers"],
-            num_attention_heads=heads,
-            num_key_value_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-            vocab_size=config["vocab_size"],
-            tie_word_embeddings=config.get("tie_word_embeddings", False),
-            attention_bias=kind == "qwen2",
-            mamba_qkv_bias=kind == "qwen2",
-        )
-    except KeyError as error:
-        raise MamTraError(f"{path} lacks {error.args[0]}; get the model again.") from error
-    except (ValidationError, TypeError, ZeroDivisionError) as error:
-        raise _damaged(directory, error) from error
-    return blueprint_of(sizes, directory.resolve().name)
-
-
-def _damaged(directory: Path, error: Exception) -> MamTraError:
-    where = f": {first_problem(error)}" if isinstance(error, ValidationError) else "; get it again"
-    return MamTraError(f"{directory / CONFIG} does not describe a model{where}.")
+        raise not_a_model(directory / CONFIG, error) from error

@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from mamtra.cost.flops import FlopConvention, decode_flops, prefill_flops
-from mamtra.cost.memory import (
-    CacheTypes,
-    kv_bytes_per_token,
-    state_bytes,
-    stream_bytes,
-    streams_per_gib,
-)
+from mamtra.cost.memory import CacheTypes, kv_bytes_per_token, state_bytes, stream_bytes, streams_per_gib
 from mamtra.cost.shapes import Blueprint
 from mamtra.models.plan import LayerPlan
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mamtra.audio.io import read_audio
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import hash_files
+from mamtra.runtime.files import hash_files, is_file
 from mamtra.runtime.printable import printable
 from mamtra.runtime.text_files import read_text
 
@@ -122,7 +122,4 @@ def _mark_repeated(items: list[Item]) -> list[Item]:
 
 
 def _size(item: Item) -> int | None:
-    try:
-        return Path(item.audio).stat().st_size if not item.problem and Path(item.audio).is_file() else None
-    except (OSError, ValueError):  # a name that no file can have
-        return None
+    return Path(item.audio).stat().st_size if not item.problem and is_file(item.audio) else None

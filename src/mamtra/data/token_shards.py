@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from safetensors.numpy import save
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import write_bytes
 from mamtra.runtime.json_files import loads, read_json, write_json
 from mamtra.runtime.printable import printable
-from mamtra.runtime.strict_models import first_problem, refuse_renamed
+from mamtra.runtime.strict_models import ClosedModel, first_problem, refuse_renamed
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -40,10 +40,8 @@ class Utterance(NamedTuple):
     source: int = 0
 
 
-class ShardInfo(BaseModel):
+class ShardInfo(ClosedModel):
     """What the manifest says of one shard; lengths are sums over its utterances."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(pattern=r"^\w[\w.-]{0,199}$")
     sha256: str
@@ -52,7 +50,7 @@ class ShardInfo(BaseModel):
     text_ids: int
 
 
-class Manifest(BaseModel):
+class Manifest(ClosedModel):
     """Contents of `manifest.json`.
 
     Attributes:
@@ -67,8 +65,6 @@ class Manifest(BaseModel):
         about: how the corpus was made.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: int = FORMAT
     speech_tokenizer: str = ""
     text_tokenizer: str = ""
@@ -77,7 +73,7 @@ class Manifest(BaseModel):
     speakers: list[str]
     sources: list[str]
     shards: list[ShardInfo]
-    about: dict[str, Any] = {}
+    about: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import write_text
-from mamtra.runtime.json_files import loads
+from mamtra.runtime.line_files import LineFile, json_line, read_whole_lines
 
 LOG = "log.jsonl"
 _OLD_KINDS = ("held_out",)
@@ -24,11 +22,7 @@ def read_log(out: Path) -> list[dict[str, Any]]:
     """
     path = out / LOG
     found = []
-    for text in path.read_bytes().split(b"\n") if path.is_file() else ():
-        try:
-            line = loads(text)
-        except ValueError:
-            continue
+    for line in read_whole_lines(path):
         if not isinstance(line, dict) or not isinstance(line.get("kind"), str) or type(line.get("step")) is not int:
             continue
         if line.get("kind") in _OLD_KINDS:
@@ -51,16 +45,15 @@ class TrainingLog:
 
     def __init__(self, out: Path, step: int = 0, *, tensorboard: bool = False) -> None:
         kept = [line for line in read_log(out) if line["step"] <= step and line["kind"] != "end"] if step else []
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(out / LOG, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = (out / LOG).open("a", encoding="utf-8")
+        self._file = LineFile(out / LOG, lambda: map(json_line, kept))
+        self._file.begin()
         self._board = _board(out, step) if tensorboard else None
 
     def write(self, kind: str, step: int, **values: float | int | str) -> dict[str, Any]:
         """Append a line and return it. Numbers that are not finite become None."""
         line = {"kind": kind, "step": step, **values}
         line = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
-        self._put(line)
+        self._file.append(json_line(line))
         if self._board is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):
@@ -68,14 +61,9 @@ class TrainingLog:
         return line
 
     def close(self) -> None:
-        """Close the files."""
-        self._file.close()
+        """Close the events."""
         if self._board is not None:
             self._board.close()
-
-    def _put(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
 
 
 def _board(out: Path, step: int) -> Any:

@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
+
+from mamtra.runtime.strict_models import ClosedModel
 
 IGNORE = -1
 _LOG_ZERO = -1e30
@@ -20,7 +21,7 @@ _LOG_ZERO = -1e30
 EmbeddingTarget = Literal["last_hidden", "all_hidden", "embedding"]
 
 
-class DistillLossConfig(BaseModel):
+class DistillLossConfig(ClosedModel):
     """Weights and kinds of the losses.
 
     Attributes:
@@ -33,8 +34,6 @@ class DistillLossConfig(BaseModel):
             input sequence") leave it open; ``last_hidden`` (after the final norm) is the reading that explains the size
             of its effect.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ce_weight: float = 1.0
     logits_weight: float = 1.0

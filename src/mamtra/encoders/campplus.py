@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from mamtra.encoders.framing import SEGMENT
-from mamtra.runtime.strict_models import Size
+from mamtra.runtime.strict_models import ClosedModel, Size
 
 
-class CAMPPlusConfig(BaseModel):
+class CAMPPlusConfig(ClosedModel):
     """Sizes of the speaker encoder; the defaults are the published ones.
 
     `feat_dim` is a multiple of 8, since the head halves the frequency axis three times with two layers of blocks.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     feat_dim: Size = 80
     embedding_size: Size = 192

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from mamtra.audio.features import whisper_log_mel_128
 from mamtra.encoders.framing import MARGIN, SAMPLES_PER_TOKEN
-from mamtra.runtime.strict_models import Size
+from mamtra.runtime.strict_models import ClosedModel, Size
 
 
-class SpeechTokenizerConfig(BaseModel):
+class SpeechTokenizerConfig(ClosedModel):
     """Sizes of the encoder. `dims` digits of `levels` values make `levels ** dims` tokens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     num_mels: Size = 128
     width: Size = 256

@@ -40,11 +40,7 @@ def nucleus(logits: Tensor, top_p: float, top_k: int) -> tuple[Tensor, Tensor]:
 
 
 def ras_sample(
-    logits: Tensor,
-    history: Sequence[int],
-    generator: torch.Generator | None = None,
-    *,
-    config: RASConfig = DEFAULT_RAS,
+    logits: Tensor, history: Sequence[int], generator: torch.Generator | None = None, *, config: RASConfig = DEFAULT_RAS
 ) -> int:
     """Draw from the nucleus; where the result is among the latest ids, draw again from all other ids.
 

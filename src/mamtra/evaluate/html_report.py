@@ -12,9 +12,9 @@ from mamtra.evaluate.alignment import align
 from mamtra.evaluate.report_media import inline_media
 from mamtra.evaluate.score_file import ScoreFile, differences, sound_file
 from mamtra.evaluate.summary import classes, compare_scores, floor_of, summarise, word_counts
-from mamtra.evaluate.templates import render
 from mamtra.evaluate.text_normalizers import normaliser
 from mamtra.runtime.files import write_text
+from mamtra.runtime.templates import render
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed")
 BAR, GAP, HEIGHT = 38, 24, 120
@@ -39,7 +39,7 @@ def write_report(files: Sequence[ScoreFile], path: Path, *, media: bool = True) 
     first, others = files[0], list(zip(names[1:], files[1:], strict=True))
     buckets = [(name, *item) for name, one in zip(names, summaries, strict=True) for item in one["failures"].items()]
     page = render(
-        "report.html.j2",
+        Path(__file__).with_suffix(".html.j2"),
         names=names,
         set=first.fingerprint.get("set", ""),
         unlike=[phrase for _, scores in others for phrase in differences(first.fingerprint, scores.fingerprint)],

@@ -87,13 +87,7 @@ class Job:
 
 
 def evaluate_set(
-    job: Job,
-    lines: TestSet,
-    path: Path,
-    *,
-    workers: int = 1,
-    overwrite: bool = False,
-    scorer: Scorer | None = None,
+    job: Job, lines: TestSet, path: Path, *, workers: int = 1, overwrite: bool = False, scorer: Scorer | None = None
 ) -> Iterator[int]:
     """Judge every line that has no row yet; yields how many are done, returns the score file.
 

@@ -10,18 +10,16 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import check_regular, write_text
+from mamtra.runtime.files import is_file
 from mamtra.runtime.json_files import loads
+from mamtra.runtime.line_files import LineFile, json_line
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
+from mamtra.runtime.text_files import read_text
 
 COMPARABLE = ("set_sha256", "asr", "asr_sha256", "rules", "metrics")
 """Keys of the fingerprint in which two files must agree for their figures to be compared."""
-RENAMED = {
-    "stamp": "fingerprint",
-    "heard": "hypothesis",
-    "similarity_to_truth": "similarity_to_ground_truth",
-}
+RENAMED = {"stamp": "fingerprint", "heard": "hypothesis", "similarity_to_truth": "similarity_to_ground_truth"}
 """Keys of earlier versions."""
 
 Text = Annotated[str, Field(max_length=100_000)]
@@ -93,19 +91,15 @@ class ScoreFile:
         self, path: Path, fingerprint: Mapping[str, Any], rows: Mapping[str, dict[str, Any]] | None = None
     ) -> None:
         self.path, self.fingerprint, self.rows = path, dict(fingerprint), dict(rows or {})
-        self._begun = False
+        self._file = LineFile(path, self._lines)
 
     def add(self, row: dict[str, Any]) -> None:
         """Keep a row, on disk at once."""
         self.rows[row_key(row)] = row
-        if self._begun:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(row))
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = [_line({"fingerprint": self.fingerprint}), *map(_line, self.rows.values())]
-        write_text(self.path, "".join(lines))
-        self._begun = True
+        self._file.append(json_line(row))
+
+    def _lines(self) -> list[str]:
+        return [json_line({"fingerprint": self.fingerprint}), *map(json_line, self.rows.values())]
 
 
 def row_key(row: Mapping[str, Any]) -> str:
@@ -115,14 +109,7 @@ def row_key(row: Mapping[str, Any]) -> str:
 
 def sound_file(row: Mapping[str, Any]) -> Path | None:
     """The sound of a row, where it was kept and is still there."""
-    try:
-        return Path(row["sound"]) if row.get("sound") and Path(row["sound"]).is_file() else None
-    except OSError:  # a name that no file can have
-        return None
-
-
-def _line(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False) + "\n"
+    return Path(row["sound"]) if row.get("sound") and is_file(row["sound"]) else None
 
 
 def read_lines(path: Path) -> list[str]:
@@ -131,12 +118,7 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         MamTraError: there is no such file, or it is empty.
     """
-    check_regular(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MamTraError(f"There is no score file {path}; `mamtra evaluate` makes one.") from error
-    lines = text.split("\n")
+    lines = read_text(path, f"There is no score file {path}; `mamtra evaluate` makes one.").split("\n")
     last = lines.pop()
     if _is_json(last):
         lines.append(last)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.sentences import SENTENCES
-from mamtra.runtime.files import hash_files
+from mamtra.runtime.files import hash_files, is_file
 from mamtra.runtime.printable import printable
 from mamtra.runtime.text_files import read_table, read_text
 
@@ -172,10 +172,6 @@ def _text(path: Path, number: int, text: str) -> str:
 
 def _sound(path: Path, number: int, name: str) -> Path:
     found = path.parent / name
-    try:
-        there = found.is_file()
-    except OSError:  # a name that no file can have
-        there = False
-    if not there:
+    if not is_file(found):
         raise MamTraError(f"{path}, line {number}: there is no sound file {printable(str(found), 200)}.")
     return found

@@ -18,14 +18,7 @@ from mamtra.audio.trim import prepare_segment
 from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
 from mamtra.checkpoints.model_files import CONFIG
 from mamtra.errors import MamTraError
-from mamtra.evaluate.adapters.open import (
-    KEY_VARIABLE,
-    Adapter,
-    AdapterOptions,
-    SystemFailure,
-    is_foreign,
-    open_adapter,
-)
+from mamtra.evaluate.adapters.open import KEY_VARIABLE, Adapter, AdapterOptions, SystemFailure, is_foreign, open_adapter
 from mamtra.evaluate.sets import Line
 from mamtra.runtime.printable import printable
 from mamtra.synthesis.fingerprint import hash_parts

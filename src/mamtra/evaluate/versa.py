@@ -7,7 +7,6 @@ those and averages everything else, as `mamtra.evaluate.summary` does.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from mamtra.evaluate.alignment import Counts, count
 from mamtra.evaluate.score_file import Name, Number, ScoreFile, Text, row_key
 from mamtra.evaluate.text_normalizers import normaliser
 from mamtra.runtime.files import check_regular, write_text
+from mamtra.runtime.line_files import json_line
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
 from mamtra.runtime.yaml_files import BoundedLoader
@@ -87,8 +87,7 @@ def versa_lines(scores: ScoreFile) -> Iterable[dict[str, Any]]:
 
 def write_versa(scores: ScoreFile, path: Path) -> None:
     """Write a score file in VERSA's form."""
-    lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in versa_lines(scores))
-    write_text(path, "".join(lines))
+    write_text(path, "".join(map(json_line, versa_lines(scores))))
 
 
 def from_versa(path: Path, lines: Sequence[str]) -> ScoreFile:

@@ -1,23 +1,19 @@
-"""Speech tokens from text, one at a time: `mamtra.engine.generate` over the graph of `mamtra.light.lm_graph`."""
+"""The language model over the graph of `mamtra.light.lm_graph`, and the state of a sequence that it decodes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.light.graph import GraphBuilder, Products
 from mamtra.light.lm_graph import build_lm, rope_table, state_shapes
-from mamtra.light.random import Generator
-from mamtra.light.sampler import ras_sample
 from mamtra.light.sessions import open_session
 from mamtra.light.weights import StoredWeights
-from mamtra.synthesis.coverage import misread
 
 _IN_PLACE = ("key", "value")
 
@@ -51,15 +47,6 @@ class LightLM:
         """Rows (n, hidden_size) float32 of ``text``, ``speech`` or ``marks`` (0 sos, 1 task)."""
         name = {"text": "model.embed_tokens", "speech": "speech_embedding", "marks": "llm_embedding"}[table]
         return self._weights.rows(f"{name}.weight", np.asarray(ids, np.int64))
-
-    def start(self, x: np.ndarray, more: int) -> tuple[LMState, np.ndarray]:
-        """Run embedded inputs (L, hidden_size), and leave room for `more` positions.
-
-        Returns:
-            The state after them, and the logits (ids,) float32 of what follows.
-        """
-        state = LMState(self, len(x) + more)
-        return state, state.extend(x)
 
 
 class LMState:
@@ -159,67 +146,3 @@ class LMState:
 def _value(array: np.ndarray) -> ort.OrtValue:
     """A view of an array, which must outlive it."""
     return ort.OrtValue.ortvalue_from_numpy(array)
-
-
-class LightGeneration(Iterator[int]):
-    """A running generation; the rules are those of `mamtra.engine.generate.generate`.
-
-    Args:
-        lm: the model.
-        text_ids: ids of the text to speak; only they count for the lengths.
-        prompt_text_ids: text ids of the prompt.
-        prompt_speech: speech tokens of the prompt.
-        generator: of the sampler.
-        settings: of the sampler and the lengths.
-
-    Attributes:
-        tokens: all tokens so far.
-        finish_reason: ``eos``, ``length``, or None while tokens are still to come.
-    """
-
-    def __init__(
-        self,
-        lm: LightLM,
-        text_ids: Sequence[int],
-        prompt_text_ids: np.ndarray,
-        prompt_speech: np.ndarray,
-        generator: Generator,
-        settings: GenerationConfig,
-    ) -> None:
-        self.tokens: list[int] = []
-        self.finish_reason: str | None = None
-        self._lm, self._generator, self._settings = lm, generator, settings
-        self._bounds = settings.shortest(len(text_ids)), settings.longest(len(text_ids))
-        self._text = 1 + len(prompt_text_ids), 1 + len(prompt_text_ids) + len(text_ids)
-        text = [*(int(i) for i in prompt_text_ids), *text_ids]
-        sos, task = lm.embed("marks", [0, 1])[:, None]
-        inputs = np.concatenate([sos, lm.embed("text", text), task, lm.embed("speech", prompt_speech)])
-        self._state, self._logits = lm.start(inputs, self._bounds[1])
-
-    def misread(self, *, ended: bool = True) -> float:
-        """Text ids that the run left out or said twice, see `mamtra.synthesis.coverage`; 0 where the model has no such head.
-
-        Args:
-            ended: whether the run is complete.
-        """
-        if self._lm.head is None or not self.tokens or self._text[0] == self._text[1]:
-            return 0.0
-        return misread(self._state.attention(*self._text)[: len(self.tokens)], ended=ended)
-
-    def __next__(self) -> int:
-        shortest, longest = self._bounds
-        count, end = len(self.tokens), self._lm.config["eos_id"]
-        if self.finish_reason is None and count >= longest:
-            self.finish_reason = "length"
-        if self.finish_reason is not None:
-            raise StopIteration
-        if count:
-            self._logits = self._state.step(self._lm.embed("speech", self.tokens[-1:])[0])
-        if count < shortest:
-            self._logits[end] = -np.inf
-        token = ras_sample(self._logits, self.tokens, self._generator, self._settings)
-        if token >= end:
-            self.finish_reason = "eos"
-            raise StopIteration
-        self.tokens.append(token)
-        return token

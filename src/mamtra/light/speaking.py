@@ -10,21 +10,22 @@ from threading import Event, Thread
 
 import numpy as np
 
+from mamtra.audio.time_stretch import Stretcher, stretch
 from mamtra.engine.interleaved import Interleaved
+from mamtra.engine.request import Unistream
 from mamtra.errors import MamTraError
-from mamtra.light.bistream import LightBistream
 from mamtra.light.flow import LightFlowStream
-from mamtra.light.lm import LightGeneration
 from mamtra.light.model import LightModel
 from mamtra.light.prompts import behind_prompt
 from mamtra.light.random import Generator
-from mamtra.light.time_stretch import Stretcher, stretch
+from mamtra.light.run import LightRun
 from mamtra.light.vocoder import LightVocoderStream
 from mamtra.models.kinds import MIX
 from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.pipeline import AudioChunk, Request, speak
 from mamtra.synthesis.prompt_store import PromptStore
 from mamtra.synthesis.retries import TokenRun
+from mamtra.synthesis.segment_stream import HopStream, stream_runs
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
@@ -52,16 +53,17 @@ def open_beside(prompts: Prompts, request: Request) -> None:
     Thread(target=work, name="mamtra-open").start()
 
 
-def start_run(request: Request, text_ids: Iterable[int], index: int, attempt: int) -> LightGeneration | LightBistream:
+def start_run(request: Request, text_ids: Iterable[int], seed: int) -> LightRun:
     """One run of the LM, to be iterated over; of text ids in a list, or of those that are still arriving."""
     model: LightModel = request.model
-    generator = Generator(request.seed_of(index, attempt))
+    prompt, speech = (part.tolist() for part in request.voice.lm_prompt)
+    run = partial(LightRun, model.lm, generator=Generator(seed), settings=model.generation)
     if not isinstance(text_ids, list):
         mix = tuple(model.config["lm"].get("mix_ratio", MIX))
-        prompt, lengths = (part.tolist() for part in request.voice.lm_prompt), model.generation
-        layout = Interleaved(*prompt, lengths=lengths, text_ids=text_ids, mix=mix)
-        return LightBistream(model.lm, layout, generator, model.generation)
-    return LightGeneration(model.lm, text_ids, *request.voice.lm_prompt, generator, model.generation)
+        return run(Interleaved(prompt, speech, lengths=model.generation, text_ids=text_ids, mix=mix))
+    begin = 1 + len(prompt)
+    layout = Unistream(text_ids, prompt, speech, lengths=model.generation)
+    return run(layout, text=(begin, begin + len(text_ids)))
 
 
 def best_run(request: Request, ids: list[int], index: int, stop: Event | None = None) -> TokenRun | None:
@@ -69,7 +71,7 @@ def best_run(request: Request, ids: list[int], index: int, stop: Event | None = 
 
     def runs() -> Iterator[TokenRun]:
         for attempt in range(request.retries.attempts):
-            run = start_run(request, ids, index, attempt)
+            run = start_run(request, ids, request.seed_of(index, attempt))
             for _ in run:
                 if stop is not None and stop.is_set():
                     return
@@ -144,70 +146,18 @@ def tokens_to_samples(
     return model.vocoder.whole(stretch(mel, speed), seed)
 
 
-class SegmentStream:
-    """Speech tokens of one segment to samples, chunk by chunk.
-
-    Args:
-        model: the model.
-        flow: a stream of its flow, from a `PromptStore`.
-        seed: of the vocoder's noise.
-        speed: 0.5 (slow) to 2 (fast).
-        schedule: lengths of the hops.
-    """
-
-    def __init__(
-        self, model: LightModel, flow: LightFlowStream, seed: int, speed: float, schedule: HopSchedule | None
-    ) -> None:
-        self._flow, self._stretch = flow, Stretcher(speed)
-        self._vocoder = LightVocoderStream(model.vocoder, seed)
-        self._schedule, self._hops = schedule or HopSchedule(), 0
-
-    @property
-    def wanted(self) -> int:
-        """How many tokens to push next."""
-        return self._flow.wanted(self._schedule.least(self._hops))
-
-    def push(self, tokens: list[int], final: bool = False) -> np.ndarray:
-        """Add tokens and get the samples (T,) that no later token can change, perhaps none."""
-        self._hops += 1
-        return self._vocoder.push(self._stretch.push(self._flow.push(tokens, final), final), final)
-
-
 def stream_segment(
-    request: Request,
-    text_ids: Iterable[int],
-    index: int = 0,
-    *,
-    prompts: Prompts[LightFlowStream],
-    schedule: HopSchedule | None = None,
+    request: Request, text_ids: Iterable[int], index: int = 0, *, prompts: Prompts, schedule: HopSchedule | None = None
 ) -> Iterator[AudioChunk]:
     """The backend that gives a segment's audio while its tokens are being generated, see `mamtra.synthesis.streaming`."""
+    model: LightModel = request.model
+
+    def sound(seed: int) -> HopStream:
+        flow, vocoder = prompts.stream(request.voice), LightVocoderStream(model.vocoder, seed)
+        return HopStream(flow, Stretcher(request.speed), vocoder, schedule)
+
+    def misread(run: LightRun, _: list[int], ended: bool) -> float:
+        return run.misread(ended=ended) if request.checks(text_ids) else 0.0
+
     open_beside(prompts, request)
-    for attempt in range(request.retries.attempts):
-        run = start_run(request, text_ids, index, attempt)
-        seed = request.seed_of(index, attempt)
-        stream = SegmentStream(request.model, prompts.stream(request.voice), seed, request.speed, schedule)
-        waiting, wanted = list[int](), stream.wanted
-        given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
-        checked, lost = request.checks(text_ids) and attempt + 1 < request.retries.attempts, False
-        for token in run:
-            waiting.append(token)
-            if len(waiting) < wanted:
-                continue
-            lost = checked and not given and run.misread(ended=False) > 0
-            if lost:
-                break
-            samples = stream.push(waiting)
-            pending += len(waiting)
-            waiting, wanted = [], stream.wanted
-            if len(samples):
-                yield AudioChunk(samples, pending, "", attempt + 1)
-                given, pending = True, 0
-        if lost:
-            continue
-        reason = str(run.finish_reason)
-        found = run.misread() if checked and not given else 0.0
-        if given or request.retries.accepts(TokenRun(run.tokens, reason, attempt, found)):
-            yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
-            return
-    request.retries.give_up()
+    yield from stream_runs(request, index, start=partial(start_run, request, text_ids), sound=sound, misread=misread)

@@ -62,11 +62,7 @@ class LanguageModel(nn.Module, ABC):
         return self.logits(self.model(x.unsqueeze(1), state)[:, 0])
 
     def init_state(
-        self,
-        batch: int,
-        max_length: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        self, batch: int, max_length: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> DecodeState:
         """An empty state for this model, see `DecodeState.empty`; device and dtype default to those of the weights."""
         weight = self.head_weight

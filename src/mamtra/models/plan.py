@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
+from mamtra.runtime.strict_models import ClosedModel
 
 LayerType = Literal["full_attention", "linear_attention"]
 
@@ -19,7 +20,7 @@ LETTERS: dict[str, LayerType] = {"A": "full_attention", "M": "linear_attention"}
 """Layer kinds as `str` writes them."""
 
 
-class LayerPlan(BaseModel):
+class LayerPlan(ClosedModel):
     """The token mixer of every layer.
 
     Layer kinds are spelled as in transformers 5, so that ``layer_types`` can go into its configurations. `str` writes a
@@ -31,8 +32,6 @@ class LayerPlan(BaseModel):
         strategy: one of `STRATEGIES`; the layers are those that it places.
         ratio: ``"T:M"``, Transformer to Mamba layers, or None for an explicit plan.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     layer_types: tuple[LayerType, ...]
     strategy: str = "explicit"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from mamtra.runtime.strict_models import ClosedModel
 
 
-class RASConfig(BaseModel):
+class RASConfig(ClosedModel):
     """Settings of repetition-aware sampling (VALL-E 2, arXiv 2406.05370) with CosyVoice 2's defaults.
 
     Attributes:
@@ -14,8 +16,6 @@ class RASConfig(BaseModel):
         win_size: number of latest tokens that are searched for the drawn one.
         tau_r: fraction of the window from which on a draw counts as a repetition.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     top_p: float = Field(0.8, gt=0, le=1)
     top_k: PositiveInt = 25
@@ -26,7 +26,7 @@ class RASConfig(BaseModel):
 DEFAULT_RAS = RASConfig()
 
 
-class LengthConfig(BaseModel):
+class LengthConfig(ClosedModel):
     """How many speech tokens a text may have; the ratios are CosyVoice 2's.
 
     Attributes:
@@ -36,8 +36,6 @@ class LengthConfig(BaseModel):
         min_limit: number of speech tokens that every text may have: the silence at both ends of "Oh." is as long as that of a
             sentence.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_ratio: NonNegativeFloat = 2.0
     max_ratio: PositiveFloat = 20.0

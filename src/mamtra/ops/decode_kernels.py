@@ -6,7 +6,6 @@ it still runs (programmatic dependent launch): it fetches its weights, then wait
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 
 import torch
@@ -14,7 +13,6 @@ import triton
 import triton.language as tl
 
 COUNTERS = 16384
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 class Workspace:

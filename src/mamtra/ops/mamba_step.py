@@ -12,12 +12,7 @@ from mamtra.ops.norms import gated_rms_norm
 
 
 def mamba_step(
-    projected: Tensor,
-    conv: Tensor,
-    ssm: Tensor,
-    slots: Tensor,
-    lengths: Tensor,
-    weights: MambaWeights,
+    projected: Tensor, conv: Tensor, ssm: Tensor, slots: Tensor, lengths: Tensor, weights: MambaWeights
 ) -> Tensor:
     """Advance the states of some slots by one input.
 

@@ -13,12 +13,7 @@ LAUNCH = {"num_warps": 2, "num_stages": 1}
 
 
 def mamba_step_triton(
-    projected: Tensor,
-    conv: Tensor,
-    ssm: Tensor,
-    slots: Tensor,
-    lengths: Tensor,
-    weights: MambaWeights,
+    projected: Tensor, conv: Tensor, ssm: Tensor, slots: Tensor, lengths: Tensor, weights: MambaWeights
 ) -> Tensor:
     """See `mamtra.ops.mamba_step.mamba_step`; at most four taps, head_dim a power of two."""
     rows, heads, dim = projected.shape[0], ssm.shape[1], ssm.shape[2]

@@ -12,15 +12,7 @@ from torch import nn
 
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.hift import HiFT, HiFTConfig
-from mamtra.cost.measured_memory import (
-    LoadedAsOriginal,
-    decode,
-    free,
-    open_engine,
-    parameter_bytes,
-    peak_of,
-    random_lm,
-)
+from mamtra.cost.measured_memory import LoadedAsOriginal, decode, free, open_engine, parameter_bytes, peak_of, random_lm
 from mamtra.engine.state_pool import stream_bytes
 from mamtra.errors import MamTraError
 from mamtra.models.scaled_linear import scale_weights

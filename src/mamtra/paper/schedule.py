@@ -17,11 +17,7 @@ from mamtra.paper.stages import Stage, delete_weights, next_stage, on_device, sc
 
 Done = Literal["trained", "synthesised", "scored"]
 _DO = {"train": train_student, "synthesise": synthesise, "score": score_speech}
-_DONE: dict[Stage, Done] = {
-    "train": "trained",
-    "synthesise": "synthesised",
-    "score": "scored",
-}
+_DONE: dict[Stage, Done] = {"train": "trained", "synthesise": "synthesised", "score": "scored"}
 
 
 class Event(NamedTuple):

@@ -72,7 +72,7 @@ def train_student(run: Run, folder: Path) -> None:
     directory = _directory(run, folder)
     if not directory.is_dir():
         distill(run.training(folder), resume=True)
-        gc.collect()  # graphs and their memory, before the next run of this process
+        _free_memory()  # of graphs, before the next run of this process
     if not (folder / VALIDATION).is_file():
         nats = cross_entropies(run.training(folder), directory)
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,9 +162,9 @@ def _take_device(config: DistillConfig) -> torch.device:
 
 
 def _free_memory() -> None:
-    """Free cached GPU memory for other processes."""
-    gc.collect()
+    """Free GPU memory that nothing needs any more."""
     if torch.cuda.is_initialized():
+        gc.collect()
         torch.cuda.empty_cache()
 
 

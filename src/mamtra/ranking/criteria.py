@@ -111,11 +111,7 @@ def block_influence(
 
 @torch.inference_mode()
 def divergence(
-    lm: SpeechLM,
-    layers: Sequence[DecoderLayer],
-    replaced: SpeechLM,
-    batches: Sequence[Batch],
-    wanted: Sequence[int],
+    lm: SpeechLM, layers: Sequence[DecoderLayer], replaced: SpeechLM, batches: Sequence[Batch], wanted: Sequence[int]
 ) -> Iterator[tuple[int, float]]:
     """KL(model || model with one more layer replaced) in nats, averaged over the positions that predict speech tokens.
 

@@ -8,13 +8,10 @@ from pathlib import Path
 from mamtra.conversion.ranking_table import RankingTable
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
+from mamtra.runtime.files import check_destination
 from mamtra.runtime.plotting import canvas, need_matplotlib
 
-UNITS = {
-    "cosine": "1 - cosine",
-    "kl": "KL divergence, nats per speech token",
-    "wer": "WER without the layer, %",
-}
+UNITS = {"cosine": "1 - cosine", "kl": "KL divergence, nats per speech token", "wer": "WER without the layer, %"}
 
 
 def check_plot(path: str | os.PathLike) -> Path:
@@ -26,8 +23,7 @@ def check_plot(path: str | os.PathLike) -> Path:
     path = Path(path)
     if path.suffix not in (".svg", ".png"):
         raise MamTraError(f"A plot is a .svg or a .png file, not {path.name!r}.")
-    if not path.parent.is_dir():
-        raise MamTraError(f"The folder {path.parent} does not exist; make it first.")
+    check_destination(path)
     need_matplotlib()
     return path
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mamtra.conversion.ranking_table import Criterion, Measure, RankingHeader, Row
 from mamtra.errors import MamTraError
@@ -24,16 +24,9 @@ from mamtra.evaluate.judges.asr import Transcriber
 from mamtra.models.layout import Batch
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ranking.calibration import batches, own_speech, read_utterances
-from mamtra.ranking.criteria import (
-    Part,
-    Replacement,
-    all_replaced,
-    block_influence,
-    divergence,
-    stack,
-    with_layers,
-)
+from mamtra.ranking.criteria import Part, Replacement, all_replaced, block_influence, divergence, stack, with_layers
 from mamtra.runtime.files import hash_files
+from mamtra.runtime.strict_models import ClosedModel
 from mamtra.synthesis.fingerprint import hash_parts, hash_voice
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import Request, speak
@@ -43,7 +36,7 @@ from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
 
-class RankSettings(BaseModel):
+class RankSettings(ClosedModel):
     """Settings that decide the scores.
 
     Attributes:
@@ -56,8 +49,6 @@ class RankSettings(BaseModel):
         sample: sample the model's own speech; the most probable token where false.
         seed: of all sampling.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     criterion: Criterion
     part: Part = "block"

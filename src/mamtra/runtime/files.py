@@ -118,10 +118,19 @@ def check_destination(path: str | os.PathLike) -> None:
     path = Path(path)
     if path.is_dir():
         raise MamTraError(f"{path} is a folder; name a file in it.")
+    check_parent(path)
+
+
+def check_parent(path: Path) -> None:
+    """Refuse early a place in a folder that is missing or read-only.
+
+    Raises:
+        MamTraError: it is.
+    """
     if not path.parent.is_dir():
         raise MamTraError(f"The folder {path.parent} does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):
-        raise MamTraError(f"The folder {path.parent} is read-only; choose another place for the file.")
+        raise MamTraError(f"The folder {path.parent} is read-only; choose another place.")
 
 
 def check_folder(folder: str | os.PathLike) -> None:
@@ -150,6 +159,14 @@ def check_regular(path: str | os.PathLike, largest: int = TEXT) -> None:
         raise MamTraError(f"{path} is {'a folder' if path.is_dir() else 'a pipe or a device'}; name a file.")
     if path.is_file() and path.stat().st_size > largest:
         raise MamTraError(f"{path} has {path.stat().st_size / 2**20:,.0f} MiB; at most {largest >> 20} MiB are read.")
+
+
+def is_file(path: str | os.PathLike) -> bool:
+    """Whether there is such a file; there is none of a name that no file can have."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def disk_is_full(error: BaseException | None) -> bool:

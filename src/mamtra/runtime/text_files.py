@@ -8,21 +8,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import check_regular
+from mamtra.runtime.files import TEXT, check_regular
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, missing: str = "", largest: int = TEXT) -> str:
     """Contents of a UTF-8 file, with or without a byte order mark.
+
+    Args:
+        path: of the file.
+        missing: what is said where there is none.
+        largest: bytes that are read.
 
     Raises:
         MamTraError: it is no file, is too large, cannot be read, or has another encoding.
     """
-    check_regular(path)
+    check_regular(path, largest)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise MamTraError(f"{path} is not UTF-8 text; convert it, for example with iconv.") from error
     except OSError as error:
+        if missing and isinstance(error, FileNotFoundError):
+            raise MamTraError(missing) from error
         raise MamTraError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
 
 

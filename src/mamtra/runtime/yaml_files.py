@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import check_regular
+from mamtra.runtime.text_files import read_text
 
 _DEPTH = 32
 _LARGEST = 2**20
@@ -101,13 +101,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         MamTraError: the file is missing, is not YAML of this kind, or is not a mapping.
     """
-    check_regular(path, _LARGEST)
+    text = read_text(path, f"There is no configuration {path}; name a YAML file.", _LARGEST)
     try:
-        content = _load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise MamTraError(f"{path} is not a text file; name a YAML file with settings.") from error
-    except OSError as error:
-        raise MamTraError(f"There is no configuration {path}; name a YAML file.") from error
+        content = _load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise MamTraError(f"{path} cannot be read as YAML: {_sentence(error)}.") from error
     if not isinstance(content, dict):

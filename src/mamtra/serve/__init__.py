@@ -14,10 +14,5 @@ if TYPE_CHECKING:
 __all__ = ["ServeSettings", "create_app", "serve"]
 
 __getattr__ = lazy_names(
-    __name__,
-    {
-        "ServeSettings": "mamtra.serve.settings",
-        "create_app": "mamtra.serve.app",
-        "serve": "mamtra.serve.run",
-    },
+    __name__, {"ServeSettings": "mamtra.serve.settings", "create_app": "mamtra.serve.app", "serve": "mamtra.serve.run"}
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.strict_models import ClosedModel
 from mamtra.serve.keys import Key
 
 
-class ServeSettings(BaseModel):
+class ServeSettings(ClosedModel):
     """Settings of the server.
 
     Attributes:
@@ -37,8 +38,6 @@ class ServeSettings(BaseModel):
         strict_models: refuse names of models other than the one that is served.
         aliases: further names of voices, such as {"alloy": "clara"}, above the defaults.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)

@@ -14,8 +14,8 @@ from mamtra.errors import MamTraError
 from mamtra.models.layout import prompt
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request, speak
-from mamtra.synthesis.retries import ONCE, Retries, TokenRun
-from mamtra.synthesis.sentence import lm_prompt, start_run, without_long_silence
+from mamtra.synthesis.retries import ONCE, Retries, TokenRun, without_long_silence
+from mamtra.synthesis.sentence import lm_prompt, start_run
 from mamtra.synthesis.token2wav import batch_to_samples, tokens_to_samples
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice

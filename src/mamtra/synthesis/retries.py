@@ -1,20 +1,31 @@
-"""Seeds of segments, and when a run of the LM is repeated with another one."""
+"""Seeds of segments, what is kept of a run of the LM, and when it is repeated with another seed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 
 _SEGMENT_STRIDE = 1_000_003
 _ATTEMPT_STRIDE = 7_919
+MOST_SILENT = 5
 
 
 def segment_seed(seed: int, index: int, attempt: int = 0) -> int:
     """Seed of one attempt at one segment: its audio depends on the request's seed and its place in the text alone."""
     return (seed + index * _SEGMENT_STRIDE + attempt * _ATTEMPT_STRIDE) % 2**63
+
+
+def without_long_silence(tokens: Iterable[int], settings: GenerationConfig) -> Iterator[int]:
+    """Speech tokens without the sixth and later ones of each row of `settings.silent_tokens`, as CosyVoice 3 speaks."""
+    silent, row = set(settings.silent_tokens), 0
+    for token in tokens:
+        row = row + 1 if token in silent else 0
+        if row <= MOST_SILENT:
+            yield token
 
 
 class TokenRun(NamedTuple):

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.engine.engine import Engine
 from mamtra.engine.interleaved import Interleaved
 from mamtra.engine.request import Request as TokenRequest
 from mamtra.engine.request import Sampling, TokenStream, Unistream
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request
-from mamtra.synthesis.retries import TokenRun
+from mamtra.synthesis.retries import TokenRun, without_long_silence
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.text.bpe import BpeFrontend
 from mamtra.voices.voice import Voice
-
-MOST_SILENT = 5
 
 
 def whole_segment(request: Request, text_ids: Iterable[int], index: int) -> Iterator[AudioChunk]:
@@ -85,12 +82,3 @@ def lm_prompt(model: Model, voice: Voice, text_ids: Sequence[int]) -> tuple[list
         end = text.index(mark) + 1
         return text[:end], text[end:], speech
     return ([] if mark in text_ids else opening), text, speech
-
-
-def without_long_silence(tokens: Iterable[int], settings: GenerationConfig) -> Iterator[int]:
-    """Speech tokens without the sixth and later ones of each row of `settings.silent_tokens`, as CosyVoice 3 speaks."""
-    silent, row = set(settings.silent_tokens), 0
-    for token in tokens:
-        row = row + 1 if token in silent else 0
-        if row <= MOST_SILENT:
-            yield token

@@ -47,7 +47,7 @@ class Text:
         return replace(self, **options)
 
 
-def speak_texts(
+def speak_each(
     model: ModelDirectory,
     batch: Batch,
     texts: Iterable[str | Text],

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import parse_model
 from mamtra.runtime.printable import printable
+from mamtra.runtime.strict_models import ClosedModel
 from mamtra.text import cosyvoice_rules
 from mamtra.text.english.normalize import normalize
 from mamtra.text.english.pronunciations import without_pronunciations
@@ -85,7 +84,7 @@ def build_qwen_tokenizer(directory: Path, more: Sequence[str] = ()) -> Tokenizer
     return tokenizer
 
 
-class BpeConfig(BaseModel):
+class BpeConfig(ClosedModel):
     """Contents of `text.json` for these models.
 
     Attributes:
@@ -97,8 +96,6 @@ class BpeConfig(BaseModel):
         assistant: what stands before the prompt's text, up to ``<|endofprompt|>``, of a model that was trained so; empty for
             others.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["bpe"] = "bpe"
     fewest_tokens: int = 60

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from mamtra.runtime.json_files import parse_model
+from mamtra.runtime.strict_models import ClosedModel
 from mamtra.text.english.dates import DateOrder
 from mamtra.text.english.g2p import G2P
 from mamtra.text.english.lexicon import Lexicon
@@ -30,7 +29,7 @@ CONFIG_FILE = "text.json"
 _MOST_QUOTED = 80
 
 
-class TextConfig(BaseModel):
+class TextConfig(ClosedModel):
     """Contents of `text.json`.
 
     Attributes:
@@ -40,8 +39,6 @@ class TextConfig(BaseModel):
         longest_segment: greatest number of phoneme symbols in a segment, stress marks, spaces and punctuation included.
         date_order: of day and month in dates of figures only: "mdy", "dmy", or "auto" (month first unless it cannot be).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["phonemes"] = "phonemes"
     language: Literal["en-US"] = "en-US"

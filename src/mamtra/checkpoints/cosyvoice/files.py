@@ -39,7 +39,6 @@ SECOND = Family("CosyVoice 2", "cosyvoice2.yaml", "cosyvoice2", "speech_tokenize
 THIRD = Family("CosyVoice 3", "cosyvoice3.yaml", "cosyvoice3", "speech_tokenizer_v3.onnx", 12000.0)
 FAMILIES = (SECOND, THIRD)
 VOICE_SPACES = tuple(family.voice_space for family in FAMILIES)
-VOICE_SPACE = SECOND.voice_space
 
 
 def find_settings(directory: Path) -> Path | None:

@@ -11,9 +11,9 @@ from pydantic import ConfigDict, Field
 
 from mamtra.errors import MamTraError
 from mamtra.evaluate.listening.key import LOW_ANCHOR, NOISE_ANCHOR, REFERENCE, SCALES, Key, KeyTrial
-from mamtra.runtime.files import check_regular
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import StrictModel, parse_json
+from mamtra.runtime.text_files import read_text
 
 HIGH, FRACTION = 90, 0.15
 """ITU-R BS.1534-3, 4.1.2: who rates the hidden reference below 90 in more than 15% of the trials is left out; so is, here, who
@@ -97,12 +97,8 @@ def read_answers(paths: Iterable[Path], key: Key) -> tuple[list[Answer], list[st
 
 
 def _session(path: Path, key: Key) -> _Session:
-    check_regular(path)
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise MamTraError(f"{path} cannot be read as a file of answers.") from error
-    session = parse_json(_Session, text, f"{path} is not a file of answers, as the page of a listening test saves it")
+    what = f"{path} is not a file of answers, as the page of a listening test saves it"
+    session = parse_json(_Session, read_text(path), what)
     if session.digest != key.digest:
         raise MamTraError(
             f"{path} belongs to another listening test than the key; give the key that was made with its page."

@@ -7,10 +7,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from mamtra.errors import MamTraError
 from mamtra.evaluate.score_file import Name
-from mamtra.runtime.files import check_regular
 from mamtra.runtime.strict_models import StrictModel, parse_json
+from mamtra.runtime.text_files import read_text
 
 Kind = Literal["mos", "ab", "mushra"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -83,9 +82,5 @@ def read_key(path: Path) -> Key:
         MamTraError: there is none, or it is something else.
     """
     place = path.with_suffix(".key.json") if path.suffix == ".html" else path
-    check_regular(place)
-    try:
-        text = place.read_bytes()
-    except OSError as error:
-        raise MamTraError(f"There is no key {place} of a listening test; `mamtra listen make` writes it.") from error
+    text = read_text(place, f"There is no key {place} of a listening test; `mamtra listen make` writes it.")
     return parse_json(Key, text, f"{place} is not the key of a listening test")

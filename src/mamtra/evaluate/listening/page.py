@@ -12,8 +12,8 @@ from typing import Any
 from mamtra.evaluate.listening.clips import inline
 from mamtra.evaluate.listening.key import Key, KeyTrial
 from mamtra.evaluate.listening.trials import Design, Trial
-from mamtra.evaluate.templates import render
 from mamtra.runtime.files import write_text
+from mamtra.runtime.templates import render
 
 QUESTIONS = {
     "mos": "How natural does this speech sound?",
@@ -82,7 +82,7 @@ def write_test(
     content["digest"] = digest
     # "<" never appears in the script, so that no text of a set can close it
     data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
-    page = render("listening.html.j2", title=wording.title, data=data)
+    page = render(Path(__file__).with_suffix(".html.j2"), title=wording.title, data=data)
     key = Key(
         listening_test=design.kind,
         digest=digest,
@@ -90,9 +90,7 @@ def write_test(
         systems=tuple(systems),
         trials={
             trial.key: KeyTrial(
-                utterance=trial.utterance,
-                catch=trial.catch,
-                clips={one.key: one.owner for one in trial.stimuli},
+                utterance=trial.utterance, catch=trial.catch, clips={one.key: one.owner for one in trial.stimuli}
             )
             for trial in trials
         },

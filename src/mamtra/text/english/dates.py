@@ -19,7 +19,6 @@ _WEEKDAYS = {
     "Thurs": "Thursday", "Fri": "Friday", "Sat": "Saturday", "Sun": "Sunday",
 }  # fmt: skip
 _TH = r"(?:st|nd|rd|th)?"
-_DASH = r"\s?(?:[-–—]|to)\s?"
 
 _MONTH_DAY = re.compile(
     rf"\b({_MONTH})\b\.?\s+(\d{{1,2}}){_TH}(?:\s?[-–]\s?(\d{{1,2}}){_TH})?(?![\w:]|[.,]\d)(?:(,)?\s+(\d{{4}})\b(?!,\d))?"

@@ -39,10 +39,7 @@ class NothingToSay(MamTraError):
 
 
 def normalize(
-    text: str,
-    known: Callable[[str], bool] | None = None,
-    date_order: DateOrder = "auto",
-    own: OwnWords | None = None,
+    text: str, known: Callable[[str], bool] | None = None, date_order: DateOrder = "auto", own: OwnWords | None = None
 ) -> str:
     """Spoken words of a sentence, with its punctuation.
 
@@ -99,8 +96,3 @@ def _tidy(text: str) -> str:
     text = re.sub(r"\(\s+", "(", text)
     text = re.sub(r"\s+", " ", text).strip()
     return re.sub(r"^[,.;:!?)—\s]+", "", text)
-
-
-def spoken_words(normalized: str) -> str:
-    """The words alone, lower-case and separated by single spaces, as word error rates compare them."""
-    return " ".join(re.sub(r"[^a-z' ]+", " ", normalized.lower()).split())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.text_files import read_text
 from mamtra.text.english.characters import PLACEHOLDER, unread
 from mamtra.text.english.lexicon import DEFAULT, parse_readings
 from mamtra.text.english.markdown import PRONUNCIATION, is_pronunciation
@@ -104,20 +105,8 @@ def read_user_lexicon(path: Path | str) -> dict[str, dict[str, str]]:
     Raises:
         MamTraError: the file cannot be read or a line is malformed, with its number.
     """
-    path = Path(path)
-    try:
-        if not path.is_file():
-            raise MamTraError(f"{path} is not a file: a lexicon is a text file of lines 'word<TAB>phonemes'.")
-        if path.stat().st_size > _LARGEST:
-            raise MamTraError(
-                f"{path} is larger than {_LARGEST >> 20} MiB: a lexicon lists words and their phonemes only."
-            )
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise MamTraError(f"{path} is not a text file in UTF-8: a lexicon has lines 'word<TAB>phonemes'.") from error
-    except OSError as error:
-        raise MamTraError(f"{path} cannot be read ({error.strerror}).") from error
-    return parse_user_lexicon(text, str(path))
+    missing = f"There is no lexicon {path}; it is a text file of lines 'word<TAB>phonemes'."
+    return parse_user_lexicon(read_text(Path(path), missing, _LARGEST), str(path))
 
 
 def parse_user_lexicon(text: str, name: str) -> dict[str, dict[str, str]]:

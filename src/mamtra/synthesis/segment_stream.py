@@ -1,0 +1,105 @@
+"""A segment chunk by chunk, on either runtime: the tokens of a run of the LM go into flow and vocoder while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from mamtra.synthesis.hops import HopSchedule
+from mamtra.synthesis.pipeline import AudioChunk, Request
+from mamtra.synthesis.retries import TokenRun, without_long_silence
+
+
+class Run(Protocol):
+    """A run of the LM: `mamtra.engine.request.TokenStream`, `mamtra.light.run.LightRun`."""
+
+    finish_reason: Any
+
+    def __iter__(self) -> Iterator[int]:
+        """Its tokens."""
+
+    def cancel(self) -> None:
+        """End it."""
+
+
+class HopStream:
+    """Speech tokens of one segment to samples, hop by hop: three streams, of which each takes what the one before returns.
+
+    Args:
+        flow: speech tokens to mel; has ``wanted``.
+        stretch: mel to mel at another speed.
+        vocoder: mel to samples.
+        schedule: lengths of the hops; `HopSchedule()` by default.
+    """
+
+    def __init__(self, flow: Any, stretch: Any, vocoder: Any, schedule: HopSchedule | None = None) -> None:
+        self._flow, self._stretch, self._vocoder = flow, stretch, vocoder
+        self._schedule, self._hops = schedule or HopSchedule(), 0
+
+    @property
+    def wanted(self) -> int:
+        """How many tokens to push next."""
+        return self._flow.wanted(self._schedule.least(self._hops))
+
+    def push(self, tokens: Any, final: bool = False) -> Any:
+        """Add tokens and get the samples that no later token can change, perhaps none; both as the streams have them."""
+        self._hops += 1
+        return self._vocoder.push(self._stretch.push(self._flow.push(tokens, final), final), final)
+
+
+def stream_runs(
+    request: Request,
+    index: int,
+    *,
+    start: Callable[[int], Run],
+    sound: Callable[[int], Any],
+    misread: Callable[[Run, list[int], bool], float],
+) -> Iterator[AudioChunk]:
+    """Audio of a segment while its tokens are being generated.
+
+    A run of the LM that gives no speech, is cut off, or leaves words out or says them twice, is repeated only as long as no audio
+    of it was given.
+
+    Args:
+        request: of the segment.
+        index: its place.
+        start: a run with the seed of an attempt.
+        sound: a `HopStream` or the like, with the same seed, of lists of tokens and samples (T,).
+        misread: see `mamtra.synthesis.coverage.misread`, of a run, its tokens so far, and whether they are all.
+
+    Yields:
+        Chunks, of which only the last one tells why the tokens ended.
+    """
+    for attempt in range(request.retries.attempts):
+        seed = request.seed_of(index, attempt)
+        run = start(seed)
+        drawn, waiting = list[int](), list[int]()
+        given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
+        last, lost = attempt + 1 == request.retries.attempts, False
+        try:
+            stream = sound(seed)
+            wanted = stream.wanted
+            for token in without_long_silence(run, request.model.generation):
+                drawn.append(token)
+                waiting.append(token)
+                if len(waiting) < wanted:
+                    continue
+                lost = not (given or last) and misread(run, drawn, False) > 0
+                if lost:
+                    break
+                samples = stream.push(waiting)
+                pending += len(waiting)
+                waiting, wanted = [], stream.wanted
+                if len(samples):
+                    yield AudioChunk(samples, pending, "", attempt + 1)
+                    given, pending = True, 0
+        finally:
+            run.cancel()  # nobody listens any more, the flow or the text has failed, or words were left out
+        if lost:
+            continue
+        reason = str(run.finish_reason)
+        found = 0.0 if given or last else misread(run, drawn, True)
+        if given or request.retries.accepts(TokenRun(drawn, reason, attempt, found)):
+            yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
+            return
+    request.retries.give_up()
