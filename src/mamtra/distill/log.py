@@ -43,14 +43,16 @@ class TrainingLog:
     Args:
         out: folder of the training run.
         step: from which the run goes on; lines of later steps, and of the end of the run, are removed.
+        validated: the last step whose validation the run knows of; lines of later ones are removed.
         tensorboard: write events too.
 
     Raises:
         MamTraError: TensorBoard is wanted and not installed.
     """
 
-    def __init__(self, out: Path, step: int = 0, *, tensorboard: bool = False) -> None:
-        kept = [line for line in read_log(out) if line["step"] <= step and line["kind"] != "end"] if step else []
+    def __init__(self, out: Path, step: int = 0, validated: int = -1, *, tensorboard: bool = False) -> None:
+        ends = {"validation": validated, "end": -1}
+        kept = [line for line in read_log(out) if line["step"] <= ends.get(line["kind"], step)] if step else []
         out.mkdir(parents=True, exist_ok=True)
         write_text(out / LOG, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = (out / LOG).open("a", encoding="utf-8")
