@@ -326,3 +326,14 @@ def test_resampling_in_chunks_is_resampling_the_whole():
     ]
     assert np.abs(np.concatenate(parts) - resample(sound, 24000, 16000)).max() < 1e-3
     assert ResampleStream(24000, 24000).push(sound) is sound
+
+
+@pytest.mark.parametrize("fmt", [name for name, able in available_formats().items() if able])
+def test_equal_sound_gives_equal_bytes(fmt):
+    def streamed() -> bytes:
+        encoder = StreamEncoder(24000, fmt, comment="by a machine")
+        return b"".join([*(encoder.write(chunk) for chunk in np.array_split(tone(2.0), 5)), encoder.close()])
+
+    assert streamed() == streamed()
+    assert encode(tone(), 24000, fmt) == encode(tone(), 24000, fmt)
+    assert encode(tone(hz=300.0), 24000, fmt) != encode(tone(), 24000, fmt)

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from mamtra.checkpoints import pull as module
+from mamtra.checkpoints.find import find_model
 from mamtra.errors import MamTraError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -23,6 +24,12 @@ FILES = {
 
 def large(data):
     return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 1}
+
+
+def stored(data):
+    """`large`, as a listing of the repository names it."""
+    about = large(data)
+    return {"oid": about["sha256"], "size": about["size"], "pointerSize": 1}
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -51,6 +58,12 @@ class Hub(BaseHTTPRequestHandler):
     def serve(self, head):
         kind = type(self)
         kind.seen.append((self.command, self.path, self.headers.get("Range")))
+        if self.path.startswith("/api/models/someone/voice/tree/"):
+            files = [
+                {"type": "file", "path": n, "size": len(d), "oid": "0", "lfs": stored(d)} for n, d in FILES.items()
+            ]
+            self.wfile.write(self.answer(200, json.dumps(files).encode(), Content_Type="application/json"))
+            return
         if self.path.startswith("/api/models/someone/voice"):
             files = [{"rfilename": n, "size": len(d), "blobId": "0", "lfs": large(d)} for n, d in FILES.items()]
             body = json.dumps({"id": "someone/voice", "sha": COMMIT, "siblings": files}).encode()
@@ -152,3 +165,35 @@ def test_names_outside_the_directory_are_refused(tmp_path, hub, monkeypatch, nam
     with pytest.raises(MamTraError, match="lies outside"):
         module.pull("someone/voice", tmp_path / "out")
     assert not list(tmp_path.rglob("*.json")) and not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.fixture
+def cached(hub, tmp_path, monkeypatch):
+    """The hub behind the cache of its library."""
+    import huggingface_hub
+
+    endpoint = huggingface_hub.HfApi().endpoint
+    fetch = huggingface_hub.snapshot_download
+    given = {"endpoint": endpoint, "cache_dir": tmp_path / "cache", "token": False}
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: fetch(*a, **given, **k))
+    return hub
+
+
+def test_a_name_of_the_hub_is_a_checked_directory(cached, tmp_path):
+    folder = find_model("someone/voice")
+    assert (folder / "llm.pt").read_bytes() == FILES["llm.pt"] and not (folder / "runtime.engine").exists()
+
+
+def test_damage_in_the_cache_is_noticed_and_removed(cached, tmp_path):
+    cached.damaged.add("llm.pt")
+    for _ in range(2):
+        with pytest.raises(MamTraError, match=r"llm\.pt of someone/voice arrived damaged"):
+            find_model("someone/voice")
+    cached.damaged.clear()
+    assert (find_model("someone/voice") / "llm.pt").read_bytes() == FILES["llm.pt"]
+
+
+def test_hashes_of_small_files_are_those_of_git(tmp_path):
+    (tmp_path / "a").write_bytes(b"hello\n")
+    assert not module._differs(tmp_path / "a", "ce013625030ba8dba906f756967f9e9ca394464a")
+    assert module._differs(tmp_path / "a", "ce013625030ba8dba906f756967f9e9ca394464b")

@@ -11,6 +11,7 @@ import pytest
 from mamtra.errors import MamTraError
 from mamtra.evaluate import Scores, compare, evaluate, load_scores, report
 from mamtra.evaluate.systems import is_model
+from mamtra.runtime.locks import file_lock
 from mamtra.tts import load
 from tests.factories import reference, tiny_model
 from tests.foreign import cosyvoice_directory
@@ -55,6 +56,12 @@ def test_a_loaded_model_is_evaluated_compared_and_reported(place):
     assert compare("a.jsonl", load_scores("b.jsonl"))["figures"] == found["figures"]
     page = report([scores, "b.jsonl"], "page.html", media=False)
     assert "tiny" in page.read_text(encoding="utf-8")
+
+
+def test_two_evaluations_do_not_share_a_score_file(place):
+    with file_lock(place / "a.jsonl", "evaluation"), pytest.raises(MamTraError, match="in use by another evaluation"):
+        evaluate("tiny", "set.tsv", whisper=Finds(), output="a.jsonl", alone=True, devices=["cpu"])
+    assert not (place / "a.jsonl").exists()
 
 
 def test_speed_has_no_sign_test(place):

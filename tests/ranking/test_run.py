@@ -13,6 +13,7 @@ from mamtra.models.speech_lm import SpeechLM
 from mamtra.ranking import rank, read_ranking
 from mamtra.ranking.criteria import all_replaced, with_layers
 from mamtra.ranking.run import RankSettings, WordErrors, ranking_job
+from mamtra.runtime.locks import file_lock
 from mamtra.tts import TTS
 from tests.factories import tiny_config, tiny_model
 from tests.foreign import cosyvoice_directory
@@ -126,6 +127,8 @@ def test_rank_takes_a_loaded_model_and_a_published_cosyvoice_directory(tts, tmp_
     steps = []
     table = rank(tts, "cosine", sentences="words.txt", output="t.csv", progress=lambda *step: steps.append(step))
     assert sorted(table.ranking()) == [0, 1, 2] == sorted(read_ranking("t.csv")) and steps[-1] == ("", 3, 3)
+    with file_lock(tmp_path / "t.csv", "ranking"), pytest.raises(MamTraError, match="in use by another ranking"):
+        rank(tts, "cosine", sentences="words.txt", output="t.csv")
     table = rank(tts, "wer", sentences="words.txt", whisper=StandIn(), output="w.jsonl")
     assert sorted(table.ranking()) == [0, 1, 2]
     directory = cosyvoice_directory(tmp_path / "cosy")

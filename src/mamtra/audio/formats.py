@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import io
 import struct
+import zlib
 
 import numpy as np
 import soundfile
 
+from mamtra.audio.ogg import renumber
 from mamtra.errors import MamTraError
 
 FORMATS = ("wav", "flac", "opus", "mp3", "aac", "pcm")
@@ -54,7 +56,7 @@ class StreamEncoder:
     """Encodes chunk by chunk: `write` returns the bytes that are ready, `close` the rest.
 
     The concatenated bytes are a playable stream. If a format stores the length in the header (wav, flac), it is "unknown"
-    there; `encode` makes files with the length.
+    there; `encode` makes files with the length. The same chunks give the same bytes in every format.
 
     Args:
         sample_rate: Hz of the samples.
@@ -73,6 +75,7 @@ class StreamEncoder:
             raise MamTraError(f"This installation cannot write {fmt}; run `{how}` or choose wav or flac.")
         self.sample_rate, self.fmt = sample_rate, fmt
         self._sent = 0
+        self._serial: int | None = None
         self._buffer = io.BytesIO()
         self._file: soundfile.SoundFile | None = None
         self._aac: _Aac | None = None
@@ -94,6 +97,8 @@ class StreamEncoder:
     def write(self, samples: np.ndarray) -> bytes:
         """Take float samples (T,) in [-1, 1]; return the bytes that became ready (possibly none)."""
         ints = to_int16(samples)
+        if self._serial is None:
+            self._serial = zlib.crc32(ints.tobytes())
         if self._aac is not None:
             self._aac.write(ints)
         elif self._file is not None:
@@ -114,13 +119,17 @@ class StreamEncoder:
 
     def whole(self) -> bytes:
         """Everything written so far, with the header as `close` completed it."""
-        return self._buffer.getvalue()
+        return self._numbered(self._buffer.getvalue())
 
     def _take(self) -> bytes:
         with self._buffer.getbuffer() as view:
             fresh = bytes(view[self._sent :])
         self._sent += len(fresh)
-        return fresh
+        return self._numbered(fresh)
+
+    def _numbered(self, content: bytes) -> bytes:
+        """Ogg with a serial number that follows from the first chunk, where libsndfile's is random."""
+        return renumber(content, self._serial or 0) if self.fmt == "opus" else content
 
 
 def _short_pages(file: soundfile.SoundFile) -> None:

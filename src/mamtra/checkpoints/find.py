@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mamtra.checkpoints.pull import HUB_NAME, PATTERNS
+from mamtra.checkpoints.pull import HUB_NAME, PATTERNS, snapshot
 from mamtra.errors import MamTraError
 
 BUILT_IN = "mini"
@@ -40,12 +40,12 @@ def find_model(name: str | os.PathLike | None = None) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
     if ".." in name:
         raise MamTraError(f"{name!r} is no name of a model; models on the Hugging Face hub are called OWNER/NAME.")
     try:
-        return Path(snapshot_download(name, allow_patterns=list(PATTERNS)))
+        return snapshot(name, PATTERNS)
+    except MamTraError:
+        raise
     except Exception as error:
         raise MamTraError(
             f"The model {name!r} is neither a directory nor available from the Hugging Face hub."

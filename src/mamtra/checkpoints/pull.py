@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from mamtra.errors import MamTraError
@@ -62,12 +64,49 @@ def pull(
             raise MamTraError(
                 f"{file.rfilename} of {repo} could not be downloaded; run the command again to go on."
             ) from error
-        expected = file.lfs.sha256 if file.lfs else None
-        if expected and hash_files(path) != expected:
+        if _differs(path, file.lfs.sha256 if file.lfs else file.blob_id or ""):
             path.unlink()
-            raise MamTraError(f"{file.rfilename} of {repo} arrived damaged and was deleted; run the command again.")
+            raise _damaged(file.rfilename, repo)
         tell(file.rfilename, number, len(wanted))
     return out
+
+
+def snapshot(repo: str, patterns: Sequence[str]) -> Path:
+    """A model in the cache of the hub's library, fetched where it is not there; what arrives is compared with the hub's hashes.
+
+    Args:
+        repo: OWNER/NAME on the hub.
+        patterns: of the files to fetch.
+
+    Raises:
+        MamTraError: the hash of a file differs.
+        Exception: what the library raises where there is no such model or no way to the hub.
+    """
+    from huggingface_hub import snapshot_download
+
+    began = time.time()
+    folder = Path(snapshot_download(repo, allow_patterns=list(patterns)))
+    for path in folder.rglob("*"):
+        blob = path.resolve()  # the cache names a blob by its hash
+        if blob.is_file() and blob.stat().st_mtime >= began - 1 and _differs(blob, blob.name):
+            blob.unlink()
+            path.unlink(missing_ok=True)
+            raise _damaged(path.relative_to(folder).as_posix(), repo)
+    return folder
+
+
+def _differs(path: Path, expected: str) -> bool:
+    """Whether a file has another hash than the hub gives: SHA-256 of a large file, Git's of a small one."""
+    if len(expected) == 64:
+        return hash_files(path) != expected
+    if len(expected) == 40:
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() != expected
+    return False
+
+
+def _damaged(name: str, repo: str) -> MamTraError:
+    return MamTraError(f"{name} of {repo} arrived damaged and was deleted; run the command again.")
 
 
 def _check_name(repo: str, name: str) -> None:

@@ -37,14 +37,16 @@ class TrainingLog:
     Args:
         out: folder of the training run.
         step: from which the run goes on; lines of later steps, and of the end of the run, are removed.
+        validated: the last step whose validation the run knows of; lines of later ones are removed.
         tensorboard: write events too.
 
     Raises:
         MamTraError: TensorBoard is wanted and not installed.
     """
 
-    def __init__(self, out: Path, step: int = 0, *, tensorboard: bool = False) -> None:
-        kept = [line for line in read_log(out) if line["step"] <= step and line["kind"] != "end"] if step else []
+    def __init__(self, out: Path, step: int = 0, validated: int = -1, *, tensorboard: bool = False) -> None:
+        ends = {"validation": validated, "end": -1}
+        kept = [line for line in read_log(out) if line["step"] <= ends.get(line["kind"], step)] if step else []
         self._file = LineFile(out / LOG, lambda: map(json_line, kept))
         self._file.begin()
         self._board = _board(out, step) if tensorboard else None

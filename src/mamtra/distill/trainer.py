@@ -83,7 +83,7 @@ class Trainer:
         """
         run, loader = self.config.run, self.setup.loader
         if self._processes.first:
-            self._log_file = TrainingLog(self.out, self.step, tensorboard=run.tensorboard)
+            self._log_file = TrainingLog(self.out, self.step, self._measured_at, tensorboard=run.tensorboard)
         self._recent: deque[tuple[int, list[MicroBatch]]] = deque(maxlen=run.log_every + 1)
         self._began = time.perf_counter() - self._elapsed
         self._since, self._tokens = time.perf_counter(), 0
@@ -122,10 +122,10 @@ class Trainer:
                 self._check()
             if run.validate_every and self.step % run.validate_every == 0 and not last:
                 self._validate()
-            saved = run.save_every and self.step % run.save_every == 0 and not last
-            if saved or self._interrupt.requested:
+            interrupted = self._interrupt.requested  # read once: what is told to be saved must be
+            if interrupted or (run.save_every and self.step % run.save_every == 0 and not last):
                 self._save()
-            if self._interrupt.requested:
+            if interrupted:
                 raise KeyboardInterrupt(f"step {self.step} is saved; go on with --resume.")
             if self._ticker is not None:
                 self._ticker(self.step, self.steps)

@@ -24,6 +24,7 @@ from mamtra.evaluate.versa import read_config, write_versa
 from mamtra.evaluate.versa_run import run_versa, versa_command
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.locks import file_lock
 from mamtra.tts import TTS
 
 Progress = Callable[[str, int, int], None]
@@ -118,7 +119,7 @@ def evaluate(
         progress: see `Progress`.
 
     Raises:
-        MamTraError: a model or file is missing or does not fit, or the score file was measured differently.
+        MamTraError: a model or file is missing or does not fit, or the score file was measured differently or is in use.
     """
     if not whisper:
         raise MamTraError(
@@ -155,13 +156,15 @@ def evaluate(
     )
     compared = not alone and name not in (GROUND_TRUTH, RESYNTHESIS)
     beside, remarks = references(job, scorer, path) if compared and with_recordings.lines else ([], [])
-    # a file that does not fit is reported before a long run
-    files = {one.name: begin(one, with_recordings, overwrite=overwrite) for one in beside}
-    run = evaluate_set(job, lines, path, workers=workers, overwrite=overwrite, scorer=scorer)
-    scores = _follow(run, progress, "", len(lines.lines) * len(job.seeds))
-    for one in beside:
-        steps = complete(files[one.name], one.job, with_recordings, one.scorer, workers)
-        _follow(steps, progress, one.name, len(with_recordings.lines))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(path, "evaluation"):
+        # a file that does not fit is reported before a long run
+        files = {one.name: begin(one, with_recordings, overwrite=overwrite) for one in beside}
+        run = evaluate_set(job, lines, path, workers=workers, overwrite=overwrite, scorer=scorer)
+        scores = _follow(run, progress, "", len(lines.lines) * len(job.seeds))
+        for one in beside:
+            steps = complete(files[one.name], one.job, with_recordings, one.scorer, workers)
+            _follow(steps, progress, one.name, len(with_recordings.lines))
     if compared and not with_recordings.lines:
         remarks.append(f"The set {lines.name} has no recordings of its texts to compare with.")
     if versa is not None:

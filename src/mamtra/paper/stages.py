@@ -33,6 +33,7 @@ from mamtra.paper.settings import EvaluationSettings
 from mamtra.runtime.device import pick_device
 from mamtra.runtime.files import atomic_directory
 from mamtra.runtime.json_files import write_json
+from mamtra.runtime.locks import file_lock
 from mamtra.synthesis.batch import speak_texts
 from mamtra.synthesis.open_model import open_model
 from mamtra.tts import TTS
@@ -142,8 +143,9 @@ def score_speech(run: Run, folder: Path) -> None:
     system = Sounds(speech)
     system.about = {"system": run.name, "kind": "run"}
     scorer = Scorer(system, *_judges(evaluation, str(_take_device(run.training(folder)))))
-    for _ in evaluate_set(job, lines_of(evaluation), folder / SCORES, scorer=scorer):
-        pass
+    with file_lock(folder / SCORES, "evaluation"):
+        for _ in evaluate_set(job, lines_of(evaluation), folder / SCORES, scorer=scorer):
+            pass
     _free_memory()
 
 

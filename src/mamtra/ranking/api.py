@@ -17,6 +17,7 @@ from mamtra.ranking.criteria import Part, Replacement
 from mamtra.ranking.plot import check_plot, plot_ranking
 from mamtra.ranking.run import RankSettings, WordErrors, ranking_job
 from mamtra.runtime.arguments import checked
+from mamtra.runtime.locks import file_lock
 from mamtra.tts import TTS
 from mamtra.voices.voice import Voice
 
@@ -72,7 +73,7 @@ def rank(
         The complete table; `ranking()` gives all layers, the most important first.
 
     Raises:
-        MamTraError: an argument, the model or a file does not serve, or the table there was measured differently.
+        MamTraError: an argument, the model or a file does not serve, or the table there was measured differently or is in use.
     """
     for name, value, known in (
         ("criterion", criterion, get_args(Criterion)),
@@ -102,10 +103,11 @@ def rank(
         voice=None if data else _voice(tts, voice, criterion),
         word_errors=_word_errors(whisper) if criterion == "wer" else None,
     )
-    table = open_table(path, header, overwrite=overwrite)
-    for _ in complete(table, measure):
-        if progress is not None:
-            progress("", len(table.rows), header.expected)
+    with file_lock(path, "ranking"):
+        table = open_table(path, header, overwrite=overwrite)
+        for _ in complete(table, measure):
+            if progress is not None:
+                progress("", len(table.rows), header.expected)
     if plot is not None:
         plot_ranking(table, plot)
     return table

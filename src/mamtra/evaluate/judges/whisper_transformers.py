@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mamtra.audio.features import whisper_log_mel
 from mamtra.audio.io import resample
+from mamtra.checkpoints.pull import snapshot
 from mamtra.errors import MamTraError
 from mamtra.runtime.device import pick_device
 from mamtra.runtime.files import hash_files
@@ -142,9 +143,9 @@ def _folder(source: str) -> Path:
     if folder.is_dir() or not source.startswith(HUB):
         return folder
     try:
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(source.removeprefix(HUB), allow_patterns=["*.json", "model*.safetensors"]))
+        return snapshot(source.removeprefix(HUB), ("*.json", "model*.safetensors"))
+    except MamTraError:
+        raise
     except Exception as error:
         raise _absent(source) from error
 
