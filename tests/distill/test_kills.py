@@ -9,7 +9,8 @@ import pytest
 
 from mamtra.distill import trainer as module
 from mamtra.distill.api import distill, open_trainer
-from mamtra.distill.log import LOG, TrainingLog, read_log
+from mamtra.distill.log import LOG, read_log
+from mamtra.runtime.line_files import LineFile
 from tests.distill.runs import prepare, setting
 
 RUN = {"run": {"steps": 3, "log_every": 2, "validate_every": 2, "save_every": 2}}
@@ -35,10 +36,10 @@ def states(folder, monkeypatch):
         kept.append(copy)
         return copy
 
-    put, save = TrainingLog._put, module.save_checkpoint
+    append, save = LineFile.append, module.save_checkpoint
 
-    def put_and_keep(log, line):
-        put(log, line)
+    def append_and_keep(file, line):
+        append(file, line)
         torn = keep() / LOG
         torn.write_bytes(torn.read_bytes()[:-9])
         keep()
@@ -47,7 +48,7 @@ def states(folder, monkeypatch):
         save(*arguments)
         keep()
 
-    monkeypatch.setattr(TrainingLog, "_put", put_and_keep)
+    monkeypatch.setattr(LineFile, "append", append_and_keep)
     monkeypatch.setattr(module, "save_checkpoint", save_and_keep)
     yield kept
     shutil.rmtree(folder / "run")
