@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.flow_matching import fixed_noise
 from mamtra.acoustic.flow_stream import FlowStream
-from mamtra.acoustic.masks import attention_mask
+from mamtra.acoustic.history import Span
 from mamtra.acoustic.token_encoder import RelativeAttention, align_distances
 from tests.rerun import Rerun
 
@@ -155,9 +155,9 @@ def test_a_batch_is_its_rows(rows):
 
 
 def test_masks_and_distances_with_an_offset():
-    mask = attention_mask(4, None, 2, torch.device("cpu"), offset=2)
-    assert mask[0, 0].int().tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [1] * 6, [1] * 6]
-    assert attention_mask(2, None, 2, torch.device("cpu"), offset=4) is None
+    mask = Span(2).visible(4, 2, torch.device("cpu"))
+    assert mask.int().tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [1] * 6, [1] * 6]
+    assert Span(2).visible(2, 4, torch.device("cpu")) is None
     for queries, keys in ((1, 4), (2, 5), (3, 3)):
         scores = torch.randn(2, queries, keys + queries - 1)
         query, key = torch.arange(queries)[:, None], torch.arange(keys)
@@ -194,5 +194,5 @@ def test_scores_of_other_devices_start_where_memory_does(monkeypatch):
 
     monkeypatch.setattr("mamtra.acoustic.token_encoder.F.scaled_dot_product_attention", attend)
     layer = RelativeAttention(16, 2, 0.0).to("meta")
-    layer(torch.empty(1, 16, 16, device="meta"), torch.empty(31, 16, device="meta"), None)
+    layer(torch.empty(1, 16, 16, device="meta"), [torch.empty(31, 16, device="meta")], None)
     assert seen == [(True, 0)]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.hift import HiFT, HiFTConfig
+from mamtra.acoustic.history import Span
 from mamtra.acoustic.static_cache import buffer_mask
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.runtime.cuda_graphs import GraphCache
@@ -150,7 +151,7 @@ def test_memory_is_that_of_the_frames():
 
 
 def test_what_a_buffer_hides():
-    mask = buffer_mask(3, 4, 2, 9, 2, torch.zeros(1))
+    mask = buffer_mask(3, 4, 2, 9, Span(2), torch.zeros(1))
     assert mask.isneginf().int().tolist() == [
         [0, 0, 1, 1, 0, 0, 1, 1, 1],
         [0, 0, 1, 1, 0, 0, 1, 1, 1],

@@ -2,7 +2,8 @@
 
 With chunk masks (CosyVoice 2, section 2.3) no chunk depends on later ones, except for the look-ahead of the first layer. So
 encoder and estimator continue from the cached keys, values and convolution inputs instead of recomputing everything, and the
-result is that of `CausalFlow.inference` with `streaming=True` over all tokens at once.
+result is that of `CausalFlow.inference` with `streaming=True` over all tokens at once. With a bounded history
+(`mamtra.acoustic.history`) it is that of one pass in which attention is masked likewise.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mamtra.acoustic.causal_flow import CausalFlow
+from mamtra.acoustic.history import Span
 from mamtra.acoustic.stream_cache import StreamCache
 
 
@@ -28,6 +30,11 @@ class FlowStream:
         steps: Euler steps.
         guidance: as in `CausalFlow.inference`.
         noise: as in `CausalFlow.inference`.
+        history: frames before a chunk that it sees besides the prompt's; 0 sees all. See `mamtra.acoustic.history.Span.of`.
+        sinks: first frames behind the prompt's chunks that are always seen.
+
+    Raises:
+        MamTraError: there is no such history.
 
     Attributes:
         offset: tokens encoded so far, those of the prompt included.
@@ -44,18 +51,25 @@ class FlowStream:
         steps: int = 10,
         guidance: float | None = None,
         noise: Tensor | None = None,
+        history: int = 0,
+        sinks: int = 0,
     ) -> None:
         self._flow, self._steps, self._guidance, self._noise = flow, steps, guidance, noise
         self._speaker = flow.speaker(embedding)
         self._prompt = prompt_feat.transpose(1, 2)
         self._waiting = prompt_token
-        self._cache = StreamCache()
+        self._cache = StreamCache(Span.of(flow.config, prompt_token.shape[1], history, sinks))
         self.offset = 0
 
     @property
     def bytes(self) -> int:
         """Memory of the cache."""
         return self._cache.bytes
+
+    @property
+    def private_bytes(self) -> int:
+        """Memory of the cache beyond what the stream that this one was forked from held then."""
+        return self._cache.private_bytes
 
     def wanted(self, least: int) -> int:
         """Tokens to push for the next mel.

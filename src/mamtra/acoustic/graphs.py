@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mamtra.acoustic.dit import DiT
 from mamtra.acoustic.estimator import Estimator
+from mamtra.acoustic.history import Span
 from mamtra.acoustic.static_cache import BufferPlan, StaticCache, buffer_mask, pack, unpack
 from mamtra.acoustic.stream_cache import StreamCache
 from mamtra.runtime.cuda_graphs import GraphCache
@@ -58,7 +59,8 @@ class GraphedEstimator:
         """A step of a stream. Whole chunks are computed, so that the last hop of an utterance has a known shape too."""
         frames = x.shape[2]
         size = -(-frames // chunk) * chunk
-        capacity = -(-(size + offset) // KEYS) * KEYS
+        span = cache.span.at(chunk)
+        capacity = -(-sum(map(len, span.runs(size, offset))) // KEYS) * KEYS
         if size > frames:
             x, mu, cond = (F.pad(value, (0, size - frames)) for value in (x, mu, cond))
         with self._graphs.lock:
@@ -66,11 +68,11 @@ class GraphedEstimator:
             blocks = cache.get(self, "keys")
             inputs = cache.get(self, "inputs") or (x.new_zeros(len(x), self._plan.context, self._plan.channels),)
             pack(keys, size, blocks)
-            given = [x, mu, t, spks, cond, *self._places(frames, size, offset, capacity, chunk, x), *inputs]
+            given = [x, mu, t, spks, cond, *self._places(frames, size, offset, capacity, span, x), *inputs]
             slope, last_inputs = self._graphs(("step", capacity), partial(self._step, keys), given)
             # Nothing follows an incomplete chunk.
             if size == frames:
-                cache.put(self, "keys", (*blocks, unpack(keys, size)))
+                cache.put(self, "keys", span.keep((*blocks, unpack(keys, size)), 2))
                 cache.put(self, "inputs", (last_inputs,))
         return slope[:, :, :frames]
 
@@ -102,10 +104,10 @@ class GraphedEstimator:
         return memory[:count].view(shape)
 
     def _places(
-        self, frames: int, size: int, offset: int, capacity: int, chunk: int, like: Tensor
+        self, frames: int, size: int, offset: int, capacity: int, span: Span, like: Tensor
     ) -> tuple[Tensor, Tensor]:
         """`buffer_mask` and `offset` (1,) as a tensor, made once for all steps of a hop."""
-        key = (frames, size, offset, capacity, chunk, like.device, like.dtype)
+        key = (frames, size, offset, capacity, span, like.device, like.dtype)
         if self._made is None or self._made[0] != key:
             place = torch.full((1,), float(offset), device=like.device)
             self._made = (key, (buffer_mask(*key[:5], like), place))

@@ -24,8 +24,8 @@ def hide(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask
 
 
-def attention_mask(size: int, valid: Tensor | None, chunk: int, device: torch.device, offset: int = 0) -> Tensor | None:
-    """Build the mask of a self-attention of T positions over themselves and earlier ones; True means visible.
+def attention_mask(size: int, valid: Tensor | None, chunk: int, device: torch.device) -> Tensor | None:
+    """Build the mask of a self-attention of T positions over themselves; True means visible.
 
     A query sees every key of its own chunk and of all chunks before it (CosyVoice 2, section 2.3, chunk-aware causal
     flow matching); padded keys are hidden from all queries.
@@ -35,17 +35,16 @@ def attention_mask(size: int, valid: Tensor | None, chunk: int, device: torch.de
         valid: (B, T) bool of unpadded keys, or None when nothing is padded.
         chunk: chunk length in positions; 0 for full attention.
         device: where to build the chunk mask.
-        offset: earlier positions, whose keys come first; needs `valid` None.
 
     Returns:
-        Bool mask that broadcasts to (B, heads, T, offset + T), or None when everything is visible (so that attention can take
+        Bool mask that broadcasts to (B, heads, T, T), or None when everything is visible (so that attention can take
         its fastest path).
     """
     keys = None if valid is None else valid[:, None, None, :]
-    if chunk <= 0 or chunk - offset % chunk >= size:
+    if chunk <= 0 or chunk >= size:
         return keys
-    position = torch.arange(offset + size, device=device)
-    reach = (torch.div(position[offset:], chunk, rounding_mode="floor") + 1) * chunk
+    position = torch.arange(size, device=device)
+    reach = (torch.div(position, chunk, rounding_mode="floor") + 1) * chunk
     chunked = (position[None, :] < reach[:, None])[None, None]
     return chunked if keys is None else chunked & keys
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mamtra.acoustic.estimator import CausalConv1d, SelfAttention
-from mamtra.acoustic.masks import additive, attention_mask
+from mamtra.acoustic.history import Span
+from mamtra.acoustic.masks import additive
 
 
 class BufferPlan:
@@ -103,7 +104,7 @@ def _wide(keys: Tensor) -> Tensor:
     return keys.view(torch.int64) if keys.shape[-1] * keys.element_size() % 8 == 0 else keys
 
 
-def buffer_mask(frames: int, size: int, offset: int, capacity: int, chunk: int, like: Tensor) -> Tensor:
+def buffer_mask(frames: int, size: int, offset: int, capacity: int, span: Span, like: Tensor) -> Tensor:
     """What to add to the scores of `size` new positions, for keys in the order of `pack`.
 
     Args:
@@ -111,16 +112,15 @@ def buffer_mask(frames: int, size: int, offset: int, capacity: int, chunk: int, 
         size: T.
         offset: positions before them, a multiple of `chunk`.
         capacity: keys.
-        chunk: chunk length in positions.
+        span: what they see.
         like: gives device and type.
 
     Returns:
         (T, capacity) of 0 and -inf.
     """
-    mask = torch.ones(size, capacity, dtype=torch.bool, device=like.device)
-    chunked = attention_mask(size, None, chunk, like.device)
-    if chunked is not None:
-        mask[:, :size] = chunked[0, 0]
-    mask[:, frames:size] = False
-    mask[:, size + offset :] = False
+    mask = torch.zeros(size, capacity, dtype=torch.bool, device=like.device)
+    seen = span.visible(size, offset, like.device)
+    cached = sum(map(len, span.runs(size, offset))) - size
+    mask[:, :frames] = True if seen is None else seen[:, cached : cached + frames]
+    mask[:, size : size + cached] = True if seen is None else seen[:, :cached]
     return additive(mask, like.dtype)

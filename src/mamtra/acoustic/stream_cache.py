@@ -6,13 +6,15 @@ pass over everything would give, if it is handed the inputs or keys and values o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamtra.acoustic.masks import additive, attention_mask
+from mamtra.acoustic.history import Span
+from mamtra.acoustic.masks import additive
 
 
 class LayerCache(Protocol):
@@ -22,12 +24,13 @@ class LayerCache(Protocol):
         """Return (B, count + T, C): the last `count` cached inputs, zeros at the start of a stream, and the new ones (B, T, C)."""
 
     def append(self, layer: nn.Module, name: str, x: Tensor) -> Tensor:
-        """Add keys or values (B, heads, T, D) and return all of the layer, (B, heads, keys, D), in the order of `score_mask`."""
+        """Add keys or values (B, heads, T, D) and return those of the layer, (B, heads, keys, D), in the order of `score_mask`."""
 
     def score_mask(self, size: int, chunk: int, offset: int, like: Tensor) -> Tensor | None:
         """What to add to the scores of `size` new positions over the keys of `append`; None where all keys are visible.
 
-        `offset` positions came before; the result has the device and type of `like`.
+        It is asked for before the layers that it is for run. `offset` positions came before; the result has the device and type
+        of `like`.
         """
 
     def positions(self, size: int, offset: int, device: torch.device) -> Tensor:
@@ -37,15 +40,22 @@ class LayerCache(Protocol):
 class StreamCache:
     """The cache of one stream, filled by the layers as they run.
 
-    Tensors in it are replaced and never written to, so a fork shares all of them.
+    Tensors in it are replaced and never written to, so a fork shares all of them. Keys and values are kept in blocks, one for each
+    hop.
+
+    Args:
+        span: what the stream sees of earlier positions, in tokens.
 
     Attributes:
+        span: see above.
         slot: layers that run several times for the same position, as in an ODE solver, have a cache for each slot.
     """
 
-    def __init__(self) -> None:
-        self.slot = 0
+    def __init__(self, span: Span) -> None:
+        self.span, self.slot = span, 0
+        self._here = span  # at the rate of the layers that run
         self._cached: dict[tuple[object, str, int], tuple[Tensor, ...]] = {}
+        self._shared: tuple[Tensor, ...] = ()
 
     def prepend(self, layer: nn.Module, x: Tensor, count: int) -> Tensor:
         """See `LayerCache`."""
@@ -56,14 +66,18 @@ class StreamCache:
 
     def append(self, layer: nn.Module, name: str, x: Tensor) -> Tensor:
         """See `LayerCache`; keys are in the order of their positions."""
-        cached = self.get(layer, name)
-        joined = torch.cat([*cached, x], dim=2) if cached else x
-        self.put(layer, name, (joined,))
-        return joined
+        blocks = (*self.get(layer, name), x)
+        self.put(layer, name, self._here.keep(blocks, 2))
+        return torch.cat(blocks, dim=2) if len(blocks) > 1 else x
 
     def score_mask(self, size: int, chunk: int, offset: int, like: Tensor) -> Tensor | None:
         """See `LayerCache`."""
-        return additive(attention_mask(size, None, chunk, like.device, offset), like.dtype)
+        return additive(self.visible(size, chunk, offset, like.device), like.dtype)
+
+    def visible(self, size: int, chunk: int, offset: int, device: torch.device) -> Tensor | None:
+        """`score_mask` as (T, keys) bool, True visible."""
+        self._here = self.span.at(chunk)
+        return self._here.visible(size, offset, device)
 
     def positions(self, size: int, offset: int, device: torch.device) -> Tensor:
         """See `LayerCache`."""
@@ -79,11 +93,21 @@ class StreamCache:
 
     def fork(self) -> StreamCache:
         """A second stream that continues from here."""
-        other = StreamCache()
+        other = StreamCache(self.span)
         other._cached = dict(self._cached)
+        other._shared = tuple(self._tensors())
         return other
 
     @property
     def bytes(self) -> int:
         """Memory held, shared tensors included."""
-        return sum(tensor.nbytes for tensors in self._cached.values() for tensor in tensors)
+        return sum(tensor.nbytes for tensor in self._tensors())
+
+    @property
+    def private_bytes(self) -> int:
+        """Memory held beyond what the stream that this one was forked from held then."""
+        shared = {id(tensor) for tensor in self._shared}
+        return sum(tensor.nbytes for tensor in self._tensors() if id(tensor) not in shared)
+
+    def _tensors(self) -> Iterator[Tensor]:
+        return (tensor for tensors in self._cached.values() for tensor in tensors)

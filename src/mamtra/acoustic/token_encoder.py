@@ -8,6 +8,7 @@ upsampling with a causal convolution, blocks at mel rate. Attention uses the rel
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,19 +19,21 @@ from mamtra.acoustic.masks import attention_mask, valid_positions
 from mamtra.acoustic.stream_cache import StreamCache
 
 
-def relative_positions(size: int, width: int, device: torch.device, offset: int = 0) -> Tensor:
-    """Sinusoidal table of the distances offset+size-1 (key far left of the query) down to 1-size.
+def relative_positions(size: int, width: int, device: torch.device, offset: int = 0, keys: int | None = None) -> Tensor:
+    """Sinusoidal table of the distances from queries to keys, both neighbours: offset+T-1 (first key, last query) and down.
 
     Args:
         size: number of queries T.
         width: even embedding width D.
         device: where to build it.
-        offset: keys before the first query.
+        offset: positions from the first key to the first query.
+        keys: number of keys K; by default up to the last query.
 
     Returns:
-        (offset+2T-1, D) float32, sine in even and cosine in odd columns.
+        (K+T-1, D) float32, sine in even and cosine in odd columns.
     """
-    distance = torch.arange(offset + size - 1, -size, -1, device=device, dtype=torch.float32)
+    end = -size if keys is None else offset - keys
+    distance = torch.arange(offset + size - 1, end, -1, device=device, dtype=torch.float32)
     rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / width))
     angle = distance[:, None] * rate
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
@@ -39,8 +42,8 @@ def relative_positions(size: int, width: int, device: torch.device, offset: int 
 def align_distances(by_distance: Tensor) -> Tensor:
     """View scores by distance as scores by key.
 
-    With K keys of which T are queries too, row i of the input counts distances from K-1 down, so key j sits at column
-    T-1-i+j: in the flattened matrix each row starts width - 1 entries after the one before it.
+    Of K keys and T queries, all neighbours, row i of the input begins with the distance of the last query to the first key, so key j
+    sits at column T-1-i+j: in the flattened matrix each row starts width - 1 entries after the one before it.
 
     Args:
         by_distance: (..., T, K+T-1), contiguous in the last two dimensions.
@@ -75,13 +78,15 @@ class RelativeAttention(nn.Module):
         self.pos_bias_u = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, self.head_dim)))
         self.pos_bias_v = nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, self.head_dim)))
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, cache: StreamCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Sequence[Tensor], mask: Tensor | None, cache: StreamCache | None = None
+    ) -> Tensor:
         """Attend.
 
         Args:
             x: (B, T, D).
-            positions: (offset+2T-1, D) from `relative_positions`.
-            mask: bool broadcastable to (B, heads, T, offset+T), True visible, or None.
+            positions: (K+T-1, D) from `relative_positions` for each run of K neighbouring keys.
+            mask: bool broadcastable to (B, heads, T, keys), True visible, or None.
             cache: holds keys and values of earlier positions; None if there are none.
 
         Returns:
@@ -93,10 +98,11 @@ class RelativeAttention(nn.Module):
         v = self.linear_v(x).unflatten(-1, split).transpose(1, 2)
         if cache is not None:
             k, v = cache.append(self, "key", k), cache.append(self, "value", v)
-        p = self.linear_pos(positions).unflatten(-1, split).permute(1, 2, 0)
         by_content = (q + self.pos_bias_u).transpose(1, 2).to(v.dtype)
         by_position = (q + self.pos_bias_v).transpose(1, 2) * self.head_dim**-0.5
-        bias = align_distances(torch.matmul(by_position, p)).to(v.dtype)
+        tables = (self.linear_pos(run).unflatten(-1, split).permute(1, 2, 0) for run in positions)
+        by_key = [align_distances(torch.matmul(by_position, table)) for table in tables]
+        bias = (torch.cat(by_key, dim=-1) if len(by_key) > 1 else by_key[0]).to(v.dtype)
         if mask is not None:
             bias = bias.masked_fill(~mask, float("-inf"))
         elif x.device.type != "cpu":
@@ -145,7 +151,9 @@ class ConformerBlock(nn.Module):
         self.norm_ff = nn.LayerNorm(width, eps=1e-12)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, cache: StreamCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Sequence[Tensor], mask: Tensor | None, cache: StreamCache | None = None
+    ) -> Tensor:
         """Map (B, T, D) to (B, T, D); the other arguments as in `RelativeAttention`."""
         x = x + self.dropout(self.self_attn(self.norm_mha(x), positions, mask, cache))
         return x + self.dropout(self.feed_forward(self.norm_ff(x)))
@@ -297,8 +305,15 @@ class UpsampleConformer(nn.Module):
     def _run(
         blocks: nn.ModuleList, x: Tensor, valid: Tensor | None, chunk: int, cache: StreamCache | None, offset: int
     ) -> Tensor:
-        positions = relative_positions(x.shape[1], x.shape[2], x.device, offset).to(x.dtype)
-        mask = attention_mask(x.shape[1], valid, chunk, x.device, offset)
+        size, width, device = x.shape[1], x.shape[2], x.device
+        if cache is None:
+            mask, runs = attention_mask(size, valid, chunk, device), [range(size)]
+        else:
+            mask = cache.visible(size, chunk, offset, device)
+            runs = cache.span.at(chunk).runs(size, offset)
+        positions = [
+            relative_positions(size, width, device, offset - run.start, len(run)).to(x.dtype) for run in runs
+        ]
         for block in blocks:
             x = block(x, positions, mask, cache)
         return x
