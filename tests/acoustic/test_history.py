@@ -30,7 +30,7 @@ def dit() -> CausalFlow:
 
 FLOWS = {"unet": build(), "unet, graphs": graphed(build()), "dit": dit(), "dit, graphs": graphed(dit())}
 CHUNK, LOOK = SMALL.chunk_size, SMALL.pre_lookahead_len
-assert (CHUNK, LOOK) == (SMALL_DIT.chunk_size, SMALL_DIT.pre_lookahead_len)
+assert (SMALL_DIT.chunk_size, SMALL_DIT.pre_lookahead_len) == (CHUNK, LOOK)
 WORK = {"unet": "unet", "unet, graphs": "unet", "dit": "dit", "dit, graphs": "dit"}
 
 
@@ -109,7 +109,7 @@ def test_hops_are_the_naive_pass(name, prompt, sizes, history, sinks, batch):
 
 @pytest.mark.parametrize("name", sorted(FLOWS))
 def test_what_lies_before_the_window_does_not_count(name):
-    """A window that holds everything gives the unbounded mel, to the bit; a smaller one another, from the first chunk on it cuts."""
+    """A window that holds everything gives the unbounded mel, to the bit; a smaller one another where it cuts."""
     sizes = [13, 9, 20, 4]
     token = tokens_of(sizes)
     mels = [
@@ -174,7 +174,9 @@ def test_runs_and_what_is_visible():
     assert span.runs(4, 2) == [range(6)] and span.runs(4, 4) == [range(8)]
     assert span.runs(4, 6) == [range(2), range(4, 10)] and Span(2, 2).runs(2, 6) == [range(4, 8)]
     assert span.visible(2, 6, torch.device("cpu")) is None
-    assert span.visible(4, 6, torch.device("cpu")).int().tolist() == [[1] * 6 + [0, 0]] * 2 + [[1, 1, 0, 0] + [1] * 4] * 2
+    assert (
+        span.visible(4, 6, torch.device("cpu")).int().tolist() == [[1] * 6 + [0, 0]] * 2 + [[1, 1, 0, 0] + [1] * 4] * 2
+    )
     assert Span(4).at(2) == Span(2) and Span(5, 10, 15).at(10) == Span(10, 20, 30)
 
 

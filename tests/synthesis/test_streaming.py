@@ -138,16 +138,31 @@ def test_a_model_like_the_original_streams_by_its_hops(model, monkeypatch):
     assert spoken(schedule=HopSchedule()) == [12000 + 40 * 480, 50 * 480, 90 * 480]  # every sample once, as asked for
 
 
+def test_a_bounded_history_is_that_of_the_whole_too(model, monkeypatch):
+    codes = torch.randint(0, 6561, (260,), generator=torch.Generator().manual_seed(3)).tolist()
+    held = []
+    for history in (0, 50):
+        monkeypatch.setattr(model, "generation", model.generation.model_copy(update={"flow_history": history}))
+        whole = tokens_to_samples(model, tiny_voice(tokens=31), codes, seed=5, chunked=True)
+        flow = prompt_store(model).stream(tiny_voice(tokens=31))
+        assert np.abs(np.concatenate(feed(SegmentStream(model, flow, seed=5), codes)) - whole).max() < 1e-4
+        held.append(flow.private_bytes)
+    assert 0 < 4 * held[1] < held[0]
+    monkeypatch.setattr(model, "generation", model.generation.model_copy(update={"flow_history": 40}))
+    with pytest.raises(MamTraError, match="history of 40 frames; use 0 for all, or a multiple of 2 from 50"):
+        prompt_store(model).stream(tiny_voice())
+
+
 def test_prompts_are_computed_once_and_the_oldest_let_go(model, monkeypatch):
     store, made = prompt_store(model), []
     voices = [tiny_voice(str(n), tokens=30 + n) for n in range(3)]
-    original = streaming.FlowStream
+    original = streaming.flow_stream
 
     def counted(*args, **options):
         made.append(args)
         return original(*args, **options)
 
-    monkeypatch.setattr(streaming, "FlowStream", counted)
+    monkeypatch.setattr(streaming, "flow_stream", counted)
     sizes = [store.stream(voice).bytes for voice in (voices[0], voices[0], voices[1])]
     assert len(made) == 2 and sizes[0] == sizes[1] > 0
     monkeypatch.setattr(streaming, "PROMPT_BYTES", sizes[0])

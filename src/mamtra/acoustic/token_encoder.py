@@ -42,8 +42,8 @@ def relative_positions(size: int, width: int, device: torch.device, offset: int 
 def align_distances(by_distance: Tensor) -> Tensor:
     """View scores by distance as scores by key.
 
-    Of K keys and T queries, all neighbours, row i of the input begins with the distance of the last query to the first key, so key j
-    sits at column T-1-i+j: in the flattened matrix each row starts width - 1 entries after the one before it.
+    Of K keys and T queries, all neighbours, each row of the input begins with the distance of the last query to the first key, so
+    key j of row i sits at column T-1-i+j: in the flattened matrix each row starts width - 1 entries after the one before it.
 
     Args:
         by_distance: (..., T, K+T-1), contiguous in the last two dimensions.
@@ -311,9 +311,7 @@ class UpsampleConformer(nn.Module):
         else:
             mask = cache.visible(size, chunk, offset, device)
             runs = cache.span.at(chunk).runs(size, offset)
-        positions = [
-            relative_positions(size, width, device, offset - run.start, len(run)).to(x.dtype) for run in runs
-        ]
+        positions = [relative_positions(size, width, device, offset - run.start, len(run)).to(x.dtype) for run in runs]
         for block in blocks:
             x = block(x, positions, mask, cache)
         return x

@@ -14,6 +14,8 @@ class GenerationConfig(RASConfig, LengthConfig):
 
     Attributes:
         flow_steps: Euler steps of the flow.
+        flow_history: mel frames before a chunk that the streaming flow sees besides those of the voice's prompt: 0 for all, else a
+            multiple of the frames of a token, and a chunk or more (`mamtra.acoustic.history`).
         voice: the voice to speak with where none is named; without it the first in the alphabet.
         continue_clones: whether the LM continues a cloned recording whose words are known. A model that was trained on few
             speakers says the text more clearly when it does not.
@@ -28,6 +30,7 @@ class GenerationConfig(RASConfig, LengthConfig):
     """
 
     flow_steps: PositiveInt = 10
+    flow_history: NonNegativeInt = 0
     voice: str | None = None
     continue_clones: bool = True
     bistream: bool = False

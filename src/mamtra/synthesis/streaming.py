@@ -21,6 +21,7 @@ from mamtra.synthesis.pipeline import AudioChunk, Request
 from mamtra.synthesis.prompt_store import PromptStore
 from mamtra.synthesis.segment_stream import HopStream, Run, stream_runs
 from mamtra.synthesis.sentence import start_run
+from mamtra.synthesis.token2wav import flow_stream
 from mamtra.voices.voice import Voice
 
 PROMPT_BYTES = 2**29
@@ -31,8 +32,7 @@ def prompt_store(model: Model) -> PromptStore[FlowStream]:
     """Flow streams behind the prompts of a model's voices."""
 
     def compute(voice: Voice) -> FlowStream:
-        inputs = (tensor[None].to(model.device) for tensor in (voice.prompt_speech, voice.prompt_mel, voice.embedding))
-        stream = FlowStream(model.flow, *inputs, steps=model.generation.flow_steps)
+        stream = flow_stream(model, voice)
         stream.push(torch.zeros(1, 0, dtype=torch.int64, device=model.device))
         return stream
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.time_stretch import Stretcher, stretch
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
@@ -25,19 +26,34 @@ def tokens_to_samples(
         seed: of the vocoder's noise.
         speed: the mel is stretched by it before the vocoder.
         chunked: attend by chunks as `mamtra.synthesis.streaming` must; the audio differs, since no chunk sees later ones.
+
+    Raises:
+        MamTraError: chunked, and the model's settings ask for a history that its flow cannot keep.
     """
     device = model.device
-    mel = model.flow.inference(
-        torch.tensor([tokens], dtype=torch.int64, device=device),
-        voice.prompt_speech[None].to(device),
-        voice.prompt_mel[None].to(device),
-        voice.embedding[None].to(device),
-        steps=model.generation.flow_steps,
-        streaming=chunked,
-    )
-    mel = Stretcher(speed).push(mel, final=True) if chunked else stretch(mel, speed)
+    codes = torch.tensor([tokens], dtype=torch.int64, device=device)
+    if chunked:
+        mel = Stretcher(speed).push(flow_stream(model, voice).push(codes, final=True), final=True)
+    else:
+        mel = stretch(model.flow.inference(codes, *_prompt(model, voice), steps=model.generation.flow_steps), speed)
     noise = model.vocoder.noise(torch.Generator().manual_seed(seed))(mel.shape[-1] * model.vocoder.config.hop)
     return model.vocoder.inference(mel, noise=noise.to(device)).reshape(-1).float().cpu().numpy()
+
+
+def flow_stream(model: Model, voice: Voice) -> FlowStream:
+    """A stream of the flow that begins with the prompt of a voice, and has computed nothing of it yet.
+
+    Raises:
+        MamTraError: the model's settings ask for a history that its flow cannot keep.
+    """
+    settings = model.generation
+    return FlowStream(model.flow, *_prompt(model, voice), steps=settings.flow_steps, history=settings.flow_history)
+
+
+def _prompt(model: Model, voice: Voice) -> tuple[torch.Tensor, ...]:
+    """What the flow takes of a voice: tokens (1, P), their mel (1, ratio * P, mel), speaker embedding (1, E)."""
+    parts = (voice.prompt_speech, voice.prompt_mel, voice.embedding)
+    return tuple(part[None].to(model.device) for part in parts)
 
 
 @torch.inference_mode()
