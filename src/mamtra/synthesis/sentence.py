@@ -18,18 +18,22 @@ from mamtra.voices.voice import Voice
 
 def whole_segment(request: Request, text_ids: Iterable[int], index: int) -> Iterator[AudioChunk]:
     """The backend of `mamtra.synthesis.pipeline.speak` that gives one chunk a segment."""
-    model, voice, ids = request.model, request.voice, list(text_ids)
+    run = best_run(request, list(text_ids), index)
+    if run is not None:
+        seed = request.seed_of(index, run.attempt)
+        samples = tokens_to_samples(request.model, request.voice, run.tokens, seed=seed, speed=request.speed)
+        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)
+
+
+def best_run(request: Request, ids: list[int], index: int) -> TokenRun | None:
+    """The run of the LM that is kept for a segment, None where it stays silent."""
 
     def runs() -> Iterator[TokenRun]:
         for attempt in range(request.retries.attempts):
-            tokens, reason = generate_tokens(model, voice, ids, request.seed_of(index, attempt))
+            tokens, reason = generate_tokens(request.model, request.voice, ids, request.seed_of(index, attempt))
             yield TokenRun(tokens, reason, attempt, request.misread(ids, tokens))
 
-    run = request.retries.best(runs())
-    if run is not None:
-        seed = request.seed_of(index, run.attempt)
-        samples = tokens_to_samples(model, voice, run.tokens, seed=seed, speed=request.speed)
-        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)
+    return request.retries.best(runs())
 
 
 def generate_tokens(model: Model, voice: Voice, text_ids: list[int], seed: int) -> tuple[list[int], str]:

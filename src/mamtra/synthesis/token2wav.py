@@ -35,7 +35,9 @@ def tokens_to_samples(
     if chunked:
         mel = Stretcher(speed).push(flow_stream(model, voice).push(codes, final=True), final=True)
     else:
-        mel = stretch(model.flow.inference(codes, *_prompt(model, voice), steps=model.generation.flow_steps), speed)
+        mel = stretch(
+            model.flow.inference(codes, *voice_inputs(model, voice), steps=model.generation.flow_steps), speed
+        )
     noise = model.vocoder.noise(torch.Generator().manual_seed(seed))(mel.shape[-1] * model.vocoder.config.hop)
     return model.vocoder.inference(mel, noise=noise.to(device)).reshape(-1).float().cpu().numpy()
 
@@ -47,10 +49,10 @@ def flow_stream(model: Model, voice: Voice) -> FlowStream:
         MamTraError: the model's settings ask for a history that its flow cannot keep.
     """
     settings = model.generation
-    return FlowStream(model.flow, *_prompt(model, voice), steps=settings.flow_steps, history=settings.flow_history)
+    return FlowStream(model.flow, *voice_inputs(model, voice), steps=settings.flow_steps, history=settings.flow_history)
 
 
-def _prompt(model: Model, voice: Voice) -> tuple[torch.Tensor, ...]:
+def voice_inputs(model: Model, voice: Voice) -> tuple[torch.Tensor, ...]:
     """What the flow takes of a voice: tokens (1, P), their mel (1, ratio * P, mel), speaker embedding (1, E)."""
     parts = (voice.prompt_speech, voice.prompt_mel, voice.embedding)
     return tuple(part[None].to(model.device) for part in parts)

@@ -1,0 +1,312 @@
+"""How much of the past the streaming flow needs: quality by the length of its window, from the same speech tokens.
+
+    python benchmarks/flow_window.py --run DIR --whisper DIR --development FILE --held-out FILE... [--long FILE] [--minutes 8]
+        [--out docs/results/flow_window.json]
+
+Every variant streams the same tokens, in the hops of `mamtra say --stream`: with all of the past (the first variant), or with a
+window of so many mel frames besides the voice's prompt ("100+50": with the first 50 frames behind it as well). Lines of the file
+`--long` are joined to segments of 30 to 60 s, whose tokens go through the flow in one go. Judges are those of `mamtra evaluate`. A
+window is as good as everything where, on the development lines, the interval of the difference lies within the margins below; the
+held-out lines say whether that holds. What is done is kept in the run folder; a run continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from paired_scores import (
+    PairedScores,
+    TokenCache,
+    append_row,
+    compare,
+    lines_with_prompt,
+    paired_table,
+    read_rows,
+    reference_sound,
+    trimmed,
+)
+from record import benchmark
+
+from mamtra import load
+from mamtra.acoustic.flow_stream import FlowStream
+from mamtra.evaluate.sets import Line
+from mamtra.evaluate.statistics import interval, ratio, resamples
+from mamtra.runtime.results import footnote, markdown_table
+from mamtra.synthesis.hops import HopSchedule
+from mamtra.synthesis.token2wav import voice_inputs
+
+VARIANTS = {"all": (0, 0), "200": (200, 0), "128": (128, 0), "100": (100, 0), "50": (50, 0), "100+50": (100, 50)}
+"""Window and first frames kept."""
+MARGINS = {"wer_english": 0.3, "mos": 0.05, "similarity_to_prompt": 0.01}
+LONG_WORDS = 100
+"""Of a long segment, at least; about 35 s."""
+END = 50
+"""Frames that count as the end of an utterance."""
+LONG, DEVELOPMENT, HELD_OUT = "long segments", "development", "held out"
+KEPT = 2
+"""Lines of each set whose sounds are kept."""
+
+
+class Streams:
+    """Streams behind the prompt of a voice, one for each variant."""
+
+    def __init__(self, model: Any, voice: Any) -> None:
+        self._model, self._steps = model, model.generation.flow_steps
+        self._begun = {
+            name: FlowStream(model.flow, *voice_inputs(model, voice), steps=self._steps, history=history, sinks=sinks)
+            for name, (history, sinks) in VARIANTS.items()
+        }
+        for stream in self._begun.values():
+            stream.push(torch.zeros(1, 0, dtype=torch.int64))
+
+    def mel(self, name: str, tokens: list[int]) -> tuple[torch.Tensor, list[int], int]:
+        """Mel (mel, frames), the frames at which its hops after the first begin, and private bytes of the stream before its end."""
+        stream, schedule, at = self._begun[name].fork(), HopSchedule(), 0
+        pieces: list[torch.Tensor] = []
+        while len(tokens) - at >= (count := stream.wanted(schedule.least(len(pieces)))):
+            pieces.append(stream.push(torch.tensor([tokens[at : at + count]])))
+            at += count
+        held = stream.private_bytes
+        pieces.append(stream.push(torch.tensor([tokens[at:]], dtype=torch.int64), final=True))
+        seams = np.cumsum([piece.shape[2] for piece in pieces])[:-1].tolist()
+        return torch.cat(pieces, dim=2)[0], seams, held
+
+    @torch.inference_mode()
+    def sound(self, mel: torch.Tensor) -> np.ndarray:
+        """Samples (T,), trimmed as they are played."""
+        vocoder = self._model.vocoder
+        noise = vocoder.noise(torch.Generator().manual_seed(0))(mel.shape[1] * vocoder.config.hop)
+        return trimmed(vocoder.inference(mel[None], noise=noise).reshape(-1).numpy(), self._model.sample_rate)
+
+
+def facts_of(mel: torch.Tensor, whole: torch.Tensor, seams: Sequence[int], held: int) -> dict[str, Any]:
+    """Jumps of the log mel from frame to frame (mean over bins, of their absolute values), and how far it is from that of all."""
+    jumps = (mel[:, 1:] - mel[:, :-1]).abs().mean(0)
+    at = torch.tensor([seam - 1 for seam in seams if 0 < seam < mel.shape[1]], dtype=torch.int64)
+    elsewhere = torch.ones(len(jumps), dtype=torch.bool)
+    elsewhere[at] = False
+    off = (mel - whole).square().mean(0)
+    return {
+        "frames": mel.shape[1],
+        "private_bytes": held,
+        "seams": len(at),
+        "jump_at_seams": float(jumps[at].sum()),
+        "jump_elsewhere": float(jumps[elsewhere].sum()),
+        "distance": float(off.sum()),
+        "distance_by_10_s": [float(part.mean()) for part in off.split(500)],
+        "distance_at_end": float(off[-END:].sum()),
+        "level_at_end": float((mel - whole)[:, -END:].mean()),
+    }
+
+
+def joined(lines: Sequence[Line]) -> list[Line]:
+    """Neighbouring lines in segments of `LONG_WORDS` words or more; the rest is left out."""
+    found, waiting = list[Line](), list[Line]()
+    for line in lines:
+        waiting.append(line)
+        if sum(len(part.reference.split()) for part in waiting) >= LONG_WORDS:
+            text, reference = (" ".join(getattr(part, name) for part in waiting) for name in ("text", "reference"))
+            found.append(replace(waiting[0], id=f"long-{waiting[0].id}", text=text, reference=reference))
+            waiting = []
+    return found
+
+
+def read_lines(args: argparse.Namespace, prompt: Path) -> tuple[dict[str, list[Line]], dict[str, Any]]:
+    """Lines by set, and what the sets are."""
+    sets: dict[str, list[Line]] = {DEVELOPMENT: [], HELD_OUT: [], LONG: []}
+    about = {}
+    for name, sources in ((DEVELOPMENT, [args.development]), (HELD_OUT, args.held_out), (LONG, [args.long])):
+        for source in filter(None, sources):
+            lines, about[str(len(about))] = lines_with_prompt(source, prompt, args.limit)
+            sets[name] += joined(lines) if name == LONG else lines
+    return sets, {"sets": list(about.values())}
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The whole benchmark."""
+    torch.set_num_threads(args.threads)
+    end = time.monotonic() + 60 * args.minutes
+    tts = load(args.model, device="cpu")
+    voice = tts.voice(args.voice)
+    tokens_of = TokenCache(args.run / "tokens.jsonl", tts, voice)
+    sets, about = read_lines(args, reference_sound(args.run, tts, voice))
+    scores, facts = PairedScores(args.run, list(VARIANTS), args.whisper, args.threads), args.run / "facts.jsonl"
+    streams = Streams(tts.model, voice)
+    kept = {line.id for lines in sets.values() for line in lines[:KEPT]}
+    turns = [line for line in chain(*zip_longest(*spread_out(sets))) if line is not None]
+    for line in turns:
+        if time.monotonic() > end:
+            break
+        if scores.has(line):
+            continue
+        tokens = tokens_of(line)
+        made = {name: streams.mel(name, tokens) for name in VARIANTS}
+        whole = made["all"][0]
+        sounds = dict[str, np.ndarray]()
+        for name, (mel, seams, held) in made.items():
+            sounds[name] = sounds["all"] if name != "all" and torch.equal(mel, whole) else streams.sound(mel)
+            append_row(facts, {"id": line.id, "variant": name, **facts_of(mel, whole, seams, held)})
+        scores.add(line, sounds, tts.sample_rate, keep=line.id in kept)
+    model = {"name": tts.model.name, "voice": voice.name, "prompt_tokens": len(voice.prompt_speech)}
+    model["flow_steps"] = tts.model.generation.flow_steps
+    yield {"seed": 0, "model": model, **about, "judges": scores.about, **results(scores, read_rows(facts), sets)}
+
+
+def spread_out(sets: Mapping[str, list[Line]]) -> list[list[Line | None]]:
+    """The sets, the shorter ones with gaps, so that what is done after any time is a fair part of each."""
+    longest = max(map(len, sets.values()))
+    spread: list[list[Line | None]] = []
+    for lines in sets.values():
+        row: list[Line | None] = [None] * longest
+        for number, line in enumerate(lines):
+            row[number * longest // len(lines)] = line
+        spread.append(row)
+    return spread
+
+
+def results(scores: PairedScores, facts: Sequence[Mapping[str, Any]], sets: Mapping[str, list[Line]]) -> dict[str, Any]:
+    """Everything measured so far, by set and for the short lines together."""
+    ids = {name: [line.id for line in lines if scores.has(line)] for name, lines in sets.items()}
+    ids = {"all lines": ids[DEVELOPMENT] + ids[HELD_OUT], **ids}
+    found = {
+        name: {**compare(scores.files, some), "sound": sounds_of(facts, some)} for name, some in ids.items() if some
+    }
+    return {"variants": VARIANTS, "margins": MARGINS, "results": found, "as_good": as_good(found)}
+
+
+def sounds_of(facts: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> dict[str, Any]:
+    """Facts of each variant over some lines; jumps at seams over those elsewhere, with the interval of the difference to `all`."""
+    by_key = {(row["id"], row["variant"]): row for row in facts}
+    picked, found, first = resamples(len(ids)), dict[str, Any](), None
+    for name in VARIANTS:
+        rows = [by_key[key, name] for key in ids]
+
+        def column(key: str, rows: list[Mapping[str, Any]] = rows) -> np.ndarray:
+            return np.array([row[key] for row in rows], float)
+
+        frames, seams = column("frames"), column("seams")
+        parts = ((column("jump_at_seams"), seams), (column("jump_elsewhere"), frames - 1 - seams))
+        once = [float(ratio(*part)) for part in parts]
+        spread = np.divide(*(ratio(*part, picked) for part in parts))
+        first = spread if first is None else first
+        length = max(len(row["distance_by_10_s"]) for row in rows)
+        found[name] = {
+            "jump_ratio": once[0] / max(once[1], 1e-12),
+            "jump_ratio_difference_ci95": interval(spread - first),
+            "rms": float(np.sqrt(ratio(column("distance"), frames))),
+            "rms_at_end": float(np.sqrt(ratio(column("distance_at_end"), np.minimum(frames, END)))),
+            "level_at_end": float(column("level_at_end").mean()),
+            "rms_by_10_s": [
+                float(np.sqrt(np.mean([r["distance_by_10_s"][i] for r in rows if len(r["distance_by_10_s"]) > i])))
+                for i in range(length)
+            ],
+            "most_private_bytes": int(column("private_bytes").max()),
+        }
+    return found
+
+
+def as_good(found: Mapping[str, Any]) -> dict[str, dict[str, bool]]:
+    """Whether the whole interval of each figure's difference is on the right side of the margin, by set and variant."""
+
+    def passes(figures: Mapping[str, Any]) -> bool:
+        worst = {"wer_english": figures["wer_english"]["difference_ci95"][1]}
+        worst |= {key: -figures[key]["difference_ci95"][0] for key in ("mos", "similarity_to_prompt")}
+        return all(worst[key] <= margin for key, margin in MARGINS.items())
+
+    return {
+        name: {variant: passes(row["figures"]) for variant, row in part["variants"].items() if variant != "all"}
+        for name, part in found.items()
+    }
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The page, from the record alone."""
+    model, margins = result["model"], result["margins"]
+    parts = [
+        "# What the streaming flow sees of the past\n",
+        f"Model {model['name']}, voice {model['voice']} with a prompt of {model['prompt_tokens']} tokens, "
+        f"{model['flow_steps']} flow steps. Variants: the frames (of 20 ms) of the window before a chunk; `all` has none; +N: with the "
+        "first N frames behind the prompt's chunks as well. All say the same speech tokens in the same hops. `changed`: lines that "
+        "sound different from `all`; differences to `all` are paired, with 95% bootstrap intervals over lines.\n",
+    ]
+    for name, part in result["results"].items():
+        good = ", ".join(variant for variant, yes in result["as_good"][name].items() if yes) or "none"
+        parts += [
+            f"## {name[0].upper()}{name[1:]}: {part['utterances']}\n",
+            paired_table(part),
+            f"\nAs good as `all` (WER at most {margins['wer_english']} points higher, DistilMOS {margins['mos']} and similarity "
+            f"{margins['similarity_to_prompt']} lower, at the unfavourable end of each interval): {good}.\n",
+            sound_table(part["sound"]),
+            "",
+        ]
+    longest = result["results"].get(LONG, {}).get("sound")
+    if longest:
+        count = max(len(row["rms_by_10_s"]) for row in longest.values())
+        rows = [
+            (name, *(f"{value:.3f}" for value in row["rms_by_10_s"])) for name, row in longest.items() if name != "all"
+        ]
+        parts += [
+            "## Distance to `all` in a long segment, by 10 s\n",
+            markdown_table(("", *(f"{10 * i} to {10 * i + 10} s" for i in range(count))), rows),
+            "",
+        ]
+    judges, sets = result["judges"], ", ".join(f"{about['lines']} lines of {about['set']}" for about in result["sets"])
+    parts += [
+        "## How it was measured\n",
+        "Jumps: mean absolute change of the log mel from frame to frame where a hop begins, over that elsewhere; distances: RMS of "
+        f"the log mel's difference to `all`, its last {END} frames, and their mean difference. Memory: keys, values and inputs of "
+        "a stream beyond its voice's shared prompt, the most of any line.\n",
+        f"Sets: {sets}; {judges['asr']}; "
+        + ", ".join(f"{what}: {judge}" for what, judge in judges["metrics"].items())
+        + ". Similarity is to a recording of what the voice says offline.\n",
+        footnote(result),
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def sound_table(sound: Mapping[str, Any]) -> str:
+    """Seams, distances, the end and memory, a row a variant."""
+    rows = [
+        (
+            name,
+            f"{row['jump_ratio']:.3f}",
+            "[{:+.3f}, {:+.3f}]".format(*row["jump_ratio_difference_ci95"]) if name != "all" else "",
+            f"{row['rms']:.3f}",
+            f"{row['rms_at_end']:.3f}",
+            f"{row['level_at_end']:+.3f}",
+            f"{row['most_private_bytes'] / 2**20:.0f}",
+        )
+        for name, row in sound.items()
+    ]
+    heads = ("", "jumps at seams", "difference", "distance", "at the end", "level at the end", "memory, MiB")
+    return markdown_table(heads, rows)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, help="folder for what is done")
+    parser.add_argument("--whisper", help="as for mamtra evaluate")
+    parser.add_argument("--development", help="set that the window is chosen on")
+    parser.add_argument("--held-out", nargs="*", default=[], help="sets that confirm it")
+    parser.add_argument("--long", help="set whose lines are joined")
+    parser.add_argument("--limit", type=int, help="of lines of each set")
+    parser.add_argument("--model", help="model directory or name; default: the built-in one")
+    parser.add_argument("--voice", help="default: that of the model")
+    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+
+
+def main(argv: list[str] | None = None) -> None:
+    benchmark("flow_window", __doc__, measure, render, options, argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Several ways of turning the same speech tokens into sound, judged in pairs: what the benchmarks of the flow share.
+
+The LM speaks every line once; each variant makes its own sound of these tokens. The judges are those of `mamtra evaluate`; a
+variant has its own score file in the run folder, so a run continues where it stopped, and equal sounds are judged once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mamtra import TTS
+from mamtra.audio.io import write_audio
+from mamtra.audio.trim import EdgeTrimmer
+from mamtra.evaluate.judges.asr import open_transcriber
+from mamtra.evaluate.judges.models import DistilMOS, ModelSpeakerEncoder
+from mamtra.evaluate.score_file import ScoreFile, open_scores
+from mamtra.evaluate.scorer import Scorer
+from mamtra.evaluate.sets import Line, read_set
+from mamtra.evaluate.summary import compare_scores, summarise
+from mamtra.evaluate.systems import Spoken
+from mamtra.runtime.results import markdown_table
+from mamtra.synthesis.pipeline import Request
+from mamtra.synthesis.sentence import best_run
+from mamtra.voices.voice import Voice
+
+FIGURES = {"wer_english": ("WER %", 2), "mos": ("DistilMOS", 3), "similarity_to_prompt": ("similarity", 4)}
+REFERENCE = "The library opens at nine, and the garden behind it stays open until the evening."
+"""Said offline by the voice, to compare the speaker with."""
+
+
+class TokenCache:
+    """Speech tokens of lines, kept in a file of JSON lines.
+
+    Args:
+        path: of the file.
+        tts: the model.
+        voice: that speaks.
+    """
+
+    def __init__(self, path: Path, tts: TTS, voice: Voice) -> None:
+        self._path, self._tts, self._request = path, tts, Request(tts.model, voice)
+        self._kept = {row["id"]: row["tokens"] for row in read_rows(path)}
+
+    def __call__(self, line: Line) -> list[int]:
+        """Tokens of a line with seed 0, those of all its segments in one row: the runs of the LM that `say` keeps."""
+        if line.id not in self._kept:
+            segments = enumerate(self._tts.model.text.segments(line.text))
+            runs = [best_run(self._request, list(segment.ids), index) for index, segment in segments]
+            self._kept[line.id] = [token for run in runs if run for token in run.tokens]
+            append_row(self._path, {"id": line.id, "tokens": self._kept[line.id]})
+        return self._kept[line.id]
+
+
+class PairedScores:
+    """Score files of some variants.
+
+    Args:
+        folder: of the run.
+        variants: names; the first is what the others are compared with.
+        whisper: see `mamtra.evaluate.judges.asr.open_transcriber`.
+        threads: of the CPU.
+    """
+
+    def __init__(self, folder: Path, variants: Sequence[str], whisper: str, threads: int) -> None:
+        self._folder, self._given = folder, _Given()
+        self._scorer = Scorer(self._given, open_transcriber(whisper, threads), ModelSpeakerEncoder(), DistilMOS())
+        self.about = self._scorer.fingerprint
+        self.files = {
+            name: open_scores(folder / f"{name}.jsonl", {**self.about, "system": name, "kind": "variant"})
+            for name in variants
+        }
+
+    def has(self, line: Line) -> bool:
+        """Whether all variants have a row of a line."""
+        return all(line.id in file.rows for file in self.files.values())
+
+    def add(self, line: Line, sounds: Mapping[str, np.ndarray], rate: int, keep: bool = False) -> None:
+        """Judge a line.
+
+        Args:
+            line: its prompt is the recording that speakers are compared with.
+            sounds: samples (T,) of every variant.
+            rate: Hz.
+            keep: the sounds are written into the run folder, for `mamtra report`.
+        """
+        digests = {name: hashlib.sha256(np.ascontiguousarray(x)).hexdigest() for name, x in sounds.items()}
+        first = {digest: name for name, digest in reversed(digests.items())}
+        self._given.queue = [Spoken(sounds[name], rate, {}) for name in first.values()]
+        rows = dict(zip(first, self._scorer.many([(line, None)] * len(first)), strict=True))
+        for name, digest in digests.items():
+            row = rows[digest]
+            if keep:
+                path = (self._folder / "sounds" / name / f"{line.id}.wav").resolve()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_audio(path, sounds[name], rate)
+                row = {**row, "sound": str(path)}
+            self.files[name].add(row)
+
+
+class _Given:
+    """The system of sounds that are there already, asked for in their order."""
+
+    def __init__(self) -> None:
+        self.about: dict[str, Any] = {}
+        self.queue: list[Spoken] = []
+
+    def __call__(self, line: Line, seed: int | None = None) -> Spoken:
+        return self.queue.pop(0)
+
+
+def compare(files: Mapping[str, ScoreFile], ids: Iterable[str]) -> dict[str, Any]:
+    """Figures of all variants over the same lines, and differences to the first variant, each with its interval."""
+    ids = [key for key in ids if all(key in file.rows for file in files.values())]
+    parts = {n: ScoreFile(f.path, f.fingerprint, {key: f.rows[key] for key in ids}) for n, f in files.items()}
+    first = next(iter(parts.values()))
+    found: dict[str, Any] = {"utterances": len(ids), "variants": {}}
+    for name, part in parts.items():
+        figures, pairs = summarise(part)["figures"], compare_scores(first, part)["figures"]
+        changed = sum(part.rows[key].get("sha256") != first.rows[key].get("sha256") for key in ids)
+        for key in FIGURES:
+            if part is not first:
+                figures[key] |= {**pairs[key], "ci95": figures[key]["ci95"], "difference_ci95": pairs[key]["ci95"]}
+        found["variants"][name] = {"changed": changed, "figures": {key: figures[key] for key in FIGURES}}
+    return found
+
+
+def paired_table(found: Mapping[str, Any]) -> str:
+    """A result of `compare` as Markdown: every figure, and below it its difference to the first variant."""
+
+    def interval(value: float, ends: Sequence[float], digits: int, sign: str = "") -> str:
+        return f"{value:{sign}.{digits}f} [{ends[0]:{sign}.{digits}f}, {ends[1]:{sign}.{digits}f}]"
+
+    rows = []
+    for name, variant in found["variants"].items():
+        cells = [name, variant["changed"]]
+        for key, (_, digits) in FIGURES.items():
+            figure = variant["figures"][key]
+            cells.append(interval(figure["value"], figure["ci95"], digits))
+            cells.append(
+                interval(figure["difference"], figure["difference_ci95"], digits, "+") if "difference" in figure else ""
+            )
+        rows.append(cells)
+    heads = [cell for title, _ in FIGURES.values() for cell in (title, "difference")]
+    return markdown_table(("", "changed", *heads), rows)
+
+
+def lines_with_prompt(source: str | Path, prompt: Path, limit: int | None = None) -> tuple[list[Line], dict[str, Any]]:
+    """Lines of a set that are compared with one recording of the voice, and what the set is."""
+    found = read_set(source, limit)
+    lines = [
+        replace(line, id=f"{Path(source).stem}-{line.id}", prompt=prompt, ground_truth=None) for line in found.lines
+    ]
+    return lines, {"set": found.name, "sha256": found.sha256, "lines": len(lines)}
+
+
+def reference_sound(folder: Path, tts: TTS, voice: Voice) -> Path:
+    """A recording of the voice in the run folder: what it says offline."""
+    path = folder / "voice.wav"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        tts.say(REFERENCE, voice, seed=0).save(path)
+    return path
+
+
+def trimmed(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Samples (T,) of a segment without silent edges, as they are played."""
+    return EdgeTrimmer(rate, 0.0).push(samples, final=True)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a file of JSON lines; none where there is no file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a line to a file of JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
