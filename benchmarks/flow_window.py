@@ -232,10 +232,10 @@ def render(result: Mapping[str, Any]) -> str:
     model, margins = result["model"], result["margins"]
     parts = [
         "# What the streaming flow sees of the past\n",
-        f"Model {model['name']}, voice {model['voice']} with a prompt of {model['prompt_tokens']} tokens, "
-        f"{model['flow_steps']} flow steps. Variants: the frames (of 20 ms) of the window before a chunk; `all` has none; +N: with the "
-        "first N frames behind the prompt's chunks as well. All say the same speech tokens in the same hops. `changed`: lines that "
-        "sound different from `all`; differences to `all` are paired, with 95% bootstrap intervals over lines.\n",
+        f"Model {model['name']}, voice {model['voice']} with a prompt of {model['prompt_tokens']} tokens,",
+        f"{model['flow_steps']} flow steps. Variants: frames (of 20 ms) of the window before a chunk; `all` has none; +N: with the",
+        "first N frames behind the prompt's chunks as well. All say the same speech tokens in the same hops. `changed`: lines that",
+        "sound different from `all`; differences to `all` are paired. In brackets: 95% bootstrap intervals over lines.\n",
     ]
     for name, part in result["results"].items():
         good = ", ".join(variant for variant, yes in result["as_good"][name].items() if yes) or "none"
