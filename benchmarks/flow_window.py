@@ -8,7 +8,7 @@ window of so many mel frames besides the voice's prompt ("100+50": with the firs
 `--long` are joined to segments of 30 to 60 s, whose tokens go through the flow in one go. Judges are those of `mamtra evaluate`. A
 window is as good as everything where, on the development lines, the interval of the difference lies within the margins below; the
 held-out lines say whether that holds. What is done is kept in the run folder; a run continues where it stopped. A few
-sounds are kept with the score files, DIR/VARIANT.jsonl, to be heard side by side: `mamtra report DIR/all.jsonl DIR/200.jsonl -o FILE`.
+sounds are kept with the score files, DIR/VARIANT.jsonl, to be heard side by side: `mamtra report DIR/{all,200}.jsonl -o FILE`.
 """
 
 from __future__ import annotations
