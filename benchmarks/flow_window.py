@@ -38,6 +38,7 @@ from record import benchmark
 
 from mamtra import load
 from mamtra.acoustic.flow_stream import FlowStream
+from mamtra.acoustic.history import Span
 from mamtra.evaluate.sets import Line
 from mamtra.evaluate.statistics import interval, ratio, resamples
 from mamtra.runtime.results import footnote, markdown_table
@@ -60,13 +61,21 @@ class Streams:
     """Streams behind the prompt of a voice, one for each variant."""
 
     def __init__(self, model: Any, voice: Any) -> None:
-        self._model, self._steps = model, model.generation.flow_steps
+        self._model, self._prompt = model, len(voice.prompt_speech)
+        self._spans = {name: Span.of(model.flow.config, self._prompt, *kept) for name, kept in VARIANTS.items()}
+        options = {"steps": model.generation.flow_steps}
         self._begun = {
-            name: FlowStream(model.flow, *voice_inputs(model, voice), steps=self._steps, history=history, sinks=sinks)
+            name: FlowStream(model.flow, *voice_inputs(model, voice), history=history, sinks=sinks, **options)
             for name, (history, sinks) in VARIANTS.items()
         }
         for stream in self._begun.values():
             stream.push(torch.zeros(1, 0, dtype=torch.int64))
+
+    def cuts(self, name: str, tokens: int) -> bool:
+        """Whether a variant sees less than everything somewhere in so many tokens."""
+        span, total = self._spans[name], self._prompt + tokens
+        last = max(0, total - 1) // span.chunk * span.chunk
+        return span.runs(total - last, last) != [range(total)]
 
     def mel(self, name: str, tokens: list[int]) -> tuple[torch.Tensor, list[int], int]:
         """Mel (mel, frames), the frames at which its hops after the first begin, and private bytes of the stream before its end."""
@@ -121,13 +130,14 @@ def joined(lines: Sequence[Line]) -> list[Line]:
 
 
 def read_lines(args: argparse.Namespace, prompt: Path) -> tuple[dict[str, list[Line]], dict[str, Any]]:
-    """Lines by set, and what the sets are."""
+    """Lines by set, and what the sets are; lines of fewer words than `--words` are left out, for they fit into any window."""
     sets: dict[str, list[Line]] = {DEVELOPMENT: [], HELD_OUT: [], LONG: []}
     about = {}
     for name, sources in ((DEVELOPMENT, [args.development]), (HELD_OUT, args.held_out), (LONG, [args.long])):
         for source in filter(None, sources):
             lines, about[str(len(about))] = lines_with_prompt(source, prompt, args.limit)
-            sets[name] += joined(lines) if name == LONG else lines
+            enough = [line for line in lines if len(line.reference.split()) >= args.words]
+            sets[name] += joined(lines)[: args.segments] if name == LONG else enough
     return sets, {"sets": list(about.values())}
 
 
@@ -139,7 +149,8 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     voice = tts.voice(args.voice)
     tokens_of = TokenCache(args.run / "tokens.jsonl", tts, voice)
     sets, about = read_lines(args, reference_sound(args.run, tts, voice))
-    scores, facts = PairedScores(args.run, list(VARIANTS), args.whisper, args.threads), args.run / "facts.jsonl"
+    scores = PairedScores(args.run, list(VARIANTS), args.whisper, args.threads, fast=args.fast)
+    facts = args.run / "facts.jsonl"
     streams = Streams(tts.model, voice)
     kept = {line.id for lines in sets.values() for line in lines[:KEPT]}
     turns = [line for line in chain(*zip_longest(*spread_out(sets))) if line is not None]
@@ -149,11 +160,14 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if scores.has(line):
             continue
         tokens = tokens_of(line)
-        made = {name: streams.mel(name, tokens) for name in VARIANTS}
+        made = {"all": streams.mel("all", tokens)}
         whole = made["all"][0]
+        made |= {
+            n: streams.mel(n, tokens) if streams.cuts(n, len(tokens)) else made["all"] for n in VARIANTS if n != "all"
+        }
         sounds = dict[str, np.ndarray]()
         for name, (mel, seams, held) in made.items():
-            sounds[name] = sounds["all"] if name != "all" and torch.equal(mel, whole) else streams.sound(mel)
+            sounds[name] = sounds["all"] if name != "all" and mel is whole else streams.sound(mel)
             append_row(facts, {"id": line.id, "variant": name, **facts_of(mel, whole, seams, held)})
         scores.add(line, sounds, tts.sample_rate, keep=line.id in kept)
     model = {"name": tts.model.name, "voice": voice.name, "prompt_tokens": len(voice.prompt_speech)}
@@ -298,6 +312,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--development", help="set that the window is chosen on")
     parser.add_argument("--held-out", nargs="*", default=[], help="sets that confirm it")
     parser.add_argument("--long", help="set whose lines are joined")
+    parser.add_argument("--segments", type=int, help="of those, at most")
+    parser.add_argument("--words", type=int, default=1, help="of a line, at least")
+    parser.add_argument("--fast", action="store_true", help="Whisper in int8 with a greedy search")
     parser.add_argument("--limit", type=int, help="of lines of each set")
     parser.add_argument("--model", help="model directory or name; default: the built-in one")
     parser.add_argument("--voice", help="default: that of the model")

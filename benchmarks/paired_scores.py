@@ -18,7 +18,7 @@ import numpy as np
 from mamtra import TTS
 from mamtra.audio.io import write_audio
 from mamtra.audio.trim import EdgeTrimmer
-from mamtra.evaluate.judges.asr import open_transcriber
+from mamtra.evaluate.judges.asr import FasterWhisper, open_transcriber
 from mamtra.evaluate.judges.models import DistilMOS, ModelSpeakerEncoder
 from mamtra.evaluate.score_file import ScoreFile, open_scores
 from mamtra.evaluate.scorer import Scorer
@@ -66,11 +66,15 @@ class PairedScores:
         variants: names; the first is what the others are compared with.
         whisper: see `mamtra.evaluate.judges.asr.open_transcriber`.
         threads: of the CPU.
+        fast: int8 and a greedy search instead of float32 and a beam; for a folder of CTranslate2.
     """
 
-    def __init__(self, folder: Path, variants: Sequence[str], whisper: str, threads: int) -> None:
+    def __init__(
+        self, folder: Path, variants: Sequence[str], whisper: str, threads: int, *, fast: bool = False
+    ) -> None:
         self._folder, self._given = folder, _Given()
-        self._scorer = Scorer(self._given, open_transcriber(whisper, threads), ModelSpeakerEncoder(), DistilMOS())
+        transcriber = FasterWhisper(whisper, threads, "int8", 1) if fast else open_transcriber(whisper, threads)
+        self._scorer = Scorer(self._given, transcriber, ModelSpeakerEncoder(), DistilMOS())
         self.about = self._scorer.fingerprint
         self.files = {
             name: open_scores(folder / f"{name}.jsonl", {**self.about, "system": name, "kind": "variant"})

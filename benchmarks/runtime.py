@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 from kokoro import Kokoro
 from record import benchmark
-from runtime_words import BASELINE, WAYS, Whisper, compare, read_sentences, transcribe
+from runtime_words import BASELINE, WAYS, compare, read_sentences, transcribe
 
+from mamtra.evaluate.judges.asr import FasterWhisper
 from mamtra.runtime.results import footnote, markdown_table
 
 TEXT = "The quick brown fox jumps over the lazy dog, and then it walks slowly back home."
@@ -177,9 +178,12 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         found["stages"] = stages(args.voice, args.runs)
     yield found
     if args.set is not None:
-        sentences, listen = read_sentences(args.set, args.sentences), Whisper(args.whisper, args.threads)
+        sentences, listen = (
+            read_sentences(args.set, args.sentences),
+            FasterWhisper(args.whisper, args.threads, "int8", 1),
+        )
         heard = transcribe(sentences, args.voice, args.work, listen, args.seconds)
-        yield found | {"understood": compare(sentences, heard) | {"recogniser": listen.about}}
+        yield found | {"understood": compare(sentences, heard) | {"recogniser": listen.about["asr"]}}
 
 
 def bars(by: dict[str, dict[str, float]]) -> str:

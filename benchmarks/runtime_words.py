@@ -7,17 +7,15 @@ import json
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mamtra import load
-from mamtra.audio.io import resample
 from mamtra.evaluate.error_rates import count_errors, english_normaliser
+from mamtra.evaluate.judges.asr import Transcriber
 from mamtra.evaluate.statistics import difference, interval, ratio, resamples
-from mamtra.runtime.optional import need
 
 BASELINE = "torch"
 WAYS: Mapping[str, Mapping[str, Any]] = {
@@ -29,29 +27,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 """Options of `mamtra.load` by the names in the tables."""
 
 
-class Whisper:
-    """A CTranslate2 Whisper, English, int8, greedy: a fast one, the same for all ways.
-
-    Args:
-        folder: of the model.
-        threads: of the CPU.
-
-    Attributes:
-        about: what it is.
-    """
-
-    def __init__(self, folder: Path, threads: int) -> None:
-        library = need("faster_whisper", "Transcribing")
-        self._model = library.WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads)
-        self.about = f"{folder.name}, faster-whisper {metadata.version('faster-whisper')}, int8, greedy"
-
-    def __call__(self, samples: np.ndarray, rate: int) -> str:
-        """Words in float32 samples (T,)."""
-        wave = resample(samples, rate, 16000)
-        found, _ = self._model.transcribe(wave, language="en", beam_size=1, condition_on_previous_text=False)
-        return " ".join(part.text.strip() for part in found)
-
-
 def read_sentences(path: Path, count: int) -> dict[str, tuple[str, str]]:
     """The first texts of a list with the columns id, text and spoken, and what is to be heard, by id."""
     with path.open(encoding="utf-8") as file:
@@ -60,7 +35,7 @@ def read_sentences(path: Path, count: int) -> dict[str, tuple[str, str]]:
 
 
 def transcribe(
-    sentences: Mapping[str, tuple[str, str]], voice: str, work: Path, listen: Whisper, seconds: float
+    sentences: Mapping[str, tuple[str, str]], voice: str, work: Path, listen: Transcriber, seconds: float
 ) -> dict[str, dict[str, str]]:
     """What is heard of every sentence said with seed 0 in every way, by way and id, as far as the time allows.
 

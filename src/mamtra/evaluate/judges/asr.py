@@ -72,17 +72,19 @@ def check_english(texts: Iterable[str]) -> None:
 
 
 class FasterWhisper:
-    """A CTranslate2 Whisper in faster-whisper: English, beam 5, float32, no context between windows.
+    """A CTranslate2 Whisper in faster-whisper: English, no context between windows.
 
     Args:
         model: folder with ``model.bin``, or a name that faster-whisper fetches, such as "base".
         threads: of the CPU.
+        precision: of its weights; "int8" is faster.
+        beams: of the search.
 
     Raises:
         MamTraError: faster-whisper is missing, or there is no such model.
     """
 
-    def __init__(self, model: str | os.PathLike, threads: int = 2) -> None:
+    def __init__(self, model: str | os.PathLike, threads: int = 2, precision: str = "float32", beams: int = 5) -> None:
         library = need("faster_whisper", "Transcribing")
         folder = Path(os.path.expanduser(model))
         weights = folder / "model.bin"
@@ -92,19 +94,20 @@ class FasterWhisper:
             )
         source = str(folder) if folder.is_dir() else os.fspath(model)
         try:
-            self._model = library.WhisperModel(source, device="cpu", compute_type="float32", cpu_threads=threads)
+            self._model = library.WhisperModel(source, device="cpu", compute_type=precision, cpu_threads=threads)
         except Exception as error:
             raise MamTraError(
                 f"There is no Whisper model {source!r} here or on the hub; give a folder with --whisper DIR, or a size that "
                 "faster-whisper fetches, such as base (145 MB)."
             ) from error
         version = metadata.version("faster-whisper")
-        self.about = {"asr": f"{Path(source).name}, faster-whisper {version}, beam 5, float32"}
+        self._beams, search = beams, f"beam {beams}" if beams > 1 else "greedy"
+        self.about = {"asr": f"{Path(source).name}, faster-whisper {version}, {search}, {precision}"}
         if weights.is_file():
             self.about["asr_sha256"] = hash_files(weights)[:16]
 
     def __call__(self, samples: np.ndarray, sample_rate: int) -> str:
         """Words in float32 samples (T,) of ``sample_rate`` Hz."""
         wave = resample(samples, sample_rate, RATE)
-        found, _ = self._model.transcribe(wave, language="en", beam_size=5, condition_on_previous_text=False)
+        found, _ = self._model.transcribe(wave, language="en", beam_size=self._beams, condition_on_previous_text=False)
         return " ".join(part.text.strip() for part in found)
