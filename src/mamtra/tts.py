@@ -73,6 +73,7 @@ class TTS:
         like_original: bool | None = None,
         text_rules: str | None = None,
         flow_steps: int | None = None,
+        flow_history: int | None = None,
         int8_lm: bool = False,
     ) -> TTS:
         """Load a model by directory, built-in name or hub name; by default the one that comes with the package.
@@ -91,6 +92,8 @@ class TTS:
                 package's text rules, trimming, pauses and repeats. A CosyVoice 2 directory does the former by default.
             text_rules: for models of CosyVoice 2: "cosyvoice2", "mamtra" or "none" (text is read as written, in one piece).
             flow_steps: Euler steps of the flow; fewer are faster. By default those of the model.
+            flow_history: mel frames before a chunk that the streaming flow sees besides those of the voice's prompt, with torch:
+                memory of a stream and time of a hop are then bounded. 0 is all; by default that of the model.
             int8_lm: with the runtime "onnx", multiply int8 weights of the language model as they are, with inputs rounded to 8
                 bits: faster, with less memory, and another choice of speech tokens for the same seed.
 
@@ -100,7 +103,8 @@ class TTS:
         """
         directory = find_model(model)
         opened: Model | LightModel
-        if choose_runtime(directory, runtime, asks_torch=device is not None or dtype is not None) == "onnx":
+        asks_torch = device is not None or dtype is not None or bool(flow_history)
+        if choose_runtime(directory, runtime, asks_torch=asks_torch) == "onnx":
             from mamtra.light.model import LightModel
 
             opened = LightModel(directory, int8_lm=int8_lm)
@@ -112,7 +116,7 @@ class TTS:
             from mamtra.synthesis.open_model import open_on
 
             opened = open_on(directory, device, dtype)
-        opened.generation = choose_profile(opened, like_original, text_rules, flow_steps)
+        opened.generation = choose_profile(opened, like_original, text_rules, flow_steps, flow_history)
         adjust_reading(opened, lexicon, date_order)
         return cls(opened)
 

@@ -80,7 +80,7 @@ def test_the_runtime_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert choice.choose_runtime(model, None, asks_torch=False) == "torch"
     with pytest.raises(MamTraError, match="no runtime 'tpu'; use onnx or torch"):
         mamtra.load(model, runtime="tpu")
-    with pytest.raises(MamTraError, match="Devices and types of weights belong to the runtime torch"):
+    with pytest.raises(MamTraError, match="Devices, types of weights and a flow's history belong to the runtime torch"):
         mamtra.load(model, runtime="onnx", device="cpu")
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "lm": {**config["lm"], "mamba_form": "discrete"}}))

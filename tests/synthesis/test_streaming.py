@@ -135,7 +135,10 @@ def test_a_model_like_the_original_streams_by_its_hops(model, monkeypatch):
 
     # the pause before the segment, hops of 30 and 60 tokens less 8 frames that fade, nothing trimmed
     assert spoken() == [12000 + (60 - 8) * 480, 100 * 480, (20 + 8) * 480]
-    assert spoken(schedule=HopSchedule()) == [12000 + 40 * 480, 50 * 480, 90 * 480]  # every sample once, as asked for
+    every = [12000 + 40 * 480, 50 * 480, 90 * 480]  # every sample once
+    assert spoken(schedule=HopSchedule()) == every
+    monkeypatch.setattr(model, "generation", model.generation.model_copy(update={"flow_history": 50}))
+    assert spoken() == every
 
 
 def test_a_bounded_history_is_that_of_the_whole_too(model, monkeypatch):
@@ -148,9 +151,11 @@ def test_a_bounded_history_is_that_of_the_whole_too(model, monkeypatch):
         assert np.abs(np.concatenate(feed(SegmentStream(model, flow, seed=5), codes)) - whole).max() < 1e-4
         held.append(flow.private_bytes)
     assert 0 < 4 * held[1] < held[0]
-    monkeypatch.setattr(model, "generation", model.generation.model_copy(update={"flow_history": 40}))
+    assert mamtra.load(model.directory, device="cpu", flow_history=100).model.generation.flow_history == 100
     with pytest.raises(MamTraError, match="history of 40 frames; use 0 for all, or a multiple of 2 from 50"):
-        prompt_store(model).stream(tiny_voice())
+        mamtra.load(model.directory, device="cpu", flow_history=40)
+    with pytest.raises(MamTraError, match="belong to the runtime torch"):
+        mamtra.load(model.directory, runtime="onnx", flow_history=100)
 
 
 def test_prompts_are_computed_once_and_the_oldest_let_go(model, monkeypatch):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mamtra.acoustic.flow_history import check_history
 from mamtra.errors import MamTraError
 
 if TYPE_CHECKING:
@@ -50,11 +51,7 @@ class Span:
             MamTraError: the window is smaller than a chunk, or one of the two is negative or does not end with a token.
         """
         ratio, chunk = config.token_mel_ratio, config.chunk_size
-        if history < 0 or 0 < history < chunk * ratio or history % ratio:
-            raise MamTraError(
-                f"The flow cannot keep a history of {history} frames; use 0 for all, or a multiple of {ratio} from {chunk * ratio} "
-                "(a chunk) on, such as 200."
-            )
+        check_history(history, chunk, ratio)
         if sinks < 0 or sinks % ratio:
             raise MamTraError(f"The flow cannot keep {sinks} first frames; use a multiple of {ratio} from 0 on.")
         if history == 0:

@@ -44,6 +44,9 @@ def serve(
     drain: float = typer.Option(30, metavar="S", min=0, help="Seconds for running texts after SIGTERM."),
     runtime: Runtime = None,
     device: Device = None,
+    flow_history: int | None = typer.Option(
+        None, "--flow-history", metavar="N", min=0, help="Frames of 20 ms that the flow sees behind the prompt; 0: all."
+    ),
     ray: str | None = typer.Option(
         None, metavar="ADDRESS", help="Replicas on a Ray cluster: auto, HOST:PORT, or local for this machine."
     ),
@@ -77,13 +80,13 @@ def serve(
     if ray is not None:
         from mamtra.serve.replicas import ModelPlace, Replicas, serve_replicas
 
-        place = ModelPlace(model, runtime, device)
+        place = ModelPlace(model, runtime, device, flow_history)
         serve_replicas(place, settings, Replicas.parse(replicas, replica_gpus), address=ray)
         return
     refuse_ignored(ctx, "without --ray", "replicas", "replica_gpus")
     from mamtra.tts import load
 
-    serve(load(model, runtime=runtime, device=device), settings)
+    serve(load(model, runtime=runtime, device=device, flow_history=flow_history), settings)
 
 
 def _keys(path: Path | None) -> tuple[Key, ...]:

@@ -25,7 +25,7 @@ def choose_runtime(directory: Path, wanted: str | None, *, asks_torch: bool) -> 
     Args:
         directory: of the model.
         wanted: "onnx", "torch" or None.
-        asks_torch: a device or a type of weights is asked for, which only torch has.
+        asks_torch: a device, a type of weights or a history of the flow is asked for, which only torch has.
 
     Raises:
         MamTraError: the wanted runtime cannot run the model, or torch is needed and not installed.
@@ -37,7 +37,11 @@ def choose_runtime(directory: Path, wanted: str | None, *, asks_torch: bool) -> 
         if not has_torch:
             raise MamTraError("The runtime torch is not installed; pip install 'mamtra[torch]'.")
         return "torch"
-    problem = "Devices and types of weights belong to the runtime torch" if asks_torch else obstacle(directory)
+    problem = (
+        "Devices, types of weights and a flow's history belong to the runtime torch"
+        if asks_torch
+        else obstacle(directory)
+    )
     if problem and has_torch:
         raise MamTraError(f"{problem}; use the runtime torch.")
     if problem:

@@ -69,11 +69,13 @@ class ModelPlace(NamedTuple):
         name: model directory or name; None for the embedded voice.
         runtime: ``onnx``, ``torch``, or None for what `mamtra.tts.load` chooses.
         device: such as ``cuda``; None for the best one.
+        flow_history: as in `mamtra.tts.load`.
     """
 
     name: str | None = None
     runtime: str | None = None
     device: str | None = None
+    flow_history: int | None = None
 
 
 @checked
@@ -203,8 +205,9 @@ def application(arguments: dict[str, Any]) -> Any:
     """The application for a configuration file of Ray Serve, as ``import_path: mamtra.serve.replicas:application``.
 
     Args:
-        arguments: under ``args`` of the file: ``model``, ``runtime`` and ``device`` as in `ModelPlace`; all others are settings of
-            `mamtra.serve.settings.ServeSettings`, with ``host`` 0.0.0.0 by default. A key is taken from ``MAMTRA_API_KEY``.
+        arguments: under ``args`` of the file: ``name``, ``runtime``, ``device`` and ``flow_history`` as in `ModelPlace`; all
+            others are settings of `mamtra.serve.settings.ServeSettings`, with ``host`` 0.0.0.0 by default. A key is taken from
+            ``MAMTRA_API_KEY``.
 
     Raises:
         MamTraError: a setting is unknown or wrong, or everybody would be let in.
@@ -254,7 +257,8 @@ def _app_builder(model: ModelPlace, settings: ServeSettings) -> Any:
         from mamtra.serve.app import create_app
         from mamtra.tts import load
 
-        app = create_app(load(model.name, runtime=model.runtime, device=model.device), settings, warm_up=False)
+        options = model._asdict()
+        app = create_app(load(options.pop("name"), **options), settings, warm_up=False)
         app.state.speaker.warm_up()  # a replica gets requests once it is built
         return app
 

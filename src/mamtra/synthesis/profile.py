@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, get_args
 
+from mamtra.acoustic.flow_history import check_history
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 from mamtra.text.bpe import BpeFrontend, TextRules
@@ -16,18 +17,27 @@ if TYPE_CHECKING:
 
 
 def choose_profile(
-    model: ModelDirectory, like_original: bool | None, text_rules: str | None, flow_steps: int | None = None
+    model: ModelDirectory,
+    like_original: bool | None,
+    text_rules: str | None,
+    flow_steps: int | None = None,
+    flow_history: int | None = None,
 ) -> GenerationConfig:
     """The generation defaults of a model with another profile, where one is asked for; its text front end gets the text rules.
 
     Raises:
-        MamTraError: the model has no original, there are no such text rules, or fewer than one step is asked for.
+        MamTraError: the model has no original, there are no such text rules, fewer than one step is asked for, or the flow
+            cannot keep such a history.
     """
     changes: dict[str, object] = {}
     if flow_steps is not None:
         if flow_steps < 1:
             raise MamTraError(f"The flow cannot take {flow_steps} steps; use 1 or more, such as 5.")
         changes["flow_steps"] = flow_steps
+    if flow_history is not None:
+        flow = model.config.get("flow", {})
+        check_history(flow_history, int(flow.get("chunk_size", 25)), int(flow.get("token_mel_ratio", 2)))
+        changes["flow_history"] = flow_history
     if like_original is None and text_rules is None:
         return model.generation.model_copy(update=changes)
     if not isinstance(model.text, BpeFrontend):

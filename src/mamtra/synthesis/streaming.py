@@ -101,7 +101,8 @@ def _open(
     request: Request, seed: int, prompts: PromptStore[FlowStream], schedule: HopSchedule | None
 ) -> SegmentStream | OriginalStream:
     model, voice = request.model, request.voice
-    # The original can stream at its own speed and by its own hops only.
-    if model.generation.like_original and request.speed == 1.0 and schedule is None:
+    # The original can stream at its own speed, by its own hops and with all of the past only.
+    settings = model.generation
+    if settings.like_original and request.speed == 1.0 and schedule is None and settings.flow_history == 0:
         return OriginalStream(model, voice, seed=seed)
     return SegmentStream(model, prompts.stream(voice), seed=seed, speed=request.speed, schedule=schedule)
