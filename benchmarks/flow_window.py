@@ -69,7 +69,7 @@ class Streams:
             for name, (history, sinks) in VARIANTS.items()
         }
         for stream in self._begun.values():
-            stream.push(torch.zeros(1, 0, dtype=torch.int64))
+            stream.push(self._row([]))
 
     def cuts(self, name: str, tokens: int) -> bool:
         """Whether a variant sees less than everything somewhere in so many tokens."""
@@ -82,19 +82,25 @@ class Streams:
         stream, schedule, at = self._begun[name].fork(), HopSchedule(), 0
         pieces: list[torch.Tensor] = []
         while len(tokens) - at >= (count := stream.wanted(schedule.least(len(pieces)))):
-            pieces.append(stream.push(torch.tensor([tokens[at : at + count]])))
+            pieces.append(stream.push(self._row(tokens[at : at + count])))
             at += count
         held = stream.private_bytes
-        pieces.append(stream.push(torch.tensor([tokens[at:]], dtype=torch.int64), final=True))
+        pieces.append(stream.push(self._row(tokens[at:]), final=True))
         seams = np.cumsum([piece.shape[2] for piece in pieces])[:-1].tolist()
-        return torch.cat(pieces, dim=2)[0], seams, held
+        return torch.cat(pieces, dim=2)[0].cpu(), seams, held
+
+    def _row(self, tokens: list[int]) -> torch.Tensor:
+        return torch.tensor([tokens], dtype=torch.int64, device=self._model.device)
 
     @torch.inference_mode()
     def sound(self, mel: torch.Tensor) -> np.ndarray:
         """Samples (T,), trimmed as they are played."""
-        vocoder = self._model.vocoder
+        vocoder, device = self._model.vocoder, self._model.device
         noise = vocoder.noise(torch.Generator().manual_seed(0))(mel.shape[1] * vocoder.config.hop)
-        return trimmed(vocoder.inference(mel[None], noise=noise).reshape(-1).numpy(), self._model.sample_rate)
+        return trimmed(
+            vocoder.inference(mel[None].to(device), noise=noise.to(device)).reshape(-1).cpu().numpy(),
+            self._model.sample_rate,
+        )
 
 
 def facts_of(mel: torch.Tensor, whole: torch.Tensor, seams: Sequence[int], held: int) -> dict[str, Any]:
@@ -145,11 +151,11 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The whole benchmark."""
     torch.set_num_threads(args.threads)
     end = time.monotonic() + 60 * args.minutes
-    tts = load(args.model, device="cpu")
+    tts = load(args.model, device=args.device)
     voice = tts.voice(args.voice)
     tokens_of = TokenCache(args.run / "tokens.jsonl", tts, voice)
     sets, about = read_lines(args, reference_sound(args.run, tts, voice))
-    scores = PairedScores(args.run, list(VARIANTS), args.whisper, args.threads, fast=args.fast)
+    scores = PairedScores(args.run, list(VARIANTS), args.whisper, args.threads, fast=args.fast, device=args.device)
     facts = args.run / "facts.jsonl"
     streams = Streams(tts.model, voice)
     kept = {line.id for lines in sets.values() for line in lines[:KEPT]}
@@ -318,6 +324,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="of lines of each set")
     parser.add_argument("--model", help="model directory or name; default: the built-in one")
     parser.add_argument("--voice", help="default: that of the model")
+    parser.add_argument("--device", default="cpu", help="of the model and of the judges")
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--threads", type=int, default=2)
 

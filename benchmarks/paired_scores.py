@@ -67,14 +67,22 @@ class PairedScores:
         whisper: see `mamtra.evaluate.judges.asr.open_transcriber`.
         threads: of the CPU.
         fast: int8 and a greedy search instead of float32 and a beam; for a folder of CTranslate2.
+        device: of the judges; a Whisper of CTranslate2 stays on the CPU.
     """
 
     def __init__(
-        self, folder: Path, variants: Sequence[str], whisper: str, threads: int, *, fast: bool = False
+        self,
+        folder: Path,
+        variants: Sequence[str],
+        whisper: str,
+        threads: int,
+        *,
+        fast: bool = False,
+        device: str = "cpu",
     ) -> None:
         self._folder, self._given = folder, _Given()
-        transcriber = FasterWhisper(whisper, threads, "int8", 1) if fast else open_transcriber(whisper, threads)
-        self._scorer = Scorer(self._given, transcriber, ModelSpeakerEncoder(), DistilMOS())
+        transcriber = FasterWhisper(whisper, threads, "int8", 1) if fast else open_transcriber(whisper, threads, device)
+        self._scorer = Scorer(self._given, transcriber, ModelSpeakerEncoder(None, device), DistilMOS(device))
         self.about = self._scorer.fingerprint
         self.files = {
             name: open_scores(folder / f"{name}.jsonl", {**self.about, "system": name, "kind": "variant"})
