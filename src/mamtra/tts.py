@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.generation_config import GenerationConfig
@@ -34,9 +34,11 @@ from mamtra.voices.voice import Voice
 if TYPE_CHECKING:
     import torch
 
+    from mamtra.engine.stats import EngineStats
     from mamtra.light.model import LightModel
     from mamtra.synthesis.batch import Batch
     from mamtra.synthesis.model import Model
+    from mamtra.synthesis.prompt_store import PromptStore
     from mamtra.synthesis.voice_conversion import SamplesOf
 
 
@@ -130,6 +132,16 @@ class TTS:
     def interleaves(self) -> bool:
         """Whether the model can speak a sentence while its text is still arriving, see `stream`."""
         return self.model.generation.bistream and isinstance(self.model.text, BpeFrontend)
+
+    @property
+    def decoding(self) -> EngineStats:
+        """Runs of the language model that are on their way, and the memory of their states."""
+        return self.model.decoding
+
+    @property
+    def flow_bytes(self) -> int:
+        """Memory of the flow's caches: the prompts of the voices used last, and streams on their way."""
+        return self._ways.prompts.bytes
 
     @checked
     def segments(self, text: str) -> list[str]:
@@ -346,12 +358,14 @@ class _Ways(NamedTuple):
         segment: the backend that gives a segment chunk by chunk.
         samples: speech tokens of a voice to samples.
         batch: what many texts go through.
+        prompts: flow streams behind the prompts of voices.
     """
 
     whole: Callable[..., Iterator[AudioChunk]]
     segment: Callable[..., Iterator[AudioChunk]]
     samples: SamplesOf
     batch: Callable[[], Batch]
+    prompts: PromptStore[Any]
 
 
 def _ways(model: Model | LightModel) -> _Ways:
@@ -361,7 +375,7 @@ def _ways(model: Model | LightModel) -> _Ways:
 
         prompts = speaking.prompt_store(model)
         ways = speaking.speak_whole, speaking.stream_segment, speaking.tokens_to_samples
-        return _Ways(*(partial(way, prompts=prompts) for way in ways), partial(Batch, model, prompts))
+        return _Ways(*(partial(way, prompts=prompts) for way in ways), partial(Batch, model, prompts), prompts)
     from mamtra.synthesis.batch import Batch
     from mamtra.synthesis.sentence import whole_segment
     from mamtra.synthesis.streaming import prompt_store, stream_segment
@@ -370,9 +384,9 @@ def _ways(model: Model | LightModel) -> _Ways:
     def whole(request: Request, segments: Iterable[Segment], *, ahead: bool) -> Iterator[AudioChunk]:
         return speak(request, segments, whole_segment)
 
-    return _Ways(
-        whole, partial(stream_segment, prompts=prompt_store(model)), tokens_to_samples, partial(Batch.of, model)
-    )
+    prompts = prompt_store(model)
+    segment = partial(stream_segment, prompts=prompts)
+    return _Ways(whole, segment, tokens_to_samples, partial(Batch.of, model), prompts)
 
 
 @checked

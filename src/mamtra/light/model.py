@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mamtra.checkpoints.model_files import find_beside
 from mamtra.checkpoints.parts import PARTS
+from mamtra.engine.stats import EngineStats
 from mamtra.errors import MamTraError
 from mamtra.light.cpu import has_dot_products
 from mamtra.light.graph import Products
@@ -67,6 +68,12 @@ class LightModel(ModelDirectory):
 
         head = usable_head(self.generation.alignment_head, self.config["lm"]["layer_types"])
         return self._part("lm", lambda: LightLM(*self._stored("lm"), products=self._lm_products, head=head))
+
+    @property
+    def decoding(self) -> EngineStats:
+        """Runs of the LM and their memory now."""
+        lm = self._parts.get("lm")
+        return EngineStats() if lm is None else lm.stats()
 
     @property
     def flow(self) -> LightFlow:

@@ -76,7 +76,7 @@ class Speaker:
         self.gate = Gate(settings.hops_at_once or min(4, os.cpu_count() or 1))
         self.ready = False
         self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="mamtra-speak")
-        metrics.watch(self.admission)
+        metrics.watch(self.admission, tts)
 
     @property
     def models(self) -> list[str]:

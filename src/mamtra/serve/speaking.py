@@ -48,6 +48,7 @@ class Speaking:
     Attributes:
         playback: how a listener fares.
         tokens: speech tokens so far.
+        repeats: runs of the LM that were repeated so far.
         finish_reason: of the latest sentence; "cancelled" where nobody wanted the rest, "error" where it failed.
     """
 
@@ -61,7 +62,7 @@ class Speaking:
     ) -> None:
         self._chunks, self._encoder, self._gate, self._ended = chunks, encoder, gate, ended
         self.playback = playback
-        self.tokens, self.finish_reason = 0, ""
+        self.tokens, self.repeats, self.finish_reason = 0, 0, ""
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
         self._cancelled = False
@@ -115,6 +116,7 @@ class Speaking:
         try:
             while (chunk := self._compute(chunks)) is not None:
                 self.tokens += chunk.tokens
+                self.repeats += chunk.repeats
                 self.finish_reason = chunk.finish_reason
                 self.playback.made(chunk.seconds)
                 data = self._encoder.write(chunk.samples)

@@ -31,6 +31,7 @@ class Audio:
             that is followed by more of its sentence.
         rtf: real-time factor: computing time over duration, below 1 where it is faster than real time.
         ttfa_ms: time to first audio: milliseconds from the call to the first chunk.
+        repeats: runs of the LM that were repeated, as they left words out, said them twice or came to no end.
     """
 
     samples: np.ndarray
@@ -42,6 +43,7 @@ class Audio:
     finish_reason: str
     rtf: float
     ttfa_ms: float
+    repeats: int = 0
 
     @property
     def seconds(self) -> float:
@@ -88,6 +90,7 @@ class Audio:
             else chunks[-1].finish_reason,
             rtf=spent * first.sample_rate / max(1, len(samples)),
             ttfa_ms=first.ttfa_ms,
+            repeats=sum(chunk.repeats for chunk in chunks),
         )
 
 
@@ -110,4 +113,5 @@ def audio_of(request: Request, chunk: AudioChunk, ttfa_ms: float) -> Audio:
         finish_reason=chunk.finish_reason,
         rtf=chunk.spent * rate / max(1, len(chunk.samples)),
         ttfa_ms=ttfa_ms,
+        repeats=max(0, chunk.attempts - 1) if chunk.finish_reason else 0,
     )

@@ -15,6 +15,7 @@ from mamtra.checkpoints.model_files import find_beside
 from mamtra.checkpoints.native import load_part
 from mamtra.checkpoints.provenance import needs_distillation
 from mamtra.engine.engine import Engine
+from mamtra.engine.stats import EngineStats
 from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.synthesis.hearing import TorchHearing
 from mamtra.synthesis.model_directory import ModelDirectory
@@ -102,6 +103,11 @@ class Model(ModelDirectory):
             if self._engine is None:
                 self._engine = Engine(self.lm, slots=None, capacity=CAPACITY.get(self.device.type, LARGEST))
             return self._engine
+
+    @property
+    def decoding(self) -> EngineStats:
+        """Runs of the LM and their memory now."""
+        return EngineStats() if self._engine is None else self._engine.stats()
 
     @property
     def flow(self) -> nn.Module:
