@@ -143,6 +143,20 @@ class TTS:
         """Memory of the flow's caches: the prompts of the voices used last, and streams on their way."""
         return self._ways.prompts.bytes
 
+    def stream_bytes(self, text_ids: int | None = None) -> int:
+        """Memory that a text takes at most while it is spoken, known before it begins: states of the LM, caches of the flow.
+
+        The flow's part is known once a voice has spoken; it is told for the one with the longest prompt.
+
+        Args:
+            text_ids: of the longest segment of the text; by default of the longest that there can be.
+        """
+        ids = self.model.text.longest_ids if text_ids is None else text_ids
+        tokens = self.model.generation.longest(ids)
+        prompts = self._ways.prompts
+        positions = ids + tokens + 2 * prompts.longest  # a prompt has as many text ids as speech tokens at most
+        return self.model.run_bytes(positions) + prompts.stream_bytes(tokens)
+
     @checked
     def segments(self, text: str) -> list[str]:
         """The normalised sentences, or parts of long ones, that `text` is spoken in.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,7 +43,12 @@ class ToldTTS(TTS):
     def __init__(self, library: VoiceLibrary, step: Callable[[int, str], None] = lambda n, text: None) -> None:
         self.step, self.library, self.closed, self.options, self.repeats = step, library, [], [], 0
         segments = lambda text: [SimpleNamespace(ids=text.split())]  # noqa: E731
-        self.model = SimpleNamespace(name="told", arrays="torch", speakers={}, text=SimpleNamespace(segments=segments))
+        self.model = SimpleNamespace(
+            name="told", arrays="torch", device="cpu", speakers={}, text=SimpleNamespace(segments=segments)
+        )
+
+    def stream_bytes(self, text_ids=10):
+        return text_ids * 2**20
 
     def clone(self, path, text=None, **info):
         samples, rate = read_audio(path)
@@ -93,6 +99,11 @@ def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come to be"
         time.sleep(0.01)
+
+
+def figure(client, name):
+    """A figure without labels."""
+    return float(re.search(rf"^{name} (.+)$", client.get("/metrics").text, re.M)[1])
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,6 @@
 """Figures at `/metrics`."""
 
-import re
-
-from tests.serve.conftest import wait_for
-
-
-def figure(client, name):
-    """A figure without labels."""
-    return float(re.search(rf"^{name} (.+)$", client.get("/metrics").text, re.M)[1])
+from tests.serve.conftest import figure, wait_for
 
 
 def test_metrics_count(client):

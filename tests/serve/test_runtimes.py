@@ -52,3 +52,16 @@ def test_what_a_model_tells_of_its_memory(runtime):
     del stream
     gc.collect()
     assert tts.decoding == EngineStats() and 0 < tts.flow_bytes < more  # the prompt is kept
+
+
+@pytest.mark.parametrize("runtime", runtimes)
+def test_memory_of_a_stream_is_known_before_it_begins(runtime):
+    tts, text = load(runtime=runtime), "Hello there, how are you today, and what shall we talk about?"
+    assert sum(chunk.tokens for chunk in tts.stream("Hello there.", "nora")) > 10
+    (segment,) = tts.model.text.segments(text)
+    kept, known, most = tts.flow_bytes, tts.stream_bytes(len(segment.ids)), tts.stream_bytes()
+    taken = 0
+    for _ in tts.stream(text, "nora", seed=3):
+        now = tts.decoding
+        taken = max(taken, now.kv_bytes + now.state_bytes + tts.flow_bytes - kept)
+    assert 0.2 * known < taken <= known < most

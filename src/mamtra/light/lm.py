@@ -77,8 +77,7 @@ class LMState:
         self._lm, self._session, self._length = lm, lm.session, 0
         shapes = state_shapes(lm.config, capacity)
         zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-        self.kv_bytes = sum(array.nbytes for name, array in zeros.items() if name.startswith(_IN_PLACE))
-        self.state_bytes = 2 * sum(array.nbytes for name, array in zeros.items() if not name.startswith(_IN_PLACE))
+        self.kv_bytes, self.state_bytes = state_bytes(lm.config, capacity)
         lm.begun(self)
         first = {name: _value(array) for name, array in zeros.items()}
         second = {
@@ -160,6 +159,14 @@ class LMState:
         for name, made in {**{f"new.{name}": made for name, made in new.items()}, **self._outputs}.items():
             binding.bind_ortvalue_output(name, made)
         return binding, value  # the value lives as long as the binding is used
+
+
+def state_bytes(config: Mapping[str, Any], capacity: int) -> tuple[int, int]:
+    """Memory of a state for so many positions: of keys and values, and of what moves between two places."""
+    sizes = [
+        (name.startswith(_IN_PLACE), 4 * math.prod(shape)) for name, shape in state_shapes(config, capacity).items()
+    ]
+    return sum(size for stays, size in sizes if stays), 2 * sum(size for stays, size in sizes if not stays)
 
 
 def _value(array: np.ndarray) -> ort.OrtValue:

@@ -42,9 +42,11 @@ class LightModel(ModelDirectory):
         threads: see above.
         exact: see above.
         arrays: whose arrays its voices hold.
+        device: where it computes.
     """
 
     arrays: Arrays = "numpy"
+    device = "cpu"
 
     def __init__(
         self, directory: str | os.PathLike, *, threads: int | None = None, exact: bool = False, int8_lm: bool = False
@@ -74,6 +76,12 @@ class LightModel(ModelDirectory):
         """Runs of the LM and their memory now."""
         lm = self._parts.get("lm")
         return EngineStats() if lm is None else lm.stats()
+
+    def run_bytes(self, positions: int) -> int:
+        """Memory that a run of the LM of so many positions takes."""
+        from mamtra.light.lm import state_bytes
+
+        return sum(state_bytes(self.config["lm"], positions))
 
     @property
     def flow(self) -> LightFlow:

@@ -50,6 +50,12 @@ class Metrics:
             ("mamtra_streams_running", "Texts that are being spoken.", lambda: admission.busy),
             ("mamtra_streams_waiting", "Requests that wait.", lambda: admission.waiting),
             ("mamtra_streams_most", "Texts that may be spoken side by side.", lambda: admission.streams),
+            (
+                "mamtra_memory_budget_bytes",
+                "For the texts being spoken; 0 for no limit.",
+                lambda: admission.budget or 0,
+            ),
+            ("mamtra_memory_reserved_bytes", "That they may take at most.", lambda: admission.held),
             ("mamtra_runs_running", "Runs of the language model on their way.", lambda: tts.decoding.running),
             ("mamtra_runs_waiting", "Runs that wait for a slot of the engine.", lambda: tts.decoding.waiting),
             ("mamtra_kv_bytes", "Keys and values of the language model.", lambda: tts.decoding.kv_bytes),

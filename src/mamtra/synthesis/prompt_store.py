@@ -19,6 +19,11 @@ class Forkable(Protocol):
         """Memory that it holds."""
         ...
 
+    @property
+    def offset(self) -> int:
+        """Tokens whose state it holds."""
+        ...
+
     def fork(self) -> Forkable:
         """A stream that goes on from here, and leaves this one as it is."""
         ...
@@ -50,6 +55,19 @@ class PromptStore(Generic[S]):
         return sum(stream.bytes for stream in kept) + sum(
             max(0, stream.bytes - shared) for stream, shared in self._forks.all()
         )
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt that is kept."""
+        with self._lock:
+            return max((stream.offset for stream in self._kept.values()), default=0)
+
+    def stream_bytes(self, tokens: int) -> int:
+        """Memory of a stream of so many tokens behind the largest prompt that is kept; 0 before there is one."""
+        with self._lock:
+            kept = [(stream.bytes, stream.offset) for stream in self._kept.values()]
+        of_token = max((size / offset for size, offset in kept if offset), default=0.0)
+        return max((size for size, _ in kept), default=0) + round(of_token * tokens)
 
     def stream(self, voice: Voice) -> S:
         """A new stream that continues the voice's prompt; who asks for another voice meanwhile does not wait."""
