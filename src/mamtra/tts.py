@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 from mamtra.light.choice import choose_runtime
+from mamtra.light.ways import ways_of
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.explain import in_words
 from mamtra.synthesis.audio import Audio, audio_of
@@ -36,10 +37,7 @@ if TYPE_CHECKING:
 
     from mamtra.engine.stats import EngineStats
     from mamtra.light.model import LightModel
-    from mamtra.synthesis.batch import Batch
     from mamtra.synthesis.model import Model
-    from mamtra.synthesis.prompt_store import PromptStore
-    from mamtra.synthesis.voice_conversion import SamplesOf
 
 
 class TTS:
@@ -59,7 +57,7 @@ class TTS:
         self.model = model
         self.library = library or VoiceLibrary(model.directory)
         self._finder = VoiceFinder(model, self.library)
-        self._ways = _ways(model)
+        self._ways = ways_of(model)
 
     @classmethod
     @checked
@@ -362,45 +360,6 @@ class TTS:
         if not isinstance(self.model.text, BpeFrontend):
             raise MamTraError(f"The model {self.model.name} follows no instructions; use CosyVoice 2, or leave it out.")
         return self.model.text.instruction(text)
-
-
-class _Ways(NamedTuple):
-    """How a runtime speaks.
-
-    Attributes:
-        whole: a request and segments to one chunk a segment; `ahead`: the text is complete, so that segments may be read early.
-        segment: the backend that gives a segment chunk by chunk.
-        samples: speech tokens of a voice to samples.
-        batch: what many texts go through.
-        prompts: flow streams behind the prompts of voices.
-    """
-
-    whole: Callable[..., Iterator[AudioChunk]]
-    segment: Callable[..., Iterator[AudioChunk]]
-    samples: SamplesOf
-    batch: Callable[[], Batch]
-    prompts: PromptStore[Any]
-
-
-def _ways(model: Model | LightModel) -> _Ways:
-    if model.arrays == "numpy":
-        from mamtra.light import speaking
-        from mamtra.light.batch import Batch
-
-        prompts = speaking.prompt_store(model)
-        ways = speaking.speak_whole, speaking.stream_segment, speaking.tokens_to_samples
-        return _Ways(*(partial(way, prompts=prompts) for way in ways), partial(Batch, model, prompts), prompts)
-    from mamtra.synthesis.batch import Batch
-    from mamtra.synthesis.sentence import whole_segment
-    from mamtra.synthesis.streaming import prompt_store, stream_segment
-    from mamtra.synthesis.token2wav import tokens_to_samples
-
-    def whole(request: Request, segments: Iterable[Segment], *, ahead: bool) -> Iterator[AudioChunk]:
-        return speak(request, segments, whole_segment)
-
-    prompts = prompt_store(model)
-    segment = partial(stream_segment, prompts=prompts)
-    return _Ways(whole, segment, tokens_to_samples, partial(Batch.of, model), prompts)
 
 
 @checked

@@ -276,25 +276,6 @@ def test_bytes_of_a_stream_are_known(lm):
     assert real == 4 * stream_bytes(lm.config, 100, torch.float32)
 
 
-@HELD
-def test_stats_tell_runs_and_their_memory(lm, held):
-    engine = open_engine(lm, held, slots=2)
-    assert (engine.stats().running, engine.stats().waiting) == (0, 0)
-    streams = [engine.submit(Request(Unistream([1, 2, 3]), seed=seed)) for seed in range(3)]
-    next(streams[0])
-    stats = engine.stats()
-    assert (stats.running, stats.waiting) == (2, 1)
-    if held == "device":
-        assert stats.kv_bytes + stats.state_bytes == 3 * stream_bytes(lm.config, 400, torch.float32)
-    else:
-        states = [each.state for each in engine._batcher.held._streams.values() if each.state is not None]
-        assert stats.kv_bytes + stats.state_bytes == sum(state.bytes() for state in states) > 0
-        assert stats.state_bytes == sum(state.layers[1].conv.nbytes + state.layers[1].ssm.nbytes for state in states)
-    for stream in streams:
-        stream.result()
-    assert (engine.stats().running, engine.stats().waiting) == (0, 0)
-
-
 def test_weights_are_shared_with_the_model(lm):
     first, second = DecodeWeights.of(lm), DecodeWeights.of(lm)
     for mine, layer, other in zip(first.layers, lm.model.layers, second.layers, strict=True):
