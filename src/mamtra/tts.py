@@ -22,8 +22,10 @@ from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.pipeline import AudioChunk, Request, check_speed, check_text, check_voice, speak
 from mamtra.synthesis.profile import adjust_reading, choose_profile, phoneme_frontend
 from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
+from mamtra.synthesis.spans import words_of
 from mamtra.synthesis.text_batch import Text, speak_each
 from mamtra.synthesis.voice_finder import VoiceFinder
+from mamtra.synthesis.word_times import Word, phoneme_weights
 from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.frontend import Explanation
@@ -172,6 +174,15 @@ class TTS:
             MamTraError: the text is empty or too long, or the model reads letters instead of phonemes.
         """
         return phoneme_frontend(self.model).explain(check_text(text))
+
+    @checked
+    def words(self, audio: Audio) -> list[Word]:
+        """When each word of some audio of this model is heard, written as in the text.
+
+        Args:
+            audio: from `say` or `batch`, or the chunks of a stream together (`Audio.joined`).
+        """
+        return words_of(audio.spans, phoneme_weights(self.model.text))
 
     @checked
     def say(

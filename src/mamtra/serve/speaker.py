@@ -26,6 +26,7 @@ from mamtra.serve.metrics import Metrics
 from mamtra.serve.names import OPENAI_MODELS, VoiceNames
 from mamtra.serve.settings import ServeSettings
 from mamtra.serve.speaking import Piece, Speaking
+from mamtra.synthesis.word_times import phoneme_weights
 from mamtra.text.bpe import BpeFrontend
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Speaker:
 
     Attributes:
         ready: whether the model is warm.
+        word_weight: how long a word takes in comparison to others.
     """
 
     def __init__(self, tts: TTS, settings: ServeSettings, metrics: Metrics) -> None:
@@ -78,6 +80,7 @@ class Speaker:
         self.admission.budget = settings.most_memory
         self.gate = Gate(settings.hops_at_once or min(4, os.cpu_count() or 1))
         self.ready = False
+        self.word_weight = phoneme_weights(tts.model.text)
         self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="mamtra-speak")
         metrics.watch(self.admission, tts)
 
