@@ -43,9 +43,11 @@ class ToldTTS(TTS):
     def __init__(self, library: VoiceLibrary, step: Callable[[int, str], None] = lambda n, text: None) -> None:
         self.step, self.library, self.closed, self.options, self.repeats = step, library, [], [], 0
         segments = lambda text: [SimpleNamespace(ids=text.split())]  # noqa: E731
+        layers = ["full_attention"] + ["linear_attention"] * 3
         self.model = SimpleNamespace(
-            name="told", arrays="torch", device="cpu", speakers={}, text=SimpleNamespace(segments=segments)
-        )
+            name="told", arrays="torch", device="cpu", speakers={}, text=SimpleNamespace(segments=segments),
+            config={"lm": {"layer_types": layers}},
+        )  # fmt: skip
 
     def stream_bytes(self, text_ids=10):
         return text_ids * 2**20

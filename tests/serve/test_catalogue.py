@@ -8,6 +8,12 @@ def test_lists_as_open_webui_reads_them(client):
     assert client.get("/v1/audio/models").json()["models"][0]["id"] == "tiny-model"
 
 
+def test_a_model_tells_its_layers(client):
+    listed = client.get("/v1/models").json()["data"][0]
+    assert listed == client.get("/v1/models/tiny-model").json() and listed["id"] == "tiny-model"
+    assert set(listed["layers"]) == {"attention", "mamba2"}
+
+
 def test_an_early_connection(client):
     for path in ("/v1/", "/v1"):
         assert client.get(path).json()["name"] == "mamtra"
