@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 from mamtra.light.choice import choose_runtime
+from mamtra.light.ways import ways_of
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.explain import in_words
 from mamtra.synthesis.audio import Audio, audio_of
@@ -21,8 +22,10 @@ from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.pipeline import AudioChunk, Request, check_speed, check_text, check_voice, speak
 from mamtra.synthesis.profile import adjust_reading, choose_profile, phoneme_frontend
 from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
+from mamtra.synthesis.spans import words_of
 from mamtra.synthesis.text_batch import Text, speak_each
 from mamtra.synthesis.voice_finder import VoiceFinder
+from mamtra.synthesis.word_times import Word, phoneme_weights
 from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.frontend import Explanation
@@ -34,10 +37,9 @@ from mamtra.voices.voice import Voice
 if TYPE_CHECKING:
     import torch
 
+    from mamtra.engine.stats import EngineStats
     from mamtra.light.model import LightModel
-    from mamtra.synthesis.batch import Batch
     from mamtra.synthesis.model import Model
-    from mamtra.synthesis.voice_conversion import SamplesOf
 
 
 class TTS:
@@ -57,7 +59,7 @@ class TTS:
         self.model = model
         self.library = library or VoiceLibrary(model.directory)
         self._finder = VoiceFinder(model, self.library)
-        self._ways = _ways(model)
+        self._ways = ways_of(model)
 
     @classmethod
     @checked
@@ -135,6 +137,30 @@ class TTS:
         """Whether the model can speak a sentence while its text is still arriving, see `stream`."""
         return self.model.generation.bistream and isinstance(self.model.text, BpeFrontend)
 
+    @property
+    def decoding(self) -> EngineStats:
+        """Runs of the language model that are on their way, and the memory of their states."""
+        return self.model.decoding
+
+    @property
+    def flow_bytes(self) -> int:
+        """Memory of the flow's caches: the prompts of the voices used last, and streams on their way."""
+        return self._ways.prompts.bytes
+
+    def stream_bytes(self, text_ids: int | None = None) -> int:
+        """Memory that a text takes at most while it is spoken, known before it begins: states of the LM, caches of the flow.
+
+        The flow's part is known once a voice has spoken; it is told for the one with the longest prompt.
+
+        Args:
+            text_ids: of the longest segment of the text; by default of the longest that there can be.
+        """
+        ids = self.model.text.longest_ids if text_ids is None else text_ids
+        tokens = self.model.generation.longest(ids)
+        prompts = self._ways.prompts
+        positions = ids + tokens + 2 * prompts.longest  # a prompt has as many text ids as speech tokens at most
+        return self.model.run_bytes(positions) + prompts.stream_bytes(tokens)
+
     @checked
     def segments(self, text: str) -> list[str]:
         """The normalised sentences, or parts of long ones, that `text` is spoken in.
@@ -152,6 +178,15 @@ class TTS:
             MamTraError: the text is empty or too long, or the model reads letters instead of phonemes.
         """
         return phoneme_frontend(self.model).explain(check_text(text))
+
+    @checked
+    def words(self, audio: Audio) -> list[Word]:
+        """When each word of some audio of this model is heard, written as in the text.
+
+        Args:
+            audio: from `say` or `batch`, or the chunks of a stream together (`Audio.joined`).
+        """
+        return words_of(audio.spans, phoneme_weights(self.model.text))
 
     @checked
     def say(
@@ -340,43 +375,6 @@ class TTS:
         if not isinstance(self.model.text, BpeFrontend):
             raise MamTraError(f"The model {self.model.name} follows no instructions; use CosyVoice 2, or leave it out.")
         return self.model.text.instruction(text)
-
-
-class _Ways(NamedTuple):
-    """How a runtime speaks.
-
-    Attributes:
-        whole: a request and segments to one chunk a segment; `ahead`: the text is complete, so that segments may be read early.
-        segment: the backend that gives a segment chunk by chunk.
-        samples: speech tokens of a voice to samples.
-        batch: what many texts go through.
-    """
-
-    whole: Callable[..., Iterator[AudioChunk]]
-    segment: Callable[..., Iterator[AudioChunk]]
-    samples: SamplesOf
-    batch: Callable[[], Batch]
-
-
-def _ways(model: Model | LightModel) -> _Ways:
-    if model.arrays == "numpy":
-        from mamtra.light import speaking
-        from mamtra.light.batch import Batch
-
-        prompts = speaking.prompt_store(model)
-        ways = speaking.speak_whole, speaking.stream_segment, speaking.tokens_to_samples
-        return _Ways(*(partial(way, prompts=prompts) for way in ways), partial(Batch, model, prompts))
-    from mamtra.synthesis.batch import Batch
-    from mamtra.synthesis.sentence import whole_segment
-    from mamtra.synthesis.streaming import prompt_store, stream_segment
-    from mamtra.synthesis.token2wav import tokens_to_samples
-
-    def whole(request: Request, segments: Iterable[Segment], *, ahead: bool) -> Iterator[AudioChunk]:
-        return speak(request, segments, whole_segment)
-
-    return _Ways(
-        whole, partial(stream_segment, prompts=prompt_store(model)), tokens_to_samples, partial(Batch.of, model)
-    )
 
 
 @checked

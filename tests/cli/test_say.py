@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -165,11 +166,22 @@ def test_without_a_name_no_file_is_replaced(model, capsys):
 
 
 @pytest.mark.parametrize(
-    "option", ["-o=a.wav", "--voice=tiny", "--seed=1", "--play", "--speed=1", "--format=mp3", "-q"]
+    "option", ["-o=a.wav", "--voice=tiny", "--seed=1", "--play", "--speed=1", "--format=mp3", "--srt=a.srt", "-q"]
 )
 def test_showing_text_refuses_what_it_would_ignore(model, capsys, option):
     assert main(["say", "Hi", "--show-text", *option.split("="), "--model", model]) == 2
     assert "has no effect with --show-text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["-o", "a.wav"], ["-o", "-", "--stream"]])
+def test_subtitles(model, capfdbinary, options):
+    text = "Hello there. How are you?"
+    assert main(["say", text, *options, "--srt", "a.srt", "--vtt", "a.vtt", "--model", model]) == 0
+    number, first, shown, _, _, second, last = Path("a.srt").read_text().splitlines()
+    assert (number, shown, last) == ("1", "Hello there.", "How are you?")
+    moments = [moment for line in (first, second) for moment in line.split(" --> ")]
+    assert moments == sorted(moments) and moments[0] == "00:00:00,000" < moments[1] < moments[2]
+    assert Path("a.vtt").read_text() == "WEBVTT\n\n" + re.sub(r"(:\d\d),", r"\1.", Path("a.srt").read_text())
 
 
 def bad_inputs():
@@ -183,6 +195,7 @@ def bad_inputs():
         "suffix": (["say", "Hi", "-o", "a.xyz"], "names no sound format"),
         "format": (["say", "Hi", "--format", "midi"], "'midi' is unknown"),
         "folder": (["say", "Hi", "-o", "folder.wav"], "is a folder"),
+        "no folder of subtitles": (["say", "Hi", "-o", "b.wav", "--srt", "gone/a.srt"], "does not exist"),
         "no folder": (["say", "Hi", "-o", "gone/a.wav"], "does not exist"),
         "speed": (["say", "Hi", "--speed", "9"], "Speed 9 is out of range"),
         "hops": (["say", "Hi", "--stream", "-o", "-", "--hops", "soon"], "Hops 'soon' cannot be read"),

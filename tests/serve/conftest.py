@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 import uvicorn
 
 from mamtra.audio.io import read_audio
+from mamtra.engine.stats import EngineStats
 from mamtra.serve.app import create_app
 from mamtra.serve.settings import ServeSettings
 from mamtra.synthesis.audio import Audio
@@ -31,14 +33,24 @@ class ToldTTS(TTS):
     Attributes:
         step: called before each chunk, with its number and the text.
         closed: texts whose stream was closed.
+        decoding, flow_bytes: what the model holds.
+        repeats: runs that are repeated for each text.
     """
 
     sample_rate, interleaves = RATE, False
+    decoding, flow_bytes = EngineStats(1, 2, 3000, 400), 50
 
     def __init__(self, library: VoiceLibrary, step: Callable[[int, str], None] = lambda n, text: None) -> None:
-        self.step, self.library, self.closed, self.options = step, library, [], []
+        self.step, self.library, self.closed, self.options, self.repeats = step, library, [], [], 0
         segments = lambda text: [SimpleNamespace(ids=text.split())]  # noqa: E731
-        self.model = SimpleNamespace(name="told", arrays="torch", speakers={}, text=SimpleNamespace(segments=segments))
+        layers = ["full_attention"] + ["linear_attention"] * 3
+        self.model = SimpleNamespace(
+            name="told", arrays="torch", device="cpu", speakers={}, text=SimpleNamespace(segments=segments),
+            config={"lm": {"layer_types": layers}},
+        )  # fmt: skip
+
+    def stream_bytes(self, text_ids=10):
+        return text_ids * 2**20
 
     def clone(self, path, text=None, **info):
         samples, rate = read_audio(path)
@@ -59,7 +71,8 @@ class ToldTTS(TTS):
                     count += 1
                     reason = "eos" if n + 1 == len(words) else ""
                     samples = np.sin(np.arange(RATE // 10) * 0.05).astype(np.float32) / 2
-                    yield Audio(samples, RATE, word, seed, voice or "tiny", 3, reason, 0.1, 1.0)
+                    repeats = self.repeats if reason else 0
+                    yield Audio(samples, RATE, word, seed, voice or "tiny", 3, reason, 0.1, 1.0, repeats)
         finally:
             self.closed.append(text)
 
@@ -88,6 +101,11 @@ def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come to be"
         time.sleep(0.01)
+
+
+def figure(client, name):
+    """A figure without labels."""
+    return float(re.search(rf"^{name} (.+)$", client.get("/metrics").text, re.M)[1])
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from mamtra.errors import MamTraError
 from mamtra.serve.gate import Gate, Playback
 from mamtra.serve.keys import make_key
 from mamtra.voices.library import VoiceLibrary
-from tests.serve.conftest import ToldTTS, running, wait_for
+from tests.serve.conftest import ToldTTS, figure, running, wait_for
 
 
 class Held:
@@ -98,6 +98,34 @@ def test_one_who_leaves_the_queue_takes_no_slot(told):
         held.go.set()
         assert first.result().status_code == second.result().status_code == 200
     assert "impatient" not in held.waiting
+
+
+def test_texts_are_admitted_by_the_memory_that_they_need(told):
+    held = Held()
+    _, client = told(held, streams=4, waiting=2, hops_at_once=4, most_memory=25 * 2**20)
+    long = "one two three four five six seven eight nine"  # 17 MiB: 8 for a slow listener, one for each word
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        found = [threads.submit(speak, client, "one two") for _ in range(2)]  # 10 MiB each
+        wait_for(lambda: len(held.waiting) == 2)
+        assert figure(client, "mamtra_memory_reserved_bytes") == 20 * 2**20
+        found.append(threads.submit(speak, client, long))
+        wait_for(lambda: figure(client, "mamtra_streams_waiting") == 1)
+        found.append(threads.submit(speak, client, "one two"))
+        wait_for(lambda: figure(client, "mamtra_streams_waiting") == 2)
+        refused = speak(client, "one two three")
+        assert figure(client, "mamtra_streams_running") == 2  # nobody overtakes the long text
+        held.go.set()
+        assert [len(each.result().content) // 4800 for each in found] == [2, 2, 9, 2]
+    assert refused.status_code == 503
+    assert refused.json()["error"]["message"] == (
+        "Too many requests are waiting, and 2 texts fit into the 0.0262 GB for speech at a time; try again later."
+    )
+    wait_for(lambda: figure(client, "mamtra_memory_reserved_bytes") == 0)
+
+
+def test_one_text_is_spoken_however_little_memory_there_is(told):
+    _, client = told(streams=4, most_memory=1)
+    assert speak(client).status_code == 200
 
 
 def test_a_key_has_its_share(told):

@@ -1,9 +1,12 @@
 """The embedded voice itself, with either runtime."""
 
+import gc
+
 import httpx2
 import numpy as np
 import pytest
 
+from mamtra.engine.stats import EngineStats
 from mamtra.light.choice import installation_problem
 from mamtra.tts import load
 from tests.serve.conftest import running
@@ -27,3 +30,38 @@ def test_a_stream_is_what_the_model_streams(runtime):
     expected = np.concatenate([chunk.samples for chunk in tts.stream("Hello there.", "nora", seed=2)])
     assert np.abs(samples - expected).max() < 1e-3
     assert "".join(timed.json()["alignment"]["characters"]) == "Hello there."
+
+
+@pytest.mark.parametrize("runtime", runtimes)
+def test_what_a_model_tells_of_its_memory(runtime):
+    tts = load(runtime=runtime)
+    assert tts.decoding == EngineStats() and tts.flow_bytes == 0
+    stream = tts.stream("Hello there, how are you today, and what shall we talk about?", "nora")
+    next(stream)
+    speaking, more = tts.decoding, tts.flow_bytes
+    config = tts.model.config["lm"]
+    channels = (config["num_attention_heads"] + 2 * config["num_key_value_heads"]) * config["head_dim"]
+    conv = (config["mamba_conv_kernel"] - 1) * channels
+    states = conv + config["num_attention_heads"] * config["head_dim"] ** 2
+    layers, kept = config["layer_types"].count("linear_attention"), 2 if runtime == "onnx" else 1
+    assert (speaking.running, speaking.waiting) == (1, 0) and speaking.state_bytes == 4 * kept * layers * states
+    position = 4 * 2 * config["num_key_value_heads"] * config["head_dim"] * (len(config["layer_types"]) - layers)
+    assert speaking.kv_bytes % position == 0 and speaking.kv_bytes >= 20 * position
+    for _ in stream:
+        pass
+    del stream
+    gc.collect()
+    assert tts.decoding == EngineStats() and 0 < tts.flow_bytes < more  # the prompt is kept
+
+
+@pytest.mark.parametrize("runtime", runtimes)
+def test_memory_of_a_stream_is_known_before_it_begins(runtime):
+    tts, text = load(runtime=runtime), "Hello there, how are you today, and what shall we talk about?"
+    assert sum(chunk.tokens for chunk in tts.stream("Hello there.", "nora")) > 10
+    (segment,) = tts.model.text.segments(text)
+    kept, known, most = tts.flow_bytes, tts.stream_bytes(len(segment.ids)), tts.stream_bytes()
+    taken = 0
+    for _ in tts.stream(text, "nora", seed=3):
+        now = tts.decoding
+        taken = max(taken, now.kv_bytes + now.state_bytes + tts.flow_bytes - kept)
+    assert 0.2 * known < taken <= known < most

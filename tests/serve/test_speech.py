@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import threading
 import wave
@@ -155,3 +156,18 @@ def test_an_error_before_the_first_audio_has_a_status_and_leaks_nothing(told):
     answer = client.post("/v1/audio/speech", json={"input": "one"})
     assert answer.status_code == 500 and "secret" not in answer.text
     assert answer.json()["error"]["type"] == "server_error"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_words_and_their_times_on_request(client, stream):
+    found = say(client, word_timestamps=True, stream=stream, response_format="pcm").json()
+    samples = base64.b64decode(found["audio"])
+    assert samples == say(client, stream=stream, response_format="pcm").content
+    assert (found["format"], found["sample_rate"], found["seed"]) == ("pcm", 24000, 3)
+    words = found["words"]
+    assert [each["word"] for each in words] == TEXT.split() and words[0]["start"] == 0
+    assert all(one["start"] < one["end"] <= two["start"] for one, two in itertools.pairwise(words))
+    assert words[-1]["end"] == pytest.approx(len(samples) / 48000, abs=2e-3)
+    done = events(say(client, word_timestamps=True, stream=stream, stream_format="sse"))[-1]
+    assert done["words"] == words
+    assert "words" not in events(say(client, stream_format="sse"))[-1]

@@ -41,7 +41,7 @@ def split(text: str) -> list[tuple[str, float]]:
 
 
 def test_segments_carry_their_ids() -> None:
-    assert Letters().segments("One cat.") == [Segment("One cat.", [ord(c) for c in "One cat."], 0.0)]
+    assert Letters().segments("One cat.") == [Segment("One cat.", [ord(c) for c in "One cat."], 0.0, "One cat.")]
 
 
 def test_natural_pauses() -> None:
@@ -108,3 +108,10 @@ def test_cutting_keeps_every_letter(text: str, limit: int) -> None:
 
 def test_a_letter_longer_than_the_limit_is_kept() -> None:
     assert cut_long("ab", 2, [1, 1, 1, 2, 2, 2]) == ["a", "b"]
+
+
+def test_segments_carry_the_text_as_it_was_written() -> None:
+    text = "* * *\nOn the 3rd. [pause:1s] Well, " + "and the small dog ran, " * 20 + "home."
+    written = [segment.written for segment in Letters().segments(text)]
+    assert "".join(written).split() == text.replace("[pause:1s]", "").split()
+    assert written[0] == "* * *\nOn the 3rd." and written.count("") == len(written) - 2

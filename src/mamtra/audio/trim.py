@@ -71,13 +71,19 @@ class EdgeTrimmer:
     Args:
         sample_rate: Hz.
         pause_before: as in `prepare_segment`.
+
+    Attributes:
+        pause: seconds of silence put before the segment.
+        trimmed: seconds cut at its beginning so far.
     """
 
     def __init__(self, sample_rate: int, pause_before: float = 0.0) -> None:
+        self.trimmed = 0.0
         self._rate = sample_rate
         self._hop = max(1, sample_rate // 100)
         gap = max(0.0, pause_before - 2 * KEEP_SECONDS)
         self._silence = np.zeros(round(gap * sample_rate), dtype=np.float32)
+        self.pause = len(self._silence) / sample_rate
         self._held = np.zeros(0, dtype=np.float32)
         self._peak = 0.0
         self._begun = False
@@ -96,6 +102,7 @@ class EdgeTrimmer:
         begins = not self._begun
         self._begun = True
         start = max(0, loud[0] * hop - margin) if begins and len(loud) else 0
+        self.trimmed += start / self._rate
         if not final:
             end = loud[-1] * hop
         elif len(loud):
@@ -113,10 +120,16 @@ class PauseBefore:
     Args:
         sample_rate: Hz.
         pause_before: silence before the segment in seconds.
+
+    Attributes:
+        pause, trimmed: as those of `EdgeTrimmer`.
     """
+
+    trimmed = 0.0
 
     def __init__(self, sample_rate: int, pause_before: float = 0.0) -> None:
         self._silence = np.zeros(round(pause_before * sample_rate), dtype=np.float32)
+        self.pause = len(self._silence) / sample_rate
 
     def push(self, samples: np.ndarray, final: bool = False) -> np.ndarray:
         """Take samples (T,) and return them, the first ones behind the pause."""

@@ -36,6 +36,8 @@ _OF_SPEECH = (
     "speed",
     "play",
     "fmt",
+    "srt",
+    "vtt",
     "flow_steps",
     "int8_lm",
     "device",
@@ -85,6 +87,8 @@ def say(
     speed: Speed = 1.0,
     play: bool = typer.Option(False, "--play", help="Play the audio; without -o no file is written."),
     fmt: str | None = typer.Option(None, "--format", metavar="F", help="Audio format, where the suffix does not tell."),
+    srt: Path | None = typer.Option(None, "--srt", metavar="FILE", help="Write subtitles too, as SubRip."),
+    vtt: Path | None = typer.Option(None, "--vtt", metavar="FILE", help="Write subtitles too, as WebVTT."),
     lexicon: str | None = typer.Option(
         None, metavar="FILE", help="Your own pronunciations, one word<TAB>phonemes a line."
     ),
@@ -117,8 +121,10 @@ def say(
     words: str | Iterator[str] = read_arriving() if arriving else read_text(text)
     target = (None if play else default_file("speech", format_of("-", fmt))) if output is None else output
     chosen = format_of("-" if target is None else target, fmt)
-    if target is not None:
-        check_destination(target)
+    captions = {path: form for path, form in ((srt, "srt"), (vtt, "vtt")) if path is not None}
+    for path in (target, *captions):
+        if path is not None:
+            check_destination(path)
     if play:
         from mamtra.cli.player import need_player
 
@@ -143,6 +149,10 @@ def say(
             audio = _join(list(chunks))
             if target is not None:
                 audio.save(target, chosen)
+    for path, form in captions.items():
+        from mamtra.synthesis.subtitles import save_subtitles
+
+        save_subtitles(tts.words(audio), path, form)
     if play:
         _play(audio, player, target)
     _tell(audio, target, tts.model.name, as_json, quiet)

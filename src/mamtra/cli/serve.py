@@ -39,6 +39,9 @@ def serve(
     strict_models: bool = typer.Option(False, "--strict-models", help="Refuse other names of models than its own."),
     streams: int | None = typer.Option(None, metavar="N", min=1, help="Texts spoken side by side."),
     waiting: int = typer.Option(32, metavar="N", min=0, help="Requests that may wait; others get 503."),
+    memory: float | None = typer.Option(
+        None, metavar="GB", min=0.001, help="For the texts being spoken; 4/5 of what is free by default."
+    ),
     max_characters: int = typer.Option(10_000, metavar="N", min=1, help="Of a text."),
     uploads: bool = typer.Option(True, "--uploads/--no-uploads", help="Let clients add and remove voices."),
     drain: float = typer.Option(30, metavar="S", min=0, help="Seconds for running texts after SIGTERM."),
@@ -69,6 +72,7 @@ def serve(
         open_to_all=open_to_all,
         origins=tuple(origin),
         waiting=waiting,
+        most_memory=None if memory is None else round(1e9 * memory),
         most_characters=max_characters,
         uploads=uploads,
         drain_seconds=drain,

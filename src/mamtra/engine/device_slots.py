@@ -83,6 +83,10 @@ class DeviceSlots:
         """See `Slots.stop`."""
         self.table.stop(slot)
 
+    def memory(self) -> tuple[int, int]:
+        """See `Slots.memory`; all slots are taken at the start."""
+        return self.pool.kv.nbytes, self.pool.conv.nbytes + self.pool.ssm.nbytes
+
     def snapshot(self, slot: int, inputs: Inputs) -> PoolSnapshot:
         """See `Slots.snapshot`."""
         self.pool.clear(slot)

@@ -13,6 +13,7 @@ from mamtra.engine.host_slots import HostSlots
 from mamtra.engine.request import Inputs, Request, TokenStream
 from mamtra.engine.slots import Slots, Snapshot
 from mamtra.engine.state_pool import stream_bytes
+from mamtra.engine.stats import EngineStats
 from mamtra.engine.turns import CLOSED, ClientTurns, WorkerTurns
 from mamtra.errors import MamTraError
 from mamtra.models.speech_lm import SpeechLM
@@ -107,6 +108,11 @@ class Engine:
         self._check_open()
         with self._turns.pause():
             return self._batcher.snapshot(inputs)
+
+    def stats(self) -> EngineStats:
+        """How many streams run and wait, and the memory of their states; asked for at any time, it waits for no step."""
+        scheduler = self._batcher.scheduler
+        return EngineStats(len(scheduler.running), len(scheduler.waiting), *self._batcher.held.memory())
 
     def close(self) -> None:
         """End all streams; may be called more than once."""

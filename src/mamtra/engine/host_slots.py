@@ -117,6 +117,11 @@ class HostSlots:
         """See `Slots.stop`."""
         self._streams.pop(slot, None)
 
+    def memory(self) -> tuple[int, int]:
+        """See `Slots.memory`."""
+        sizes = [state.sizes() for stream in list(self._streams.values()) if (state := stream.state) is not None]
+        return sum(kv for kv, _ in sizes), sum(other for _, other in sizes)
+
     def snapshot(self, slot: int, inputs: Inputs) -> HostSnapshot:
         """See `Slots.snapshot`."""
         state = self._lm.init_state(1, len(inputs))

@@ -57,5 +57,8 @@ class Slots(Protocol):
     def stop(self, slot: int) -> None:
         """Take a slot out of all steps that begin later."""
 
+    def memory(self) -> tuple[int, int]:
+        """Bytes taken for keys and values, and for other states."""
+
     def snapshot(self, slot: int, inputs: Inputs) -> Snapshot:
         """The state behind some inputs, made in a free slot."""

@@ -176,6 +176,11 @@ class LightFlowStream:
         return other
 
     @property
+    def offset(self) -> int:
+        """Tokens computed so far, those of the prompt included."""
+        return self._offset
+
+    @property
     def bytes(self) -> int:
         """Memory of the state."""
         return sum(array.nbytes for part in self._state for array in part.values())

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from mamtra.engine.stats import EngineStats
 from mamtra.light.graph import GraphBuilder, Products
 from mamtra.light.lm_graph import build_lm, rope_table, state_shapes
 from mamtra.light.sessions import open_session
 from mamtra.light.weights import StoredWeights
+from mamtra.runtime.living import Living
 
 _IN_PLACE = ("key", "value")
 
@@ -42,6 +44,16 @@ class LightLM:
         graph = GraphBuilder("lm", self._weights, products, unpacked=True)
         build_lm(graph, config, head)
         self.session = open_session(graph, threads)
+        self._states: Living[LMState] = Living()
+
+    def begun(self, state: LMState) -> None:
+        """Told every state that is made."""
+        self._states.add(state)
+
+    def stats(self) -> EngineStats:
+        """Sequences that are being decoded, and their memory."""
+        states = [state for state, _ in self._states.all()]
+        return EngineStats(len(states), 0, sum(s.kv_bytes for s in states), sum(s.state_bytes for s in states))
 
     def embed(self, table: str, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Rows (n, hidden_size) float32 of ``text``, ``speech`` or ``marks`` (0 sos, 1 task)."""
@@ -55,12 +67,18 @@ class LMState:
     Args:
         lm: the model.
         capacity: greatest number of positions.
+
+    Attributes:
+        kv_bytes: memory of keys and values.
+        state_bytes: memory of the other states, which moves between two places.
     """
 
     def __init__(self, lm: LightLM, capacity: int) -> None:
         self._lm, self._session, self._length = lm, lm.session, 0
         shapes = state_shapes(lm.config, capacity)
         zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        self.kv_bytes, self.state_bytes = state_bytes(lm.config, capacity)
+        lm.begun(self)
         first = {name: _value(array) for name, array in zeros.items()}
         second = {
             name: value if name.startswith(_IN_PLACE) else _value(np.zeros(shapes[name], np.float32))
@@ -141,6 +159,14 @@ class LMState:
         for name, made in {**{f"new.{name}": made for name, made in new.items()}, **self._outputs}.items():
             binding.bind_ortvalue_output(name, made)
         return binding, value  # the value lives as long as the binding is used
+
+
+def state_bytes(config: Mapping[str, Any], capacity: int) -> tuple[int, int]:
+    """Memory of a state for so many positions: of keys and values, and of what moves between two places."""
+    sizes = [
+        (name.startswith(_IN_PLACE), 4 * math.prod(shape)) for name, shape in state_shapes(config, capacity).items()
+    ]
+    return sum(size for stays, size in sizes if stays), 2 * sum(size for stays, size in sizes if not stays)
 
 
 def _value(array: np.ndarray) -> ort.OrtValue:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mamtra.checkpoints.model_files import find_beside
 from mamtra.checkpoints.parts import PARTS
+from mamtra.engine.stats import EngineStats
 from mamtra.errors import MamTraError
 from mamtra.light.cpu import has_dot_products
 from mamtra.light.graph import Products
@@ -41,9 +42,11 @@ class LightModel(ModelDirectory):
         threads: see above.
         exact: see above.
         arrays: whose arrays its voices hold.
+        device: where it computes.
     """
 
     arrays: Arrays = "numpy"
+    device = "cpu"
 
     def __init__(
         self, directory: str | os.PathLike, *, threads: int | None = None, exact: bool = False, int8_lm: bool = False
@@ -67,6 +70,18 @@ class LightModel(ModelDirectory):
 
         head = usable_head(self.generation.alignment_head, self.config["lm"]["layer_types"])
         return self._part("lm", lambda: LightLM(*self._stored("lm"), products=self._lm_products, head=head))
+
+    @property
+    def decoding(self) -> EngineStats:
+        """Runs of the LM and their memory now."""
+        lm = self._parts.get("lm")
+        return EngineStats() if lm is None else lm.stats()
+
+    def run_bytes(self, positions: int) -> int:
+        """Memory that a run of the LM of so many positions takes."""
+        from mamtra.light.lm import state_bytes
+
+        return sum(state_bytes(self.config["lm"], positions))
 
     @property
     def flow(self) -> LightFlow:

@@ -147,14 +147,14 @@ class DecodeState:
         Args:
             used: count keys and values only up to ``length`` instead of all that is allocated.
         """
-        total = 0
-        for layer in self.layers:
-            if isinstance(layer, AttentionState):
-                size = layer.kv.numel() * layer.kv.element_size()
-                total += size // self.max_length * self.length if used else size
-            else:
-                total += sum(t.numel() * t.element_size() for t in (layer.conv, layer.ssm))
-        return total
+        kv, other = self.sizes()
+        return (kv // self.max_length * self.length if used else kv) + other
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes allocated for keys and values, and for the states of Mamba layers."""
+        attention = [layer for layer in self.layers if isinstance(layer, AttentionState)]
+        mamba = [layer for layer in self.layers if isinstance(layer, MambaState)]
+        return sum(layer.kv.nbytes for layer in attention), sum(layer.conv.nbytes + layer.ssm.nbytes for layer in mamba)
 
     def clone(self, max_length: int | None = None) -> DecodeState:
         """A copy that shares no memory that is ever written.

@@ -1,4 +1,4 @@
-"""How many texts are spoken at once, and who waits: a bounded queue, first come first served."""
+"""How many texts are spoken at once, and who waits: a bounded queue, first come first served, within a budget of memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
+from typing import NamedTuple
 
 from mamtra.serve.errors import ApiError
 from mamtra.serve.keys import Key
+
+
+class _Waiting(NamedTuple):
+    """A request in the queue: its turn, and the bytes that it needs."""
+
+    turn: asyncio.Future[None]
+    need: int
 
 
 class Admission:
@@ -18,13 +26,19 @@ class Admission:
         streams: texts that are spoken side by side.
         waiting: requests that may wait.
         patience: seconds that a request waits at most.
+
+    Attributes:
+        budget: bytes that the texts being spoken may take together; None for no limit. One text is spoken in any case.
+        busy: texts that are being spoken.
+        held: bytes that they may take.
     """
 
     def __init__(self, streams: int, waiting: int, patience: float) -> None:
         self.streams, self.most_waiting, self.patience = streams, waiting, patience
         self.draining = False
-        self.busy = 0
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self.budget: int | None = None
+        self.busy = self.held = 0
+        self._queue: deque[_Waiting] = deque()
         self._of_key: Counter[str] = Counter()
         self._typical = 2.0  # seconds that a text holds its slot, smoothed
 
@@ -33,8 +47,12 @@ class Admission:
         """Requests that wait now."""
         return len(self._queue)
 
-    async def enter(self, key: Key | None) -> Ticket:
+    async def enter(self, key: Key | None, need: int = 0) -> Ticket:
         """Take a slot, or wait for one.
+
+        Args:
+            key: whose share it counts to.
+            need: bytes that the text takes at most.
 
         Raises:
             ApiError: 503 where too many wait, the wait was too long or the server is stopping; 429 where a key has its share.
@@ -51,65 +69,81 @@ class Admission:
             )
         self._of_key[name] += 1
         try:
-            await self._take()
+            await self._take(need)
         except BaseException:
             self._of_key[name] -= 1
             raise
-        return Ticket(self, name)
+        return Ticket(self, name, need)
 
-    async def _take(self) -> None:
-        if self.busy < self.streams and not self._queue:
-            self.busy += 1
+    def fitting(self, need: int) -> int:
+        """Texts that may be spoken at once, if each takes so many bytes."""
+        if self.budget is None or not need:
+            return self.streams
+        return max(1, min(self.streams, self.budget // need))
+
+    async def _take(self, need: int) -> None:
+        if not self._queue and self._fits(need):
+            self._hold(1, need)
             return
         if len(self._queue) >= self.most_waiting:
-            raise self._overloaded("Too many requests are waiting")
-        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(slot)
+            raise self._overloaded("Too many requests are waiting", need)
+        waiting = _Waiting(asyncio.get_running_loop().create_future(), need)
+        self._queue.append(waiting)
         try:
-            await asyncio.wait({slot}, timeout=self.patience)
+            await asyncio.wait({waiting.turn}, timeout=self.patience)
         except asyncio.CancelledError:
-            if slot.done():  # the slot came at the moment that nobody wanted it any more
-                self._pass_on()
+            if waiting.turn.done():  # the slot came at the moment that nobody wanted it any more
+                self._hold(-1, -need)
             raise
         finally:
-            if slot in self._queue:
-                self._queue.remove(slot)
-        if not slot.done():
-            raise self._overloaded(f"No turn came within {self.patience:g} s")
+            if waiting in self._queue:
+                self._queue.remove(waiting)
+            self._call_next()
+        if not waiting.turn.done():
+            raise self._overloaded(f"No turn came within {self.patience:g} s", need)
 
-    def _overloaded(self, what: str) -> ApiError:
-        rounds = (len(self._queue) + 1) / self.streams
-        return ApiError(
-            503, f"{what}; try again later.", code="overloaded", headers=_later(min(60, rounds * self._typical))
-        )
+    def _fits(self, need: int) -> bool:
+        enough = self.budget is None or self.held + need <= self.budget
+        return self.busy == 0 or (self.busy < self.streams and enough)
 
-    def _pass_on(self) -> None:
-        """Give a slot to the one who has waited longest, or free it."""
-        while self._queue:
-            slot = self._queue.popleft()
-            if not slot.done():
-                slot.set_result(None)
-                return
-        self.busy -= 1
+    def _hold(self, texts: int, size: int) -> None:
+        self.busy, self.held = self.busy + texts, self.held + size
 
-    def leave(self, name: str, held: float) -> None:
-        """Give a slot back, which was held for so many seconds."""
+    def _call_next(self) -> None:
+        """Give slots to those who have waited longest; nobody overtakes one whose text does not fit yet."""
+        while self._queue and self._fits(self._queue[0].need):
+            waiting = self._queue.popleft()
+            if not waiting.turn.done():
+                self._hold(1, waiting.need)
+                waiting.turn.set_result(None)
+
+    def _overloaded(self, what: str, need: int) -> ApiError:
+        fit = self.fitting(need)
+        if fit < self.streams:
+            texts = "text fits" if fit == 1 else "texts fit"
+            what += f", and {fit} {texts} into the {self.budget / 1e9:.3g} GB for speech at a time"
+        later = _later(min(60, (len(self._queue) + 1) / fit * self._typical))
+        return ApiError(503, f"{what}; try again later.", code="overloaded", headers=later)
+
+    def leave(self, name: str, need: int, held: float) -> None:
+        """Give a slot and its bytes back, which were held for so many seconds."""
         self._of_key[name] -= 1
         self._typical += 0.1 * (held - self._typical)
-        self._pass_on()
+        self._hold(-1, -need)
+        self._call_next()
 
 
 class Ticket:
     """A slot that is held; give it back once."""
 
-    def __init__(self, admission: Admission, name: str) -> None:
+    def __init__(self, admission: Admission, name: str, need: int) -> None:
         self._admission: Admission | None = admission
-        self._name, self._since = name, time.monotonic()
+        self._name, self._need, self._since = name, need, time.monotonic()
 
     def leave(self) -> None:
         """Give the slot back; only the first call counts."""
         if self._admission is not None:
-            self._admission.leave(self._name, time.monotonic() - self._since)
+            self._admission.leave(self._name, self._need, time.monotonic() - self._since)
             self._admission = None
 
 

@@ -29,14 +29,14 @@ def catalogue_routes(speaker: Speaker) -> APIRouter:
     @router.get("/v1/models")
     async def models() -> dict[str, Any]:
         """Models, as OpenAI lists them."""
-        return {"object": "list", "data": [_model(name) for name in speaker.models]}
+        return {"object": "list", "data": [_model(speaker, name) for name in speaker.models]}
 
     @router.get("/v1/models/{name:path}", responses=error_answers(404))
     async def model(name: str) -> dict[str, Any]:
         """A model."""
         if name not in speaker.models:
             raise ApiError(404, f"There is no model {printable(name)!r}.", param="model", code="model_not_found")
-        return _model(name)
+        return _model(speaker, name)
 
     @router.get("/v1/audio/models")
     async def audio_models() -> dict[str, Any]:
@@ -71,5 +71,7 @@ def about_voice(speaker: Speaker, name: str) -> dict[str, Any]:
     return {**found, **facts, "removable": library.is_users(name)}
 
 
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "mamtra"}
+def _model(speaker: Speaker, name: str) -> dict[str, Any]:
+    kinds = speaker.tts.model.config["lm"]["layer_types"]
+    layers = ["attention" if kind == "full_attention" else "mamba2" for kind in kinds]
+    return {"id": name, "object": "model", "created": 0, "owned_by": "mamtra", "layers": layers}

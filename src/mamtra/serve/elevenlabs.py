@@ -20,7 +20,7 @@ from mamtra.serve.live import TextFeed
 from mamtra.serve.openapi import ERRORS
 from mamtra.serve.speaker import LARGEST_SEED, Speaker
 from mamtra.serve.speaking import Piece
-from mamtra.serve.word_times import Word, WordTimes, phoneme_weights
+from mamtra.synthesis.word_times import Word, WordTimes
 
 _AUDIO: dict[int | str, dict[str, Any]] = {200: {"description": "The sound.", "content": {"audio/mpeg": {}}}, **ERRORS}
 _TIMED: dict[int | str, dict[str, Any]] = {200: {"description": "Sound in base64 with times."}, **ERRORS}
@@ -52,7 +52,6 @@ Format = Annotated[str, Query(alias="output_format", max_length=40)]
 def elevenlabs_routes(speaker: Speaker) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["ElevenLabs"])
-    weight = phoneme_weights(speaker.tts)
 
     async def answer(
         request: Request, voice: str, body: SpeechBody, output_format: str, *, timed: bool = False, whole: bool = False
@@ -66,7 +65,7 @@ def elevenlabs_routes(speaker: Speaker) -> APIRouter:
         feed = TextFeed([text], ended=True) if timed else text  # which gives the sentences as they are written
         speaking, first, resources = await begin_speech(request, speaker, feed, order)
         found = pieces(first, speaking)
-        words = _timed(found, WordTimes(weight, order.speed))
+        words = _timed(found, WordTimes(speaker.word_weight, order.speed))
         if whole:
             async with resources:
                 return JSONResponse(await while_listening(request, _whole(words)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from mamtra.serve.keys import Key
 from mamtra.serve.line import POLICY, TOO_LONG_SILENT, HungUp, Line
 from mamtra.serve.live import TextFeed
 from mamtra.serve.speaker import Order, Speaker
-from mamtra.serve.word_times import WordTimes, phoneme_weights
+from mamtra.synthesis.word_times import WordTimes
 
 MOST_CONTEXTS = 8
 LONGEST_INACTIVITY = 180.0
@@ -26,7 +25,6 @@ LONGEST_INACTIVITY = 180.0
 def elevenlabs_socket_routes(speaker: Speaker) -> APIRouter:
     """The routes."""
     router = APIRouter()
-    weight = phoneme_weights(speaker.tts)
 
     @router.websocket("/v1/text-to-speech/{voice}/multi-stream-input")
     async def several(socket: WebSocket, voice: str) -> None:
@@ -47,7 +45,7 @@ def elevenlabs_socket_routes(speaker: Speaker) -> APIRouter:
             return
         query = socket.query_params
         absolute = query.get("sync_alignment") == "true"
-        conversation = _Conversation(speaker, line, order, socket.state.key, weight, absolute, one)
+        conversation = _Conversation(speaker, line, order, socket.state.key, absolute, one)
         await conversation.run(_seconds(query.get("inactivity_timeout")))
 
     return router
@@ -80,7 +78,6 @@ class _Conversation:
         line: the connection.
         order: how to speak.
         key: whose slots are taken.
-        weight: see `phoneme_weights`.
         absolute: see `Alignment`.
         one: there is a single context without a name, which an empty text ends.
     """
@@ -91,12 +88,11 @@ class _Conversation:
         line: Line,
         order: Order,
         key: Key | None,
-        weight: Callable[[str], float],
         absolute: bool,
         one: bool,
     ) -> None:
         self.speaker, self.line, self.order, self.key = speaker, line, order, key
-        self.weight, self.absolute, self.one = weight, absolute, one
+        self.absolute, self.one = absolute, one
         self.contexts: dict[str | None, _Context] = {}
 
     async def run(self, patience: float) -> None:
@@ -224,7 +220,7 @@ class _Context:
         conversation = self._conversation
         speaker = conversation.speaker
         order = conversation.order if self._speed is None else replace(conversation.order, speed=self._speed)
-        times, alignment = WordTimes(conversation.weight, order.speed), Alignment(conversation.absolute)
+        times, alignment = WordTimes(conversation.speaker.word_weight, order.speed), Alignment(conversation.absolute)
         async with speaker.speak(self.feed, order, conversation.key) as speaking:
             async for piece in speaking:
                 await self._send(piece.data, alignment, times.push(piece.text, piece.seconds, piece.final))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mamtra.serve.errors import ApiError
-from mamtra.serve.word_times import Word
+from mamtra.synthesis.word_times import Word
 
 
 def parse_format(name: str) -> tuple[str, int]:

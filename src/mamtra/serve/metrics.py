@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 if TYPE_CHECKING:
     from mamtra.serve.admission import Admission
     from mamtra.serve.speaking import Speaking
+    from mamtra.tts import TTS
 
 _FIRST = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 _FACTOR = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 5)
@@ -36,27 +37,42 @@ class Metrics:
         self._tokens = Counter("mamtra_speech_tokens", "Speech tokens made.", **own)
         self._underruns = Counter("mamtra_underruns", "Gaps that listeners heard, seen from the server.", **own)
         self._gaps = Counter("mamtra_streams_with_underruns", "Streams with a gap or more.", **own)
+        self._repeats = Counter(
+            "mamtra_repeated_runs", "Runs repeated as words were left out, said twice, or no end came.", **own
+        )
         self._stops = Counter("mamtra_stops", "Ends of speech: eos, length, cancelled, error.", ["reason"], **own)
         self._refused = Counter("mamtra_refused", "Requests that were not admitted, by reason.", ["reason"], **own)
         ProcessCollector(registry=self.registry)  # memory and CPU time, on Linux
 
-    def watch(self, admission: Admission) -> None:
-        """Show how many speak and wait."""
+    def watch(self, admission: Admission, tts: TTS) -> None:
+        """Show how many speak and wait, and what the model holds."""
         for name, about, value in (
             ("mamtra_streams_running", "Texts that are being spoken.", lambda: admission.busy),
             ("mamtra_streams_waiting", "Requests that wait.", lambda: admission.waiting),
             ("mamtra_streams_most", "Texts that may be spoken side by side.", lambda: admission.streams),
+            (
+                "mamtra_memory_budget_bytes",
+                "For the texts being spoken; 0 for no limit.",
+                lambda: admission.budget or 0,
+            ),
+            ("mamtra_memory_reserved_bytes", "That they may take at most.", lambda: admission.held),
+            ("mamtra_runs_running", "Runs of the language model on their way.", lambda: tts.decoding.running),
+            ("mamtra_runs_waiting", "Runs that wait for a slot of the engine.", lambda: tts.decoding.waiting),
+            ("mamtra_kv_bytes", "Keys and values of the language model.", lambda: tts.decoding.kv_bytes),
+            ("mamtra_state_bytes", "Its convolution and SSM states.", lambda: tts.decoding.state_bytes),
+            ("mamtra_flow_bytes", "Caches of the flow: prompts and streams.", lambda: tts.flow_bytes),
         ):
             Gauge(name, about, registry=self.registry).set_function(value)
 
     def ended(self, speaking: Speaking) -> None:
         """A text was spoken, or given up."""
         playback = speaking.playback
-        self._stops.labels(speaking.finish_reason or "error").inc()
         self._audio.inc(playback.seconds)
         self._tokens.inc(speaking.tokens)
+        self._repeats.inc(speaking.repeats)
         self._underruns.inc(playback.underruns)
         self._gaps.inc(playback.underruns > 0)
+        self._stops.labels(speaking.finish_reason or "error").inc()
         if playback.first_audio is not None:
             self._first.observe(playback.first_audio)
             if speaking.finish_reason in ("eos", "length"):

@@ -30,6 +30,9 @@ class SpeechRequest(BaseModel):
     stream: bool | None = Field(
         True, description="Audio while it is made. Off: a complete file of sentences made as a whole, and its length."
     )
+    word_timestamps: bool | None = Field(
+        False, description="Answer with JSON that holds the sound in base64 and its words; events tell them at the end."
+    )
     seed: int | None = Field(
         None, ge=0, le=LARGEST_SEED, strict=True, description="The same seed gives the same audio."
     )

@@ -23,6 +23,8 @@ class ServeSettings(ClosedModel):
         origins: web pages of other hosts that may use it, such as "https://example.org".
         streams: texts that are spoken side by side; further requests wait.
         waiting: requests that may wait; further ones are told to come back (503).
+        most_memory: bytes that the states and caches of the texts being spoken may take; None for four fifths of what is free once
+            the model is warm.
         first_audio_seconds: a request without audio after so long is given up (503).
         hops_at_once: chunks of audio that are computed side by side, the most urgent ones first; None for one for each core, four
             at most: tokens of one text are drawn on one core while another turns those of another text into sound.
@@ -47,6 +49,7 @@ class ServeSettings(ClosedModel):
     origins: tuple[str, ...] = ()
     streams: int = Field(8, ge=1)
     waiting: int = Field(32, ge=0)
+    most_memory: int | None = Field(None, ge=1)
     first_audio_seconds: float = Field(30, gt=0)
     hops_at_once: int | None = Field(None, ge=1)
     most_characters: int = Field(10_000, ge=1, le=100_000)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.memory import free_memory
 from mamtra.runtime.printable import printable
 from mamtra.serve.admission import Admission, Ticket
 from mamtra.serve.encoders import MORE_RATES, RATES, Streamed, Whole, check_format
@@ -20,10 +21,12 @@ from mamtra.serve.errors import ApiError
 from mamtra.serve.gate import Gate, Playback
 from mamtra.serve.keys import Key
 from mamtra.serve.live import TextFeed, live_chunks
+from mamtra.serve.memory import FRACTION, bytes_needed
 from mamtra.serve.metrics import Metrics
 from mamtra.serve.names import OPENAI_MODELS, VoiceNames
 from mamtra.serve.settings import ServeSettings
 from mamtra.serve.speaking import Piece, Speaking
+from mamtra.synthesis.word_times import phoneme_weights
 from mamtra.text.bpe import BpeFrontend
 
 if TYPE_CHECKING:
@@ -67,16 +70,19 @@ class Speaker:
 
     Attributes:
         ready: whether the model is warm.
+        word_weight: how long a word takes in comparison to others.
     """
 
     def __init__(self, tts: TTS, settings: ServeSettings, metrics: Metrics) -> None:
         self.tts, self.settings, self.metrics = tts, settings, metrics
         self.names = VoiceNames(tts.voices, settings.aliases)
         self.admission = Admission(settings.streams, settings.waiting, settings.first_audio_seconds)
+        self.admission.budget = settings.most_memory
         self.gate = Gate(settings.hops_at_once or min(4, os.cpu_count() or 1))
         self.ready = False
+        self.word_weight = phoneme_weights(tts.model.text)
         self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="mamtra-speak")
-        metrics.watch(self.admission)
+        metrics.watch(self.admission, tts)
 
     @property
     def models(self) -> list[str]:
@@ -156,7 +162,7 @@ class Speaker:
             ApiError: see `Admission.enter`.
         """
         playback = Playback()
-        ticket = await self._admit(key)
+        ticket = await self._admit(key, await bytes_needed(self.tts, self.admission, text))
 
         def ended(speaking: Speaking) -> None:
             ticket.leave()
@@ -216,15 +222,17 @@ class Speaker:
                 failed = error
         if failed is not None and not spoken:
             raise failed
+        if self.admission.budget is None and (free := free_memory(str(self.tts.model.device))) is not None:
+            self.admission.budget = round(FRACTION * free)
         self.ready = True
 
     def close(self) -> None:
         """Wait for the threads; nothing may be spoken afterwards."""
         self._threads.shutdown(cancel_futures=True)
 
-    async def _admit(self, key: Key | None) -> Ticket:
+    async def _admit(self, key: Key | None, need: int) -> Ticket:
         try:
-            return await self.admission.enter(key)
+            return await self.admission.enter(key, need)
         except ApiError as error:
             self.metrics.refused(error.code or "")
             raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mamtra.serve.encoders import Encoder
 from mamtra.serve.gate import Gate, Playback
+from mamtra.synthesis.spans import Span
 
 if TYPE_CHECKING:
     from mamtra.synthesis.audio import Audio
@@ -48,6 +49,8 @@ class Speaking:
     Attributes:
         playback: how a listener fares.
         tokens: speech tokens so far.
+        repeats: runs of the LM that were repeated so far.
+        spans: which text is in which part of the sound so far.
         finish_reason: of the latest sentence; "cancelled" where nobody wanted the rest, "error" where it failed.
     """
 
@@ -61,7 +64,8 @@ class Speaking:
     ) -> None:
         self._chunks, self._encoder, self._gate, self._ended = chunks, encoder, gate, ended
         self.playback = playback
-        self.tokens, self.finish_reason = 0, ""
+        self.tokens, self.repeats, self.finish_reason = 0, 0, ""
+        self.spans: list[Span] = []
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Piece | Exception | None] = asyncio.Queue()
         self._cancelled = False
@@ -115,7 +119,9 @@ class Speaking:
         try:
             while (chunk := self._compute(chunks)) is not None:
                 self.tokens += chunk.tokens
+                self.repeats += chunk.repeats
                 self.finish_reason = chunk.finish_reason
+                self.spans += [span._replace(start=span.start + self.playback.seconds) for span in chunk.spans]
                 self.playback.made(chunk.seconds)
                 data = self._encoder.write(chunk.samples)
                 self._give(Piece(data, chunk.seconds, chunk.text, bool(chunk.finish_reason)))

@@ -9,22 +9,24 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from mamtra.audio.formats import MIME
-from mamtra.serve.answers import StreamedAnswer, begin_speech, pieces
+from mamtra.serve.answers import StreamedAnswer, begin_speech, pieces, while_listening
 from mamtra.serve.errors import as_api_error
 from mamtra.serve.openapi import ERRORS
 from mamtra.serve.schemas import EXAMPLES, SpeechRequest
-from mamtra.serve.speaker import Speaker
+from mamtra.serve.speaker import Order, Speaker
 from mamtra.serve.speaking import Piece, Speaking
+from mamtra.synthesis.spans import words_of
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The sound, or events with it.",
+        "description": "The sound, events with it, or with `word_timestamps` JSON with it and its words.",
         "content": {
             **{mime: {"schema": {"type": "string", "format": "binary"}} for mime in sorted(set(MIME.values()))},
             "text/event-stream": {"schema": {"type": "string"}},
+            "application/json": {"schema": {"type": "object"}},
         },
         "headers": {
             "X-Seed": {"schema": {"type": "integer"}, "description": "Gives the same audio again."},
@@ -59,9 +61,14 @@ def speech_routes(speaker: Speaker) -> APIRouter:
         if body.instructions and order.instruct is None:
             headers["X-Ignored"] = "instructions"
         if body.stream_format == "sse":
-            parts = _events(speaker, text, pieces(first, speaking), speaking)
+            timed = bool(body.word_timestamps)
+            parts = _events(speaker, text, pieces(first, speaking), speaking, timed=timed)
             headers["Cache-Control"] = "no-cache"
             return StreamedAnswer(parts, headers, "text/event-stream", speaker.settings.stall_seconds, resources)
+        if body.word_timestamps:
+            async with resources:
+                answer = await while_listening(request, _timed(speaker, order, pieces(first, speaking), speaking))
+            return JSONResponse(answer, headers=headers)
         if order.whole:
             await resources.aclose()
             return Response(first.data, headers=headers, media_type=MIME[order.fmt])
@@ -72,7 +79,7 @@ def speech_routes(speaker: Speaker) -> APIRouter:
 
 
 async def _events(
-    speaker: Speaker, text: str, pieces: AsyncIterator[Piece], speaking: Speaking
+    speaker: Speaker, text: str, pieces: AsyncIterator[Piece], speaking: Speaking, *, timed: bool
 ) -> AsyncIterator[bytes]:
     """OpenAI's events."""
     try:
@@ -84,8 +91,21 @@ async def _events(
         return
     read = await asyncio.to_thread(speaker.count_text, text)
     usage = {"input_tokens": read, "output_tokens": speaking.tokens, "total_tokens": read + speaking.tokens}
-    yield _event({"type": "speech.audio.done", "usage": usage})
+    words = {"words": await _words(speaker, speaking)} if timed else {}
+    yield _event({"type": "speech.audio.done", "usage": usage, **words})
     yield b"data: [DONE]\n\n"
+
+
+async def _timed(speaker: Speaker, order: Order, pieces: AsyncIterator[Piece], speaking: Speaking) -> dict[str, Any]:
+    """One JSON object with the sound and its words."""
+    data = b"".join([piece.data async for piece in pieces])
+    about = {"format": order.fmt, "sample_rate": order.rate, "seed": order.seed}
+    return {"audio": base64.b64encode(data).decode(), **about, "words": await _words(speaker, speaking)}
+
+
+async def _words(speaker: Speaker, speaking: Speaking) -> list[dict[str, Any]]:
+    found = await asyncio.to_thread(words_of, speaking.spans, speaker.word_weight)
+    return [{"word": w.text.strip(), "start": round(w.start, 3), "end": round(w.end, 3)} for w in found]
 
 
 def _event(content: dict[str, Any]) -> bytes:

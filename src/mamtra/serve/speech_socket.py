@@ -21,7 +21,7 @@ from mamtra.serve.live import TextFeed
 from mamtra.serve.schemas import VoiceId
 from mamtra.serve.speaker import LARGEST_SEED, Order, Speaker
 from mamtra.serve.speaking import Piece
-from mamtra.serve.word_times import Word, WordTimes, phoneme_weights
+from mamtra.synthesis.word_times import Word, WordTimes
 
 CONFIG_SECONDS, IDLE_SECONDS = 10.0, 30.0
 
@@ -66,7 +66,6 @@ class _Session:
 
     def __init__(self, speaker: Speaker, line: Line, key: Key | None) -> None:
         self._speaker, self._line, self._key = speaker, line, key
-        self._weight = phoneme_weights(speaker.tts)
         self._feed: TextFeed | None = None
         self._task: asyncio.Task[None] | None = None
         self._last: asyncio.Task[None] | None = None
@@ -149,7 +148,7 @@ class _Session:
     async def _speak(self, feed: TextFeed, order: Order, timed: bool, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
-        sentences = _Sentences(self._line, order, WordTimes(self._weight, order.speed) if timed else None)
+        sentences = _Sentences(self._line, order, WordTimes(self._speaker.word_weight, order.speed) if timed else None)
         try:
             async with self._speaker.speak(feed, order, self._key) as speaking:
                 async for piece in speaking:

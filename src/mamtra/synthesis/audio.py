@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from mamtra.audio.io import write_audio
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.synthesis.pipeline import AudioChunk, Request
+from mamtra.synthesis.spans import Span
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Audio:
             that is followed by more of its sentence.
         rtf: real-time factor: computing time over duration, below 1 where it is faster than real time.
         ttfa_ms: time to first audio: milliseconds from the call to the first chunk.
+        spans: which text is in which part of the samples; `mamtra.tts.TTS.words` makes times of words of it.
+        repeats: runs of the LM that were repeated, as they left words out, said them twice or came to no end.
     """
 
     samples: np.ndarray
@@ -42,6 +46,8 @@ class Audio:
     finish_reason: str
     rtf: float
     ttfa_ms: float
+    repeats: int = 0
+    spans: tuple[Span, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def seconds(self) -> float:
@@ -76,6 +82,9 @@ class Audio:
         first = chunks[0]
         samples = np.concatenate([chunk.samples for chunk in chunks])
         spent = sum(chunk.rtf * chunk.seconds for chunk in chunks)
+        begins = accumulate((chunk.seconds for chunk in chunks), initial=0.0)
+        parts = zip(chunks, begins, strict=False)
+        spans = (span._replace(start=span.start + begin) for chunk, begin in parts for span in chunk.spans)
         return cls(
             samples=samples,
             sample_rate=first.sample_rate,
@@ -88,6 +97,8 @@ class Audio:
             else chunks[-1].finish_reason,
             rtf=spent * first.sample_rate / max(1, len(samples)),
             ttfa_ms=first.ttfa_ms,
+            repeats=sum(chunk.repeats for chunk in chunks),
+            spans=tuple(spans),
         )
 
 
@@ -110,4 +121,6 @@ def audio_of(request: Request, chunk: AudioChunk, ttfa_ms: float) -> Audio:
         finish_reason=chunk.finish_reason,
         rtf=chunk.spent * rate / max(1, len(chunk.samples)),
         ttfa_ms=ttfa_ms,
+        repeats=max(0, chunk.attempts - 1) if chunk.finish_reason else 0,
+        spans=() if chunk.span is None else (chunk.span,),
     )

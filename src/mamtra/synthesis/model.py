@@ -15,6 +15,8 @@ from mamtra.checkpoints.model_files import find_beside
 from mamtra.checkpoints.native import load_part
 from mamtra.checkpoints.provenance import needs_distillation
 from mamtra.engine.engine import Engine
+from mamtra.engine.state_pool import stream_bytes
+from mamtra.engine.stats import EngineStats
 from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.synthesis.hearing import TorchHearing
 from mamtra.synthesis.model_directory import ModelDirectory
@@ -102,6 +104,15 @@ class Model(ModelDirectory):
             if self._engine is None:
                 self._engine = Engine(self.lm, slots=None, capacity=CAPACITY.get(self.device.type, LARGEST))
             return self._engine
+
+    @property
+    def decoding(self) -> EngineStats:
+        """Runs of the LM and their memory now."""
+        return EngineStats() if self._engine is None else self._engine.stats()
+
+    def run_bytes(self, positions: int) -> int:
+        """Memory that a run of the LM of so many positions takes; on a GPU none, since its slots are taken at the start."""
+        return 0 if self.device.type == "cuda" else stream_bytes(self.lm.config, positions, self.dtype)
 
     @property
     def flow(self) -> nn.Module:

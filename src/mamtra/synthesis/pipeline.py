@@ -18,6 +18,7 @@ from mamtra.audio.trim import EdgeTrimmer, PauseBefore
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 from mamtra.synthesis.retries import AGAIN, Retries, segment_seed
+from mamtra.synthesis.spans import Span
 from mamtra.text.bistream_text import Utterance
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
@@ -87,6 +88,8 @@ class AudioChunk:
         attempts: how many times the LM was run.
         text: what is said, with the first chunk of a segment; of arriving text what was read for the chunk.
         spent: seconds of computing time.
+        read: text ids read before each token, (tokens,), of a whole segment where that is known.
+        span: what of the text is in it, and when.
     """
 
     samples: np.ndarray
@@ -95,6 +98,8 @@ class AudioChunk:
     attempts: int
     text: str = ""
     spent: float = 0.0
+    read: np.ndarray | None = None
+    span: Span | None = None
 
 
 Backend = Callable[[Request, Iterable[int], int], Iterable[AudioChunk]]
@@ -112,7 +117,9 @@ def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Ba
     for index, segment in enumerate(segments):
         started, tokens = time.perf_counter(), 0
         text, ids = (segment.text, segment.ids) if isinstance(segment, Segment) else ("", segment)
+        written, count = (segment.written, len(segment.ids)) if isinstance(segment, Segment) else ("", 0)
         edges = join(rate, segment.pause_before / request.speed)
+        pause = edges.pause
         for chunk in backend(request, ids, index):
             if not np.isfinite(chunk.samples).all():
                 raise MamTraError("The model made sound that is not a number; its weights are damaged or overflow.")
@@ -121,9 +128,21 @@ def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Ba
             if not len(samples) and not chunk.finish_reason:
                 continue
             if isinstance(segment, Utterance):
-                text = segment.take_text()
-            yield replace(chunk, samples=samples, tokens=tokens, text=text, spent=time.perf_counter() - started)
-            text, tokens, started = "", 0, time.perf_counter()
+                text = written = segment.take_text()
+            span = Span(
+                written, 0.0, len(samples) / rate, pause, count, _curve(chunk, edges.pause - edges.trimmed, rate)
+            )
+            spent = time.perf_counter() - started
+            yield replace(chunk, samples=samples, tokens=tokens, text=text, spent=spent, span=span)
+            text, written, tokens, pause, count, started = "", "", 0, 0.0, 0, time.perf_counter()
+
+
+def _curve(chunk: AudioChunk, begin: float, rate: int) -> np.ndarray | None:
+    """See `Span.curve`; the first token of the chunk begins `begin` seconds after the chunk does."""
+    if chunk.read is None:
+        return None
+    moments = begin + np.arange(len(chunk.read)) * len(chunk.samples) / (rate * len(chunk.read))
+    return np.stack([moments, chunk.read])
 
 
 def check_text(text: str) -> str:

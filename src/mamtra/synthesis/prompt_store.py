@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
+from mamtra.runtime.living import Living
 from mamtra.voices.voice import Voice
 
 
@@ -16,6 +17,11 @@ class Forkable(Protocol):
     @property
     def bytes(self) -> int:
         """Memory that it holds."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Tokens whose state it holds."""
         ...
 
     def fork(self) -> Forkable:
@@ -39,6 +45,29 @@ class PromptStore(Generic[S]):
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._kept: OrderedDict[str, S] = OrderedDict()
+        self._forks: Living[S] = Living()
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the prompts, and of what the streams that continue them have added."""
+        with self._lock:
+            kept = list(self._kept.values())
+        return sum(stream.bytes for stream in kept) + sum(
+            max(0, stream.bytes - shared) for stream, shared in self._forks.all()
+        )
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt that is kept."""
+        with self._lock:
+            return max((stream.offset for stream in self._kept.values()), default=0)
+
+    def stream_bytes(self, tokens: int) -> int:
+        """Memory of a stream of so many tokens behind the largest prompt that is kept; 0 before there is one."""
+        with self._lock:
+            kept = [(stream.bytes, stream.offset) for stream in self._kept.values()]
+        of_token = max((size / offset for size, offset in kept if offset), default=0.0)
+        return max((size for size, _ in kept), default=0) + round(of_token * tokens)
 
     def stream(self, voice: Voice) -> S:
         """A new stream that continues the voice's prompt; who asks for another voice meanwhile does not wait."""
@@ -54,4 +83,6 @@ class PromptStore(Generic[S]):
             self._kept.move_to_end(key)
             while len(self._kept) > 1 and sum(other.bytes for other in self._kept.values()) > self._limit:
                 self._locks.pop(self._kept.popitem(last=False)[0], None)
-            return kept.fork()
+            fork = kept.fork()
+        self._forks.add(fork, kept.bytes)
+        return fork

@@ -120,6 +120,11 @@ class BpeFrontend(Splitter):
         special = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
         self._tag = re.compile("|".join(re.escape(token) for token in special if not _MARK.fullmatch(token)) or "(?!)")
 
+    @property
+    def longest_ids(self) -> int:
+        """Greatest number of text ids in a segment."""
+        return self.config.longest_tokens
+
     @classmethod
     def load(cls, directory: Path | str, rules: TextRules = "mamtra") -> BpeFrontend:
         """Open the text files of a model directory.

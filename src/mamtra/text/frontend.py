@@ -122,6 +122,11 @@ class TextFrontend(Splitter):
         self._own = OwnWords(self._own.readings | readings)
 
     @property
+    def longest_ids(self) -> int:
+        """Greatest number of text ids in a segment."""
+        return self.config.longest_segment
+
+    @property
     def vocab_size(self) -> int:
         """Number of text ids, padding included."""
         return self.tokenizer.vocab_size

@@ -33,11 +33,14 @@ class Segment:
         text: normalised words and punctuation.
         ids: text ids that the LM reads.
         pause_before: silence before it, in seconds.
+        written: the text as it was written, up to the next segment that has some: a sentence, or several, with the white space
+            around them and what in them is silent; empty where the segment goes on with the text of the one before.
     """
 
     text: str
     ids: list[int]
     pause_before: float = 0.0
+    written: str = ""
 
 
 class Reading(NamedTuple):
@@ -99,7 +102,7 @@ def split_text(
     Raises:
         MamTraError: a pause mark is malformed.
     """
-    pause = asked = 0.0
+    pause, asked, written = 0.0, 0.0, ""
     for text in texts:
         if pause and _BLANK_LINE.search(text[: len(text) - len(text.lstrip())]):
             pause = PARAGRAPH_PAUSE
@@ -107,11 +110,11 @@ def split_text(
             if isinstance(part, Pause):
                 asked += part.seconds
                 continue
-            spoken = False
+            spoken, written = False, written + part
             for said, ids in read(part):
                 # A pause that the text asks for replaces the natural one.
-                yield Segment(said, ids, asked or pause)
-                asked, pause, spoken = 0.0, pause_within, True
+                yield Segment(said, ids, asked or pause, written)
+                asked, pause, spoken, written = 0.0, pause_within, True, ""
             pause = SENTENCE_PAUSE if spoken else pause
 
 

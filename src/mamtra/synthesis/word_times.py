@@ -6,17 +6,18 @@ import re
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from mamtra.errors import MamTraError
 from mamtra.text.frontend import TextFrontend
+from mamtra.text.split import Splitter
 
-if TYPE_CHECKING:
-    from mamtra.tts import TTS
-
-_WORDS = re.compile(r"\s*\S+\s*")
+WORDS = re.compile(r"\s*\S+\s*")
 _TYPICAL = 0.075
 """Seconds of a phoneme, until a sentence has told how fast the voice is."""
+
+
+Weight = Callable[[str], float]
 
 
 class Word(NamedTuple):
@@ -33,9 +34,8 @@ class Word(NamedTuple):
     end: float
 
 
-def phoneme_weights(tts: TTS) -> Callable[[str], float]:
+def phoneme_weights(front: Splitter) -> Weight:
     """How long a word takes in comparison to others: its phonemes, or its letters where the model reads letters."""
-    front = tts.model.text
     if not isinstance(front, TextFrontend):
         return lambda word: len(word.strip()) + 1.0
 
@@ -60,7 +60,7 @@ class WordTimes:
         speed: of the speech.
     """
 
-    def __init__(self, weight: Callable[[str], float], speed: float = 1.0) -> None:
+    def __init__(self, weight: Weight, speed: float = 1.0) -> None:
         self._weight, self._pace = weight, _TYPICAL / speed
         self._waiting: deque[tuple[str, float]] = deque()
         self._now = self._placed = 0.0
@@ -80,7 +80,7 @@ class WordTimes:
         if not self._waiting:
             self._began = self._placed = self._now
             self._sum = 0.0
-        for word in _WORDS.findall(text):
+        for word in WORDS.findall(text):
             weight = self._weight(word)
             self._sum += weight
             self._waiting.append((word, weight))

@@ -1,0 +1,134 @@
+"""Whether the memory of a server stays flat under listeners: the slope of its resident size, with an interval.
+
+    python benchmarks/soak.py [--minutes 30] [--listeners 2] [--runtime onnx] [--out docs/results/soak.json]
+
+`mamtra serve` runs in a process of its own with the embedded voice, and listeners play what they get and ask again, with texts of
+one, two or four sentences. Its resident size is read every second. The first fifth of the time is not counted: caches fill. The
+rest is divided into ten parts; the slope is that of a line through their medians, the interval is Student's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import benchmark, environment
+
+from mamtra.bench.serve import summary
+from mamtra.bench.serve_client import Target, listen
+from mamtra.bench.serve_load import run_load
+from mamtra.runtime.results import footnote, markdown_table
+
+PARTS = 10
+SKIPPED = 0.2
+"""Fraction of the time that is not counted."""
+START_SECONDS = 120
+Samples = list[tuple[float, float]]
+"""Seconds and MiB."""
+
+
+def slope(samples: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Growth in MiB an hour over the part of the time that counts, with the ends of its 95 % interval."""
+    from scipy import stats
+
+    seconds, size = np.array(samples).T
+    counted = seconds >= seconds[0] + SKIPPED * (seconds[-1] - seconds[0])
+    parts = list(zip(*(np.array_split(values[counted], PARTS) for values in (seconds, size)), strict=True))
+    hours, medians = np.array([(np.median(moments) / 3600, np.median(sizes)) for moments, sizes in parts]).T
+    line = stats.linregress(hours, medians)
+    margin = stats.t.ppf(0.975, PARTS - 2) * line.stderr
+    return {"slope": line.slope, "low": line.slope - margin, "high": line.slope + margin}
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One server under load."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mamtra", "serve", "--port", str(port), "--runtime", args.runtime]
+    server = subprocess.Popen(command, env=environment(args.threads), stderr=subprocess.DEVNULL)
+    try:
+        wait_ready(f"http://127.0.0.1:{port}/health/ready", server)
+        samples, stop = Samples(), threading.Event()
+        watching = threading.Thread(target=watch, args=(server.pid, samples, stop))
+        watching.start()
+        began = time.monotonic()
+        ask = partial(listen, Target(f"http://127.0.0.1:{port}/v1", {"voice": "nora", "response_format": "pcm"}))
+        heard = run_load(ask, "listeners", args.listeners, 60 * args.minutes, args.seed)
+        stop.set()
+        watching.join()
+    finally:
+        server.terminate()
+        server.wait(60)
+    about = {name: getattr(args, name) for name in ("minutes", "listeners", "runtime", "seed")}
+    load = summary(heard, time.monotonic() - began)
+    yield {**about, **load, **slope(samples), "samples": [[round(t, 1), round(m, 1)] for t, m in samples]}
+
+
+def watch(pid: int, samples: Samples, stop: threading.Event) -> None:
+    """Note the resident size of a process every second."""
+    began = time.monotonic()
+    while not stop.wait(1):
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        samples.append((time.monotonic() - began, pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
+
+
+def wait_ready(address: str, server: subprocess.Popen) -> None:
+    """Until the server is warm."""
+    end = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(address):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit("the server did not become ready")
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page."""
+    samples = result["samples"]
+    sizes = [size for _, size in samples]
+    begin = sizes[int(SKIPPED * len(sizes))]
+    row = [
+        f"{result['minutes']:g}", f"{result['listeners']:g}", f"{result['good']} of {result['requests']}", result["with_gaps"],
+        f"{begin:.0f}", f"{np.median(sizes[-len(sizes) // PARTS :]):.0f}", f"{max(sizes):.0f}",
+        f"{result['slope']:+.1f} ({result['low']:+.1f} to {result['high']:+.1f})",
+    ]  # fmt: skip
+    head = ["minutes", "listeners", "good answers", "with gaps", "MiB when counting begins", "at the end", "largest",
+            "slope, MiB an hour (95 %)"]  # fmt: skip
+    return "\n".join([
+        "# Memory of a server over time",
+        "",
+        f"`mamtra serve --runtime {result['runtime']}` with the embedded voice under listeners who play what they get and ask",
+        "again. The first fifth of the time, in which caches fill, is not counted; the slope is that of a line through the medians of ten",
+        "parts of the rest.",
+        "",
+        markdown_table(head, [row]),
+        "",
+        footnote(result),
+        "",
+    ])  # fmt: skip
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--listeners", type=int, default=2)
+    parser.add_argument("--runtime", default="onnx")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+
+
+if __name__ == "__main__":
+    benchmark("soak", __doc__, measure, render, options, None)
