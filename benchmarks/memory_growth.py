@@ -3,8 +3,8 @@
     python benchmarks/memory_growth.py [--utterances 300] [--ways say stream ...] [--out docs/results/memory_growth.json]
 
 oneDNN, which torch computes convolutions with, keeps what it makes for a new shape in two caches; `mamtra.runtime.before_torch`
-bounds both. Each way to speak has a fresh process that speaks the same texts of 3 to 25 words with the embedded voice; the
-resident size is read after each. CPU seconds are those of one thread, and are compared utterance by utterance.
+bounds both. Each way to speak has a fresh process that speaks the same texts with the embedded voice; the resident size is read
+after each, and what was measured so far is kept. CPU seconds are those of one thread, and are compared utterance by utterance.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from mamtra.runtime.results import footnote, markdown_table
 
 SETTLED = 10
 """Utterances before growth is counted."""
+SAVED_EVERY = 20
 
 
 class Way(NamedTuple):
@@ -53,12 +54,12 @@ WAYS = {
 BASELINE = "unbounded"
 
 
-def texts(count: int, seed: int) -> list[str]:
-    """Texts of 3 to 25 words, cut out of the built-in sentences."""
+def texts(count: int, seed: int, longest: int) -> list[str]:
+    """Texts of 3 to `longest` words, cut out of the built-in sentences."""
     draw, words = random.Random(seed), " ".join(read_sentences()).split()
     made = []
     for _ in range(count):
-        length = draw.randint(3, 25)
+        length = draw.randint(3, longest)
         start = draw.randrange(len(words) - length)
         made.append(" ".join(words[start : start + length]).strip(".,?!") + ".")
     return made
@@ -81,7 +82,7 @@ def speak(args: argparse.Namespace) -> None:
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * page / 2**20
         print(json.dumps([round(resident, 1), round(spent, 4), round(seconds, 3)]), flush=True)
 
-    for number, text in enumerate(texts(args.utterances, args.seed)):
+    for number, text in enumerate(texts(args.utterances, args.seed, args.longest)):
         if way.threads:
             thread = threading.Thread(target=one, args=(text, number))
             thread.start()
@@ -92,7 +93,7 @@ def speak(args: argparse.Namespace) -> None:
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The ways side by side, each in a process of its own."""
-    options = ["--utterances", str(args.utterances), "--seed", str(args.seed)]
+    options = ["--utterances", str(args.utterances), "--seed", str(args.seed), "--longest", str(args.longest)]
     options += [] if args.flow_steps is None else ["--flow-steps", str(args.flow_steps)]
     running = {}
     for name in args.ways:
@@ -100,18 +101,17 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         settings |= {} if WAYS[name].bounded else dict.fromkeys(CACHES, "1024")
         command = [sys.executable, __file__, "--speak", name, *options]
         running[name] = subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True)
-    rows = {}
-    for name, process in running.items():
-        rows[name] = [json.loads(line) for line in process.communicate()[0].splitlines()]
-        if process.returncode:
-            raise SystemExit(f"speaking ({name}) failed")
-    yield {
-        "utterances": args.utterances,
-        "seed": args.seed,
-        "flow_steps": args.flow_steps,
-        "caches": CACHES,
-        "rows": rows,
-    }
+    rows: dict[str, list[list[float]]] = {name: [] for name in running}
+    for count, lines in enumerate(zip(*(process.stdout for process in running.values()), strict=False), 1):
+        for name, line in zip(running, lines, strict=True):
+            rows[name].append(json.loads(line))
+        if count % SAVED_EVERY == 0 or count == args.utterances:
+            yield {
+                "utterances": count, "longest": args.longest, "seed": args.seed, "flow_steps": args.flow_steps,
+                "caches": CACHES, "rows": rows,
+            }  # fmt: skip
+    if failed := [name for name, process in running.items() if process.wait()]:
+        raise SystemExit(f"speaking ({', '.join(failed)}) failed")
 
 
 def render(result: dict[str, Any]) -> str:
@@ -132,8 +132,9 @@ def render(result: dict[str, Any]) -> str:
     return "\n".join([
         "# Memory over many utterances",
         "",
-        f"Resident memory of a process that speaks {result['utterances']} texts of 3 to 25 words{steps}, in several ways. torch's",
-        "convolutions keep what they make for each new length, in two caches of 1,024 entries that `import mamtra` bounds:",
+        f"Resident memory of a process that speaks {result['utterances']} texts of 3 to {result['longest']} words{steps}, in",
+        "several ways. torch's convolutions keep what they make for each new length, in two caches of 1,024 entries that",
+        "`import mamtra` bounds:",
         f"{bounds}, where they are not set.",
         "CPU time: median ratio to the caches as torch has them, utterance by utterance, one thread.",
         "",
@@ -158,6 +159,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--utterances", type=int, default=300)
+    parser.add_argument("--longest", type=int, default=25, help="words of a text, at most")
     parser.add_argument("--ways", choices=WAYS, nargs="+", default=list(WAYS))
     parser.add_argument("--flow-steps", type=int, help="of the flow; fewer take less time")
     parser.add_argument("--seed", type=int, default=0)
