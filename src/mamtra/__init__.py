@@ -10,16 +10,13 @@ Names are imported when first used, so that `import mamtra` costs nothing.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from mamtra.runtime.before_torch import set_environment
 from mamtra.runtime.lazy import lazy_names
 from mamtra.version import VERSION as __version__
 
-# Threads that wait actively for one another crawl once other programs want the cores. OpenMP reads this when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# oneDNN keeps what it makes for each new shape, 1024 of them by default; each utterance has new shapes, so memory would grow.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+set_environment()
 
 if TYPE_CHECKING:
     from mamtra.bulk.api import batch

@@ -26,6 +26,7 @@ from mamtra.checkpoints.cosyvoice.sizes3 import read_dit_flow_config, read_mel_h
 from mamtra.checkpoints.cosyvoice.speakers import read_speakers
 from mamtra.checkpoints.cosyvoice.vocoder_sizes import read_vocoder_sizes
 from mamtra.checkpoints.cosyvoice.yaml import Settings
+from mamtra.checkpoints.model_files import read_config
 from mamtra.checkpoints.model_files import read_generation as read_generation_config
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.provenance import needs_distillation
@@ -37,7 +38,7 @@ from mamtra.data.corpora import open_recordings
 from mamtra.data.token_sets import import_token_set
 from mamtra.data.token_shards import TokenShards
 from mamtra.distill.checkpoints import Checkpoint, Measured, Position, RunState, load_checkpoint, save_checkpoint
-from mamtra.distill.config import read_config
+from mamtra.distill.config import read_config as read_training
 from mamtra.distill.log import read_log
 from mamtra.encoders.onnx import OnnxSpeakerEncoder
 from mamtra.evaluate import load_scores
@@ -99,9 +100,21 @@ def _of_cosyvoice3(file: str) -> Callable[[Path], Path]:
     return lambda folder: cosyvoice3_parts(folder / "cosy") / file
 
 
+PARTS = ("lm", "flow", "vocoder", "speech_tokenizer", "speaker_encoder")
+
+
 def _parts(path: Path) -> None:
-    for section in ("lm", "flow", "vocoder", "speech_tokenizer", "speaker_encoder"):
-        Model(path.parent).part(section)
+    """Load the parts, but for those that were loaded with equal settings."""
+    content = read_config(path.parent)
+    others = {key: value for key, value in content.items() if key not in PARTS}
+    for section in PARTS:
+        settings = repr((path, section, content.get(section), others))
+        if settings not in _loaded:
+            Model(path.parent).part(section)
+            _loaded.add(settings)
+
+
+_loaded = set[str]()
 
 
 def _bpe(file: str) -> Callable[[Path], Path]:
@@ -163,6 +176,10 @@ def _cosyvoice3_sizes(path: Path) -> None:
     read_vocoder_sizes(settings, CausalHiFTConfig)
     read_generation(settings)
     read_mel_high(settings, 8000.0)
+
+
+_unchanged = cache(Settings)
+"""Settings beside a damaged file, which are read once."""
 
 
 def _onnx(folder: Path) -> Path:
@@ -274,11 +291,11 @@ READERS = (
     Reader("cosyvoice2.yaml", _of_cosyvoice("cosyvoice2.yaml"), _cosyvoice_sizes),
     Reader("cosyvoice3.yaml", _of_cosyvoice3("cosyvoice3.yaml"), _cosyvoice3_sizes),
     Reader("flow.pt of CosyVoice 3", _of_cosyvoice3("flow.pt"),
-           lambda p: load_flow(p.parent, Settings(p.with_name("cosyvoice3.yaml")))),
+           lambda p: load_flow(p.parent, _unchanged(p.with_name("cosyvoice3.yaml")))),
     Reader("hift.pt of CosyVoice 3", _of_cosyvoice3("hift.pt"),
-           lambda p: load_vocoder(p.parent, Settings(p.with_name("cosyvoice3.yaml")))),
+           lambda p: load_vocoder(p.parent, _unchanged(p.with_name("cosyvoice3.yaml")))),
     Reader("llm.pt", _of_cosyvoice("llm.pt"), PickledTensors),
-    Reader("flow.pt", _of_cosyvoice("flow.pt"), lambda p: load_flow(p.parent, Settings(p.with_name("cosyvoice2.yaml")))),
+    Reader("flow.pt", _of_cosyvoice("flow.pt"), lambda p: load_flow(p.parent, _unchanged(p.with_name("cosyvoice2.yaml")))),
     Reader("spk2info.pt", _of_cosyvoice("spk2info.pt"), lambda p: read_speakers(p.parent)),
     Reader("config.json of the backbone", _of_cosyvoice("CosyVoice-BlankEN/config.json"),
            lambda p: open_language_model(p.parents[1]), "json"),
@@ -302,7 +319,7 @@ READERS = (
     Reader("configuration of VERSA", _written("v.yaml", _VERSA), lambda p: read_versa(p, any_metric=True)),
     Reader("key of a listening test", _written("k.key.json", json.dumps(KEY)), read_key, "json"),
     Reader("answers of a listening test", _written("a.json", json.dumps(SESSION)), _answers, "json"),
-    Reader("distill.yaml", _written("d.yaml", _DISTILL), read_config),
+    Reader("distill.yaml", _written("d.yaml", _DISTILL), read_training),
     Reader("experiments.yaml", _written("e.yaml", (RECIPES / "cosyvoice2" / "experiments.yaml").read_text()), read_experiments),
     Reader("corpus, JSON lines", _corpus("c.jsonl", _JSON_LINE), lambda p: open_recordings(str(p)).items(), "lines"),
     Reader("corpus, table", _corpus("c.csv", "audio,text,speaker\na.wav,Hello there.,x\n"),

@@ -44,3 +44,34 @@ def test_mistakes_of_the_program_stay_what_they_are(error):
     with pytest.raises(type(error)) as raised, in_words():
         raise error
     assert raised.value is error
+
+
+def _damaged(cause: Exception) -> None:
+    try:
+        raise cause
+    except Exception as error:
+        raise MamTraError("x.safetensors is damaged; get the model again.") from error
+
+
+@pytest.mark.parametrize(
+    ("cause", "sentence"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "x"), "There are too many open files; close some"),
+        (RuntimeError("I/O error: Too many open files (os error 24)"), "There are too many open files; close some"),
+        (PermissionError(errno.EACCES, "Permission denied", "x.json"), "x.json: permission denied; the files belong"),
+        (MemoryError(), "There is not enough memory on this machine"),
+        (OSError(errno.EIO, "Input/output error"), "x.safetensors is damaged"),
+        (ValueError("no header"), "x.safetensors is damaged"),
+    ],
+)
+def test_no_file_is_blamed_for_the_machine(cause, sentence):
+    with pytest.raises(MamTraError, match=sentence), in_words():
+        _damaged(cause)
+
+
+def test_what_is_said_already_stays():
+    with pytest.raises(MamTraError, match="lower batch"), in_words():
+        try:
+            raise MemoryError
+        except MemoryError as error:
+            raise MamTraError("The device ran out of memory; lower batch.tokens.") from error

@@ -45,6 +45,9 @@ TRANSFORMERS_KEYS = {"model_type": "mamtra", "architectures": ["MamTraForCausalL
 def read_tensors(path: Path, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
     """All tensors of a safetensors file or of its shards, dequantised to `dtype`.
 
+    They are copies: what happens to the file later does not change a model, and each view would keep a mapping
+    of the whole file.
+
     Raises:
         MamTraError: missing or damaged file.
     """
@@ -56,7 +59,9 @@ def read_tensors(path: Path, dtype: torch.dtype = torch.float32) -> dict[str, to
             continue
         # one by one, so that at most one tensor is in memory in both types
         own = (name, name + SCALE) if kind == torch.int8 and name + SCALE in kinds else (name,)
-        tensors |= unpack({each: files.read(each) for each in own}, dtype)
+        views = {each: files.read(each) for each in own}
+        for each, tensor in unpack(views, dtype).items():
+            tensors[each] = tensor.clone() if tensor is views[each] else tensor
     return tensors
 
 

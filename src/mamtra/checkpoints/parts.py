@@ -41,9 +41,10 @@ class Part:
         """The network with uninitialised weights, weight norm removed as in its stored form."""
         from mamtra.checkpoints.strict_loading import build_uninitialised
 
-        network, _ = self._classes(getattr(config, "architecture", None))
-        module = build_uninitialised(lambda: _locate(network)(config))
-        return module.remove_weight_norm() if self.weight_norm else module
+        network = _locate(self._classes(getattr(config, "architecture", None))[0])
+        if self.weight_norm:
+            return build_uninitialised(lambda: network(config).remove_weight_norm())
+        return build_uninitialised(lambda: network(config))
 
     def _classes(self, architecture: Any) -> tuple[str, str]:
         ours = (self.network, self.config)

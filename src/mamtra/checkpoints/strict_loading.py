@@ -27,11 +27,11 @@ _INITIALISERS = {
 
 
 class _SkipInit(TorchFunctionMode):
-    """Turns random initialisers into no-ops. Computed buffers are made as usual."""
+    """Turns random initialisers and weight norm into no-ops. Computed buffers are made as usual."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        if func in _INITIALISERS:
+        if func in _INITIALISERS or func is torch._weight_norm:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 

@@ -16,7 +16,7 @@ import typer
 
 from mamtra.cli.tell import tell
 from mamtra.errors import MamTraError
-from mamtra.runtime.explain import explain
+from mamtra.runtime.explain import behind, explain
 from mamtra.runtime.optional import torch_is_missing
 
 VERBS = (
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Exit as end:
         return end.exit_code
     except MamTraError as error:
-        return _report(str(error), USER_ERROR, error)
+        return _report(behind(error) or str(error), USER_ERROR, error)
     except Terminated:
         return _report("Terminated.", TERMINATED)
     except KeyboardInterrupt:

@@ -29,8 +29,13 @@ def in_words() -> Iterator[None]:
     """
     try:
         yield
-    except (MamTraError, BrokenPipeError):
+    except BrokenPipeError:
         raise
+    except MamTraError as error:
+        sentence = behind(error)
+        if sentence is None:
+            raise
+        raise MamTraError(sentence) from error
     except (MemoryError, RuntimeError, ImportError, OSError, ValueError) as error:
         sentence = explain(error)
         if sentence is None:
@@ -49,6 +54,22 @@ def explain(error: BaseException) -> str | None:
         return f"{place}{(error.strerror or str(error)).rstrip('.')}."
     if isinstance(error, ValueError) and "null byte" in str(error):
         return "The name of a file cannot hold a null character."
+    return None
+
+
+def behind(error: MamTraError) -> str | None:
+    """The sentence for an error that blames a file where the machine is the reason: no file could be opened, read or mapped."""
+    said, cause = str(error).lower(), error.__cause__
+    if "memory" not in said and (sentence := _shortage(cause)) is not None:
+        return sentence
+    while cause is not None:
+        number, text = getattr(cause, "errno", None), str(cause)
+        if (number in (errno.EMFILE, errno.ENFILE) or "os error 24" in text) and "open files" not in said:
+            return "There are too many open files; close some, or raise the limit (ulimit -n)."
+        if (number == errno.EACCES or "os error 13" in text) and not re.search("permission|read-only", said):
+            name = getattr(cause, "filename", None)
+            return f"{printable(str(name)) + ': p' if name else 'P'}ermission denied; the files belong to another user."
+        cause = cause.__cause__
     return None
 
 

@@ -54,8 +54,12 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
     text = node.value
     try:
         value = int(text) if node.tag.endswith(":int") else float(text)
-    except ValueError as error:  # Python limits the digits of an integer
-        raise _refused(node, f"the number {text[:20]}... is too long") from error
+    except ValueError as error:
+        if not re.fullmatch(r"[-+]?[\d.]+", text):
+            raise _refused(node, f"{text[:20]!r} is no number") from error
+        raise _refused(
+            node, f"the number {text[:20]}... is too long"
+        ) from error  # Python limits the digits of an integer
     if abs(value) > 1e300 and not (isinstance(value, float) and math.isinf(value) and "inf" in text.lower()):
         raise _refused(node, f"the number {text[:20]} is too large")
     return value
@@ -79,6 +83,12 @@ _Loader.yaml_constructors = {
 }
 
 
+def _truth(loader: _Loader, node: yaml.ScalarNode) -> bool:
+    if node.value.lower() not in yaml.SafeLoader.bool_values:  # only where it is tagged
+        raise _refused(node, f"{node.value[:20]!r} is neither true nor false")
+    return yaml.SafeLoader.bool_values[node.value.lower()]
+
+
 def _tagged(loader: _Loader, node: yaml.Node) -> None:
     raise _refused(node, f"the tag {node.tag} is not supported")
 
@@ -91,6 +101,7 @@ def _float_text(loader: _Loader, node: yaml.ScalarNode) -> int | float:
 
 
 _Loader.add_constructor(None, _tagged)
+_Loader.add_constructor("tag:yaml.org,2002:bool", _truth)
 _Loader.add_constructor("tag:yaml.org,2002:int", _number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _float_text)
 

@@ -11,7 +11,7 @@ TITLES = {
     "Rev": "Reverend", "Hon": "Honorable", "Fr": "Father", "Pres": "President", "Supt": "Superintendent",
     "Mt": "Mount", "Ft": "Fort", "St": "Saint", "Pvt": "Private", "Msgr": "Monsignor", "Messrs": "Messers",
     "Drs": "Doctors", "Profs": "Professors", "Sens": "Senators", "Reps": "Representatives", "Mmes": "Mesdames",
-    "Mme": "Madame", "Mlle": "Mademoiselle", "Sra": "Senora", "Ald": "Alderman",
+    "Sts": "Saints", "Mme": "Madame", "Mlle": "Mademoiselle", "Sra": "Senora", "Ald": "Alderman",
 }  # fmt: skip
 STREETS = {
     "St": "Street", "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Ln": "Lane", "Dr": "Drive", "Ct": "Court",
@@ -68,7 +68,7 @@ BEFORE_MORE = frozenset(listed("e.g i.e vs cf ca viz approx esp incl fl nr"))
 MAY_END = (frozenset(STREETS) | frozenset(ANYWHERE) | frozenset(STATES) | frozenset(
     listed(
         "tsp tbsp Tbsp oz lb lbs qt qts pt pts gal ft yd yds hr hrs min mins secs wk wks mo mos yr yrs km cm mm kg mg mph "
-        "Jan Feb Mar Apr Jun Jul Aug Sept Oct Nov Dec Tue Tues Wed Thu Thur Thurs Fri figs Figs vols Vols chs pp p Eq eq "
+        "dr sq Mon Jan Feb Mar Apr Jun Jul Aug Sept Oct Nov Dec Tue Tues Wed Thu Thur Thurs Fri figs Figs vols Vols chs pp p Eq eq "
         "Assoc assoc Dist dist Ed eds Eng Intl intl Inst inst Natl natl Soc bldg Bldg rm Rm mgr Mgr asst Asst acct div Div "
         "anon orig repr transl Ibid ibid adj adv attn Attn avg Bart Cantab Oxon"
     )

@@ -30,11 +30,13 @@ _DOTTED_RE = re.compile(rf"(?<![\w.])({'|'.join(re.escape(k) for k in DOTTED)})\
 _ANY = re.compile(rf"(?<![\w.])({'|'.join(ANYWHERE)})\.(?!\w)")
 _STATE = re.compile(rf"(?<=[a-z], )({'|'.join(STATES)})\.")
 _POSTAL_RE = re.compile(rf"(?<=[a-z], )({'|'.join(POSTAL)})(?=[,.;!?]|$)")
-_ZIP = re.compile(rf"(?<=[a-z])(,? )({'|'.join(POSTAL)}),?\s+(\d{{5}})(?:-(\d{{4}}))?\b")
+_ZIP = re.compile(rf"((?<=[a-z]),? |^)({'|'.join(POSTAL)}),?\s+(\d{{5}})(?:-(\d{{4}}))?\b")
 _INITIALS = re.compile(r"(?<![\w.])(?:[A-Za-z]\.\s?(?=[A-Za-z]\.)(?!\s[a-z]))+[A-Za-z]\.(?:s\b|'s\b)?")
 _PHD = re.compile(r"\bPh\.?\s?D(?=['s]*\b)(?:\.(?!s))?\.?(['s]*)")
 _DEGREE = re.compile(r"(?<![\w.])(LL|B|M|D|Ed|Pharm)\.\s?(B|D|M|Sc|Ed|Phil|Eng|Litt|Mus|Tech|Arch)\.(?=$|[\s,;:!?)])")
 _INITIAL = re.compile(r"(?<=\s)([A-Z])\.(?=\s+[A-Z][a-z'])|^([A-HJ-Z])\.(?=\s+[A-Z][a-z'])")
+_PAGE = re.compile(r"(?<![\w.])([Pp])\.\s?(?=\d|[ivxl]{1,6}\b)")
+_FOUNDED = re.compile(r"(?<![\w.])est\.\s?(?=(?:1[5-9]|20)\d\d\b)")
 _CIRCA = re.compile(r"(?<![\w.])[Cc]a?\.\s?(?=\d)")
 _COMPASS = {"N": "North", "S": "South", "E": "East", "W": "West"}
 _QUADRANT = {"NW": "Northwest", "NE": "Northeast", "SW": "Southwest", "SE": "Southeast"} | _COMPASS
@@ -97,7 +99,8 @@ def expand_abbreviations(text: str) -> str:
     text = _BEFORE_STREET.sub(lambda m: f"{m[1]}{_COMPASS[m[2]]} ", text)
     if "." in text:
         text = _DOTTED_RE.sub(lambda m: stop(m, DOTTED.get(m[1]) or DOTTED.get(m[1].lower()) or m[0]), text)
-        text = _CIRCA.sub("circa ", text)
+        text = _FOUNDED.sub("established ", _CIRCA.sub("circa ", text))
+        text = _PAGE.sub(lambda m: "Page " if m[1] == "P" else "page ", text)
         text = _STATE.sub(lambda m: stop(m, STATES[m[1]]), text)
         text = _DEGREE.sub(_degree, text)
     text = _PHD.sub(lambda m: stop(m, "P-H-D") + m[1], text)

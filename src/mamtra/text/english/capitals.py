@@ -23,7 +23,7 @@ _WORDS = frozenset(
 _SPELT = frozenset(
     listed(
         "US IT TV PC UK EU UN AM PM ID IQ PR HR AI ER PE LA IP MIT DOS EST PST CST AC DC MS CD DJ CO OS OR RE IRS GPS DNS "
-        "PMS ATM"
+        "PMS ATM LED LEDS"
     )
 )
 # Words that no initialism is made of: among capitals they tell of shouting.

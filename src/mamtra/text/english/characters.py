@@ -12,7 +12,7 @@ _DASHES = dict.fromkeys("‐‑‒", "-") | dict.fromkeys("―⸺", "—") | {"�
 _LATIN = {"ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ł": "l", "Ł": "L", "đ": "d"}
 _LATIN |= {"Đ": "D", "þ": "th", "Þ": "Th", "ð": "th", "Ð": "Th", "ı": "i"}
 _OTHER = {
-    "…": "...", "•": ", ", "·": " ", "™": "", "®": "", "©": "", "№": "No. ", "⁄": "/",
+    "…": "...", "•": ", ", "·": " ", "™": "", "®": "", "©": "copyright ", "№": "No. ", "⁄": "/",
     "μ": "µ", "℃": "°C", "℉": "°F", "ℓ": "l", "\u2061": "",
 }  # fmt: skip
 _SAID_SIGNS = {
@@ -47,6 +47,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "012345678
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _THIN_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:[\u00a0\u2009\u202f\u2007]\d{3})+)(?![\d\u00a0\u2009\u202f])")
+_DOT_PRODUCT = re.compile(r"(?<=\d)\s?·\s?(?=\d)")
 _LONE_GREEK = re.compile(r"(?<![Ͱ-Ͽἀ-῿])[α-ω](?![Ͱ-Ͽἀ-῿])")
 
 
@@ -65,7 +66,7 @@ def _raised(match: re.Match[str]) -> str:
     """A power after a digit, letter, unit or bracket; elsewhere (a footnote's mark after a stop) the digits go."""
     before = match.string[match.start() - 1 : match.start()]
     digits = match[0].translate(_SUPERSCRIPTS)
-    if before.isalpha() and len(digits) == 1 and match.string[match.start() - 4 : match.start()].isalpha():
+    if len(digits) == 1 and re.search(r"[^\W\d_]{4}$", match.string[max(0, match.start() - 4) : match.start()]):
         return ""  # the number of a note at the end of a word
     return "^" + digits if before.isalnum() or before in (")", "]", "Ω", "µ") else ""
 
@@ -85,7 +86,7 @@ def clean(text: str) -> str:
         return re.sub(r" +", " ", text).strip()
     text = _THIN_THOUSANDS.sub(lambda m: re.sub(r"\s", ",", m[1]), unicodedata.normalize("NFC", text))
     text = _RAISED.sub(_raised, _fractions(text)).translate(_SUBSCRIPTS)
-    text = text.translate(_TABLE)
+    text = _DOT_PRODUCT.sub("×", text).translate(_TABLE)
     text = _LONE_GREEK.sub(_greek, text)
     kept: list[str] = []
     for char in text:

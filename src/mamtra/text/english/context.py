@@ -34,7 +34,8 @@ _BUYING = frozenset(
         "bill bills bonus budget bond bonds contract contracts deal deals debt deficit donation fee fees fine fines fund "
         "funds gift grant grants house investment job jobs lawsuit loan loans lottery mansion note notes order price "
         "prize prizes program project property question ransom reward sale settlement stake surplus tag ticket tickets "
-        "tip upgrade valuation wager"
+        "tip upgrade valuation wager salary salaries raise raises pledge bounty payout check checks weight weights bag bags box "
+        "boxes bottle bottles bulb bulbs battery batteries charger chargers pack packs jar jars"
     )
 )
 

@@ -39,9 +39,11 @@ _NUMERIC = re.compile(r"(?<![\w/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|'?\d{2})(?
 _NO_YEAR = re.compile(
     r"(?<![\w/.$-])(\d{1,2})/(\d{1,2})(?![\w/%]|\.\d)(?!\s+(?:of|cups?|inch|miles?|tea|table|the|a)\b)"
 )
+_MONTH_OF_YEAR = re.compile(r"(?<![\w/.$-])(0?[1-9]|1[0-2])/((?:19|20)\d\d)(?![\w/]|[.,]\d)")
+_SEASON = re.compile(r"(?<![\w/.$-])((?:19|20)\d\d)/(\d\d)(?![\w/]|[.,]\d)")
 _BEFORE_DATE = re.compile(
     r"\b(?:on|by|until|till|since|due|dated?|from|before|after|through|starting|starts|ends|deadline:?|arrives|week of"
-    r"|birthday)\s+$",
+    r"|birthday|(?:mon|tues?|wed|wednes|thu|thurs?|fri|sat|satur|sun)(?:day)?,?)\s+$",
     re.IGNORECASE,
 )
 _WEEKDAY = re.compile(rf"\b({'|'.join(_WEEKDAYS)})(?:\.|(?=,? (?:{_MONTH}|\d{{1,2}}[/.])\b))")
@@ -97,10 +99,18 @@ def _numeric(match: re.Match[str], order: DateOrder) -> str:
     return _date(month, day, year_text) if _valid(month, day) else match[0]
 
 
+def _season(match: re.Match[str]) -> str:
+    """``"2019/20"``: two years that follow one another."""
+    first, last = int(match[1]), int(match[2])
+    if (first + 1) % 100 != last:
+        return match[0]
+    return f"{year(first)} " + (f"oh {cardinal(last)}" if 0 < last < 10 else cardinal(last))
+
+
 def _no_year(match: re.Match[str], order: DateOrder) -> str:
     first, second = int(match[1]), int(match[2])
     told = _BEFORE_DATE.search(match.string[max(0, match.start() - 20) : match.start()]) is not None
-    if match[0] in ("24/7", "9/11", "50/50") or not (told or (first > 12 and first > second)):
+    if match[0] in ("24/7", "9/11", "50/50", "20/20") or not (told or (first > 12 and first > second)):
         return match[0]
     day_first = order == "dmy" or (order == "auto" and first > 12)
     month, day = (second, first) if day_first else (first, second)
@@ -144,9 +154,10 @@ def expand_dates(text: str, order: DateOrder = "auto") -> str:
     """
     text = _ISO.sub(_iso, text)
     text = _NUMERIC.sub(lambda m: _numeric(m, order), text)
+    text = _MONTH_OF_YEAR.sub(lambda m: f"{MONTHS[int(m[1]) - 1]} {year(int(m[2]))}", _SEASON.sub(_season, text))
     text = _NO_YEAR.sub(lambda m: _no_year(m, order), text)
     text = _WEEK.sub(lambda m: f"{_WEEKDAYS[m[1]]} to {_WEEKDAYS[m[2]]}", text)
-    text = _WEEKDAY.sub(lambda m: _WEEKDAYS[m[1]] if not m[0].endswith(".") or _is_short_day(m) else m[0], text)
+    text = _WEEKDAY.sub(_weekday, text)
     text = _DAYS_RANGE.sub(r"\1 to ", text)
     text = _MONTHS_RANGE.sub(lambda m: f"{_SHORT[m[1][:3]]} to {_SHORT[m[2][:3]]}", text)
     text = _MONTH_DAY.sub(_month_day, text)
@@ -157,6 +168,8 @@ def expand_dates(text: str, order: DateOrder = "auto") -> str:
     return _BARE_DECADE.sub(lambda m: plural(cardinal(int(m[1] or m[2]))), text)
 
 
-def _is_short_day(match: re.Match[str]) -> bool:
-    """ "Sun." at the end of a sentence is more likely the star."""
-    return match.end() < len(match.string)
+def _weekday(match: re.Match[str]) -> str:
+    """``"Tues."`` -> ``"Tuesday"``; "Sun." at the end of a sentence is more likely the star."""
+    if not match[0].endswith(".") or match.end() < len(match.string):
+        return _WEEKDAYS[match[1]]
+    return match[0] if match[1] in ("Sun", "Sat", "Wed", "Mon") else _WEEKDAYS[match[1]] + "."

@@ -15,7 +15,8 @@ _ELEMENTS = frozenset(
 )
 _WITHOUT_FIGURES = frozenset(
     listed(
-        "NaCl KCl HCl HBr HF HI NaOH KOH NaF KBr KI CuO ZnO MgO CaO FeO TiN GaN GaAs SiC LiF AgCl AgBr HCN NaI CsI InP"
+        "NaCl KCl HCl HBr HF HI NaOH KOH NaF KBr KI CuO ZnO MgO CaO FeO TiN GaN GaAs SiC LiF AgCl AgBr HCN NaI CsI InP "
+        "PbO PbS NiO BaO SrO LiH CdS CdTe ZnS"
     )
 )
 _FORMULA = re.compile(r"(?<![\w.'-])((?:\(?[A-Z][a-z]?\)?\d{0,3}){1,12})(?:\^?(\d?[+-]))?(?![\w'-])")
@@ -24,6 +25,7 @@ _CARBON_OXIDE = re.compile(
     r"\bCO(?=\s(?:detectors?|alarms?|poisoning|levels?|gas|emissions?|sensors?|molecules?|bonds?)\b)"
 )
 _IP = re.compile(r"\bIPv([46])\b")
+_ION = re.compile(r"(?<![\w'-])(Na|K|Ca|Mg|Fe|Cu|Zn|Al|Li|Ag|Ba|Mn|Pb|Cl|Br|I|F|O|S)([1-4]?)([+-])(?![\w'-])")
 _SMALL_FIRST = re.compile(r"(?<![\w'-])([a-z]{1,2})([A-Z]{2,5})(s?)(?![\w'])")
 _PH = re.compile(r"\bpH\b")
 _NOT_SPELT = frozenset(("mc", "de", "la", "le", "du", "of", "to", "al"))
@@ -66,10 +68,18 @@ def _formula(match: re.Match[str]) -> str:
     return re.sub(r"\s+", " ", " ".join(said))
 
 
+def _ion(symbol: str, count: str, sign: str) -> str:
+    """``"Ca2+"`` -> ``"C-A two plus"``."""
+    return " ".join(
+        filter(None, ("-".join(symbol.upper()), count and cardinal(count), {"+": "plus", "-": "minus"}[sign]))
+    )
+
+
 def expand_formulas(text: str) -> str:
     """``"CaCO3"`` -> ``"C-A-C-O three"``, ``"mRNA"`` -> ``"M-R-N-A"``."""
     text = _IP.sub(lambda m: f"I-P V {digits(m[1])}", text)
     text = _PH.sub("P-H", text)
     text = _CARBON_OXIDE.sub("C-O", text)
+    text = _ION.sub(lambda m: _ion(*m.groups()) if m[2] or (m[3] == "+" and len(m[1]) > 1) else m[0], text)
     text = _FORMULA.sub(_formula, text)
     return _SMALL_FIRST.sub(lambda m: m[0] if m[1] in _NOT_SPELT else "-".join((m[1] + m[2]).upper()) + m[3], text)

@@ -60,6 +60,23 @@ _HABIT = frozenset(
 _PAST = frozenset(listed("yesterday last ago already once earlier had then when was were before"))
 _PLURAL_SUBJECTS = frozenset(listed("i you we they who people children students"))
 _COIL_AFTER = frozenset(listed("up around down its round his her through their itself tight tightly"))
+_COILED = frozenset(listed("clock watch string thread yarn wire rope bandage scarf toy"))
+_CLOTH = frozenset(
+    listed(
+        "dress shirt fabric paper cloth coat sleeve pants jeans sail tent page curtain net muscle ligament retina bag skin map "
+        "skirt sweater jacket glove tissue cartilage tendon meniscus canvas seam"
+    )
+)
+_MENDED = frozenset(listed("tore torn ripped rip mend mended sewed patched wear"))
+_FARMED = frozenset(listed("fresh local organic farm seasonal the of our some more and"))
+_SENT_LIVE = frozenset(
+    listed(
+        "wire wires audience broadcast broadcasts show shows concert concerts performance performances stream streams album "
+        "recording recordings coverage event events ammunition animals bait chat demo video feed band television tv music sports "
+        "theater theatre studio updates"
+    )
+)
+_CITY_OF = {"reading": ("england", "ɹˈɛdɪŋ"), "nice": ("france", "nˈis")}
 _RESUME_BEFORE = frozenset(
     listed("my your his her their our a the updated this one's attached impressive on strong of")
 )
@@ -108,6 +125,40 @@ def _bow(words: Sequence[str], place: int) -> str | None:
     return None
 
 
+def _tear(words: Sequence[str], place: int) -> str | None:
+    noun = _before(words, place) in ("a", "the", "this", "that", "small", "big", "large", "long", "and")
+    return "tˈɛɹ" if noun and _near(words, place) & (_MENDED | _CLOTH) else None
+
+
+def _bowed(words: Sequence[str], place: int) -> str | None:
+    return (
+        "bˈOd" if _next(words, place) in ("string", "strings", "instrument", "instruments", "legs", "out") else "bˈWd"
+    )
+
+
+def _produce(words: Sequence[str], place: int) -> str | None:
+    after = _next(words, place)
+    noun = not after.isalpha() or after in ("is", "was", "from", "in", "at", "and", "or", "for", "section", "aisle")
+    return "pɹˈOdˌus" if noun and _before(words, place) in _FARMED else None
+
+
+def _live(words: Sequence[str], place: int) -> str | None:
+    return "lˈIv" if _next(words, place) in _SENT_LIVE else None
+
+
+def _city(words: Sequence[str], place: int) -> str | None:
+    country, said = _CITY_OF[words[place]]
+    return said if [*words[place + 1 : place + 3]] == [",", country] else None
+
+
+def _verb_before_to(verb: str) -> Rule:
+    def rule(words: Sequence[str], place: int) -> str | None:
+        begins = place == 0 or words[place - 1] in (",", "and", "or", ";", ":", "-")
+        return verb if begins and _next(words, place) == "to" else None
+
+    return rule
+
+
 def _dove(words: Sequence[str], place: int) -> str | None:
     before, after = _before(words, place), _next(words, place)
     if after in _DIVE_AFTER and before not in _BIRD_BEFORE:
@@ -136,7 +187,8 @@ def _polish(words: Sequence[str], place: int) -> str | None:
 
 def _wound(words: Sequence[str], place: int) -> str | None:
     after = _next(words, place)
-    return "wˈWnd" if after in _COIL_AFTER and _before(words, place) not in ("the", "a", "this", "that", "to") else None
+    coils = after in _COIL_AFTER or (after in ("the", "a", "it") and _COILED & _near(words, place))
+    return "wˈWnd" if coils and _before(words, place) not in ("the", "a", "this", "that", "to") else None
 
 
 def _resume(words: Sequence[str], place: int) -> str | None:
@@ -145,5 +197,6 @@ def _resume(words: Sequence[str], place: int) -> str | None:
 
 RULES: dict[str, Rule] = {
     "lead": _lead, "bass": _bass, "bow": _bow, "dove": _dove, "read": _read, "polish": _polish, "wound": _wound,
-    "resume": _resume,
+    "resume": _resume, "tear": _tear, "bowed": _bowed, "produce": _produce, "live": _live, "reading": _city, "nice": _city,
+    "object": _verb_before_to("əbʤˈɛkt"), "refuse": _verb_before_to("ɹəfjˈuz"),
 }  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Set
 
 from mamtra.text.english.wordlists import listed
 
@@ -20,12 +21,20 @@ _INLINE = listed(
     "font i iframe img input ins kbd label link map mark meta meter object output param picture progress q rp rt ruby s "
     "samp small source span strike strong sub sup svg template textarea time track tt u var video wbr"
 )
+_PLACEHOLDERS = frozenset(
+    listed(
+        "address audio button caption code data date details form footer header label link main map mark menu meter object output "
+        "param picture progress sample section select small source strong summary table template time title track video"
+    )
+)
+"""Elements that a text names without closing them where something is to be filled in: "your code is <CODE>"."""
 _ATTRIBUTE = (
     r"\s+(?:[A-Za-z_:@][\w:.@-]*\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>=]+)"
     r"|checked|disabled|hidden|required|selected|readonly|open|controls|autoplay|loop|muted|async|defer)"
 )
 _SILENT = re.compile(r"<!--.{0,20000}?-->|<(script|style)\b[^<>]*>.{0,100000}?</\1\s*>|<!DOCTYPE[^<>]*>", re.I | re.S)
 _TAG = re.compile(rf"<(/?)({'|'.join(_BLOCKS + _INLINE)})((?:{_ATTRIBUTE})*)\s*/?>", re.IGNORECASE)
+_CLOSING = re.compile(r"</([A-Za-z]\w*)")
 _RAISED = re.compile(r"<sup>\s*([-−+]?\w{1,4})\s*</sup>", re.IGNORECASE)
 _ALTERNATIVE = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -37,8 +46,10 @@ _GROUP = re.compile(r"<(?=\S)([^<>\n]{1,200})(?<=[^\s=-])>")
 _CLOSED = re.compile(r"(?<=\w)>+(?=[\s,.;:?!)(]|$)")
 
 
-def _tag(match: re.Match[str]) -> str:
+def _tag(match: re.Match[str], closed: Set[str]) -> str:
     closing, name, attributes = match[1], match[2].lower(), match[3]
+    if name in _PLACEHOLDERS and name not in closed and not attributes:
+        return match[2]
     if name == "img":
         alternative = _ALTERNATIVE.search(attributes)
         return " " + (alternative[1] or alternative[2] or "") + " " if alternative else " "
@@ -59,7 +70,8 @@ def strip_html(text: str) -> str:
     if "<" in text:
         text = _SILENT.sub(" ", text)
         text = _RAISED.sub(r"^\1", text)
-        text = _TAG.sub(_tag, text)
+        closed = {name.lower() for name in _CLOSING.findall(text)}
+        text = _TAG.sub(lambda match: _tag(match, closed), text)
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match[0]).replace("\xa0", " "), text)
     if "<" in text:

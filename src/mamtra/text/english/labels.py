@@ -20,12 +20,15 @@ _EMERGENCY = re.compile(
     r"\b((?:[Cc]all(?:ed|ing|s)?|[Dd]ial(?:ed|ing|s)?|[Pp]hone[ds]?|[Tt]ext(?:ed)?(?: \w+ to)?)\s)(\d{3,6})\b"
     r"(?![,.:]\d|-|\s(?:people|men|women|times|of|more|dollars)\b)"
 )
-_NINE_ONE_ONE = re.compile(r"(?<![\w.,$:/-])911(?=\s(?:operators?|calls?|dispatch\w*|centers?|system|emergency)\b)")
+_NINE_ONE_ONE = re.compile(
+    r"^\s*911(?=\s*[.!?]*\s*$)|(?<![\w.,$:/-])911(?=\s(?:operators?|calls?|dispatch\w*|centers?|system|emergency)\b)"
+)
 _CODE_WORD = (
     r"(?:code|pin|PIN|password|passcode|OTP|ID|serial|confirmation|tracking|zip|ZIP|SKU|invoice|routing|passport)"
 )
 _NUMBERED_THING = (
-    r"(?:account|ticket|case|reference|ref|order|license|licence|membership|badge|extension|policy|phone|card)"
+    r"(?:account|ticket|case|booking|reservation|reference|ref|order|license|licence|membership|badge|extension|policy|phone"
+    r"|card)"
 )
 _NUMBER_WORD = r"(?:number|no\.|#)"
 _CODE_AFTER = re.compile(rf"(?<![\w.,$/:-])(\d{{4,12}})(?=\s(?:is your |as your |is the )?(?:\w+ )?{_CODE_WORD}\b)")
@@ -34,10 +37,20 @@ _CODE_BEFORE = re.compile(
     r"(?<=[\s#])(\d{4,12})\b(?![,.:/]\d|-\d|%|\s(?:of|people|items|times)\b)",
     re.IGNORECASE,
 )
+_ORDER = re.compile(
+    r"\b((?:order|ticket|booking|reservation|case|invoice|tracking|account)\s#?)(\d{5,12})\b(?![,.:/]\d|-\d|%|\s(?:of|people|items)\b)",
+    re.IGNORECASE,
+)
+_CAR = re.compile(r"\b(Porsche|Peugeot|Ferrari|BMW|Fiat|Volvo|McLaren|Lexus)\s(\d)(\d\d)(?=([a-z]{0,2})\b)(?![,.]\d)")
 _AIRCRAFT = re.compile(r"\b((?:Boeing|Airbus|Cessna|MD|DC)[ -])(\d{3})(?:-(\d{1,4})(ER|LR|MAX)?)?(s\b)?(?!\w)")
-_JETS = re.compile(r"(?<![\w.,$-])(7[0-9]7)(?:-(\d{1,3}))?(s?)(?=s?\b)(?![\w,.]*\d)")
+_JETS = re.compile(r"(?<![\w.,$-])(7[0-9]7)(?:-(\d{1,3})|(?= MAX\b)())?(s?)(?=s?\b)(?![\w,.]*\d)")
 _VERSION = re.compile(r"\b[vV](\d+(?:\.\d+)+)(?![\w]|\.\d)|\b[vV](\d{1,2})\b(?![.,:]\d)")
 _THREE_PARTS = re.compile(r"(?<![\d.,])(\d+(?:\.\d+){2,})(?![\d]|\.\d)")
+_DOTTED_VERSION = re.compile(
+    r"\b([Vv]ersion|[Rr]elease|Python|Java|Node|Ubuntu|Debian|Fedora|Android|iOS|macOS|CUDA|PyTorch|Kernel|kernel)\s(\d{1,2})\.(\d{2})\b(?![.,]?\d|%)"
+)
+_HEX = re.compile(r"(?<![\w.])0x([0-9a-fA-F]{1,16})(?!\w)")
+_RATIO = re.compile(r"\b([Ss]cale|[Rr]atio|[Oo]dds)((?:\s(?:of|is|at|was))?\s)(\d+):(\d+)(?![\d:])")
 _SCALE = re.compile(r"(?<![\d.,:])1:(\d{1,3}(?:,\d{3})+|\d{3,})(?![\d:])")
 _GROUPED = re.compile(
     r"(?<![\d.,\w-])(\d{1,3}(?: 000)+|\d{1,3}(?: \d{3}){2,}|\d{1,3}(?:'\d{3})+|\d{1,3}(?:\.000){2,})(?![\d,]|\.\d{3}|[ -]\d)"
@@ -81,8 +94,8 @@ def _parts(number: str) -> str:
 
 
 def _jet(match: re.Match[str]) -> str:
-    number, variant, plural_s = match.groups()
-    if not (variant or plural_s):
+    number, variant, max_follows, plural_s = match.groups()
+    if not (variant or plural_s) and max_follows is None:
         return match[0]
     return pairs(number) + (f" {_variant(variant)}" if variant else "") + plural_s
 
@@ -127,17 +140,22 @@ def expand_labels(text: str) -> str:
     text = _PHONE.sub(_phone, text)
     text = _ABROAD.sub(lambda m: "plus " + _groups(m[0]), text)
     text = _SERIAL.sub(lambda m: _groups(m[0]), text) if not re.search(r"\d{4}-\d\d?-\d\d?", text) else text
+    text = _HEX.sub(lambda m: "zero X " + _characters(m[1]), text)
+    text = _RATIO.sub(r"\1\2\3 to \4", text)
     text = _SCALE.sub(r"1 to \1", text)
     text = _GROUPED.sub(lambda m: re.sub("[ '.]", ",", m[1]), text)
     text = _EMERGENCY.sub(lambda m: m[1] + digits(m[2]), text)
     text = _NINE_ONE_ONE.sub("nine one one", text)
     text = _CODE_BEFORE.sub(lambda m: m[0] if _is_year(m[2]) else m[1].replace("#", "number ") + digits(m[2]), text)
     text = _CODE_AFTER.sub(lambda m: m[0] if _is_year(m[1]) else digits(m[1]), text)
+    text = _ORDER.sub(lambda m: m[0] if len(m[2]) == 4 else m[1].replace("#", "number ") + digits(m[2]), text)
+    text = _CAR.sub(lambda m: f"{m[1]} {pairs(m[2] + m[3])}" + (" " if m[4] else ""), text)
     text = _AIRCRAFT.sub(_aircraft, text)
     text = _JETS.sub(_jet, text)
     text = _FLIGHT.sub(lambda m: f"{'-'.join(m[1])} {pairs(m[2]) if len(m[2]) > 2 else cardinal(m[2])}", text)
     text = _RETIREMENT.sub(lambda m: f"{digits(m[1])} {m[2].upper()}" + (f" {m[3]}" if m[3] else ""), text)
     text = _SCREEN.sub(lambda m: f"{pairs(m[1])} {m[2].upper()}", text)
+    text = _DOTTED_VERSION.sub(lambda m: f"{m[1]} {_parts(f'{m[2]}.{m[3]}')}", text)
     text = _VERSION.sub(lambda m: "version " + _parts(m[1] or m[2]), text)
     text = _THREE_PARTS.sub(lambda m: (" " if before(m, 1).isalpha() else "") + _parts(m[1]), text)
     return _MODEL.sub(_model, text)

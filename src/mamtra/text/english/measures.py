@@ -27,6 +27,11 @@ _DIRECTION = re.compile(r"(?<=\d)°\s?([NSEW])\b(?!\.)")
 _COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 _CUBIC_FREE = frozenset(("%", "°", "°C", "°F"))
 _NAMED_PINT = re.compile(r"(?<![\w.])(\d+|\d+/\d+)\s?pts?\.(?=\s[a-z])")
+_BARE = re.compile(
+    r"(?<![\w'./^-])(mAh|Ah|kWh|Wh|psi|eV|keV|MeV|GeV|GHz|MHz|kHz|Hz|Mbps|Gbps|kbps|km/h|km|kg|cm|mm(?=\^|\s[a-z])|mph|kV|kW|mW|mV|kJ|kPa|cm"
+    r"|m(?=\^))(?:\^([23]))?(?![\w'/^-])"
+)
+_ONE_OF = re.compile(r"\b(?:per|an?|each|every|one|the)\s$")
 _TEMPERATURE_K = re.compile(r"(?<=\d) K(?=\s*[.,;)]|$|\s(?:and|or|to|at)\b)")
 
 
@@ -44,6 +49,13 @@ def _unit(match: re.Match[str]) -> str:
         name = {"2": "square ", "3": "cubic "}[power] + name
     keep_dot = dot if not after(match) or symbol == "%" or STARTS_SENTENCE.match(after(match)) else ""
     return f"{number} {name}{keep_dot}"
+
+
+def _bare(match: re.Match[str]) -> str:
+    """A unit without a number: "the distance in km", "five dollars per kg"."""
+    one, many = UNITS[match[1]]
+    name = one if _ONE_OF.search(before(match)) or match[1] == "psi" else many
+    return {"2": "square ", "3": "cubic "}.get(match[2] or "", "") + name
 
 
 def _per(match: re.Match[str]) -> str:
@@ -69,4 +81,5 @@ def expand_measures(text: str) -> str:
     text = _UNIT.sub(_unit, text)
     text = _PER_WORD.sub(" per ", text)
     text = _TEMPERATURE_K.sub(" kelvin", text)
-    return _PER.sub(_per, _PER_INVERSE.sub(lambda m: " per " + (UNITS.get(m[1], (PER.get(m[1], m[1]),))[0]), text))
+    text = _PER.sub(_per, _PER_INVERSE.sub(lambda m: " per " + (UNITS.get(m[1], (PER.get(m[1], m[1]),))[0]), text))
+    return _BARE.sub(_bare, text)

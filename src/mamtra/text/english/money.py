@@ -51,7 +51,9 @@ _MONEY = re.compile(
 )
 _AFTER = re.compile(rf"(?<![\w.,])({_NUMBER}){_SCALES}?\s?([€£₹₽₪₩₺₫₴₦₱฿₿]|\$(?!\s?[\d.])|(?:{'|'.join(_CODES)})\b)")
 _COMMA_CENTS = re.compile(rf"((?:{_SIGN})\s?\d+),(\d\d)(?![\d,])|(?<![\d.,])(\d+),(\d\d)(?=\s?€)")
-_CONTINENTAL = re.compile(rf"((?:{_SIGN})\s?)(\d{{1,3}}(?:\.\d{{3}})+),(\d\d)(?!\d)")
+_CONTINENTAL = re.compile(
+    rf"((?:{_SIGN})\s?)(\d{{1,3}}(?:\.\d{{3}})+),(\d\d)(?!\d)|(?<![\w.,])()(\d{{1,3}}(?:\.\d{{3}})+),(\d\d)(?=\s?(?:€|EUR\b))"
+)
 _CENTS = re.compile(r"(?<![\d.,])(\d+)\s?¢")
 _PENCE = re.compile(r"(?<![\w.,$£€])(\d{1,2})p\b")
 
@@ -99,7 +101,8 @@ def _after(match: re.Match[str]) -> str:
 
 def expand_money(text: str) -> str:
     """``"C$50"`` -> ``"fifty Canadian dollars"``, ``"a $20 bill"`` -> ``"a twenty dollar bill"``."""
-    text = _CONTINENTAL.sub(lambda m: f"{m[1]}{m[2].replace('.', ',')}.{m[3]}", text)
+    text = re.sub(r"¢\s?(\d+)(?![\d.,])", r"\1¢", text)
+    text = _CONTINENTAL.sub(lambda m: f"{m[1] or ''}{(m[2] or m[5]).replace('.', ',')}.{m[3] or m[6]}", text)
     text = _COMMA_CENTS.sub(lambda m: f"{m[1]}.{m[2]}" if m[1] else f"{m[3]}.{m[4]}", text)
     text = _AFTER.sub(_after, _MONEY.sub(_money, text))
     text = _CENTS.sub(lambda m: f"{m[1]} cent" + ("" if m[1] == "1" or is_attributive(m) else "s"), text)

@@ -44,7 +44,7 @@ _PLAIN = re.compile(rf"({_NUMBER})(s\b)?")
 def _fraction(match: re.Match[str]) -> str:
     whole, top, bottom, following = match.groups()
     upper, lower = int(top), int(bottom)
-    if f"{top}/{bottom}" in ("24/7", "9/11", "50/50"):
+    if f"{top}/{bottom}" in ("24/7", "9/11", "50/50", "20/20"):
         said = f"{cardinal(upper)} {cardinal(lower)}"
     elif lower == 0 or (upper >= lower and not whole):
         said = f"{cardinal(upper)} over {cardinal(lower)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mamtra.text.english.context import FUNCTION_WORDS, after, before
-from mamtra.text.english.numbers import cardinal, from_roman, ordinal
+from mamtra.text.english.numbers import cardinal, from_roman, ordinal, year
 from mamtra.text.english.wordlists import STARTS_SENTENCE, listed
 
 _REIGNS = (
@@ -25,8 +25,9 @@ _NUMBERED = (
 )
 _ABBREVIATED = {
     "ch": "Chapter", "vol": "Volume", "pt": "Part", "fig": "Figure", "sec": "Section", "bk": "Book", "art": "Article",
-    "mk": "Mark",
+    "mk": "Mark", "p": "page", "pp": "pages",
 }  # fmt: skip
+_HAS_SMALL = frozenset(listed("act scene chapter part section page p volume book canto verse article appendix"))
 _ABOVE_TEN = frozenset(
     listed("chapter part act scene volume book canto article war bowl apollo symphony season title mark")
 )
@@ -40,6 +41,18 @@ _RULER = re.compile(
     r"\b(?:King|Queen|Pope|Emperor|Empress|Tsar|Czar|Sultan|Prince|Kaiser|Saint|Pharaoh|Duke|under|of)\s+$"
 )
 _NUMBERED_RE = re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVXLCDM]+)\b(?!['-]\w)(\.?)", re.IGNORECASE)
+_SMALL = re.compile(
+    rf"\b((?:{_NUMBERED}|pages?|pp?\.)s?)\s+(?=[ivx])((?:x{{0,2}})(?:ix|iv|v?i{{0,3}}))(?:(\s?[-–]\s?|\s+(?:to|and)\s+)"
+    r"(?=[ivx])((?:x{0,2})(?:ix|iv|v?i{0,3})))?(?![\w'])(?=(\s+\w)?)",
+    re.IGNORECASE,
+)
+_AS_ORDINAL = re.compile(r"\b([IVX]{1,6})(?:st|nd|rd|th)\b")
+_YEAR = re.compile(
+    r"(?<![\w.-])(?=[MDCLXVI]{4,})(M{1,2}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?![\w'-])"
+)
+_IN_PART = re.compile(
+    r"\b(?:in|on|for|(?:in|on|for) (?:my|your|his|her|our|their|its|large|good|great|no small))\s+$", re.I
+)
 _SPAN = re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVXL]+)\s?[-–]\s?([IVXL]+)(?![\w'])", re.IGNORECASE)
 _SUFFIX = re.compile(r"\b([A-Z][a-z]+\s+(?:[A-Z]\.?\s+)?[A-Z][a-z]+),?\s+(II|III|IV)\b")
 _LONE = re.compile(
@@ -49,7 +62,7 @@ _COUNTED = r"century|centuries|dynasty|Century|Dynasty|Olympiad|Olympics|Congres
 _NTH = re.compile(rf"\b([IVX]{{1,6}})(?=(?:(?:\s?[-–]\s?|\s+(?:and|to|or)\s+)[IVX]{{1,6}})?\s+(?:{_COUNTED})\b)")
 _HEADING = re.compile(r"^\s*([IVXLC]{2,9})(?=\s*$|\s*[.:)—–-](?:\s|$))")
 _HEADING_ONE = re.compile(
-    r"^\s*([IVX])(?=\.\s+(?:The|A|An|In|Of|On|Introduction|Conclusion|Overview|Background|Methods?)\s)"
+    r"^\s*([IVX])(?=\.\s+(?:The|A|An|In|Of|On|Introduction|Conclusion|Overview|Background|Methods?|Results?|Discussion)\b)"
 )
 _INTRAVENOUS = re.compile(r"(?:\b(?:an?|her|his|my|the|their|via|through|with|of|by|on)\s+$)")
 _SAYS_I = frozenset(
@@ -86,6 +99,8 @@ def _is_pronoun(match: re.Match[str]) -> bool:
     if match[3] or following is None:
         return False
     word = following[1].lower()
+    if match[1] == "part" and _IN_PART.search(before(match)):
+        return word in _SAYS_I or word not in FUNCTION_WORDS  # "in part I agree", but "in part I we show"
     determined = _DETERMINED.search(before(match)) is not None
     if match[1][0].isupper():
         said = word in _SAYS_I and (determined or word not in _AMBIGUOUS)
@@ -107,6 +122,24 @@ def _numbered(match: re.Match[str]) -> str:
         if numeral == "I" and _is_pronoun(match):
             return match[0]
     return f"{_ABBREVIATED.get(key, word)} {cardinal(value)}{dot}"
+
+
+def _small(match: re.Match[str]) -> str:
+    """``"scene ii"`` -> ``"scene two"``; a lone i is a numeral only where nothing follows."""
+    word, first, link, last, following = match.groups()
+    low, high = from_roman(first.upper()), from_roman((last or "").upper())
+    key = word.lower().rstrip(".")
+    if not (first.islower() and low) or (last and not (last.islower() and high)):
+        return match[0]
+    if len(first) == 1 and last is None and (key not in _HAS_SMALL or (first == "i" and following)):
+        return match[0]
+    link = " to " if link and link.strip() in ("-", "–") else link
+    return f"{_ABBREVIATED.get(key, word)} {cardinal(low)}" + (f"{link}{cardinal(high)}" if last else "")
+
+
+def _year(match: re.Match[str]) -> str:
+    value = from_roman(match[1])
+    return year(value) if value and 1500 <= value <= 2100 else match[0]
 
 
 def _span(match: re.Match[str]) -> str:
@@ -150,6 +183,9 @@ def _heading(match: re.Match[str]) -> str:
 def expand_roman(text: str) -> str:
     """``"Henry VIII"`` -> ``"Henry the eighth"``, ``"Chapter IV"`` -> ``"Chapter four"``."""
     text = _HEADING_ONE.sub(_heading, _HEADING.sub(_heading, text))
+    text = _YEAR.sub(_year, text)
+    text = _AS_ORDINAL.sub(lambda m: ordinal(value) if (value := from_roman(m[1])) else m[0], text)
+    text = _SMALL.sub(_small, text)
     text = _SPAN.sub(_span, text)
     text = _NUMBERED_RE.sub(lambda m: _numbered(m) if m[2].isupper() else m[0], text)
     text = _REIGN.sub(_reign, text)

@@ -29,6 +29,7 @@ _NAMES = [
     (re.compile(r"(?<=\w)\s*<-+\s*(?=[A-Za-z])"), " from "),
     (re.compile(r"~\s?(?=\d)"), "about "),
     (re.compile(r"\band/or\b"), "and or"),
+    (re.compile(r"(?<![\w-])(?:A-Z|a-z)(?![\w-])"), "A to Z"),
     (re.compile(r"(?<=[A-Za-z])-a-(?=\w)"), " a "),
 ]
 _CURRENCY = r"[$£€¥₹₽₪₩₺₫₴₦₱฿₿]"
@@ -36,6 +37,11 @@ _ZONE = re.compile(r"\b(UTC|GMT)\s?([+-])\s?(\d{1,2})(?::?(\d{2}))?\b")
 _SIGNED_MONEY = re.compile(
     rf"(?:(?<=^)|(?<=[\s(=<>:,/\[]))([-–+])\s?(?=(?:[A-Z]{{1,2}})?{_CURRENCY}\s?\.?\d)|\((?={_CURRENCY}[\d,.]+\))"
 )
+_SIGN_AT_END = re.compile(
+    rf"(?:(?<=^)|(?<=[\s(=<>:,/\[]))[-–](?=\d[\d.,]*(?:\s?(?:k|m|bn?|tn?))?\s?{_CURRENCY}(?!\s?\d))", re.IGNORECASE
+)
+_TWICE = re.compile(rf"(?<![\w.,])(\d[\d.,]*)\s?({_CURRENCY})\s?[-–]\s?(\d[\d.,]*\s?)(?=\2)")
+_RANGE_AT_END = re.compile(rf"(?<![\w.,$£€])(\d[\d.,]*)\s?[-–]\s?(?=\d[\d.,]*\s?{_CURRENCY}(?!\d))")
 _UNSIGNED_RANGE = re.compile(rf"(?<![\w.,$£€])(\d[\d.,]*)\s?[-–]\s?(?={_CURRENCY}\d)")
 _NEGATIVE = re.compile(r"(?:(?<=^)|(?<=[\s(=<>≈±*×÷^\[]))[-–](?=\.?\d)")
 _POSITIVE = re.compile(r"(?:(?<=^)|(?<=[\s(=]))\+(?=\.?\d)")
@@ -70,8 +76,10 @@ def _zone(match: re.Match[str]) -> str:
 
 def expand_signed_money(text: str) -> str:
     """``"-$20"`` -> ``"negative $20"``."""
+    text = _TWICE.sub(r"\1 to \3", text)
     text = re.sub(rf"({_CURRENCY})\s?-(?=\d)", r"-\1", text)  # $-5
-    text = _UNSIGNED_RANGE.sub(r"\1 to ", text)
+    text = _RANGE_AT_END.sub(r"\1 to ", text)
+    text = _SIGN_AT_END.sub("negative ", _UNSIGNED_RANGE.sub(r"\1 to ", text))
     return _SIGNED_MONEY.sub(lambda m: {"+": "plus ", "(": "("}.get(m[0].strip(), "negative "), text)
 
 

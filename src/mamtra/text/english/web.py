@@ -42,6 +42,7 @@ _URL = re.compile(
     rf"|(?<![\w@.-])(?:(?:[A-Za-z0-9-]+\.)+(?:{_TOP_LEVEL})(?![\w-])(?!\.\w)|{_SHORTENERS})(?::\d+)?(?:[/?]{_REST})?"
     rf"|(?<![\w@.-])(?:[A-Za-z0-9-]+\.)+[a-z]{{2,6}}/{_REST}"
     rf"|(?<![\w@.-])localhost(?::\d+)?(?:/{_REST})?"
+    rf"|(?<![\w@.:/-])[\w-]+\.(?:php|html?|aspx?|jsp|cgi)\?{_REST}"
 )
 _FILE = re.compile(
     rf"(?<![\w@.:/-])(?:\.{{0,2}}/|~/)?(?:[\w.-]+/)*(?:(?:[\w-]+\.)+({_EXTENSIONS})|[a-z_]\w+\.([chr]))(?![\w-]|\.\w)",

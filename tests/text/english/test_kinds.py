@@ -1,0 +1,117 @@
+"""Readings by kind: neighbours of the inputs that were found to be misread, so that rules read kinds and not examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import mamtra
+from mamtra.text.frontend import TextFrontend
+
+WORDS = {
+    # roman numerals
+    "In part I agree.": "In part I agree.",
+    "On my part I was wrong.": "On my part I was wrong.",
+    "As seen in part I, it works.": "As seen in part one, it works.",
+    "Act I, scene ii": "Act one, scene two",
+    "Act I, scene i": "Act one, scene one",
+    "pages ii-iv": "pages two to four",
+    "p. xii": "page twelve",
+    "the scene i saw": "the scene i saw",
+    "type i diabetes": "type i diabetes",
+    "a question mark x": "a question mark x",
+    "V. Conclusion": "Five. Conclusion",
+    "MCMXCIX": "nineteen ninety nine",
+    "MIX it": "MIX it",
+    "the XVIth century": "the sixteenth century",
+    # abbreviations
+    "Mon. and Tues.": "Monday and Tuesday.",
+    "I saw the Sun.": "I saw the Sun.",
+    "the dr. said so": "the dr. said so",
+    "10 sq. ft. of it": "ten square feet of it",
+    "p. 12": "page twelve",
+    "est. 1990": "established nineteen ninety",
+    "est. 20 people": "estimated twenty people",
+    "Sts. Peter and Paul": "Saints Peter and Paul",
+    "TX 78701": "Texas seven eight seven oh one",
+    # angle brackets
+    "Hello <NAME>, your code is <CODE>.": "Hello NAME, your code is CODE.",
+    "Send it to <address>.": "Send it to address.",
+    "<code>x</code> is code": "x is code",
+    # signs and powers
+    "x²": "x squared",
+    "cm²": "square centimeters",
+    "word¹": "word",
+    "5·3": "five times three",
+    "-20$": "negative twenty dollars",
+    "© 2024": "copyright twenty twenty four",
+    # units without a number
+    "the distance in km": "the distance in kilometers",
+    "$5 per kg": "five dollars per kilogram",
+    "tire pressure in psi": "tire pressure in P-S-I",
+    "the capacity in mAh": "the capacity in milliamp hours",
+    "energy in eV": "energy in electron volts",
+    "mm, tasty": "mm, tasty",
+    # money
+    "5 kg weights": "five kilogram weights",
+    "5 lb. bag": "five pound bag",
+    "$100K salary": "one hundred thousand dollar salary",
+    "5-10€": "five to ten euros",
+    "10€-20€": "ten to twenty euros",
+    "¢5": "five cents",
+    "1.234,56 €": "one thousand two hundred thirty four euros and fifty six cents",
+    # dates and times
+    "12/2020": "December twenty twenty",
+    "the 2019/20 season": "the twenty nineteen twenty season",
+    "Mon 5/6": "Monday May sixth",
+    "20/20 vision": "twenty twenty vision",
+    "2h5m10s": "two hours five minutes ten seconds",
+    # addresses and labels
+    "index.php?id=5": "index dot P-H-P question mark id equals five",
+    "from A-Z": "from A to Z",
+    "911": "nine one one",
+    "911 people": "nine hundred eleven people",
+    "Porsche 911": "Porsche nine eleven",
+    "737 MAX": "seven thirty seven MAX",
+    "order 123456": "order one two three four five six",
+    "version 3.11": "version three point eleven",
+    "0x1F": "zero X one F",
+    "scale 1:50": "scale one to fifty",
+    # letters
+    "Ca2+": "C-A two plus",
+    "PbO": "P-B-O",
+    "LED lights": "L-E-D lights",
+    "HE LED THEM HOME": "he led them home",
+}
+SOUNDS = {
+    "He bowed.": "bˈWd",
+    "He wound the clock.": "wˈWnd",
+    "a deep wound": "wˈund",
+    "a tear in the fabric": "tˈɛɹ",
+    "a tear in her eye": "tˈɪɹ",
+    "Refuse to pay.": "ɹəfjˈuz",
+    "fresh produce": "pɹˈOdˌus",
+    "they produce the oil": "pɹədˈus",
+    "live music": "lˈIv",
+    "We live in a house.": "lˈɪv",
+    "Reading, England": "ɹˈɛdɪŋ",
+    "Nice, France": "nˈis",
+    "a nice day": "nˈIs",
+}
+
+
+@pytest.fixture(scope="module")
+def front() -> TextFrontend:
+    return TextFrontend.load(Path(mamtra.__path__[0]) / "assets" / "mini")
+
+
+@pytest.mark.parametrize("written", WORDS)
+def test_words(front: TextFrontend, written: str) -> None:
+    assert " ‖ ".join(part.text for part in front.explain(written)) == WORDS[written]
+
+
+@pytest.mark.parametrize("written", SOUNDS)
+def test_sounds(front: TextFrontend, written: str) -> None:
+    phonemes = " ".join(part.phonemes for part in front.explain(written))
+    assert SOUNDS[written] in phonemes.replace(".", "").replace(",", "").split()
