@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from mamtra.acoustic.causal_flow import CausalFlow
 from mamtra.acoustic.dit_flow import DiTFlow
@@ -144,6 +145,19 @@ def test_memory_is_the_window_and_the_prompt_is_counted_once(name, sinks):
     unbounded = FlowStream(FLOWS[name], *voice(18), steps=2)
     unbounded.push(torch.zeros(1, 80, dtype=torch.int64))
     assert unbounded.bytes > 1.5 * stream.bytes
+
+
+def test_no_hop_works_more_than_those_before():
+    work = {}
+    for history in (0, 20):
+        stream = FlowStream(FLOWS["unet"], *voice(8), steps=2, history=history)
+        stream.push(torch.zeros(1, LOOK, dtype=torch.int64))
+        work[history] = []
+        for _ in range(8):
+            with FlopCounterMode(display=False) as counter:
+                stream.push(torch.zeros(1, CHUNK, dtype=torch.int64))
+            work[history].append(counter.get_total_flops())
+    assert len(set(work[20][3:])) == 1 and max(work[20]) == work[20][-1] < work[0][-1]
 
 
 def test_other_streams_do_not_disturb():
