@@ -78,7 +78,7 @@ def test_stages_move_mixers_alone_and_lower_their_losses(folder):
 def test_samples_are_those_of_the_model_one_by_one():
     lm = tiny_parts()["lm"].eval()
     texts = [np.arange(3, 9), np.arange(5, 8)]
-    found = sample_speech(lm, texts, [12, 7], temperature=1e-4)
+    found = sample_speech(lm, texts, [12, 7], [0, 1], temperature=1e-4)
     for text, speech, most in zip(texts, found, (12, 7), strict=True):
         heard: list[int] = []
         while len(heard) < most:
@@ -90,6 +90,15 @@ def test_samples_are_those_of_the_model_one_by_one():
                 break
             heard.append(best)
         assert speech.tolist() == heard and len(heard) >= 1
+
+
+def test_samples_depend_on_their_own_seed_alone():
+    lm = tiny_parts()["lm"].eval()
+    texts = [np.arange(3, 9), np.arange(5, 8), np.arange(2, 12), np.arange(5, 8)]
+    together = sample_speech(lm, texts, [20] * 4, [7, 8, 9, 10])
+    again = sample_speech(lm, texts[::-1], [20] * 4, [10, 9, 8, 7])[::-1]
+    assert all(np.array_equal(one, other) for one, other in zip(together, again, strict=True))
+    assert not np.array_equal(together[1], together[3])
 
 
 def test_learning_on_own_speech_resumes_exactly(folder):

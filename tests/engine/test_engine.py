@@ -372,6 +372,18 @@ def test_the_guards_against_loops_and_silence(lm, held):
             assert repeats <= (sampling.most_repeats or 20) and silence <= (sampling.most_silence or 20)
 
 
+@HELD
+def test_draws_from_all_ids_end_within_their_bounds(lm, held):
+    engine = open_engine(lm, held)
+    runs = [
+        engine.submit(Request(Unistream([1, 2], bounds=(1, 12)), seed=i, sampling=Sampling(temperature=500.0)))
+        for i in range(40)
+    ]
+    lengths = [len(run_.result()) for run_ in runs]
+    assert min(lengths) >= 1 and max(lengths) == 12 and {run_.finish_reason for run_ in runs} == {"eos", "length"}
+    assert len({token for run_ in runs for token in run_.tokens}) == lm.config.eos_id
+
+
 def test_memory_stays_flat(lm):
     engine = open_engine(lm)
     sizes = []

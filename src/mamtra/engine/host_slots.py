@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mamtra.engine.request import Inputs, Request, Sampling, Segment
-from mamtra.engine.sampling import greedy, ras_sample
+from mamtra.engine.sampling import greedy, ras_sample, sample_all
 from mamtra.engine.slots import FAILED
 from mamtra.engine.state_pool import fingerprint
 from mamtra.engine.steps import sequence_step
@@ -165,8 +165,11 @@ class HostSlots:
         """Draw an id that may come now."""
         segment, sampling, config = stream.segment, stream.sampling, self._config
         none = float("-inf")
-        if segment.interleaved or len(stream.history) < segment.least:
+        early, everything = len(stream.history) < segment.least, sampling.temperature is not None
+        if segment.interleaved or early:
             logits[config.eos_id] = none
+        if early and everything:
+            logits[config.eos_id :] = none
         if segment.interleaved:
             spare = [i for i in range(config.eos_id + 1, config.speech_vocab_size) if i != config.fill_id]
             logits[spare] = none
@@ -176,4 +179,6 @@ class HostSlots:
             logits[self._silent] = none
         if sampling.greedy:
             return greedy(logits, stream.history)
+        if everything:
+            return sample_all(logits, sampling.temperature, stream.generator)
         return ras_sample(logits, stream.history, stream.generator, config=sampling.ras)

@@ -31,12 +31,15 @@ class Sampling:
     Attributes:
         ras: repetition-aware sampling; ``top_k`` at most 128, ``win_size`` at most 64.
         greedy: always the most probable id; ``ras`` is not used.
+        temperature: draw from all ids at this temperature, without ``ras``; nothing that ends may then come before a segment's
+            ``least``. None for ``ras``.
         most_repeats: an id may follow itself until it has come so many times in a row; 0 for no limit.
         most_silence: at most so many silent tokens in a row, see `mamtra.engine.engine.Engine`; 0 for no limit.
     """
 
     ras: RASConfig = DEFAULT_RAS
     greedy: bool = False
+    temperature: float | None = None
     most_repeats: int = 0
     most_silence: int = 0
 
@@ -46,6 +49,8 @@ class Sampling:
                 f"The engine samples with top_k up to {MOST_TOP_K} and win_size up to {MOST_WINDOW}, "
                 f"not {self.ras.top_k} and {self.ras.win_size}."
             )
+        if self.temperature is not None and (self.greedy or not self.temperature > 0):
+            raise MamTraError("A temperature is above 0, and greedy decoding has none.")
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Unistream:
         prompt_text_ids: of what the prompt says.
         prompt_speech: speech tokens of the prompt.
         lengths: how many tokens there may be.
+        bounds: least and greatest number of tokens, in place of ``lengths``.
         skip: inputs at the beginning that a snapshot has taken in already.
     """
 
@@ -102,13 +108,14 @@ class Unistream:
         prompt_speech: Sequence[int] = (),
         *,
         lengths: LengthConfig = DEFAULT_LENGTHS,
+        bounds: tuple[int, int] | None = None,
         skip: int = 0,
     ) -> None:
         text = [(TEXT, int(i)) for i in (*prompt_text_ids, *text_ids)]
         speech = [(SPEECH, int(i)) for i in prompt_speech]
         inputs = [(SOS, SOS), *text, (TASK, TASK), *speech][skip:]
-        count = len(text_ids)
-        self._segment: Segment | None = Segment(inputs, least=lengths.shortest(count), most=lengths.longest(count))
+        least, most = bounds or (lengths.shortest(len(text_ids)), lengths.longest(len(text_ids)))
+        self._segment: Segment | None = Segment(inputs, least=least, most=most)
 
     def take(self, draws: int) -> Segment | None:
         """See `Layout.take`."""
