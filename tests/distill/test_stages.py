@@ -101,6 +101,20 @@ def test_samples_depend_on_their_own_seed_alone():
     assert not np.array_equal(together[1], together[3])
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_samples_on_a_gpu_are_the_same_at_every_call(dtype):
+    """As many rows as take the widest kernels; the model keeps its weights, and the next call sees a change of them."""
+    lm = tiny_parts()["lm"].eval().to("cuda", dtype)
+    texts = [np.arange(3, 4 + i % 9) for i in range(150)]
+    calls = [sample_speech(lm, texts, [30] * 150, range(150)) for _ in range(2)]
+    assert all(np.array_equal(one, other) for one, other in zip(*calls, strict=True))
+    assert len({tuple(row) for row in calls[0]}) > 100
+    with torch.no_grad():
+        lm.llm_decoder.bias[7] = 100.0
+    assert set(np.concatenate(sample_speech(lm, texts[:2], [5, 5], [0, 1]))) == {7}
+
+
 def test_learning_on_own_speech_resumes_exactly(folder):
     def settings(out):
         return setting(folder, out, on_policy={"fraction": 0.6}, run={"steps": 10, "validate_every": 0})

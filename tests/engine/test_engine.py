@@ -16,6 +16,7 @@ from mamtra.engine.interleaved import Interleaved
 from mamtra.engine.reference import generate, generate_bistream
 from mamtra.engine.request import Request, Sampling, Unistream
 from mamtra.engine.sampling import greedy
+from mamtra.engine.slots import Fed
 from mamtra.engine.state_pool import StatePool, stream_bytes
 from mamtra.engine.steps import sequence_step
 from mamtra.engine.turns import WorkerTurns
@@ -171,16 +172,16 @@ def test_deterministic_tokens_do_not_depend_on_the_batch(lm):
         assert alone.tokens == together[i].tokens
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 100])
-def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk):
-    inputs = [(SOS, SOS)] + [(TEXT, i % 40) for i in range(20)]
-    engine = open_engine(lm)
+@pytest.mark.parametrize(("chunk", "count", "capacity"), [(1, 20, 400), (3, 20, 22), (64, 150, 400), (64, 150, 152)])
+def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk, count, capacity):
+    inputs = [(SOS, SOS)] + [(TEXT, i % 40) for i in range(count)]
+    engine = open_engine(lm, capacity=capacity)
     slot = engine._batcher.scheduler.free[-1]
     with torch.inference_mode():
         whole = engine.snapshot(inputs)
         engine._batcher.held.pool.clear(slot)
         for start in range(0, len(inputs), chunk):
-            engine._batcher.held.feed(slot, start, inputs[start : start + chunk])
+            engine._batcher.held.feed([Fed(slot, start, inputs[start : start + chunk])])
         parts = engine._batcher.held.pool.snapshot(slot, len(inputs))
     read = [
         i for i in range(whole.conv.shape[1]) if i != len(inputs) % whole.conv.shape[1]
@@ -195,14 +196,14 @@ def test_streams_that_begin_together_have_the_states_that_they_have_alone(lm, ca
     held = open_engine(lm, capacity=capacity)._batcher.held
     inputs = [[(SOS, SOS)] + [(TEXT, i % 40) for i in range(count)] for count in (20, 1, 0, 7)]
     with torch.inference_mode():
-        together = list(enumerate(inputs))
-        held.feed_new(together)
-        found = [held.pool.snapshot(slot, len(given)) for slot, given in together]
-        for slot, given in together:
+        together = [Fed(slot, 0, given) for slot, given in enumerate(inputs)]
+        held.feed(together)
+        found = [held.pool.snapshot(slot, len(given)) for slot, _, given in together]
+        for slot, _, given in together:
             assert held.pool.lengths[slot] == len(given)
             held.pool.clear(slot)
-            held.feed(slot, 0, given)
-        for (slot, given), mine in zip(together, found, strict=True):
+            held.feed([Fed(slot, 0, given)])
+        for (slot, _, given), mine in zip(together, found, strict=True):
             alone = held.pool.snapshot(slot, len(given))
             read = [i for i in range(alone.conv.shape[1]) if i != len(given) % alone.conv.shape[1]]
             pairs = (mine.kv, alone.kv), (mine.conv[:, read], alone.conv[:, read]), (mine.ssm, alone.ssm)

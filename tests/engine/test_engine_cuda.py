@@ -92,6 +92,24 @@ def test_deterministic_tokens_do_not_depend_on_the_batch(lm, dtype):
             assert engine.submit(request_of(work[i], i)).result() == tokens[i]
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_long_prompts_are_fed_by_graphs_chunk_by_chunk(lm, deterministic):
+    draw = random.Random(2)
+    work = [
+        ([draw.randrange(40) for _ in range(4)], [draw.randrange(40) for _ in range(60)],
+         [draw.randrange(30) for _ in range(draw.randint(100, 200))], False)
+        for _ in range(12)
+    ]  # fmt: skip
+    expected = [expected_of(lm, one, i) for i, one in enumerate(work)]
+    with on_gpu(lm, prefill_chunk=64, deterministic=deterministic) as engine:
+        for _ in range(2):
+            streams = [engine.submit(request_of(one, i)) for i, one in enumerate(work)]
+            assert [stream.result() for stream in streams] == expected
+        graphs = engine._batcher.held._prefill._graphs
+        captured = {key[0][0] for key, graph in graphs._graphs.items() if graph is not None}
+    assert not graphs.failure and {("next", 128), ("next", 256)} <= captured
+
+
 @GPUS
 def test_snapshots(lm, device):
     prompt, text = [3, 1, 4, 1, 5], [9, 2, 6]

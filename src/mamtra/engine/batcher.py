@@ -11,7 +11,7 @@ import torch
 
 from mamtra.engine.request import Inputs, TokenStream
 from mamtra.engine.scheduler import Running, Scheduler
-from mamtra.engine.slots import FAILED, IDLE, Slots, Snapshot
+from mamtra.engine.slots import FAILED, IDLE, Fed, Slots, Snapshot
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 
@@ -109,7 +109,7 @@ class Batcher:
     def _prefill(self) -> bool:
         new = self.scheduler.next_new(self.prefill_chunk, self.held.together)
         if new:
-            self.held.feed_new([(run.slot, inputs) for run, inputs in new])
+            self.held.feed([Fed(run.slot, 0, inputs) for run, inputs in new])
             for run, inputs in new:
                 run.length += len(inputs)
                 self._begin(run)
@@ -119,7 +119,7 @@ class Batcher:
             return False
         run, chunk = found
         if chunk:
-            self.held.feed(run.slot, run.length, chunk)
+            self.held.feed([Fed(run.slot, run.length, chunk)])
             run.length += len(chunk)
         if run.phase == "decode":
             self._begin(run)

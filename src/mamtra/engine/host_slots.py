@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mamtra.engine.request import Inputs, Request, Sampling, Segment
 from mamtra.engine.sampling import greedy, ras_sample, sample_all
-from mamtra.engine.slots import FAILED
+from mamtra.engine.slots import FAILED, Fed
 from mamtra.engine.state_pool import fingerprint
 from mamtra.engine.steps import sequence_step
 from mamtra.models.layout import SPEECH
@@ -88,21 +88,17 @@ class HostSlots:
         state = None if request.prefix is None else request.prefix.state.clone()
         self._streams[slot] = _Stream(request.sampling, torch.Generator().manual_seed(request.seed), state)
 
-    def feed(self, slot: int, length: int, inputs: Inputs) -> None:
+    def feed(self, streams: Sequence[Fed]) -> None:
         """Note the inputs: all of a segment are fed at once, with its first draw."""
-        stream = self._streams[slot]
-        if stream.segment is not None:  # what the last segment would have fed next
-            stream.inputs, stream.segment = [], None
-        stream.inputs += inputs
-
-    def feed_new(self, streams: Sequence[tuple[int, Inputs]]) -> None:
-        """See `Slots.feed_new`."""
-        for slot, inputs in streams:
-            self.feed(slot, 0, inputs)
+        for slot, _, inputs in streams:
+            stream = self._streams[slot]
+            if stream.segment is not None:  # what the last segment would have fed next
+                stream.inputs, stream.segment = [], None
+            stream.inputs += inputs
 
     def begin(self, slot: int, segment: Segment, most: int) -> None:
         """See `Slots.begin`."""
-        self.feed(slot, 0, segment.inputs[-1:])
+        self.feed([Fed(slot, 0, segment.inputs[-1:])])
         stream = self._streams[slot]
         stream.segment = segment
         draws = (segment.fill_at if segment.interleaved else segment.most) - len(stream.history)

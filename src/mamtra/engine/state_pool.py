@@ -109,40 +109,41 @@ class StatePool:
         self.ssm[:, slot] = 0
         self.lengths[slot] = 0
 
-    def open(self, slot: int, length: int) -> DecodeState:
-        """The state of one slot for a prefill: attention caches and SSM states are views; give it back with `close`."""
-        kv, index = iter(self.kv), iter(range(self.conv.shape[0]))
-        order = [(length - taps) % self.conv.shape[2] for taps in range(self.conv.shape[2] - 1, 0, -1)]
+    # No shape of `load` and `store` depends on values, so that CUDA graphs can hold them. Behind a row's length keys and values
+    # mean nothing.
+
+    def load(self, slots: Tensor, lengths: Tensor | None, width: int) -> DecodeState:
+        """A copy of the states of some slots, for a pass over further inputs; the caller sets the length of the state.
+
+        Args:
+            slots: (B,) int64.
+            lengths: (B,) int64, positions of each; None for empty states.
+            width: positions there is room for, from 0 on.
+        """
+        kv, mamba = iter(self.kv), iter(zip(self.conv, self.ssm, strict=True))
         layers: list[AttentionState | MambaState] = []
         for kind in self.kinds:
             if kind == "full_attention":
-                layers.append(AttentionState(next(kv)[slot, None]))
+                cache = next(kv)[:, :, :, :width]
+                layers.append(AttentionState(_rows(cache, slots, lengths)))
             else:
-                at = next(index)
-                layers.append(MambaState(self.conv[at, slot, order][None], self.ssm[at, slot, None]))
-        return DecodeState(layers, self.cos, self.sin, self.frequencies, length)
-
-    def close(self, slot: int, state: DecodeState) -> None:
-        """Take back what `open` gave."""
-        taps = self.conv.shape[2]
-        mamba = [layer.conv[0] for layer in state.layers if isinstance(layer, MambaState)]
-        if mamba:
-            order = [(state.length - back) % taps for back in range(taps - 1, 0, -1)]
-            self.conv[:, slot, order] = torch.stack(mamba)
-        self.lengths[slot] = state.length
+                conv, ssm = next(mamba)
+                if lengths is None:
+                    ring = conv.new_zeros(len(slots), conv.shape[1] - 1, conv.shape[2])
+                else:
+                    ring = conv[slots[:, None], self._ring(lengths)]
+                layers.append(MambaState(ring, _rows(ssm, slots, lengths).float()))
+        return DecodeState(layers, self.cos[:width], self.sin[:width], self.frequencies, 0, lengths)
 
     def store(self, slots: Tensor, state: DecodeState, lengths: Tensor) -> None:
-        """Take in what a pass over right-padded rows from empty states has left.
-
-        No shape depends on values, so that a CUDA graph can capture it. Behind a row's length keys and values mean nothing.
+        """Take in what a pass over right-padded rows has left of what `load` gave.
 
         Args:
             slots: (B,) int64, of the rows; the scratch slot for those that pad the batch.
             state: of B rows.
-            lengths: (B,) int64.
+            lengths: (B,) int64, positions of each.
         """
-        taps = self.conv.shape[2]
-        order = (lengths[:, None] + torch.arange(1 - taps, 0, device=lengths.device)) % taps
+        order = self._ring(lengths)
         kv, mamba = iter(self.kv), iter(zip(self.conv, self.ssm, strict=True))
         for layer in state.layers:
             if isinstance(layer, AttentionState):
@@ -152,6 +153,11 @@ class StatePool:
                 conv[slots[:, None], order] = layer.conv
                 ssm.index_copy_(0, slots, layer.ssm.to(ssm.dtype))
         self.lengths.index_copy_(0, slots, lengths.to(self.lengths.dtype))
+
+    def _ring(self, lengths: Tensor) -> Tensor:
+        """(B, K - 1), places of the convolution's last inputs, oldest first."""
+        taps = self.conv.shape[2]
+        return (lengths[:, None] + torch.arange(1 - taps, 0, device=lengths.device)) % taps
 
     def snapshot(self, slot: int, length: int) -> PoolSnapshot:
         """A copy of the first ``length`` positions' state; the slot must be exactly so long."""
@@ -172,6 +178,10 @@ class StatePool:
         self.conv[:, slot] = snapshot.conv
         self.ssm[:, slot] = snapshot.ssm
         self.lengths[slot] = snapshot.length
+
+
+def _rows(states: Tensor, slots: Tensor, lengths: Tensor | None) -> Tensor:
+    return states.new_zeros(len(slots), *states.shape[1:]) if lengths is None else states[slots]
 
 
 def stream_bytes(
