@@ -12,6 +12,7 @@ from mamtra.engine.sampling import RASConfig, sample_all
 from mamtra.engine.slot_table import SlotTable
 from mamtra.engine.slots import FAILED, IDLE
 from mamtra.errors import MamTraError
+from mamtra.models.sampling_config import GuardConfig
 from mamtra.ops.philox import philox_uniform, philox_uniform_naive
 from tests.factories import small_config
 
@@ -23,15 +24,15 @@ LOGITS[:, :, 1:4] += 3
 LOGITS[:, [0, 2, 4, 5], 90:] -= 20  # these go on
 LOGITS[20, 0, 7] = float("nan")
 RULES = (
-    (Sampling(most_repeats=1), Segment([], most=100, least=50)),
+    (Sampling(guards=GuardConfig(most_repeats=1)), Segment([], most=100, least=50)),
     (Sampling(), Segment([], least=5, most=40)),
     (Sampling(greedy=True), Segment([], most=12, least=100)),
     (
         Sampling(RASConfig(top_p=0.95, top_k=40, win_size=3, tau_r=0.5)),
         Segment([], interleaved=True, fill_at=9, most=100),
     ),
-    (Sampling(most_silence=2), Segment([], most=100, least=100)),
-    (Sampling(most_repeats=2), Segment([], most=100, least=100)),
+    (Sampling(guards=GuardConfig(most_silence=2)), Segment([], most=100, least=100)),
+    (Sampling(guards=GuardConfig(most_repeats=2)), Segment([], most=100, least=100)),
     (Sampling(temperature=3.0), Segment([], most=100, least=35)),
 )
 SLOTS = len(RULES)

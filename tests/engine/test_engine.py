@@ -22,7 +22,7 @@ from mamtra.engine.steps import sequence_step
 from mamtra.engine.turns import WorkerTurns
 from mamtra.errors import MamTraError
 from mamtra.models.layout import SOS, TEXT
-from mamtra.models.sampling_config import LengthConfig
+from mamtra.models.sampling_config import GuardConfig, LengthConfig
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.philox import philox_uniform_naive
 from tests.factories import small_config
@@ -359,7 +359,12 @@ def test_an_interrupted_turn_ends_its_streams(lm, monkeypatch):
 
 @HELD
 def test_the_guards_against_loops_and_silence(lm, held):
-    for sampling in (Sampling(most_repeats=2), Sampling(most_silence=3), Sampling(greedy=True, most_repeats=1)):
+    held_back = 0
+    for sampling in (
+        Sampling(guards=GuardConfig(most_repeats=2)),
+        Sampling(guards=GuardConfig(most_silence=3)),
+        Sampling(greedy=True, guards=GuardConfig(most_repeats=1)),
+    ):
         engine = open_engine(lm, held, silent_ids=(1, 2, 3, 4, 5, 6, 7, 8, 9))
         lengths = LengthConfig(min_ratio=20, max_ratio=20)
         runs = [engine.submit(Request(Unistream([i], lengths=lengths), seed=i, sampling=sampling)) for i in range(6)]
@@ -370,7 +375,15 @@ def test_the_guards_against_loops_and_silence(lm, held):
             silence = max(
                 (len(list(group)) for quiet, group in groupby(tokens, lambda t: 1 <= t <= 9) if quiet), default=0
             )
-            assert repeats <= (sampling.most_repeats or 20) and silence <= (sampling.most_silence or 20)
+            guards = sampling.guards
+            assert repeats <= (guards.most_repeats or 20) and silence <= (guards.most_silence or 20)
+        assert engine.stats().guarded == sum(
+            bool(sampling.guards.barred(run_.tokens[:i], range(1, 10)))
+            for run_ in runs
+            for i in range(len(run_.tokens) + (run_.finish_reason == "eos"))
+        )
+        held_back += engine.stats().guarded
+    assert held_back > 0
 
 
 @HELD

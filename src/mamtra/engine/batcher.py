@@ -33,14 +33,26 @@ class Batcher:
         capacity: positions of a stream.
         most_waiting: streams that may wait for a slot.
         prefill_chunk: inputs that are fed between two steps.
+        silent_ids: speech tokens that are silence.
+
+    Attributes:
+        guarded: draws from which a guard has kept an id.
     """
 
     def __init__(
-        self, config: SpeechLMConfig, held: Slots, slots: int, capacity: int, most_waiting: int, prefill_chunk: int
+        self,
+        config: SpeechLMConfig,
+        held: Slots,
+        slots: int,
+        capacity: int,
+        most_waiting: int,
+        prefill_chunk: int,
+        silent_ids: tuple[int, ...] = (),
     ) -> None:
         self.held, self.capacity = held, capacity
         self.scheduler = Scheduler(slots, capacity, most_waiting)
         self.prefill_chunk, self._eos, self._fill = prefill_chunk, config.eos_id, config.fill_id
+        self._silent, self.guarded = frozenset(silent_ids), 0
         self._flights: deque[_Flight] = deque()
 
     def submit(self, stream: TokenStream) -> None:
@@ -135,8 +147,11 @@ class Batcher:
         for run, token in zip(flight.rows, flight.tokens(), strict=True):
             if token == IDLE or run.phase != "decode" or run.stream.finish_reason is not None:
                 continue
+            forced = run.segment.interleaved and run.draws == run.segment.fill_at
+            guards = run.stream.request.sampling.guards
+            self.guarded += not forced and bool(guards.barred(run.drawn, self._silent))
             run.length += 1
-            run.draws += 1
+            run.drawn.append(token)
             if token == FAILED:
                 self._end(run, "error", "The model's logits for this request were not finite numbers.")
             elif token == self._fill and run.segment.interleaved:

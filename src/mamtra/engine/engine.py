@@ -41,7 +41,7 @@ class Engine:
         most_waiting: streams that may wait for a slot.
         prefill_chunk: inputs that are fed between two steps on a GPU; more reach the first token sooner and hold up the others
             longer.
-        silent_ids: speech tokens that are silence, for `mamtra.engine.request.Sampling.most_silence`.
+        silent_ids: speech tokens that are silence, for the guards of `mamtra.engine.request.Sampling`.
         ssm_dtype: of the state-space states; bfloat16 halves their memory.
         weights: "int8" or "fp8" puts the matrices of the layers into eight bits, in place, with slots of a GPU: half the memory and
             fewer bytes a step. The model cannot be trained or saved afterwards. None leaves them as they are.
@@ -80,7 +80,7 @@ class Engine:
             raise MamTraError("Weights in eight bits need a GPU; leave them out.")
         else:
             held = HostSlots(lm, silent_ids)
-        self._batcher = Batcher(lm.config, held, slots, capacity, most_waiting, prefill_chunk)
+        self._batcher = Batcher(lm.config, held, slots, capacity, most_waiting, prefill_chunk, silent_ids)
         self._turns = WorkerTurns(self._batcher, device) if device.type == "cuda" else ClientTurns(self._batcher)
         self._lock = threading.Lock()
         self._closed = False
@@ -112,7 +112,8 @@ class Engine:
     def stats(self) -> EngineStats:
         """How many streams run and wait, and the memory of their states; asked for at any time, it waits for no step."""
         scheduler = self._batcher.scheduler
-        return EngineStats(len(scheduler.running), len(scheduler.waiting), *self._batcher.held.memory())
+        counts = len(scheduler.running), len(scheduler.waiting)
+        return EngineStats(*counts, *self._batcher.held.memory(), self._batcher.guarded)
 
     def close(self) -> None:
         """End all streams; may be called more than once."""

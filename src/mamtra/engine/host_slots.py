@@ -51,8 +51,6 @@ class _Stream:
         inputs: fed by the next step.
         segment: whose rules hold.
         history: ids drawn.
-        silent: latest ids that are silence.
-        repeats: times that the latest id has come in a row.
     """
 
     sampling: Sampling
@@ -61,8 +59,6 @@ class _Stream:
     inputs: Inputs = field(default_factory=list)
     segment: Segment | None = None
     history: list[int] = field(default_factory=list)
-    silent: int = 0
-    repeats: int = 0
 
 
 class HostSlots:
@@ -78,8 +74,7 @@ class HostSlots:
 
     def __init__(self, lm: SpeechLM, silent_ids: tuple[int, ...] = ()) -> None:
         self._lm, self._config, self._step = lm, lm.config, sequence_step(lm)
-        self._silent = torch.tensor(silent_ids, dtype=torch.int64)
-        self._silent_ids = frozenset(silent_ids)
+        self._silent = frozenset(silent_ids)
         self.model = f"host-{fingerprint(lm.config, lm.head_weight)}"
         self._streams: dict[int, _Stream] = {}
 
@@ -151,8 +146,6 @@ class HostSlots:
             token = self._config.fill_id
         else:
             token = self._sample(stream, logits)
-        stream.repeats = stream.repeats + 1 if stream.history[-1:] == [token] else 1
-        stream.silent = stream.silent + 1 if token in self._silent_ids else 0
         stream.history.append(token)
         stream.inputs = [(SPEECH, token)]
         return token
@@ -169,10 +162,8 @@ class HostSlots:
         if segment.interleaved:
             spare = [i for i in range(config.eos_id + 1, config.speech_vocab_size) if i != config.fill_id]
             logits[spare] = none
-        if sampling.most_repeats and stream.repeats >= sampling.most_repeats:
-            logits[stream.history[-1]] = none
-        if sampling.most_silence and stream.silent >= sampling.most_silence:
-            logits[self._silent] = none
+        if barred := sampling.guards.barred(stream.history, self._silent):
+            logits[barred] = none
         if sampling.greedy:
             return greedy(logits, stream.history)
         if everything:

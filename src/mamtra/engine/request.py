@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from mamtra.errors import MamTraError
 from mamtra.models.kinds import SOS, SPEECH, TASK, TEXT
-from mamtra.models.sampling_config import DEFAULT_LENGTHS, DEFAULT_RAS, LengthConfig, RASConfig
+from mamtra.models.sampling_config import DEFAULT_LENGTHS, DEFAULT_RAS, NO_GUARDS, GuardConfig, LengthConfig, RASConfig
 
 if TYPE_CHECKING:
     from mamtra.engine.slots import Snapshot
@@ -33,15 +33,13 @@ class Sampling:
         greedy: always the most probable id; ``ras`` is not used.
         temperature: draw from all ids at this temperature, without ``ras``; nothing that ends may then come before a segment's
             ``least``. None for ``ras``.
-        most_repeats: an id may follow itself until it has come so many times in a row; 0 for no limit.
-        most_silence: at most so many silent tokens in a row, see `mamtra.engine.engine.Engine`; 0 for no limit.
+        guards: limits of rows of tokens; which are silent, the engine was told.
     """
 
     ras: RASConfig = DEFAULT_RAS
     greedy: bool = False
     temperature: float | None = None
-    most_repeats: int = 0
-    most_silence: int = 0
+    guards: GuardConfig = NO_GUARDS
 
     def __post_init__(self) -> None:
         if self.ras.top_k > MOST_TOP_K or self.ras.win_size > MOST_WINDOW:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mamtra.engine.request import Inputs, Segment, TokenStream
@@ -25,7 +25,7 @@ class Running:
         segment: whose inputs are fed or whose rules hold.
         fed: inputs of the segment that were fed.
         length: positions in the slot.
-        draws: of the request, those of ``fill`` included.
+        drawn: ids of the request, ``fill`` included.
         most: draws at most.
     """
 
@@ -35,8 +35,13 @@ class Running:
     segment: Segment | None = None
     fed: int = 0
     length: int = 0
-    draws: int = 0
+    drawn: list[int] = field(default_factory=list)
     most: int = 0
+
+    @property
+    def draws(self) -> int:
+        """Their number."""
+        return len(self.drawn)
 
 
 class Scheduler:

@@ -59,7 +59,8 @@ class SlotTable:
         if sampling.temperature is not None:
             row[TOP_K] = row[WINDOW] = 0
         row[REPEATS] = max(1, -int(-(ras.win_size * ras.tau_r) // 1))
-        row[MOST_REPEATS], row[MOST_SILENCE], row[LAST] = sampling.most_repeats, sampling.most_silence, -1
+        guards = sampling.guards
+        row[MOST_REPEATS], row[MOST_SILENCE], row[LAST] = guards.most_repeats, guards.most_silence, -1
         row[SEED_LOW], row[SEED_HIGH] = low, high
         self.ints[slot] = self._row(row)
         self.history[slot] = -1
