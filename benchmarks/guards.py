@@ -2,7 +2,7 @@
 
     python benchmarks/guards.py --set LIST.tsv [--sentences 100] [--seeds 5] [--threads 2] [--out docs/results/guards.json]
 
-The first run of the LM for sentences of a list (columns id, text, spoken) and for the sentences with repeated words of lists.tsv (set
+The first run of the LM for sentences of a list (columns id, text, spoken), and for those with repeated words of lists.tsv (set
 `dev`), without guards: the longest rows of one token and of silent tokens tell which limit would have changed a draw. Silent are
 the tokens of which most occurrences in the list sound at less than -50 dB of full scale.
 """

@@ -24,7 +24,7 @@ from weight_logits import compare_states, compare_weights
 
 from mamtra.cost.measured_memory import open_engine, random_lm
 from mamtra.evaluate.judges.asr import open_transcriber
-from mamtra.models.layout import unistream
+from mamtra.models.layout import IGNORE, unistream
 from mamtra.ranking.calibration import batches, own_speech
 from mamtra.runtime.files import write_text
 from mamtra.runtime.results import footnote, markdown_table
@@ -80,6 +80,8 @@ def forced(tts: TTS, texts: list[str]) -> dict[str, Any]:
     with open_engine(model.lm, 32, weight_words.capacity(tts, ids)) as engine:
         utterances = own_speech(engine, ids, tts.voice().lm_prompt, model.generation)
     spoken = batches(utterances, model.lm.config.eos_id, positions=8192)
+    for row in (row for batch in spoken for row in batch.targets):
+        row[(row != IGNORE).nonzero()[: len(tts.voice().lm_prompt[1])]] = IGNORE  # what the voice's recording says
     return {
         "segments": len(ids), "weights": list(compare_weights(model.lm, spoken)), "states": list(compare_states(model.lm, spoken))
     }  # fmt: skip

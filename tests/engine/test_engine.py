@@ -10,6 +10,7 @@ from itertools import groupby
 import pytest
 import torch
 
+from mamtra.engine import prefixes
 from mamtra.engine.decode_weights import DecodeWeights
 from mamtra.engine.engine import Engine
 from mamtra.engine.interleaved import Interleaved
@@ -217,14 +218,43 @@ def test_snapshots(lm, held):
     prompt, text = [3, 1, 4, 1, 5], [9, 2, 6]
     snapshot = engine.snapshot([(SOS, SOS)] + [(TEXT, i) for i in prompt])
     plain = engine.submit(Request(Unistream(text, prompt), seed=3))
-    started = engine.submit(Request(Unistream(text, prompt, skip=6), seed=3, prefix=snapshot))
+    started = engine.submit(Request(Unistream(text, prompt), seed=3, prefix=snapshot))
     run(engine)
     assert started.tokens == plain.tokens and snapshot.length == 6
+    with pytest.raises(MamTraError, match="6 inputs, but the request begins with no more than 5"):
+        engine.submit(Request(Unistream([1, 2, 3]), prefix=snapshot))
     other = SpeechLM(lm.config, torch.Generator().manual_seed(1)).eval().requires_grad_(False)
     with pytest.raises(MamTraError, match="another model"):
         open_engine(other, held).submit(Request(Unistream(text), prefix=snapshot))
     with pytest.raises(MamTraError, match="another model"):
         open_engine(lm, "host" if held == "device" else "device").submit(Request(Unistream(text), prefix=snapshot))
+
+
+@HELD
+@pytest.mark.parametrize(("texts", "speeches"), [(12, 40), (17, 30), (17, 31), (3, 20), (4, 0)])
+def test_the_prompt_of_a_voice_is_fed_once(lm, held, texts, speeches, monkeypatch):
+    """Where it is restored for later streams, they have the tokens that they have without."""
+    monkeypatch.setattr(prefixes, "LEAST", 8)
+    prompt = [i % 40 for i in range(texts)], [i % 30 for i in range(speeches)]
+    engine = open_engine(lm, held, capacity=700)
+    for seed in range(6):
+        text = [(seed + i) % 40 for i in range(3 * seed)]
+        plain = generate_bistream(lm, iter(text), *prompt, step=sequence_step(lm), **sampling_of(held, False, seed))
+        stream = engine.submit(Request(Interleaved(*prompt, text_ids=iter(text)), seed=seed))
+        assert stream.result() == list(plain)
+    kept = [snapshot.length for snapshot in engine._prefixes._kept.values()]
+    chunks = min(texts // 5, -(-speeches // 15))
+    known = sum(min(20, 5 + speeches - 15 * i) for i in range(chunks))
+    assert kept == ([known] if held == "device" and known else [])
+
+
+def test_snapshots_of_prompts_are_bounded(lm):
+    engine = open_engine(lm, capacity=700)
+    size = engine.snapshot([(SOS, SOS)] * 40).bytes
+    kept = prefixes.Prefixes(limit=int(2.5 * size))
+    made = [kept.find([(SOS, SOS)] * 39 + [(TEXT, i)], engine.snapshot) for i in (1, 2, 1, 3, 1)]
+    assert made[0] is made[2] is made[4] and len(kept._kept) == 2
+    assert kept.find([(SOS, SOS)], engine.snapshot) is None
 
 
 @HELD

@@ -64,6 +64,8 @@ class Batcher:
         prefix = stream.request.prefix
         if prefix is not None and prefix.model != self.held.model:
             raise MamTraError("This snapshot was made with another model or engine; make it again with this one.")
+        if prefix is not None:
+            stream.request.layout.skip(prefix.length)
         self.scheduler.add(stream)
 
     @torch.inference_mode()

@@ -25,6 +25,8 @@ TOGETHER = 16
 class DeviceSlots:
     """See `mamtra.engine.slots.Slots`; arguments are those of `mamtra.engine.engine.Engine`."""
 
+    restores = True
+
     def __init__(
         self,
         lm: SpeechLM,

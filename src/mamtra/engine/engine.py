@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import weakref
+from contextlib import suppress
+from dataclasses import replace
 
 import torch
 
 from mamtra.engine.batcher import Batcher
 from mamtra.engine.device_slots import DeviceSlots
 from mamtra.engine.host_slots import HostSlots
+from mamtra.engine.prefixes import Prefixes
 from mamtra.engine.request import Inputs, Request, TokenStream
 from mamtra.engine.slots import Slots, Snapshot
 from mamtra.engine.state_pool import stream_bytes
@@ -82,6 +85,7 @@ class Engine:
             held = HostSlots(lm, silent_ids)
         self._batcher = Batcher(lm.config, held, slots, capacity, most_waiting, prefill_chunk, silent_ids)
         self._turns = WorkerTurns(self._batcher, device) if device.type == "cuda" else ClientTurns(self._batcher)
+        self._prefixes = Prefixes()
         self._lock = threading.Lock()
         self._closed = False
         self._end = weakref.finalize(self, self._turns.close)
@@ -92,6 +96,8 @@ class Engine:
         Raises:
             MamTraError: it is longer than a slot, its snapshot is of another model, too many wait, or the engine is closed.
         """
+        if request.prefix is None and self._batcher.held.restores:
+            request = replace(request, prefix=self._prefixes.find(request.layout.shared(), self._try_snapshot))
         stream = TokenStream(request, self._turns)
         with self._lock:
             self._check_open()
@@ -114,6 +120,11 @@ class Engine:
         scheduler = self._batcher.scheduler
         counts = len(scheduler.running), len(scheduler.waiting)
         return EngineStats(*counts, *self._batcher.held.memory(), self._batcher.guarded)
+
+    def _try_snapshot(self, inputs: Inputs) -> Snapshot | None:
+        with suppress(MamTraError):  # the request itself is told what does not fit
+            return self.snapshot(inputs)
+        return None
 
     def close(self) -> None:
         """End all streams; may be called more than once."""

@@ -39,6 +39,11 @@ class HostSnapshot:
         """Inputs that it has taken in."""
         return self.state.length
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the state."""
+        return self.state.bytes()
+
 
 @dataclass
 class _Stream:
@@ -71,6 +76,7 @@ class HostSlots:
 
     lag = 0
     together = 1
+    restores = False
 
     def __init__(self, lm: SpeechLM, silent_ids: tuple[int, ...] = ()) -> None:
         self._lm, self._config, self._step = lm, lm.config, sequence_step(lm)

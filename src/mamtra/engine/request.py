@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from mamtra.errors import MamTraError
@@ -86,6 +86,16 @@ class Layout(Protocol):
     def pull(self) -> bool:
         """Get more text, in the client's thread, which may block; False where somebody else pushes it."""
 
+    def shared(self) -> Inputs:
+        """What comes first whatever the text is, but for the last input; for a snapshot."""
+
+    def skip(self, count: int) -> None:
+        """Leave out the first inputs, which a snapshot has taken in.
+
+        Raises:
+            MamTraError: there are no more than these.
+        """
+
 
 class Unistream:
     """All text first: ``[sos] prompt text, text [task] prompt speech``, then tokens.
@@ -96,7 +106,6 @@ class Unistream:
         prompt_speech: speech tokens of the prompt.
         lengths: how many tokens there may be.
         bounds: least and greatest number of tokens, in place of ``lengths``.
-        skip: inputs at the beginning that a snapshot has taken in already.
     """
 
     def __init__(
@@ -107,11 +116,10 @@ class Unistream:
         *,
         lengths: LengthConfig = DEFAULT_LENGTHS,
         bounds: tuple[int, int] | None = None,
-        skip: int = 0,
     ) -> None:
         text = [(TEXT, int(i)) for i in (*prompt_text_ids, *text_ids)]
         speech = [(SPEECH, int(i)) for i in prompt_speech]
-        inputs = [(SOS, SOS), *text, (TASK, TASK), *speech][skip:]
+        inputs = [(SOS, SOS), *text, (TASK, TASK), *speech]
         least, most = bounds or (lengths.shortest(len(text_ids)), lengths.longest(len(text_ids)))
         self._segment: Segment | None = Segment(inputs, least=least, most=most)
 
@@ -127,6 +135,27 @@ class Unistream:
         """See `Layout.pull`."""
         return False
 
+    def shared(self) -> Inputs:
+        """None: what a voice says follows the text, and what stands before it is too short to be restored."""
+        return []
+
+    def skip(self, count: int) -> None:
+        """See `Layout.skip`."""
+        self._segment = without_first(self._segment, count)
+
+
+def without_first(segment: Segment, count: int) -> Segment:
+    """The segment without its first inputs.
+
+    Raises:
+        MamTraError: it has no more than these.
+    """
+    if count >= len(segment.inputs):
+        raise MamTraError(
+            f"This snapshot has taken in {count} inputs, but the request begins with no more than {len(segment.inputs)}."
+        )
+    return replace(segment, inputs=segment.inputs[count:])
+
 
 @dataclass(frozen=True)
 class Request:
@@ -136,7 +165,8 @@ class Request:
         layout: its inputs, an `Unistream` or a `mamtra.engine.interleaved.Interleaved`; used up by the request.
         seed: of its random numbers, which depend on nothing else.
         sampling: settings.
-        prefix: a snapshot to start from in place of an empty state.
+        prefix: a snapshot of the first inputs of the layout, to start from in place of an empty state. Without one the engine keeps
+            snapshots of prompts itself.
     """
 
     layout: Layout

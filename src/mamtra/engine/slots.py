@@ -25,6 +25,10 @@ class Snapshot(Protocol):
     @property
     def model(self) -> str: ...
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the state."""
+
 
 class Fed(NamedTuple):
     """Inputs of one stream.
@@ -47,11 +51,13 @@ class Slots(Protocol):
         model: fingerprint of the model, for snapshots.
         lag: steps that may be under way before their tokens are read.
         together: streams that begin and that `feed` takes at once.
+        restores: whether prompts are restored from snapshots unasked: where rounding differs between chunks, this changes samples.
     """
 
     model: str
     lag: int
     together: int
+    restores: bool
 
     def start(self, slot: int, request: Request) -> None:
         """Make a slot ready for a new request."""
