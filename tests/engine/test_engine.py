@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
@@ -299,6 +300,29 @@ def test_what_does_not_fit_is_refused(lm):
     for kind in ("device", "host"):
         with pytest.raises(MamTraError, match="at least one stream"):
             open_engine(lm, kind, slots=0)
+        with pytest.raises(MamTraError, match="0 to 32"):
+            open_engine(lm, kind, silent_ids=(33,))
+    with pytest.raises(MamTraError, match=r"10000000 streams of 10000000 positions need .* GB, which cannot be taken"):
+        open_engine(lm, slots=10**7, capacity=10**7)
+    with pytest.raises(MamTraError, match="64 bits"):
+        Request(Unistream([1]), seed=2**64)
+
+
+@HELD
+def test_bad_ids_end_their_own_stream_alone(lm, held):
+    engine = open_engine(lm, held)
+    good = engine.submit(request_of(([1, 2, 3], [], [], False), 5))
+    late = engine.submit(Request(Interleaved(text_ids=iter([1, 2, 3, 4, 5, 40])), seed=1))
+    long = engine.submit(Request(Interleaved(text_ids=iter([1] * 500)), seed=1))
+    for layout in (Unistream([40]), Unistream([-1]), Unistream([1], [1], [33])):
+        with pytest.raises(MamTraError, match=r"(text id|speech token) (40|-1|33), but the model's are 0 to (39|32)"):
+            engine.submit(Request(layout))
+    with pytest.raises(MamTraError, match="text id 40"):
+        late.result()
+    with suppress(MamTraError):  # its text goes on where its slot ends
+        long.result()
+    assert long.finish_reason in ("error", "length") and 100 < len(long.tokens) < 400
+    assert good.result() == expected_of(lm, ([1, 2, 3], [], [], False), 5, held)
 
 
 def test_bytes_of_a_stream_are_known(lm):

@@ -14,6 +14,7 @@ from mamtra.engine.scheduler import Running, Scheduler
 from mamtra.engine.slots import FAILED, IDLE, Fed, Slots, Snapshot
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
+from mamtra.models.kinds import SPEECH, TEXT
 
 
 class _Flight(NamedTuple):
@@ -50,7 +51,8 @@ class Batcher:
         silent_ids: tuple[int, ...] = (),
     ) -> None:
         self.held, self.capacity = held, capacity
-        self.scheduler = Scheduler(slots, capacity, most_waiting)
+        known = {TEXT: config.text_vocab_size, SPEECH: config.speech_vocab_size}
+        self.scheduler = Scheduler(slots, capacity, most_waiting, known)
         self.prefill_chunk, self._eos, self._fill = prefill_chunk, config.eos_id, config.fill_id
         self._silent, self.guarded = frozenset(silent_ids), 0
         self._flights: deque[_Flight] = deque()
@@ -59,7 +61,7 @@ class Batcher:
         """Take in a request.
 
         Raises:
-            MamTraError: it cannot fit, its snapshot is of another model, or too many wait.
+            MamTraError: it cannot fit, has ids that the model does not know, its snapshot is of another model, or too many wait.
         """
         prefix = stream.request.prefix
         if prefix is not None and prefix.model != self.held.model:

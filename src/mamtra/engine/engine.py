@@ -73,6 +73,8 @@ class Engine:
             slots = _fitting(lm, capacity, ssm_dtype)
         if slots < 1 or capacity < 2:
             raise MamTraError("An engine needs at least one stream and two positions.")
+        if silent_ids and not 0 <= min(silent_ids) <= max(silent_ids) < lm.config.speech_vocab_size:
+            raise MamTraError(f"Tokens of silence are 0 to {lm.config.speech_vocab_size - 1} with this model.")
         held: Slots
         if device.type == "cuda" or (device.type == "cpu" and deterministic is False):
             held = DeviceSlots(
@@ -94,7 +96,8 @@ class Engine:
         """Start a request, or let it wait for a slot.
 
         Raises:
-            MamTraError: it is longer than a slot, its snapshot is of another model, too many wait, or the engine is closed.
+            MamTraError: it is longer than a slot, has ids that the model does not know, its snapshot is of another model, too many
+                wait, or the engine is closed.
         """
         if request.prefix is None and self._batcher.held.restores:
             request = replace(request, prefix=self._prefixes.find(request.layout.shared(), self._try_snapshot))

@@ -174,6 +174,10 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     prefix: Snapshot | None = None
 
+    def __post_init__(self) -> None:
+        if not -(2**63) <= self.seed < 2**64:
+            raise MamTraError(f"The seed {self.seed} is too large: seeds have 64 bits.")
+
 
 class TokenStream(Iterator[int]):
     """Tokens of a request as they are made; iterate from any one thread.

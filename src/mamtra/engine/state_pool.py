@@ -87,8 +87,13 @@ class StatePool:
             self.kv = torch.zeros(attention, slots + 1, *kv, device=device, dtype=dtype)
             self.conv = torch.zeros(mamba, slots + 1, *conv, device=device, dtype=dtype)
             self.ssm = torch.zeros(mamba, slots + 1, *ssm, device=device, dtype=ssm_dtype)
-        except torch.cuda.OutOfMemoryError:
-            raise _too_many(slots, capacity, need, torch.cuda.mem_get_info(device)[0]) from None
+        except RuntimeError as error:
+            if device.type == "cuda" and isinstance(error, torch.OutOfMemoryError):
+                raise _too_many(slots, capacity, need, torch.cuda.mem_get_info(device)[0]) from None
+            raise MamTraError(
+                f"{slots} streams of {capacity} positions need {(slots + 1) * need / 1e9:.2f} GB, which cannot be taken; "
+                "use fewer or shorter ones."
+            ) from error
         self.lengths = torch.zeros(slots + 1, device=device, dtype=torch.int32)
         self.frequencies = config.rope_frequencies(device)
         self.cos, self.sin = rope_table(capacity, self.frequencies)
