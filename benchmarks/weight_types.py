@@ -1,6 +1,7 @@
 """What fewer bits cost: weights in int8 and fp8, Mamba states in bfloat16 and int8, on a CPU.
 
     python benchmarks/weight_types.py --set LIST.tsv --work DIR [--whisper DIR] [--sentences 100] [--seconds 500] [--threads 2]
+        [--model mini] [--out docs/results/weight_types.json]
 
 The embedded voice speaks sentences of a list (columns id, text, spoken) in full precision; every kind of weights and states then
 reads texts and tokens once, teacher-forced (`weight_logits.py`). CosyVoice 2's sizes with random weights read random inputs. With
@@ -34,6 +35,7 @@ LARGE_ROWS, LARGE_TEXT, LARGE_SPEECH = 4, 32, 64
 
 
 def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="mini")
     parser.add_argument("--set", type=Path, help="list of sentences")
     parser.add_argument("--whisper", help="folder of the transcriber")
     parser.add_argument("--work", type=Path, help="folder for what is finished")
@@ -48,7 +50,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         raise SystemExit("give --set and --work")
     torch.set_num_threads(args.threads)
     args.work.mkdir(parents=True, exist_ok=True)
-    tts, sentences = TTS.load("mini", device="cpu"), read_sentences(args.set, args.sentences)
+    tts, sentences = TTS.load(args.model, device="cpu"), read_sentences(args.set, args.sentences)
     found: dict[str, Any] = {"model": tts.model.name, "sentences": len(sentences)}
     for name, work in {
         "forced": lambda: forced(tts, [text for text, _ in sentences.values()]),
@@ -96,7 +98,8 @@ def large() -> dict[str, Any]:
         return [torch.randint(0, below, (count,), generator=draw) for _ in range(LARGE_ROWS)]
 
     config = lm.config
-    spoken = [unistream(ids(config.text_vocab_size, LARGE_TEXT), ids(config.num_speech_tokens, LARGE_SPEECH))]
+    texts, speeches = ids(config.text_vocab_size, LARGE_TEXT), ids(config.num_speech_tokens, LARGE_SPEECH)
+    spoken = [unistream(texts, speeches, eos_id=config.eos_id)]
     return {"weights": list(compare_weights(lm, spoken)), "states": list(compare_states(lm, spoken))}
 
 
