@@ -63,13 +63,13 @@ def read_at_once(lm: SpeechLM, spoken: list[Batch]) -> Logits:
 
 
 def read_in_steps(lm: SpeechLM, spoken: list[Batch], kind: str) -> Logits:
-    """A pass for each position; after it the Mamba states are rounded."""
+    """One pass up to where the first row has a target, then one for each position; after each the Mamba states are rounded."""
 
     def read(batch: Batch) -> Tensor:
-        x = lm.embed(batch.kind, batch.ids)
+        x, first = lm.embed(batch.kind, batch.ids), int((batch.targets != IGNORE).int().argmax(1).min())
         state, hidden = lm.init_state(*x.shape[:2]), []
-        for position in range(x.shape[1]):
-            hidden.append(lm(x[:, position, None], state))
+        for part in (x[:, :first], *x[:, first:].split(1, 1)):
+            hidden.append(lm(part, state))
             for layer in state.layers:
                 if isinstance(layer, MambaState):
                     round_states(layer.ssm, kind)
