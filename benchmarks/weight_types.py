@@ -5,8 +5,8 @@
 
 The embedded voice speaks sentences of a list (columns id, text, spoken) in full precision; every kind of weights and states then
 reads texts and tokens once, teacher-forced (`weight_logits.py`). CosyVoice 2's sizes with random weights read random inputs. With
---whisper every kind speaks the sentences itself, with equal random numbers, and is transcribed as `mamtra evaluate` does
-(`weight_words.py`). What is finished is kept in --work, so that a long measurement can be made in parts of --seconds.
+--whisper what the engine offers speaks the sentences itself, with equal random numbers, and is transcribed as `mamtra evaluate`
+does (`weight_words.py`). What is finished is kept in --work, so that a long measurement can be made in parts of --seconds.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def render(result: dict[str, Any]) -> str:
     if words:
         parts += [
             "## Words",
-            f"{words['sentences']} development sentences, each said once by every kind with the same random numbers; "
-            f"{words['judge']['asr']}; {words['normaliser']}. Bootstrap intervals of 95%, differences paired by sentence.",
+            f"{words['sentences']} development sentences, each said once with each option of the engine and the same random "
+            f"numbers; {words['judge']['asr']}; {words['normaliser']}. Bootstrap intervals of 95%, differences paired by sentence.",
             markdown_table(("", "WER %", "difference to float32", "sound equal to the bit"), list(_words(words))),
         ]
     return "\n\n".join([*parts, footnote(result)]) + "\n"

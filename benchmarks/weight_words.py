@@ -1,4 +1,4 @@
-"""What rounding does to the words of the embedded voice: sentences spoken with every kind of weights and states, transcribed."""
+"""What rounding does to the words of the embedded voice: sentences spoken with each option of the engine, transcribed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from weight_logits import round_states
 
 from mamtra.engine.engine import Engine
 from mamtra.evaluate.judges.asr import Transcriber
@@ -28,9 +27,8 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "int8 weights": {"weights": "int8"},
     "fp8 weights": {"weights": "fp8"},
     "bfloat16 states": {"ssm_dtype": torch.bfloat16},
-    "int8 states": {},
 }
-"""Options of the engine by the names in the tables; the last is not offered and rounds between the steps."""
+"""Options of the engine by the names in the tables."""
 ROWS = 25
 
 
@@ -90,16 +88,6 @@ def say_together(tts: TTS, way: str, texts: Sequence[str], seeds: Sequence[int])
     ids = [segment.ids for row in segments for segment in row]
     lm, room = copy.deepcopy(model.lm), capacity(tts, ids)
     engine = Engine(lm, slots=len(ids), capacity=room, deterministic=False, **WAYS[way])
-    held = engine._batcher.held
-    if way == "int8 states":
-        step = held.step
-
-        def rounded(slots: Sequence[int]) -> Any:
-            found = step(slots)
-            round_states(held.pool.ssm, "int8")
-            return found
-
-        held.step = rounded
     with engine:
         batch = Batch(engine, 2 * len(texts), 1)
         for seed, row in zip(seeds, segments, strict=True):
