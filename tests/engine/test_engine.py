@@ -28,6 +28,7 @@ from mamtra.models.sampling_config import GuardConfig, LengthConfig
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.philox import philox_uniform_naive
 from tests.factories import small_config
+from tests.rerun import Rerun
 
 HELD = pytest.mark.parametrize("held", ["device", "host"])
 """Slots of a GPU, which a CPU can run too, and those of other devices."""
@@ -191,6 +192,28 @@ def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk, count, capacity):
     pairs = (parts.kv, whole.kv), (parts.conv[:, read], whole.conv[:, read]), (parts.ssm, whole.ssm)
     for mine, expected in pairs:
         torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_chunks_leave_the_same_state_through_graphs(lm):
+    """Also at the call that captures, where the function runs twice."""
+    inputs = [(SOS, SOS)] + [(TEXT, i % 40) for i in range(190)]
+    held = open_engine(lm)._batcher.held
+    held._prefill._graphs = graphs = Rerun()
+    with torch.inference_mode():
+        for slot in range(4):
+            held.pool.clear(slot)
+            for start in range(0, len(inputs), 32):
+                held.feed([Fed(slot, start, inputs[start : start + 32])])
+        assert graphs.captured == 4 and graphs.replayed > 12
+        first, *others = (held.pool.snapshot(slot, len(inputs)) for slot in range(4))
+    for other in others:
+        read = [i for i in range(4) if i != len(inputs) % 4]
+        for mine, expected in (
+            (other.kv, first.kv),
+            (other.conv[:, read], first.conv[:, read]),
+            (other.ssm, first.ssm),
+        ):
+            torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("capacity", [400, 30])

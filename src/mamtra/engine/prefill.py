@@ -55,19 +55,23 @@ class Prefill:
         else:
             reach = _padded(before + width, SHORTEST, pool.capacity)
             place = torch.tensor([before], device=x.device)
-            self._graphs(("next", reach), partial(self._next, reach), [x, lengths, slots, place])
+            # a capture runs the function once more, so that what it reads must not be what it writes
+            states = pool.recurrent(slots, place)
+            self._graphs(("next", reach), partial(self._next, reach), [x, lengths, slots, place, *states])
 
     def _first(self, x: Tensor, lengths: Tensor, slots: Tensor) -> tuple[Tensor]:
         """Inputs from position 0 on."""
-        state = self._pool.load(slots, None, x.shape[1])
+        state = self._pool.load(slots, x.shape[1])
         self._lm(x, state, lengths)
         self._pool.store(slots, state, lengths)
         return (lengths,)
 
-    def _next(self, reach: int, x: Tensor, lengths: Tensor, slots: Tensor, before: Tensor) -> tuple[Tensor]:
+    def _next(
+        self, reach: int, x: Tensor, lengths: Tensor, slots: Tensor, before: Tensor, conv: Tensor, ssm: Tensor
+    ) -> tuple[Tensor]:
         """Inputs behind others, which attend to the first `reach` positions of their slots as far as these are in use."""
-        state = self._pool.load(slots, before, reach)
-        state.length = reach - x.shape[1]
+        state = self._pool.load(slots, reach, (conv, ssm))
+        state.length, state.positions = reach - x.shape[1], before
         self._lm(x, state, lengths)
         self._pool.store(slots, state, before + lengths)
         return (lengths,)

@@ -117,28 +117,42 @@ class StatePool:
     # No shape of `load` and `store` depends on values, so that CUDA graphs can hold them. Behind a row's length keys and values
     # mean nothing.
 
-    def load(self, slots: Tensor, lengths: Tensor | None, width: int) -> DecodeState:
-        """A copy of the states of some slots, for a pass over further inputs; the caller sets the length of the state.
+    def recurrent(self, slots: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """A copy of the Mamba states of some slots.
 
         Args:
             slots: (B,) int64.
-            lengths: (B,) int64, positions of each; None for empty states.
-            width: positions there is room for, from 0 on.
+            lengths: (B,) int64, positions of each.
+
+        Returns:
+            (Mamba layers, B, K - 1, channels), the last inputs of the convolutions, oldest first, and the state-space states
+            (Mamba layers, B, heads, head_dim, head_dim) float32.
         """
-        kv, mamba = iter(self.kv), iter(zip(self.conv, self.ssm, strict=True))
+        return self.conv[:, slots[:, None], self._ring(lengths)], self.ssm[:, slots].float()
+
+    def load(self, slots: Tensor, width: int, recurrent: tuple[Tensor, Tensor] | None = None) -> DecodeState:
+        """The states of some slots, for a pass over further inputs; the caller sets length and positions.
+
+        Args:
+            slots: (B,) int64.
+            width: positions there is room for, from 0 on; keys and values are copied.
+            recurrent: what `recurrent` gave, copied too; None for empty states.
+        """
+        kv, mamba = iter(self.kv), iter(zip(*recurrent, strict=True)) if recurrent else iter(())
         layers: list[AttentionState | MambaState] = []
         for kind in self.kinds:
             if kind == "full_attention":
                 cache = next(kv)[:, :, :, :width]
-                layers.append(AttentionState(_rows(cache, slots, lengths)))
+                layers.append(
+                    AttentionState(cache[slots] if recurrent else cache.new_zeros(len(slots), *cache.shape[1:]))
+                )
+            elif recurrent:
+                layers.append(MambaState(*(state.clone() for state in next(mamba))))
             else:
-                conv, ssm = next(mamba)
-                if lengths is None:
-                    ring = conv.new_zeros(len(slots), conv.shape[1] - 1, conv.shape[2])
-                else:
-                    ring = conv[slots[:, None], self._ring(lengths)]
-                layers.append(MambaState(ring, _rows(ssm, slots, lengths).float()))
-        return DecodeState(layers, self.cos[:width], self.sin[:width], self.frequencies, 0, lengths)
+                conv = self.conv.new_zeros(len(slots), self.conv.shape[2] - 1, self.conv.shape[3])
+                ssm = self.ssm.new_zeros(len(slots), *self.ssm.shape[2:], dtype=torch.float32)
+                layers.append(MambaState(conv, ssm))
+        return DecodeState(layers, self.cos[:width], self.sin[:width], self.frequencies)
 
     def store(self, slots: Tensor, state: DecodeState, lengths: Tensor) -> None:
         """Take in what a pass over right-padded rows has left of what `load` gave.
@@ -183,10 +197,6 @@ class StatePool:
         self.conv[:, slot] = snapshot.conv
         self.ssm[:, slot] = snapshot.ssm
         self.lengths[slot] = snapshot.length
-
-
-def _rows(states: Tensor, slots: Tensor, lengths: Tensor | None) -> Tensor:
-    return states.new_zeros(len(slots), *states.shape[1:]) if lengths is None else states[slots]
 
 
 def stream_bytes(
