@@ -1,33 +1,29 @@
 """What fewer bits cost: weights in int8 and fp8, Mamba states in bfloat16 and int8, on a CPU.
 
-    python benchmarks/weight_types.py --set LIST.tsv --work DIR [--whisper DIR] [--sentences 100] [--seconds 500] [--threads 2]
-        [--model mini] [--out docs/results/weight_types.json]
+    python benchmarks/weight_types.py --set LIST.tsv [--model mini] [--sentences 100] [--threads 2]
+        [--out docs/results/weight_types.json]
 
 The embedded voice speaks sentences of a list (columns id, text, spoken) in full precision; every kind of weights and states then
-reads texts and tokens once, teacher-forced (`weight_logits.py`). CosyVoice 2's sizes with random weights read random inputs. With
---whisper what the engine offers speaks the sentences itself, with equal random numbers, and is transcribed as `mamtra evaluate`
-does (`weight_words.py`). What is finished is kept in --work, so that a long measurement can be made in parts of --seconds.
+reads texts and tokens once, teacher-forced (`weight_logits.py`). CosyVoice 2's sizes with random weights read random inputs. How
+well the embedded voice is understood with fewer bits: `weight_words.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import weight_words
 from record import benchmark
-from runtime_words import compare, read_sentences
+from runtime_words import read_sentences
 from weight_logits import compare_states, compare_weights
+from weight_words import capacity
 
 from mamtra.cost.measured_memory import open_engine, random_lm
-from mamtra.evaluate.judges.asr import open_transcriber
 from mamtra.models.layout import IGNORE, unistream
 from mamtra.ranking.calibration import batches, own_speech
-from mamtra.runtime.files import write_text
 from mamtra.runtime.results import footnote, markdown_table
 from mamtra.tts import TTS
 
@@ -39,49 +35,26 @@ LARGE_ROWS, LARGE_TEXT, LARGE_SPEECH = 4, 32, 64
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--set", type=Path, help="list of sentences")
-    parser.add_argument("--whisper", help="folder of the transcriber")
-    parser.add_argument("--work", type=Path, help="folder for what is finished")
     parser.add_argument("--sentences", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=500)
     parser.add_argument("--threads", type=int, default=2)
 
 
 @torch.inference_mode()
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    if args.set is None or args.work is None:
-        raise SystemExit("give --set and --work")
+    if args.set is None:
+        raise SystemExit("give --set")
     torch.set_num_threads(args.threads)
-    args.work.mkdir(parents=True, exist_ok=True)
     tts, sentences = TTS.load(args.model, device="cpu"), read_sentences(args.set, args.sentences)
     found: dict[str, Any] = {"model": tts.model.name, "sentences": len(sentences)}
-    for name, work in {
-        "forced": lambda: forced(tts, [text for text, _ in sentences.values()]),
-        "large": large,
-    }.items():
-        found |= {name: kept(args.work / f"{name}.json", work)}
-        yield found
-    if args.whisper is None:
-        return
-    listen = open_transcriber(args.whisper, args.threads)
-    texts = {name: text for name, (text, _) in sentences.items()}
-    heard = weight_words.transcribe(tts, texts, listen, args.work, args.seconds)
-    words = compare(sentences, heard, weight_words.BASELINE)
-    if words["sentences"]:
-        yield found | {"words": words | {"judge": listen.about, "same": weight_words.same_sounds(args.work)}}
-
-
-def kept(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What was measured before, or is now."""
-    if not path.exists():
-        write_text(path, json.dumps(work()))
-    return json.loads(path.read_text(encoding="utf-8"))
+    yield (found := found | {"forced": forced(tts, [text for text, _ in sentences.values()])})
+    yield found | {"large": large()}
 
 
 def forced(tts: TTS, texts: list[str]) -> dict[str, Any]:
     """The embedded voice on its own speech."""
     model = tts.model
     ids = [segment.ids for text in texts for segment in model.text.segments(text)]
-    with open_engine(model.lm, 32, weight_words.capacity(tts, ids)) as engine:
+    with open_engine(model.lm, 32, capacity(tts, ids)) as engine:
         utterances = own_speech(engine, ids, tts.voice().lm_prompt, model.generation)
     spoken = batches(utterances, model.lm.config.eos_id, positions=8192)
     for row in (row for batch in spoken for row in batch.targets):
@@ -108,7 +81,7 @@ def large() -> dict[str, Any]:
 
 def render(result: dict[str, Any]) -> str:
     parts = ["# Fewer bits"]
-    forced, big, words = (result.get(name) for name in ("forced", "large", "words"))
+    forced, big = result.get("forced"), result.get("large")
     parts.append(
         "Weights: the matrices of the layers, `int8` and `fp8` with one scale for each output; tables, norms, convolutions and the "
         "head keep all their bits. States: those of the Mamba layers, rounded after every position, `int8` with one scale for each "
@@ -132,13 +105,6 @@ def render(result: dict[str, Any]) -> str:
             "is nothing to predict, so only the errors say something.",
             markdown_table((*head[:1], *head[2:4]), [(row[0], *row[2:4]) for row in _rows(big)]),
         ]
-    if words:
-        parts += [
-            "## Words",
-            f"{words['sentences']} development sentences, each said once with each option of the engine and the same random "
-            f"numbers; {words['judge']['asr']}; {words['normaliser']}. Bootstrap intervals of 95%, differences paired by sentence.",
-            markdown_table(("", "WER %", "difference to float32", "sound equal to the bit"), list(_words(words))),
-        ]
     return "\n\n".join([*parts, footnote(result)]) + "\n"
 
 
@@ -151,13 +117,6 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
         for what in ("weights", "states")
         for row in found[what]
     ]  # fmt: skip
-
-
-def _words(words: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    for way, (value, low, high) in words["wer"].items():
-        change = words["differences"].get(way)
-        shown = f"{change[0]:+.2f} [{change[1]:+.2f}, {change[2]:+.2f}]" if change else ""
-        yield way, f"{value:.2f} [{low:.2f}, {high:.2f}]", shown, str(words["same"].get(way, ""))
 
 
 if __name__ == "__main__":

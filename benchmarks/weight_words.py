@@ -1,7 +1,15 @@
-"""What rounding does to the words of the embedded voice: sentences spoken with each option of the engine, transcribed."""
+"""How well the embedded voice is understood with fewer bits, on a CPU.
+
+    python benchmarks/weight_words.py --set LIST.tsv --whisper DIR --work DIR [--model mini] [--sentences 100] [--seconds 500]
+        [--threads 2] [--out docs/results/weight_words.json]
+
+Sentences of a list (columns id, text, spoken) are spoken once with each option of the engine, with equal random numbers, and are
+transcribed as `mamtra evaluate` does. What is finished is kept in --work, so that a long measurement can be made in parts.
+"""
 
 from __future__ import annotations
 
+import argparse
 import copy
 import hashlib
 import json
@@ -12,9 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from record import benchmark
+from runtime_words import compare, read_sentences
 
 from mamtra.engine.engine import Engine
-from mamtra.evaluate.judges.asr import Transcriber
+from mamtra.evaluate.judges.asr import Transcriber, open_transcriber
+from mamtra.runtime.results import footnote, markdown_table
 from mamtra.synthesis.batch import Batch
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import Request
@@ -30,6 +41,30 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 }
 """Options of the engine by the names in the tables."""
 ROWS = 25
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--set", type=Path, help="list of sentences")
+    parser.add_argument("--whisper", help="folder of the transcriber")
+    parser.add_argument("--work", type=Path, help="folder for what is finished")
+    parser.add_argument("--sentences", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=500)
+    parser.add_argument("--threads", type=int, default=2)
+
+
+@torch.inference_mode()
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    if args.set is None or args.whisper is None or args.work is None:
+        raise SystemExit("give --set, --whisper and --work")
+    torch.set_num_threads(args.threads)
+    tts, listen = TTS.load(args.model, device="cpu"), open_transcriber(args.whisper, args.threads)
+    sentences = read_sentences(args.set, args.sentences)
+    heard = transcribe(tts, {name: text for name, (text, _) in sentences.items()}, listen, args.work, args.seconds)
+    words = compare(sentences, heard, BASELINE)
+    if not words["sentences"]:
+        raise SystemExit("no sentence was spoken in every way in this time: run this again")
+    yield {"model": tts.model.name, **words, "judge": listen.about, "same": same_sounds(args.work)}
 
 
 def transcribe(
@@ -94,3 +129,22 @@ def say_together(tts: TTS, way: str, texts: Sequence[str], seeds: Sequence[int])
             batch.add(Request(model, tts.voice(), seed, retries=ONCE), row)
         for _, chunks in batch.finished(last=True):
             yield np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in chunks)])
+
+
+def render(result: dict[str, Any]) -> str:
+    rows = []
+    for way, (value, low, high) in result["wer"].items():
+        change = result["differences"].get(way)
+        shown = f"{change[0]:+.2f} [{change[1]:+.2f}, {change[2]:+.2f}]" if change else ""
+        rows.append((way, f"{value:.2f} [{low:.2f}, {high:.2f}]", shown, result["same"].get(way, "")))
+    about = (
+        f"{result['sentences']} development sentences, each said once by {result['model']} with each option of the engine and the "
+        f"same random numbers; {result['judge']['asr']}; {result['normaliser']}. Bootstrap intervals of 95%, differences paired by "
+        "sentence."
+    )
+    head = ("", "WER %", "difference to float32", "sounds equal to the bit")
+    return "\n\n".join(["# Words with fewer bits", about, markdown_table(head, rows), footnote(result)]) + "\n"
+
+
+if __name__ == "__main__":
+    benchmark("weight_words", __doc__, measure, render, options, None)
