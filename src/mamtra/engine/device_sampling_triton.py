@@ -14,7 +14,7 @@ from mamtra.engine.slots import FAILED, IDLE
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.decode_types import Normed
 
-LAUNCH = {"num_warps": 16, "num_stages": 1}
+LAUNCH = {"num_warps": 8, "num_stages": 1}
 _ACTIVE = tl.constexpr(columns.ACTIVE)
 _DRAWS = tl.constexpr(columns.DRAWS)
 _FAILED = tl.constexpr(FAILED)
