@@ -24,7 +24,7 @@ def sample_speech(
     """Sample speech tokens for several texts, side by side.
 
     The engine lives as long as the call: the weights change between calls, and the memory is needed for training. Equal arguments
-    give equal tokens, on a GPU too.
+    give equal tokens, on a GPU too, where the draws are those of a copy in bfloat16.
 
     Args:
         lm: the model, in evaluation mode.
@@ -43,12 +43,21 @@ def sample_speech(
     sampling = Sampling(temperature=temperature)
     # a CPU decodes rows side by side too, turn by turn of this thread; on a GPU the order of arrival must not matter
     deterministic = lm.head_weight.is_cuda
-    with Engine(lm, slots=len(texts), capacity=capacity, deterministic=deterministic) as engine:
+    drawn_from = _half(lm) if deterministic else lm
+    with Engine(drawn_from, slots=len(texts), capacity=capacity, deterministic=deterministic) as engine:
         runs = [
             engine.submit(Request(Unistream(text.tolist(), bounds=(1, most)), seed, sampling))
             for text, most, seed in zip(texts, longest, seeds, strict=True)
         ]
         return [np.asarray(run.result(), dtype=np.int64) for run in runs]
+
+
+def _half(lm: SpeechLM) -> SpeechLM:
+    """A copy in bfloat16, for which the kernels of a decode step are made, without what training has put around its layers."""
+    with torch.device("meta"):
+        copy = SpeechLM(lm.config)
+    copy.load_state_dict({name: t.to(torch.bfloat16) for name, t in lm.state_dict().items()}, assign=True)
+    return copy.requires_grad_(False).eval()
 
 
 def collate_samples(
