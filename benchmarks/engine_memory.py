@@ -92,7 +92,7 @@ class Clients:
         text = [draw.randrange(40) for _ in range(100 if draw.random() < 0.01 else draw.randint(1, 4))]
         layout: Any = Interleaved(text, lengths=LENGTHS) if draw.random() < 0.1 else None
         prefix = self.prefix if layout is None and draw.random() < 0.3 else None
-        chosen = layout or Unistream(text, [0] * PROMPT, lengths=LENGTHS, skip=1 + PROMPT if prefix else 0)
+        chosen = layout or Unistream(text, [0] * PROMPT, lengths=LENGTHS)
         try:
             request = Request(chosen, draw.randrange(2**31), Sampling(greedy=draw.random() < 0.2), prefix)
             self._running.append((self.engine.submit(request), layout))

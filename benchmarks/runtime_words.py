@@ -65,18 +65,20 @@ def transcribe(
     return heard
 
 
-def compare(sentences: Mapping[str, tuple[str, str]], heard: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Word error rates in percent with intervals, and paired differences to `BASELINE`, over what was heard in all ways."""
+def compare(
+    sentences: Mapping[str, tuple[str, str]], heard: Mapping[str, Mapping[str, str]], baseline: str = BASELINE
+) -> dict[str, Any]:
+    """Word error rates in percent with intervals, and paired differences to the baseline, over what was heard in all ways."""
     (rule, about), ids = english_normaliser(), [i for i in sentences if all(i in texts for texts in heard.values())]
     counts = {way: [count_errors(sentences[i][1], texts[i], rule) for i in ids] for way, texts in heard.items()}
     errors = {way: np.array([count[0] for count in found], float) for way, found in counts.items()}
-    words = np.array([count[1] for count in counts[BASELINE]], float)
-    picked, base = resamples(len(ids)), errors[BASELINE]
+    words = np.array([count[1] for count in counts[baseline]], float)
+    picked, base = resamples(len(ids)), errors[baseline]
 
     def in_percent(middle: float, ends: tuple[float, float]) -> list[float]:
         return [100 * float(value) for value in (middle, *ends)]
 
     rates = {way: in_percent(ratio(e, words), interval(ratio(e, words, picked))) for way, e in errors.items()}
-    others = {way: found for way, found in errors.items() if way != BASELINE}
+    others = {way: found for way, found in errors.items() if way != baseline}
     differences = {way: in_percent(*difference(base, words, found, words)) for way, found in others.items()}
     return {"sentences": len(ids), "normaliser": about, "wer": rates, "differences": differences}

@@ -1,98 +1,122 @@
-"""What weights in eight bits cost the embedded voice: cross entropy of its speech tokens, on a CPU.
+"""What fewer bits cost: weights in int8 and fp8, Mamba states in bfloat16 and int8, on a CPU.
 
-    python benchmarks/weight_types.py [--model mini] [--texts 24] [--threads 2] [--out docs/results/weight_types.json]
+    python benchmarks/weight_types.py --set LIST.tsv [--model mini] [--sentences 100] [--threads 2]
+        [--out docs/results/weight_types.json]
 
-The model speaks the sentences that calibrate layer rankings, in full precision and with a seed for each. Every type of weights
-then reads texts and tokens once, teacher-forced. The weights are those of `Engine(..., weights=...)`: matrices of the layers in
-eight bits with one scale for each output.
+The embedded voice speaks sentences of a list (columns id, text, spoken) in full precision; every kind of weights and states then
+reads texts and tokens once, teacher-forced (`weight_logits.py`). CosyVoice 2's sizes with random weights read random inputs. How
+well the embedded voice is understood with fewer bits: `weight_words.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from record import benchmark
-from torch import Tensor
+from runtime_words import read_sentences
+from weight_logits import compare_states, compare_weights
+from weight_words import capacity
 
-from mamtra.evaluate.sentences import read_sentences
-from mamtra.models.layout import IGNORE, Batch
-from mamtra.models.scaled_linear import scale_weights
-from mamtra.models.speech_lm import SpeechLM
+from mamtra.cost.measured_memory import open_engine, random_lm
+from mamtra.models.layout import IGNORE, unistream
 from mamtra.ranking.calibration import batches, own_speech
 from mamtra.runtime.results import footnote, markdown_table
 from mamtra.tts import TTS
 
-TYPES = ("float32", "bfloat16", "int8", "fp8")
+STATE_BATCHES = 1
+"""Of the embedded voice's speech, that are read position by position: as many say little more, and take long."""
+LARGE_ROWS, LARGE_TEXT, LARGE_SPEECH = 4, 32, 64
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--texts", type=int, default=24)
+    parser.add_argument("--set", type=Path, help="list of sentences")
+    parser.add_argument("--sentences", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
 
 
 @torch.inference_mode()
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    if args.set is None:
+        raise SystemExit("give --set")
     torch.set_num_threads(args.threads)
-    tts = TTS.load(args.model, device="cpu")
-    model, voice = tts.model, tts.voice()
-    texts = [segment.ids for text in read_sentences()[: args.texts] for segment in model.text.segments(text)]
-    spoken = batches(own_speech(model.engine, texts, voice.lm_prompt, model.generation), model.lm.config.eos_id)
-    exact = logits_of(model.lm, spoken)
-    rows = []
-    for kind in TYPES:
-        lm = copy.deepcopy(model.lm)
-        if kind in ("int8", "fp8"):
-            scale_weights(lm, kind)
-        elif kind == "bfloat16":
-            lm.model.layers.to(torch.bfloat16).to(torch.float32)
-        rows.append({"weights": kind, **compare(logits_of(lm, spoken), exact)})
-        yield {"model": model.name, "texts": len(texts), "tokens": len(exact[0]), "rows": rows}
+    tts, sentences = TTS.load(args.model, device="cpu"), read_sentences(args.set, args.sentences)
+    found: dict[str, Any] = {"model": tts.model.name, "sentences": len(sentences)}
+    yield (found := found | {"forced": forced(tts, [text for text, _ in sentences.values()])})
+    yield found | {"large": large()}
 
 
-def logits_of(lm: SpeechLM, spoken: list[Batch]) -> tuple[Tensor, Tensor]:
-    """Logits (N, V) of all positions that predict a speech token or the end, and the targets (N,)."""
-    logits, targets = [], []
-    for batch in spoken:
-        where = batch.targets != IGNORE
-        logits.append(lm.logits(lm(lm.embed(batch.kind, batch.ids))[where]))
-        targets.append(batch.targets[where])
-    return torch.cat(logits), torch.cat(targets)
-
-
-def compare(found: tuple[Tensor, Tensor], exact: tuple[Tensor, Tensor]) -> dict[str, float]:
-    """Cross entropy and divergence from full precision in nats a token, relative error of the logits, equal first choices."""
-    logits, targets = found
-    divergence = F.kl_div(
-        logits.log_softmax(-1), exact[0].log_softmax(-1), reduction="batchmean", log_target=True
-    ).item()
+def forced(tts: TTS, texts: list[str]) -> dict[str, Any]:
+    """The embedded voice on its own speech."""
+    model = tts.model
+    ids = [segment.ids for text in texts for segment in model.text.segments(text)]
+    with open_engine(model.lm, 32, capacity(tts, ids)) as engine:
+        utterances = own_speech(engine, ids, tts.voice().lm_prompt, model.generation)
+    spoken = batches(utterances, model.lm.config.eos_id, positions=8192)
+    for row in (row for batch in spoken for row in batch.targets):
+        row[(row != IGNORE).nonzero()[: len(tts.voice().lm_prompt[1])]] = IGNORE  # what the voice's recording says
     return {
-        "cross_entropy": F.cross_entropy(logits, targets).item(),
-        "divergence": divergence,
-        "logit_error": ((logits - exact[0]).norm() / exact[0].norm()).item(),
-        "same_first": (logits.argmax(-1) == exact[0].argmax(-1)).float().mean().item(),
-    }
+        "segments": len(ids), "weights": list(compare_weights(model.lm, spoken)),
+        "states": list(compare_states(model.lm, spoken[:STATE_BATCHES])),
+    }  # fmt: skip
+
+
+def large() -> dict[str, Any]:
+    """CosyVoice 2's sizes with random weights, as many attention as Mamba layers, on random inputs."""
+    torch.manual_seed(0)
+    lm, draw = random_lm("1:1", torch.device("cpu")), torch.Generator().manual_seed(0)
+
+    def ids(below: int, count: int) -> list[torch.Tensor]:
+        return [torch.randint(0, below, (count,), generator=draw) for _ in range(LARGE_ROWS)]
+
+    config = lm.config
+    texts, speeches = ids(config.text_vocab_size, LARGE_TEXT), ids(config.num_speech_tokens, LARGE_SPEECH)
+    spoken = [unistream(texts, speeches, eos_id=config.eos_id)]
+    return {"weights": list(compare_weights(lm, spoken)), "states": list(compare_states(lm, spoken))}
 
 
 def render(result: dict[str, Any]) -> str:
-    rows = (
-        (row["weights"], f"{row['cross_entropy']:.4f}", f"{row['divergence']:.5f}", f"{row['logit_error']:.4f}",
-         f"{row['same_first']:.1%}")
-        for row in result["rows"]
-    )  # fmt: skip
-    about = (
-        f"The model {result['model']} on {result['texts']} segments of text that it spoke itself, {result['tokens']:,} positions, "
-        "teacher-forced. `int8` and `fp8` are the matrices of the layers with one scale for each output; tables, norms, "
-        "convolutions and the head keep all their bits. In nats a token; the divergence is from float32. Where int8 changes "
-        "nothing, the model's file holds its matrices in int8 with one scale a row already."
+    parts = ["# Fewer bits"]
+    forced, big = result.get("forced"), result.get("large")
+    parts.append(
+        "Weights: the matrices of the layers, `int8` and `fp8` with one scale for each output; tables, norms, convolutions and the "
+        "head keep all their bits. States: those of the Mamba layers, rounded after every position, `int8` with one scale for each "
+        "head. The engine offers all of these but int8 states, which were rounded by this measurement. In nats a token; the "
+        "divergence is from float32. Weights are read in one pass, states position by position, each against float32 read alike."
     )
-    head = ("weights", "cross entropy", "divergence", "error of the logits", "equal first choice")
-    return "\n\n".join(["# Weights in eight bits", about, markdown_table(head, rows), footnote(result)]) + "\n"
+    head = ("", "cross entropy", "divergence", "error of the logits", "equal first choice")
+    if forced:
+        parts += [
+            "## The embedded voice on its own speech",
+            f"The model {result['model']} on {forced['segments']} segments of {result['sentences']} development sentences that "
+            f"it spoke itself, {forced['weights'][0]['positions']:,} positions, teacher-forced; the states over the shortest of "
+            f"them, {forced['states'][0]['positions']:,} positions. Where int8 weights change nothing, the model's file holds its "
+            "matrices in int8 with one scale a row already.",
+            markdown_table(head, _rows(forced)),
+        ]
+    if big:
+        parts += [
+            "## CosyVoice 2's sizes",
+            f"Random weights, twelve of 24 layers with attention, random inputs, {big['weights'][0]['positions']} positions. There "
+            "is nothing to predict, so only the errors say something.",
+            markdown_table((*head[:1], *head[2:4]), [(row[0], *row[2:4]) for row in _rows(big)]),
+        ]
+    return "\n\n".join([*parts, footnote(result)]) + "\n"
+
+
+def _rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"{row['name']} {what}", f"{row['cross_entropy']:.4f}", f"{row['divergence']:.5f}", f"{row['logit_error']:.4f}",
+            f"{row['same_first']:.1%}",
+        )
+        for what in ("weights", "states")
+        for row in found[what]
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

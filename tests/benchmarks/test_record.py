@@ -18,7 +18,7 @@ PAGES = {
     "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "latency": "latency", "librispeech_pc": "score_table",
     "cosyvoice3_parity": "cosyvoice3_parity",
     "memory": "memory", "runtime": "runtime", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
-    "weight_types": "weight_types",
+    "weight_types": "weight_types", "guards": "guards",
     "decode": "mamtra.bench.decode_page", "bench_memory": "mamtra.bench.memory_page", "bench_latency": "mamtra.bench.latency_page",
     "layout": "layout",
 }  # fmt: skip

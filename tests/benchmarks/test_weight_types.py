@@ -1,23 +1,72 @@
-"""Fewer bits cost something, and bfloat16 the least."""
+"""Fewer bits cost something, and bfloat16 the least; what was measured is kept."""
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
+import pytest
+import torch
 import weight_types
+import weight_words
+from weight_logits import round_states
 
 from tests.factories import tiny_model
 
+CIRCUMSTANCES = {
+    "command": "c", "commit": "", "hardware": {"cpu": "", "cores": 1, "threads": 1, "system": ""}, "versions": {},
+}  # fmt: skip
 
-def test_every_type_is_compared_with_full_precision(tmp_path, monkeypatch):
-    monkeypatch.setattr(weight_types, "read_sentences", lambda: ["Hello.", "Good morning."])
+
+@pytest.fixture
+def args(tmp_path, monkeypatch):
     monkeypatch.setattr(weight_types.torch, "set_num_threads", lambda _: None)
-    model = str(tiny_model(tmp_path / "tiny"))
-    *_, found = weight_types.measure(argparse.Namespace(model=model, texts=2, threads=1))
-    rows = {row["weights"]: row for row in found["rows"]}
-    assert rows["float32"]["logit_error"] == 0 < rows["bfloat16"]["logit_error"] < rows["int8"]["logit_error"]
-    assert rows["int8"]["logit_error"] < rows["fp8"]["logit_error"] < 0.2
-    circumstances = {
-        "command": "c", "commit": "", "hardware": {"cpu": "", "cores": 1, "threads": 1, "system": ""}, "versions": {},
-    }  # fmt: skip
-    assert "| fp8 |" in weight_types.render({**found, **circumstances})
+    sentences = tmp_path / "set.tsv"
+    sentences.write_text("id\ttext\tspoken\na\tHello.\thello\nb\tGood morning.\tgood morning\n")
+    return argparse.Namespace(
+        model=str(tiny_model(tmp_path / "tiny")), set=sentences, work=tmp_path / "work", whisper="w", sentences=2, seconds=1000,
+        threads=1,
+    )  # fmt: skip
+
+
+def test_every_type_is_compared_with_full_precision(args, monkeypatch):
+    monkeypatch.setattr(weight_types, "random_lm", partial(weight_types.random_lm, tiny=True))
+    *_, found = weight_types.measure(args)
+    for part in ("forced", "large"):
+        rows = {row["name"]: row for row in found[part]["weights"]}
+        assert rows["float32"]["logit_error"] == 0 < rows["bfloat16"]["logit_error"] < rows["int8"]["logit_error"]
+        assert rows["int8"]["logit_error"] < rows["fp8"]["logit_error"] < 0.2
+        rows = {row["name"]: row for row in found[part]["states"]}
+        assert rows["float32"]["logit_error"] == 0 < rows["bfloat16"]["logit_error"] < rows["int8"]["logit_error"]
+    assert "| fp8 weights |" in weight_types.render({**found, **CIRCUMSTANCES})
+
+
+def test_words_are_kept(args, monkeypatch):
+    heard = []
+
+    def listen(samples, rate):
+        heard.append(len(samples))
+        return "hello" if len(heard) % 2 else "good morning"
+
+    listen.about = {"asr": "a judge"}
+    monkeypatch.setattr(weight_words, "open_transcriber", lambda *_: listen)
+    [found] = weight_words.measure(args)
+    assert list(found["wer"]) == list(weight_words.WAYS) and found["wer"]["float32"][0] == 0
+    assert "| fp8 weights |" in weight_words.render({**found, **CIRCUMSTANCES})
+    before = len(heard)
+    [again] = weight_words.measure(args)
+    assert again == found and len(heard) == before
+
+
+def test_states_are_rounded_head_by_head():
+    states = (
+        torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+        * torch.tensor([1e-3, 1.0, 1e3])[:, None, None]
+    )
+    rounded = states.clone()
+    round_states(rounded, "int8")
+    scale = states.abs().amax((-2, -1), keepdim=True) / 127
+    assert ((rounded - states).abs() <= 0.51 * scale).all() and not torch.equal(rounded, states)
+    assert ((rounded / scale).round() - rounded / scale).abs().max() < 1e-3
+    round_states(states, "bfloat16")
+    assert torch.equal(states, states.to(torch.bfloat16).float())

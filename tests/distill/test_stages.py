@@ -78,7 +78,7 @@ def test_stages_move_mixers_alone_and_lower_their_losses(folder):
 def test_samples_are_those_of_the_model_one_by_one():
     lm = tiny_parts()["lm"].eval()
     texts = [np.arange(3, 9), np.arange(5, 8)]
-    found = sample_speech(lm, texts, [12, 7], temperature=1e-4)
+    found = sample_speech(lm, texts, [12, 7], [0, 1], temperature=1e-4)
     for text, speech, most in zip(texts, found, (12, 7), strict=True):
         heard: list[int] = []
         while len(heard) < most:
@@ -90,6 +90,28 @@ def test_samples_are_those_of_the_model_one_by_one():
                 break
             heard.append(best)
         assert speech.tolist() == heard and len(heard) >= 1
+
+
+def test_samples_depend_on_their_own_seed_alone():
+    lm = tiny_parts()["lm"].eval()
+    texts = [np.arange(3, 9), np.arange(5, 8), np.arange(2, 12), np.arange(5, 8)]
+    together = sample_speech(lm, texts, [20] * 4, [7, 8, 9, 10])
+    again = sample_speech(lm, texts[::-1], [20] * 4, [10, 9, 8, 7])[::-1]
+    assert all(np.array_equal(one, other) for one, other in zip(together, again, strict=True))
+    assert not np.array_equal(together[1], together[3])
+
+
+@pytest.mark.gpu
+def test_samples_on_a_gpu_are_the_same_at_every_call():
+    """As many rows as take the widest kernels; the model keeps its weights, and the next call sees a change of them."""
+    lm = tiny_parts()["lm"].eval().cuda()
+    texts = [np.arange(3, 4 + i % 9) for i in range(150)]
+    calls = [sample_speech(lm, texts, [30] * 150, range(150)) for _ in range(2)]
+    assert all(np.array_equal(one, other) for one, other in zip(*calls, strict=True))
+    assert len({tuple(row) for row in calls[0]}) > 100
+    with torch.no_grad():
+        lm.llm_decoder.bias[7] = 100.0
+    assert set(np.concatenate(sample_speech(lm, texts[:2], [5, 5], [0, 1]))) == {7}
 
 
 def test_learning_on_own_speech_resumes_exactly(folder):

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import random
 import threading
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
 import pytest
 import torch
 
+from mamtra.engine import prefixes
 from mamtra.engine.decode_weights import DecodeWeights
 from mamtra.engine.engine import Engine
 from mamtra.engine.interleaved import Interleaved
 from mamtra.engine.reference import generate, generate_bistream
 from mamtra.engine.request import Request, Sampling, Unistream
 from mamtra.engine.sampling import greedy
+from mamtra.engine.slots import Fed
 from mamtra.engine.state_pool import StatePool, stream_bytes
 from mamtra.engine.steps import sequence_step
 from mamtra.engine.turns import WorkerTurns
 from mamtra.errors import MamTraError
 from mamtra.models.layout import SOS, TEXT
-from mamtra.models.sampling_config import LengthConfig
+from mamtra.models.sampling_config import GuardConfig, LengthConfig
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.philox import philox_uniform_naive
 from tests.factories import small_config
+from tests.rerun import Rerun
 
 HELD = pytest.mark.parametrize("held", ["device", "host"])
 """Slots of a GPU, which a CPU can run too, and those of other devices."""
@@ -171,16 +175,16 @@ def test_deterministic_tokens_do_not_depend_on_the_batch(lm):
         assert alone.tokens == together[i].tokens
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 100])
-def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk):
-    inputs = [(SOS, SOS)] + [(TEXT, i % 40) for i in range(20)]
-    engine = open_engine(lm)
+@pytest.mark.parametrize(("chunk", "count", "capacity"), [(1, 20, 400), (3, 20, 22), (64, 150, 400), (64, 150, 152)])
+def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk, count, capacity):
+    inputs = [(SOS, SOS)] + [(TEXT, i % 40) for i in range(count)]
+    engine = open_engine(lm, capacity=capacity)
     slot = engine._batcher.scheduler.free[-1]
     with torch.inference_mode():
         whole = engine.snapshot(inputs)
         engine._batcher.held.pool.clear(slot)
         for start in range(0, len(inputs), chunk):
-            engine._batcher.held.feed(slot, start, inputs[start : start + chunk])
+            engine._batcher.held.feed([Fed(slot, start, inputs[start : start + chunk])])
         parts = engine._batcher.held.pool.snapshot(slot, len(inputs))
     read = [
         i for i in range(whole.conv.shape[1]) if i != len(inputs) % whole.conv.shape[1]
@@ -190,19 +194,41 @@ def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk):
         torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_chunks_leave_the_same_state_through_graphs(lm):
+    """Also at the call that captures, where the function runs twice."""
+    inputs = [(SOS, SOS)] + [(TEXT, i % 40) for i in range(190)]
+    held = open_engine(lm)._batcher.held
+    held._prefill._graphs = graphs = Rerun()
+    with torch.inference_mode():
+        for slot in range(4):
+            held.pool.clear(slot)
+            for start in range(0, len(inputs), 32):
+                held.feed([Fed(slot, start, inputs[start : start + 32])])
+        assert graphs.captured == 4 and graphs.replayed > 12
+        first, *others = (held.pool.snapshot(slot, len(inputs)) for slot in range(4))
+    for other in others:
+        read = [i for i in range(4) if i != len(inputs) % 4]
+        for mine, expected in (
+            (other.kv, first.kv),
+            (other.conv[:, read], first.conv[:, read]),
+            (other.ssm, first.ssm),
+        ):
+            torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("capacity", [400, 30])
 def test_streams_that_begin_together_have_the_states_that_they_have_alone(lm, capacity):
     held = open_engine(lm, capacity=capacity)._batcher.held
     inputs = [[(SOS, SOS)] + [(TEXT, i % 40) for i in range(count)] for count in (20, 1, 0, 7)]
     with torch.inference_mode():
-        together = list(enumerate(inputs))
-        held.feed_new(together)
-        found = [held.pool.snapshot(slot, len(given)) for slot, given in together]
-        for slot, given in together:
+        together = [Fed(slot, 0, given) for slot, given in enumerate(inputs)]
+        held.feed(together)
+        found = [held.pool.snapshot(slot, len(given)) for slot, _, given in together]
+        for slot, _, given in together:
             assert held.pool.lengths[slot] == len(given)
             held.pool.clear(slot)
-            held.feed(slot, 0, given)
-        for (slot, given), mine in zip(together, found, strict=True):
+            held.feed([Fed(slot, 0, given)])
+        for (slot, _, given), mine in zip(together, found, strict=True):
             alone = held.pool.snapshot(slot, len(given))
             read = [i for i in range(alone.conv.shape[1]) if i != len(given) % alone.conv.shape[1]]
             pairs = (mine.kv, alone.kv), (mine.conv[:, read], alone.conv[:, read]), (mine.ssm, alone.ssm)
@@ -216,14 +242,43 @@ def test_snapshots(lm, held):
     prompt, text = [3, 1, 4, 1, 5], [9, 2, 6]
     snapshot = engine.snapshot([(SOS, SOS)] + [(TEXT, i) for i in prompt])
     plain = engine.submit(Request(Unistream(text, prompt), seed=3))
-    started = engine.submit(Request(Unistream(text, prompt, skip=6), seed=3, prefix=snapshot))
+    started = engine.submit(Request(Unistream(text, prompt), seed=3, prefix=snapshot))
     run(engine)
     assert started.tokens == plain.tokens and snapshot.length == 6
+    with pytest.raises(MamTraError, match="6 inputs, but the request begins with no more than 5"):
+        engine.submit(Request(Unistream([1, 2, 3]), prefix=snapshot))
     other = SpeechLM(lm.config, torch.Generator().manual_seed(1)).eval().requires_grad_(False)
     with pytest.raises(MamTraError, match="another model"):
         open_engine(other, held).submit(Request(Unistream(text), prefix=snapshot))
     with pytest.raises(MamTraError, match="another model"):
         open_engine(lm, "host" if held == "device" else "device").submit(Request(Unistream(text), prefix=snapshot))
+
+
+@HELD
+@pytest.mark.parametrize(("texts", "speeches"), [(12, 40), (17, 30), (17, 31), (3, 20), (4, 0)])
+def test_the_prompt_of_a_voice_is_fed_once(lm, held, texts, speeches, monkeypatch):
+    """Where it is restored for later streams, they have the tokens that they have without."""
+    monkeypatch.setattr(prefixes, "LEAST", 8)
+    prompt = [i % 40 for i in range(texts)], [i % 30 for i in range(speeches)]
+    engine = open_engine(lm, held, capacity=700)
+    for seed in range(6):
+        text = [(seed + i) % 40 for i in range(3 * seed)]
+        plain = generate_bistream(lm, iter(text), *prompt, step=sequence_step(lm), **sampling_of(held, False, seed))
+        stream = engine.submit(Request(Interleaved(*prompt, text_ids=iter(text)), seed=seed))
+        assert stream.result() == list(plain)
+    kept = [snapshot.length for snapshot in engine._prefixes._kept.values()]
+    chunks = min(texts // 5, -(-speeches // 15))
+    known = sum(min(20, 5 + speeches - 15 * i) for i in range(chunks))
+    assert kept == ([known] if held == "device" and known else [])
+
+
+def test_snapshots_of_prompts_are_bounded(lm):
+    engine = open_engine(lm, capacity=700)
+    size = engine.snapshot([(SOS, SOS)] * 40).bytes
+    kept = prefixes.Prefixes(limit=int(2.5 * size))
+    made = [kept.find([(SOS, SOS)] * 39 + [(TEXT, i)], engine.snapshot) for i in (1, 2, 1, 3, 1)]
+    assert made[0] is made[2] is made[4] and len(kept._kept) == 2
+    assert kept.find([(SOS, SOS)], engine.snapshot) is None
 
 
 @HELD
@@ -268,6 +323,29 @@ def test_what_does_not_fit_is_refused(lm):
     for kind in ("device", "host"):
         with pytest.raises(MamTraError, match="at least one stream"):
             open_engine(lm, kind, slots=0)
+        with pytest.raises(MamTraError, match="0 to 32"):
+            open_engine(lm, kind, silent_ids=(33,))
+    with pytest.raises(MamTraError, match=r"10000000 streams of 10000000 positions need .* GB, which cannot be taken"):
+        open_engine(lm, slots=10**7, capacity=10**7)
+    with pytest.raises(MamTraError, match="64 bits"):
+        Request(Unistream([1]), seed=2**64)
+
+
+@HELD
+def test_bad_ids_end_their_own_stream_alone(lm, held):
+    engine = open_engine(lm, held)
+    good = engine.submit(request_of(([1, 2, 3], [], [], False), 5))
+    late = engine.submit(Request(Interleaved(text_ids=iter([1, 2, 3, 4, 5, 40])), seed=1))
+    long = engine.submit(Request(Interleaved(text_ids=iter([1] * 500)), seed=1))
+    for layout in (Unistream([40]), Unistream([-1]), Unistream([1], [1], [33])):
+        with pytest.raises(MamTraError, match=r"(text id|speech token) (40|-1|33), but the model's are 0 to (39|32)"):
+            engine.submit(Request(layout))
+    with pytest.raises(MamTraError, match="text id 40"):
+        late.result()
+    with suppress(MamTraError):  # its text goes on where its slot ends
+        long.result()
+    assert long.finish_reason in ("error", "length") and 100 < len(long.tokens) < 400
+    assert good.result() == expected_of(lm, ([1, 2, 3], [], [], False), 5, held)
 
 
 def test_bytes_of_a_stream_are_known(lm):
@@ -358,7 +436,12 @@ def test_an_interrupted_turn_ends_its_streams(lm, monkeypatch):
 
 @HELD
 def test_the_guards_against_loops_and_silence(lm, held):
-    for sampling in (Sampling(most_repeats=2), Sampling(most_silence=3), Sampling(greedy=True, most_repeats=1)):
+    held_back = 0
+    for sampling in (
+        Sampling(guards=GuardConfig(most_repeats=2)),
+        Sampling(guards=GuardConfig(most_silence=3)),
+        Sampling(greedy=True, guards=GuardConfig(most_repeats=1)),
+    ):
         engine = open_engine(lm, held, silent_ids=(1, 2, 3, 4, 5, 6, 7, 8, 9))
         lengths = LengthConfig(min_ratio=20, max_ratio=20)
         runs = [engine.submit(Request(Unistream([i], lengths=lengths), seed=i, sampling=sampling)) for i in range(6)]
@@ -369,7 +452,27 @@ def test_the_guards_against_loops_and_silence(lm, held):
             silence = max(
                 (len(list(group)) for quiet, group in groupby(tokens, lambda t: 1 <= t <= 9) if quiet), default=0
             )
-            assert repeats <= (sampling.most_repeats or 20) and silence <= (sampling.most_silence or 20)
+            guards = sampling.guards
+            assert repeats <= (guards.most_repeats or 20) and silence <= (guards.most_silence or 20)
+        assert engine.stats().guarded == sum(
+            bool(sampling.guards.barred(run_.tokens[:i], range(1, 10)))
+            for run_ in runs
+            for i in range(len(run_.tokens) + (run_.finish_reason == "eos"))
+        )
+        held_back += engine.stats().guarded
+    assert held_back > 0
+
+
+@HELD
+def test_draws_from_all_ids_end_within_their_bounds(lm, held):
+    engine = open_engine(lm, held)
+    runs = [
+        engine.submit(Request(Unistream([1, 2], bounds=(1, 12)), seed=i, sampling=Sampling(temperature=500.0)))
+        for i in range(40)
+    ]
+    lengths = [len(run_.result()) for run_ in runs]
+    assert min(lengths) >= 1 and max(lengths) == 12 and {run_.finish_reason for run_ in runs} == {"eos", "length"}
+    assert len({token for run_ in runs for token in run_.tokens}) == lm.config.eos_id
 
 
 def test_memory_stays_flat(lm):

@@ -73,12 +73,14 @@ def test_tokens_are_those_of_the_plain_model(lm, device, graphs):
 @GPUS
 def test_text_that_arrives(lm, device):
     draw, ids = random.Random(1), [7, 3, 9, 1, 30, 2, 8, 5, 5, 1, 4]
-    prompt = [1, 2, 3], [draw.randrange(30) for _ in range(30)]
+    prompt = list(range(11)), [draw.randrange(30) for _ in range(30)]
     expected = list(generate_bistream(lm, iter(ids), *prompt, step=sequence_step(lm), sampler=counted(4)))
     with on_gpu(lm, device) as engine:
         stream = engine.submit(Request(Interleaved(*prompt, text_ids=iter(ids)), seed=4))
         others = [engine.submit(request_of(work, 1)) for work in some_requests(6, 1)]
         assert stream.result() == expected
+        again = engine.submit(Request(Interleaved(*prompt, text_ids=iter(ids)), seed=4))
+        assert again.result() == expected and len(engine._prefixes._kept) == 1
         assert all(other.result() is not None for other in others)
 
 
@@ -92,6 +94,24 @@ def test_deterministic_tokens_do_not_depend_on_the_batch(lm, dtype):
             assert engine.submit(request_of(work[i], i)).result() == tokens[i]
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_long_prompts_are_fed_by_graphs_chunk_by_chunk(lm, deterministic):
+    draw = random.Random(2)
+    work = [
+        ([draw.randrange(40) for _ in range(4)], [draw.randrange(40) for _ in range(60)],
+         [draw.randrange(30) for _ in range(draw.randint(100, 200))], False)
+        for _ in range(12)
+    ]  # fmt: skip
+    expected = [expected_of(lm, one, i) for i, one in enumerate(work)]
+    with on_gpu(lm, prefill_chunk=64, deterministic=deterministic) as engine:
+        for _ in range(2):
+            streams = [engine.submit(request_of(one, i)) for i, one in enumerate(work)]
+            assert [stream.result() for stream in streams] == expected
+        graphs = engine._batcher.held._prefill._graphs
+        captured = {key[0][0] for key, graph in graphs._graphs.items() if graph is not None}
+    assert not graphs.failure and {("next", 128), ("next", 256)} <= captured
+
+
 @GPUS
 def test_snapshots(lm, device):
     prompt, text = [3, 1, 4, 1, 5], [9, 2, 6]
@@ -99,7 +119,7 @@ def test_snapshots(lm, device):
         snapshot = engine.snapshot([(SOS, SOS)] + [(TEXT, i) for i in prompt])
         plain = engine.submit(Request(Unistream(text, prompt), seed=3)).result()
         for _ in range(3):
-            started = engine.submit(Request(Unistream(text, prompt, skip=6), seed=3, prefix=snapshot))
+            started = engine.submit(Request(Unistream(text, prompt), seed=3, prefix=snapshot))
             assert started.result() == plain and len(plain) > 3
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from mamtra.light import run as light_run
 from mamtra.light.model import LightModel
 from mamtra.light.random import Generator
 from mamtra.light.run import LightRun
-from mamtra.light.speaking import prompt_store, stream_segment
+from mamtra.light.speaking import prompt_store, start_run, stream_segment
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import Request
+from mamtra.synthesis.sentence import start_run as torch_run
 from mamtra.synthesis.streaming import prompt_store as torch_prompts
 from mamtra.synthesis.streaming import stream_segment as torch_segment
 from tests.factories import tiny_model, tiny_voice
@@ -47,6 +49,24 @@ def test_tokens_are_those_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert len(taken) < 30  # it spoke before the text was complete
         found += run
         assert found == list(expected) == run.tokens and run.finish_reason == expected.finish_reason
+
+
+@pytest.mark.parametrize("arriving", [False, True])
+def test_guards_hold_as_with_torch(tmp_path: Path, arriving: bool) -> None:
+    directory, voice = tiny_model(tmp_path), tiny_voice()
+    model, light = Model(directory), LightModel(directory, exact=True)
+    guards = {"most_repeats": 1, "most_silence": 2, "silent_tokens": (*range(14), 10**6), "top_p": 0.99, "win_size": 0}
+    for one in (model, light):
+        one.generation = one.generation.model_copy(update=guards)
+    assert model.decoding.guarded == light.decoding.guarded == 0
+    for seed in range(3):
+        request = Request(light, voice.to("numpy"), seed)
+        ids, other = (iter(range(20)), iter(range(20))) if arriving else (list(range(20)),) * 2
+        expected = torch_run(model, voice, ids, request.seed_of(0, 0)).result()
+        assert list(start_run(request, other, request.seed_of(0, 0))) == expected
+        assert all(one != next_ for one, next_ in pairwise(expected))
+        assert not any(max(expected[i : i + 3]) < 14 for i in range(len(expected) - 2))
+    assert model.decoding.guarded == light.decoding.guarded > 0
 
 
 def test_a_stream_of_arriving_text_sounds_as_with_torch(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class ToldTTS(TTS):
     """
 
     sample_rate, interleaves = RATE, False
-    decoding, flow_bytes = EngineStats(1, 2, 3000, 400), 50
+    decoding, flow_bytes = EngineStats(1, 2, 3000, 400, 3), 50
 
     def __init__(self, library: VoiceLibrary, step: Callable[[int, str], None] = lambda n, text: None) -> None:
         self.step, self.library, self.closed, self.options, self.repeats = step, library, [], [], 0

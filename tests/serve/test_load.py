@@ -54,6 +54,7 @@ def test_beyond_the_queue_is_told_to_come_back_and_the_rest_is_right(told):
     assert busy[0].json()["error"]["code"] == "overloaded"
     assert speak(client).status_code == 200 and len(tts.closed) == 4
     shown = client.get("/metrics").text
+    assert "mamtra_guarded_draws 3.0" in shown
     assert 'mamtra_refused_total{reason="overloaded"} 27.0' in shown and "mamtra_streams_running 0.0" in shown
 
 

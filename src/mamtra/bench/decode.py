@@ -18,10 +18,10 @@ import torch
 
 from mamtra.bench.decode_page import render
 from mamtra.bench.decode_profile import kernel_times
+from mamtra.bench.plain_step import GraphedSteps
 from mamtra.cost.measured_memory import free, random_lm
 from mamtra.engine.decode_step import DecodeStep
 from mamtra.engine.decode_weights import DecodeWeights
-from mamtra.engine.graph_step import GraphedSteps
 from mamtra.engine.request import Sampling, Segment
 from mamtra.engine.slot_table import SlotTable
 from mamtra.engine.state_pool import StatePool, stream_bytes

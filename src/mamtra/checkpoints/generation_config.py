@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from mamtra.models.sampling_config import LengthConfig, RASConfig
+from mamtra.models.sampling_config import GuardConfig, LengthConfig, RASConfig
 
 
-class GenerationConfig(RASConfig, LengthConfig):
-    """Generation defaults of a model: the settings of the sampler, limits of the length, and those below.
+class GenerationConfig(RASConfig, LengthConfig, GuardConfig):
+    """Generation defaults of a model: the settings of the sampler, limits of the length, guards against rows, and those below.
 
     Attributes:
         flow_steps: Euler steps of the flow.
@@ -25,6 +25,7 @@ class GenerationConfig(RASConfig, LengthConfig):
         like_original: speak as the published CosyVoice 2 does: recordings to clone from are not trimmed and resampled by its
             own filter, segments follow each other without trimmed edges and pauses, and no generation is repeated.
         silent_tokens: speech tokens of silence and breath. Of a row of them only the first five are heard; the LM reads all.
+            `most_silence` counts them too.
         alignment_head: layer, and head in it, whose attention follows the text from its beginning to its end. With it, a run
             that leaves words out or says them twice is repeated (`mamtra.synthesis.coverage`).
     """

@@ -121,8 +121,7 @@ class Loader:
         spoken = [sum(len(u.speech) for u in sequence) for sequence in found]
         capacity = [batch.length - len(text) - SPECIAL_TOKENS for text in texts]
         most = [min(max(1, round(settings.longest * n)), r) for n, r in zip(spoken, capacity, strict=True)]
-        number = int(np.random.default_rng([seed, batch.epoch, batch.number, 4]).integers(2**62))
-        generator = torch.Generator(self._processes.device).manual_seed(number)
-        speeches = sample_speech(lm, texts, most, temperature=settings.temperature, generator=generator)
+        seeds = np.random.default_rng([seed, batch.epoch, batch.number, 4]).integers(2**62, size=len(texts)).tolist()
+        speeches = sample_speech(lm, texts, most, seeds, temperature=settings.temperature)
         shape = (batch.rows, batch.length) if self.fixed else None
         return collate_samples(texts, speeches, lm.config.end_target, shape)

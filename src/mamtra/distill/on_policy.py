@@ -1,75 +1,63 @@
 """On-policy distillation (after Agarwal et al. 2024, arXiv 2306.13649): speech tokens are sampled
-from the student, and the teacher gives its distribution over them.
-
-The draws are from all ids at a temperature, by a model whose weights change between calls: not what the engine is made for, so
-the rows have a loop of their own.
-"""
+from the student, and the teacher gives its distribution over them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from mamtra.engine.graph_step import GraphedSteps
-from mamtra.models.layout import PAD, prompt, unistream
+from mamtra.engine.engine import Engine
+from mamtra.engine.request import Request, Sampling, Unistream
+from mamtra.models.layout import PAD, unistream
 from mamtra.models.speech_lm import SpeechLM
 
-_SYNC_INTERVAL = 16
-"""Steps between two checks of whether all rows have ended: a check waits for the device."""
+_MARKS = 2
+"""Inputs of a sequence besides text and speech."""
 
 
-@torch.no_grad()
 def sample_speech(
-    lm: SpeechLM,
-    texts: Sequence[np.ndarray],
-    longest: Sequence[int],
-    *,
-    temperature: float = 1.0,
-    generator: torch.Generator | None = None,
+    lm: SpeechLM, texts: Sequence[np.ndarray], longest: Sequence[int], seeds: Sequence[int], *, temperature: float = 1.0
 ) -> list[np.ndarray]:
-    """Sample speech tokens for several texts in one batch.
+    """Sample speech tokens for several texts, side by side.
+
+    The engine lives as long as the call: the weights change between calls, and the memory is needed for training. Equal arguments
+    give equal tokens, on a GPU too, where the draws are those of a copy in bfloat16.
 
     Args:
-        lm: the model, float32.
+        lm: the model, in evaluation mode.
         texts: text ids (T,) of each.
         longest: largest number of speech tokens of each; fewer if the end of speech is sampled before, and at least one.
-        temperature: of the draws.
-        generator: on the device of the model.
+        seeds: of the draws of each.
+        temperature: of the draws, which are from all ids.
 
     Returns:
         Speech tokens (M,) int64 of each, without the end of speech.
+
+    Raises:
+        MamTraError: logits are not finite, or the memory does not suffice.
     """
-    device, stop, most = lm.head_weight.device, lm.config.eos_id, max(longest)
-    starts = [prompt(torch.from_numpy(text), ()) for text in texts]
-    kind, ids = (
-        pad_sequence([s[i][0] for s in starts], batch_first=True, padding_value=PAD).to(device) for i in (0, 1)
-    )
-    lengths, limits = (torch.tensor(n, device=device) for n in ([s[0].shape[1] for s in starts], list(longest)))
-    state = lm.init_state(len(starts), kind.shape[1] + most, device)
-    hidden = lm(lm.embed(kind, ids), state, lengths)
-    logits = lm.logits(hidden[torch.arange(len(starts), device=device), lengths - 1])
-    step = GraphedSteps(lm, state) if lm.head_weight.is_cuda else partial(lm.next_logits, state=state)
-    tokens = torch.full((len(starts), most), stop, device=device)
-    ended = torch.zeros(len(starts), dtype=torch.bool, device=device)
-    for position in range(most):
-        chances = (logits.float() / temperature).softmax(-1)
-        if position == 0:
-            chances[:, stop:] = 0
-        drawn = torch.multinomial(chances, 1, generator=generator)[:, 0]
-        ended = ended | (drawn >= stop) | (position >= limits)
-        drawn = torch.where(ended, stop, drawn)
-        tokens[:, position] = drawn
-        if position % _SYNC_INTERVAL == _SYNC_INTERVAL - 1 and bool(ended.all()):
-            break
-        if position + 1 < most:
-            logits = step(lm.speech_embedding(drawn))
-    rows = tokens.cpu().numpy()
-    return [row[: int((row < stop).cumprod().sum())].astype(np.int64) for row in rows]
+    capacity = max(len(text) + most for text, most in zip(texts, longest, strict=True)) + _MARKS
+    sampling = Sampling(temperature=temperature)
+    # a CPU decodes rows side by side too, turn by turn of this thread; on a GPU the order of arrival must not matter
+    deterministic = lm.head_weight.is_cuda
+    drawn_from = _half(lm) if deterministic else lm
+    with Engine(drawn_from, slots=len(texts), capacity=capacity, deterministic=deterministic) as engine:
+        runs = [
+            engine.submit(Request(Unistream(text.tolist(), bounds=(1, most)), seed, sampling))
+            for text, most, seed in zip(texts, longest, seeds, strict=True)
+        ]
+        return [np.asarray(run.result(), dtype=np.int64) for run in runs]
+
+
+def _half(lm: SpeechLM) -> SpeechLM:
+    """A copy in bfloat16, for which the kernels of a decode step are made, without what training has put around its layers."""
+    with torch.device("meta"):
+        copy = SpeechLM(lm.config)
+    copy.load_state_dict({name: t.to(torch.bfloat16) for name, t in lm.state_dict().items()}, assign=True)
+    return copy.requires_grad_(False).eval()
 
 
 def collate_samples(

@@ -11,9 +11,10 @@ import torch
 
 from mamtra.engine.request import Inputs, TokenStream
 from mamtra.engine.scheduler import Running, Scheduler
-from mamtra.engine.slots import FAILED, IDLE, Slots, Snapshot
+from mamtra.engine.slots import FAILED, IDLE, Fed, Slots, Snapshot
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
+from mamtra.models.kinds import SPEECH, TEXT
 
 
 class _Flight(NamedTuple):
@@ -33,25 +34,40 @@ class Batcher:
         capacity: positions of a stream.
         most_waiting: streams that may wait for a slot.
         prefill_chunk: inputs that are fed between two steps.
+        silent_ids: speech tokens that are silence.
+
+    Attributes:
+        guarded: draws from which a guard has kept an id.
     """
 
     def __init__(
-        self, config: SpeechLMConfig, held: Slots, slots: int, capacity: int, most_waiting: int, prefill_chunk: int
+        self,
+        config: SpeechLMConfig,
+        held: Slots,
+        slots: int,
+        capacity: int,
+        most_waiting: int,
+        prefill_chunk: int,
+        silent_ids: tuple[int, ...] = (),
     ) -> None:
         self.held, self.capacity = held, capacity
-        self.scheduler = Scheduler(slots, capacity, most_waiting)
+        known = {TEXT: config.text_vocab_size, SPEECH: config.speech_vocab_size}
+        self.scheduler = Scheduler(slots, capacity, most_waiting, known)
         self.prefill_chunk, self._eos, self._fill = prefill_chunk, config.eos_id, config.fill_id
+        self._silent, self.guarded = frozenset(silent_ids), 0
         self._flights: deque[_Flight] = deque()
 
     def submit(self, stream: TokenStream) -> None:
         """Take in a request.
 
         Raises:
-            MamTraError: it cannot fit, its snapshot is of another model, or too many wait.
+            MamTraError: it cannot fit, has ids that the model does not know, its snapshot is of another model, or too many wait.
         """
         prefix = stream.request.prefix
         if prefix is not None and prefix.model != self.held.model:
             raise MamTraError("This snapshot was made with another model or engine; make it again with this one.")
+        if prefix is not None:
+            stream.request.layout.skip(prefix.length)
         self.scheduler.add(stream)
 
     @torch.inference_mode()
@@ -109,7 +125,7 @@ class Batcher:
     def _prefill(self) -> bool:
         new = self.scheduler.next_new(self.prefill_chunk, self.held.together)
         if new:
-            self.held.feed_new([(run.slot, inputs) for run, inputs in new])
+            self.held.feed([Fed(run.slot, 0, inputs) for run, inputs in new])
             for run, inputs in new:
                 run.length += len(inputs)
                 self._begin(run)
@@ -119,7 +135,7 @@ class Batcher:
             return False
         run, chunk = found
         if chunk:
-            self.held.feed(run.slot, run.length, chunk)
+            self.held.feed([Fed(run.slot, run.length, chunk)])
             run.length += len(chunk)
         if run.phase == "decode":
             self._begin(run)
@@ -135,8 +151,11 @@ class Batcher:
         for run, token in zip(flight.rows, flight.tokens(), strict=True):
             if token == IDLE or run.phase != "decode" or run.stream.finish_reason is not None:
                 continue
+            forced = run.segment.interleaved and run.draws == run.segment.fill_at
+            guards = run.stream.request.sampling.guards
+            self.guarded += not forced and bool(guards.barred(run.drawn, self._silent))
             run.length += 1
-            run.draws += 1
+            run.drawn.append(token)
             if token == FAILED:
                 self._end(run, "error", "The model's logits for this request were not finite numbers.")
             elif token == self._fill and run.segment.interleaved:

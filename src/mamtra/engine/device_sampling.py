@@ -20,6 +20,7 @@ from mamtra.engine.slot_table import (
     RUN,
     SEED_HIGH,
     SEED_LOW,
+    SHARPNESS,
     SILENT_RUN,
     TOP_K,
     TOP_P,
@@ -90,16 +91,19 @@ def sample_slots_naive(logits: Tensor, slots: Tensor, table: SlotTable, lengths:
     # ids that may not come now
     interleaved = (rows[:, INTERLEAVED] > 0)[:, None]
     spare = (ids > table.eos_id) & (ids != table.fill_id)
-    banned = (ids == table.eos_id) & ((draws < rows[:, LEAST])[:, None] | interleaved) | spare & interleaved
+    early, everything = (draws < rows[:, LEAST])[:, None], (rows[:, TOP_K] == 0)[:, None]
+    banned = (ids == table.eos_id) & (early | interleaved) | spare & interleaved
+    banned |= (ids >= table.eos_id) & early & everything
     tired = (rows[:, MOST_REPEATS] > 0) & (rows[:, RUN] >= rows[:, MOST_REPEATS])
     banned |= tired[:, None] & (ids == last[:, None])
     quiet = (rows[:, MOST_SILENCE] > 0) & (rows[:, SILENT_RUN] >= rows[:, MOST_SILENCE])
     banned |= quiet[:, None] & table.silent
-    logits = logits.masked_fill(banned, float("-inf"))
+    logits = (logits * rows[:, SHARPNESS, None].view(torch.float32)).masked_fill(banned, float("-inf"))
 
     seed = (rows[:, SEED_HIGH].long() << 32) | (rows[:, SEED_LOW].long() & 0xFFFFFFFF)
     first, second = philox_uniform(seed, draws)
     token = _from_nucleus(logits, rows[:, TOP_P].view(torch.float32), rows[:, TOP_K], first)
+    token = torch.where(everything[:, 0], _from_all(logits, first), token)
     place = torch.arange(MOST_WINDOW, device=logits.device)
     age = (draws[:, None] - 1 - place) % MOST_WINDOW
     near = age < rows[:, WINDOW, None]

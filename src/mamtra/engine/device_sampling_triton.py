@@ -14,7 +14,7 @@ from mamtra.engine.slots import FAILED, IDLE
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.decode_types import Normed
 
-LAUNCH = {"num_warps": 16, "num_stages": 1}
+LAUNCH = {"num_warps": 8, "num_stages": 1}
 _ACTIVE = tl.constexpr(columns.ACTIVE)
 _DRAWS = tl.constexpr(columns.DRAWS)
 _FAILED = tl.constexpr(FAILED)
@@ -30,6 +30,7 @@ _REPEATS = tl.constexpr(columns.REPEATS)
 _RUN = tl.constexpr(columns.RUN)
 _SEED_HIGH = tl.constexpr(columns.SEED_HIGH)
 _SEED_LOW = tl.constexpr(columns.SEED_LOW)
+_SHARPNESS = tl.constexpr(columns.SHARPNESS)
 _SILENT_RUN = tl.constexpr(columns.SILENT_RUN)
 _TOP_K = tl.constexpr(columns.TOP_K)
 _TOP_P = tl.constexpr(columns.TOP_P)
@@ -104,12 +105,14 @@ def _sample_kernel(
         banned = ids >= count
         if interleaved:
             banned = banned | ((ids >= eos_id) & (ids != fill_id))
-        banned = banned | ((ids == eos_id) & (draws < tl.load(ints_at + _LEAST)))
+        top_k, early = tl.load(ints_at + _TOP_K), draws < tl.load(ints_at + _LEAST)
+        banned = banned | (early & ((ids == eos_id) | ((ids >= eos_id) & (top_k == 0))))
         most_repeats = tl.load(ints_at + _MOST_REPEATS)
         banned = banned | ((ids == last) & (most_repeats > 0) & (run >= most_repeats))
         most_silence = tl.load(ints_at + _MOST_SILENCE)
         if (most_silence > 0) & (silent_run >= most_silence):
             banned = banned | (tl.load(silent_at + ids, ids < count, 0) > 0)
+        logits *= tl.load(ints_at + _SHARPNESS).to(tl.float32, bitcast=True)
         logits = tl.where(banned, float("-inf"), logits)
         weights = tl.exp(logits - tl.max(logits, 0))
         weights = tl.where(weights == weights, weights, 0.0)
@@ -126,7 +129,6 @@ def _sample_kernel(
 
         # Ids that can be among the top_k: at least so many are as probable as the best of chunk number top_k in order. Chunks take
         # every 128th id, since neighbours are alike.
-        top_k = tl.load(ints_at + _TOP_K)
         best = tl.max(tl.reshape(weights, [V // CANDIDATES, CANDIDATES]), 0)
         best_row = best_at + row * CANDIDATES
         rank = tl.arange(0, CANDIDATES)
@@ -167,6 +169,8 @@ def _sample_kernel(
         kept = tl.where((rank < top_k) & ((tl.cumsum(kept, 0) - kept < top_p) | (rank == 0)), kept, 0.0)
         place = _invert(kept, rank, first)
         token = tl.sum(tl.where(order == place, found_ids, 0), 0)
+        if top_k == 0:
+            token = _invert(weights, ids, first)
 
         place = tl.arange(0, HISTORY)
         age = (draws + (2 * HISTORY - 1) - place) % HISTORY

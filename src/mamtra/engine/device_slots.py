@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
 
 from mamtra.engine.decode_step import DecodeStep
 from mamtra.engine.decode_weights import DecodeWeights
 from mamtra.engine.prefill import Prefill
 from mamtra.engine.request import Inputs, Request, Segment
 from mamtra.engine.slot_table import SlotTable
+from mamtra.engine.slots import Fed
 from mamtra.engine.state_pool import PoolSnapshot, StatePool, fingerprint
 from mamtra.engine.step_runner import StepRunner
 from mamtra.models.scaled_linear import scale_weights
@@ -24,6 +24,8 @@ TOGETHER = 16
 
 class DeviceSlots:
     """See `mamtra.engine.slots.Slots`; arguments are those of `mamtra.engine.engine.Engine`."""
+
+    restores = True
 
     def __init__(
         self,
@@ -61,19 +63,14 @@ class DeviceSlots:
             self.pool.restore(slot, request.prefix)
         self.table.start(slot, request.seed, request.sampling)
 
-    def feed(self, slot: int, length: int, inputs: Inputs) -> None:
+    def feed(self, streams: Sequence[Fed]) -> None:
         """See `Slots.feed`."""
-        state = self.pool.open(slot, length)
-        self._lm(self._embed(inputs), state)
-        self.pool.close(slot, state)
-
-    def feed_new(self, streams: Sequence[tuple[int, Inputs]]) -> None:
-        """See `Slots.feed_new`."""
         self._prefill(streams)
 
     def begin(self, slot: int, segment: Segment, most: int) -> None:
         """See `Slots.begin`."""
-        self.table.begin(slot, segment, most, self._embed(segment.inputs[-1:])[0, 0])
+        kind, ids = torch.tensor(segment.inputs[-1:]).T[:, None].to(self._lm.model.embed_tokens.weight.device)
+        self.table.begin(slot, segment, most, self._lm.embed(kind, ids)[0, 0])
 
     def step(self, slots: Sequence[int]) -> Callable[[], list[int]]:
         """See `Slots.step`."""
@@ -90,9 +87,5 @@ class DeviceSlots:
     def snapshot(self, slot: int, inputs: Inputs) -> PoolSnapshot:
         """See `Slots.snapshot`."""
         self.pool.clear(slot)
-        self.feed(slot, 0, inputs)
+        self.feed([Fed(slot, 0, inputs)])
         return self.pool.snapshot(slot, len(inputs))
-
-    def _embed(self, inputs: Inputs) -> Tensor:
-        kind, ids = torch.tensor(inputs).T[:, None].to(self._lm.model.embed_tokens.weight.device)
-        return self._lm.embed(kind, ids)

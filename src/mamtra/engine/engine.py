@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import weakref
+from contextlib import suppress
+from dataclasses import replace
 
 import torch
 
 from mamtra.engine.batcher import Batcher
 from mamtra.engine.device_slots import DeviceSlots
 from mamtra.engine.host_slots import HostSlots
+from mamtra.engine.prefixes import Prefixes
 from mamtra.engine.request import Inputs, Request, TokenStream
 from mamtra.engine.slots import Slots, Snapshot
 from mamtra.engine.state_pool import stream_bytes
@@ -41,7 +44,7 @@ class Engine:
         most_waiting: streams that may wait for a slot.
         prefill_chunk: inputs that are fed between two steps on a GPU; more reach the first token sooner and hold up the others
             longer.
-        silent_ids: speech tokens that are silence, for `mamtra.engine.request.Sampling.most_silence`.
+        silent_ids: speech tokens that are silence, for the guards of `mamtra.engine.request.Sampling`.
         ssm_dtype: of the state-space states; bfloat16 halves their memory.
         weights: "int8" or "fp8" puts the matrices of the layers into eight bits, in place, with slots of a GPU: half the memory and
             fewer bytes a step. The model cannot be trained or saved afterwards. None leaves them as they are.
@@ -70,6 +73,8 @@ class Engine:
             slots = _fitting(lm, capacity, ssm_dtype)
         if slots < 1 or capacity < 2:
             raise MamTraError("An engine needs at least one stream and two positions.")
+        if silent_ids and not 0 <= min(silent_ids) <= max(silent_ids) < lm.config.speech_vocab_size:
+            raise MamTraError(f"Tokens of silence are 0 to {lm.config.speech_vocab_size - 1} with this model.")
         held: Slots
         if device.type == "cuda" or (device.type == "cpu" and deterministic is False):
             held = DeviceSlots(
@@ -80,8 +85,9 @@ class Engine:
             raise MamTraError("Weights in eight bits need a GPU; leave them out.")
         else:
             held = HostSlots(lm, silent_ids)
-        self._batcher = Batcher(lm.config, held, slots, capacity, most_waiting, prefill_chunk)
+        self._batcher = Batcher(lm.config, held, slots, capacity, most_waiting, prefill_chunk, silent_ids)
         self._turns = WorkerTurns(self._batcher, device) if device.type == "cuda" else ClientTurns(self._batcher)
+        self._prefixes = Prefixes()
         self._lock = threading.Lock()
         self._closed = False
         self._end = weakref.finalize(self, self._turns.close)
@@ -90,8 +96,11 @@ class Engine:
         """Start a request, or let it wait for a slot.
 
         Raises:
-            MamTraError: it is longer than a slot, its snapshot is of another model, too many wait, or the engine is closed.
+            MamTraError: it is longer than a slot, has ids that the model does not know, its snapshot is of another model, too many
+                wait, or the engine is closed.
         """
+        if request.prefix is None and self._batcher.held.restores:
+            request = replace(request, prefix=self._prefixes.find(request.layout.shared(), self._try_snapshot))
         stream = TokenStream(request, self._turns)
         with self._lock:
             self._check_open()
@@ -112,7 +121,13 @@ class Engine:
     def stats(self) -> EngineStats:
         """How many streams run and wait, and the memory of their states; asked for at any time, it waits for no step."""
         scheduler = self._batcher.scheduler
-        return EngineStats(len(scheduler.running), len(scheduler.waiting), *self._batcher.held.memory())
+        counts = len(scheduler.running), len(scheduler.waiting)
+        return EngineStats(*counts, *self._batcher.held.memory(), self._batcher.guarded)
+
+    def _try_snapshot(self, inputs: Inputs) -> Snapshot | None:
+        with suppress(MamTraError):  # the request itself is told what does not fit
+            return self.snapshot(inputs)
+        return None
 
     def close(self) -> None:
         """End all streams; may be called more than once."""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mamtra.engine.request import Inputs, Request, Sampling, Segment
-from mamtra.engine.sampling import greedy, ras_sample
-from mamtra.engine.slots import FAILED
+from mamtra.engine.sampling import greedy, ras_sample, sample_all
+from mamtra.engine.slots import FAILED, Fed
 from mamtra.engine.state_pool import fingerprint
 from mamtra.engine.steps import sequence_step
 from mamtra.models.layout import SPEECH
@@ -39,6 +39,11 @@ class HostSnapshot:
         """Inputs that it has taken in."""
         return self.state.length
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the state."""
+        return self.state.bytes()
+
 
 @dataclass
 class _Stream:
@@ -51,8 +56,6 @@ class _Stream:
         inputs: fed by the next step.
         segment: whose rules hold.
         history: ids drawn.
-        silent: latest ids that are silence.
-        repeats: times that the latest id has come in a row.
     """
 
     sampling: Sampling
@@ -61,8 +64,6 @@ class _Stream:
     inputs: Inputs = field(default_factory=list)
     segment: Segment | None = None
     history: list[int] = field(default_factory=list)
-    silent: int = 0
-    repeats: int = 0
 
 
 class HostSlots:
@@ -75,11 +76,11 @@ class HostSlots:
 
     lag = 0
     together = 1
+    restores = False
 
     def __init__(self, lm: SpeechLM, silent_ids: tuple[int, ...] = ()) -> None:
         self._lm, self._config, self._step = lm, lm.config, sequence_step(lm)
-        self._silent = torch.tensor(silent_ids, dtype=torch.int64)
-        self._silent_ids = frozenset(silent_ids)
+        self._silent = frozenset(silent_ids)
         self.model = f"host-{fingerprint(lm.config, lm.head_weight)}"
         self._streams: dict[int, _Stream] = {}
 
@@ -88,21 +89,17 @@ class HostSlots:
         state = None if request.prefix is None else request.prefix.state.clone()
         self._streams[slot] = _Stream(request.sampling, torch.Generator().manual_seed(request.seed), state)
 
-    def feed(self, slot: int, length: int, inputs: Inputs) -> None:
+    def feed(self, streams: Sequence[Fed]) -> None:
         """Note the inputs: all of a segment are fed at once, with its first draw."""
-        stream = self._streams[slot]
-        if stream.segment is not None:  # what the last segment would have fed next
-            stream.inputs, stream.segment = [], None
-        stream.inputs += inputs
-
-    def feed_new(self, streams: Sequence[tuple[int, Inputs]]) -> None:
-        """See `Slots.feed_new`."""
-        for slot, inputs in streams:
-            self.feed(slot, 0, inputs)
+        for slot, _, inputs in streams:
+            stream = self._streams[slot]
+            if stream.segment is not None:  # what the last segment would have fed next
+                stream.inputs, stream.segment = [], None
+            stream.inputs += inputs
 
     def begin(self, slot: int, segment: Segment, most: int) -> None:
         """See `Slots.begin`."""
-        self.feed(slot, 0, segment.inputs[-1:])
+        self.feed([Fed(slot, 0, segment.inputs[-1:])])
         stream = self._streams[slot]
         stream.segment = segment
         draws = (segment.fill_at if segment.interleaved else segment.most) - len(stream.history)
@@ -155,8 +152,6 @@ class HostSlots:
             token = self._config.fill_id
         else:
             token = self._sample(stream, logits)
-        stream.repeats = stream.repeats + 1 if stream.history[-1:] == [token] else 1
-        stream.silent = stream.silent + 1 if token in self._silent_ids else 0
         stream.history.append(token)
         stream.inputs = [(SPEECH, token)]
         return token
@@ -165,15 +160,18 @@ class HostSlots:
         """Draw an id that may come now."""
         segment, sampling, config = stream.segment, stream.sampling, self._config
         none = float("-inf")
-        if segment.interleaved or len(stream.history) < segment.least:
+        early, everything = len(stream.history) < segment.least, sampling.temperature is not None
+        if segment.interleaved or early:
             logits[config.eos_id] = none
+        if early and everything:
+            logits[config.eos_id :] = none
         if segment.interleaved:
             spare = [i for i in range(config.eos_id + 1, config.speech_vocab_size) if i != config.fill_id]
             logits[spare] = none
-        if sampling.most_repeats and stream.repeats >= sampling.most_repeats:
-            logits[stream.history[-1]] = none
-        if sampling.most_silence and stream.silent >= sampling.most_silence:
-            logits[self._silent] = none
+        if barred := sampling.guards.barred(stream.history, self._silent):
+            logits[barred] = none
         if sampling.greedy:
             return greedy(logits, stream.history)
+        if everything:
+            return sample_all(logits, sampling.temperature, stream.generator)
         return ras_sample(logits, stream.history, stream.generator, config=sampling.ras)

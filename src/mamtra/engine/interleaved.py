@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 
-from mamtra.engine.request import Inputs, Segment
+from mamtra.engine.request import Inputs, Segment, without_first
 from mamtra.models.kinds import MIX, SOS, SPEECH, TASK, TEXT
 from mamtra.models.sampling_config import DEFAULT_LENGTHS, LengthConfig
 
@@ -50,6 +50,7 @@ class Interleaved:
         self._inputs: Inputs = [(SOS, SOS), *((TEXT, int(i)) for i in opening)]
         self._bare = list(self._inputs)
         self._fill_at = self._mix[1] - len(self._speech) % self._mix[1]
+        self._skipped = 0
 
     def push(self, text_ids: Iterable[int]) -> None:
         """Text that has arrived."""
@@ -82,6 +83,12 @@ class Interleaved:
 
     def take(self, draws: int) -> Segment | None:
         """See `mamtra.engine.request.Layout.take`."""
+        segment = self._next(draws)
+        if segment is not None and self._skipped:
+            segment, self._skipped = without_first(segment, self._skipped), 0
+        return segment
+
+    def _next(self, draws: int) -> Segment | None:
         with self._lock:
             if self._done:
                 return None
@@ -100,6 +107,21 @@ class Interleaved:
             rest = [(TEXT, i) for i in self._text] + [(TASK, TASK)] + [(SPEECH, token) for token in self._speech]
             self._done = True
             return Segment([*self._inputs, *rest], most=self._lengths.longest(self._count) + self._fills)
+
+    def shared(self) -> Inputs:
+        """See `mamtra.engine.request.Layout.shared`: the chunks of the prompt that need no text."""
+        texts, speeches = self._mix
+        with self._lock:
+            chunks = min(len(self._text) // texts, -(-len(self._speech) // speeches))
+            found = list(self._inputs)
+            for i in range(chunks):
+                found += [(TEXT, one) for one in self._text[i * texts : (i + 1) * texts]]
+                found += [(SPEECH, one) for one in self._speech[i * speeches : (i + 1) * speeches]]
+        return found[:-1]
+
+    def skip(self, count: int) -> None:
+        """See `mamtra.engine.request.Layout.skip`."""
+        self._skipped = count
 
     def drawn(self, token: int) -> None:
         """See `mamtra.engine.request.Layout.drawn`."""

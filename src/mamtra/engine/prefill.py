@@ -1,17 +1,18 @@
-"""Streams that begin: the inputs of several at once, padded to a few shapes, each of which a GPU replays as one CUDA graph."""
+"""Inputs of streams, padded to a few shapes, each of which a GPU replays as one CUDA graph: those of several streams that begin at
+once, or the next of one stream behind what it has taken in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from mamtra.engine.request import Inputs
+from mamtra.engine.slots import Fed
 from mamtra.engine.state_pool import StatePool
 from mamtra.models.layout import PAD
 from mamtra.models.speech_lm import SpeechLM
-from mamtra.models.state import AttentionState, DecodeState, MambaState
 from mamtra.runtime.cuda_graphs import GraphCache
 
 SHORTEST = 32
@@ -19,7 +20,7 @@ SHORTEST = 32
 
 
 class Prefill:
-    """Feeds empty slots.
+    """Feeds slots.
 
     Args:
         lm: the model.
@@ -33,34 +34,49 @@ class Prefill:
         # a cache on another device runs everything as it is
         self._graphs = GraphCache(device if graphs else "cpu", capacity=32)
 
-    def __call__(self, streams: Sequence[tuple[int, Inputs]]) -> None:
-        """Take in the inputs of streams, each with its slot; none is empty, and none is longer than a slot."""
+    def __call__(self, streams: Sequence[Fed]) -> None:
+        """Take in inputs of one stream, or of several without any before; none is longer than its slot."""
         lm, pool = self._lm, self._pool
         rows = 1 << (len(streams) - 1).bit_length()
-        longest = max(len(inputs) for _, inputs in streams)
-        width = min(pool.capacity, max(SHORTEST, 1 << (longest - 1).bit_length()))
-        padded = [inputs + [(PAD, 0)] * (width - len(inputs)) for _, inputs in streams]
-        padded += [[(PAD, 0)] * width] * (rows - len(streams))
         idle = rows - len(streams)
+        before = max(fed.before for fed in streams)
+        width = _padded(max(len(fed.inputs) for fed in streams), SHORTEST, pool.capacity - before)
+        padded = [fed.inputs + [(PAD, 0)] * (width - len(fed.inputs)) for fed in streams]
+        padded += [[(PAD, 0)] * width] * idle
         kind, ids = torch.tensor(padded).unbind(2)
         x = lm.embed(*(t.to(lm.model.embed_tokens.weight.device) for t in (kind, ids)))
         about = [
-            [len(inputs) for _, inputs in streams] + [0] * idle,
-            [slot for slot, _ in streams] + [pool.slots] * idle,
+            [len(fed.inputs) for fed in streams] + [0] * idle,
+            [fed.slot for fed in streams] + [pool.slots] * idle,
         ]
         lengths, slots = torch.tensor(about).to(x.device)
-        self._graphs("prefill", self._run, [x, lengths, slots])
+        if before == 0:
+            self._graphs("first", self._first, [x, lengths, slots])
+        else:
+            reach = _padded(before + width, SHORTEST, pool.capacity)
+            place = torch.tensor([before], device=x.device)
+            # a capture runs the function once more, so that what it reads must not be what it writes
+            states = pool.recurrent(slots, place)
+            self._graphs(("next", reach), partial(self._next, reach), [x, lengths, slots, place, *states])
 
-    def _run(self, x: Tensor, lengths: Tensor, slots: Tensor) -> tuple[Tensor]:
-        pool, (rows, width, _) = self._pool, x.shape
-        layers: list[AttentionState | MambaState] = []
-        for kind in pool.kinds:
-            if kind == "full_attention":
-                layers.append(AttentionState(pool.kv.new_zeros(rows, *pool.kv.shape[2:4], width, pool.kv.shape[5])))
-            else:
-                conv = pool.conv.new_zeros(rows, pool.conv.shape[2] - 1, pool.conv.shape[3])
-                layers.append(MambaState(conv, x.new_zeros(rows, *pool.ssm.shape[2:], dtype=torch.float32)))
-        state = DecodeState(layers, pool.cos[:width], pool.sin[:width], pool.frequencies)
+    def _first(self, x: Tensor, lengths: Tensor, slots: Tensor) -> tuple[Tensor]:
+        """Inputs from position 0 on."""
+        state = self._pool.load(slots, x.shape[1])
         self._lm(x, state, lengths)
-        pool.store(slots, state, lengths)
+        self._pool.store(slots, state, lengths)
         return (lengths,)
+
+    def _next(
+        self, reach: int, x: Tensor, lengths: Tensor, slots: Tensor, before: Tensor, conv: Tensor, ssm: Tensor
+    ) -> tuple[Tensor]:
+        """Inputs behind others, which attend to the first `reach` positions of their slots as far as these are in use."""
+        state = self._pool.load(slots, reach, (conv, ssm))
+        state.length, state.positions = reach - x.shape[1], before
+        self._lm(x, state, lengths)
+        self._pool.store(slots, state, before + lengths)
+        return (lengths,)
+
+
+def _padded(count: int, least: int, most: int) -> int:
+    """The next power of two, within bounds."""
+    return min(most, max(least, 1 << (count - 1).bit_length()))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from mamtra.errors import MamTraError
 from mamtra.models.kinds import SOS, SPEECH, TASK, TEXT
-from mamtra.models.sampling_config import DEFAULT_LENGTHS, DEFAULT_RAS, LengthConfig, RASConfig
+from mamtra.models.sampling_config import DEFAULT_LENGTHS, DEFAULT_RAS, NO_GUARDS, GuardConfig, LengthConfig, RASConfig
 
 if TYPE_CHECKING:
     from mamtra.engine.slots import Snapshot
@@ -31,14 +31,15 @@ class Sampling:
     Attributes:
         ras: repetition-aware sampling; ``top_k`` at most 128, ``win_size`` at most 64.
         greedy: always the most probable id; ``ras`` is not used.
-        most_repeats: an id may follow itself until it has come so many times in a row; 0 for no limit.
-        most_silence: at most so many silent tokens in a row, see `mamtra.engine.engine.Engine`; 0 for no limit.
+        temperature: draw from all ids at this temperature, without ``ras``; nothing that ends may then come before a segment's
+            ``least``. None for ``ras``.
+        guards: limits of rows of tokens; which are silent, the engine was told.
     """
 
     ras: RASConfig = DEFAULT_RAS
     greedy: bool = False
-    most_repeats: int = 0
-    most_silence: int = 0
+    temperature: float | None = None
+    guards: GuardConfig = NO_GUARDS
 
     def __post_init__(self) -> None:
         if self.ras.top_k > MOST_TOP_K or self.ras.win_size > MOST_WINDOW:
@@ -46,6 +47,8 @@ class Sampling:
                 f"The engine samples with top_k up to {MOST_TOP_K} and win_size up to {MOST_WINDOW}, "
                 f"not {self.ras.top_k} and {self.ras.win_size}."
             )
+        if self.temperature is not None and (self.greedy or not self.temperature > 0):
+            raise MamTraError("A temperature is above 0, and greedy decoding has none.")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,16 @@ class Layout(Protocol):
     def pull(self) -> bool:
         """Get more text, in the client's thread, which may block; False where somebody else pushes it."""
 
+    def shared(self) -> Inputs:
+        """What comes first whatever the text is, but for the last input; for a snapshot."""
+
+    def skip(self, count: int) -> None:
+        """Leave out the first inputs, which a snapshot has taken in.
+
+        Raises:
+            MamTraError: there are no more than these.
+        """
+
 
 class Unistream:
     """All text first: ``[sos] prompt text, text [task] prompt speech``, then tokens.
@@ -92,7 +105,7 @@ class Unistream:
         prompt_text_ids: of what the prompt says.
         prompt_speech: speech tokens of the prompt.
         lengths: how many tokens there may be.
-        skip: inputs at the beginning that a snapshot has taken in already.
+        bounds: least and greatest number of tokens, in place of ``lengths``.
     """
 
     def __init__(
@@ -102,13 +115,13 @@ class Unistream:
         prompt_speech: Sequence[int] = (),
         *,
         lengths: LengthConfig = DEFAULT_LENGTHS,
-        skip: int = 0,
+        bounds: tuple[int, int] | None = None,
     ) -> None:
         text = [(TEXT, int(i)) for i in (*prompt_text_ids, *text_ids)]
         speech = [(SPEECH, int(i)) for i in prompt_speech]
-        inputs = [(SOS, SOS), *text, (TASK, TASK), *speech][skip:]
-        count = len(text_ids)
-        self._segment: Segment | None = Segment(inputs, least=lengths.shortest(count), most=lengths.longest(count))
+        inputs = [(SOS, SOS), *text, (TASK, TASK), *speech]
+        least, most = bounds or (lengths.shortest(len(text_ids)), lengths.longest(len(text_ids)))
+        self._segment: Segment | None = Segment(inputs, least=least, most=most)
 
     def take(self, draws: int) -> Segment | None:
         """See `Layout.take`."""
@@ -122,6 +135,27 @@ class Unistream:
         """See `Layout.pull`."""
         return False
 
+    def shared(self) -> Inputs:
+        """None: what a voice says follows the text, and what stands before it is too short to be restored."""
+        return []
+
+    def skip(self, count: int) -> None:
+        """See `Layout.skip`."""
+        self._segment = without_first(self._segment, count)
+
+
+def without_first(segment: Segment, count: int) -> Segment:
+    """The segment without its first inputs.
+
+    Raises:
+        MamTraError: it has no more than these.
+    """
+    if count >= len(segment.inputs):
+        raise MamTraError(
+            f"This snapshot has taken in {count} inputs, but the request begins with no more than {len(segment.inputs)}."
+        )
+    return replace(segment, inputs=segment.inputs[count:])
+
 
 @dataclass(frozen=True)
 class Request:
@@ -131,13 +165,18 @@ class Request:
         layout: its inputs, an `Unistream` or a `mamtra.engine.interleaved.Interleaved`; used up by the request.
         seed: of its random numbers, which depend on nothing else.
         sampling: settings.
-        prefix: a snapshot to start from in place of an empty state.
+        prefix: a snapshot of the first inputs of the layout, to start from in place of an empty state. Without one the engine keeps
+            snapshots of prompts itself.
     """
 
     layout: Layout
     seed: int = 0
     sampling: Sampling = field(default_factory=Sampling)
     prefix: Snapshot | None = None
+
+    def __post_init__(self) -> None:
+        if not -(2**63) <= self.seed < 2**64:
+            raise MamTraError(f"The seed {self.seed} is too large: seeds have 64 bits.")
 
 
 class TokenStream(Iterator[int]):

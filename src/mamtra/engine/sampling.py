@@ -1,4 +1,4 @@
-"""Choosing the next speech id: repetition-aware sampling (VALL-E 2, arXiv 2406.05370) as in CosyVoice 2, and greedy."""
+"""Choosing the next speech id: repetition-aware sampling (VALL-E 2, arXiv 2406.05370) as in CosyVoice 2, greedy, and from all."""
 
 from __future__ import annotations
 
@@ -65,6 +65,21 @@ def ras_sample(
         rest[token] = float("-inf")
         token = int(torch.multinomial(torch.softmax(rest, -1), 1, replacement=True, generator=generator))
     return token
+
+
+def sample_all(logits: Tensor, temperature: float, generator: torch.Generator | None = None) -> int:
+    """Draw from all ids.
+
+    Args:
+        logits: (V,), or any shift of them; -inf excludes an id.
+        temperature: by which they are divided.
+        generator: see `ras_sample`.
+
+    Returns:
+        The id.
+    """
+    chances = torch.softmax(logits.float().cpu() / temperature, -1)
+    return int(torch.multinomial(chances, 1, replacement=True, generator=generator))
 
 
 def greedy(logits: Tensor, history: Sequence[int], generator: torch.Generator | None = None) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mamtra.engine.request import Inputs, Segment, TokenStream
 from mamtra.errors import MamTraError
+from mamtra.models.kinds import SPEECH, TEXT
 
 Phase = Literal["prefill", "decode", "paused"]
+NAMES = {TEXT: "text id", SPEECH: "speech token"}
 MOST_TOGETHER = 4096
 """Inputs, padding included, of streams that are fed together."""
 
@@ -25,7 +28,7 @@ class Running:
         segment: whose inputs are fed or whose rules hold.
         fed: inputs of the segment that were fed.
         length: positions in the slot.
-        draws: of the request, those of ``fill`` included.
+        drawn: ids of the request, ``fill`` included.
         most: draws at most.
     """
 
@@ -35,8 +38,13 @@ class Running:
     segment: Segment | None = None
     fed: int = 0
     length: int = 0
-    draws: int = 0
+    drawn: list[int] = field(default_factory=list)
     most: int = 0
+
+    @property
+    def draws(self) -> int:
+        """Their number."""
+        return len(self.drawn)
 
 
 class Scheduler:
@@ -46,10 +54,11 @@ class Scheduler:
         slots: of the pool.
         capacity: positions of a slot.
         most_waiting: streams that may wait for a slot.
+        known: ids that the model has, by kind of input.
     """
 
-    def __init__(self, slots: int, capacity: int, most_waiting: int) -> None:
-        self.capacity, self.most_waiting = capacity, most_waiting
+    def __init__(self, slots: int, capacity: int, most_waiting: int, known: Mapping[int, int]) -> None:
+        self.capacity, self.most_waiting, self._known = capacity, most_waiting, known
         self.free = list(range(slots))[::-1]
         self.waiting: deque[tuple[TokenStream, Segment | None]] = deque()
         self.running: list[Running] = []
@@ -75,8 +84,13 @@ class Scheduler:
         """Draws that a request may have in all; a stream that has begun is cut where its slot ends.
 
         Raises:
-            MamTraError: the segment does not fit behind so many positions.
+            MamTraError: the segment does not fit behind so many positions, or has an id that the model does not know.
         """
+        for kind, number in segment.inputs:
+            if not 0 <= number < self._known.get(kind, number + 1):
+                raise MamTraError(
+                    f"This request has the {NAMES[kind]} {number}, but the model's are 0 to {self._known[kind] - 1}."
+                )
         # the last token is never fed
         room = self.capacity - length - len(segment.inputs) + 1
         wanted = segment.most - draws

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 (
     ACTIVE, DRAWS, LEAST, MOST, INTERLEAVED, FILL_AT, TOP_P, TOP_K, WINDOW, REPEATS, MOST_REPEATS, MOST_SILENCE,
-    LAST, RUN, SILENT_RUN, SEED_LOW, SEED_HIGH,
-) = range(17)  # fmt: skip
+    LAST, RUN, SILENT_RUN, SEED_LOW, SEED_HIGH, SHARPNESS,
+) = range(18)  # fmt: skip
 COLUMNS = 32
-"""One cache line a slot; TOP_P holds the bits of a float32."""
+"""One cache line a slot; TOP_P and SHARPNESS, by which logits are multiplied, hold the bits of a float32. TOP_K is 0 where all ids
+are drawn from."""
 RULES = slice(LEAST, TOP_P)
 
 
@@ -53,10 +54,13 @@ class SlotTable:
         ras = sampling.ras
         low, high = struct.unpack("<2i", struct.pack("<q", (seed + 2**63) % 2**64 - 2**63))
         row = [0] * COLUMNS
-        row[TOP_P] = struct.unpack("<i", struct.pack("<f", ras.top_p))[0]
+        row[TOP_P], row[SHARPNESS] = _bits(ras.top_p), _bits(1 / (sampling.temperature or 1.0))
         row[TOP_K], row[WINDOW] = (1, 0) if sampling.greedy else (ras.top_k, ras.win_size)
+        if sampling.temperature is not None:
+            row[TOP_K] = row[WINDOW] = 0
         row[REPEATS] = max(1, -int(-(ras.win_size * ras.tau_r) // 1))
-        row[MOST_REPEATS], row[MOST_SILENCE], row[LAST] = sampling.most_repeats, sampling.most_silence, -1
+        guards = sampling.guards
+        row[MOST_REPEATS], row[MOST_SILENCE], row[LAST] = guards.most_repeats, guards.most_silence, -1
         row[SEED_LOW], row[SEED_HIGH] = low, high
         self.ints[slot] = self._row(row)
         self.history[slot] = -1
@@ -84,3 +88,7 @@ class SlotTable:
         if self.ints.device.type == "cuda":
             row = row.pin_memory()
         return row.to(self.ints.device, non_blocking=True)
+
+
+def _bits(value: float) -> int:
+    return struct.unpack("<i", struct.pack("<f", value))[0]

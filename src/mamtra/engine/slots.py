@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mamtra.engine.request import Inputs, Request, Segment
 
@@ -25,6 +25,24 @@ class Snapshot(Protocol):
     @property
     def model(self) -> str: ...
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the state."""
+
+
+class Fed(NamedTuple):
+    """Inputs of one stream.
+
+    Attributes:
+        slot: of the stream.
+        before: inputs and tokens that it has taken in already.
+        inputs: the next.
+    """
+
+    slot: int
+    before: int
+    inputs: Inputs
+
 
 class Slots(Protocol):
     """States and samplers of a fixed number of streams.
@@ -32,21 +50,20 @@ class Slots(Protocol):
     Attributes:
         model: fingerprint of the model, for snapshots.
         lag: steps that may be under way before their tokens are read.
-        together: streams that `feed_new` takes at once.
+        together: streams that begin and that `feed` takes at once.
+        restores: whether prompts are restored from snapshots unasked: where rounding differs between chunks, this changes samples.
     """
 
     model: str
     lag: int
     together: int
+    restores: bool
 
     def start(self, slot: int, request: Request) -> None:
         """Make a slot ready for a new request."""
 
-    def feed(self, slot: int, length: int, inputs: Inputs) -> None:
-        """Take in inputs behind so many others."""
-
-    def feed_new(self, streams: Sequence[tuple[int, Inputs]]) -> None:
-        """Take in the inputs of streams without any before, each with its slot."""
+    def feed(self, streams: Sequence[Fed]) -> None:
+        """Take in inputs of one stream, or of several without any before."""
 
     def begin(self, slot: int, segment: Segment, most: int) -> None:
         """Decode by the rules of a segment, all inputs of which but the last were fed; at most so many draws of the request."""

@@ -87,8 +87,13 @@ class StatePool:
             self.kv = torch.zeros(attention, slots + 1, *kv, device=device, dtype=dtype)
             self.conv = torch.zeros(mamba, slots + 1, *conv, device=device, dtype=dtype)
             self.ssm = torch.zeros(mamba, slots + 1, *ssm, device=device, dtype=ssm_dtype)
-        except torch.cuda.OutOfMemoryError:
-            raise _too_many(slots, capacity, need, torch.cuda.mem_get_info(device)[0]) from None
+        except RuntimeError as error:
+            if device.type == "cuda" and isinstance(error, torch.OutOfMemoryError):
+                raise _too_many(slots, capacity, need, torch.cuda.mem_get_info(device)[0]) from None
+            raise MamTraError(
+                f"{slots} streams of {capacity} positions need {(slots + 1) * need / 1e9:.2f} GB, which cannot be taken; "
+                "use fewer or shorter ones."
+            ) from error
         self.lengths = torch.zeros(slots + 1, device=device, dtype=torch.int32)
         self.frequencies = config.rope_frequencies(device)
         self.cos, self.sin = rope_table(capacity, self.frequencies)
@@ -109,40 +114,55 @@ class StatePool:
         self.ssm[:, slot] = 0
         self.lengths[slot] = 0
 
-    def open(self, slot: int, length: int) -> DecodeState:
-        """The state of one slot for a prefill: attention caches and SSM states are views; give it back with `close`."""
-        kv, index = iter(self.kv), iter(range(self.conv.shape[0]))
-        order = [(length - taps) % self.conv.shape[2] for taps in range(self.conv.shape[2] - 1, 0, -1)]
+    # No shape of `load` and `store` depends on values, so that CUDA graphs can hold them. Behind a row's length keys and values
+    # mean nothing.
+
+    def recurrent(self, slots: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """A copy of the Mamba states of some slots.
+
+        Args:
+            slots: (B,) int64.
+            lengths: (B,) int64, positions of each.
+
+        Returns:
+            (Mamba layers, B, K - 1, channels), the last inputs of the convolutions, oldest first, and the state-space states
+            (Mamba layers, B, heads, head_dim, head_dim) float32.
+        """
+        return self.conv[:, slots[:, None], self._ring(lengths)], self.ssm[:, slots].float()
+
+    def load(self, slots: Tensor, width: int, recurrent: tuple[Tensor, Tensor] | None = None) -> DecodeState:
+        """The states of some slots, for a pass over further inputs; the caller sets length and positions.
+
+        Args:
+            slots: (B,) int64.
+            width: positions there is room for, from 0 on; keys and values are copied.
+            recurrent: what `recurrent` gave, copied too; None for empty states.
+        """
+        kv, mamba = iter(self.kv), iter(zip(*recurrent, strict=True)) if recurrent else iter(())
         layers: list[AttentionState | MambaState] = []
         for kind in self.kinds:
             if kind == "full_attention":
-                layers.append(AttentionState(next(kv)[slot, None]))
+                cache = next(kv)[:, :, :, :width]
+                layers.append(
+                    AttentionState(cache[slots] if recurrent else cache.new_zeros(len(slots), *cache.shape[1:]))
+                )
+            elif recurrent:
+                layers.append(MambaState(*(state.clone() for state in next(mamba))))
             else:
-                at = next(index)
-                layers.append(MambaState(self.conv[at, slot, order][None], self.ssm[at, slot, None]))
-        return DecodeState(layers, self.cos, self.sin, self.frequencies, length)
-
-    def close(self, slot: int, state: DecodeState) -> None:
-        """Take back what `open` gave."""
-        taps = self.conv.shape[2]
-        mamba = [layer.conv[0] for layer in state.layers if isinstance(layer, MambaState)]
-        if mamba:
-            order = [(state.length - back) % taps for back in range(taps - 1, 0, -1)]
-            self.conv[:, slot, order] = torch.stack(mamba)
-        self.lengths[slot] = state.length
+                conv = self.conv.new_zeros(len(slots), self.conv.shape[2] - 1, self.conv.shape[3])
+                ssm = self.ssm.new_zeros(len(slots), *self.ssm.shape[2:], dtype=torch.float32)
+                layers.append(MambaState(conv, ssm))
+        return DecodeState(layers, self.cos[:width], self.sin[:width], self.frequencies)
 
     def store(self, slots: Tensor, state: DecodeState, lengths: Tensor) -> None:
-        """Take in what a pass over right-padded rows from empty states has left.
-
-        No shape depends on values, so that a CUDA graph can capture it. Behind a row's length keys and values mean nothing.
+        """Take in what a pass over right-padded rows has left of what `load` gave.
 
         Args:
             slots: (B,) int64, of the rows; the scratch slot for those that pad the batch.
             state: of B rows.
-            lengths: (B,) int64.
+            lengths: (B,) int64, positions of each.
         """
-        taps = self.conv.shape[2]
-        order = (lengths[:, None] + torch.arange(1 - taps, 0, device=lengths.device)) % taps
+        order = self._ring(lengths)
         kv, mamba = iter(self.kv), iter(zip(self.conv, self.ssm, strict=True))
         for layer in state.layers:
             if isinstance(layer, AttentionState):
@@ -152,6 +172,11 @@ class StatePool:
                 conv[slots[:, None], order] = layer.conv
                 ssm.index_copy_(0, slots, layer.ssm.to(ssm.dtype))
         self.lengths.index_copy_(0, slots, lengths.to(self.lengths.dtype))
+
+    def _ring(self, lengths: Tensor) -> Tensor:
+        """(B, K - 1), places of the convolution's last inputs, oldest first."""
+        taps = self.conv.shape[2]
+        return (lengths[:, None] + torch.arange(1 - taps, 0, device=lengths.device)) % taps
 
     def snapshot(self, slot: int, length: int) -> PoolSnapshot:
         """A copy of the first ``length`` positions' state; the slot must be exactly so long."""

@@ -14,9 +14,11 @@ class EngineStats:
         waiting: runs that wait for a slot.
         kv_bytes: memory taken for keys and values.
         state_bytes: memory taken for convolution and SSM states.
+        guarded: draws so far from which a guard has kept a token, see `mamtra.models.sampling_config.GuardConfig`.
     """
 
     running: int = 0
     waiting: int = 0
     kv_bytes: int = 0
     state_bytes: int = 0
+    guarded: int = 0

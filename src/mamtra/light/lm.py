@@ -29,6 +29,9 @@ class LightLM:
         threads: of its session; a step is too short for a second one to help.
         products: see `mamtra.light.graph.Products`.
         head: an attention layer and the number of a head in it, which `LMState.attention` is to follow.
+
+    Attributes:
+        guarded: draws from which a guard has kept a token.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class LightLM:
         head: tuple[int, int] | None = None,
     ) -> None:
         self.config, self.products, self.head = config, products, head
+        self.guarded = 0
         self._weights = StoredWeights(path)
         graph = GraphBuilder("lm", self._weights, products, unpacked=True)
         build_lm(graph, config, head)
@@ -53,7 +57,8 @@ class LightLM:
     def stats(self) -> EngineStats:
         """Sequences that are being decoded, and their memory."""
         states = [state for state, _ in self._states.all()]
-        return EngineStats(len(states), 0, sum(s.kv_bytes for s in states), sum(s.state_bytes for s in states))
+        memory = sum(s.kv_bytes for s in states), sum(s.state_bytes for s in states)
+        return EngineStats(len(states), 0, *memory, self.guarded)
 
     def embed(self, table: str, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Rows (n, hidden_size) float32 of ``text``, ``speech`` or ``marks`` (0 sos, 1 task)."""

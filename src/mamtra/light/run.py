@@ -8,12 +8,12 @@ from operator import itemgetter
 
 import numpy as np
 
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.engine.request import FinishReason, Inputs, Layout, Segment
 from mamtra.light.lm import LightLM, LMState
 from mamtra.light.random import Generator
-from mamtra.light.sampler import ras_sample
+from mamtra.light.sampler import bar, ras_sample
 from mamtra.models.kinds import SPEECH, TEXT
-from mamtra.models.sampling_config import RASConfig
 from mamtra.synthesis.coverage import misread
 
 _ROOM = 256
@@ -28,7 +28,7 @@ class LightRun(Iterator[int]):
         lm: the model.
         layout: of the inputs; asked for more where tokens need them, which may block.
         generator: of the sampler.
-        settings: of the sampler.
+        settings: of the sampler and its guards.
         text: positions of the text from and to before which, for `misread`.
 
     Attributes:
@@ -37,7 +37,12 @@ class LightRun(Iterator[int]):
     """
 
     def __init__(
-        self, lm: LightLM, layout: Layout, generator: Generator, settings: RASConfig, text: tuple[int, int] = (0, 0)
+        self,
+        lm: LightLM,
+        layout: Layout,
+        generator: Generator,
+        settings: GenerationConfig,
+        text: tuple[int, int] = (0, 0),
     ) -> None:
         self.tokens: list[int] = []
         self.finish_reason: FinishReason | None = None
@@ -108,6 +113,7 @@ class LightRun(Iterator[int]):
             return fill
         if segment.interleaved or len(self._history) < segment.least:
             logits[end] = -np.inf
+        self._lm.guarded += bar(logits, self._history, self._settings)
         drawn = ras_sample(logits, self._history, self._generator, self._settings)
         while segment.interleaved and drawn > end and drawn != fill:
             logits[drawn] = -np.inf  # a spare id, on which the original stops with an error

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.light.random import Generator
 from mamtra.models.sampling_config import RASConfig
 
@@ -32,6 +33,13 @@ def nucleus(logits: np.ndarray, top_p: float, top_k: int) -> tuple[np.ndarray, n
 def draw(weights: np.ndarray, generator: Generator) -> int:
     """``torch.multinomial(weights, 1)``: place of one of (n,) weights, by a race of exponential waiting times."""
     return int(np.argmax(weights / generator.exponential(len(weights))))
+
+
+def bar(logits: np.ndarray, history: Sequence[int], settings: GenerationConfig) -> bool:
+    """Exclude what the guards keep from coming next, in place; returns whether there was any."""
+    barred = [token for token in settings.barred(history, settings.silent_tokens) if token < len(logits)]
+    logits[barred] = -np.inf
+    return bool(barred)
 
 
 def ras_sample(logits: np.ndarray, history: Sequence[int], generator: Generator, config: RASConfig) -> int:

@@ -1,6 +1,8 @@
-"""How speech tokens are drawn and how many: settings that the engine and the model files share."""
+"""How speech tokens are drawn, how many, and in what rows: settings that the engine and the model files share."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -52,3 +54,32 @@ class LengthConfig(ClosedModel):
 
 
 DEFAULT_LENGTHS = LengthConfig()
+
+
+class GuardConfig(ClosedModel):
+    """Guards against speech that hangs: limits of rows of tokens.
+
+    Attributes:
+        most_repeats: a token may follow itself until it has come so many times in a row; 0 for no limit.
+        most_silence: at most so many tokens of silence in a row; 0 for no limit.
+    """
+
+    most_repeats: NonNegativeInt = 0
+    most_silence: NonNegativeInt = 0
+
+    def barred(self, history: Sequence[int], silent: Collection[int]) -> list[int]:
+        """Tokens that may not come next.
+
+        Args:
+            history: tokens so far, the latest last.
+            silent: tokens of silence.
+        """
+        found: list[int] = []
+        if 0 < self.most_repeats <= len(history) and len(set(history[-self.most_repeats :])) == 1:
+            found.append(history[-1])
+        if 0 < self.most_silence <= len(history) and all(t in silent for t in history[-self.most_silence :]):
+            found += silent
+        return found
+
+
+NO_GUARDS = GuardConfig()

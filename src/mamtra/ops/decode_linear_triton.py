@@ -40,11 +40,19 @@ class Tile(NamedTuple):
     turned: bool = False
 
 
-def choose_tile(rows: int, outputs: int, inputs: int, gated: bool, scaled: bool = False) -> Tile:
+def choose_tile(
+    rows: int, outputs: int, inputs: int, gated: bool, scaled: bool = False, dtype: torch.dtype = torch.bfloat16
+) -> Tile:
     """A tile by shape, the fastest of some dozens on an H100 at the sizes of CosyVoice 2.
 
-    Weights in eight bits (``scaled``) are widened in registers, from where only the right side of a product is fast.
+    Weights in eight bits (``scaled``) are widened in registers, from where only the right side of a product is fast. Inputs in
+    float32 are read in smaller steps: shared memory holds no more of them.
     """
+    tile = _tile(rows, outputs, inputs, gated, scaled)
+    return tile._replace(inputs=tile.inputs // 4) if tile.rows and dtype.itemsize > 2 else tile
+
+
+def _tile(rows: int, outputs: int, inputs: int, gated: bool, scaled: bool) -> Tile:
     long, wide = inputs >= 2048, outputs >= 1500
     if rows == 1:
         block = min(1024, triton.next_power_of_2(inputs))
@@ -86,7 +94,7 @@ def decode_linear_triton(
     """See `mamtra.ops.decode_linear.decode_linear`; ``tile`` overrides the choice by shape."""
     rows, inputs = given.x.shape
     outputs = values_of(weight).shape[0] // (2 if gated else 1)
-    tile = tile or choose_tile(rows, outputs, inputs, gated, isinstance(weight, ScaledWeight))
+    tile = tile or choose_tile(rows, outputs, inputs, gated, isinstance(weight, ScaledWeight), given.x.dtype)
     out = given.x.new_empty(rows, outputs)
     _launch(tile, given, weight, bias, out, None, None, workspace, eps, gated)
     return out
@@ -102,7 +110,7 @@ def decode_linear_add_triton(
 ) -> Normed:
     """See `mamtra.ops.decode_linear.decode_linear_add`; ``tile`` overrides the choice by shape."""
     rows, outputs = residual.shape
-    tile = tile or choose_tile(rows, outputs, x.shape[1], False, isinstance(weight, ScaledWeight))
+    tile = tile or choose_tile(rows, outputs, x.shape[1], False, isinstance(weight, ScaledWeight), x.dtype)
     parts = triton.cdiv(outputs, tile.outputs)
     after = Normed(torch.empty_like(residual), torch.empty(rows, parts, dtype=torch.float32, device=x.device))
     _launch(tile, Normed(x, None), weight, None, residual, after, norm_weight, workspace, 0.0, False)

@@ -94,7 +94,7 @@ def own_speech(
         seed: of sampling.
     """
     prompt_text, prompt_speech = (part.tolist() for part in prompt) if prompt else ([], [])
-    sampling = Sampling(ras=settings, greedy=not sample)
+    sampling = Sampling(ras=settings, greedy=not sample, guards=settings)
     found: list[Utterance] = []
     for start in range(0, len(texts), _TOGETHER):
         group = texts[start : start + _TOGETHER]

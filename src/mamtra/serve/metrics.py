@@ -58,6 +58,7 @@ class Metrics:
             ("mamtra_memory_reserved_bytes", "That they may take at most.", lambda: admission.held),
             ("mamtra_runs_running", "Runs of the language model on their way.", lambda: tts.decoding.running),
             ("mamtra_runs_waiting", "Runs that wait for a slot of the engine.", lambda: tts.decoding.waiting),
+            ("mamtra_guarded_draws", "Draws from which a guard has kept a token.", lambda: tts.decoding.guarded),
             ("mamtra_kv_bytes", "Keys and values of the language model.", lambda: tts.decoding.kv_bytes),
             ("mamtra_state_bytes", "Its convolution and SSM states.", lambda: tts.decoding.state_bytes),
             ("mamtra_flow_bytes", "Caches of the flow: prompts and streams.", lambda: tts.flow_bytes),

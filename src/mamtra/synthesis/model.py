@@ -102,7 +102,10 @@ class Model(ModelDirectory):
         """The decode engine of the LM, one for all threads; made on first use."""
         with self._lock:
             if self._engine is None:
-                self._engine = Engine(self.lm, slots=None, capacity=CAPACITY.get(self.device.type, LARGEST))
+                known = self.lm.config.num_speech_tokens
+                silent = tuple(token for token in self.generation.silent_tokens if token < known)
+                capacity = CAPACITY.get(self.device.type, LARGEST)
+                self._engine = Engine(self.lm, slots=None, capacity=capacity, silent_ids=silent)
             return self._engine
 
     @property

@@ -65,7 +65,7 @@ def start_run(
     else:
         mix = model.lm.config.mix_ratio
         layout = Interleaved(text, speech, lengths=settings, text_ids=text_ids, mix=mix, opening=opening)
-    return (engine or model.engine).submit(TokenRequest(layout, seed, Sampling(ras=settings)))
+    return (engine or model.engine).submit(TokenRequest(layout, seed, Sampling(ras=settings, guards=settings)))
 
 
 def lm_prompt(model: Model, voice: Voice, text_ids: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
