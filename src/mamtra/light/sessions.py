@@ -39,12 +39,12 @@ def open_session(graph: GraphBuilder, threads: int, *, arena: bool = True) -> or
     session = ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"])
     del options, tensors  # with the tensors that were made for the graph: kernels have copies
     graph.used.clear()
-    _give_back()
+    give_back()
     return session
 
 
-def _give_back() -> None:
-    """Hand memory that opening took for a moment back to the system, where the C library (glibc) can be told to."""
+def give_back() -> None:
+    """Hand memory that was taken for a moment back to the system, where the C library (glibc) can be told to; some 3 ms."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):
             ctypes.CDLL(None).malloc_trim(0)
