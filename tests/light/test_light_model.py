@@ -18,6 +18,7 @@ from mamtra.light.cpu import has_dot_products
 from mamtra.light.export import export_onnx, open_exported
 from mamtra.light.graph import GraphBuilder
 from mamtra.light.model import LightModel
+from mamtra.light.vocoder import LightVocoderStream
 from mamtra.light.weights import StoredWeights
 from mamtra.voices.voice import Voice
 from tests.factories import tiny_model
@@ -184,3 +185,18 @@ def test_fewer_flow_steps_and_an_int8_lm(tmp_path: Path) -> None:
         mamtra.load(model, flow_steps=0)
     with pytest.raises(MamTraError, match="belongs to the runtime onnx"):
         mamtra.load(model, runtime="torch", int8_lm=True)
+
+
+def test_long_runs_leave_no_memory_to_flow_and_vocoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back = []
+    monkeypatch.setattr("mamtra.light.vocoder.give_back", lambda: given_back.append(1))
+    model = LightModel(tiny_model(tmp_path / "m"))
+    sessions = (model.flow._encoder, model.flow._step, model.vocoder._pitch, model.vocoder._wave)
+    assert not any(session.get_session_options().enable_cpu_mem_arena for session in sessions)
+    mel = np.zeros((80, 30), np.float32)
+    assert len(model.vocoder.whole(mel, 0)) == 30 * model.vocoder.hop and given_back == [1]
+    stream = LightVocoderStream(model.vocoder, 0)
+    stream.push(mel)
+    assert given_back == [1]
+    stream.push(mel, final=True)
+    assert given_back == [1, 1]

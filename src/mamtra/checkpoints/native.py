@@ -38,6 +38,7 @@ from mamtra.runtime.strict_models import first_problem
 PROVENANCE = "provenance.json"
 LANGUAGE_MODELS = ("lm", "causal_lm")
 """Sections of the parts that are a language model; a directory has one of them."""
+_LINE = 64
 TRANSFORMERS_KEYS = {"model_type": "mamtra", "architectures": ["MamTraForCausalLM"]}
 """Keys of config.json by which transformers finds the class of the language model."""
 
@@ -61,8 +62,19 @@ def read_tensors(path: Path, dtype: torch.dtype = torch.float32) -> dict[str, to
         own = (name, name + SCALE) if kind == torch.int8 and name + SCALE in kinds else (name,)
         views = {each: files.read(each) for each in own}
         for each, tensor in unpack(views, dtype).items():
-            tensors[each] = tensor.clone() if tensor is views[each] else tensor
+            tensors[each] = _copied(tensor) if tensor is views[each] else tensor
     return tensors
+
+
+def _copied(view: torch.Tensor) -> torch.Tensor:
+    """A copy as far from a cache line's beginning as the view: kernels choose by that, and rounding would differ."""
+    if view.data_ptr() % view.element_size():
+        return view.clone()
+    size = view.numel() * view.element_size()
+    room = torch.empty(size + _LINE, dtype=torch.uint8)
+    start = (view.data_ptr() - room.data_ptr()) % _LINE
+    copy = room[start : start + size].view(view.dtype).view(view.shape)
+    return copy.copy_(view)
 
 
 def load_part(directory: str | os.PathLike, section: str, dtype: torch.dtype = torch.float32) -> nn.Module:

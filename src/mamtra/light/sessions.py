@@ -24,20 +24,27 @@ def session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def open_session(graph: GraphBuilder, threads: int) -> ort.InferenceSession:
-    """A session of a graph that is finished, and used up by it; weights are read from where they are mapped."""
+def open_session(graph: GraphBuilder, threads: int, *, arena: bool = True) -> ort.InferenceSession:
+    """A session of a graph that is finished, and used up by it; weights are read from where they are mapped.
+
+    Args:
+        graph: the graph.
+        threads: of the session.
+        arena: keep the memory of a run for the next one, which makes short runs faster; it grows to that of the longest run.
+    """
     options = session_options(threads)
+    options.enable_cpu_mem_arena = arena
     tensors = {name: _value(name, stored) for name, stored in graph.used.items()}
     options.add_external_initializers(list(tensors), list(tensors.values()))
     session = ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"])
     del options, tensors  # with the tensors that were made for the graph: kernels have copies
     graph.used.clear()
-    _give_back()
+    give_back()
     return session
 
 
-def _give_back() -> None:
-    """Hand memory that opening took for a moment back to the system, where the C library (glibc) can be told to."""
+def give_back() -> None:
+    """Hand memory that was taken for a moment back to the system, where the C library (glibc) can be told to; some 3 ms."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):
             ctypes.CDLL(None).malloc_trim(0)

@@ -12,7 +12,7 @@ import numpy as np
 from mamtra.acoustic.receptive_field import receptive_field
 from mamtra.light.graph import GraphBuilder
 from mamtra.light.random import Generator
-from mamtra.light.sessions import open_session
+from mamtra.light.sessions import give_back, open_session
 from mamtra.light.sine_source import SineSource
 from mamtra.light.vocoder_graph import build_pitch, build_wave
 from mamtra.light.weights import StoredWeights
@@ -32,7 +32,7 @@ class LightVocoder:
         graphs = [GraphBuilder(name, weights, "float") for name in ("pitch", "wave")]
         build_pitch(graphs[0], config)
         build_wave(graphs[1], config)
-        self._pitch, self._wave = (open_session(graph, threads) for graph in graphs)
+        self._pitch, self._wave = (open_session(graph, threads, arena=False) for graph in graphs)
         mix = (weights.values(f"m_source.l_linear.{name}") for name in ("weight", "bias"))
         self.source = SineSource(config, *mix)
         self.hop = self.source.hop
@@ -49,7 +49,9 @@ class LightVocoder:
     def whole(self, mel: np.ndarray, seed: int) -> np.ndarray:
         """Samples of mel, with the noise of a seed."""
         noise = Generator(seed).normal(mel.shape[1] * self.hop)
-        return self.wave(mel, self.source(self.f0(mel), noise))
+        samples = self.wave(mel, self.source(self.f0(mel), noise))
+        give_back()
+        return samples
 
 
 class LightVocoderStream:
@@ -86,4 +88,6 @@ class LightVocoderStream:
         self._mel, self._source = mel[:, start:], source[start * hop : ready * hop]
         self._noise = noise[(ready - done) * hop :]
         self._phase = vocoder.source.phase_after(f0[: ready - done], self._phase)
+        if final:
+            give_back()
         return wave
