@@ -1,7 +1,7 @@
 """What the number of steps of the flow costs the embedded voice: words understood, naturalness, speaker, and time on a CPU.
 
-    python benchmarks/flow_steps.py --sets SET ... --run DIR [--whisper DIR] [--variants 10 6 4 3 2 4-uniform few=MODEL:2]
-        [--fine] [--limit N] [--out docs/results/flow_steps.json]
+    python benchmarks/flow_steps.py --sets SET ... --run DIR [--whisper DIR [--fast]] [--fine] [--limit N]
+        [--variants 10 6 4 3 2 4-uniform few=MODEL:2] [--out docs/results/flow_steps.json]
 
 The language model speaks every line once; a variant makes its own sound of these tokens, offline. N is so many Euler steps with
 guidance, N-GRID the same at other positions, NAME=MODEL:N a few-step flow of another model directory. The first variant is what the
@@ -61,6 +61,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="lines of each set")
     parser.add_argument("--variants", nargs="+", default=["10", "6", "4", "3", "2", "4-uniform", "4-square", "4-sine"])
     parser.add_argument("--whisper", help="judge the sound too: a CTranslate2 Whisper")
+    parser.add_argument("--fast", action="store_true", help="Whisper in int8 with a greedy search")
     parser.add_argument("--fine", action="store_true", help=f"compare mels with those of {FINE} Euler steps too")
     parser.add_argument("--run", type=Path, required=True, help="folder of tokens, scores and times")
     parser.add_argument("--threads", type=int, default=2)
@@ -114,7 +115,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     prompt = reference_sound(args.run, tts, voice)
     sets = [lines_with_prompt(source, prompt, args.limit) for source in args.sets]
     lines = [line for found, _ in sets for line in found]
-    scores = PairedScores(args.run, names, args.whisper, args.threads) if args.whisper else None
+    scores = PairedScores(args.run, names, args.whisper, args.threads, fast=args.fast) if args.whisper else None
     times = args.run / "times.jsonl"
     known = {(row["id"], row["variant"]): row for row in read_rows(times)}
     with say_progress("lines") as progress:
