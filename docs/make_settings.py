@@ -16,17 +16,22 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mamtra.distill.config import DistillConfig
+from mamtra.distill.flow_settings import FlowDistillConfig
 from mamtra.paper.settings import ExperimentSettings
 
 PAGE = Path(__file__).resolve().parent / "settings.md"
 HEAD = """# Settings
 
 Made by `python docs/make_settings.py` from the descriptions in the source. A YAML file holds them by section; on the command line
-they are dotted: `optimizer.lr=2e-5`. An unknown setting is refused. How to use them: [distillation](distill.md),
-[experiments](experiments.md), [conversion](convert.md); the options of `mamtra prepare` are in `mamtra prepare --help` and
-[distillation](distill.md#preparing-a-corpus).
+they are dotted: `optimizer.lr=2e-5`; `mamtra distill-flow` has no file. An unknown setting is refused. How to use them:
+[distillation](distill.md), [experiments](experiments.md), [conversion](convert.md); the options of `mamtra prepare` are in
+`mamtra prepare --help` and [distillation](distill.md#preparing-a-corpus).
 """
-SECTIONS = {"Of `mamtra distill`": DistillConfig, "Of `mamtra reproduce --config`": ExperimentSettings}
+SECTIONS = {
+    "Of `mamtra distill`": DistillConfig,
+    "Of `mamtra distill-flow`": FlowDistillConfig,
+    "Of `mamtra reproduce --config`": ExperimentSettings,
+}
 
 
 def page() -> str:

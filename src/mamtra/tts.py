@@ -93,7 +93,8 @@ class TTS:
             like_original: for models of CosyVoice 2: speak as the published code does, text rules included, or with this
                 package's text rules, trimming, pauses and repeats. A CosyVoice 2 directory does the former by default.
             text_rules: for models of CosyVoice 2: "cosyvoice2", "mamtra" or "none" (text is read as written, in one piece).
-            flow_steps: Euler steps of the flow; fewer are faster. By default those of the model.
+            flow_steps: steps of the flow; fewer are faster. A few-step flow takes those that it was trained for. By default those
+                of the model.
             flow_history: mel frames before a chunk that the streaming flow sees besides those of the voice's prompt, with torch:
                 memory of a stream and time of a hop are then bounded. 0 is all; by default that of the model.
             int8_lm: with the runtime "onnx", multiply int8 weights of the language model as they are, with inputs rounded to 8

@@ -7,14 +7,24 @@ differ in how they encode and in the vector field.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor, nn
 
 from mamtra.acoustic.flow_matching import FlowMatching, cosine_schedule
+from mamtra.acoustic.flow_steps import MOST_STEPS
 from mamtra.acoustic.masks import valid_positions
 from mamtra.acoustic.stream_cache import StreamCache
 from mamtra.errors import MamTraError
@@ -25,7 +35,8 @@ from mamtra.runtime.strict_models import Size
 class CausalFlowConfig(BaseModel):
     """Sizes that every flow has; the defaults are CosyVoice 2's.
 
-    Widths are in channels, `chunk_size` and `pre_lookahead_len` in tokens of 40 ms.
+    Widths are in channels, `chunk_size` and `pre_lookahead_len` in tokens of 40 ms. A few-step flow (`mamtra.distill.flow`)
+    names in `trained_steps` how many steps it can take; it has the guidance of its teacher learned.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +51,21 @@ class CausalFlowConfig(BaseModel):
     sigma_min: float = Field(1e-6, ge=0, lt=1)
     inference_cfg_rate: NonNegativeFloat = 0.7
     training_cfg_rate: NonNegativeFloat = 0.2
+    trained_steps: tuple[Annotated[int, Field(ge=1, le=MOST_STEPS)], ...] = ()
+
+    @model_validator(mode="after")
+    def _few_steps_need_no_guidance(self) -> CausalFlowConfig:
+        if self.trained_steps and self.inference_cfg_rate:
+            raise ValueError("a flow with trained_steps has no guidance: inference_cfg_rate must be 0")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Earlier versions refuse the key, and can read every other flow."""
+        content = dump(self)
+        if not self.trained_steps:
+            del content["trained_steps"]
+        return content
 
 
 class FlowNoise(NamedTuple):
@@ -138,7 +164,8 @@ class CausalFlow(nn.Module, ABC):
             ratio*token_len.
 
         Raises:
-            MamTraError: lengths are combined with `finalize=False`, or there are too few tokens or too little noise.
+            MamTraError: lengths are combined with `finalize=False`, there are too few tokens or too little noise, or the flow
+                cannot take so many steps.
         """
         config = self.config
         tokens = torch.cat([prompt_token, token], dim=1)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamtra.acoustic.estimator import CausalConv1d, SelfAttention, encode_time
+from mamtra.acoustic.estimator import CausalConv1d, SelfAttention, embed_time, encode_time
 from mamtra.acoustic.masks import additive, attention_mask, hide
 from mamtra.acoustic.stream_cache import LayerCache
 
@@ -184,6 +184,12 @@ class TimeEmbedding(nn.Module):
         super().__init__()
         self.time_mlp = nn.ModuleDict({"0": nn.Linear(TIME_WIDTH, width), "2": nn.Linear(width, width)})
 
+    def begin_at_zero(self) -> TimeEmbedding:
+        """Make every embedding zero, and return itself."""
+        nn.init.zeros_(self.time_mlp["2"].weight)
+        nn.init.zeros_(self.time_mlp["2"].bias)
+        return self
+
     def forward(self, t: Tensor) -> Tensor:
         """Map times (B,) in [0, 1] to (B, width)."""
         first, second = self.time_mlp["0"], self.time_mlp["2"]
@@ -200,12 +206,16 @@ class DiT(nn.Module):
         heads: attention heads.
         head_dim: even width of one head.
         ff_mult: inner width of the feed-forward over `width`.
+        few_steps: whether it is that of a few-step flow.
     """
 
-    def __init__(self, mels: int, width: int, depth: int, heads: int, head_dim: int, ff_mult: int) -> None:
+    def __init__(
+        self, mels: int, width: int, depth: int, heads: int, head_dim: int, ff_mult: int, few_steps: bool = False
+    ) -> None:
         super().__init__()
         self.head_dim = head_dim
         self.time_embed = TimeEmbedding(width)
+        self.length_embed = TimeEmbedding(width).begin_at_zero() if few_steps else None
         self.input_embed = InputEmbedding(4 * mels, width)
         self.transformer_blocks = nn.ModuleList(DiTBlock(width, heads, head_dim, ff_mult * width) for _ in range(depth))
         self.norm_out = TimeModulation(width, 2)
@@ -232,7 +242,7 @@ class DiT(nn.Module):
             visible = cache.score_mask(frames, chunk, offset, x)
             positions = cache.positions(frames, offset, x.device)
         table = rotary_table(positions, self.head_dim)
-        time = F.silu(self.time_embed(t))
+        time = F.silu(embed_time(t, self.time_embed, self.length_embed))
         given = torch.cat([x, cond, mu, spks[:, :, None].expand(-1, -1, frames)], dim=1)
         hidden = self.input_embed(given.transpose(1, 2), cache)
         for block in self.transformer_blocks:

@@ -51,8 +51,9 @@ class DiTFlow(CausalFlow):
             config.dit_heads,
             config.dit_head_dim,
             config.dit_ff_mult,
+            bool(config.trained_steps),
         )
-        self.decoder = FlowMatching(estimator, config.sigma_min, config.inference_cfg_rate)
+        self.decoder = FlowMatching(estimator, config.sigma_min, config.inference_cfg_rate, config.trained_steps)
 
     def encode(
         self,

@@ -184,6 +184,12 @@ class TimeEmbedding(nn.Module):
         self.linear_1 = nn.Linear(inputs, outputs)
         self.linear_2 = nn.Linear(outputs, outputs)
 
+    def begin_at_zero(self) -> TimeEmbedding:
+        """Make every embedding zero, and return itself."""
+        nn.init.zeros_(self.linear_2.weight)
+        nn.init.zeros_(self.linear_2.bias)
+        return self
+
     def forward(self, t: Tensor) -> Tensor:
         """Map times (B,) in [0, 1] to (B, outputs)."""
         encoding = encode_time(t, self.inputs).to(self.linear_1.weight.dtype)
@@ -198,8 +204,22 @@ def encode_time(t: Tensor, width: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
+def embed_time(t: Tensor, time: nn.Module, length: nn.Module | None) -> Tensor:
+    """The embedding of flow times (B,), or of the times and lengths (B, 2) of the steps of a few-step flow.
+
+    Args:
+        t: see above.
+        time: embeds the times.
+        length: embeds the lengths; None where the flow takes steps of any length.
+    """
+    return time(t) if length is None else time(t[:, 0]) + length(t[:, 1])
+
+
 class Estimator(nn.Module):
     """dx/dt of the mel at flow time t, given encoder output, speaker and prompt mel.
+
+    The one of a few-step flow is told how long the step is too, and estimates the mean of dx/dt over it (MeanFlow, Geng et al.
+    2025); an untrained embedding of the length is zero, which leaves dx/dt at the beginning of the step.
 
     Args:
         inputs: channels of noisy mel, mu, speaker and prompt together.
@@ -209,14 +229,24 @@ class Estimator(nn.Module):
         head_dim: width of one head.
         n_blocks: Transformer blocks for each stage.
         mid_blocks: stages between the first and the last.
+        few_steps: whether it is that of a few-step flow.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, channels: int, heads: int, head_dim: int, n_blocks: int, mid_blocks: int
+        self,
+        inputs: int,
+        outputs: int,
+        channels: int,
+        heads: int,
+        head_dim: int,
+        n_blocks: int,
+        mid_blocks: int,
+        few_steps: bool = False,
     ) -> None:
         super().__init__()
         time = 4 * channels
         self.time_mlp = TimeEmbedding(inputs, time)
+        self.length_mlp = TimeEmbedding(inputs, time).begin_at_zero() if few_steps else None
 
         def stage(width: int) -> list[nn.Module]:
             blocks = nn.ModuleList(TransformerBlock(channels, heads, head_dim) for _ in range(n_blocks))
@@ -249,7 +279,7 @@ class Estimator(nn.Module):
             x: (B, mel, T) mel at time t.
             valid: (B, T) bool of unpadded frames, or None when nothing is padded.
             mu: (B, mel, T) encoder output.
-            t: (B,) flow times in [0, 1].
+            t: (B,) flow times in [0, 1]; (B, 2) times and lengths of the steps of a few-step flow.
             spks: (B, mel) projected speaker embedding.
             cond: (B, mel, T) prompt mel, zero after the prompt.
             chunk: chunk length in frames; 0 attends everywhere.
@@ -260,7 +290,7 @@ class Estimator(nn.Module):
             (B, mel, T), zero at padding.
         """
         frames = x.shape[2]
-        time = F.mish(self.time_mlp(t))
+        time = F.mish(embed_time(t, self.time_mlp, self.length_mlp))
         mask = None if valid is None else valid[:, None]
         if cache is None:
             visible = additive(attention_mask(frames, valid, chunk, x.device), x.dtype)

@@ -57,8 +57,9 @@ class Flow(CausalFlow):
             config.estimator_head_dim,
             config.estimator_n_blocks,
             config.estimator_mid_blocks,
+            bool(config.trained_steps),
         )
-        self.decoder = FlowMatching(estimator, config.sigma_min, config.inference_cfg_rate)
+        self.decoder = FlowMatching(estimator, config.sigma_min, config.inference_cfg_rate, config.trained_steps)
 
     def encode(
         self,

@@ -6,6 +6,7 @@ Lipman et al. 2023 (optimal-transport paths), Ho and Salimans 2022 (guidance); s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from mamtra.acoustic.dit import DiT
 from mamtra.acoustic.estimator import Estimator
+from mamtra.acoustic.flow_steps import check_steps
 from mamtra.acoustic.graphs import GraphedEstimator
 from mamtra.acoustic.stream_cache import StreamCache
 from mamtra.errors import MamTraError
@@ -56,12 +58,15 @@ class FlowMatching(nn.Module):
         estimator: the vector field.
         sigma_min: width of the path at t = 1.
         guidance: default weight g of classifier-free guidance, (1 + g) conditional - g unconditional.
+        trained_steps: how many steps a few-step flow can take; it has no guidance.
     """
 
-    def __init__(self, estimator: Estimator | DiT, sigma_min: float, guidance: float) -> None:
+    def __init__(
+        self, estimator: Estimator | DiT, sigma_min: float, guidance: float, trained_steps: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.estimator = estimator
-        self.sigma_min, self.guidance = sigma_min, guidance
+        self.sigma_min, self.guidance, self.trained_steps = sigma_min, guidance, tuple(trained_steps)
         self._graphed: GraphedEstimator | None = None
 
     def use_graphs(self, graphs: GraphCache) -> None:
@@ -81,6 +86,7 @@ class FlowMatching(nn.Module):
         chunk: int = 0,
         cache: StreamCache | None = None,
         offset: int = 0,
+        path: list[Tensor] | None = None,
     ) -> Tensor:
         """Integrate the vector field from noise to mel with Euler steps.
 
@@ -95,13 +101,16 @@ class FlowMatching(nn.Module):
             chunk: chunk length in frames; 0 attends everywhere.
             cache: of a stream, one slot for each step; see `Estimator`.
             offset: frames of the stream before these.
+            path: gets the mel (B, mel, T) after each step.
 
         Returns:
             (B, mel, T) float32.
 
         Raises:
-            MamTraError: when `noise` is shorter than the mel, or the mel longer than the fixed noise.
+            MamTraError: `noise` is shorter than the mel, or the mel longer than the fixed noise, or the flow cannot take so many
+                steps or has no guidance.
         """
+        check_steps(steps, self.trained_steps)
         frames = offset + mu.shape[2]
         noise = fixed_noise_on(mu.device, mu.shape[1]) if noise is None else noise
         if noise.shape[2] < frames:
@@ -110,6 +119,8 @@ class FlowMatching(nn.Module):
                 "split the text into shorter pieces or pass longer noise."
             )
         guidance = self.guidance if guidance is None else guidance
+        if guidance and self.trained_steps:
+            raise MamTraError("A few-step flow has the guidance of its teacher learned; leave guidance out.")
         x = noise[:, :, offset:frames].to(mu.device, torch.float32).expand(mu.shape[0], -1, -1)
         twice = guidance != 0
         if twice:
@@ -123,13 +134,15 @@ class FlowMatching(nn.Module):
             if cache is not None:
                 cache.slot = step
             both = torch.cat([x, x]) if twice else x
-            times = t.expand(mu.shape[0])
+            times = t.expand(mu.shape[0]) if not self.trained_steps else torch.stack([t, dt]).expand(mu.shape[0], 2)
             slope = estimate(both.to(mu.dtype), valid, mu, times, spks, cond, chunk, cache, offset).float()
             if twice:
                 given, free = slope.chunk(2)
                 slope = (1 + guidance) * given - guidance * free
             x = x + dt * slope
             t = t + dt
+            if path is not None:
+                path.append(x)
         if cache is not None:
             cache.slot = 0
         return x

@@ -13,7 +13,7 @@ class GenerationConfig(RASConfig, LengthConfig, GuardConfig):
     """Generation defaults of a model: the settings of the sampler, limits of the length, guards against rows, and those below.
 
     Attributes:
-        flow_steps: Euler steps of the flow.
+        flow_steps: Euler steps of the flow, or steps of a few-step flow, see `mamtra.distill.distill_flow`.
         flow_history: mel frames before a chunk that the streaming flow sees besides those of the voice's prompt: 0 for all, else a
             multiple of the frames of a token, and a chunk or more (`mamtra.acoustic.history`).
         voice: the voice to speak with where none is named; without it the first in the alphabet.

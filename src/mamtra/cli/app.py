@@ -33,6 +33,7 @@ VERBS = (
     "listen",
     "prepare",
     "distill",
+    "distill_flow",
     "reproduce",
     "pull",
     "bench",

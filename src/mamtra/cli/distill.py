@@ -69,7 +69,7 @@ def distill(
         def make_observer(setup: Setup) -> Observer:
             return make(setup.initial.directory, setup.processes.device)
 
-    progress = {} if as_json else {"listener": _show_line, "ticker": _tick if sys.stderr.isatty() else None}
+    progress = {} if as_json else {"listener": show_line, "ticker": tick if sys.stderr.isatty() else None}
     if not as_json and sys.stderr.isatty():
         tell("Opening models and corpus.")
     try:
@@ -87,7 +87,8 @@ def distill(
         print(printable(f"{done.student} is ready; the curves are in {done.report}", LONGEST))
 
 
-def _show_line(line: dict[str, Any]) -> None:
+def show_line(line: dict[str, Any]) -> None:
+    """Print a line of a training's log, or a note, on standard error."""
     if line["kind"] == "note":
         print(f"{_CLEAR}{line['text']}", file=sys.stderr)
         return
@@ -95,7 +96,8 @@ def _show_line(line: dict[str, Any]) -> None:
     print("".join((_CLEAR, f"{line['kind']} {line['step']}: ", "  ".join(values[2:] or values))), file=sys.stderr)
 
 
-def _tick(step: int, steps: int) -> None:
+def tick(step: int, steps: int) -> None:
+    """Print the progress of a training on standard error."""
     print(f"{_CLEAR}step {step:,} of {steps:,}", end="", file=sys.stderr, flush=True)
 
 

@@ -96,7 +96,7 @@ def say(
     show_text: bool = typer.Option(False, "--show-text", help="Print what would be read, and speak nothing."),
     runtime: Runtime = None,
     flow_steps: int | None = typer.Option(
-        None, metavar="N", min=1, help="Euler steps of the flow; fewer are faster (the embedded voice: 10)."
+        None, metavar="N", min=1, help="Steps of the flow; fewer are faster (the embedded voice: 10)."
     ),
     int8_lm: bool = typer.Option(
         False, "--int8-lm", help="With the runtime onnx: a faster language model, with other tokens for a seed."

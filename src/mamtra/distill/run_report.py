@@ -31,6 +31,7 @@ _CHARTS = (
     ("Free-running word error rate", (("validation", "wer", "student"),)),
     ("Alignment losses", (("train", "matrix", "mixing matrices"), ("train", "hidden", "mixer outputs"))),
     ("Divergence on speech tokens sampled from the student", (("train", "policy", "on policy"),)),
+    ("Mean squared error of the average velocity", (("train", "velocity", "training"),)),
     ("Gradient norm", (("train", "norm", "before clipping"),)),
     ("Learning rate", (("train", "lr", "rate"),)),
     ("Speech tokens per second", (("train", "tokens_per_second", "training"),)),

@@ -292,7 +292,8 @@ class Trainer:
             student = self._sharding.whole(self.setup.student)
             if self._processes.first:
                 bistream = batch.layout != "unistream"
-                directory = write_student(self.out, self.setup.initial, student, about, bistream=bistream)
+                began = self.setup.initial.directory
+                directory = write_student(self.out, began, "lm", student, about, generation={"bistream": bistream})
         self._write("end", minutes=about["minutes"], steps=self.step)
         return directory
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mamtra.acoustic.flow_steps import check_steps
 from mamtra.errors import MamTraError
 from mamtra.light.flow_graph import (
     Shapes,
@@ -35,7 +36,7 @@ class LightFlow:
     Args:
         path: its weights.
         config: section of config.json.
-        steps: Euler steps.
+        steps: Euler steps, or steps of a few-step flow.
         threads: of its sessions.
         products: see `mamtra.light.graph.Products`.
         free: a stream's tokens see all that are pushed with them, instead of those of their chunk of `chunk_size` alone: hops need
@@ -55,6 +56,8 @@ class LightFlow:
         products: Products = "float",
         free: bool = False,
     ) -> None:
+        trained = config.get("trained_steps", ())
+        check_steps(steps, trained)
         self.path, self.config, weights = path, config, StoredWeights(path)
         self.free = free
         self.settings = {"config": dict(config), "steps": steps, "products": products}
@@ -66,6 +69,9 @@ class LightFlow:
         encodings = [time_encoding(t, 4 * config["output_size"]) for t in times[:-1]]
         lengths = [np.array(length, np.float32) for length in np.diff(times)]
         self._steps = [{"time": time, "dt": length} for time, length in zip(encodings, lengths, strict=True)]
+        if trained:
+            for step in self._steps:
+                step["length"] = time_encoding(float(step["dt"]), 4 * config["output_size"])
         self._noise = np.zeros((0, config["output_size"]), np.float32)
 
     def stream(self, prompt_speech: np.ndarray, prompt_mel: np.ndarray, embedding: np.ndarray) -> LightFlowStream:

@@ -18,6 +18,7 @@ once a chunk.
                         speaker      (1, 1, mel)
                         time         (1, 4 mel)             `time_encoding` of the flow time
                         dt           () float32             length of the step
+                        length       (1, 4 mel)             its `time_encoding`, where the flow is a few-step one
                         past.*                              state, see `step_state`
               outputs   next         (1, T, mel)
                         new.*
@@ -197,13 +198,14 @@ def build_step(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
     x, mu, prompt = (graph.input(name, (1, "T", mel)) for name in ("x", "mu", "prompt"))
     speaker, time = graph.input("speaker", (1, 1, mel)), graph.input("time", (1, 4 * mel))
     dt = graph.input("dt", ())
+    length = graph.input("length", (1, 4 * mel)) if config.get("trained_steps") else ""
     state = _State(graph, step_state(config))
     speaker = graph.op("Expand", speaker, graph.op("Shape", x))
     inputs = graph.op("Concat", x, mu, speaker, prompt, axis=-1)
     if guidance:
         free = graph.op("Pad", x, graph.constant([0, 0, 0, 0, 0, 3 * mel]))
         inputs = graph.op("Concat", inputs, free, axis=0)
-    slope = _estimator(graph, inputs, time, state, config)
+    slope = _estimator(graph, inputs, _time(graph, time, length), state, config)
     if guidance:
         given, free = graph.ops(2, "Split", slope, axis=0, num_outputs=2)
         given = graph.op("Mul", given, graph.constant(1 + guidance))
@@ -212,11 +214,22 @@ def build_step(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
     state.declare()
 
 
+def _time(graph: GraphBuilder, time: str, length: str) -> str:
+    """`mamtra.acoustic.estimator.embed_time`, after its Mish."""
+
+    def embed(encoding: str, name: str) -> str:
+        hidden = graph.silu(affine(graph, encoding, f"{name}.linear_1"))
+        return affine(graph, hidden, f"{name}.linear_2")
+
+    embedded = embed(time, "decoder.estimator.time_mlp")
+    if length:
+        embedded = graph.op("Add", embedded, embed(length, "decoder.estimator.length_mlp"))
+    return mish(graph, embedded)
+
+
 def _estimator(graph: GraphBuilder, x: str, time: str, state: _State, config: Mapping[str, Any]) -> str:
     """`mamtra.acoustic.estimator.Estimator`."""
     prefix = "decoder.estimator."
-    time = affine(graph, graph.silu(affine(graph, time, f"{prefix}time_mlp.linear_1")), f"{prefix}time_mlp.linear_2")
-    time = mish(graph, time)
 
     def block(x: str, name: str, cache: str) -> str:
         y = state.causal_conv(x, cache, f"{name}.block.0")

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, get_args
 
 from mamtra.acoustic.flow_history import check_history
+from mamtra.acoustic.flow_steps import check_steps
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 from mamtra.text.bpe import BpeFrontend, TextRules
@@ -26,13 +27,12 @@ def choose_profile(
     """The generation defaults of a model with another profile, where one is asked for; its text front end gets the text rules.
 
     Raises:
-        MamTraError: the model has no original, there are no such text rules, fewer than one step is asked for, or the flow
-            cannot keep such a history.
+        MamTraError: the model has no original, there are no such text rules, or the flow cannot take so many steps or keep such
+            a history.
     """
     changes: dict[str, object] = {}
     if flow_steps is not None:
-        if flow_steps < 1:
-            raise MamTraError(f"The flow cannot take {flow_steps} steps; use 1 or more, such as 5.")
+        check_steps(flow_steps, model.config.get("flow", {}).get("trained_steps", ()))
         changes["flow_steps"] = flow_steps
     if flow_history is not None:
         flow = model.config.get("flow", {})
