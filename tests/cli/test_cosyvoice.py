@@ -36,7 +36,8 @@ def test_mistakes_are_one_sentence(source, capsys, model):
     for words, message in (
         (["export", "made", "llm.pt"], "2 Mamba layers"),
         (["say", "Hi.", "--model", model, "--instruct", "Slow."], "follows no instructions"),
-        (["say", "hi.", "--model", source, "--voice", "bob"], "no voice 'bob'"),
+        (["say", "hi.", "--model", source, "--voice", "bob"], "no voice 'bob'; voices here: ann, 女."),
+        (["say", "hi.", "--model", source, "--voice", "ann", "--voice-text", "Hi."], "a stored voice has its own"),
     ):
         assert main(words) == 2
         error = capsys.readouterr().err

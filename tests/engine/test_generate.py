@@ -44,7 +44,8 @@ def test_sampled_tokens(golden, tiny, packed, agree):
     g = golden["lm_zero_shot_ras"]
     generator = torch.Generator().manual_seed(int(g["seed"]))
     step = PackedDecoder(tiny) if packed else None
-    run = generate(tiny, g["text"], g["prompt_text"], g["prompt_speech_token"], generator=generator, step=step)
+    prompt, sampler = (g["prompt_text"], g["prompt_speech_token"]), golden.sampler
+    run = generate(tiny, g["text"], *prompt, generator=generator, sampler=sampler, step=step)
     wanted = g["tokens"].tolist()
     agree("speech tokens", [next(run) for _ in wanted], wanted)
 
