@@ -28,7 +28,7 @@ def test_a_server_of_ours_is_a_system(base, tmp_path):
     assert scores.figures["wer_english"]["utterances"] == 2 and scores.summary()["without_sound"] == 0
     kept = sorted((tmp_path / "kept").iterdir())
     asked = {"model": "tts-1", "voice": "tiny", "input": "Hello there.", "response_format": "pcm"}
-    answer = httpx2.post(f"{base}/v1/audio/speech", json=asked, timeout=60)
+    answer = httpx2.post(f"{base}/v1/audio/speech", json=asked, timeout=300)
     samples, rate = read_audio(kept[0])
     assert len(kept) == 2 and rate == 24000
     assert np.abs(samples - np.frombuffer(answer.content, "<i2") / 32768).max() < 1e-3
