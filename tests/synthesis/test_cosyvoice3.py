@@ -172,7 +172,9 @@ def test_the_other_language_model_of_the_release(source, tmp_path):
     ours, theirs = (torch.load(path, weights_only=True) for path in (tmp_path / "llm.pt", other / "llm.rl.pt"))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
     for name in ("llm.pt", "llm.rl.pt"):
-        (other / "llm.pt").write_bytes((source / "llm.pt").read_bytes()) if name == "llm.pt" else (other / "llm.pt").unlink()
+        (other / "llm.pt").write_bytes((source / "llm.pt").read_bytes()) if name == "llm.pt" else (
+            other / "llm.pt"
+        ).unlink()
         assert open_language_model(other).source.path.name == name
 
 
