@@ -85,20 +85,29 @@ def test_mel_parity(golden, agree):
         agree("mel", flow.inference(*inputs, streaming=streaming, finalize=finalize), vectors["mel"], 2e-5)
 
 
+def test_encoder_of_every_pass(golden, agree):
+    for vectors, flow, streaming, finalize in golden.mels():
+        context, ahead = None, flow.config.pre_lookahead_len
+        with torch.no_grad():
+            embedded = flow.input_embedding(torch.cat([vectors["prompt_token"], vectors["token"]], dim=1))
+            if not finalize:
+                embedded, context = embedded[:, :-ahead], embedded[:, -ahead:]
+            hidden = flow.encoder(embedded, None, context, flow.config.chunk_size if streaming else 0)
+            agree("encoder", hidden, vectors["encoder_out"], 1e-5)
+            agree("mu", flow.encoder_proj(hidden), vectors["mu"], 1e-5)
+            agree("speaker", flow.speaker(vectors["embedding"]), vectors["spk"], 1e-6)
+
+
 def test_parity_inside(golden, agree):
     flow, vectors = golden.flow(), golden["flow_full"]
     with torch.no_grad():
-        agree("speaker", flow.speaker(vectors["embedding"]), vectors["spk"], 1e-6)
-        tokens = torch.cat([vectors["prompt_token"], vectors["token"]], dim=1)
-        hidden = flow.encoder(flow.input_embedding(tokens))
-        agree("encoder", hidden, vectors["encoder_out"], 1e-5)
-        agree("mu", flow.encoder_proj(hidden), vectors["mu"], 1e-5)
+        valid = vectors["est0_mask"][:, 0].bool()
         steps = {found[1] for name in vectors if (found := re.fullmatch(r"(est\d+)_out", name))}
         assert len(steps) > 1
         for step in steps:
             conditions = (vectors[f"est0_{name}"] for name in ("spks", "cond"))
             out = flow.decoder.estimator(
-                vectors[f"{step}_x"], None, vectors["est0_mu"], vectors[f"{step}_t"], *conditions
+                vectors[f"{step}_x"], valid, vectors["est0_mu"], vectors[f"{step}_t"], *conditions
             )
             agree("estimator", out, vectors[f"{step}_out"], 1e-5)
     count = len(vectors["est_t"])

@@ -45,7 +45,7 @@ LM = SpeechLMConfig(
 )  # fmt: skip
 FLOW = FlowConfig(
     vocab_size=TOKENS, spk_embed_dim=20, input_size=24, encoder_heads=3, encoder_ffn=40, encoder_blocks=1, encoder_up_blocks=2,
-    estimator_channels=24, estimator_heads=3, estimator_head_dim=8, estimator_n_blocks=1, estimator_mid_blocks=2, chunk_size=10,
+    estimator_channels=24, estimator_heads=3, estimator_head_dim=8, estimator_n_blocks=1, estimator_mid_blocks=1, chunk_size=10,
 )  # fmt: skip
 VOCODER = HiFTConfig(base_channels=24, f0_channels=12, nb_harmonics=4)
 SAMPLING = RASConfig(top_p=0.7, top_k=9, win_size=6, tau_r=0.2)
@@ -135,7 +135,8 @@ def _training(vectors: Vectors) -> Iterator[Group]:
             "speech_token": _padded([speech for _, speech in pairs]), "speech_token_len": torch.tensor([m for _, m in lengths]),
             "input_kind": kinds, "input_id": ids, "input_len": torch.tensor([int(each.lengths[0]) for each in laid]),
             "target": target, "logits": logits[rows], "hidden": hidden[rows], "argmax": logits[rows].argmax(-1),
-            "target_logprob": chosen, "loss": cross_entropy(logits, target)[None],
+            "target_logprob": chosen, "target_pos": rows.nonzero(),
+            "acc": (logits[rows].argmax(-1) == target[rows]).float().mean()[None], "loss": cross_entropy(logits, target)[None],
         }  # fmt: skip
 
 
@@ -166,12 +167,15 @@ def _generation(vectors: Vectors) -> Iterator[Group]:
     yield "lm_zero_shot_ras", {**prompt, "tokens": torch.tensor(list(islice(run, 24))), "seed": torch.tensor([77])}
 
     short = {"text": text[:, :4], "prompt_text": before[:, :3], "prompt_speech_token": speech[:, :5]}
-    made = {"no_prompt_tokens": list(islice(generate(lm, short["text"], sampler=greedy), 8))}
+    rows.clear()
+    made = {"no_prompt_tokens": list(islice(generate(lm, short["text"], sampler=record), 8))}
+    first = rows[0]
     for name, row, bias in (("eos_plus100", 0, 100), ("eos_minus100", 0, -100), (f"{TOKENS + 1}_plus100", 1, 100)):
         lm.llm_decoder.bias[LM.eos_id + row] += bias
         made[f"tokens_bias_{name}"] = list(generate(lm, *short.values(), sampler=greedy))
         lm.llm_decoder.bias[LM.eos_id + row] -= bias
-    yield "lm_length_rules", {**short, **{name: torch.tensor(tokens) for name, tokens in made.items()}}
+    tokens = {name: torch.tensor(found) for name, found in made.items()}
+    yield "lm_length_rules", {**short, **tokens, "no_prompt_prefill_logits": first}
 
     lm.model.register_forward_pre_hook(lambda _, args: lengths.append(args[0].shape[1]))
     arriving = {**prompt, "text": integers("arriving", WORDS, 1, 19)}
@@ -214,11 +218,17 @@ def _voice() -> dict[str, Tensor]:
 
 def _flow(vectors: Vectors) -> Iterator[Group]:
     yield "flow_noise", {"noise_head": fixed_noise(FLOW.output_size)[:, :, :300]}
-    given = {"token": integers("flow token", TOKENS, 1, 29), **_voice()}
+    given = {"token": integers("flow token", TOKENS, 1, 17), **_voice()}
     for name, (streaming, finalize, chunk) in FLOWS.items():
         model = vectors.flow(chunk)
-        tensors = {**given, "mel": model.inference(*given.values(), streaming=streaming, finalize=finalize)}
-        yield f"flow_{name}", tensors if name != "full" else tensors | _inside(model, given)
+        tokens = torch.cat([given["prompt_token"], given["token"]], dim=1)
+        embedded, context, ahead = model.input_embedding(tokens), None, FLOW.pre_lookahead_len
+        if not finalize:
+            embedded, context = embedded[:, :-ahead], embedded[:, -ahead:]
+        hidden = model.encoder(embedded, None, context, chunk if streaming else 0)
+        tensors = {**given, "mel": model.inference(*given.values(), streaming=streaming, finalize=finalize), "encoder_out": hidden,
+                   "mu": model.encoder_proj(hidden), "spk": model.speaker(given["embedding"])}  # fmt: skip
+        yield f"flow_{name}", tensors if name != "full" else tensors | _inside(model, tensors)
     model, lengths = vectors.flow(), torch.tensor([17, 12])
     token, valid = integers("rows", TOKENS, 2, 17), valid_positions(2 * lengths, 34)
     embedded = model.input_embedding(token) * valid_positions(lengths, 17)[:, :, None]
@@ -233,9 +243,8 @@ def _flow(vectors: Vectors) -> Iterator[Group]:
 
 
 def _inside(model: Flow, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    hidden = model.encoder(model.input_embedding(torch.cat([given["prompt_token"], given["token"]], dim=1)))
-    mu, speaker, steps = model.encoder_proj(hidden), model.speaker(given["embedding"]), torch.linspace(0, 1, 11)
-    found = {"encoder_out": hidden, "mu": mu, "spk": speaker, "est_t": cosine_schedule(steps)[:10]}
+    mu, speaker = given["mu"], given["spk"]
+    found = {"est_t": cosine_schedule(torch.linspace(0, 1, 11))[:10], "est0_mask": torch.ones(2, 1, mu.shape[1])}
     twice = {
         "mu": mu.transpose(1, 2).repeat(2, 1, 1),
         "spks": speaker.repeat(2, 1),
@@ -258,7 +267,7 @@ def _vocoder(vectors: Vectors) -> Iterator[Group]:
     source, joined = model.source(f0, noise), model.synthesize(mel, source_cache=cache, noise=silent)
     tensors = {"mel": mel, "noise": noise, "f0": f0, "source": source, "source_nonoise": model.source(f0, silent),
                "wav": model.decode(mel, source), "cache_source": cache, "source_cached": joined.source,
-               "wav_cached": joined.wave}  # fmt: skip
+               "wav_cached": joined.wave, "wav_nonoise": model.inference(mel, noise=silent)}  # fmt: skip
     model.conv_post.bias[: VOCODER.istft_n_fft // 2 + 1] += 3.5
     yield "hift", {**tensors, "wav_loud": model.decode(mel, source)}
 

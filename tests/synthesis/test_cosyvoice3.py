@@ -134,7 +134,7 @@ def test_arriving_text_follows_the_opening():
 
 @pytest.mark.parametrize("voice", ["ann", "女", "recording"])
 def test_text_that_arrives_while_speaking(tts, tmp_path, voice):
-    words, taken = "tom met his aunt at the old mill. she had a full glass.".split(), []
+    words, taken = ["tom", "met", "his", "aunt", "at", "the", "old", "mill.", "she", "had", "a", "full", "glass."], []
     said = tts.clone(recording(tmp_path / "me.wav"), "it is me.") if voice == "recording" else tts.voice(voice)
 
     def arriving():
