@@ -22,6 +22,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import MIX
 from mamtra.runtime.json_files import read_json
+from mamtra.runtime.printable import printable
 
 BACKBONE = "CosyVoice-BlankEN"
 _INNER = "llm.model.model."
@@ -72,7 +73,7 @@ def _mix_ratio(directory: Path) -> tuple[int, int]:
     whole = isinstance(found, list | tuple) and len(found) == 2 and all(type(value) is int for value in found)
     if not whole or min(found) < 1:
         raise MamTraError(
-            f"{path} has llm.mix_ratio {str(found)[:80]}; it should be two whole numbers such as [5, 15]."
+            f"{path} has llm.mix_ratio {printable(repr(found))}; it should be two whole numbers such as [5, 15]."
         )
     return found[0], found[1]
 
