@@ -12,9 +12,8 @@ from mamtra.runtime.results import footnote, markdown_table
 INTRODUCTION = """\
 Every behaviour of the published code of CosyVoice 2, and what CosyVoice 3 does differently; what a directory of theirs does with
 this package by default, and how far the two were found apart. [cosyvoice.md](cosyvoice.md#like-the-original-or-not) says which of
-it `--not-like-original` changes. All weights are random: the published weights have not been tested. Seconds and memory at the
-published sizes: [converting](results/conversion.md), [loading and speaking](results/cosyvoice_directory.md),
-[CosyVoice 3](results/cosyvoice3_parity.md)."""
+it `--not-like-original` changes. All weights are random: the published weights have not been tested. CosyVoice 3's figures are
+those [at full size](results/cosyvoice3_parity.md)."""
 
 HOW = """\
 Vectors are inputs, weights and outputs of the original at tiny sizes in float32, in the folder that `MAMTRA_GOLDEN` names. It says
