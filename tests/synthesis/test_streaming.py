@@ -129,7 +129,9 @@ def test_a_model_like_the_original_streams_by_its_hops(model, monkeypatch):
 
     def spoken(**options):
         chunks = speak(
-            request, [Segment("a", [1], 0.5, pause_asked=0.5)], partial(stream_segment, prompts=prompt_store(model), **options)
+            request,
+            [Segment("a", [1], 0.5, pause_asked=0.5)],
+            partial(stream_segment, prompts=prompt_store(model), **options),
         )
         return [len(chunk.samples) for chunk in chunks]
 
