@@ -7,7 +7,8 @@
 they found; ``fixtures`` does the same with the compact fixtures of the repository. ``prompts`` takes `--recordings` at six sample
 rates through both prompt paths and compares with the definitions computed in float64, ``speeds`` does the same with mel frames.
 ``original`` gives texts and recordings to the published code's front end and to ours; it is run by `--python`, which has the code's
-requirements, with the code and Matcha-TTS in the folders of `--original`. ``full`` converts a directory of the published sizes with
+requirements, with the code and Matcha-TTS in the folders of `--original`. ``third`` takes over what `cosyvoice3_parity.py` has
+measured at full size. ``full`` converts a directory of the published sizes with
 random weights and speaks with both (5 GB of temporary files). Parts that are not measured are kept from `--out`.
 """
 
@@ -32,7 +33,8 @@ from parity_vectors import ROOT, collect
 from record import apart, benchmark, environment, made_with
 
 BEHAVIOURS = Path(__file__).with_suffix(".tsv")
-PARTS = ("vectors", "fixtures", "speeds", "prompts", "original", "full")
+PARTS = ("vectors", "fixtures", "speeds", "prompts", "original", "third", "full")
+THIRD = ROOT / "docs" / "results" / "cosyvoice3_parity.json"
 RUN = (
     "import resource, sys\nimport torch\nscale = 1 if sys.platform == 'darwin' else 1024\n"
     "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale\nidle = peak()\n"
@@ -100,6 +102,13 @@ def processor_seconds() -> float:
     """Of all finished child processes, on all cores."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def third(args: argparse.Namespace) -> dict[str, Any]:
+    """Flow and vocoder of CosyVoice 3 beside the original; the circumstances are those of that measurement."""
+    known = json.loads(THIRD.read_text(encoding="utf-8"))
+    made = {name: known[name] for name in ("command", "commit", "hardware", "versions")}
+    return {"made": made, "stages": known["stages"]}
 
 
 def full(args: argparse.Namespace) -> dict[str, Any]:

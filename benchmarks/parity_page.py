@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from cosyvoice3_parity import STAGES
 from parity_vectors import together
 
 from mamtra.runtime.results import footnote, markdown_table
 
 INTRODUCTION = """\
-Every behaviour of the published CosyVoice 2 code, what a CosyVoice 2 directory does with this package by default, and how far
-the two were found apart. [cosyvoice.md](cosyvoice.md#like-the-original-or-not) says which of it `--not-like-original` changes. All
-weights are random: the published weights have not been tested."""
+Every behaviour of the published code of CosyVoice 2, and what CosyVoice 3 does differently; what a directory of theirs does with
+this package by default, and how far the two were found apart. [cosyvoice.md](cosyvoice.md#like-the-original-or-not) says which of
+it `--not-like-original` changes. All weights are random: the published weights have not been tested. CosyVoice 3's figures are
+those [at full size](results/cosyvoice3_parity.md)."""
 
 HOW = """\
 Vectors are inputs, weights and outputs of the original at tiny sizes in float32, in the folder that `MAMTRA_GOLDEN` names. It says
@@ -25,7 +27,7 @@ def render(result: dict[str, Any]) -> str:
     parts = result["parts"]
     shown = {"original": _original, "prompts": _prompts, "speeds": _speeds, "full": _full, "fixtures": _fixtures}
     return "\n\n".join([
-        "# Parity with CosyVoice 2",
+        "# Parity with CosyVoice 2 and 3",
         INTRODUCTION,
         _behaviours(result["behaviours"], parts),
         *(show(parts[name]) for name, show in shown.items() if name in parts),
@@ -74,7 +76,11 @@ def _behaviours(rows: list[dict[str, Any]], parts: dict[str, Any]) -> str:
 
 
 def _counted(what: str, parts: dict[str, Any]) -> str:
-    """A difference that a part below measures."""
+    """A difference that a part below measures, or CosyVoice 3's comparison at full size."""
+    if what.startswith("third "):
+        stages = parts["third"]["stages"] if "third" in parts else {}
+        found = [(STAGES[name], stages[name]) for name in what.split()[1:] if name in stages]
+        return "<br>".join(f"{title}: {_number(one['difference'])} of RMS {one['rms']:.2g}" for title, one in found)
     if what == "prompts" and "prompts" in parts:
         rows = [row for row in parts["prompts"]["rows"] if "refused" not in row]
         changed = sum(row["like_original"]["tokens_changed"] for row in rows)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from functools import cached_property
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from torch import Tensor
 from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.checkpoints.cosyvoice.files import find_settings
-from mamtra.checkpoints.cosyvoice.parts import load_flow
+from mamtra.checkpoints.cosyvoice.parts import load_flow, read_generation
 from mamtra.checkpoints.cosyvoice.vocoder_sizes import read_vocoder_sizes
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.engine.sampling import ras_sample
+from mamtra.models.sampling_config import RASConfig
 from mamtra.models.speech_lm import SpeechLM
 
 
@@ -51,6 +54,21 @@ class Vectors:
         config = open_language_model(self.directory).config
         return {"eos_id": config.eos_id, "fill_id": config.fill_id, "mix": config.mix_ratio}
 
+    @cached_property
+    def sampler(self) -> Callable[..., int]:
+        """Repetition-aware sampling with the settings of the model."""
+        said = read_generation(self.settings)
+        return partial(ras_sample, config=RASConfig(**{name: getattr(said, name) for name in RASConfig.model_fields}))
+
+    def mels(self) -> Iterator[tuple[dict[str, Tensor], Flow, bool, bool]]:
+        """Every pass of the flow: its vectors, the flow, whether attention is masked by chunks, whether the tokens are the last
+        ones. The name of a group says the size of its chunks where it is not the model's."""
+        for group, about in self.index["groups"].items():
+            if group.startswith("flow_") and "mel" in about["tensors"]:
+                chunk = re.search(r"_chunk(\d+)", group)
+                flow = self.flow(int(chunk[1]) if chunk else None)
+                yield self[group], flow, group.startswith("flow_stream_"), "lookahead" not in group
+
     def lm(self) -> SpeechLM:
         """The language model."""
         stored = open_language_model(self.directory)
@@ -76,9 +94,12 @@ class Vectors:
 
     def speaker_encoder(self) -> CAMPPlus:
         """The narrow speaker encoder."""
-        sizes = self.index["config"]["cam"]
-        encoder = CAMPPlus(CAMPPlusConfig(growth_rate=sizes["growth"], init_channels=sizes["init"]))
-        encoder.load_state_dict(self["campplus_weights"])
+        sizes, weights = self.index["config"]["cam"], self["campplus_weights"]
+        width = len(weights["xvector.dense.linear.weight"])
+        encoder = CAMPPlus(
+            CAMPPlusConfig(growth_rate=sizes["growth"], init_channels=sizes["init"], embedding_size=width)
+        )
+        encoder.load_state_dict(weights)
         return encoder.eval()
 
 

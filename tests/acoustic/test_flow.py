@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import re
 
 import pytest
 import torch
@@ -25,13 +27,6 @@ TINY = FlowConfig(
     estimator_n_blocks=2,
     estimator_mid_blocks=2,
 )
-CASES = {  # streaming, finalize, chunk size where it is not the model's
-    "full": (False, True, None),
-    "stream_finalize": (True, True, None),
-    "stream_lookahead": (True, False, None),
-    "stream_chunk5_lookahead": (True, False, 5),
-    "nostream_lookahead": (False, False, None),
-}
 
 
 @pytest.fixture(scope="module")
@@ -80,31 +75,43 @@ def batch_of_two():
     }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_mel_parity(golden, case, agree):
-    streaming, finalize, chunk = CASES[case]
-    vectors = golden[f"flow_{case}"]
-    inputs = (vectors[name] for name in ("token", "prompt_token", "prompt_feat", "embedding"))
-    mel = golden.flow(chunk).inference(*inputs, streaming=streaming, finalize=finalize)
-    agree("mel", mel, vectors["mel"], 2e-5)
+def test_mel_parity(golden, agree):
+    passes = list(golden.mels())
+    assert {(streaming, finalize) for _, _, streaming, finalize in passes} == {
+        *itertools.product((False, True), repeat=2)
+    }
+    for vectors, flow, streaming, finalize in passes:
+        inputs = (vectors[name] for name in ("token", "prompt_token", "prompt_feat", "embedding"))
+        agree("mel", flow.inference(*inputs, streaming=streaming, finalize=finalize), vectors["mel"], 2e-5)
+
+
+def test_encoder_of_every_pass(golden, agree):
+    for vectors, flow, streaming, finalize in golden.mels():
+        context, ahead = None, flow.config.pre_lookahead_len
+        with torch.no_grad():
+            embedded = flow.input_embedding(torch.cat([vectors["prompt_token"], vectors["token"]], dim=1))
+            if not finalize:
+                embedded, context = embedded[:, :-ahead], embedded[:, -ahead:]
+            hidden = flow.encoder(embedded, None, context, flow.config.chunk_size if streaming else 0)
+            agree("encoder", hidden, vectors["encoder_out"], 1e-5)
+            agree("mu", flow.encoder_proj(hidden), vectors["mu"], 1e-5)
+            agree("speaker", flow.speaker(vectors["embedding"]), vectors["spk"], 1e-6)
 
 
 def test_parity_inside(golden, agree):
     flow, vectors = golden.flow(), golden["flow_full"]
     with torch.no_grad():
-        agree("speaker", flow.speaker(vectors["embedding"]), vectors["spk"], 1e-6)
-        tokens = torch.cat([vectors["prompt_token"], vectors["token"]], dim=1)
-        hidden = flow.encoder(flow.input_embedding(tokens))
-        agree("encoder", hidden, vectors["encoder_out"], 1e-5)
-        agree("mu", flow.encoder_proj(hidden), vectors["mu"], 1e-5)
-        for step in ("est0", "est5"):
+        valid = vectors["est0_mask"][:, 0].bool()
+        steps = {found[1] for name in vectors if (found := re.fullmatch(r"(est\d+)_out", name))}
+        assert len(steps) > 1
+        for step in steps:
             conditions = (vectors[f"est0_{name}"] for name in ("spks", "cond"))
             out = flow.decoder.estimator(
-                vectors[f"{step}_x"], None, vectors["est0_mu"], vectors[f"{step}_t"], *conditions
+                vectors[f"{step}_x"], valid, vectors["est0_mu"], vectors[f"{step}_t"], *conditions
             )
             agree("estimator", out, vectors[f"{step}_out"], 1e-5)
-    steps = len(vectors["est_t"])
-    agree("Euler steps", cosine_schedule(torch.linspace(0, 1, steps + 1))[:steps], vectors["est_t"], 1e-6)
+    count = len(vectors["est_t"])
+    agree("Euler steps", cosine_schedule(torch.linspace(0, 1, count + 1))[:count], vectors["est_t"], 1e-6)
 
 
 @pytest.mark.parametrize(("streaming", "name"), [(False, "encoder_out"), (True, "encoder_out_stream")])
@@ -119,15 +126,19 @@ def test_padded_encoder_parity(golden, streaming, name, agree):
     agree("encoder", hidden[valid], vectors[name][valid], 1e-5)
 
 
-@pytest.mark.parametrize(("chunk", "name"), [(0, "est_out"), (16, "est_out_stream16")])
-def test_padded_estimator_parity(golden, chunk, name, agree):
-    vectors = golden["flow_padded_batch"]
+def test_padded_estimator_parity(golden, agree):
+    vectors, estimator = golden["flow_padded_batch"], golden.flow().decoder.estimator
     valid = vectors["mask"][:, 0].bool()
-    with torch.no_grad():
-        inputs = (vectors[key] for key in ("mu", "t", "spks", "cond"))
-        out = golden.flow().decoder.estimator(vectors["x"], valid, *inputs, chunk)
-    agree("estimator", out * valid[:, None], vectors[name] * valid[:, None], 1e-5)
-    assert (out * ~valid[:, None]).abs().max() == 0
+    chunks = {
+        name: int(found[1] or 0) for name in vectors if (found := re.fullmatch(r"est_out(?:_stream(\d+))?", name))
+    }
+    assert len(chunks) > 1
+    for name, chunk in chunks.items():
+        with torch.no_grad():
+            inputs = (vectors[key] for key in ("mu", "t", "spks", "cond"))
+            out = estimator(vectors["x"], valid, *inputs, chunk)
+        agree("estimator", out * valid[:, None], vectors[name] * valid[:, None], 1e-5)
+        assert (out * ~valid[:, None]).abs().max() == 0
 
 
 def test_fixed_noise_is_the_originals_and_leaves_the_global_generator_alone(golden, agree):

@@ -17,6 +17,11 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
     "config.json": b'{"format": 1}',
     "llm.pt": bytes(range(256)) * 2000,
+    "CosyVoice-BlankEN/config.json": b"{}",
+    "CosyVoice-BlankEN/model.safetensors": b"copied in llm.pt",
+    "speech_tokenizer_v2.onnx": b"onnx",
+    "speech_tokenizer_v2.batch.onnx": b"for batches",
+    "llm.rl.pt": b"another language model",
     "asset/sample.wav": b"RIFF",
     "runtime.engine": b"no",
 }
@@ -121,13 +126,27 @@ def test_only_files_that_are_read_arrive(hub, tmp_path):
     told = []
     out = module.pull("someone/voice", tmp_path / "m", tell=lambda *line: told.append(line))
     assert (out / "llm.pt").read_bytes() == FILES["llm.pt"] and (out / "config.json").exists()
-    assert not (out / "asset").exists() and not (out / "runtime.engine").exists()
-    assert told == [("config.json", 1, 2), ("llm.pt", 2, 2)]
+    read = ["config.json", "llm.pt", "CosyVoice-BlankEN/config.json", "speech_tokenizer_v2.onnx"]
+    assert told == [(name, number, 4) for number, name in enumerate(read, 1)]
+    assert {
+        path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and ".cache" not in path.parts
+    } == {*read}
     hub.seen.clear()
     module.pull("someone/voice", tmp_path / "m")
     assert not [line for line in hub.seen if line[0] == "GET" and "resolve" in line[1]], (
         "whole files are not fetched again"
     )
+
+
+def test_the_other_language_model_of_cosyvoice_3(hub, tmp_path, monkeypatch):
+    out = module.pull("someone/voice", tmp_path / "rl", reinforced=True)
+    assert (out / "llm.rl.pt").read_bytes() == FILES["llm.rl.pt"] and not (out / "llm.pt").exists()
+    module.pull("someone/voice", tmp_path / "m")
+    with pytest.raises(MamTraError, match=r"has llm\.pt, which would be used .*; name another directory"):
+        module.pull("someone/voice", tmp_path / "m", reinforced=True)
+    monkeypatch.delitem(FILES, "llm.rl.pt")
+    with pytest.raises(MamTraError, match=r"someone/voice has no llm\.rl\.pt"):
+        module.pull("someone/voice", tmp_path / "other", reinforced=True)
 
 
 def test_a_download_that_breaks_off_goes_on(hub, tmp_path, monkeypatch):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from mamtra.cli.app import main
 from tests.foreign import cosyvoice_directory, cosyvoice_state
+from tests.foreign3 import cosyvoice3_directory
 
 
 @pytest.fixture
@@ -36,7 +40,8 @@ def test_mistakes_are_one_sentence(source, capsys, model):
     for words, message in (
         (["export", "made", "llm.pt"], "2 Mamba layers"),
         (["say", "Hi.", "--model", model, "--instruct", "Slow."], "follows no instructions"),
-        (["say", "hi.", "--model", source, "--voice", "bob"], "no voice 'bob'"),
+        (["say", "hi.", "--model", source, "--voice", "bob"], "no voice 'bob'; voices here: ann, 女."),
+        (["say", "hi.", "--model", source, "--voice", "ann", "--voice-text", "Hi."], "a stored voice has its own"),
     ):
         assert main(words) == 2
         error = capsys.readouterr().err
@@ -46,3 +51,22 @@ def test_mistakes_are_one_sentence(source, capsys, model):
 def test_preset_speakers_are_listed(source, capsys):
     assert main(["voices", "list", "--model", source, "--json"]) == 0
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["ann", "女"]
+
+
+@pytest.mark.parametrize("make", [cosyvoice_directory, cosyvoice3_directory])
+def test_sound_goes_out_while_words_come_in(make, tmp_path):
+    """Within a sentence: five text ids are a word here, and a hop wants nine of them at most."""
+    model = str(make(tmp_path / "model"))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    words = ["say", "-", "-o", "-", "--stream", "--format", "pcm", "--voice", "ann", "--model", model, "-q"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "mamtra", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
+    ) as said:
+        for word in ["tom ", "met ", "his ", "aunt "] * 6:
+            said.stdin.write(word.encode())
+            said.stdin.flush()
+        assert len(said.stdout.read(2000)) == 2000
+        said.stdin.write(b"at noon.")
+        said.stdin.close()
+        assert len(said.stdout.read()) % 2 == 0
+    assert said.returncode == 0

@@ -44,7 +44,8 @@ def test_sampled_tokens(golden, tiny, packed, agree):
     g = golden["lm_zero_shot_ras"]
     generator = torch.Generator().manual_seed(int(g["seed"]))
     step = PackedDecoder(tiny) if packed else None
-    run = generate(tiny, g["text"], g["prompt_text"], g["prompt_speech_token"], generator=generator, step=step)
+    prompt, sampler = (g["prompt_text"], g["prompt_speech_token"]), golden.sampler
+    run = generate(tiny, g["text"], *prompt, generator=generator, sampler=sampler, step=step)
     wanted = g["tokens"].tolist()
     agree("speech tokens", [next(run) for _ in wanted], wanted)
 
@@ -70,10 +71,17 @@ def test_length_rules(golden, tiny, special, bias, tokens, reason, agree):
 
 
 def test_without_a_prompt(golden, tiny, agree):
-    g = golden["lm_length_rules"]
-    run = generate(tiny, g["text"], sampler=greedy)
+    g, rows = golden["lm_length_rules"], []
+
+    def record(row, history, generator):
+        rows.append(row.clone())
+        return greedy(row, history)
+
+    run = generate(tiny, g["text"], sampler=record)
     wanted = g["no_prompt_tokens"].tolist()
     agree("speech tokens", [next(run) for _ in wanted], wanted)
+    keep = torch.arange(tiny.config.speech_vocab_size) != tiny.config.eos_id  # masked before min_len
+    agree("logits", rows[0][keep], g["no_prompt_prefill_logits"][keep], 1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -10,23 +10,27 @@ import torch
 from mamtra.engine.sampling import RASConfig, greedy, nucleus, ras_sample
 
 
+def decisions(golden):
+    return json.loads((golden.root / "ras_cases.json").read_text())
+
+
 def test_nucleus_sets(golden, agree):
-    g = golden["ras_sampling"]
+    g, settings = golden["ras_sampling"], decisions(golden)["params"]
     for i, logits in enumerate(g["logits"]):
-        p, ids = nucleus(torch.log_softmax(logits, -1), 0.8, 25)
+        p, ids = nucleus(torch.log_softmax(logits, -1), settings["top_p"], settings["top_k"])
         agree("nucleus", ids, g[f"nucleus_ids_{i}"])
         agree("its probabilities", p, g[f"nucleus_probs_{i}"], 1e-6)
 
 
 def test_every_decision(golden, agree):
-    logits = golden["ras_sampling"]["logits"]
-    cases = json.loads((golden.root / "ras_cases.json").read_text())["cases"]
-    drawn = [
-        ras_sample(
-            torch.log_softmax(logits[case["logits"]], -1), case["history"], torch.Generator().manual_seed(case["seed"])
-        )
-        for case in cases
-    ]
+    logits, found = golden["ras_sampling"]["logits"], decisions(golden)
+    cases, config = found["cases"], RASConfig(**found["params"])
+
+    def draw(case):
+        generator = torch.Generator().manual_seed(case["seed"])
+        return ras_sample(torch.log_softmax(logits[case["logits"]], -1), case["history"], generator, config=config)
+
+    drawn = [draw(case) for case in cases]
     agree("drawn tokens", drawn, [case["token"] for case in cases])
 
 

@@ -33,6 +33,11 @@ def test_training_forward(golden, lm, agree):
     agree("hidden", hidden[rows], g["hidden"], 5e-5)
     agree("logits", logits[rows], g["logits"], 1e-4)
     agree("best tokens", logits[rows].argmax(-1), g["argmax"])
+    assert torch.equal(rows.nonzero(), g["target_pos"])
+    aims = g["target"][rows]
+    chosen = logits[rows].log_softmax(-1).gather(1, aims[:, None])[:, 0]
+    agree("target log-probabilities", chosen, g["target_logprob"], 1e-4)
+    agree("accuracy", (logits[rows].argmax(-1) == aims).float().mean()[None], g["acc"], 1e-6)
     agree("loss", cross_entropy(logits, g["target"])[None], g["loss"], 2e-5)
 
 

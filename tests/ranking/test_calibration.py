@@ -97,6 +97,15 @@ def test_own_speech_is_what_the_model_says_behind_its_prompt(lm):
     assert own_speech(engine, [[5, 6, 7]], None, SETTINGS) == [bare]
 
 
+def test_the_opening_of_a_model_is_read_but_is_no_part_of_an_utterance(lm):
+    (found,) = own_speech(Engine(lm), [[5, 6, 7]], ([9], [1, 2]), SETTINGS, opening=[3, 4], sample=False)
+    expected = list(generate(lm, [5, 6, 7], [3, 4, 9], [1, 2], lengths=SETTINGS, sampler=greedy))
+    assert found == Utterance([9, 5, 6, 7], [1, 2, *expected])
+    (batch,) = batches([found], eos_id=30, opening=[3, 4])
+    assert batch.ids[batch.kind == TEXT].tolist() == [3, 4, 9, 5, 6, 7] and int(batch.lengths[0]) == batch.kind.shape[1]
+    assert batch.targets[batch.targets != IGNORE].tolist() == [1, 2, *expected, 30]
+
+
 def test_batches_hold_every_utterance_once():
     utterances = [Utterance([i] * (1 + i % 3), [i] * (4 + 7 * i % 11)) for i in range(1, 30)]
     found = batches(utterances, eos_id=6561, positions=64)

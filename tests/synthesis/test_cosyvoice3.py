@@ -132,6 +132,59 @@ def test_arriving_text_follows_the_opening():
     assert ended.take(0).inputs == [(SOS, SOS), (TEXT, 7), (TEXT, 1), (TASK, TASK)]
 
 
+@pytest.mark.parametrize("voice", ["ann", "女", "recording"])
+def test_text_that_arrives_while_speaking(tts, tmp_path, voice):
+    words, taken = ["tom", "met", "his", "aunt", "at", "the", "old", "mill.", "she", "had", "a", "full", "glass."], []
+    said = tts.clone(recording(tmp_path / "me.wav"), "it is me.") if voice == "recording" else tts.voice(voice)
+
+    def arriving():
+        for word in words:
+            taken.append(word)
+            yield word + " "
+
+    stream = tts.stream(arriving(), said, seed=1)
+    first = next(stream)
+    assert len(first.samples) and len(taken) < len(words)
+    chunks = [first, *stream]
+    assert taken == words and "".join(chunk.text for chunk in chunks) == "".join(word + " " for word in words)
+    ids = tts.model.text.encode(" ".join(words) + " ")
+    tokens = start_run(tts.model, said, iter(ids), seed=1).result()
+    whole = np.concatenate([chunk.samples for chunk in chunks])
+    assert np.isfinite(whole).all() and len(whole) == 960 * sum(chunk.tokens for chunk in chunks)
+    assert len(tokens) == sum(chunk.tokens for chunk in chunks)
+    again = np.concatenate([chunk.samples for chunk in tts.stream(iter([word + " " for word in words]), said, seed=1)])
+    assert np.array_equal(again, whole)
+
+
+def test_the_other_language_model_of_the_release(source, tmp_path):
+    """llm.rl.pt is read where there is no llm.pt."""
+    other = cosyvoice3_directory(tmp_path / "CosyVoice3-RL", seed=1)
+    (other / "llm.pt").rename(other / "llm.rl.pt")
+    stored = open_language_model(other)
+    assert stored.source.path.name == "llm.rl.pt" and "llm.rl.pt" not in stored.not_copied
+    tts, tokens = mamtra.load(other), [1, 2, 3]
+    kind, ids = prompt([3, 1, 4], tokens)
+    with torch.no_grad():
+        lm = tts.model.lm
+        assert not torch.equal(lm.embed(kind, ids), open_model(source).lm.embed(kind, ids))
+    mamtra.convert(other, tmp_path / "same", SAME)
+    export_llm(tmp_path / "same", tmp_path / "llm.pt")
+    ours, theirs = (torch.load(path, weights_only=True) for path in (tmp_path / "llm.pt", other / "llm.rl.pt"))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    for name in ("llm.pt", "llm.rl.pt"):
+        (other / "llm.pt").write_bytes((source / "llm.pt").read_bytes()) if name == "llm.pt" else (
+            other / "llm.pt"
+        ).unlink()
+        assert open_language_model(other).source.path.name == name
+
+
+def test_settings_that_are_missing(tmp_path):
+    other = cosyvoice3_directory(tmp_path / "CosyVoice3")
+    (other / "cosyvoice3.yaml").unlink()
+    with pytest.raises(MamTraError, match=r"no settings: cosyvoice2\.yaml or cosyvoice3\.yaml is missing"):
+        mamtra.load(other)
+
+
 def test_tags_are_one_id_each(model):
     front = model.text
     ids = [front.encode(token) for token in SPECIAL_TOKENS]

@@ -188,6 +188,25 @@ def test_a_recording_as_the_original_takes_it(source, recording, tmp_path):
         ours.clone(tmp_path / "short.wav")
 
 
+def test_nothing_is_put_between_chunks(source):
+    """Only a pause that the text asks for is, whether the text is there or arrives."""
+    like, ours = mamtra.load(source), mamtra.load(source, like_original=False)
+    text = "tom met his aunt at the old mill and she had a full glass of milk in her hand. " * 2
+    assert len(like.segments(text)) > 1
+
+    def silence(tts, said):
+        chunks = list(tts.stream(said, "ann", seed=1))
+        return sum(len(chunk.samples) for chunk in chunks) - 960 * sum(chunk.tokens for chunk in chunks)
+
+    def arriving(said):
+        return (word + " " for word in said.split())
+
+    marked = text.replace("hand. tom", "hand. [pause:0.5s] tom")
+    assert silence(like, text) == silence(like, arriving(text)) == 0
+    assert silence(like, marked) == silence(like, arriving(marked)) == 12000
+    assert silence(ours, text) != 0
+
+
 def test_profiles(source, tmp_path):
     like, ours = mamtra.load(source), mamtra.load(source, like_original=False)
     text = "Tom met his aunt."

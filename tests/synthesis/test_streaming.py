@@ -129,11 +129,13 @@ def test_a_model_like_the_original_streams_by_its_hops(model, monkeypatch):
 
     def spoken(**options):
         chunks = speak(
-            request, [Segment("a", [1], 0.5)], partial(stream_segment, prompts=prompt_store(model), **options)
+            request,
+            [Segment("a", [1], 0.5, pause_asked=0.5)],
+            partial(stream_segment, prompts=prompt_store(model), **options),
         )
         return [len(chunk.samples) for chunk in chunks]
 
-    # the pause before the segment, hops of 30 and 60 tokens less 8 frames that fade, nothing trimmed
+    # the pause that the text asks for, hops of 30 and 60 tokens less 8 frames that fade, nothing trimmed
     assert spoken() == [12000 + (60 - 8) * 480, 100 * 480, (20 + 8) * 480]
     every = [12000 + 40 * 480, 50 * 480, 90 * 480]  # every sample once
     assert spoken(schedule=HopSchedule()) == every

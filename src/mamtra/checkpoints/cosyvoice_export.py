@@ -27,11 +27,11 @@ def export_llm(model: str | os.PathLike, path: str | os.PathLike) -> Path:
     """
     stored, path = open_language_model(model), Path(path)
     if stored.section != "lm":
-        raise MamTraError(f"{stored.directory} has no speech language model; CosyVoice 2 cannot use it.")
+        raise MamTraError(f"{stored.directory} has no speech language model; CosyVoice cannot use it.")
     mixed = stored.config.plan.mamba_layers
     if mixed:
         raise MamTraError(
-            f"{stored.directory} has {len(mixed)} Mamba layers, which CosyVoice 2 does not support; export a 1:0 model."
+            f"{stored.directory} has {len(mixed)} Mamba layers, which CosyVoice does not support; export a 1:0 model."
         )
     if path.exists():
         raise MamTraError(f"{path} exists already; name another file, or remove it first.")

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
+from mamtra.checkpoints.cosyvoice.files import LANGUAGE_MODELS, REINFORCED
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import check_folder, hash_files
 
 NATIVE = ("*.json", "*.safetensors", "voices/*.safetensors", "*.xz", "README.md", "LICENSE*")
 COSYVOICE = (
-    "cosyvoice*.yaml", "llm.pt", "flow.pt", "hift.pt", "campplus.onnx", "speech_tokenizer_v*.onnx", "spk2info.pt",
+    "cosyvoice*.yaml", "llm.pt", "flow.pt", "hift.pt", "campplus.onnx", "speech_tokenizer_v?.onnx", "spk2info.pt",
     "CosyVoice-BlankEN/*.json", "CosyVoice-BlankEN/*.txt",
 )  # fmt: skip
 PATTERNS = (*NATIVE, *COSYVOICE)
-"""What a native directory, a transformers one or one of CosyVoice 2 needs; compiled engines and sample recordings are left out."""
+"""What a native directory, a transformers one or one of CosyVoice 2 or 3 needs; compiled engines and sample recordings are left
+out. A ``*`` takes slashes too, as everywhere on the hub."""
+UNREAD = ("CosyVoice-BlankEN/*.safetensors",)
+"""Files of those names that nothing reads: llm.pt holds the language model whole."""
 
-
+USUAL = LANGUAGE_MODELS[0]
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 """OWNER/NAME."""
 
 
 def pull(
-    repo: str, out: Path, revision: str | None = None, tell: Callable[[str, int, int], None] = lambda *_: None
+    repo: str,
+    out: Path,
+    revision: str | None = None,
+    tell: Callable[[str, int, int], None] = lambda *_: None,
+    *,
+    reinforced: bool = False,
 ) -> Path:
     """Download a model. Complete files are kept; an interrupted download is resumed.
 
@@ -35,15 +43,19 @@ def pull(
         out: directory to fill; made where it does not exist.
         revision: branch, tag or commit; the main branch by default.
         tell: called with name, number and count once a file is complete.
+        reinforced: take CosyVoice 3's llm.rl.pt in place of llm.pt.
 
     Raises:
         MamTraError: there is no such model or no network, it holds no file that MamTra reads, or the hash of a file differs from
-            the hub's.
+            the hub's; there is no llm.rl.pt, or an llm.pt that would be used instead.
     """
     if not HUB_NAME.fullmatch(repo) or ".." in repo:
         raise MamTraError(f"{repo!r} is no name of a model; models on the Hugging Face hub are called OWNER/NAME.")
     check_folder(out)
+    if reinforced and (out / USUAL).is_file():
+        raise MamTraError(f"{out} has {USUAL}, which would be used instead of {REINFORCED}; name another directory.")
     from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.utils import filter_repo_objects
 
     try:
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
@@ -52,9 +64,16 @@ def pull(
         raise MamTraError(
             f"There is no model {repo!r}{at} on the Hugging Face hub, or no way to it; check name and network."
         ) from error
-    wanted = [f for f in info.siblings or () if any(fnmatch.fnmatch(f.rfilename, pattern) for pattern in PATTERNS)]
+    patterns = [REINFORCED if reinforced and pattern == USUAL else pattern for pattern in PATTERNS]
+    wanted = list(
+        filter_repo_objects(
+            info.siblings or (), allow_patterns=patterns, ignore_patterns=list(UNREAD), key=lambda file: file.rfilename
+        )
+    )
     if not wanted:
         raise MamTraError(f"{repo} holds no model that can be read here: no safetensors, no llm.pt.")
+    if reinforced and not any(file.rfilename == REINFORCED for file in wanted):
+        raise MamTraError(f"{repo} has no {REINFORCED}; pull it without asking for that file.")
     for file in wanted:
         _check_name(repo, file.rfilename)
     for number, file in enumerate(wanted, 1):
@@ -85,7 +104,7 @@ def snapshot(repo: str, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     began = time.time()
-    folder = Path(snapshot_download(repo, allow_patterns=list(patterns)))
+    folder = Path(snapshot_download(repo, allow_patterns=list(patterns), ignore_patterns=list(UNREAD)))
     for path in folder.rglob("*"):
         blob = path.resolve()  # the cache names a blob by its hash
         if blob.is_file() and blob.stat().st_mtime >= began - 1 and _differs(blob, blob.name):

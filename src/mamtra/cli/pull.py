@@ -21,6 +21,9 @@ def pull(
         None, "-o", "--output", metavar="DIR", help="Directory to fill; NAME by default."
     ),
     revision: str | None = typer.Option(None, metavar="R", help="Branch, tag or commit."),
+    reinforced: bool = typer.Option(
+        False, "--rl", help="Of CosyVoice 3: llm.rl.pt, trained further by reinforcement learning, in place of llm.pt."
+    ),
 ) -> None:
     """Download the files of a model that MamTra reads and check their hashes. An interrupted download is resumed."""
     from mamtra.checkpoints.pull import pull as download
@@ -30,5 +33,6 @@ def pull(
         Path(output or repo.rpartition("/")[2]),
         revision,
         lambda name, number, count: tell(f"{number}/{count} {name}"),
+        reinforced=reinforced,
     )
     print(printable(str(out), LONGEST))

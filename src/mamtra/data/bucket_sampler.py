@@ -79,6 +79,7 @@ class Sampler:
         lengths: of the buckets, ascending; `bucket_lengths` by default. Longer sequences are left out.
         concatenate_same_speaker: fraction of the utterances that are appended to another one of the same speaker, as text that
             follows a voice prompt.
+        opening: text ids that come before every text.
         seed: of the order.
 
     Attributes:
@@ -98,12 +99,14 @@ class Sampler:
         budget: int = 40_000,
         lengths: Sequence[int] | None = None,
         concatenate_same_speaker: float = 0.0,
+        opening: int = 0,
         seed: int = 0,
     ) -> None:
+        self._special = SPECIAL_TOKENS + opening
         self._size, self._targets = text_len + speech_len, speech_len
         self._speaker, self._budget, self._concatenated, self._seed = speaker, budget, concatenate_same_speaker, seed
         limit = budget if lengths is None else max((n for n in lengths if n <= budget), default=0)
-        fitting = (self._size[rows] + SPECIAL_TOKENS <= limit) & (speech_len[rows] > 0) & (text_len[rows] > 0)
+        fitting = (self._size[rows] + self._special <= limit) & (speech_len[rows] > 0) & (text_len[rows] > 0)
         self._rows = rows[fitting]
         self.left_out = len(rows) - len(self._rows)
         if not len(self._rows):
@@ -113,7 +116,7 @@ class Sampler:
         self.lengths = (budget,) if lengths is None else tuple(sorted(n for n in lengths if n <= budget))
         if lengths is None:
             found = [
-                int(self._size[list(members)].sum()) + SPECIAL_TOKENS for members in self._sequences(self._random(0))
+                int(self._size[list(members)].sum()) + self._special for members in self._sequences(self._random(0))
             ]
             self.lengths = tuple(sorted({min(n, budget) for n in bucket_lengths(np.array(found))}))
         self._plan: tuple[int, list[MicroBatch]] | None = None
@@ -133,7 +136,7 @@ class Sampler:
         buckets: dict[int, list[tuple[int, ...]]] = {length: [] for length in self.lengths}
         ends = np.array(list(buckets))
         for members in self._sequences(rng):
-            size = int(self._size[list(members)].sum()) + SPECIAL_TOKENS
+            size = int(self._size[list(members)].sum()) + self._special
             buckets[int(ends[np.searchsorted(ends, size)])].append(members)
         made: list[tuple[int, list[tuple[int, ...]]]] = []
         waiting: list[tuple[int, ...]] = []
@@ -144,7 +147,7 @@ class Sampler:
             made += [(length, members[i : i + rows]) for i in range(0, full, rows)]
             waiting = members[full:]
         if waiting:
-            longest = max(int(self._size[list(m)].sum()) + SPECIAL_TOKENS for m in waiting)
+            longest = max(int(self._size[list(m)].sum()) + self._special for m in waiting)
             made.append((int(ends[np.searchsorted(ends, longest)]), waiting))
             length, members = made[-1]
             rows = self._budget // length
@@ -172,7 +175,7 @@ class Sampler:
                 out.append((row,))
             elif speaker not in waiting:
                 waiting[speaker] = row
-            elif int(self._size[row] + self._size[waiting[speaker]]) + SPECIAL_TOKENS <= longest:
+            elif int(self._size[row] + self._size[waiting[speaker]]) + self._special <= longest:
                 out.append((waiting.pop(speaker), row))
             else:
                 out.append((row,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from mamtra.data.bucket_sampler import MicroBatch
 from mamtra.data.token_shards import TokenShards
 from mamtra.models.config import SpeechLMConfig
-from mamtra.models.layout import IGNORE, PAD, SPEECH, bistream, fits_bistream, unistream
+from mamtra.models.layout import IGNORE, PAD, SPEECH, bistream, fits_bistream, opened, unistream
 
 Layout = Literal["unistream", "bistream", "mixed"]
 Item = TypeVar("Item")
@@ -30,6 +30,7 @@ class Collator:
         layout: ``mixed`` chooses one of both at random for each sequence, as CosyVoice 2 does; sequences too short for the
             bistream layout are always unistream.
         token_noise: fraction of the speech tokens in the input that are replaced by random ones; targets are not changed.
+        opening: text ids before every text.
         fixed: pad to the shape of the bucket, as CUDA graphs need; otherwise to the longest sequence.
         seed: of the random choices, which depend on it and on the number of the micro-batch alone.
     """
@@ -41,10 +42,11 @@ class Collator:
         *,
         layout: Layout = "unistream",
         token_noise: float = 0.0,
+        opening: Sequence[int] = (),
         fixed: bool = False,
         seed: int = 0,
     ) -> None:
-        self._data, self._config, self._layout = data, config, layout
+        self._data, self._config, self._layout, self._opening = data, config, layout, opening
         self._disturbed, self._fixed, self._seed = token_noise, fixed, seed
 
     def __call__(self, batch: MicroBatch) -> dict[str, Tensor]:
@@ -57,14 +59,15 @@ class Collator:
         found = [[self._data[row] for row in members] for members in batch.members]
         texts = [np.concatenate([u.text for u in sequence]) for sequence in found]
         speeches = [np.concatenate([u.speech for u in sequence]) for sequence in found]
-        made = unistream(texts, speeches, eos_id=self._config.end_target)
+        made = opened(unistream(texts, speeches, eos_id=self._config.end_target), self._opening)
         kind, ids, targets = made.kind, made.ids, made.targets
         turn = self._interleaved(texts, speeches, rng)
         if len(turn):
-            both = bistream(
+            chunked = bistream(
                 [texts[i] for i in turn], [speeches[i] for i in turn],
                 eos_id=self._config.end_target, fill_id=self._config.fill_id, mix=self._config.mix_ratio,
             )  # fmt: skip
+            both = opened(chunked, self._opening)
             for whole, part in ((kind, both.kind), (ids, both.ids), (targets, both.targets)):
                 whole[turn, : part.shape[1]] = part
         if self._disturbed > 0:

@@ -13,7 +13,7 @@ from mamtra.checkpoints.parts import PARTS
 from mamtra.data.bucket_sampler import Sampler
 from mamtra.data.corpus import Corpus, check_corpus, open_corpus
 from mamtra.distill.config import DistillConfig
-from mamtra.distill.models import check_pair, conversion_of, open_speech_lm
+from mamtra.distill.models import check_pair, conversion_of, open_speech_lm, read_opening
 from mamtra.models.config import SpeechLMConfig
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
@@ -40,7 +40,7 @@ def estimate(config: DistillConfig) -> dict[str, Any]:
     check_pair(stored.config, student, config.losses)
     with torch.device("meta"):
         teacher_lm, student_lm = PARTS["lm"].build(stored.config), PARTS["lm"].build(student)
-    sampler = _sampler(config, corpus)
+    sampler = _sampler(config, corpus, len(read_opening(stored)))
     per_epoch = len(sampler.epoch(0))
     steps = config.run.steps or max(1, round(config.run.epochs * per_epoch / config.batch.accumulation))
     positions = config.batch.tokens
@@ -109,11 +109,12 @@ def product_speed(device: torch.device, precision: str) -> float:
     return 2 * size**3 / float(np.min(times))
 
 
-def _sampler(config: DistillConfig, corpus: Corpus) -> Sampler:
+def _sampler(config: DistillConfig, corpus: Corpus, opening: int) -> Sampler:
     data, batch = corpus.train, config.batch
     return Sampler(
         data.text_len, data.speech_len, data.speaker, corpus.rows,
-        budget=batch.tokens, lengths=batch.lengths, concatenate_same_speaker=batch.concatenate_same_speaker, seed=config.run.seed,
+        budget=batch.tokens, lengths=batch.lengths, concatenate_same_speaker=batch.concatenate_same_speaker,
+        opening=opening, seed=config.run.seed,
     )  # fmt: skip
 
 

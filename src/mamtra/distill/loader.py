@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +43,7 @@ class Loader:
         data: the corpus.
         rows: the training set.
         student: whose ids are used.
+        opening: text ids before every text.
         cache: stored outputs of the teacher, or None.
         processes: among which a step is divided.
 
@@ -58,20 +59,24 @@ class Loader:
         data: TokenShards,
         rows: np.ndarray,
         student: SpeechLM,
+        opening: Sequence[int],
         cache: TeacherCache | None,
         processes: Processes,
     ) -> None:
         batch, run = config.batch, config.run
+        self._opening = np.array(opening, np.int64)
         self._config, self._data, self._cache, self._processes = config, data, cache, processes
         self.fixed = run.cuda_graph or run.compile
         self.sampler = Sampler(
             data.text_len, data.speech_len, data.speaker, rows,
-            budget=batch.tokens, lengths=batch.lengths, concatenate_same_speaker=batch.concatenate_same_speaker, seed=run.seed,
+            budget=batch.tokens, lengths=batch.lengths, concatenate_same_speaker=batch.concatenate_same_speaker,
+            opening=len(opening), seed=run.seed,
         )  # fmt: skip
         self.position = SamplerPosition(self.sampler, batch.accumulation, processes.rank, processes.world)
         self._maker = Collator(
-            data, student.config, layout=batch.layout, token_noise=batch.token_noise, fixed=self.fixed, seed=run.seed
-        )
+            data, student.config, layout=batch.layout, token_noise=batch.token_noise, opening=opening, fixed=self.fixed,
+            seed=run.seed,
+        )  # fmt: skip
 
     def steps(self) -> Iterator[StepInputs]:
         """Inputs of all steps to come, without end, made ahead by a thread; close the iterator to stop it."""
@@ -117,7 +122,7 @@ class Loader:
     def _on_policy(self, batch: MicroBatch, lm: SpeechLM) -> dict[str, Tensor]:
         settings, seed = self._config.on_policy, self._config.run.seed
         found = [[self._data[row] for row in members] for members in batch.members]
-        texts = [np.concatenate([u.text for u in sequence]) for sequence in found]
+        texts = [np.concatenate([self._opening, *(u.text for u in sequence)]) for sequence in found]
         spoken = [sum(len(u.speech) for u in sequence) for sequence in found]
         capacity = [batch.length - len(text) - SPECIAL_TOKENS for text in texts]
         most = [min(max(1, round(settings.longest * n)), r) for n, r in zip(spoken, capacity, strict=True)]

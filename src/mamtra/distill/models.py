@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mamtra.checkpoints.cosyvoice.files import THIRD
 from mamtra.checkpoints.open_lm import open_language_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.stored_lm import StoredLM
@@ -19,6 +20,8 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.synthesis.open_model import open_model
+from mamtra.synthesis.sentence import opening_of
 
 INITIAL = "initial"
 """Folder of a training run that holds the student before the first step."""
@@ -44,6 +47,17 @@ def read_weights(stored: StoredLM) -> SpeechLM:
     """
     weights = {name: stored.read(name).float() for name in stored.names}
     return load_strictly(PARTS["lm"].build(stored.config), weights, str(stored.source.path))
+
+
+def read_opening(stored: StoredLM) -> list[int]:
+    """Text ids that the model has before every text, in training as in speech; none but for CosyVoice 3.
+
+    Raises:
+        MamTraError: its text front end is missing or damaged.
+    """
+    if stored.settings.get("voice_space") != THIRD.voice_space:
+        return []
+    return opening_of(open_model(stored.directory))
 
 
 def plan_student(settings: StudentSettings, teacher: SpeechLMConfig) -> LayerPlan:

@@ -11,7 +11,7 @@ from mamtra.distill.config import DistillConfig
 from mamtra.distill.distill_loss import cast_linear_weights_to_bf16
 from mamtra.distill.distributed import Processes
 from mamtra.distill.loader import Loader
-from mamtra.distill.models import check_pair, make_student, open_speech_lm, read_weights
+from mamtra.distill.models import check_pair, make_student, open_speech_lm, read_opening, read_weights
 from mamtra.distill.optimiser import Optimiser
 from mamtra.distill.settings import AlignmentSettings
 from mamtra.distill.sharding import Sharding
@@ -87,11 +87,12 @@ def set_up(config: DistillConfig, processes: Processes) -> Setup:
         if run.precision == "bf16":
             cast_linear_weights_to_bf16(teacher)
         sharding.put(teacher)
-    cache = open_cache(config, stored, corpus, processes)
-    loader = Loader(config, corpus.train, corpus.rows, student, cache, processes)
+    opening = read_opening(stored)
+    cache = open_cache(config, stored, opening, corpus, processes)
+    loader = Loader(config, corpus.train, corpus.rows, student, opening, cache, processes)
     lengths = loader.sampler.lengths if loader.fixed else None
     validation = ValidationSet(
-        corpus, student, run.validation_utterances, batch.tokens, processes, run.precision, lengths
+        corpus, student, run.validation_utterances, batch.tokens, processes, run.precision, opening, lengths
     )
     optimiser = Optimiser(student, config.optimizer, sharding)
     train_step = TrainStep(config, student, teacher, optimiser, cache, sharding)

@@ -41,13 +41,14 @@ class TeacherCache:
         directory: of a complete cache.
         data: the corpus that it was made of.
         k: tokens that it holds at each position.
+        opening: number of text ids before every text.
 
     Raises:
         MamTraError: a file is missing or damaged.
     """
 
-    def __init__(self, directory: Path, data: TokenShards, k: int) -> None:
-        self.k = k
+    def __init__(self, directory: Path, data: TokenShards, k: int, opening: int = 0) -> None:
+        self.k, self._before = k, 1 + opening
         known = read_json(directory / INDEX).get("sha256", {})
         for name in _ARRAYS:
             path = directory / f"{name}.bin"
@@ -66,9 +67,8 @@ class TeacherCache:
         """
         found = self.blank(*made["targets"].shape)
         for place, (row,) in enumerate(batch.members):
-            at = slice(
-                int(self._text[row]) + 1, int(self._text[row]) + 1 + int(self._first[row + 1] - self._first[row])
-            )
+            first = self._before + int(self._text[row])
+            at = slice(first, first + int(self._first[row + 1] - self._first[row]))
             for name, array in self._arrays.items():
                 found[name][place, at] = torch.from_numpy(np.array(array[self._first[row] : self._first[row + 1]]))
         return found
@@ -82,7 +82,9 @@ class TeacherCache:
         }
 
 
-def open_cache(config: DistillConfig, teacher: StoredLM, corpus: Corpus, processes: Processes) -> TeacherCache | None:
+def open_cache(
+    config: DistillConfig, teacher: StoredLM, opening: Sequence[int], corpus: Corpus, processes: Processes
+) -> TeacherCache | None:
     """The cache that a configuration names, filled if it does not exist; None where it names none.
 
     Raises:
@@ -96,6 +98,7 @@ def open_cache(config: DistillConfig, teacher: StoredLM, corpus: Corpus, process
         "corpus": [info.sha256 for info in corpus.train.manifest.shards],
         "top_k": config.teacher.top_k,
         "precision": config.run.precision,
+        **({"opening": list(opening)} if opening else {}),
     }
     if teacher.config.speech_vocab_size > 2**15:
         raise MamTraError("A teacher with more than 32,768 speech tokens cannot be cached; leave teacher.cache out.")
@@ -105,9 +108,9 @@ def open_cache(config: DistillConfig, teacher: StoredLM, corpus: Corpus, process
             if found.get(name) != value:
                 raise MamTraError(f"The cache {directory} was made with another {name}; name another directory.")
     elif processes.first:
-        _fill(directory, wanted, config, teacher, corpus.train, processes.device)
+        _fill(directory, wanted, config, teacher, opening, corpus.train, processes.device)
     processes.wait()
-    return TeacherCache(directory, corpus.train, config.teacher.top_k)
+    return TeacherCache(directory, corpus.train, config.teacher.top_k, len(opening))
 
 
 @torch.no_grad()
@@ -116,6 +119,7 @@ def _fill(
     about: dict[str, Any],
     config: DistillConfig,
     stored: StoredLM,
+    opening: Sequence[int],
     data: TokenShards,
     device: torch.device,
 ) -> None:
@@ -126,8 +130,9 @@ def _fill(
     directory.mkdir(parents=True, exist_ok=True)
     first = np.cumsum(np.concatenate([[0], data.speech_len + 1]))
     arrays = _maps(directory, int(first[-1]), about["top_k"], "w+")
-    sampler = Sampler(data.text_len, data.speech_len, data.speaker, np.arange(len(data)), budget=config.batch.tokens)
-    maker = Collator(data, stored.config)
+    everything, budget = np.arange(len(data)), config.batch.tokens
+    sampler = Sampler(data.text_len, data.speech_len, data.speaker, everything, budget=budget, opening=len(opening))
+    maker = Collator(data, stored.config, opening=opening)
     for batch in sampler.epoch(0):
         made = {name: value.to(device) for name, value in maker(batch).items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=half):

@@ -27,6 +27,7 @@ class ValidationSet:
         budget: positions of a batch.
         processes: each gets a part of the batches.
         precision: as in training.
+        opening: text ids before every text.
         lengths: of the buckets of the training, where other shapes would have to be compiled; longer utterances are left out.
     """
 
@@ -38,6 +39,7 @@ class ValidationSet:
         budget: int,
         processes: Processes,
         precision: str,
+        opening: Sequence[int] = (),
         lengths: Sequence[int] | None = None,
     ) -> None:
         rows, data = corpus.validation_rows, corpus.validation
@@ -46,9 +48,11 @@ class ValidationSet:
         self._processes, self._half = processes, precision == "bf16"
         self._batches: list[dict[str, Tensor]] = []
         if len(rows):
-            sampler = Sampler(data.text_len, data.speech_len, data.speaker, rows, budget=budget, lengths=lengths)
+            sampler = Sampler(
+                data.text_len, data.speech_len, data.speaker, rows, budget=budget, lengths=lengths, opening=len(opening)
+            )
             plan = sampler.epoch(0)
-            maker = Collator(data, lm.config, fixed=lengths is not None)
+            maker = Collator(data, lm.config, opening=opening, fixed=lengths is not None)
             self._batches = [maker(batch) for batch in plan[processes.rank :: processes.world]]
         self.empty = len(rows) == 0
 

@@ -157,6 +157,19 @@ def _bistream_row(
     )
 
 
+def opened(batch: Batch, opening: Sequence[int]) -> Batch:
+    """Sequences with text ids that come before every text, right behind ``[sos]`` and outside the chunks (CosyVoice 3)."""
+    if not len(opening):
+        return batch
+
+    def put(values: Tensor, new: Tensor) -> Tensor:
+        return torch.cat((values[:, :1], new.expand(len(values), -1), values[:, 1:]), 1)
+
+    ids = torch.as_tensor(opening, dtype=torch.int64)
+    kind, targets = torch.full_like(ids, TEXT), torch.full_like(ids, IGNORE)
+    return Batch(put(batch.kind, kind), put(batch.ids, ids), put(batch.targets, targets), batch.lengths + len(ids))
+
+
 def prompt(text_ids: Sequence[int] | Tensor, speech_ids: Sequence[int] | Tensor = ()) -> tuple[Tensor, Tensor]:
     """One sequence up to where generation starts, ``[sos] text [task] prompt speech``.
 

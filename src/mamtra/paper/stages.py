@@ -18,7 +18,7 @@ from mamtra.data.corpus import open_corpus
 from mamtra.distill.api import distill
 from mamtra.distill.distributed import Processes
 from mamtra.distill.export import STUDENT
-from mamtra.distill.models import open_speech_lm, read_weights
+from mamtra.distill.models import open_speech_lm, read_opening, read_weights
 from mamtra.distill.validation import ValidationSet
 from mamtra.evaluate.judges.asr import Transcriber, open_transcriber
 from mamtra.evaluate.judges.models import DistilMOS, SpeakerEncoder
@@ -105,10 +105,12 @@ def delete_weights(folder: Path) -> None:
 def cross_entropies(config: DistillConfig, directory: Path) -> np.ndarray:
     """Summed cross entropy (nats) and speech tokens of every sequence of the validation set, (n, 2) float64."""
     device, corpus = _take_device(config), open_corpus(config.data)
-    lm = read_weights(open_speech_lm(directory)).to(device).eval()
+    stored = open_speech_lm(directory)
+    lm = read_weights(stored).to(device).eval()
     reference = ValidationSet(
-        corpus, lm, config.run.validation_utterances, _EVALUATION_TOKENS, Processes(0, 1, device), config.run.precision
-    )
+        corpus, lm, config.run.validation_utterances, _EVALUATION_TOKENS, Processes(0, 1, device), config.run.precision,
+        read_opening(stored),
+    )  # fmt: skip
     return reference.per_sequence(lm).cpu().numpy()
 
 

@@ -15,7 +15,7 @@ from mamtra.engine.engine import Engine
 from mamtra.engine.request import Request, Sampling, Unistream
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
-from mamtra.models.layout import Batch, unistream
+from mamtra.models.layout import Batch, opened, unistream
 from mamtra.runtime.json_files import loads
 from mamtra.runtime.npz_files import read_lists
 from mamtra.runtime.text_files import read_text
@@ -77,9 +77,10 @@ def read_utterances(
 def own_speech(
     engine: Engine,
     texts: Sequence[Sequence[int]],
-    prompt: tuple[Tensor, Tensor] | None,
+    prompt: tuple[Sequence[int] | Tensor, Sequence[int] | Tensor] | None,
     settings: GenerationConfig,
     *,
+    opening: Sequence[int] = (),
     sample: bool = True,
     seed: int = 0,
 ) -> list[Utterance]:
@@ -90,18 +91,18 @@ def own_speech(
         texts: text ids.
         prompt: text ids and speech tokens of a voice, which become part of the utterance.
         settings: of sampling and length limits.
+        opening: text ids that the model reads first, which do not.
         sample: sample as in synthesis; otherwise the most probable token is taken.
         seed: of sampling.
     """
-    prompt_text, prompt_speech = (part.tolist() for part in prompt) if prompt else ([], [])
+    prompt_text, prompt_speech = ([int(i) for i in part] for part in prompt or ((), ()))
     sampling = Sampling(ras=settings, greedy=not sample, guards=settings)
+    before = [*opening, *prompt_text]
     found: list[Utterance] = []
     for start in range(0, len(texts), _TOGETHER):
         group = texts[start : start + _TOGETHER]
         runs = [
-            engine.submit(
-                Request(Unistream(text, prompt_text, prompt_speech, lengths=settings), seed + number, sampling)
-            )
+            engine.submit(Request(Unistream(text, before, prompt_speech, lengths=settings), seed + number, sampling))
             for number, text in enumerate(group, start)
         ]
         found += [
@@ -111,16 +112,20 @@ def own_speech(
     return found
 
 
-def batches(utterances: Sequence[Utterance], eos_id: int, positions: int = POSITIONS) -> list[Batch]:
-    """Batches of teacher-forced sequences of similar length, of at most ``positions`` positions; longer sequences stand alone."""
+def batches(
+    utterances: Sequence[Utterance], eos_id: int, positions: int = POSITIONS, opening: Sequence[int] = ()
+) -> list[Batch]:
+    """Batches of teacher-forced sequences of similar length, of at most ``positions`` positions; longer sequences stand alone.
+    Each begins with the text ids of `opening`."""
     order = sorted(utterances, key=lambda one: len(one.text) + len(one.speech))
     groups: list[list[Utterance]] = []
     for one in order:
-        length = len(one.text) + len(one.speech) + 2
+        length = len(opening) + len(one.text) + len(one.speech) + 2
         if not groups or (len(groups[-1]) + 1) * length > positions:
             groups.append([])
         groups[-1].append(one)
-    return [unistream([u.text for u in group], [u.speech for u in group], eos_id=eos_id) for group in groups]
+    made = (unistream([u.text for u in group], [u.speech for u in group], eos_id=eos_id) for group in groups)
+    return [opened(batch, opening) for batch in made]
 
 
 def _from_token_set(path: Path) -> list[Utterance]:

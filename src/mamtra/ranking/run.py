@@ -31,7 +31,7 @@ from mamtra.synthesis.fingerprint import hash_parts, hash_voice
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import Request, speak
 from mamtra.synthesis.retries import ONCE
-from mamtra.synthesis.sentence import whole_segment
+from mamtra.synthesis.sentence import lm_prompt, opening_of, whole_segment
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
@@ -152,7 +152,9 @@ def _utterances(
     model: Model, settings: RankSettings, data: Path | None, spoken: Spoken, voice: Voice | None
 ) -> list[Batch]:
     config = model.lm.config
+    opening, text, speech = lm_prompt(model, voice, ()) if voice else (opening_of(model), [], [])
     if data is not None:
+        opening = opening_of(model)
         encode: Callable[[str], list[int]] = lambda words: model.text.encode(words)  # noqa: E731 - loaded when needed
         found = read_utterances(
             data, config, encode, count=settings.utterances, every=settings.every, seed=settings.seed
@@ -161,12 +163,13 @@ def _utterances(
         found = own_speech(
             model.engine,
             [segment.ids for _, segments in spoken for segment in segments],
-            voice and voice.lm_prompt,
+            (text, speech),
             model.generation,
+            opening=opening,
             sample=settings.sample,
             seed=settings.seed,
         )
-    return batches(found, config.end_target)
+    return batches(found, config.end_target, opening=opening)
 
 
 def _by_calibration(model: Model, settings: RankSettings, load: Callable[[], list[Batch]]) -> Measure:

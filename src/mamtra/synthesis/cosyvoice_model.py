@@ -7,7 +7,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from mamtra.checkpoints.cosyvoice.files import family_of, find_settings, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import FAMILIES, family_of, find_settings, is_cosyvoice
 from mamtra.checkpoints.cosyvoice.parts import (
     SAMPLE_RATE,
     check_language_model,
@@ -42,8 +42,11 @@ class CosyVoiceModel(Model):
 
     def _read(self) -> None:
         is_cosyvoice(self.directory)
-        self._family = family_of(self.directory)
-        self._settings = Settings(find_settings(self.directory) or self.directory / self._family.settings)
+        path = find_settings(self.directory)
+        if path is None:
+            names = " or ".join(family.settings for family in FAMILIES)
+            raise MamTraError(f"{self.directory} has no settings: {names} is missing; get the model again.")
+        self._family, self._settings = family_of(self.directory), Settings(path)
         self.config = {
             "sample_rate": SAMPLE_RATE,
             "voice_space": self._family.voice_space,

@@ -78,9 +78,8 @@ class OriginalStream:
             self._vocoder = VocoderStream(model.vocoder, following, OVERLAP_FRAMES)
         else:
             self._vocoder = CrossFadedVocoder(model.vocoder, following)
-        config = model.flow.config
-        # The first hop ends where a chunk of the flow ends.
-        self._hops = [hops[0] + -len(voice.prompt_speech) % config.chunk_size, *hops[1:]]
+        # With the prompt the first hop is a multiple of itself: at the published sizes it ends where a chunk of the flow ends.
+        self._hops = [hops[0] + -len(voice.prompt_speech) % hops[0], *hops[1:]]
         self._tokens: list[int] = []
         self._done = 0
 

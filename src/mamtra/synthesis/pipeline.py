@@ -107,18 +107,20 @@ Backend = Callable[[Request, Iterable[int], int], Iterable[AudioChunk]]
 
 
 def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Backend) -> Iterator[AudioChunk]:
-    """Chunks of audio to be played one after the other, with trimmed edges and pauses.
+    """Chunks of audio to be played one after the other, with trimmed edges and pauses; like the original they follow each other
+    as they are, but for the pauses that the text asks for.
 
     Raises:
         MamTraError: the model gives no speech, or samples that are not finite.
     """
     rate = request.model.sample_rate
-    join = PauseBefore if request.model.generation.like_original else EdgeTrimmer
+    original = request.model.generation.like_original
     for index, segment in enumerate(segments):
         started, tokens = time.perf_counter(), 0
         text, ids = (segment.text, segment.ids) if isinstance(segment, Segment) else ("", segment)
         written, count = (segment.written, len(segment.ids)) if isinstance(segment, Segment) else ("", 0)
-        edges = join(rate, segment.pause_before / request.speed)
+        gap = (segment.pause_asked if original else segment.pause_before) / request.speed
+        edges = PauseBefore(rate, gap) if original else EdgeTrimmer(rate, gap)
         pause = edges.pause
         for chunk in backend(request, ids, index):
             if not np.isfinite(chunk.samples).all():

@@ -68,6 +68,11 @@ def start_run(
     return (engine or model.engine).submit(TokenRequest(layout, seed, Sampling(ras=settings, guards=settings)))
 
 
+def opening_of(model: Model) -> list[int]:
+    """Text ids up to ``<|endofprompt|>`` that a model was trained to read first; none but for CosyVoice 3."""
+    return model.text.opening if isinstance(model.text, BpeFrontend) else []
+
+
 def lm_prompt(model: Model, voice: Voice, text_ids: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
     """What the LM reads before the text.
 
@@ -78,7 +83,7 @@ def lm_prompt(model: Model, voice: Voice, text_ids: Sequence[int]) -> tuple[list
         Text ids up to the mark, those of the voice after it, and speech tokens.
     """
     text, speech = (part.tolist() for part in voice.lm_prompt)
-    opening = model.text.opening if isinstance(model.text, BpeFrontend) else []
+    opening = opening_of(model)
     if not opening:
         return [], text, speech
     mark = opening[-1]

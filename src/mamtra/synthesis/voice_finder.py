@@ -48,7 +48,9 @@ class VoiceFinder:
     def _named(self, voice: str | os.PathLike | None, text: str | None) -> Voice:
         speakers = self._model.speakers
         name = (next(iter(speakers), None) or self._library.default()) if voice is None else os.fspath(voice)
-        if name in speakers and text is None:
+        if name in speakers:
+            if text is not None:
+                raise MamTraError(_STORED)
             return Voice.preset(name, speakers[name], self._model.voice_space)
         path = Path(os.path.expanduser(name))
         if name in self._library.paths():
@@ -60,7 +62,7 @@ class VoiceFinder:
                 raise MamTraError(
                     f"{path} is {'a folder' if path.is_dir() else 'a device'}; name a voice or a recording."
                 )
-            path = self._library.path(name)
+            path = self._library.path(name, speakers)
         if text is not None:
             raise MamTraError(_STORED)
         if not path.is_file():

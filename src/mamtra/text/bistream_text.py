@@ -24,17 +24,24 @@ class _Encoded(NamedTuple):
     ids: list[int]
 
 
+class _Natural(Pause):
+    """A pause that the text does not ask for."""
+
+
 class Utterance:
     """Text ids of one run of the LM. Iterating again starts from the first id again, then goes on with those still to come.
 
     Attributes:
         pause_before: silence before it, in seconds.
+        pause_asked: what of it the text asks for.
+        end: the pause that ended it; known when all its ids were taken.
     """
 
-    def __init__(self, first: _Encoded, rest: Iterator[_Encoded | Pause], pause_before: float) -> None:
-        self.pause_before = pause_before
-        self.pause_after = 0.0
-        """Silence after it, in seconds; known when all its ids were taken."""
+    def __init__(
+        self, first: _Encoded, rest: Iterator[_Encoded | Pause], pause_before: float, pause_asked: float
+    ) -> None:
+        self.pause_before, self.pause_asked = pause_before, pause_asked
+        self.end: Pause | None = None
         self._read, self._rest, self._taken, self._ended = [first], rest, 0, False
 
     def __iter__(self) -> Iterator[int]:
@@ -54,7 +61,7 @@ class Utterance:
             self._read.append(item)
             return True
         if isinstance(item, Pause):
-            self.pause_after = item.seconds
+            self.end = item
         self._ended = True
         return False
 
@@ -69,14 +76,17 @@ def utterances(parts: Iterable[str], front: BpeFrontend) -> Iterator[Utterance]:
     Raises:
         MamTraError: a `[pause:...]` mark is malformed.
     """
-    items, pause = _read(parts, front), 0.0
+    items = _read(parts, front)
+    before: list[Pause] = []
     for item in items:
         if isinstance(item, Pause):
-            pause = max(pause, item.seconds)
+            before.append(item)
             continue
-        utterance = Utterance(item, items, pause)
+        longest = max((pause.seconds for pause in before), default=0.0)
+        asked = max((pause.seconds for pause in before if not isinstance(pause, _Natural)), default=0.0)
+        utterance = Utterance(item, items, longest, asked)
         yield utterance
-        pause = utterance.pause_after
+        before = [utterance.end] if utterance.end is not None else []
 
 
 def _read(parts: Iterable[str], front: BpeFrontend) -> Iterator[_Encoded | Pause]:
@@ -107,7 +117,7 @@ def _read(parts: Iterable[str], front: BpeFrontend) -> Iterator[_Encoded | Pause
             pause = CLAUSE_PAUSE
         if pause and text:
             yield from _closing(text, front)
-            yield Pause(pause)
+            yield _Natural(pause)
             text, count, spaced = "", 0, False
     yield from _closing(text, front)
 

@@ -35,12 +35,14 @@ class Segment:
         pause_before: silence before it, in seconds.
         written: the text as it was written, up to the next segment that has some: a sentence, or several, with the white space
             around them and what in them is silent; empty where the segment goes on with the text of the one before.
+        pause_asked: what of it the text asks for with a `[pause:...]` mark.
     """
 
     text: str
     ids: list[int]
     pause_before: float = 0.0
     written: str = ""
+    pause_asked: float = 0.0
 
 
 class Reading(NamedTuple):
@@ -113,7 +115,7 @@ def split_text(
             spoken, written = False, written + part
             for said, ids in read(part):
                 # A pause that the text asks for replaces the natural one.
-                yield Segment(said, ids, asked or pause, written)
+                yield Segment(said, ids, asked or pause, written, asked)
                 asked, pause, spoken, written = 0.0, pause_within, True, ""
             pause = SENTENCE_PAUSE if spoken else pause
 

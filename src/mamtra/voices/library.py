@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,15 +50,19 @@ class VoiceLibrary:
         return dict(sorted(found.items()))
 
     @checked
-    def path(self, name: str) -> Path:
+    def path(self, name: str, speakers: Iterable[str] = ()) -> Path:
         """File of a voice.
+
+        Args:
+            name: of the voice.
+            speakers: other names that the model knows.
 
         Raises:
             MamTraError: there is no such voice.
         """
         found = self.paths()
         if name not in found:
-            have = ", ".join(found) or "none"
+            have = ", ".join([*speakers, *found]) or "none"
             raise MamTraError(f"There is no voice {name!r}; voices here: {have}.")
         return found[name]
 

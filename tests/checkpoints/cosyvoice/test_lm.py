@@ -329,7 +329,7 @@ def test_the_mix_of_text_and_speech_is_that_of_the_settings(source):
     assert next(spoken).tokens and mamtra.load(
         mamtra.convert(source, source.parent / "made", SAME)
     ).model.lm.config == (tts.model.lm.config)
-    for value in ("[5]", "5", "[5, x]", "[0, 15]", "[5.5, 15]"):
+    for value in ("[5]", "5", "[5, x]", "[0, 15]", "[5.5, 15]", "{a: 5}", r'"\e[31m"'):
         with pytest.raises(MamTraError, match=r"llm\.mix_ratio .* two whole numbers"):
             given(value).say("hello there.")
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from mamtra.errors import MamTraError
 
-WEIGHTS = "llm.pt"
+REINFORCED = "llm.rl.pt"
+"""What CosyVoice 3 is published with besides: the language model, trained further by reinforcement learning."""
+LANGUAGE_MODELS = ("llm.pt", REINFORCED)
+"""The first one that is there is used."""
 VOCODER = "hift.pt"
 FIRST_YAML = "cosyvoice.yaml"
 """The name of the settings in the first release of CosyVoice 2, and in all of CosyVoice 1."""
@@ -84,10 +87,19 @@ def check_generation(path: Path, generation: Family, settings: Path) -> None:
         )
 
 
+def find_lm(directory: Path) -> Path:
+    """The weights of the language model; the usual name where there are none."""
+    return _first(directory, LANGUAGE_MODELS)
+
+
 def find_flow(directory: Path) -> Path:
     """The weights of the flow; the usual name where there are none."""
-    found = [directory / name for name in FLOWS if (directory / name).is_file()]
-    return found[0] if found else directory / FLOWS[0]
+    return _first(directory, FLOWS)
+
+
+def _first(directory: Path, names: tuple[str, ...]) -> Path:
+    found = [directory / name for name in names if (directory / name).is_file()]
+    return found[0] if found else directory / names[0]
 
 
 def is_cosyvoice(directory: Path) -> bool:
@@ -102,4 +114,4 @@ def is_cosyvoice(directory: Path) -> bool:
         raise MamTraError(
             f"{directory} is a CosyVoice 1 model; of the CosyVoice models only CosyVoice 2 and 3 are supported."
         )
-    return (directory / WEIGHTS).is_file()
+    return find_lm(directory).is_file()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mamtra.checkpoints.cosyvoice.files import SECOND, THIRD, WEIGHTS, check_generation, find_settings, is_cosyvoice
+from mamtra.checkpoints.cosyvoice.files import SECOND, THIRD, check_generation, find_lm, find_settings, is_cosyvoice
 from mamtra.checkpoints.cosyvoice.third_lm import FILL, SPECIAL_IDS, ThirdTensors, is_third
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.huggingface import TOKENIZER_FILES, causal_lm_config
@@ -22,6 +22,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.layout import MIX
 from mamtra.runtime.json_files import read_json
+from mamtra.runtime.printable import printable
 
 BACKBONE = "CosyVoice-BlankEN"
 _INNER = "llm.model.model."
@@ -72,7 +73,7 @@ def _mix_ratio(directory: Path) -> tuple[int, int]:
     whole = isinstance(found, list | tuple) and len(found) == 2 and all(type(value) is int for value in found)
     if not whole or min(found) < 1:
         raise MamTraError(
-            f"{path} has llm.mix_ratio {str(found)[:80]}; it should be two whole numbers such as [5, 15]."
+            f"{path} has llm.mix_ratio {printable(repr(found))}; it should be two whole numbers such as [5, 15]."
         )
     return found[0], found[1]
 
@@ -102,7 +103,7 @@ def open_cosyvoice(directory: Path) -> StoredLM:
         MamTraError: files that are missing or damaged, or of another CosyVoice.
     """
     is_cosyvoice(directory)
-    source: TensorSource = PickledTensors(directory / WEIGHTS)
+    source: TensorSource = PickledTensors(find_lm(directory))
     third, settings = is_third(source), find_settings(directory)
     if settings is not None:
         check_generation(source.path, THIRD if third else SECOND, settings)
@@ -143,6 +144,6 @@ def open_cosyvoice(directory: Path) -> StoredLM:
         unused=unused,
         settings={"sample_rate": 24000, "voice_space": family.voice_space},
         companions={name: path for name, path in tokenizer.items() if path.is_file()},
-        not_copied=tuple(name for name in files if name != WEIGHTS),
+        not_copied=tuple(name for name in files if name != source.path.name),
         source_info={"architecture": family.voice_space},
     )
