@@ -25,7 +25,7 @@ from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
 from mamtra.synthesis.spans import words_of
 from mamtra.synthesis.text_batch import Text, speak_each
 from mamtra.synthesis.voice_finder import VoiceFinder
-from mamtra.synthesis.word_times import Word, phoneme_weights
+from mamtra.synthesis.word_times import Word, phoneme_weights, space_of
 from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.frontend import Explanation
@@ -186,7 +186,7 @@ class TTS:
         Args:
             audio: from `say` or `batch`, or the chunks of a stream together (`Audio.joined`).
         """
-        return words_of(audio.spans, phoneme_weights(self.model.text))
+        return words_of(audio.spans, phoneme_weights(self.model.text), space_of(self.model.text))
 
     @checked
     def say(
