@@ -159,7 +159,9 @@ class TTS:
         tokens = self.model.generation.longest(ids)
         prompts = self._ways.prompts
         positions = ids + tokens + 2 * prompts.longest  # a prompt has as many text ids as speech tokens at most
-        return self.model.run_bytes(positions) + prompts.stream_bytes(tokens)
+        window = self.model.generation.flow_history // self.model.config["flow"].get("token_mel_ratio", 2)
+        kept = min(tokens, window + HopSchedule().most) if window else tokens
+        return self.model.run_bytes(positions) + prompts.stream_bytes(kept)
 
     @checked
     def segments(self, text: str) -> list[str]:
