@@ -29,6 +29,7 @@ from mamtra.evaluate.judges.asr import open_transcriber
 from mamtra.evaluate.statistics import grouped_difference, interval, ratio, resampled_rows, within
 from mamtra.runtime.files import hash_files
 from mamtra.runtime.results import footnote, markdown_table
+from mamtra.synthesis.coverage import misread
 from mamtra.synthesis.pipeline import Request, speak
 from mamtra.synthesis.retries import AGAIN, ONCE, Retries
 from mamtra.synthesis.sentence import whole_segment
@@ -168,7 +169,7 @@ def measure_cost(sentences: Sequence[Row]) -> dict[str, float]:
         start = time.process_time()
         [chunk] = whole_segment(Request(tts.model, tts.voice(), retries=ONCE), segment.ids, 0)
         middle = time.process_time()
-        request.misread(segment.ids, [0] * chunk.tokens)
+        misread(request.attention(segment.ids, [0] * chunk.tokens))
         shares.append((time.process_time() - middle) / (middle - start))
     return {"texts": len(shares), "share_of_speaking": float(np.median(shares))}
 

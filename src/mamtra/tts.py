@@ -25,7 +25,7 @@ from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
 from mamtra.synthesis.spans import words_of
 from mamtra.synthesis.text_batch import Text, speak_each
 from mamtra.synthesis.voice_finder import VoiceFinder
-from mamtra.synthesis.word_times import Word, phoneme_weights
+from mamtra.synthesis.word_times import Word, phoneme_weights, space_of
 from mamtra.text.bistream_text import Utterance, utterances
 from mamtra.text.bpe import BpeFrontend
 from mamtra.text.frontend import Explanation
@@ -160,7 +160,9 @@ class TTS:
         tokens = self.model.generation.longest(ids)
         prompts = self._ways.prompts
         positions = ids + tokens + 2 * prompts.longest  # a prompt has as many text ids as speech tokens at most
-        return self.model.run_bytes(positions) + prompts.stream_bytes(tokens)
+        window = self.model.generation.flow_history // self.model.config["flow"].get("token_mel_ratio", 2)
+        kept = min(tokens, window + HopSchedule().most) if window else tokens
+        return self.model.run_bytes(positions) + prompts.stream_bytes(kept)
 
     @checked
     def segments(self, text: str) -> list[str]:
@@ -187,7 +189,7 @@ class TTS:
         Args:
             audio: from `say` or `batch`, or the chunks of a stream together (`Audio.joined`).
         """
-        return words_of(audio.spans, phoneme_weights(self.model.text))
+        return words_of(audio.spans, phoneme_weights(self.model.text), space_of(self.model.text))
 
     @checked
     def say(

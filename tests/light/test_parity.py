@@ -15,7 +15,7 @@ from mamtra.light.flow_graph import relative_positions, time_encoding
 from mamtra.light.lm import LMState
 from mamtra.light.model import LightModel
 from mamtra.light.speaking import start_run
-from mamtra.synthesis.coverage import count_misread
+from mamtra.synthesis.coverage import attention_of, misread, read_by
 from mamtra.synthesis.pipeline import Request
 from mamtra.tts import TTS
 from tests.factories import tiny_model
@@ -173,9 +173,11 @@ def test_words_left_out_are_noticed_as_with_torch(theirs: TTS, exact: TTS) -> No
     run = start_run(Request(exact.model, exact.voice()), list(segment.ids), 0)
     tokens, voice = list(run), theirs.voice()
     expected = text_attention(theirs.model.lm, exact.model.lm.head, segment.ids, tokens, *voice.lm_prompt).numpy()
-    found = run._state.attention(*run._text)[: len(tokens)]
+    found = run.attention()
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert run.misread() == pytest.approx(count_misread(theirs.model, voice, segment.ids, tokens), abs=1e-3) != 0
+    again = attention_of(theirs.model, voice, segment.ids, tokens)
+    assert misread(found) == pytest.approx(misread(again), abs=1e-3) != 0
+    assert np.array_equal(read_by(found), read_by(again))
     for text in ("Oh.", LIST):  # runs are repeated alike, and very short texts have the same limits
         assert [each.tokens for each in exact.stream(text)] == [each.tokens for each in theirs.stream(text)]
     said = next(exact._ways.whole(Request(exact.model, exact.voice()), [segment], ahead=False))

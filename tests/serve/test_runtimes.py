@@ -65,3 +65,5 @@ def test_memory_of_a_stream_is_known_before_it_begins(runtime):
         now = tts.decoding
         taken = max(taken, now.kv_bytes + now.state_bytes + tts.flow_bytes - kept)
     assert 0.2 * known < taken <= known < most
+    tts.model.generation = tts.model.generation.model_copy(update={"flow_history": 100})
+    assert tts.stream_bytes() < most and tts.stream_bytes(20) <= known

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 import mamtra
 from mamtra.engine.alignment import text_attention
 from mamtra.models.layout import prompt
-from mamtra.synthesis.coverage import count_misread, count_said_twice, longest_left_out
+from mamtra.synthesis.coverage import attention_of, count_said_twice, longest_left_out, misread, read_by
 from mamtra.synthesis.pipeline import Request, speak
 from mamtra.synthesis.retries import AGAIN, ONCE, Retries, TokenRun
 from mamtra.synthesis.sentence import whole_segment
@@ -77,12 +79,12 @@ def test_a_plain_sentence_is_not_repeated(tts):
 
 def test_a_model_without_such_a_head_is_not_checked(tts, monkeypatch):
     plain = tts.model.generation.model_copy(update={"alignment_head": None})
-    assert count_misread(tts.model, tts.voice(), [5] * 20, [1], ended=True) > 0
+    assert misread(attention_of(tts.model, tts.voice(), [5] * 20, [1])) > 0
     monkeypatch.setattr(tts.model, "generation", plain)
-    assert count_misread(tts.model, tts.voice(), [5] * 20, [1]) == 0
+    assert attention_of(tts.model, tts.voice(), [5] * 20, [1]) is None
     monkeypatch.setattr(tts.model, "generation", plain.model_copy(update={"alignment_head": (0, 0)}))
-    assert count_misread(tts.model, tts.voice(), [5] * 20, [1]) == 0  # a Mamba layer
-    assert Request(tts.model, tiny_voice()).misread(iter([5]), [1]) == 0
+    assert attention_of(tts.model, tts.voice(), [5] * 20, [1]) is None  # a Mamba layer
+    assert Request(tts.model, tiny_voice()).attention(iter([5]), [1]) is None and misread(None) == 0
 
 
 def test_the_run_that_misreads_least_is_kept():
@@ -90,3 +92,26 @@ def test_the_run_that_misreads_least_is_kept():
     assert AGAIN.best(iter(runs)) is runs[2]
     assert AGAIN.best(iter([*runs, TokenRun([4], "eos", 3)])).attempt == 3
     assert not Retries().accepts(runs[1]) and Retries(attempts=2).accepts(runs[1])
+
+
+def naive_path(attention):
+    """Of all paths that never go back the one with most attention."""
+    paths = itertools.combinations_with_replacement(range(attention.shape[1]), len(attention))
+    return max(paths, key=lambda path: sum(np.log(attention[t, place] + 1e-4) for t, place in enumerate(path)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_read_when_is_the_best_path_that_never_goes_back(seed):
+    attention = np.random.default_rng(seed).dirichlet(np.full(4, 0.3), size=7).astype(np.float32)
+    path = naive_path(attention)
+    first = [t for t in range(1, 7) if path[t] > path[t - 1]]
+    assert read_by(attention).tolist() == [[0, *first, 7], [0, *(path[t] for t in first), 4]]
+
+
+def test_a_spoken_sentence_tells_how_much_is_read_when(tts):
+    [segment] = tts.model.text.segments("The old lighthouse keeper climbed the winding stairs every evening.")
+    [chunk] = speak(Request(tts.model, tts.voice()), [segment], whole_segment)
+    moments, read = chunk.span.curve
+    assert read[0] == 0 and read[-1] == len(segment.ids) and chunk.span.ids == segment.ids and (np.diff(read) > 0).all()
+    assert (np.diff(moments) > 0).all() and len(read) > 0.6 * len(segment.ids)
+    assert moments[0] <= 0 and moments[-1] > chunk.span.seconds - 0.1

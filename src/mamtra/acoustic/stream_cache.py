@@ -110,4 +110,4 @@ class StreamCache:
         return sum(tensor.nbytes for tensor in self._tensors() if id(tensor) not in shared)
 
     def _tensors(self) -> Iterator[Tensor]:
-        return (tensor for tensors in self._cached.values() for tensor in tensors)
+        return (tensor for tensors in list(self._cached.values()) for tensor in tensors)  # another thread may ask

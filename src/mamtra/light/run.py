@@ -14,7 +14,6 @@ from mamtra.light.lm import LightLM, LMState
 from mamtra.light.random import Generator
 from mamtra.light.sampler import bar, ras_sample
 from mamtra.models.kinds import SPEECH, TEXT
-from mamtra.synthesis.coverage import misread
 
 _ROOM = 256
 """Positions of the state at the start where their number is unknown; it grows when they are used up."""
@@ -29,7 +28,7 @@ class LightRun(Iterator[int]):
         layout: of the inputs; asked for more where tokens need them, which may block.
         generator: of the sampler.
         settings: of the sampler and its guards.
-        text: positions of the text from and to before which, for `misread`.
+        text: positions of the text from and to before which, for `attention`.
 
     Attributes:
         tokens: all tokens so far.
@@ -75,17 +74,14 @@ class LightRun(Iterator[int]):
                 return drawn
         raise StopIteration
 
-    def misread(self, *, ended: bool = True) -> float:
-        """Text ids that the run left out or said twice, see `mamtra.synthesis.coverage`.
+    def attention(self) -> np.ndarray | None:
+        """Attention (tokens, text ids) of the head that follows the text, see `mamtra.synthesis.coverage`.
 
-        0 where the model has no such head, or the text is still arriving.
-
-        Args:
-            ended: whether the run is complete.
+        None where the model has no such head, or the text is still arriving.
         """
         if self._lm.head is None or not self.tokens or self._text[0] == self._text[1]:
-            return 0.0
-        return misread(self._state.attention(*self._text)[: len(self.tokens)], ended=ended)
+            return None
+        return self._state.attention(*self._text)[: len(self.tokens)]
 
     def cancel(self) -> None:
         """End the run."""

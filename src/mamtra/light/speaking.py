@@ -21,6 +21,8 @@ from mamtra.light.random import Generator
 from mamtra.light.run import LightRun
 from mamtra.light.vocoder import LightVocoderStream
 from mamtra.models.kinds import MIX
+from mamtra.synthesis.coverage import Coverage
+from mamtra.synthesis.coverage import misread as count_misread
 from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.pipeline import AudioChunk, Request, speak
 from mamtra.synthesis.prompt_store import PromptStore
@@ -75,8 +77,8 @@ def best_run(request: Request, ids: list[int], index: int, stop: Event | None = 
             for _ in run:
                 if stop is not None and stop.is_set():
                     return
-            misread = run.misread() if request.checks(ids) else 0.0
-            yield TokenRun(run.tokens, str(run.finish_reason), attempt, misread)
+            found = Coverage.of(run.attention() if request.checks(ids) else None)
+            yield TokenRun(run.tokens, str(run.finish_reason), attempt, *found)
 
     return request.retries.best(runs())
 
@@ -127,7 +129,7 @@ def _samples_of(request: Request, run: TokenRun | None, index: int, prompts: Pro
         samples = tokens_to_samples(
             request.model, request.voice, run.tokens, prompts=prompts, seed=seed, speed=request.speed
         )
-        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)
+        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=run.read)
 
 
 def tokens_to_samples(
@@ -157,7 +159,7 @@ def stream_segment(
         return HopStream(flow, Stretcher(request.speed), vocoder, schedule)
 
     def misread(run: LightRun, _: list[int], ended: bool) -> float:
-        return run.misread(ended=ended) if request.checks(text_ids) else 0.0
+        return count_misread(run.attention() if request.checks(text_ids) else None, ended=ended)
 
     open_beside(prompts, request)
     yield from stream_runs(request, index, start=partial(start_run, request, text_ids), sound=sound, misread=misread)

@@ -12,6 +12,7 @@ from mamtra.engine.engine import Engine
 from mamtra.engine.request import TokenStream
 from mamtra.errors import MamTraError
 from mamtra.models.layout import prompt
+from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request, speak
 from mamtra.synthesis.retries import ONCE, Retries, TokenRun, without_long_silence
@@ -107,8 +108,8 @@ class Batch:
         text, index, retries = task.text, task.index, task.text.request.retries
         try:
             tokens = list(without_long_silence(task.stream.result(), text.request.model.generation))
-            misread = text.request.misread(text.segments[index].ids, tokens)
-            run = TokenRun(tokens, str(task.stream.finish_reason), task.attempt, misread)
+            found = Coverage.of(text.request.attention(text.segments[index].ids, tokens))
+            run = TokenRun(tokens, str(task.stream.finish_reason), task.attempt, *found)
             runs = text.runs.setdefault(index, [])
             runs.append(run)
             if not retries.accepts(run) and task.attempt + 1 < retries.attempts:
@@ -135,7 +136,7 @@ class Batch:
                     text.fail(index, error)
                 continue
             for (text, index, run), samples in zip(chosen, audio, strict=True):
-                chunk = AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)
+                chunk = AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=run.read)
                 text.audio[index] = [chunk]
                 text.waiting.discard(index)
 

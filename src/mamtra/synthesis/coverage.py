@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,28 +23,43 @@ MOST_LEFT_OUT = 3.2
 MOST_SAID_TWICE = 5
 """Text ids that may be returned to: where words repeat, the head wavers between them."""
 _APART = 3
+_FLOOR = 1e-4
+"""Attention that any id may have."""
 _SETTLED = 5
 
 
-def count_misread(
-    model: Model, voice: Voice, text_ids: Sequence[int], tokens: Sequence[int], *, ended: bool = True
-) -> float:
-    """`misread` of a run with torch, by another pass over it.
+class Coverage(NamedTuple):
+    """What a finished run made of its text.
+
+    Attributes:
+        misread: see `misread`.
+        read: see `read_by`; None where it is not known.
+    """
+
+    misread: float = 0.0
+    read: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, attention: np.ndarray | None) -> Coverage:
+        """From the attention (tokens, text ids) of a run, where there is any."""
+        return cls() if attention is None else cls(misread(attention), read_by(attention))
+
+
+def attention_of(model: Model, voice: Voice, text_ids: Sequence[int], tokens: Sequence[int]) -> np.ndarray | None:
+    """Attention (tokens, text ids) of a run with torch, by another pass over it.
 
     Args:
-        model: its settings name the head; without one, nothing is found.
+        model: its settings name the head; without one there is none.
         voice: of the run.
         text_ids: of the text.
         tokens: of the run.
-        ended: see `misread`.
     """
     from mamtra.engine.alignment import text_attention
 
     head = usable_head(model.generation.alignment_head, model.lm.config.layer_types)
     if head is None or not tokens or not text_ids:
-        return 0.0
-    attention = text_attention(model.lm, head, text_ids, tokens, *voice.lm_prompt, graphs=model.alignment_graphs)
-    return misread(attention.numpy(), ended=ended)
+        return None
+    return text_attention(model.lm, head, text_ids, tokens, *voice.lm_prompt, graphs=model.alignment_graphs).numpy()
 
 
 def usable_head(head: tuple[int, int] | None, layer_types: Sequence[str]) -> tuple[int, int] | None:
@@ -52,20 +67,46 @@ def usable_head(head: tuple[int, int] | None, layer_types: Sequence[str]) -> tup
     return head if head is not None and tuple(layer_types[head[0] : head[0] + 1]) == ("full_attention",) else None
 
 
-def misread(attention: np.ndarray, *, ended: bool = True) -> float:
+def misread(attention: np.ndarray | None, *, ended: bool = True) -> float:
     """How many text ids in a row a run left out, and how many it said twice, where there are more of them than usual.
 
     Args:
-        attention: (tokens, text ids) to the text at each token, at least one of both.
+        attention: (tokens, text ids) to the text at each token, at least one of both; None where it is not known.
         ended: whether the run is complete; otherwise ids after the last place are still to come.
 
     Returns:
         0 for a run that is as it should be.
     """
+    if attention is None:
+        return 0.0
     if not ended:  # the head may have wandered ahead for a moment
         attention = attention[:, : int(attention[-_SETTLED:].argmax(1).min()) + 1]
     left_out, twice = longest_left_out(attention), count_said_twice(attention)
     return left_out * (left_out > MOST_LEFT_OUT) + twice * (twice > MOST_SAID_TWICE)
+
+
+def read_by(attention: np.ndarray) -> np.ndarray:
+    """How much of the text is read when: along the path through the text that never goes back and has most attention.
+
+    Args:
+        attention: (tokens, text ids) to the text at each token, at least one of both.
+
+    Returns:
+        (2, n): tokens, and the text ids read before they begin; both ascend, from 0 to their numbers.
+    """
+    tokens, ids = attention.shape
+    scores, places = np.log(attention + _FLOOR), np.arange(ids)
+    best, came = scores[0], []
+    for row in scores[1:]:
+        reach = np.maximum.accumulate(best)
+        came.append(np.maximum.accumulate(np.where(best == reach, places, 0)))
+        best = reach + row
+    path = [int(best.argmax())]
+    for before in reversed(came):
+        path.append(int(before[path[-1]]))
+    path.reverse()
+    first = [token for token in range(1, tokens) if path[token] > path[token - 1]]
+    return np.array([[0, *first, tokens], [0, *(path[token] for token in first), ids]], np.float32)
 
 
 def longest_left_out(attention: np.ndarray) -> float:

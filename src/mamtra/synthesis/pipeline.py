@@ -68,13 +68,13 @@ class Request:
         """Whether runs are checked for words left out: not where none is repeated, or the text is still arriving."""
         return self.retries.attempts > 1 and isinstance(text_ids, list)
 
-    def misread(self, text_ids: Iterable[int], tokens: list[int], *, ended: bool = True) -> float:
-        """See `mamtra.synthesis.coverage.count_misread`; 0 where runs are not checked."""
+    def attention(self, text_ids: Iterable[int], tokens: list[int]) -> np.ndarray | None:
+        """See `mamtra.synthesis.coverage.attention_of`; None where runs are not checked."""
         if not self.checks(text_ids):
-            return 0.0
-        from mamtra.synthesis.coverage import count_misread
+            return None
+        from mamtra.synthesis.coverage import attention_of
 
-        return count_misread(self.model, self.voice, text_ids, tokens, ended=ended)
+        return attention_of(self.model, self.voice, text_ids, tokens)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class AudioChunk:
         attempts: how many times the LM was run.
         text: what is said, with the first chunk of a segment; of arriving text what was read for the chunk.
         spent: seconds of computing time.
-        read: text ids read before each token, (tokens,), of a whole segment where that is known.
+        read: how much of the text is read when, of a whole segment where that is known; see `mamtra.synthesis.coverage.read_by`.
         span: what of the text is in it, and when.
     """
 
@@ -118,7 +118,7 @@ def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Ba
     for index, segment in enumerate(segments):
         started, tokens = time.perf_counter(), 0
         text, ids = (segment.text, segment.ids) if isinstance(segment, Segment) else ("", segment)
-        written, count = (segment.written, len(segment.ids)) if isinstance(segment, Segment) else ("", 0)
+        written, read = (segment.written, segment.ids) if isinstance(segment, Segment) else ("", ())
         gap = (segment.pause_asked if original else segment.pause_before) / request.speed
         edges = PauseBefore(rate, gap) if original else EdgeTrimmer(rate, gap)
         pause = edges.pause
@@ -132,19 +132,19 @@ def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Ba
             if isinstance(segment, Utterance):
                 text = written = segment.take_text()
             span = Span(
-                written, 0.0, len(samples) / rate, pause, count, _curve(chunk, edges.pause - edges.trimmed, rate)
+                written, 0.0, len(samples) / rate, pause, read, _curve(chunk, edges.pause - edges.trimmed, rate)
             )
             spent = time.perf_counter() - started
             yield replace(chunk, samples=samples, tokens=tokens, text=text, spent=spent, span=span)
-            text, written, tokens, pause, count, started = "", "", 0, 0.0, 0, time.perf_counter()
+            text, written, tokens, pause, read, started = "", "", 0, 0.0, (), time.perf_counter()
 
 
 def _curve(chunk: AudioChunk, begin: float, rate: int) -> np.ndarray | None:
     """See `Span.curve`; the first token of the chunk begins `begin` seconds after the chunk does."""
     if chunk.read is None:
         return None
-    moments = begin + np.arange(len(chunk.read)) * len(chunk.samples) / (rate * len(chunk.read))
-    return np.stack([moments, chunk.read])
+    tokens, read = chunk.read
+    return np.stack([begin + tokens * len(chunk.samples) / (rate * tokens[-1]), read])
 
 
 def check_text(text: str) -> str:

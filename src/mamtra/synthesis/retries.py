@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 
@@ -36,12 +38,14 @@ class TokenRun(NamedTuple):
         finish_reason: "eos", or "length" where the length limit cut it off.
         attempt: its number, from 0.
         misread: text ids that were left out or said twice, see `mamtra.synthesis.coverage`.
+        read: how much of the text is read when, see `mamtra.synthesis.coverage.read_by`.
     """
 
     tokens: list[int]
     finish_reason: str
     attempt: int
     misread: float = 0.0
+    read: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

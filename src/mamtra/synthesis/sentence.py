@@ -8,6 +8,7 @@ from mamtra.engine.engine import Engine
 from mamtra.engine.interleaved import Interleaved
 from mamtra.engine.request import Request as TokenRequest
 from mamtra.engine.request import Sampling, TokenStream, Unistream
+from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request
 from mamtra.synthesis.retries import TokenRun, without_long_silence
@@ -22,7 +23,7 @@ def whole_segment(request: Request, text_ids: Iterable[int], index: int) -> Iter
     if run is not None:
         seed = request.seed_of(index, run.attempt)
         samples = tokens_to_samples(request.model, request.voice, run.tokens, seed=seed, speed=request.speed)
-        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1)
+        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=run.read)
 
 
 def best_run(request: Request, ids: list[int], index: int) -> TokenRun | None:
@@ -31,7 +32,7 @@ def best_run(request: Request, ids: list[int], index: int) -> TokenRun | None:
     def runs() -> Iterator[TokenRun]:
         for attempt in range(request.retries.attempts):
             tokens, reason = generate_tokens(request.model, request.voice, ids, request.seed_of(index, attempt))
-            yield TokenRun(tokens, reason, attempt, request.misread(ids, tokens))
+            yield TokenRun(tokens, reason, attempt, *Coverage.of(request.attention(ids, tokens)))
 
     return request.retries.best(runs())
 

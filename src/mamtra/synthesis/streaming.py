@@ -14,6 +14,7 @@ import torch
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.time_stretch import Stretcher
 from mamtra.acoustic.vocoder_stream import VocoderStream
+from mamtra.synthesis.coverage import misread as count_misread
 from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.original_stream import OriginalStream
@@ -86,7 +87,7 @@ def stream_segment(
     """
 
     def misread(_: Run, tokens: list[int], ended: bool) -> float:
-        return request.misread(text_ids, tokens, ended=ended)
+        return count_misread(request.attention(text_ids, tokens), ended=ended)
 
     return stream_runs(
         request,

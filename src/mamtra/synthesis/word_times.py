@@ -49,6 +49,11 @@ def phoneme_weights(front: Splitter) -> Weight:
     return lambda word: weight(word.strip())
 
 
+def space_of(front: Splitter) -> int | None:
+    """The text id between two words, where a model reads phonemes."""
+    return front.tokenizer.encode(" ")[0] if isinstance(front, TextFrontend) else None
+
+
 class WordTimes:
     """Follows the audio of a text chunk by chunk.
 
