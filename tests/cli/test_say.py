@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -59,18 +60,25 @@ def test_same_seed_same_bytes(model):
     assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes() != Path("c.wav").read_bytes()
 
 
+SAY = [sys.executable, "-m", "mamtra", "say"]
+if find_spec("onnxruntime"):  # a process with torch takes seconds to start
+    SAY += ["--runtime", "onnx"]
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """Processes find what this one does."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
+
+
 def run(*words, text=None):
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    return subprocess.run(
-        [sys.executable, "-m", "mamtra", *words], input=text, capture_output=True, env=env, check=False
-    )
+    return subprocess.run([*SAY, *words], input=text, capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("extra", [[], ["--stream"]])
+@pytest.mark.usefixtures("packages")
 def test_pipes(model, extra):
-    done = run(
-        "say", "-", "-o", "-", "--format", "pcm", "--model", model, "--json", *extra, text=b"Good morning. Hello."
-    )
+    done = run("-", "-o", "-", "--format", "pcm", "--model", model, "--json", *extra, text=b"Good morning. Hello.")
     assert done.returncode == 0
     facts = json.loads(done.stderr)
     assert facts["file"] is None
@@ -78,32 +86,17 @@ def test_pipes(model, extra):
     assert list(Path().glob("*.wav")) == []
 
 
+@pytest.mark.usefixtures("packages")
 def test_streamed_wav_on_standard_output_is_playable(model):
-    done = run("say", "Good morning. Hello.", "-o", "-", "--stream", "--model", model)
+    done = run("Good morning. Hello.", "-o", "-", "--stream", "--model", model)
     samples, rate = soundfile.read(io.BytesIO(done.stdout))
     assert rate == 24000 and len(samples) > 2400
 
 
+@pytest.mark.usefixtures("packages")
 def test_sound_goes_out_while_text_comes_in(model):
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    words = [
-        sys.executable,
-        "-m",
-        "mamtra",
-        "say",
-        "-",
-        "-o",
-        "-",
-        "--stream",
-        "--format",
-        "pcm",
-        "--model",
-        model,
-        "-q",
-    ]
-    with subprocess.Popen(
-        [*words, "--hops", "10,25,50"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
-    ) as said:
+    words = [*SAY, "-", "-o", "-", "--stream", "--format", "pcm", "--hops", "10,25,50", "--model", model, "-q"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as said:
         said.stdin.write("Good morning. Héllo ".encode())
         said.stdin.flush()
         assert len(said.stdout.read(2000)) == 2000
@@ -113,9 +106,10 @@ def test_sound_goes_out_while_text_comes_in(model):
     assert said.returncode == 0
 
 
+@pytest.mark.usefixtures("packages")
 def test_text_that_is_not_utf8(model):
     for extra in ([], ["--stream"]):
-        done = run("say", "-", "-o", "-", "--model", model, *extra, text=b"Good \xff morning.")
+        done = run("-", "-o", "-", "--model", model, *extra, text=b"Good \xff morning.")
         assert done.returncode == 2 and b"not UTF-8" in done.stderr
 
 
