@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from mamtra.cli import main
 from tests.vectors import Vectors, distance
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
@@ -53,3 +54,16 @@ def agree(record_property: Callable[[str, Any], None]) -> Callable[..., None]:
         assert found < below or found == 0, f"{what}: {found:.3g} of {scale:.3g}, allowed {below:g}"
 
     return compare
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[Sequence[str]], str]:
+    """Run a command that a mistake of the user ends: refused(words) is the one sentence that it says."""
+
+    def run(words: Sequence[str]) -> str:
+        assert main(words) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith("mamtra: ") and err.count("\n") == 1
+        return " ".join(err.split())
+
+    return run

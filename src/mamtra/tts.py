@@ -148,6 +148,7 @@ class TTS:
         """Memory of the flow's caches: the prompts of the voices used last, and streams on their way."""
         return self._ways.prompts.bytes
 
+    @checked
     def stream_bytes(self, text_ids: int | None = None) -> int:
         """Memory that a text takes at most while it is spoken, known before it begins: states of the LM, caches of the flow.
 

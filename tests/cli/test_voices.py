@@ -9,7 +9,7 @@ from mamtra.cli import main
 from tests.factories import reference, tiny_voice
 
 
-def test_adding_listing_showing_using_and_removing(model, capsys):
+def test_adding_listing_showing_using_and_removing(model, capsys, refused):
     reference(Path("me.wav"), 1.5)
     words = [
         "voices",
@@ -40,13 +40,11 @@ def test_adding_listing_showing_using_and_removing(model, capsys):
     assert main(["say", "Hi", "--voice", "anna", "--model", model, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["voice"] == "anna"
 
-    assert main(words) == 2
-    assert "already" in capsys.readouterr().err
+    assert "already" in refused(words)
     assert main([*words, "--replace"]) == 0
     assert main(["voices", "remove", "anna", "--model", model]) == 0
     capsys.readouterr()
-    assert main(["voices", "show", "anna", "--model", model]) == 2
-    assert "no voice 'anna'" in capsys.readouterr().err
+    assert "no voice 'anna'" in refused(["voices", "show", "anna", "--model", model])
 
 
 def test_tables_for_people(model, capsys):
@@ -56,9 +54,8 @@ def test_tables_for_people(model, capsys):
     assert "CC0-1.0" in capsys.readouterr().out
 
 
-def test_voices_of_the_model_stay(model, capsys):
-    assert main(["voices", "remove", "tiny", "--model", model]) == 2
-    assert "cannot be removed" in capsys.readouterr().err
+def test_voices_of_the_model_stay(model, refused):
+    assert "cannot be removed" in refused(["voices", "remove", "tiny", "--model", model])
 
 
 def test_one_damaged_voice_hides_no_other(model, capsys):
@@ -93,13 +90,11 @@ print(sorted({{"torch", "numpy", "scipy", "tokenizers", "soundfile", "huggingfac
 
 
 @pytest.mark.parametrize("more", [[], ["--replace"]])
-def test_a_voice_of_the_model_is_never_hidden(model, capsys, more):
+def test_a_voice_of_the_model_is_never_hidden(model, refused, more):
     reference(Path("me.wav"), 1.5)
-    assert main(["voices", "add", "tiny", "me.wav", "--model", model, *more]) == 2
-    assert "which yours would hide" in capsys.readouterr().err
+    assert "which yours would hide" in refused(["voices", "add", "tiny", "me.wav", "--model", model, *more])
 
 
 @pytest.mark.parametrize("name", ["CON", "nul.txt", "lpt1", "../up", "-x", "a b", "é"])
-def test_names_that_are_no_file_names_are_refused(model, capsys, name):
-    assert main(["voices", "add", "--model", model, "--", name, "gone.wav"]) == 2
-    assert "cannot name a voice" in capsys.readouterr().err
+def test_names_that_are_no_file_names_are_refused(model, refused, name):
+    assert "cannot name a voice" in refused(["voices", "add", "--model", model, "--", name, "gone.wav"])

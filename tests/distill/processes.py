@@ -9,7 +9,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["mamtra.cli.app", "mamtra.distill.api", "mamtra.distill.sharding"])
+SERVER.set_forkserver_preload(
+    ["mamtra.cli.app", "mamtra.distill.api", "mamtra.distill.sharding", "mamtra.paper.schedule"]
+)
 
 
 def start(words: list[str], log: Path, **environment: str) -> ForkServerProcess:

@@ -88,14 +88,14 @@ def test_a_text_that_a_server_refuses_is_not_spoken(server, tmp_path):
     assert row["error"].endswith("answers HTTP 400: too long.") and scores.figures["wer_english"]["value"] == 100
 
 
-def test_the_command_line_names_its_score_file(server, tmp_path, monkeypatch, capsys):
+def test_the_command_line_names_its_score_file(server, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     good, server.answer = server.answer, (401, b"")
     (tmp_path / "set.txt").write_text("Hello there.\n")
     monkeypatch.setattr("mamtra.evaluate.judges.asr.open_transcriber", lambda *_: transcribe)
-    assert main(["evaluate", server.name, "--set", "set.txt", "--whisper", "w"]) == 2
-    assert "asks for a key; set OPENAI_API_KEY (HTTP 401)" in capsys.readouterr().err
+    said = refused(["evaluate", server.name, "--set", "set.txt", "--whisper", "w"])
+    assert "asks for a key; set OPENAI_API_KEY (HTTP 401)" in said
     assert not list(tmp_path.glob("*.jsonl"))
     server.answer = good
     assert main(["evaluate", server.name, "--set", "set.txt", "--whisper", "w"]) == 0

@@ -96,12 +96,12 @@ def test_sound_of_another_rate_reaches_every_judge_at_theirs(place):
     assert rates == [(1600, 16000)] * 2 and row["seconds"] == 0.1 and row["mos"] == 3.0
 
 
-def test_a_damaged_recording_is_named(place, capsys, monkeypatch):
+def test_a_damaged_recording_is_named(place, refused, monkeypatch):
     monkeypatch.setattr(
         "mamtra.evaluate.judges.asr.open_transcriber",
         lambda *_: type("StandIn", (), {"about": {"asr": "x"}, "__call__": lambda self, samples, rate: "hello"})(),
     )
     (place / "t.wav").write_bytes(b"not a sound file")
     (place / "t.lst").write_text("line0001||| Hello.|t.wav\n", encoding="utf-8")
-    assert main(["evaluate", "sounds", "--set", "t.lst", "--whisper", "x", "-o", "s.jsonl"]) == 2
-    assert "t.wav cannot be read as a sound file" in " ".join(capsys.readouterr().err.split())
+    said = refused(["evaluate", "sounds", "--set", "t.lst", "--whisper", "x", "-o", "s.jsonl"])
+    assert "t.wav cannot be read as a sound file" in said

@@ -108,6 +108,5 @@ def test_unlike_fingerprints_are_reported(files, tmp_path):
     assert "must not be compared: asr: w against v" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
-def test_no_score_file(tmp_path, capsys):
-    assert main(["report", str(tmp_path / "none.jsonl")]) == 2
-    assert "no score file" in " ".join(capsys.readouterr().err.split())
+def test_no_score_file(tmp_path, refused):
+    assert "no score file" in refused(["report", str(tmp_path / "none.jsonl")])

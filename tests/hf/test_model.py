@@ -279,7 +279,9 @@ def test_a_configuration_alone(tmp_path):
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("kind", ["qwen2", "llama", "llama3"])
 def test_other_models_without_mamba_are_what_they_were(tmp_path, kind, tied):
-    sizes = {name: value for name, value in SHARED.items() if name not in ("mamba_chunk_size", "head_dim")}
+    sizes = {
+        name: value for name, value in SHARED.items() if name not in ("mamba_chunk_size", "head_dim", "layer_types")
+    }
     common = {**sizes, "vocab_size": 50, "tie_word_embeddings": tied, "eos_token_id": 3}
     torch.manual_seed(0)
     if kind == "qwen2":

@@ -19,6 +19,7 @@ from mamtra.paper.results import rank_correlation, read_runs
 from mamtra.paper.runs import Run, student_run, teacher_run
 from mamtra.paper.schedule import run_all
 from mamtra.paper.settings import EvaluationSettings, read_experiments
+from tests.distill.processes import SERVER
 from tests.distill.runs import prepare
 
 YAML = """
@@ -137,7 +138,8 @@ def _runs(folder: Path) -> list[Run]:
     return runs_of_studies(("fig4", "fig6", "table3", "table4"), read_experiments(folder / "e.yaml"))
 
 
-def test_side_by_side_gives_the_same_figures(folder):
+def test_side_by_side_gives_the_same_figures(folder, monkeypatch):
+    monkeypatch.setattr(schedule, "get_context", lambda _: SERVER)  # new processes that need not import torch
     settings = read_experiments(folder / "e.yaml")
     runs = [teacher_run(settings), student_run(settings, "block-beg", "1:1")]
     list(run_all(runs, folder / "one"))
@@ -169,11 +171,9 @@ def test_a_cell_that_fails_stops_no_other(folder, capsys):
         (["variants", "--config", "e.yaml", "--set", "variants.first.seeds=[]", "--finished"], "not finished"),
     ],
 )
-def test_mistakes_are_one_sentence(folder, monkeypatch, capsys, arguments, said):
+def test_mistakes_are_one_sentence(folder, monkeypatch, refused, arguments, said):
     monkeypatch.chdir(folder)
-    assert main(["reproduce", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert said in error and len(error.strip().splitlines()) == 1
+    assert said in refused(["reproduce", *arguments])
 
 
 def test_rank_correlation():

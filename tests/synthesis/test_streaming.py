@@ -218,11 +218,12 @@ def test_what_was_heard_is_not_taken_back(model, monkeypatch):
 def test_words_left_out_before_the_first_audio_are_said_again(model, monkeypatch):
     asked = []
 
-    def misread(self, text_ids, tokens, *, ended=True):
-        asked.append((len(tokens), ended))
+    def misread(attention, *, ended=True):
+        asked.append((len(attention), ended))
         return float(len(asked) == 1)
 
-    monkeypatch.setattr(streaming.Request, "misread", misread)
+    monkeypatch.setattr(streaming.Request, "attention", lambda self, text_ids, tokens: tokens)
+    monkeypatch.setattr(streaming, "count_misread", misread)
     pieces = segment(model, monkeypatch, ([1] * 80, "eos"), ([2] * 80, "eos"))
     assert {piece.attempts for piece in pieces} == {2} and sum(piece.tokens for piece in pieces) == 80
     assert len(asked) == 2 and not any(ended for _, ended in asked)

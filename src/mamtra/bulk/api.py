@@ -106,7 +106,7 @@ def batch(
             if not record.has(line, digests[line.number]):
                 waiting.append(line)
         kept = len(digests) - len(waiting)
-        for result in _speak(tts, source, waiting, device, ray, workers):
+        for result in _speak(tts, source, waiting, ray, workers):
             if isinstance(result, Failure):
                 failures.append(result)
             else:
@@ -124,7 +124,7 @@ def batch(
 
 
 def _speak(
-    tts: TTS, source: Path, lines: list[Line], device: str | None, ray: str | None, workers: int | None
+    tts: TTS, source: Path, lines: list[Line], ray: str | None, workers: int | None
 ) -> Iterator[Sound | Failure]:
     if not lines:
         return

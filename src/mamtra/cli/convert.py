@@ -16,7 +16,6 @@ from mamtra.errors import MamTraError
 from mamtra.runtime.printable import QUOTED
 
 if TYPE_CHECKING:
-    from mamtra.conversion.job import Conversion
     from mamtra.conversion.options import TransferOptions
 
 GB = 10**9
@@ -88,7 +87,7 @@ def convert(
     if as_json:
         print(json.dumps(facts))
     else:
-        _show(conversion, facts)
+        _show(facts)
 
 
 def _options(**words: Any) -> TransferOptions:
@@ -113,7 +112,7 @@ def _options(**words: Any) -> TransferOptions:
     return known.TransferOptions(**words)
 
 
-def _show(conversion: Conversion, facts: dict[str, Any]) -> None:
+def _show(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -53,7 +53,7 @@ def failures(reference: list[str], hypothesis: list[str]) -> list[str]:
             words = hypothesis[at : at + length]
             if last and length >= many:
                 found.append("no_stop")
-            found.append("repeated" if _comes_twice(words, hypothesis, at) else "inserted")
+            found.append("repeated" if _comes_twice(words, hypothesis) else "inserted")
     return [name for name in FAILURES if name in found]
 
 
@@ -69,7 +69,7 @@ def similarity_floor(similarities: Sequence[float]) -> float:
     return middle - OUTLIER * max(deviation, 0.01)
 
 
-def _comes_twice(words: list[str], hypothesis: list[str], at: int) -> bool:
+def _comes_twice(words: list[str], hypothesis: list[str]) -> bool:
     grams = Counter(tuple(hypothesis[i : i + RUN]) for i in range(len(hypothesis) - RUN + 1))
     return any(grams[tuple(words[i : i + RUN])] > 1 for i in range(len(words) - RUN + 1))
 

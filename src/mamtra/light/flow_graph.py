@@ -242,7 +242,7 @@ def _estimator(graph: GraphBuilder, x: str, time: str, state: _State, config: Ma
         y = block(y, f"{name}.block2", f"conv.{stage}.2")
         x = graph.op("Add", y, window_conv(graph, x, f"{name}.res_conv"))
         for i in range(config["estimator_n_blocks"]):
-            x = _transformer(graph, x, f"{prefix}{stage}.1.{i}", f"{stage}.{i}", state, config)
+            x = _transformer(graph, x, f"{prefix}{stage}.1.{i}", f"{stage}.{i}", state)
         return x
 
     (down, _), *middle, (up, _) = _stages(config)
@@ -255,7 +255,7 @@ def _estimator(graph: GraphBuilder, x: str, time: str, state: _State, config: Ma
     return window_conv(graph, x, f"{prefix}final_proj")
 
 
-def _transformer(graph: GraphBuilder, x: str, name: str, cache: str, state: _State, config: Mapping[str, Any]) -> str:
+def _transformer(graph: GraphBuilder, x: str, name: str, cache: str, state: _State) -> str:
     y = layer_norm(graph, x, f"{name}.norm1")
     qkv = graph.linear(y, [f"{name}.attn1.to_{part}.weight" for part in "qkv"])
     y = state.attend(*graph.ops(3, "Split", qkv, axis=-1, num_outputs=3), cache)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import parse_model
-from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import ClosedModel
 from mamtra.text import cosyvoice_rules
 from mamtra.text.english.normalize import normalize
@@ -28,6 +27,7 @@ from mamtra.text.split import (
     read_pieces,
     split_text,
 )
+from mamtra.text.tokenizer import open_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -136,19 +136,8 @@ class BpeFrontend(Splitter):
         Raises:
             MamTraError: a file is missing or damaged.
         """
-        from tokenizers import Tokenizer
-
-        directory = Path(directory)
-        path, settings = directory / TOKENIZER_FILE, directory / CONFIG_FILE
-        if not path.is_file():
-            raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
-        config = parse_model(BpeConfig, settings, "a text front end")
-        try:
-            return cls(Tokenizer.from_file(str(path)), config, rules)
-        except Exception as error:  # the library raises bare Exception for malformed files
-            raise MamTraError(
-                f"{path} is not a tokenizer file ({printable(str(error))}): fetch the model again."
-            ) from error
+        tokenizer = open_tokenizer(Path(directory) / TOKENIZER_FILE)
+        return cls(tokenizer, parse_model(BpeConfig, Path(directory) / CONFIG_FILE, "a text front end"), rules)
 
     @property
     def vocab_size(self) -> int:

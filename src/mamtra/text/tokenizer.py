@@ -46,17 +46,7 @@ class PhonemeTokenizer:
         Raises:
             MamTraError: the file is missing or is not a tokenizer.
         """
-        from tokenizers import Tokenizer
-
-        path = Path(path)
-        if not path.is_file():
-            raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
-        try:
-            return cls(Tokenizer.from_file(str(path)))
-        except Exception as error:  # the library raises bare Exception for malformed files
-            raise MamTraError(
-                f"{path} is not a tokenizer file ({printable(str(error))}): fetch the model again."
-            ) from error
+        return cls(open_tokenizer(Path(path)))
 
     @property
     def vocab_size(self) -> int:
@@ -70,3 +60,21 @@ class PhonemeTokenizer:
     def decode(self, ids: list[int]) -> str:
         """The phoneme string of ids, without padding."""
         return self._tokenizer.decode([i for i in ids if i != PAD_ID], skip_special_tokens=False)
+
+
+def open_tokenizer(path: Path) -> Tokenizer:
+    """Read a `tokenizer.json`.
+
+    Raises:
+        MamTraError: the file is missing or is not a tokenizer.
+    """
+    from tokenizers import Tokenizer
+
+    if not path.is_file():
+        raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for malformed files
+        raise MamTraError(
+            f"{path} is not a tokenizer file ({printable(str(error))}): fetch the model again."
+        ) from error

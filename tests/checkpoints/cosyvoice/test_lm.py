@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 import mamtra
+from mamtra.acoustic import flow_matching
 from mamtra.acoustic.flow import FlowConfig
 from mamtra.acoustic.hift import HiFTConfig
 from mamtra.audio.io import write_audio
@@ -281,14 +282,16 @@ def test_recordings_of_any_channels_and_their_words(source, tmp_path):
         tts.clone(tmp_path / "mono.wav", " ")
 
 
-def test_more_text_than_the_model_can_take(source):
+def test_more_text_than_the_model_can_take(source, monkeypatch):
     tts = mamtra.load(source, like_original=False)
     assert all(len(tts.model.text.encode(text)) <= 200 for text in tts.segments("a" * 3000))
     with pytest.raises(MamTraError, match="at most 100,000 fit"):
         tts.say("a " * 60_000)
-    voice = tts.voice("女")
-    with pytest.raises(MamTraError, match="shorter pieces"):
-        tokens_to_samples(tts.model, voice, [1] * 7501, seed=0)
+    noise = flow_matching.fixed_noise(80)
+    assert noise.shape[2] == 2 * 7500
+    monkeypatch.setattr(flow_matching, "fixed_noise_on", lambda *_: noise[..., :200])
+    with pytest.raises(MamTraError, match=r"202 mel frames .* only 200; split the text into shorter pieces"):
+        tokens_to_samples(tts.model, tts.voice("女"), [1] * 101, seed=0)
 
 
 def test_names_and_forms_that_other_releases_and_trainings_have(source):
