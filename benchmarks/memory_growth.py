@@ -125,8 +125,11 @@ def render(result: dict[str, Any]) -> str:
             pairs = zip(found, rows[BASELINE], strict=True)
             ratio = f"{statistics.median(row[1] / other[1] for row, other in pairs):.3f}"
         growth = f"{100 * (last / begun - 1):+.1f}%"
-        lines.append([WAYS[name].title, f"{begun:.0f}", f"{last:.0f}", growth, f"{max(resident):.0f}", ratio])
-    head = ["", f"MiB after {SETTLED}", "at the end", "growth", "largest", "CPU time"]
+        cells = [WAYS[name].title, f"{begun:.0f}", f"{last:.0f}", growth, f"{max(resident):.0f}"]
+        lines.append([*cells, ratio] if BASELINE in rows else cells)
+    head = ["", f"MiB after {SETTLED}", "at the end", "growth", "largest"]
+    cost = ["CPU time: median ratio to the caches as torch has them, utterance by utterance, one thread."]
+    head, cost = ([*head, "CPU time"], cost) if BASELINE in rows else (head, [])
     bounds = " and ".join(f"`{name}={value}`" for name, value in result["caches"].items())
     steps = f", with {result['flow_steps']} steps of the flow" if result["flow_steps"] else ""
     return "\n".join([
@@ -136,7 +139,7 @@ def render(result: dict[str, Any]) -> str:
         "several ways. torch's convolutions keep what they make for each new length, in two caches of 1,024 entries that",
         "`import mamtra` bounds:",
         f"{bounds}, where they are not set.",
-        "CPU time: median ratio to the caches as torch has them, utterance by utterance, one thread.",
+        *cost,
         "",
         markdown_table(head, lines),
         "",

@@ -77,7 +77,7 @@ def test_bad_lines_are_named(text: str, said: str) -> None:
 
 
 def test_bad_lexicon_files(tmp_path: Path) -> None:
-    with pytest.raises(MamTraError, match="not a file"):
+    with pytest.raises(MamTraError, match="name a file"):
         read_user_lexicon(tmp_path)
     (tmp_path / "latin").write_bytes(b"caf\xe9\tx")
     with pytest.raises(MamTraError, match="UTF-8"):
