@@ -1,6 +1,6 @@
 """How far times of words are from those that speech recognition finds: by the attention of the LM, and by interpolation.
 
-    python benchmarks/word_times.py --whisper DIR [--sentences 50] [--out docs/results/word_times.json]
+    python benchmarks/word_times.py --whisper DIR [--sentences 20] [--out docs/results/word_times.json]
 
 The package's plain sentences are spoken with the embedded voice, its voices in turn, and transcribed with the times of their words
 (faster-whisper). What is compared is the beginning of every word but the first of a sentence, where the words agree. Interpolation
@@ -110,7 +110,7 @@ def render(result: dict[str, Any]) -> str:
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--whisper", type=Path, help="directory of a faster-whisper model")
-    parser.add_argument("--sentences", type=int, default=50)
+    parser.add_argument("--sentences", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
 
