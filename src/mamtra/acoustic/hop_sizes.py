@@ -1,0 +1,83 @@
+"""What a hop and the memory of streams depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from mamtra.acoustic.flow import Flow
+from mamtra.acoustic.history import Span
+from mamtra.errors import MamTraError
+
+
+@dataclass(frozen=True)
+class HopSizes:
+    """Sizes that are fixed when buffers are made; a hop is one chunk of the flow.
+
+    Attributes:
+        chunk: tokens of a hop.
+        ratio: mel frames for each token.
+        lookahead: tokens after a hop that it reads.
+        mel: mel bins.
+        steps: evaluations of the vector field.
+        branches: 2 with guidance, else 1.
+        window: tokens before a hop that its stream sees besides the prefix.
+        ring: pages of a stream, of one chunk each.
+    """
+
+    chunk: int
+    ratio: int
+    lookahead: int
+    mel: int
+    steps: int
+    branches: int
+    window: int
+    ring: int
+
+    @classmethod
+    def of(cls, flow: Flow, *, history: int, steps: int, guidance: float | None = None) -> HopSizes:
+        """Sizes for a flow.
+
+        Args:
+            flow: of CosyVoice 2's kind.
+            history: mel frames of the window.
+            steps: evaluations of the vector field.
+            guidance: None takes the configuration's.
+
+        Raises:
+            MamTraError: the window is not a multiple of a token from a chunk on, or there are no steps.
+        """
+        if not isinstance(flow, Flow) or history == 0:
+            raise MamTraError("Hops need the flow of CosyVoice 2 and a bounded history; set flow_history, such as 100.")
+        if steps < 1:
+            raise MamTraError(f"A flow cannot take {steps} steps; give 1 or more.")
+        config = flow.config
+        window = Span.of(config, 0, history).window
+        weight = flow.decoder.guidance if guidance is None else guidance
+        return cls(
+            config.chunk_size, config.token_mel_ratio, config.pre_lookahead_len, config.output_size, steps,
+            2 if weight else 1, window, -(-window // config.chunk_size),
+        )  # fmt: skip
+
+    @property
+    def frames(self) -> int:
+        """Mel frames of a hop."""
+        return self.chunk * self.ratio
+
+    @property
+    def hidden(self) -> int:
+        """Tokens of the oldest page of a full ring that are outside the window."""
+        return self.ring * self.chunk - self.window
+
+    def prefix_chunks(self, prompt: int) -> int:
+        """Chunks of a prompt of so many tokens whose look-ahead is in the prompt: what streams with one voice share."""
+        return max(0, prompt - self.lookahead) // self.chunk
+
+
+def twin(flow: Flow, dtype: torch.dtype) -> Flow:
+    """The same flow with weights of a type, without captured graphs; weights of that type are shared."""
+    with torch.device("meta"):
+        other = type(flow)(flow.config)
+    other.load_state_dict({name: value.to(dtype) for name, value in flow.state_dict().items()}, assign=True)
+    return other.eval().requires_grad_(False)
