@@ -96,7 +96,18 @@ class HopVoice:
         for chunk in range(chunks):
             page, first = pool.free_pages.pop(), chunk * sizes.chunk
             pool.given[row, 0] = blocks[chunk]
-            run(Hop(row, tokens[first : first + sizes.chunk + sizes.lookahead], sizes.chunk, first, 0, list(pages), [], page))
+            run(
+                Hop(
+                    row,
+                    tokens[first : first + sizes.chunk + sizes.lookahead],
+                    sizes.chunk,
+                    first,
+                    0,
+                    list(pages),
+                    [],
+                    page,
+                )
+            )
             pages.append(page)
         states = tuple(state[row].clone() for state in pool.states)
         return cls(pages, tokens[chunks * sizes.chunk :], states, pool.speaker[row].clone(), blocks[chunks:])

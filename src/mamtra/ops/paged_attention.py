@@ -38,7 +38,13 @@ class Places:
     def at(self, scale: int) -> Places:
         """The same where a position is divided into `scale`."""
         return Places(
-            self.prefix, self.prefix_count, self.ring, self.ring_count, self.target, self.fresh * scale, self.hidden * scale
+            self.prefix,
+            self.prefix_count,
+            self.ring,
+            self.ring_count,
+            self.target,
+            self.fresh * scale,
+            self.hidden * scale,
         )
 
     def table(self) -> Tensor:

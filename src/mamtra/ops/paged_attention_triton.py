@@ -76,14 +76,17 @@ def _kernel(
     acc = tl.dot(weight.to(values.dtype), values, input_precision="ieee")
 
     count = tl.load(prefix_count + row * prefix_step)
-    for i in range(0, count):
+    i = count * 0
+    while i < count:
         page = tl.load(prefix + row * prefix_row + i)
         top, total, acc = _page(query, base, page, stride, t, d, 0, scale, top, total, acc, width, C)
-    begin = R - tl.load(ring_count + row * ring_step)
-    for i in range(begin, R):
+        i += 1
+    i = R - tl.load(ring_count + row * ring_step)
+    while i < R:
         page = tl.load(ring + row * ring_row + i)
         first = tl.where(i == 0, HIDDEN, 0)
         top, total, acc = _page(query, base, page, stride, t, d, first, scale, top, total, acc, width, C)
+        i += 1
 
     # The page to write may be the oldest that was read.
     tl.debug_barrier()
