@@ -38,7 +38,9 @@ def relative_positions(size: int, width: int, device: torch.device, offset: int 
 
 def encode_distances(distance: Tensor, width: int) -> Tensor:
     """Sinusoidal table (..., width) of float32 distances: sine in even and cosine in odd columns."""
-    rate = torch.exp(torch.arange(0, width, 2, device=distance.device, dtype=torch.float32) * (-math.log(10000.0) / width))
+    rate = torch.exp(
+        torch.arange(0, width, 2, device=distance.device, dtype=torch.float32) * (-math.log(10000.0) / width)
+    )
     angle = distance[..., None] * rate
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)
 
