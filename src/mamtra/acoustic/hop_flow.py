@@ -1,4 +1,4 @@
-"""The flow for one hop of many streams: from the next tokens of each to the mel of one chunk, without reading a value on the host."""
+"""The flow for one hop of many streams: from the next tokens of each to the mel of a chunk. Nothing is read on the host."""
 
 from __future__ import annotations
 

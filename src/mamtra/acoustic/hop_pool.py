@@ -1,7 +1,8 @@
-"""Memory of many streams in buffers that are made once: pages of keys and values, and what layers keep of their last inputs.
+"""Memory of many streams in buffers that are made once: pages of keys and values, and the last inputs of convolutions.
 
-A page holds one chunk at all layers, evaluations and branches. A stream has as many as its window needs and writes them in turn; the
-pages of a voice's prompt are read by all streams of that voice. Row 0 and page 0 belong to nobody: rows that fill up a batch write there.
+A page holds one chunk at all layers, evaluations and branches. A stream has as many as its window needs and writes them in turn;
+the pages of a voice's prompt are read by all streams of that voice. Row 0 and page 0 belong to nobody: rows that fill up a batch
+write there.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class HopPool:
         sound: numbers that the vocoder keeps of a stream.
 
     Attributes:
+        free_rows: of no stream.
+        free_pages: of no voice.
         plan: of the estimator.
         flow: (steps, layers, N, branches, 2, frames, width) keys and values of the estimator.
         encoder: two of (layers, N, 2, positions, width), at token and at mel rate.
@@ -57,7 +60,7 @@ class HopPool:
             self.given = zeros(rows, 3, sizes.mel, sizes.frames)
             self.sound = torch.zeros(rows, sound, device=like.device)
         self.free_rows = list(range(streams, 0, -1))
-        self.free_pages = list(range(count - 1, 0, -1))
+        self.free_pages = list(range(count - 1, streams * sizes.ring, -1))
 
     @property
     def states(self) -> tuple[Tensor, ...]:
@@ -74,6 +77,11 @@ class HopPool:
         """Of a stream, besides what it shares with others of its voice."""
         kept = (*self.states, self.speaker, self.given, self.sound)
         return self.sizes.ring * self.page_bytes + sum(each.nbytes // len(each) for each in kept)
+
+    def ring(self, row: int) -> list[int]:
+        """The pages of a stream's window."""
+        first = 1 + (row - 1) * self.sizes.ring
+        return list(range(first, first + self.sizes.ring))
 
     def clean(self, pages: list[int]) -> None:
         """Zero pages that hold what is not a number."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.hop_pool import HopPool
+from mamtra.acoustic.hop_vocoder import NOISE, HopVocoder
 from mamtra.errors import MamTraError
 
 
@@ -19,8 +20,7 @@ class Hop:
 
     Attributes:
         row: of the pool.
-        tokens: the next ones, chunk and look-ahead.
-        fresh: how many of them belong to the chunk.
+        tokens: the next ones, chunk and look-ahead; none where only the vocoder is behind.
         offset: tokens before them, those of the prompt included.
         given: which of the pool's blocks of prompt mel.
         prefix: pages in front.
@@ -28,12 +28,12 @@ class Hop:
         target: page that is written.
         begin: frame of the vocoder's window at which the utterance begins.
         end: frame of the vocoder's window at which it ends.
-        noise: place of the window's first sample to be made in the table of noise.
+        noise: place of the first sample to be made in the table of noise.
+        heard: first of the samples made that belongs to the utterance, and the end of them.
     """
 
     row: int
     tokens: list[int]
-    fresh: int
     offset: int
     given: int
     prefix: list[int]
@@ -42,6 +42,7 @@ class Hop:
     begin: int = 0
     end: int = 0
     noise: int = 0
+    heard: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -96,18 +97,8 @@ class HopVoice:
         for chunk in range(chunks):
             page, first = pool.free_pages.pop(), chunk * sizes.chunk
             pool.given[row, 0] = blocks[chunk]
-            run(
-                Hop(
-                    row,
-                    tokens[first : first + sizes.chunk + sizes.lookahead],
-                    sizes.chunk,
-                    first,
-                    0,
-                    list(pages),
-                    [],
-                    page,
-                )
-            )
+            given = tokens[first : first + sizes.chunk + sizes.lookahead]
+            run(Hop(row, given, first, 0, list(pages), [], page))
             pages.append(page)
         states = tuple(state[row].clone() for state in pool.states)
         return cls(pages, tokens[chunks * sizes.chunk :], states, pool.speaker[row].clone(), blocks[chunks:])
@@ -117,20 +108,21 @@ class HopRow:
     """A stream in the pool.
 
     Args:
-        pool: with a free row and the pages of one stream.
+        pool: with a free row.
         voice: whose prompt it continues.
+        sound: the vocoder.
+        seed: of its noise.
 
     Attributes:
         row: of the pool.
-        offset: tokens computed so far, those of the prompt included.
+        done: whether all samples were made.
     """
 
-    def __init__(self, pool: HopPool, voice: HopVoice) -> None:
-        self._pool, self._voice = pool, voice
-        self.row = pool.free_rows.pop()
-        self._ring = [pool.free_pages.pop() for _ in range(pool.sizes.ring)]
-        self._first = len(voice.pages) * pool.sizes.chunk
-        self._hops = 0
+    def __init__(self, pool: HopPool, voice: HopVoice, sound: HopVocoder, seed: int) -> None:
+        self._pool, self._voice, self._sound, self._hops = pool, voice, sound, 0
+        self.row, self.done = pool.free_rows.pop(), False
+        self._ring = pool.ring(self.row)
+        self._noise = torch.randint(NOISE, (), generator=torch.Generator().manual_seed(seed)).item()
         for state, kept in zip(pool.states, voice.states, strict=True):
             state[self.row] = kept
         pool.speaker[self.row] = voice.speaker
@@ -138,23 +130,44 @@ class HopRow:
         pool.sound[self.row] = 0
 
     @property
-    def offset(self) -> int:
-        return self._first + self._hops * self._pool.sizes.chunk
+    def wanted(self) -> int:
+        """Tokens that the next hop needs, chunk and look-ahead."""
+        return self._pool.sizes.chunk + self._pool.sizes.lookahead
 
-    def next(self, tokens: list[int]) -> Hop:
-        """The next hop, with the tokens of its chunk and of its look-ahead, fewer at the end."""
-        sizes, hops, ring = self._pool.sizes, self._hops, self._ring
-        seen = [ring[hop % len(ring)] for hop in range(max(0, hops - len(ring)), hops)]
-        made = Hop(
-            self.row, tokens[: sizes.chunk + sizes.lookahead], min(len(tokens), sizes.chunk), self.offset, min(hops, 2),
-            self._voice.pages, seen, ring[hops % len(ring)],
-        )  # fmt: skip
+    def next(self, tokens: list[int], final: bool) -> Hop:
+        """The next hop.
+
+        Args:
+            tokens: not computed yet, those of the prompt's rest included: at least `wanted`, or all there are.
+            final: no others will come.
+
+        Returns:
+            A hop that takes a chunk of them.
+        """
+        pool, sizes, sound, hops, ring = self._pool, self._pool.sizes, self._sound, self._hops, self._ring
         self._hops += 1
-        return made
+        # Frames are counted from the first of the stream, which may belong to the prompt.
+        rest, origin = len(self._voice.rest) * sizes.ratio, self._hops * sizes.frames - sound.size
+        made = origin + sound.before
+        total = (hops * sizes.chunk + len(tokens)) * sizes.ratio if final else origin + sound.size
+        if tokens:
+            self._total = total
+        total, hop = self._total, sound.vocoder.config.hop
+        self.done = final and total <= made + sizes.frames
+        start = min(sizes.frames, max(0, rest - made))
+        heard = (start * hop, max(start, min(sizes.frames, total - made)) * hop)
+        where = (rest - origin, total - origin, self._noise + (made - rest) * hop, heard)
+        first = len(self._voice.pages) * sizes.chunk
+        if not tokens:
+            return Hop(self.row, [], first, 2, [], [], 0, *where)
+        seen = [ring[hop % len(ring)] for hop in range(max(0, hops - len(ring)), hops)]
+        return Hop(
+            self.row, tokens[: self.wanted], first + hops * sizes.chunk, min(hops, 2), self._voice.pages, seen,
+            ring[hops % len(ring)], *where,
+        )  # fmt: skip
 
     def free(self, *, damaged: bool = False) -> None:
-        """Give row and pages back; zero them first where they hold what is not a number."""
+        """Give the row back; zero its pages first where they hold what is not a number."""
         if damaged:
             self._pool.clean(self._ring)
         self._pool.free_rows.append(self.row)
-        self._pool.free_pages.extend(self._ring)

@@ -1,7 +1,7 @@
 """Attention of a hop over pages of earlier keys and values that several streams may share.
 
-The positions of a hop see each other and the pages that their row names: some in front, which other rows may name too, and a window.
-The order of keys is of no matter here, so pages lie anywhere, and the new ones replace a page that falls out of the window.
+The positions of a hop see each other and the pages that their row names: some in front, which other rows may name too, and a
+window. The order of keys does not matter, so pages lie anywhere, and the new ones replace a page that falls out of the window.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def paged_attention(q: Tensor, k: Tensor, v: Tensor, pages: Tensor, places: Plac
         q: (branches * B, heads, T, D), branch by branch.
         k: new keys, likewise.
         v: new values, likewise.
-        pages: (N, branches, 2, T, heads * D) keys and values, written in place. Those that a row does not see may hold anything on a
-            GPU, and finite numbers elsewhere.
+        pages: (N, branches, 2, T, heads * D) keys and values, written in place. Those that a row does not see may hold anything on
+            a GPU, and finite numbers elsewhere.
         places: of the rows. A page that one row writes is read by no other.
 
     Returns:
