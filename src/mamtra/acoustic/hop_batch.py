@@ -86,19 +86,19 @@ class HopBatch:
         """(rows, numbers) int64 on the host: one copy to the device instead of a dozen."""
         sizes, ring = self.pool.sizes, self.pool.sizes.ring
         width = sizes.chunk + sizes.lookahead
-        lines = [
-            [hop.row, len(hop.tokens), min(len(hop.tokens), sizes.chunk) or sizes.chunk, hop.offset, hop.given, hop.target, len(hop.prefix), len(hop.ring),
-             hop.begin, hop.end, hop.noise, *_filled(hop.tokens, width), *_filled(hop.prefix, front),
-             *[0] * (ring - len(hop.ring)), *hop.ring]
-            for hop in hops
-        ]  # fmt: skip
-        idle = [0, width, sizes.chunk, *[0] * (8 + width + front + ring)]
+        lines = []
+        for hop in hops:
+            counts = len(hop.tokens), min(len(hop.tokens), sizes.chunk) or sizes.chunk, len(hop.prefix), len(hop.ring)
+            pages = *_filled(hop.prefix, front), *[0] * (ring - len(hop.ring)), *hop.ring
+            places = hop.row, hop.offset, hop.given, hop.target, hop.begin, hop.end, hop.noise
+            lines.append([*counts, *places, *_filled(hop.tokens, width), *pages])
+        idle = [width, sizes.chunk, *[0] * (9 + width + front + ring)]
         packed = torch.tensor(lines + [idle] * (rows - len(hops)), dtype=torch.int64)
         return packed.pin_memory() if self.device.type == "cuda" else packed
 
     def _run(self, front: int, packed: Tensor) -> tuple[Tensor, Tensor]:
         pool, sizes = self.pool, self.pool.sizes
-        row, known, fresh, offset, given, target, prefix, ring, begin, end, noise = packed[:, :11].unbind(1)
+        known, fresh, prefix, ring, row, offset, given, target, begin, end, noise = packed[:, :11].unbind(1)
         tokens, front_pages, ring_pages = packed[:, 11:].split(
             [sizes.chunk + sizes.lookahead, front, sizes.ring], dim=1
         )

@@ -26,6 +26,8 @@ class HopPool:
         sound: numbers that the vocoder keeps of a stream.
 
     Attributes:
+        streams: see above.
+        prompt_pages: `pages`.
         free_rows: of no stream.
         free_pages: of no voice.
         plan: of the estimator.
@@ -40,7 +42,7 @@ class HopPool:
     """
 
     def __init__(self, flow: Flow, sizes: HopSizes, streams: int, pages: int, sound: int) -> None:
-        self.sizes, self.plan = sizes, BufferPlan(flow.decoder.estimator)
+        self.sizes, self.plan, self.streams, self.prompt_pages = sizes, BufferPlan(flow.decoder.estimator), streams, pages
         like, encoder, width = flow.encoder_proj.weight, flow.encoder, flow.config.input_size
         plan, rows, count = self.plan, streams + 1, streams * sizes.ring + pages + 1
 

@@ -119,7 +119,7 @@ class HopRow:
     """
 
     def __init__(self, pool: HopPool, voice: HopVoice, sound: HopVocoder, seed: int) -> None:
-        self._pool, self._voice, self._sound, self._hops = pool, voice, sound, 0
+        self._pool, self._voice, self._sound, self._hops, self._total = pool, voice, sound, 0, 0
         self.row, self.done = pool.free_rows.pop(), False
         self._ring = pool.ring(self.row)
         self._noise = torch.randint(NOISE, (), generator=torch.Generator().manual_seed(seed)).item()
@@ -144,7 +144,7 @@ class HopRow:
         Returns:
             A hop that takes a chunk of them.
         """
-        pool, sizes, sound, hops, ring = self._pool, self._pool.sizes, self._sound, self._hops, self._ring
+        sizes, sound, hops, ring = self._pool.sizes, self._sound, self._hops, self._ring
         self._hops += 1
         # Frames are counted from the first of the stream, which may belong to the prompt.
         rest, origin = len(self._voice.rest) * sizes.ratio, self._hops * sizes.frames - sound.size

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from mamtra.acoustic.flow import Flow
+from mamtra.acoustic.flow_steps import check_steps
 from mamtra.acoustic.history import Span
 from mamtra.errors import MamTraError
 
@@ -46,12 +47,11 @@ class HopSizes:
             guidance: None takes the configuration's.
 
         Raises:
-            MamTraError: the window is not a multiple of a token from a chunk on, or there are no steps.
+            MamTraError: the flow is of another kind, keeps no such window or cannot take so many steps.
         """
         if not isinstance(flow, Flow) or history == 0:
             raise MamTraError("Hops need the flow of CosyVoice 2 and a bounded history; set flow_history, such as 100.")
-        if steps < 1:
-            raise MamTraError(f"A flow cannot take {steps} steps; give 1 or more.")
+        check_steps(steps, flow.decoder.trained_steps)
         config = flow.config
         window = Span.of(config, 0, history).window
         weight = flow.decoder.guidance if guidance is None else guidance

@@ -1,7 +1,7 @@
 """The vocoder for one hop of many streams: a window of frames of fixed length that moves on by one hop.
 
-As in `mamtra.acoustic.vocoder_stream`, the samples are those of one pass over all frames, except that each stream's noise comes from a
-table. Each stage is computed as far as the samples of the hop depend on it.
+As in `mamtra.acoustic.vocoder_stream`, the samples are those of one pass over all frames, except that each stream's noise comes
+from a table. Each stage is computed as far as the samples of the hop depend on it.
 """
 
 from __future__ import annotations

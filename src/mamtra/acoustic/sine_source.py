@@ -33,8 +33,8 @@ def harmonic_sines(
         hop: samples for each frame.
         rate: sampling rate in Hz.
         phase: (B, harmonics, 1) in cycles at the centre of the previous frame, from `phase_after`; None at the beginning.
-        begin: (B,) the frame that is the first of each row, if it is one of these; needs `phase`, which is 0 there, and F0 that is 0
-            before it.
+        begin: (B,) the frame that is the first of each row, if it is one of these; needs `phase`, which is 0 there, and an F0 of
+            0 before it.
 
     Returns:
         (B, harmonics, hop*T) in [-1, 1].
