@@ -95,6 +95,5 @@ class HopStream:
 
     def fail(self, error: str) -> None:
         """End the stream with an error."""
-        if not self.ended:
-            self.ended = True
-            self._arrived.put(error)
+        self.ended = True
+        self._arrived.put(error)
