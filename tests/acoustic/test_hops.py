@@ -26,7 +26,7 @@ def batch(history: int, guidance: float | None = None, streams: int = 3) -> HopB
 
 def prompt(hops: HopBatch, count: int) -> HopVoice:
     tokens, mel, embedding = voice(count)
-    return HopVoice.make(FLOW, hops.pool, tokens[0].tolist(), mel[0], embedding[0], lambda hop: hops([hop]))
+    return HopVoice.make(hops.flow, hops.pool, tokens[0].tolist(), mel[0], embedding[0], lambda hop: hops([hop]))
 
 
 def alone(hops: HopBatch, row: HopRow, count: int, tokens: list[int], history: int, guidance: float | None):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.hift import HiFT
-from mamtra.acoustic.hop_flow import HopInputs, flow_hop
+from mamtra.acoustic.hop_flow import HopInputs, flow_hop, hop_flow
 from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.hop_rows import Hop
 from mamtra.acoustic.hop_sizes import HopSizes
@@ -39,25 +39,35 @@ class HopBatch:
     """Runs hops of any rows of a pool.
 
     Args:
-        flow: without captured graphs, see `mamtra.acoustic.hop_sizes.twin`.
+        flow: of CosyVoice 2's kind, in evaluation mode.
         vocoder: of CosyVoice 2's kind.
         sizes: of the hops.
         streams: rows of the pool.
         pages: of prompts in the pool.
         guidance: as in `CausalFlow.inference`.
+        dtype: of the flow's weights and of what is kept of it; None takes that of `flow`.
 
     Attributes:
+        flow: what computes the hops.
         pool: the memory.
         sound: the vocoder.
         graphs: what was captured; on a CPU nothing is.
     """
 
     def __init__(
-        self, flow: Flow, vocoder: HiFT, sizes: HopSizes, *, streams: int, pages: int, guidance: float | None = None
+        self,
+        flow: Flow,
+        vocoder: HiFT,
+        sizes: HopSizes,
+        *,
+        streams: int,
+        pages: int,
+        guidance: float | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        self.flow, self._guidance = flow, guidance
+        self.flow, self._guidance = hop_flow(flow, dtype or flow.encoder_proj.weight.dtype), guidance
         self.sound = HopVocoder(vocoder, sizes.frames)
-        self.pool = HopPool(flow, sizes, streams, pages, self.sound.state)
+        self.pool = HopPool(self.flow, sizes, streams, pages, self.sound.state)
         self.device = self.pool.sound.device
         self.graphs = GraphCache(self.device, capacity=None)
 

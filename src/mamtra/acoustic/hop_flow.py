@@ -11,6 +11,7 @@ from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.flow_matching import fixed_noise_on
 from mamtra.acoustic.hop_cache import EstimatorHop
 from mamtra.acoustic.hop_encoder import encode_hop
+from mamtra.acoustic.hop_estimator import HopEstimator
 from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.masks import valid_positions
 from mamtra.ops.paged_attention import Places
@@ -37,11 +38,21 @@ class HopInputs:
     places: Places
 
 
+def hop_flow(flow: Flow, dtype: torch.dtype) -> Flow:
+    """The same flow with weights of a type, for `flow_hop`; weights of that type are shared."""
+    with torch.device("meta"):
+        other = type(flow)(flow.config)
+    other.load_state_dict({name: value.to(dtype) for name, value in flow.state_dict().items()}, assign=True)
+    other.eval().requires_grad_(False)
+    other.decoder.run_by(HopEstimator(other.decoder.estimator))
+    return other
+
+
 def flow_hop(flow: Flow, pool: HopPool, hop: HopInputs, guidance: float | None = None) -> Tensor:
     """Mel (B, mel, frames) float32 of a hop; of the frames of missing tokens it is undefined.
 
     Args:
-        flow: without captured graphs.
+        flow: from `hop_flow`.
         pool: of the streams, updated in place.
         hop: of different rows, except for row 0.
         guidance: as in `CausalFlow.inference`.

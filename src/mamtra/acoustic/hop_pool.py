@@ -42,7 +42,12 @@ class HopPool:
     """
 
     def __init__(self, flow: Flow, sizes: HopSizes, streams: int, pages: int, sound: int) -> None:
-        self.sizes, self.plan, self.streams, self.prompt_pages = sizes, BufferPlan(flow.decoder.estimator), streams, pages
+        self.sizes, self.plan, self.streams, self.prompt_pages = (
+            sizes,
+            BufferPlan(flow.decoder.estimator),
+            streams,
+            pages,
+        )
         like, encoder, width = flow.encoder_proj.weight, flow.encoder, flow.config.input_size
         plan, rows, count = self.plan, streams + 1, streams * sizes.ring + pages + 1
 

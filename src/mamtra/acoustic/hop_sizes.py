@@ -73,11 +73,3 @@ class HopSizes:
     def prefix_chunks(self, prompt: int) -> int:
         """Chunks of a prompt of so many tokens whose look-ahead is in the prompt: what streams with one voice share."""
         return max(0, prompt - self.lookahead) // self.chunk
-
-
-def twin(flow: Flow, dtype: torch.dtype) -> Flow:
-    """The same flow with weights of a type, without captured graphs; weights of that type are shared."""
-    with torch.device("meta"):
-        other = type(flow)(flow.config)
-    other.load_state_dict({name: value.to(dtype) for name, value in flow.state_dict().items()}, assign=True)
-    return other.eval().requires_grad_(False)

@@ -1,0 +1,98 @@
+"""The estimator in the hops of many streams: the layers of `Estimator` in fewer kernels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamtra.acoustic.estimator import CausalBlock, CausalConv1d, Estimator, TransformerBlock, embed_time
+from mamtra.acoustic.hop_cache import EstimatorHop
+from mamtra.ops.fused_norm import add_norm, norm_mish, windows
+
+
+class HopEstimator:
+    """Calls an estimator with the arguments and results of `Estimator.forward`, in inference, for one chunk of each row.
+
+    Queries, keys and values are one product; what stands around a LayerNorm is computed with it.
+
+    Args:
+        estimator: in evaluation mode, at its place.
+    """
+
+    def __init__(self, estimator: Estimator) -> None:
+        self._net = estimator
+        down, up = estimator.down_blocks[0], estimator.up_blocks[0]
+        self._stages = [down, *estimator.mid_blocks, up]
+        shifts = [stage[0].mlp["1"] for stage in self._stages]
+        self._shift = torch.cat([layer.weight for layer in shifts]), torch.cat([layer.bias for layer in shifts])
+        convolutions = [module for module in estimator.modules() if isinstance(module, CausalConv1d)]
+        self._taps = {layer: layer.weight.transpose(1, 2).flatten(1).contiguous() for layer in convolutions}
+        blocks = [module for module in estimator.modules() if isinstance(module, TransformerBlock)]
+        self._joint = {block: _joined([block.attn1.to_q, block.attn1.to_k, block.attn1.to_v]) for block in blocks}
+
+    def __call__(
+        self,
+        x: Tensor,
+        valid: None,
+        mu: Tensor,
+        t: Tensor,
+        spks: Tensor,
+        cond: Tensor,
+        chunk: int,
+        cache: EstimatorHop,
+        offset: int = 0,
+    ) -> Tensor:
+        """See `Estimator.forward`; all rows are at one flow time."""
+        net = self._net
+        time = F.mish(embed_time(t[:1], net.time_mlp, net.length_mlp))
+        shifts = F.linear(time, *self._shift)[0].chunk(len(self._stages))
+        given = torch.cat([x, mu, spks[:, :, None].expand(-1, -1, x.shape[2]), cond], dim=1)
+        x = self._stage(0, given.transpose(1, 2).contiguous(), shifts[0], cache)
+        skip = x
+        x = self._convolve(net.down_blocks[0][2], x, cache)
+        last = len(self._stages) - 1
+        for number in range(1, last):
+            x = self._stage(number, x, shifts[number], cache)
+        x = self._stage(last, torch.cat([x, skip], dim=2), shifts[last], cache)
+        x = self._block(net.final_block, self._convolve(net.up_blocks[0][2], x, cache), None, cache)
+        cache.store_step()
+        return _project(net.final_proj, x).transpose(1, 2)
+
+    def _stage(self, number: int, x: Tensor, shift: Tensor, cache: EstimatorHop) -> Tensor:
+        resnet, blocks = self._stages[number][0], self._stages[number][1]
+        y = self._block(resnet.block2, self._block(resnet.block1, x, shift, cache), None, cache)
+        x = _project(resnet.res_conv, x)
+        for block in blocks:
+            x, normed = add_norm(x, y, block.norm1)
+            layer = block.attn1
+            q, k, v = F.linear(normed, *self._joint[block]).unflatten(-1, (3, *layer.split)).permute(2, 0, 3, 1, 4)
+            attended = cache.attend(layer, q, k, v, None).transpose(1, 2).flatten(2)
+            x, normed = add_norm(x, layer.to_out[0](attended), block.norm3)
+            y = block.ff.net["2"](_gelu(block.ff.net["0"].proj, normed))
+        return x + y
+
+    def _block(self, block: CausalBlock, x: Tensor, shift: Tensor | None, cache: EstimatorHop) -> Tensor:
+        return norm_mish(self._convolve(block.block["0"], x, cache), block.block["2"], shift)
+
+    def _convolve(self, layer: CausalConv1d, x: Tensor, cache: EstimatorHop) -> Tensor:
+        return F.linear(windows(x, cache.before(layer, x)), self._taps[layer], layer.bias)
+
+
+def _joined(layers: list[nn.Linear]) -> tuple[Tensor, Tensor | None]:
+    biases = [layer.bias for layer in layers]
+    return torch.cat([layer.weight for layer in layers]), None if biases[0] is None else torch.cat(biases)
+
+
+def _project(layer: nn.Conv1d, x: Tensor) -> Tensor:
+    """A convolution of one position, over (B, T, C)."""
+    return F.linear(x, layer.weight.squeeze(2), layer.bias)
+
+
+def _gelu(layer: nn.Linear, x: Tensor) -> Tensor:
+    """GELU behind a linear layer; in bfloat16 on a GPU the product's own, whose error is below the rounding of that type."""
+    if x.device.type == "cuda" and x.dtype == torch.bfloat16:
+        return torch._addmm_activation(layer.bias, x.flatten(0, 1), layer.weight.T, use_gelu=True).unflatten(
+            0, x.shape[:2]
+        )
+    return F.gelu(layer(x))
