@@ -246,12 +246,16 @@ class HiFT(nn.Module):
         x = F.leaky_relu(x, inplace=True)
         with torch.autocast(x.device.type, enabled=False):
             # A phase or a logarithm rounded to bfloat16 is noise at -40 dB: in mixed precision the last layer is float32.
-            x = self.conv_post(x.to(self.conv_post.bias.dtype))
-            log_magnitude, phase = x.float().chunk(2, dim=1)
-            # Limiting before exp rather than after keeps the gradient finite.
-            magnitude = log_magnitude.clamp(max=LOG_LARGEST_MAGNITUDE).exp()
-            phase = torch.sin(phase)
-            return torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1)
+            return self.polar(self.conv_post(x.to(self.conv_post.bias.dtype)))
+
+    @staticmethod
+    def polar(x: Tensor) -> Tensor:
+        """Real and imaginary parts from logarithms of magnitudes and what phases are the sine of (B, 2 bins, T); float32."""
+        log_magnitude, phase = x.float().chunk(2, dim=1)
+        # Limiting before exp rather than after keeps the gradient finite.
+        magnitude = log_magnitude.clamp(max=LOG_LARGEST_MAGNITUDE).exp()
+        phase = torch.sin(phase)
+        return torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1)
 
     def forward(
         self, mel: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None

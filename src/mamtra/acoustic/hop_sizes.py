@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.flow_steps import check_steps
 from mamtra.acoustic.history import Span

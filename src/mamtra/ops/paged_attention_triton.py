@@ -16,7 +16,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, pages: Tensor, places: Places) -> Te
     """See `mamtra.ops.paged_attention.paged_attention`; heads of a power of two from 16 on."""
     rows, heads, size, width = q.shape
     out = torch.empty(rows, size, heads * width, dtype=q.dtype, device=q.device)
-    _kernel[(rows, heads)](
+    _attend_kernel[(rows, heads)](
         q, k, v, out, pages,
         places.prefix, places.prefix_count, places.ring, places.ring_count, places.target, places.fresh,
         len(places.target), math.log2(math.e) / math.sqrt(width),
@@ -50,7 +50,7 @@ def _page(query, base, page, stride, t, d, first, scale, top, total, acc, WIDTH:
 
 
 @triton.jit
-def _kernel(
+def _attend_kernel(
     q, k, v, out, pages, prefix, prefix_count, ring, ring_count, target, fresh, rows, scale,
     qr, qh, qt, kr, kh, kt, vr, vh, vt, prefix_row, ring_row, prefix_step, ring_step, target_step, fresh_step,
     HEADS: tl.constexpr, D: tl.constexpr, C: tl.constexpr, T: tl.constexpr, BRANCHES: tl.constexpr, R: tl.constexpr,

@@ -26,12 +26,12 @@ def snake(x: Tensor, alpha: Tensor, mask: Tensor | None) -> Tensor:
     out = torch.empty_like(x)
     masked = mask is not None
     grid = (batch * channels, triton.cdiv(size, BLOCK))
-    _kernel[grid](x, alpha, mask.contiguous() if masked else x, out, channels, size, MASKED=masked, BLOCK=BLOCK)
+    _snake_kernel[grid](x, alpha, mask.contiguous() if masked else x, out, channels, size, MASKED=masked, BLOCK=BLOCK)
     return out
 
 
 @triton.jit
-def _kernel(x, alpha, mask, out, channels, size, MASKED: tl.constexpr, BLOCK: tl.constexpr):
+def _snake_kernel(x, alpha, mask, out, channels, size, MASKED: tl.constexpr, BLOCK: tl.constexpr):
     line, t = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = t < size
     at = line.to(tl.int64) * size + t

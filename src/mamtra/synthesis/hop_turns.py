@@ -12,7 +12,6 @@ import torch
 from mamtra.acoustic.flow_matching import NOISE_FRAMES
 from mamtra.acoustic.hop_batch import LARGEST, HopBatch
 from mamtra.acoustic.hop_rows import Hop, HopRow, HopVoice
-from mamtra.errors import MamTraError
 from mamtra.synthesis.hop_stream import HopStream
 from mamtra.voices.voice import Voice
 
