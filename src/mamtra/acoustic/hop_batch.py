@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from itertools import count as count_from
 
 import torch
 from torch import Tensor
@@ -20,19 +20,8 @@ from mamtra.runtime.cuda_graphs import GraphCache
 
 LARGEST = 256
 """Rows of a hop."""
-
-
-@dataclass(frozen=True)
-class HopSound:
-    """What a hop made, still on the device.
-
-    Attributes:
-        samples: (B, samples) float32.
-        mel: (B, mel, frames) float32.
-    """
-
-    samples: Tensor
-    mel: Tensor
+NUMBERS = 11
+"""Of a row, before its tokens and pages."""
 
 
 class HopBatch:
@@ -72,25 +61,38 @@ class HopBatch:
         self.graphs = GraphCache(self.device, capacity=None)
 
     @torch.inference_mode()
-    def __call__(self, hops: Sequence[Hop]) -> HopSound:
-        """Compute one hop of each row, without waiting for it.
+    def __call__(self, hops: Sequence[Hop]) -> Tensor:
+        """Samples (B, samples) float32 of one hop of each row, on the device; nothing waits for them.
 
         Args:
             hops: up to `LARGEST` of different rows.
         """
-        count = len(hops)
-        rows, front = bucket(count), chunks(max(len(hop.prefix) for hop in hops))
+        tails = [place for place, hop in enumerate(hops) if not hop.tokens]
+        if not tails:
+            return self._launch(self._hop, hops)[: len(hops)]
+        others = [place for place, hop in enumerate(hops) if hop.tokens]
+        groups = [(self._tail, tails), (self._hop, others)] if others else [(self._tail, tails)]
+        made = [self._launch(run, [hops[place] for place in places])[: len(places)] for run, places in groups]
+        order = sorted(range(len(hops)), key=[*tails, *others].__getitem__)
+        return torch.cat(made)[order]
+
+    def capture(self, rows: int, front: int = 0) -> None:
+        """Capture the graphs for so many rows with so many pages in front, so that no stream waits for it later."""
+        for run in (self._hop, self._tail):
+            self._launch(run, [], rows, front)
+
+    def _launch(self, run: Callable[[Tensor], Tensor], hops: Sequence[Hop], rows: int = 1, front: int = 0) -> Tensor:
+        """Samples of the rows, then of those that fill up the batch."""
+        rows = bucket(max(rows, len(hops)))
+        front = chunks(max([front, *(len(hop.prefix) for hop in hops)]))
         packed = self._pack(hops, rows, front)
-        name = ("hop", rows, front)
         if self.device.type != "cuda":
-            samples, mel = self._run(front, packed)
-        else:
-            if not self.graphs.has(name, [packed]):
-                # Rows that belong to nobody.
-                idle = self._pack([], rows, front)
-                self.graphs.capture(name, lambda given: self._run(front, given), [idle])
-            samples, mel = self.graphs.replay(name, [packed])
-        return HopSound(samples[:count], mel[:count])
+            return run(packed)
+        name = run.__name__
+        if not self.graphs.has(name, [packed]):
+            # In rows that belong to nobody.
+            self.graphs.capture(name, lambda given: (run(given),), [self._pack([], rows, front)])
+        return self.graphs.replay(name, [packed])[0]
 
     def _pack(self, hops: Sequence[Hop], rows: int, front: int) -> Tensor:
         """(rows, numbers) int64 on the host: one copy to the device instead of a dozen."""
@@ -102,21 +104,29 @@ class HopBatch:
             pages = *_filled(hop.prefix, front), *[0] * (ring - len(hop.ring)), *hop.ring
             places = hop.row, hop.offset, hop.given, hop.target, hop.begin, hop.end, hop.noise
             lines.append([*counts, *places, *_filled(hop.tokens, width), *pages])
-        idle = [width, sizes.chunk, *[0] * (9 + width + front + ring)]
+        idle = [width, sizes.chunk, *[0] * (NUMBERS - 2 + width + front + ring)]
         packed = torch.tensor(lines + [idle] * (rows - len(hops)), dtype=torch.int64)
         return packed.pin_memory() if self.device.type == "cuda" else packed
 
-    def _run(self, front: int, packed: Tensor) -> tuple[Tensor, Tensor]:
-        pool, sizes = self.pool, self.pool.sizes
-        known, fresh, prefix, ring, row, offset, given, target, begin, end, noise = packed[:, :11].unbind(1)
-        tokens, front_pages, ring_pages = packed[:, 11:].split(
-            [sizes.chunk + sizes.lookahead, front, sizes.ring], dim=1
-        )
+    def _hop(self, packed: Tensor) -> Tensor:
+        """Flow and vocoder."""
+        sizes, width = self.pool.sizes, self.pool.sizes.chunk + self.pool.sizes.lookahead
+        known, fresh, prefix, ring, row, offset, given, target = packed[:, :8].unbind(1)
+        numbers = [width, packed.shape[1] - NUMBERS - width - sizes.ring, sizes.ring]
+        tokens, front_pages, ring_pages = packed[:, NUMBERS:].split(numbers, dim=1)
         places = Places(front_pages, prefix, ring_pages, ring, target, fresh, sizes.hidden)
-        mel = flow_hop(self.flow, pool, HopInputs(row, tokens, known, offset, given, places), self._guidance)
-        samples, state = self.sound(mel, pool.sound[row], begin, end, noise)
-        pool.sound[row] = state
-        return samples, mel
+        hop = HopInputs(row, tokens, known, offset, given, places)
+        return self._sound(packed, flow_hop(self.flow, self.pool, hop, self._guidance))
+
+    def _tail(self, packed: Tensor) -> Tensor:
+        """The vocoder alone, whose window still holds frames."""
+        sizes = self.pool.sizes
+        return self._sound(packed, torch.zeros(len(packed), sizes.mel, sizes.frames, device=self.device))
+
+    def _sound(self, packed: Tensor, mel: Tensor) -> Tensor:
+        row, (begin, end, noise) = packed[:, 4], packed[:, 8:NUMBERS].unbind(1)
+        samples, self.pool.sound[row] = self.sound(mel, self.pool.sound[row], begin, end, noise)
+        return samples
 
 
 def bucket(count: int) -> int:
@@ -125,8 +135,8 @@ def bucket(count: int) -> int:
 
 
 def chunks(count: int) -> int:
-    """Pages in front in the graph for rows with up to so many: 2, 4, 8, and so on."""
-    return max(2, 1 << (count - 1).bit_length()) if count else 2
+    """Pages in front in the graph for rows with up to so many: 4, 16, 64, and so on."""
+    return next(size for power in count_from(1) if (size := 4**power) >= count)
 
 
 def _filled(values: list[int], size: int) -> list[int]:

@@ -49,7 +49,7 @@ class HopTurns:
         hops = [(stream, hop) for stream in chosen if (hop := self._next(stream)) is not None]
         if not hops:
             return busy or bool(chosen)
-        samples = self.batch([hop for _, hop in hops]).samples.cpu()
+        samples = self.batch([hop for _, hop in hops]).cpu()
         finite = samples.isfinite().all(dim=1).tolist()
         for (stream, hop), row, good in zip(hops, samples, finite, strict=True):
             if not good:
