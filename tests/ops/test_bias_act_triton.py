@@ -29,7 +29,10 @@ def test_the_kernel_is_the_plain_function(options):
     from mamtra.ops.bias_act_triton import bias_act as kernel
 
     x, *more = torch.randn(3, 2, 90, 6)
-    bias, alpha = torch.randn(6) if options.get("bias") else None, torch.linspace(0.1, 3, 6) if "alpha" in options else None
+    bias, alpha = (
+        torch.randn(6) if options.get("bias") else None,
+        torch.linspace(0.1, 3, 6) if "alpha" in options else None,
+    )
     mask, others = (torch.rand(2, 90) > 0.3) if "masked" in options else None, tuple(more[: options.get("others", 0)])
     scale, slope = options.get("scale", 1.0), options.get("slope")
     wanted = bias_act(x, bias, others=others, scale=scale, alpha=alpha, slope=slope, mask=mask)

@@ -24,7 +24,8 @@ class HopHiFT:
         layers = [module for module in vocoder.modules() if isinstance(module, kinds)]
         with torch.inference_mode(False):
             self._weights = {
-                layer: layer.weight.detach().unsqueeze(2).contiguous(memory_format=torch.channels_last) for layer in layers
+                layer: layer.weight.detach().unsqueeze(2).contiguous(memory_format=torch.channels_last)
+                for layer in layers
             }
 
     def begin(self, mel: Tensor, mask: Tensor) -> Tensor:
@@ -76,9 +77,7 @@ class HopHiFT:
         """A residual block of x, whose first activation is `act`, as three parts to be added: (B, T, C), bias (C,), (B, T, C)."""
         pairs = len(block.convs1)
         for i, (first, second) in enumerate(zip(block.convs1, block.convs2, strict=True)):
-            _, act = bias_act(
-                self._convolve(first, act), first.bias, alpha=block.activations2[i].alpha, mask=mask
-            )
+            _, act = bias_act(self._convolve(first, act), first.bias, alpha=block.activations2[i].alpha, mask=mask)
             made = self._convolve(second, act)
             if i + 1 < pairs:
                 x, act = bias_act(made, second.bias, others=(x,), alpha=block.activations1[i + 1].alpha, mask=mask)

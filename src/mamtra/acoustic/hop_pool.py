@@ -15,6 +15,14 @@ from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.acoustic.static_cache import BufferPlan
 
 
+def page_bytes(flow: Flow, sizes: HopSizes, dtype: torch.dtype) -> int:
+    """Bytes of a page whose numbers have a type."""
+    plan, width = BufferPlan(flow.decoder.estimator), flow.config.input_size
+    estimator = sizes.steps * sizes.branches * plan.rows * plan.width * sizes.frames
+    blocks = len(flow.encoder.encoders) * sizes.chunk + len(flow.encoder.up_encoders) * sizes.frames
+    return (estimator + 2 * blocks * width) * dtype.itemsize
+
+
 class HopPool:
     """Buffers and who owns what of them.
 
@@ -66,6 +74,7 @@ class HopPool:
             self.speaker = zeros(rows, sizes.mel)
             self.given = zeros(rows, 3, sizes.mel, sizes.frames)
             self.sound = torch.zeros(rows, sound, device=like.device)
+        self._page_bytes = page_bytes(flow, sizes, like.dtype)
         self.free_rows = list(range(streams, 0, -1))
         self.free_pages = list(range(count - 1, streams * sizes.ring, -1))
 
@@ -75,15 +84,10 @@ class HopPool:
         return self.inputs, self.lookahead, self.upsampled
 
     @property
-    def page_bytes(self) -> int:
-        """Of one page."""
-        return sum(kept.nbytes // kept.shape[dim] for kept, dim in ((self.flow, 2), *((e, 1) for e in self.encoder)))
-
-    @property
     def stream_bytes(self) -> int:
         """Of a stream, besides what it shares with others of its voice."""
         kept = (*self.states, self.speaker, self.given, self.sound)
-        return self.sizes.ring * self.page_bytes + sum(each.nbytes // len(each) for each in kept)
+        return self.sizes.ring * self._page_bytes + sum(each.nbytes // len(each) for each in kept)
 
     def ring(self, row: int) -> list[int]:
         """The pages of a stream's window."""

@@ -5,12 +5,29 @@ from __future__ import annotations
 import threading
 import weakref
 
+import torch
+from torch import nn
+
+from mamtra.acoustic.flow import Flow
+from mamtra.acoustic.hift import HiFT
 from mamtra.acoustic.hop_batch import LARGEST, HopBatch
+from mamtra.acoustic.hop_pool import page_bytes
+from mamtra.acoustic.hop_sizes import HopSizes
+from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.engine.turns import CLOSED, ClientTurns, WorkerTurns
 from mamtra.errors import MamTraError
-from mamtra.synthesis.hop_stream import HopStream
+from mamtra.synthesis.engine_stream import EngineStream
 from mamtra.synthesis.hop_turns import HopTurns
 from mamtra.voices.voice import Voice
+
+MOST_STREAMS = 256
+PROMPT_CHUNKS = 64
+"""Chunks of prompts that are kept, a second each."""
+
+
+def hops_fit(flow: nn.Module, vocoder: nn.Module) -> bool:
+    """Whether hops of many streams can be computed with these networks."""
+    return type(flow) is Flow and type(vocoder) is HiFT
 
 
 class HopEngine:
@@ -32,7 +49,34 @@ class HopEngine:
         self._lock, self._closed = threading.Lock(), False
         self._end = weakref.finalize(self, self._turns.close)
 
-    def open(self, voice: Voice, seed: int) -> HopStream:
+    @classmethod
+    def of(
+        cls, flow: Flow, vocoder: HiFT, settings: GenerationConfig, dtype: torch.dtype = torch.bfloat16
+    ) -> HopEngine:
+        """For networks on a GPU, with as many streams as fit into half of its free memory, up to `MOST_STREAMS`.
+
+        Args:
+            flow: to compute hops with.
+            vocoder: likewise.
+            settings: number of steps, and history.
+            dtype: of the flow's weights and of what is kept of it.
+
+        Raises:
+            MamTraError: the settings do not fit the flow, or the memory does not suffice for one stream.
+        """
+        sizes = HopSizes.of(flow, history=settings.flow_history, steps=settings.flow_steps)
+        page = page_bytes(flow, sizes, dtype)
+        free = torch.cuda.mem_get_info(flow.encoder_proj.weight.device)[0] // 2
+        pages = min(PROMPT_CHUNKS, free // 4 // page)
+        streams = min(MOST_STREAMS, (free - pages * page) // (sizes.ring * page))
+        if streams < 1:
+            raise MamTraError(
+                f"The GPU has no room for a stream of {sizes.ring * page >> 20} MiB; use fewer flow_steps or a shorter "
+                "flow_history."
+            )
+        return cls(HopBatch(flow, vocoder, sizes, streams=streams, pages=pages, dtype=dtype))
+
+    def open(self, voice: Voice, seed: int) -> EngineStream:
         """A stream that begins when it has tokens and a place is free.
 
         Raises:
@@ -45,7 +89,7 @@ class HopEngine:
                 f"The prompt of {voice.name!r} has {len(tokens)} tokens, and the streams' memory has room for "
                 f"{pool.prompt_pages * sizes.chunk}; make the voice from a shorter recording."
             )
-        stream = HopStream(self._turns, voice, tokens[chunks * sizes.chunk :], sizes, seed)
+        stream = EngineStream(self._turns, voice, tokens[chunks * sizes.chunk :], sizes, seed)
         with self._lock:
             if self._closed:
                 raise MamTraError(CLOSED)

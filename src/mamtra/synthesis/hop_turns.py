@@ -12,7 +12,7 @@ import torch
 from mamtra.acoustic.flow_matching import NOISE_FRAMES
 from mamtra.acoustic.hop_batch import LARGEST, HopBatch
 from mamtra.acoustic.hop_rows import Hop, HopRow, HopVoice
-from mamtra.synthesis.hop_stream import HopStream
+from mamtra.synthesis.engine_stream import EngineStream
 from mamtra.voices.voice import Voice
 
 NOT_FINITE = "The model made sound that is not a number; its weights are damaged or overflow."
@@ -31,9 +31,9 @@ class HopTurns:
     """
 
     def __init__(self, batch: HopBatch, largest: int = LARGEST) -> None:
-        self.batch, self.waiting = batch, deque[HopStream]()
+        self.batch, self.waiting = batch, deque[EngineStream]()
         self._largest, self._rate = largest, batch.sound.vocoder.config.sampling_rate
-        self._running: list[HopStream] = []
+        self._running: list[EngineStream] = []
         self._voices: OrderedDict[str, HopVoice] = OrderedDict()
 
     @torch.inference_mode()
@@ -70,7 +70,7 @@ class HopTurns:
         while self.waiting:
             self.waiting.popleft().fail(error)
 
-    def _next(self, stream: HopStream) -> Hop | None:
+    def _next(self, stream: EngineStream) -> Hop | None:
         sizes = self.batch.pool.sizes
         hop = stream.row.next(*stream.take())
         if (hop.offset + sizes.chunk) * sizes.ratio <= NOISE_FRAMES:
@@ -112,7 +112,7 @@ class HopTurns:
         self._voices.move_to_end(key)
         return self._voices[key]
 
-    def _free(self, stream: HopStream, *, damaged: bool = False) -> None:
+    def _free(self, stream: EngineStream, *, damaged: bool = False) -> None:
         stream.row.free(damaged=damaged)
         stream.ended = True
         self._running.remove(stream)

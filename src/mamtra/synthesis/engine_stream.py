@@ -14,7 +14,7 @@ from mamtra.errors import MamTraError
 from mamtra.voices.voice import Voice
 
 
-class HopStream:
+class EngineStream:
     """Speech tokens of one segment to samples, used as `mamtra.synthesis.streaming.SegmentStream` is, from one thread.
 
     Args:
