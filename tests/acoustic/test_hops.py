@@ -34,7 +34,7 @@ def alone(hops: HopBatch, row: HopRow, count: int, tokens: list[int], history: i
     stream = FlowStream(FLOW, *voice(count), steps=STEPS, guidance=guidance, history=history)
     mel = stream.push(torch.tensor([tokens]), final=True)
     table = noise_on(torch.device("cpu"))
-    noise = table[(row._noise + torch.arange(mel.shape[2] * 480)) % NOISE]
+    noise = table[(row.noise + torch.arange(mel.shape[2] * 480)) % NOISE]
     return VOCODER.inference(mel, noise=noise[None, :, None])[0]
 
 

@@ -116,13 +116,14 @@ class HopRow:
     Attributes:
         row: of the pool.
         done: whether all samples were made.
+        noise: place of its first sample in the table of noise.
     """
 
     def __init__(self, pool: HopPool, voice: HopVoice, sound: HopVocoder, seed: int) -> None:
         self._pool, self._voice, self._sound, self._hops, self._total = pool, voice, sound, 0, 0
         self.row, self.done = pool.free_rows.pop(), False
         self._ring = pool.ring(self.row)
-        self._noise = torch.randint(NOISE, (), generator=torch.Generator().manual_seed(seed)).item()
+        self.noise = torch.randint(NOISE, (), generator=torch.Generator().manual_seed(seed)).item()
         for state, kept in zip(pool.states, voice.states, strict=True):
             state[self.row] = kept
         pool.speaker[self.row] = voice.speaker
@@ -156,7 +157,7 @@ class HopRow:
         self.done = final and total <= made + sizes.frames
         start = min(sizes.frames, max(0, rest - made))
         heard = (start * hop, max(start, min(sizes.frames, total - made)) * hop)
-        where = (rest - origin, total - origin, self._noise + (made - rest) * hop, heard)
+        where = (rest - origin, total - origin, self.noise + (made - rest) * hop, heard)
         first = len(self._voice.pages) * sizes.chunk
         if not tokens:
             return Hop(self.row, [], first, 2, [], [], 0, *where)
