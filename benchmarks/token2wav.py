@@ -2,7 +2,7 @@
 
     python benchmarks/token2wav.py [--device cuda] [--seconds 300] [--runs 3] [--tiny] [--out docs/results/token2wav.json]
 
-Weights are random and made on the device; a prompt of 3 s; utterances of about 10 s; the flow in bfloat16, the vocoder in float32,
+Weights are random and made on the device; a prompt of 3 s; utterances of about 10 s; the flow in float16, the vocoder in float32,
 where PyTorch's convolutions may use TF32.
 
 - ``hops``: `mamtra.acoustic.hop_batch`, all rows in one launch, a history of 100 frames; also with a flow of two steps.
@@ -172,22 +172,23 @@ def render(result: dict[str, Any]) -> str:
     memory = {row["steps"]: row["stream_bytes"] for row in result["rows"] if "stream_bytes" in row}
     held = ", ".join(f"{size / 1e6:.1f} MB with {steps} steps" for steps, size in memory.items())
     size = "tiny" if result["tiny"] else "CosyVoice 2"
+    left_out = f" {left} of {result['planned']} rows were left out: they did not fit into `--seconds`." if left else ""
     return "\n\n".join([
         "# Speech tokens to sound",
-        f"Flow and vocoder of {size} size with random weights on {result['device']}; {STEPS} Euler steps with guidance, or {FEW} steps "
-        f"of a few-step flow; prompt {PROMPT / 25:.0f} s, utterances of about {result['tokens'] / 25:.0f} s. Audio seconds a second, all "
-        f"rows together. `hops`: all rows in one launch, each hop one second, a history of {HISTORY} frames; `one by one`: the way of a "
-        "CPU, hops of one to four seconds, the whole history; `from scratch`: the same hops as the reference implementation makes them; "
-        "`offline`: one pass over everything."
-        + (f" {left} of {result['planned']} rows were left out: they did not fit into `--seconds`." if left else ""),
+        f"Flow and vocoder of {size} size with random weights on {result['device']}; {STEPS} Euler steps with guidance, or {FEW} "
+        f"steps of a few-step flow; prompt {PROMPT / 25:.0f} s, utterances of about {result['tokens'] / 25:.0f} s. Audio seconds a "
+        f"second, all rows together. `hops`: all rows in one launch, each hop one second, a history of {HISTORY} frames; `one by "
+        "one`: the way of a CPU, hops of one to four seconds, the whole history; `from scratch`: the same hops as the reference "
+        f"implementation makes them; `offline`: one pass over everything.{left_out}",
         markdown_table(COLUMNS, lines),
-        "First sound is the time until the first samples are on the host, offline all of them. A stream of `hops` needs two hops for "
-        "it here: the prompt is a whole number of chunks, and the last of them waits for the stream's first tokens. While a language "
-        "model speaks, that one is computed before the tokens of the second are there, so the wait is that of one hop. Rows without a "
-        "counterpart are compared with the largest batch of `one by one`.",
+        "First sound is the time until the first samples are on the host, offline all of them. A stream of `hops` needs two hops "
+        "for it here: the prompt is a whole number of chunks, and the last of them waits for the stream's first tokens. While a "
+        "language model speaks, that one is computed before the tokens of the second are there, so the wait is that of one hop. "
+        "Rows without a counterpart are compared with the largest batch of `one by one`.",
         *([f"Memory of a stream beyond its voice's shared prompt: {held}."] if held else []),
         *(["## Parts of a hop, ms", markdown_table(PARTS, parts)] if parts else []),
-        f"Samples of hops in float32 differ from those of one stream's flow and vocoder by {check['relative_rms']:.1e} (relative RMS).",
+        "Samples of hops in float32 differ from those of one stream's flow and vocoder by "
+        f"{check['relative_rms']:.1e} (relative RMS).",
         "## How it was measured",
         footnote(result),
     ]) + "\n"  # fmt: skip

@@ -61,7 +61,7 @@ class Hops:
             began = time.perf_counter()
             hops = [row.next(tokens, True) for row, tokens in zip(rows, left, strict=True)]
             begin, end = hops[0].heard
-            waves.append(self.batch(hops)[:, begin:end].cpu().numpy())
+            waves.append(self.batch.fetch(hops)[:, begin:end].numpy().copy())
             times.append(time.perf_counter() - began)
             left = [tokens[chunk:] for tokens in left]
             if end > begin:

@@ -40,7 +40,7 @@ def build(device: torch.device, half: bool, tiny: bool, folder: Path, steps: int
     vocoder.remove_weight_norm()
     (folder / "config.json").write_text(json.dumps({"format": 1, "sample_rate": RATE}))
     parts = {
-        "flow": flow.to(torch.bfloat16 if half else torch.float32).eval().requires_grad_(False),
+        "flow": flow.to(torch.float16 if half else torch.float32).eval().requires_grad_(False),
         "vocoder": vocoder.eval().requires_grad_(False),
     }
     model = Model(folder, device, parts=parts)

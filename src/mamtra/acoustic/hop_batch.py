@@ -59,6 +59,7 @@ class HopBatch:
         self.pool = HopPool(self.flow, sizes, streams, pages, self.sound.state)
         self.device = self.pool.sound.device
         self.graphs = GraphCache(self.device, capacity=None)
+        self._host: Tensor | None = None
 
     @torch.inference_mode()
     def __call__(self, hops: Sequence[Hop]) -> Tensor:
@@ -75,6 +76,15 @@ class HopBatch:
         made = [self._launch(run, [hops[place] for place in places])[: len(places)] for run, places in groups]
         order = sorted(range(len(hops)), key=[*tails, *others].__getitem__)
         return torch.cat(made)[order]
+
+    def fetch(self, hops: Sequence[Hop]) -> Tensor:
+        """`__call__` with the samples on the host, in memory that the next call writes to."""
+        samples = self(hops)
+        if self.device.type != "cuda":
+            return samples
+        if self._host is None or len(self._host) < len(samples):
+            self._host = torch.empty(bucket(len(samples)), samples.shape[1], pin_memory=True)
+        return self._host[: len(samples)].copy_(samples)
 
     def capture(self, rows: int, front: int = 0) -> None:
         """Capture the graphs for so many rows with so many pages in front, so that no stream waits for it later."""

@@ -40,9 +40,9 @@ def windows(x: Tensor, before: Tensor) -> Tensor:
     batch, size, width = x.shape
     context = before.shape[1]
     out = torch.empty(batch, size, (context + 1) * width, dtype=x.dtype, device=x.device)
-    _windows_kernel[(batch * size, context + 1)](
+    _windows_kernel[(batch, triton.cdiv(size, ROWS))](
         x, before, out, size, *x.stride()[:2], *before.stride()[:2],
-        C=width, K=context, BLOCK=triton.next_power_of_2(width), num_warps=2,
+        C=width, K=context, BLOCK=triton.next_power_of_2(width), ROWS=ROWS, num_warps=4,
     )  # fmt: skip
     return out
 
@@ -93,12 +93,14 @@ def _norm_mish_kernel(
 
 
 @triton.jit
-def _windows_kernel(x, before, out, size, xb, xt, sb, st, C: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr):
-    place, tap = tl.program_id(0), tl.program_id(1)
-    batch, t, c = place // size, place % size, tl.arange(0, BLOCK)
-    at = t + tap - K
-    inside = c < C
-    new = tl.load(x + batch.to(tl.int64) * xb + at * xt + c, mask=inside & (at >= 0), other=0.0)
-    old = tl.load(before + batch.to(tl.int64) * sb + (at + K) * st + c, mask=inside & (at < 0), other=0.0)
-    value = tl.where(at >= 0, new, old)
-    tl.store(out + (place.to(tl.int64) * (K + 1) + tap) * C + c, value, mask=inside)
+def _windows_kernel(
+    x, before, out, size, xb, xt, sb, st, C: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr
+):
+    batch, t, c = tl.program_id(0), tl.program_id(1) * ROWS + tl.arange(0, ROWS), tl.arange(0, BLOCK)
+    inside = (t[:, None] < size) & (c[None, :] < C)
+    to = out + (batch.to(tl.int64) * size + t[:, None]) * ((K + 1) * C) + c[None, :]
+    for tap in tl.static_range(K + 1):
+        at = (t + (tap - K))[:, None]
+        new = tl.load(x + batch.to(tl.int64) * xb + at * xt + c[None, :], mask=inside & (at >= 0), other=0.0)
+        old = tl.load(before + batch.to(tl.int64) * sb + (at + K) * st + c[None, :], mask=inside & (at < 0), other=0.0)
+        tl.store(to + tap * C, tl.where(at >= 0, new, old), mask=inside)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from mamtra.ops.paged_attention import Places
 
+WARPS, STAGES = 4, 3
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, pages: Tensor, places: Places) -> Tensor:
     """See `mamtra.ops.paged_attention.paged_attention`; heads of a power of two from 16 on."""
@@ -23,7 +25,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, pages: Tensor, places: Places) -> Te
         *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], places.prefix.stride(0), places.ring.stride(0),
         places.prefix_count.stride(0), places.ring_count.stride(0), places.target.stride(0), places.fresh.stride(0),
         HEADS=heads, D=width, C=size, T=max(16, triton.next_power_of_2(size)), BRANCHES=pages.shape[1],
-        R=places.ring.shape[1], HIDDEN=places.hidden, num_warps=4,
+        F=places.prefix.shape[1], R=places.ring.shape[1], HIDDEN=places.hidden, num_warps=WARPS, num_stages=STAGES,
     )  # fmt: skip
     return out.unflatten(-1, (heads, width)).transpose(1, 2)
 
@@ -53,8 +55,8 @@ def _page(query, base, page, stride, t, d, first, scale, top, total, acc, WIDTH:
 def _attend_kernel(
     q, k, v, out, pages, prefix, prefix_count, ring, ring_count, target, fresh, rows, scale,
     qr, qh, qt, kr, kh, kt, vr, vh, vt, prefix_row, ring_row, prefix_step, ring_step, target_step, fresh_step,
-    HEADS: tl.constexpr, D: tl.constexpr, C: tl.constexpr, T: tl.constexpr, BRANCHES: tl.constexpr, R: tl.constexpr,
-    HIDDEN: tl.constexpr,
+    HEADS: tl.constexpr, D: tl.constexpr, C: tl.constexpr, T: tl.constexpr, BRANCHES: tl.constexpr, F: tl.constexpr,
+    R: tl.constexpr, HIDDEN: tl.constexpr,
 ):  # fmt: skip
     branch_row, head = tl.program_id(0), tl.program_id(1)
     row, branch = branch_row % rows, branch_row // rows
@@ -75,18 +77,17 @@ def _attend_kernel(
     total = tl.sum(weight, 1)
     acc = tl.dot(weight.to(values.dtype), values, input_precision="ieee")
 
+    # Loops of fixed length over masked pages, so that pages are fetched while earlier ones are multiplied.
     count = tl.load(prefix_count + row * prefix_step)
-    i = count * 0
-    while i < count:
+    for i in range(F):
         page = tl.load(prefix + row * prefix_row + i)
-        top, total, acc = _page(query, base, page, stride, t, d, 0, scale, top, total, acc, width, C)
-        i += 1
-    i = R - tl.load(ring_count + row * ring_step)
-    while i < R:
-        page = tl.load(ring + row * ring_row + i)
-        first = tl.where(i == 0, HIDDEN, 0)
+        first = tl.where(i < count, 0, T)
         top, total, acc = _page(query, base, page, stride, t, d, first, scale, top, total, acc, width, C)
-        i += 1
+    begin = R - tl.load(ring_count + row * ring_step)
+    for i in range(R):
+        page = tl.load(ring + row * ring_row + i)
+        first = tl.where(i < begin, T, tl.where(i == 0, HIDDEN, 0))
+        top, total, acc = _page(query, base, page, stride, t, d, first, scale, top, total, acc, width, C)
 
     # The page to write may be the oldest that was read.
     tl.debug_barrier()

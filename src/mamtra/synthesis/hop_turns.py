@@ -49,7 +49,7 @@ class HopTurns:
         hops = [(stream, hop) for stream in chosen if (hop := self._next(stream)) is not None]
         if not hops:
             return busy or bool(chosen)
-        samples = self.batch([hop for _, hop in hops]).cpu()
+        samples = self.batch.fetch([hop for _, hop in hops])
         finite = samples.isfinite().all(dim=1).tolist()
         for (stream, hop), row, good in zip(hops, samples, finite, strict=True):
             if not good:
@@ -58,7 +58,7 @@ class HopTurns:
                 continue
             if stream.row.done:
                 self._free(stream)
-            stream.give(row[slice(*hop.heard)].numpy())
+            stream.give(row[slice(*hop.heard)].numpy().copy())
         return True
 
     def fail(self, error: str) -> None:
