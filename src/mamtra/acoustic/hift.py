@@ -17,6 +17,7 @@ from torch.nn.utils import parametrize
 
 from mamtra.acoustic.convolution import Conv1d, ConvTranspose1d
 from mamtra.acoustic.f0_predictor import F0Predictor
+from mamtra.acoustic.fused_hift import FusedHiFT
 from mamtra.acoustic.masks import hide, valid_positions
 from mamtra.acoustic.receptive_field import receptive_field
 from mamtra.acoustic.resblock import ResBlock, centred, normed
@@ -124,6 +125,7 @@ class HiFT(nn.Module):
         self.conv_post = normed(self.convolution(widths[-1], bins, 7))
         self.f0_predictor = self.f0()
         self._graphs: GraphCache | None = None
+        self._fused: FusedHiFT | None = None
 
     def first_convolution(self) -> nn.Module:
         """The convolution over the mel."""
@@ -155,6 +157,8 @@ class HiFT(nn.Module):
     def use_graphs(self, graphs: GraphCache) -> None:
         """Run `predict_f0` and `decode` through captured graphs in inference, from now on; training stays eager."""
         self._graphs = graphs
+        if graphs.device.type == "cuda" and type(self) is HiFT:
+            self._fused = FusedHiFT(self)
 
     def remove_weight_norm(self) -> HiFT:
         """Fold every weight norm into a plain weight, for faster inference; names in the state dict change."""
@@ -201,6 +205,9 @@ class HiFT(nn.Module):
         return self.f0_predictor(mel, None if lengths is None else valid_positions(lengths, mel.shape[2])[:, None])
 
     def _decode(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if self._fused is not None and not torch.is_grad_enabled():
+            begin = torch.zeros(len(mel), dtype=torch.int64, device=mel.device)
+            return self._fused.decode(mel, source[:, 0], begin, begin + mel.shape[2] if lengths is None else lengths)
         config = self.config
         fourier, samples = (config.istft_n_fft, config.istft_hop), None if lengths is None else lengths * config.hop
         with torch.autocast(mel.device.type, enabled=False):

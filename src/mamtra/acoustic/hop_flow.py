@@ -11,7 +11,7 @@ from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.flow_matching import fixed_noise_on
 from mamtra.acoustic.hop_cache import EstimatorHop
 from mamtra.acoustic.hop_encoder import encode_hop
-from mamtra.acoustic.hop_estimator import HopEstimator
+from mamtra.acoustic.fused_estimator import FusedEstimator
 from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.masks import valid_positions
 from mamtra.ops.paged_attention import Places
@@ -44,7 +44,7 @@ def hop_flow(flow: Flow, dtype: torch.dtype) -> Flow:
         other = type(flow)(flow.config)
     other.load_state_dict({name: value.to(dtype) for name, value in flow.state_dict().items()}, assign=True)
     other.eval().requires_grad_(False)
-    other.decoder.run_by(HopEstimator(other.decoder.estimator))
+    other.decoder.run_by(FusedEstimator(other.decoder.estimator))
     return other
 
 

@@ -1,17 +1,27 @@
-"""The layers of the vocoder in the hops of many streams: channels last in memory, and one kernel between two convolutions."""
+"""The layers of the vocoder for inference: channels last in memory, and one kernel between two convolutions."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamtra.acoustic.hift import HiFT
+from mamtra.acoustic.masks import inside
 from mamtra.acoustic.resblock import ResBlock
+from mamtra.acoustic.stft import istft, stft
 from mamtra.ops.bias_act import bias_act
 
+if TYPE_CHECKING:
+    from mamtra.acoustic.hift import HiFT
 
-class HopHiFT:
+TOGETHER = 5120
+"""Frames that are decoded at a time: what lies between two layers of more does not stay in a GPU's cache, and takes memory."""
+
+
+class FusedHiFT:
     """The stages of a vocoder over (B, T, C), in inference.
 
     Args:
@@ -27,6 +37,54 @@ class HopHiFT:
                 layer: layer.weight.detach().unsqueeze(2).contiguous(memory_format=torch.channels_last)
                 for layer in layers
             }
+
+    def decode(
+        self,
+        mel: Tensor,
+        source: Tensor,
+        begin: Tensor,
+        end: Tensor,
+        first: int = 0,
+        count: int | None = None,
+        fields: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Samples (B, count * hop) float32 of the frames from `first` on, as `HiFT.decode` makes them.
+
+        Args:
+            mel: (B, mel, T), zero outside of the utterance.
+            source: (B, T * hop) excitation.
+            begin: (B,) int64 first frame of each utterance.
+            end: (B,) int64 frame at which it ends.
+            first: see above.
+            count: see above; all by default.
+            fields: frames on either side of these that each stage is computed for, see `stage_fields`; all by default.
+        """
+        count, fields = mel.shape[2] - first if count is None else count, fields or [mel.shape[2]] * len(self._net.ups)
+        parts = zip(*(each.split(max(1, TOGETHER // mel.shape[2])) for each in (mel, source, begin, end)), strict=True)
+        return torch.cat([self._decode(*part, first, count, fields) for part in parts])
+
+    def _decode(
+        self, mel: Tensor, source: Tensor, begin: Tensor, end: Tensor, first: int, count: int, fields: Sequence[int]
+    ) -> Tensor:
+        config, size = self._config, mel.shape[2]
+        fourier, hop, last = (config.istft_n_fft, config.istft_hop), config.hop, len(fields) - 1
+        rates = hop // config.istft_hop
+        spectrum = stft(source.float(), *fourier, end * hop, begin * hop).transpose(1, 2).to(mel.dtype).contiguous()
+        x, left, scale = self.begin(mel, inside(begin, end, size)), 0, 1
+        for stage, field in enumerate(fields):
+            x = self.upsample(stage, x)
+            scale *= config.upsample_rates[stage]
+            start, stop = max(left, first - field), min(size, first + count + field)
+            x = x[:, (start - left) * scale : (stop - left) * scale]
+            left, more = start, int(stage == last)
+            x = _reflect(x, (begin - left) * scale) if more else x.contiguous()
+            exists = inside((begin - left) * scale, (end - left) * scale + more, x.shape[1])
+            here = spectrum[:, start * rates : stop * rates + 1].contiguous()
+            x = self.stage(stage, x, here, exists)
+        samples = istft(self.end(x), *fourier, (end - left) * hop, (begin - left) * hop)
+        samples = samples[:, (first - left) * hop : (first - left + count) * hop]
+        heard = inside((begin - first) * hop, (end - first) * hop, samples.shape[1])
+        return torch.where(heard, samples.clamp(-config.audio_limit, config.audio_limit), 0.0)
 
     def begin(self, mel: Tensor, mask: Tensor) -> Tensor:
         """The input of the first upsampling, from mel (B, mel, T) that is zero where `mask` (B, T) is False."""
@@ -96,3 +154,10 @@ def _tall(x: Tensor) -> Tensor:
 def _flat(x: Tensor) -> Tensor:
     """(B, C, 1, T) to (B, T, C), contiguous; no copy where channels are last in memory."""
     return x.squeeze(2).transpose(1, 2).contiguous()
+
+
+def _reflect(x: Tensor, begin: Tensor) -> Tensor:
+    """One position more in front of (B, T, C); what stands before `begin` (B,) then is the position after it, as at an edge."""
+    x = torch.cat([x[:, 1:2], x], dim=1)
+    at = begin.clamp(0, x.shape[1] - 3)[:, None, None].expand(-1, 1, x.shape[2])
+    return x.scatter_(1, at, torch.where((begin > 0)[:, None, None], x.gather(1, at + 2), x.gather(1, at)))
