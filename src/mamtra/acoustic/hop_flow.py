@@ -9,9 +9,9 @@ from torch import Tensor
 
 from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.flow_matching import fixed_noise_on
+from mamtra.acoustic.fused_estimator import FusedEstimator
 from mamtra.acoustic.hop_cache import EstimatorHop
 from mamtra.acoustic.hop_encoder import encode_hop
-from mamtra.acoustic.fused_estimator import FusedEstimator
 from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.masks import valid_positions
 from mamtra.ops.paged_attention import Places

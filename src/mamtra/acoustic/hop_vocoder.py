@@ -11,8 +11,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mamtra.acoustic.hift import HiFT
 from mamtra.acoustic.fused_hift import FusedHiFT
+from mamtra.acoustic.hift import HiFT
 from mamtra.acoustic.masks import inside
 from mamtra.acoustic.receptive_field import stage_fields
 from mamtra.errors import MamTraError

@@ -14,7 +14,6 @@ from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
 
-
 ALIKE = {"cuda": 8}
 """Utterances in one call of flow and vocoder, by the kind of device; elsewhere all of a batch."""
 
