@@ -63,6 +63,7 @@ class SegmentStream(HopStream):
         wave = super().push(torch.tensor([tokens], dtype=torch.int64, device=self._device), final)
         return wave.reshape(-1).float().cpu().numpy()
 
+
 def stream_segment(
     request: Request,
     text_ids: Iterable[int],
