@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import statistics
 import sys
 import tempfile
@@ -144,6 +145,17 @@ def compare(model: Model, voice: Voice, tokens: int) -> dict[str, Any]:
     return {"relative_rms": ((found - wanted).square().mean() / wanted.square().mean()).sqrt().item()}
 
 
+def earlier_of(path: Path) -> dict[str, Any]:
+    """Commit, device and fastest audio a second, by phase and batch, of a record from before hops of many streams existed."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    best: dict[str, dict[str, float]] = {}
+    for row in record["rows"]:
+        if row["precision"] == "bf16" and row["phase"] != "from scratch" and "failed" not in row:
+            phase = best.setdefault(row["phase"], {})
+            phase[str(row["batch"])] = max(row["audio_a_second"], phase.get(str(row["batch"]), 0.0))
+    return {"commit": record["commit"], "device": record["device"], "audio_a_second": best}
+
+
 def before(rows: list[dict[str, Any]], row: dict[str, Any]) -> float | None:
     """Audio a second over that of `one by one` with as many rows, or with the most that were measured."""
     same = {r["batch"]: r["audio_a_second"] for r in rows if r["phase"] == "one by one" and "failed" not in r}
@@ -172,6 +184,7 @@ def render(result: dict[str, Any]) -> str:
     memory = {row["steps"]: row["stream_bytes"] for row in result["rows"] if "stream_bytes" in row}
     held = ", ".join(f"{size / 1e6:.1f} MB with {steps} steps" for steps, size in memory.items())
     size = "tiny" if result["tiny"] else "CosyVoice 2"
+    earlier = result.get("earlier")
     left_out = f" {left} of {result['planned']} rows were left out: they did not fit into `--seconds`." if left else ""
     return "\n\n".join([
         "# Speech tokens to sound",
@@ -185,6 +198,11 @@ def render(result: dict[str, Any]) -> str:
         "for it here: the prompt is a whole number of chunks, and the last of them waits for the stream's first tokens. While a "
         "language model speaks, that one is computed before the tokens of the second are there, so the wait is that of one hop. "
         "Rows without a counterpart are compared with the largest batch of `one by one`.",
+        *([f"Before hops existed (commit {earlier['commit']}, {earlier['device']}), audio seconds a second: " + "; ".join(
+            f"{phase} " + ", ".join(f"{speed:.0f} with {batch} rows" for batch, speed in speeds.items())
+            for phase, speeds in earlier["audio_a_second"].items()
+        ) + "."] if earlier else []),
+        *filter(None, [result.get("note")]),
         *([f"Memory of a stream beyond its voice's shared prompt: {held}."] if held else []),
         *(["## Parts of a hop, ms", markdown_table(PARTS, parts)] if parts else []),
         "Samples of hops in float32 differ from those of one stream's flow and vocoder by "
@@ -199,6 +217,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=300.0, help="for all rows; the last one begun is finished")
     parser.add_argument("--runs", type=int, default=3, help="counted runs of each row")
     parser.add_argument("--tokens", type=int, default=TOKENS)
+    parser.add_argument("--earlier", type=Path, help="a record from before hops existed, to name its figures")
     parser.add_argument("--tiny", action="store_true", help="tiny networks, to try the script")
 
 
@@ -208,7 +227,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     plan, voice, model, made = plan_rows(device), make_voice(), None, None
     result = {
         "device": device_name(device), "tiny": args.tiny, "tokens": args.tokens, "planned": len(plan),
-        "hops_to_one_stream": None, "rows": [],
+        "earlier": earlier_of(args.earlier) if args.earlier else None, "hops_to_one_stream": None, "rows": [],
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         exact = build(device, False, args.tiny, Path(folder))

@@ -110,3 +110,11 @@ def test_a_killed_run_keeps_its_rows(tmp_path, monkeypatch):
         token2wav.main(["--tiny", "--device", "cpu", "--out", str(tmp_path / "token2wav.json")])
     assert len(json.loads((tmp_path / "token2wav.json").read_text())["rows"]) == 1
     assert "7 of 8 rows were left out" in (tmp_path / "token2wav.md").read_text()
+
+
+def test_figures_of_an_earlier_record(tmp_path):
+    rows = [{"precision": "bf16", "batch": 8, "phase": "streaming", "audio_a_second": speed} for speed in (90.0, 120.0)]
+    rows += [{**rows[0], "precision": "float32", "audio_a_second": 500.0}, {**rows[0], "batch": 32, "failed": "no"}]
+    (tmp_path / "old.json").write_text(json.dumps({"commit": "abc", "device": "GPU", "rows": rows}))
+    earlier = token2wav.earlier_of(tmp_path / "old.json")
+    assert earlier == {"commit": "abc", "device": "GPU", "audio_a_second": {"streaming": {"8": 120.0}}}

@@ -17,7 +17,7 @@ from mamtra.ops.bias_act import bias_act
 if TYPE_CHECKING:
     from mamtra.acoustic.hift import HiFT
 
-TOGETHER = 5120
+TOGETHER = 10880
 """Frames that are decoded at a time: what lies between two layers of more does not stay in a GPU's cache, and takes memory."""
 
 

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 from mamtra.acoustic.convolution import Conv1d, ConvTranspose1d
 from mamtra.acoustic.f0_predictor import F0Predictor
 from mamtra.acoustic.fused_hift import FusedHiFT
-from mamtra.acoustic.masks import hide, valid_positions
+from mamtra.acoustic.masks import hide, inside, valid_positions
 from mamtra.acoustic.receptive_field import receptive_field
 from mamtra.acoustic.resblock import ResBlock, centred, normed
 from mamtra.acoustic.sine_source import SineSource
@@ -207,7 +207,8 @@ class HiFT(nn.Module):
     def _decode(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
         if self._fused is not None and not torch.is_grad_enabled():
             begin = torch.zeros(len(mel), dtype=torch.int64, device=mel.device)
-            return self._fused.decode(mel, source[:, 0], begin, begin + mel.shape[2] if lengths is None else lengths)
+            end = begin + mel.shape[2] if lengths is None else lengths
+            return self._fused.decode(hide(mel, inside(begin, end, mel.shape[2])[:, None]), source[:, 0], begin, end)
         config = self.config
         fourier, samples = (config.istft_n_fft, config.istft_hop), None if lengths is None else lengths * config.hop
         with torch.autocast(mel.device.type, enabled=False):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mamtra.ops.paged_attention import Places
 
-WARPS, STAGES = 4, 3
+WARPS, STAGES = 4, 2
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, pages: Tensor, places: Places) -> Tensor:
