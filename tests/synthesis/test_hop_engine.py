@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from mamtra.acoustic.causal_hift import CausalHiFT, CausalHiFTConfig
+from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.hop_batch import HopBatch
 from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.errors import MamTraError
-from mamtra.synthesis.hop_engine import HopEngine
+from mamtra.synthesis.hop_engine import HopEngine, hops_fit
 from mamtra.synthesis.hop_turns import NOT_FINITE
 from mamtra.voices.info import VoiceInfo
 from mamtra.voices.voice import Voice
@@ -120,3 +122,10 @@ def test_the_least_slack_goes_first():
     first._began -= 0.5
     second._began = first._began + 0.1
     assert first.slack(first._began, 24000) > second.slack(first._began + 0.2, 24000)
+
+
+def test_networks_that_a_gpu_takes():
+    wide = Flow(FLOW.config.model_copy(update={"estimator_head_dim": 16}))
+    assert hops_fit(wide, VOCODER)
+    assert not hops_fit(FLOW, VOCODER)  # heads of 8
+    assert not hops_fit(wide, CausalHiFT(CausalHiFTConfig(base_channels=8, f0_channels=8)))

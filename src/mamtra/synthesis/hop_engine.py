@@ -26,8 +26,11 @@ PROMPT_CHUNKS = 64
 
 
 def hops_fit(flow: nn.Module, vocoder: nn.Module) -> bool:
-    """Whether hops of many streams can be computed with these networks."""
-    return type(flow) is Flow and type(vocoder) is HiFT
+    """Whether a GPU can compute hops of many streams with these networks; its kernels take heads of a power of two from 16 on."""
+    if type(flow) is not Flow or type(vocoder) is not HiFT:
+        return False
+    width = flow.config.estimator_head_dim
+    return width >= 16 and width & (width - 1) == 0
 
 
 class HopEngine:
