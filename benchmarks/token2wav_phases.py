@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from record import TINY_FLOW, TINY_VOCODER
+from token2wav_hops import Hops
 from torch import Tensor
 
 from mamtra.acoustic.flow import Flow, FlowConfig
@@ -26,21 +27,25 @@ PROMPT, TOKENS = 75, 250
 OVERLAP = 8  # mel frames that the reference passes to the vocoder again
 First = Callable[[], None]
 """Called after each hop, when its samples are on the host."""
+Work = Callable[[First], list[np.ndarray]]
 
 
-def build(device: torch.device, half: bool, tiny: bool, folder: Path) -> Model:
-    """A randomly initialised model, without weight files."""
+def build(device: torch.device, half: bool, tiny: bool, folder: Path, steps: int = STEPS) -> Model:
+    """A randomly initialised model, without weight files; with fewer than `STEPS` steps its flow is a few-step one."""
     torch.manual_seed(0)
+    few = {} if steps == STEPS else {"trained_steps": (steps,), "inference_cfg_rate": 0}
     with torch.device(device):
-        flow = Flow(FlowConfig(**(TINY_FLOW if tiny else {})))
+        flow = Flow(FlowConfig(**few, **(TINY_FLOW if tiny else {})))
         vocoder = HiFT(HiFTConfig(**(TINY_VOCODER if tiny else {})))
     vocoder.remove_weight_norm()
     (folder / "config.json").write_text(json.dumps({"format": 1, "sample_rate": RATE}))
     parts = {
-        "flow": flow.to(torch.bfloat16 if half else torch.float32).eval().requires_grad_(False),
+        "flow": flow.to(torch.float16 if half else torch.float32).eval().requires_grad_(False),
         "vocoder": vocoder.eval().requires_grad_(False),
     }
-    return Model(folder, device, parts=parts)
+    model = Model(folder, device, parts=parts)
+    model.generation = model.generation.model_copy(update={"flow_steps": steps})
+    return model
 
 
 def make_voice() -> Voice:
@@ -64,7 +69,7 @@ def varied(batch: int, tokens: int) -> list[int]:
     return [round(tokens * (0.8 + 0.4 * i / (batch - 1))) for i in range(batch)] if batch > 1 else [tokens]
 
 
-def offline(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Callable[[First], list[np.ndarray]], float]:
+def offline(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Work, float]:
     rows = make_tokens(varied(batch, tokens))
 
     def work(first: First) -> list[np.ndarray]:
@@ -97,7 +102,7 @@ def hops(stream: FlowStream, tokens: int) -> list[int]:
         done, held = done + ready, stream._flow.config.pre_lookahead_len
 
 
-def streaming(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Callable[[First], list[np.ndarray]], float]:
+def streaming(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Work, float]:
     begun = FlowStream(model.flow, *prompt_of(model, voice, batch), steps=STEPS)
     begun.push(torch.zeros(batch, 0, dtype=torch.int64, device=model.device))
     sizes = hops(begun, tokens)
@@ -117,9 +122,7 @@ def streaming(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Call
     return work, batch * tokens / 25
 
 
-def from_scratch(
-    model: Model, voice: Voice, batch: int, tokens: int
-) -> tuple[Callable[[First], list[np.ndarray]], float]:
+def from_scratch(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Work, float]:
     prompt = prompt_of(model, voice, batch)
     probe = FlowStream(model.flow, *prompt, steps=STEPS)
     probe.offset = PROMPT // model.flow.config.chunk_size * model.flow.config.chunk_size  # only for planning the hops
@@ -149,4 +152,9 @@ def from_scratch(
     return work, batch * tokens / 25
 
 
-PHASES = {"from scratch": from_scratch, "streaming": streaming, "offline": offline}
+def hop_rows(model: Model, voice: Voice, batch: int, tokens: int) -> tuple[Work, float]:
+    rows = make_tokens([tokens] * batch)
+    return Hops(model, voice, batch, model.generation.flow_steps, rows), batch * tokens / 25
+
+
+PHASES = {"from scratch": from_scratch, "one by one": streaming, "hops": hop_rows, "offline": offline}

@@ -22,12 +22,12 @@ def model(tmp_path):
 
 @pytest.mark.parametrize("graphs", [False, True])
 def test_hops_are_those_of_the_stream(model, graphs):
-    """Streaming and from scratch cut alike, at whole chunks, and make the same mel and so nearly the same sound."""
+    """One by one and from scratch cut alike, at whole chunks, and make the same mel and so nearly the same sound."""
     voice, sounds = token2wav.make_voice(), {}
     if graphs:
         model.flow.use_graphs(Rerun())
         model.vocoder.use_graphs(Rerun())
-    for phase in ("streaming", "from scratch"):
+    for phase in ("one by one", "from scratch"):
         work, seconds = token2wav.PHASES[phase](model, voice, 2, 250)
         heard = []
         sounds[phase] = work(lambda heard=heard: heard.append(1))
@@ -44,59 +44,54 @@ def test_lengths_differ():
 
 
 def test_the_most_informative_rows_come_first():
-    rows = token2wav.plan_rows(torch.device("cuda"), [1, 8, 32], ["bf16", "float32"])
-    assert len(rows) == len(set(rows)) == 24
-    assert [(row.batch, row.phase) for row in rows[:3]] == [(1, phase) for phase in token2wav.PHASES]
-    assert all(row.graphs for row in (*rows[:9], *rows[18:])) and not any(row.graphs for row in rows[9:18])
-    assert {(row.precision, row.batch) for row in rows[18:]} == {("float32", 1), ("float32", 8)}
-    assert not any(row.graphs for row in token2wav.plan_rows(CPU, [1], ["float32"]))
+    rows = token2wav.plan_rows(torch.device("cuda"))
+    assert len(rows) == len(set(rows)) == 20
+    assert [row.phase for row in rows[:11]] == ["hops"] * 5 + ["one by one"] * 3 + ["offline"] * 3
+    assert {row.batch for row in rows if row.phase == "hops"} == {1, 8, 32, 64, 128, 256}
+    assert {(row.phase, row.steps) for row in rows if row.steps != token2wav.STEPS} == {("hops", token2wav.FEW)}
 
 
-def test_graphs_are_compared_with_what_they_replace(model, monkeypatch):
-    made = []
-    monkeypatch.setattr(token2wav, "GraphCache", lambda device: made.append(Rerun()) or made[-1])
-    found = token2wav.compare(model, token2wav.make_voice(), 100)
-    assert found["eager_again"] <= found["relative_rms"] < 1e-5 and found["graphs_captured"] == made[0].count > 1
-    assert not found["graphs_refused"]
+def test_hops_are_one_stream(model):
+    assert token2wav.compare(model, token2wav.make_voice(), 60)["relative_rms"] < 1e-3
 
 
-def test_the_page_and_the_record(tmp_path):
-    words = ["--tiny", "--device", "cpu", "--batches", "1,2", "--tokens", "50", "--runs", "1", "--seconds", "600"]
-    token2wav.main([*words, "--precisions", "bf16", "--out", str(tmp_path / "token2wav.json")])
-    result = json.loads((tmp_path / "token2wav.json").read_text())
-    assert [(row["phase"], row["batch"]) for row in result["rows"]] == [
-        (phase, batch) for batch in (1, 2) for phase in token2wav.PHASES
-    ]
-    assert all(row["finite"] and row["runs"] == 1 for row in result["rows"])
-    scratch, stream = result["rows"][:2]
-    assert token2wav.ratio(result["rows"], scratch) == 1
-    wanted = stream["audio_a_second"] / scratch["audio_a_second"]
-    assert token2wav.ratio(result["rows"], stream) == pytest.approx(wanted)
-    assert (tmp_path / "token2wav.md").read_text().count(f"| {wanted:.2f} |") == 2  # of the two tables
+@pytest.mark.parametrize("steps", [token2wav.STEPS, token2wav.FEW])
+def test_rows_of_hops(tmp_path, steps):
+    model = token2wav.build(CPU, False, True, tmp_path, steps)
+    found = token2wav.measure_row(token2wav.Row(2, "hops", steps), model, token2wav.make_voice(), 50, 1, 0)
+    assert found["finite"] and found["audio_seconds"] == 4 and found["runs"] == 1
+    assert found["hop_ms"] > 0 and found["stream_bytes"] > 0 and found["parts_ms"] is None
 
 
-def row(batch: int, phase: str, graphs: bool, speed: float | None) -> dict:
+def row(batch: int, phase: str, speed: float | None, steps: int = token2wav.STEPS, **more: object) -> dict:
     found = {"failed": "out of memory"} if speed is None else {"audio_a_second": speed}
-    return {"precision": "bf16", "batch": batch, "phase": phase, "graphs": graphs, **found}
+    times = dict.fromkeys(("seconds", "fastest", "slowest", "first_sound_ms"), 1.0)
+    return {"batch": batch, "phase": phase, "steps": steps, "peak_bytes": 2**30, **times, **found, **more}
 
 
-def test_ratios_are_to_what_is_launched_alike_and_best_to_best():
-    rows = [row(1, "from scratch", True, 8.0), row(1, "streaming", True, 40.0), row(1, "offline", True, None)]
-    rows += [row(1, "from scratch", False, 10.0), row(1, "streaming", False, 20.0), row(8, "streaming", True, 5.0)]
-    assert [token2wav.ratio(rows, one) for one in rows] == [1, 5, None, 1, 2, None]
-    assert token2wav.best(rows, "bf16", 1, "from scratch") == 10
-    assert token2wav.summary(rows).splitlines()[2:] == [
-        "| bf16 | 1 | 10.0 | 40.0 | - | 4.00 | - |",
-        "| bf16 | 8 | - | 5.0 | - | - | - |",
-    ]
+def test_the_page():
+    parts = {"encoder": 1.0, "estimator": 7.0, "vocoder": 2.0}
+    hops = row(64, "hops", 90.0, 2, hop_ms=10.0, stream_bytes=25_000_000, parts_ms=parts)
+    rows = [row(1, "one by one", 8.0), row(8, "one by one", 30.0), hops, row(8, "hops", 60.0), row(1, "offline", None)]
+    assert [token2wav.before(rows, one) for one in rows] == [1, 1, 3, 2, None]
+    made = {"rows": rows, "planned": 9, "hops_to_one_stream": {"relative_rms": 1e-5}, "tiny": True, "tokens": 250}
+    page = token2wav.render({**made, "device": "CPU", **token2wav_circumstances()})
+    assert "| 64 | hops | 2 | 90 | 3.00 |" in page and "out of memory" in page and "25.0 MB with 2 steps" in page
+    assert "4 of 9 rows were left out" in page and "| 64 | 2 | 1.0 | 7.0 | 2.0 | 10.0 |" in page
+
+
+def token2wav_circumstances() -> dict:
+    from record import made_with
+
+    return made_with(1)
 
 
 def test_a_row_that_fails_is_named(model, monkeypatch):
     def fails(*_):
         raise torch.OutOfMemoryError("too much")
 
-    monkeypatch.setitem(token2wav.PHASES, "streaming", fails)
-    found = token2wav.measure_row(token2wav.Row("float32", 1, "streaming", True), model, None, 50, 1, 0)
+    monkeypatch.setitem(token2wav.PHASES, "one by one", fails)
+    found = token2wav.measure_row(token2wav.Row(1, "one by one", token2wav.STEPS), model, None, 50, 1, 0)
     assert found == {"failed": "out of memory"}
 
 
@@ -110,7 +105,16 @@ def test_a_killed_run_keeps_its_rows(tmp_path, monkeypatch):
         return {"failed": "on purpose"}
 
     monkeypatch.setattr(token2wav, "measure_row", dies)
+    monkeypatch.setattr(token2wav, "compare", lambda *_: {"relative_rms": 0.0})
     with pytest.raises(KeyboardInterrupt):
         token2wav.main(["--tiny", "--device", "cpu", "--out", str(tmp_path / "token2wav.json")])
     assert len(json.loads((tmp_path / "token2wav.json").read_text())["rows"]) == 1
-    assert "8 of 9 rows were left out" in (tmp_path / "token2wav.md").read_text()
+    assert "7 of 8 rows were left out" in (tmp_path / "token2wav.md").read_text()
+
+
+def test_figures_of_an_earlier_record(tmp_path):
+    rows = [{"precision": "bf16", "batch": 8, "phase": "streaming", "audio_a_second": speed} for speed in (90.0, 120.0)]
+    rows += [{**rows[0], "precision": "float32", "audio_a_second": 500.0}, {**rows[0], "batch": 32, "failed": "no"}]
+    (tmp_path / "old.json").write_text(json.dumps({"commit": "abc", "device": "GPU", "rows": rows}))
+    earlier = token2wav.earlier_of(tmp_path / "old.json")
+    assert earlier == {"commit": "abc", "device": "GPU", "audio_a_second": {"streaming": {"8": 120.0}}}

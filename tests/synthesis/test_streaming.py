@@ -74,6 +74,10 @@ def test_streams_on_cuda_run_as_graphs(tmp_path):
     assert model.flow.decoder._graphed._graphs.count
 
 
+def test_streams_on_a_cpu_are_computed_one_by_one(model):
+    assert model.hop_engine is None
+
+
 def test_hops_grow_anew_for_each_request(model):
     assert [HopSchedule().least(hops) for hops in range(6)] == [20, 25, 50, 100, 100, 100]
     assert [HopSchedule(first=25, hop=50).least(hops) for hops in range(4)] == [25, 50, 100, 100]

@@ -109,9 +109,7 @@ class SelfAttention(nn.Module):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
         """Attend with projected queries, keys and values (B, T, heads * head_dim); the rest as in `forward`."""
         q, k, v = (value.unflatten(-1, self.split).transpose(1, 2) for value in (q, k, v))
-        if cache is not None:
-            k, v = cache.append(self, "key", k), cache.append(self, "value", v)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out = F.scaled_dot_product_attention(q, k, v, mask) if cache is None else cache.attend(self, q, k, v, mask)
         return self.to_out[0](out.transpose(1, 2).flatten(2))
 
 

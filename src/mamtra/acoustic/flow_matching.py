@@ -6,7 +6,7 @@ Lipman et al. 2023 (optimal-transport paths), Ho and Salimans 2022 (guidance); s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -67,11 +67,15 @@ class FlowMatching(nn.Module):
         super().__init__()
         self.estimator = estimator
         self.sigma_min, self.guidance, self.trained_steps = sigma_min, guidance, tuple(trained_steps)
-        self._graphed: GraphedEstimator | None = None
+        self._graphed: Callable[..., Tensor] | None = None
 
     def use_graphs(self, graphs: GraphCache) -> None:
         """Run the estimator in `sample` through captured graphs; `graphs` may serve nothing else."""
-        self._graphed = GraphedEstimator(self.estimator, graphs)
+        self.run_by(GraphedEstimator(self.estimator, graphs))
+
+    def run_by(self, estimate: Callable[..., Tensor]) -> None:
+        """Let a function of its arguments run the estimator in `sample`."""
+        self._graphed = estimate
 
     def sample(
         self,

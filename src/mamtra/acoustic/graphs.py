@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mamtra.acoustic.dit import DiT
 from mamtra.acoustic.estimator import Estimator
+from mamtra.acoustic.fused_estimator import FusedEstimator
 from mamtra.acoustic.history import Span
 from mamtra.acoustic.static_cache import BufferPlan, StaticCache, buffer_mask, pack, unpack
 from mamtra.acoustic.stream_cache import StreamCache
@@ -29,6 +30,8 @@ class GraphedEstimator:
 
     def __init__(self, estimator: Estimator | DiT, graphs: GraphCache) -> None:
         self._estimator, self._plan, self._graphs = estimator, BufferPlan(estimator), graphs
+        fuse = isinstance(estimator, Estimator) and graphs.device.type == "cuda"
+        self._whole = FusedEstimator(estimator) if fuse else estimator
         self._memory: Tensor | None = None
         self._made: tuple[tuple, tuple[Tensor, Tensor]] | None = None
 
@@ -49,7 +52,7 @@ class GraphedEstimator:
             return self._continue(x, mu, t, spks, cond, chunk, cache, offset)
 
         def run(x: Tensor, mu: Tensor, t: Tensor, spks: Tensor, cond: Tensor, *valid: Tensor) -> tuple[Tensor]:
-            return (self._estimator(x, valid[0] if valid else None, mu, t, spks, cond, chunk),)
+            return (self._whole(x, valid[0] if valid else None, mu, t, spks, cond, chunk),)
 
         return self._graphs(("pass", chunk), run, [x, mu, t, spks, cond, *([] if valid is None else [valid])])[0]
 

@@ -17,7 +17,8 @@ from torch.nn.utils import parametrize
 
 from mamtra.acoustic.convolution import Conv1d, ConvTranspose1d
 from mamtra.acoustic.f0_predictor import F0Predictor
-from mamtra.acoustic.masks import hide, valid_positions
+from mamtra.acoustic.fused_hift import FusedHiFT
+from mamtra.acoustic.masks import hide, inside, valid_positions
 from mamtra.acoustic.receptive_field import receptive_field
 from mamtra.acoustic.resblock import ResBlock, centred, normed
 from mamtra.acoustic.sine_source import SineSource
@@ -124,6 +125,7 @@ class HiFT(nn.Module):
         self.conv_post = normed(self.convolution(widths[-1], bins, 7))
         self.f0_predictor = self.f0()
         self._graphs: GraphCache | None = None
+        self._fused: FusedHiFT | None = None
 
     def first_convolution(self) -> nn.Module:
         """The convolution over the mel."""
@@ -155,6 +157,8 @@ class HiFT(nn.Module):
     def use_graphs(self, graphs: GraphCache) -> None:
         """Run `predict_f0` and `decode` through captured graphs in inference, from now on; training stays eager."""
         self._graphs = graphs
+        if graphs.device.type == "cuda" and type(self) is HiFT:
+            self._fused = FusedHiFT(self)
 
     def remove_weight_norm(self) -> HiFT:
         """Fold every weight norm into a plain weight, for faster inference; names in the state dict change."""
@@ -201,7 +205,11 @@ class HiFT(nn.Module):
         return self.f0_predictor(mel, None if lengths is None else valid_positions(lengths, mel.shape[2])[:, None])
 
     def _decode(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
-        config, kernels = self.config, len(self.config.resblock_kernel_sizes)
+        if self._fused is not None and not torch.is_grad_enabled():
+            begin = torch.zeros(len(mel), dtype=torch.int64, device=mel.device)
+            end = begin + mel.shape[2] if lengths is None else lengths
+            return self._fused.decode(hide(mel, inside(begin, end, mel.shape[2])[:, None]), source[:, 0], begin, end)
+        config = self.config
         fourier, samples = (config.istft_n_fft, config.istft_hop), None if lengths is None else lengths * config.hop
         with torch.autocast(mel.device.type, enabled=False):
             spectrum = stft(source.squeeze(1).float(), *fourier, samples).to(mel.dtype)
@@ -218,25 +226,44 @@ class HiFT(nn.Module):
                 # A centred STFT has one more frame than hops.
                 x = F.pad(x, (1, 0), mode="reflect")
             mask = padding(scale, int(stage == len(self.ups) - 1), x)
-            x = hide(x, mask)
-            x = self.source_resblocks[stage](hide(self.source_downs[stage](spectrum), mask), mask).add_(x)
-            first, *others = self.resblocks[stage * kernels : (stage + 1) * kernels]
-            total = first(x, mask)
-            for block in others:
-                total = total.add_(block(x, mask))
-            x = total.div_(kernels)
-        x = F.leaky_relu(x, inplace=True)
+            x = self.stage(stage, hide(x, mask), spectrum, mask)
         with torch.autocast(mel.device.type, enabled=False):
-            # A phase or a logarithm rounded to bfloat16 is noise at -40 dB: in mixed precision the last layer is float32.
-            x = self.conv_post(x.to(self.conv_post.bias.dtype))
-            log_magnitude, phase = x.float().chunk(2, dim=1)
-            # Limiting before exp rather than after keeps the gradient finite.
-            magnitude = log_magnitude.clamp(max=LOG_LARGEST_MAGNITUDE).exp()
-            phase = torch.sin(phase)
-            spectrum = torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1)
-            wave = istft(spectrum, *fourier, samples)
+            wave = istft(self.spectrum(x), *fourier, samples)
         wave = wave.clamp(-config.audio_limit, config.audio_limit)
         return wave if samples is None else wave * valid_positions(samples, wave.shape[1])
+
+    def stage(self, stage: int, x: Tensor, spectrum: Tensor, mask: Tensor | None) -> Tensor:
+        """The layers of one rate (B, C, T), behind its upsampling.
+
+        Args:
+            stage: from 0.
+            x: (B, C, T), zero where `mask` is False.
+            spectrum: of the excitation of these positions.
+            mask: (B, 1, T) False beyond the utterance, or None; there the result is zero.
+        """
+        kernels = len(self.config.resblock_kernel_sizes)
+        x = self.source_resblocks[stage](self.source_downs[stage](spectrum), mask).add_(x)
+        first, *others = self.resblocks[stage * kernels : (stage + 1) * kernels]
+        total = first(x, mask)
+        for block in others:
+            total = total.add_(block(x, mask))
+        return hide(total.div_(kernels), mask)
+
+    def spectrum(self, x: Tensor) -> Tensor:
+        """The spectrum of the waveform (B, 2 bins, T) float32, from the result of the last stage."""
+        x = F.leaky_relu(x, inplace=True)
+        with torch.autocast(x.device.type, enabled=False):
+            # A phase or a logarithm rounded to bfloat16 is noise at -40 dB: in mixed precision the last layer is float32.
+            return self.polar(self.conv_post(x.to(self.conv_post.bias.dtype)))
+
+    @staticmethod
+    def polar(x: Tensor) -> Tensor:
+        """Real and imaginary parts from logarithms of magnitudes and what phases are the sine of (B, 2 bins, T); float32."""
+        log_magnitude, phase = x.float().chunk(2, dim=1)
+        # Limiting before exp rather than after keeps the gradient finite.
+        magnitude = log_magnitude.clamp(max=LOG_LARGEST_MAGNITUDE).exp()
+        phase = torch.sin(phase)
+        return torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1)
 
     def forward(
         self, mel: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None

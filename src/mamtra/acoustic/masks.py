@@ -19,6 +19,11 @@ def valid_positions(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
+def inside(begin: Tensor, end: Tensor, size: int) -> Tensor:
+    """(B, size) bool, True from `begin` to `end`, (B,) int64 each."""
+    return valid_positions(end, size) & ~valid_positions(begin, size)
+
+
 def hide(x: Tensor, mask: Tensor | None) -> Tensor:
     """Zero the padded frames of (B, C, T); `mask` is (B, 1, T) bool, False at padding, or None when nothing is padded."""
     return x if mask is None else x * mask

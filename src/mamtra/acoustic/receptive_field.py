@@ -34,3 +34,27 @@ def receptive_field(config: HiFTConfig) -> tuple[int, int]:
     rest = following + (3 + config.istft_n_fft / config.istft_hop) / scale
     decoder, excitation = of_mel + rest, of_source + rest
     return math.ceil(max(decoder, excitation)), math.ceil(max(decoder, excitation + F0_REACH + 0.5))
+
+
+def stage_fields(config: HiFTConfig) -> list[int]:
+    """Mel frames on either side of a sample that each upsampling stage is computed for; 15, 4 and 2 with CosyVoice 2's kernels.
+
+    The later a stage, the shorter is what a sample depends on: it would be waste to compute all of them as far as the first.
+    """
+
+    def block(kernel: int, dilations: tuple[int, ...]) -> float:
+        return sum((kernel - 1) // 2 * (dilation + 1) for dilation in dilations)
+
+    widest = max(map(block, config.resblock_kernel_sizes, config.resblock_dilation_sizes))
+    sources = list(map(block, config.source_resblock_kernel_sizes, config.source_resblock_dilation_sizes))
+    fields, scale = list[int](), math.prod(config.upsample_rates)
+    right = (3 + config.istft_n_fft / config.istft_hop) / scale
+    for source, rate, kernel in list(zip(sources, config.upsample_rates, config.upsample_kernel_sizes, strict=True))[
+        ::-1
+    ]:
+        right += widest / scale
+        # Two more for the strided convolution of the excitation and the centring of its STFT frames.
+        fields.insert(0, math.ceil(right + (source + 2) / scale))
+        right += kernel / (2 * rate) / (scale / rate)
+        scale //= rate
+    return fields

@@ -30,16 +30,20 @@ class Snake(nn.Module):
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, T) to (B, C, T)."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map (B, C, T) to (B, C, T), zero where `mask` (B, 1, T) is False."""
+        if x.device.type == "cuda" and not torch.is_grad_enabled():
+            from mamtra.ops.snake_triton import snake
+
+            return snake(x, self.alpha, mask)
         alpha = self.alpha.to(x.dtype)[:, None]
         scale = (alpha + 1e-9).reciprocal()
         if torch.is_grad_enabled():
             sine = torch.sin(x * alpha)
-            return torch.addcmul(x, sine, sine * scale)
+            return hide(torch.addcmul(x, sine, sine * scale), mask)
         # On a CPU allocating costs more than the sine: all steps in one buffer.
         square = (x * alpha).sin_().square_()
-        return torch.addcmul(x, square, scale, out=square)
+        return hide(torch.addcmul(x, square, scale, out=square), mask)
 
 
 class ResBlock(nn.Module):
@@ -66,11 +70,11 @@ class ResBlock(nn.Module):
         self.activations2 = nn.ModuleList(Snake(channels) for _ in dilations)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Map (B, C, T) to (B, C, T); `mask` (B, 1, T) is False where the input is padded with zeros."""
+        """Map (B, C, T) to (B, C, T); where `mask` (B, 1, T) is False, inputs do not matter and the result is undefined."""
         for snake1, conv1, snake2, conv2 in zip(
             self.activations1, self.convs1, self.activations2, self.convs2, strict=True
         ):
-            x = hide(conv2(snake2(hide(conv1(snake1(x)), mask))), mask).add_(x)
+            x = conv2(snake2(conv1(snake1(x, mask)), mask)).add_(x)
         return x
 
 

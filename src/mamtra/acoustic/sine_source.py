@@ -19,7 +19,9 @@ def cycles_per_frame(f0: Tensor, harmonics: int, hop: int, rate: int) -> Tensor:
     return (f0[:, None] * multiple / rate).remainder(1) * hop
 
 
-def harmonic_sines(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor | None = None) -> Tensor:
+def harmonic_sines(
+    f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor | None = None, begin: Tensor | None = None
+) -> Tensor:
     """Sines at F0 and its multiples, with linearly interpolated phase.
 
     The phase is constant in the last half frame, and in the first one without `phase`. Whole cycles are dropped before the
@@ -31,6 +33,8 @@ def harmonic_sines(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tenso
         hop: samples for each frame.
         rate: sampling rate in Hz.
         phase: (B, harmonics, 1) in cycles at the centre of the previous frame, from `phase_after`; None at the beginning.
+        begin: (B,) the frame that is the first of each row, if it is one of these; needs `phase`, which is 0 there, and an F0 of
+            0 before it.
 
     Returns:
         (B, harmonics, hop*T) in [-1, 1].
@@ -43,6 +47,10 @@ def harmonic_sines(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tenso
     else:
         start = torch.cat([phase, phase + sums], dim=-1).remainder(1)
         step = F.pad(cycles, (0, 1))
+    if begin is not None:
+        first = (torch.arange(step.shape[-1], device=f0.device) == begin[:, None])[:, None]
+        start = torch.where(first, F.pad(start[..., 1:], (0, 1)), start)
+        step = step.masked_fill(first, 0)
     weight = (torch.arange(hop, device=f0.device, dtype=f0.dtype) + 0.5) / hop
     angle = torch.addcmul(start[..., None], step[..., None], weight).flatten(-2)
     edge = hop // 2
@@ -55,7 +63,9 @@ def phase_after(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor |
     return (total if phase is None else total + phase).remainder(1)
 
 
-def held_sines(f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor | None = None) -> Tensor:
+def held_sines(
+    f0: Tensor, harmonics: int, hop: int, rate: int, phase: Tensor | None = None, begin: Tensor | None = None
+) -> Tensor:
     """`harmonic_sines` as CosyVoice 3 runs them: each keeps the value that it has at the end of a frame for the whole frame."""
     total = cycles_per_frame(f0, harmonics, hop, rate).remainder(1).cumsum(-1)
     total = total if phase is None else total + phase
@@ -90,6 +100,7 @@ class SineSource(nn.Module):
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
         phase: Tensor | None = None,
+        begin: Tensor | None = None,
     ) -> Tensor:
         """Make the excitation; gradients reach the mixing weights, not `f0`.
 
@@ -99,6 +110,7 @@ class SineSource(nn.Module):
                 the same distribution after mixing at a ninth of the cost; None samples the latter.
             generator: source of randomness when `noise` is None, on the device of `f0`.
             phase: at the end of the previous block, see `harmonic_sines`.
+            begin: see `harmonic_sines`.
 
         Returns:
             (B, 1, hop*T) float32 in (-1, 1).
@@ -111,7 +123,7 @@ class SineSource(nn.Module):
             noise = noise.float()
             # A sum of independent normals is a normal of the summed variance.
             mixed_noise = noise @ weight.T if noise.shape[2] > 1 else noise * weight.norm()
-            sines = self.sines(f0, self.harmonics, self.hop, self.rate, phase) * self.amplitude
+            sines = self.sines(f0, self.harmonics, self.hop, self.rate, phase, begin) * self.amplitude
             voiced = (f0 > self.voiced_threshold).to(f0.dtype)
             level = voiced * self.noise_level + (1 - voiced) * (self.amplitude / 3)
             voiced, level = (value.repeat_interleave(self.hop, dim=1)[:, None] for value in (voiced, level))

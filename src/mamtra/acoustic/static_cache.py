@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mamtra.acoustic.estimator import CausalConv1d, SelfAttention
 from mamtra.acoustic.history import Span
 from mamtra.acoustic.masks import additive
+from mamtra.acoustic.stream_cache import LayerCache
 
 
 class BufferPlan:
@@ -43,7 +44,7 @@ class BufferPlan:
         self.width = self.split[0] * self.split[1]
 
 
-class StaticCache:
+class StaticCache(LayerCache):
     """The `LayerCache` of one call of the network.
 
     Args:

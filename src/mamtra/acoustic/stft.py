@@ -35,9 +35,10 @@ def _bases(n_fft: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     return tuple(table.float().to(device) for table in (analysis, synthesis.T.contiguous(), window.square()))
 
 
-def _frames(lengths: Tensor, hop: int, spectrum: Tensor) -> Tensor:
-    """(B, 1, frames) bool, True for the frames of each row's `lengths` samples."""
-    return valid_positions(lengths // hop + 1, spectrum.shape[2])[:, None]
+def _frames(lengths: Tensor, begins: Tensor | None, hop: int, spectrum: Tensor) -> Tensor:
+    """(B, 1, frames) bool, True for the frames of each row's samples from `begins` (0 if None) to `lengths`."""
+    valid = valid_positions(lengths // hop + 1, spectrum.shape[2])
+    return (valid if begins is None else valid & ~valid_positions(begins // hop, spectrum.shape[2]))[:, None]
 
 
 def _overlap_add(frames: Tensor, hop: int) -> Tensor:
@@ -47,7 +48,7 @@ def _overlap_add(frames: Tensor, hop: int) -> Tensor:
     return sum(F.pad(parts[:, :, i], (0, 0, i, count - 1 - i)) for i in range(count)).flatten(1)
 
 
-def stft(wave: Tensor, n_fft: int, hop: int, lengths: Tensor | None = None) -> Tensor:
+def stft(wave: Tensor, n_fft: int, hop: int, lengths: Tensor | None = None, begins: Tensor | None = None) -> Tensor:
     """Centred STFT with a periodic Hann window and reflected edges.
 
     Args:
@@ -55,6 +56,7 @@ def stft(wave: Tensor, n_fft: int, hop: int, lengths: Tensor | None = None) -> T
         n_fft: frame and window length.
         hop: step between frames.
         lengths: (B,) samples of each row, multiples of `hop` of at least n_fft; later samples are not read.
+        begins: (B,) samples before each row, multiples of `hop` that `lengths` counts too; they are not read.
 
     Returns:
         (B, n_fft + 2, L // hop + 1): real parts of all bins, then imaginary parts; zero beyond `lengths`.
@@ -62,14 +64,19 @@ def stft(wave: Tensor, n_fft: int, hop: int, lengths: Tensor | None = None) -> T
     if lengths is not None:
         # Each row is reflected at its own end.
         sample, last = torch.arange(wave.shape[1], device=wave.device), lengths[:, None] - 1
-        wave = wave.gather(1, torch.where(sample > last, 2 * last - sample, sample).clamp(min=0))
+        read = torch.where(sample > last, 2 * last - sample, sample)
+        if begins is not None:
+            read = torch.where(sample < begins[:, None], 2 * begins[:, None] - sample, read)
+        wave = wave.gather(1, read.clamp(0, wave.shape[1] - 1))
     analysis, _, _ = _bases(n_fft, wave.device)
     frames = F.pad(wave[:, None], (n_fft // 2, n_fft // 2), mode="reflect")[:, 0].unfold(1, n_fft, hop)
     spectrum = torch.matmul(frames, analysis).transpose(1, 2)
-    return spectrum if lengths is None else hide(spectrum, _frames(lengths, hop, spectrum))
+    return spectrum if lengths is None else hide(spectrum, _frames(lengths, begins, hop, spectrum))
 
 
-def istft(spectrum: Tensor, n_fft: int, hop: int, lengths: Tensor | None = None) -> Tensor:
+def istft(
+    spectrum: Tensor, n_fft: int, hop: int, lengths: Tensor | None = None, begins: Tensor | None = None
+) -> Tensor:
     """Inverse of `stft`.
 
     Args:
@@ -77,14 +84,15 @@ def istft(spectrum: Tensor, n_fft: int, hop: int, lengths: Tensor | None = None)
         n_fft: frame and window length, a multiple of `hop`.
         hop: step between frames.
         lengths: (B,) samples of each row, multiples of `hop`; None when all are full.
+        begins: as in `stft`.
 
     Returns:
-        (B, hop * (frames - 1)) samples; undefined beyond `lengths`.
+        (B, hop * (frames - 1)) samples; undefined beyond `lengths` and before `begins`.
     """
     _, synthesis, window = _bases(n_fft, spectrum.device)
     windows = window.expand(1, spectrum.shape[2], -1)
     if lengths is not None:
-        valid = _frames(lengths, hop, spectrum)
+        valid = _frames(lengths, begins, hop, spectrum)
         spectrum, windows = hide(spectrum, valid), windows * valid.transpose(1, 2)
     frames = torch.matmul(spectrum.transpose(1, 2), synthesis)
     envelope = _overlap_add(windows, hop)

@@ -26,6 +26,11 @@ class LayerCache(Protocol):
     def append(self, layer: nn.Module, name: str, x: Tensor) -> Tensor:
         """Add keys or values (B, heads, T, D) and return those of the layer, (B, heads, keys, D), in the order of `score_mask`."""
 
+    def attend(self, layer: nn.Module, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend from new positions (B, heads, T, D) to them and to those kept; `mask` is from `score_mask`."""
+        k, v = self.append(layer, "key", k), self.append(layer, "value", v)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
     def score_mask(self, size: int, chunk: int, offset: int, like: Tensor) -> Tensor | None:
         """What to add to the scores of `size` new positions over the keys of `append`; None where all keys are visible.
 
@@ -37,7 +42,7 @@ class LayerCache(Protocol):
         """Positions (T,) float32 of `size` new ones, of which `offset` came before."""
 
 
-class StreamCache:
+class StreamCache(LayerCache):
     """The cache of one stream, filled by the layers as they run.
 
     Tensors in it are replaced and never written to, so a fork shares all of them. Keys and values are kept in blocks, one for each

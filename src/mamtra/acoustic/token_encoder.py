@@ -33,10 +33,16 @@ def relative_positions(size: int, width: int, device: torch.device, offset: int 
         (K+T-1, D) float32, sine in even and cosine in odd columns.
     """
     end = -size if keys is None else offset - keys
-    distance = torch.arange(offset + size - 1, end, -1, device=device, dtype=torch.float32)
-    rate = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-math.log(10000.0) / width))
-    angle = distance[:, None] * rate
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+    return encode_distances(torch.arange(offset + size - 1, end, -1, device=device, dtype=torch.float32), width)
+
+
+def encode_distances(distance: Tensor, width: int) -> Tensor:
+    """Sinusoidal table (..., width) of float32 distances: sine in even and cosine in odd columns."""
+    rate = torch.exp(
+        torch.arange(0, width, 2, device=distance.device, dtype=torch.float32) * (-math.log(10000.0) / width)
+    )
+    angle = distance[..., None] * rate
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)
 
 
 def align_distances(by_distance: Tensor) -> Tensor:
@@ -85,7 +91,7 @@ class RelativeAttention(nn.Module):
 
         Args:
             x: (B, T, D).
-            positions: (K+T-1, D) from `relative_positions` for each run of K neighbouring keys.
+            positions: (K+T-1, D), or (B, K+T-1, D), from `relative_positions` for each run of K neighbouring keys.
             mask: bool broadcastable to (B, heads, T, keys), True visible, or None.
             cache: holds keys and values of earlier positions; None if there are none.
 
@@ -100,7 +106,7 @@ class RelativeAttention(nn.Module):
             k, v = cache.append(self, "key", k), cache.append(self, "value", v)
         by_content = (q + self.pos_bias_u).transpose(1, 2).to(v.dtype)
         by_position = (q + self.pos_bias_v).transpose(1, 2) * self.head_dim**-0.5
-        tables = (self.linear_pos(run).unflatten(-1, split).permute(1, 2, 0) for run in positions)
+        tables = (self.linear_pos(run).unflatten(-1, split).movedim(-3, -1) for run in positions)
         by_key = [align_distances(torch.matmul(by_position, table)) for table in tables]
         bias = (torch.cat(by_key, dim=-1) if len(by_key) > 1 else by_key[0]).to(v.dtype)
         if mask is not None:

@@ -10,8 +10,17 @@ from typing import Protocol
 
 import torch
 
-from mamtra.engine.batcher import Batcher
 from mamtra.runtime.explain import explain
+
+
+class Work(Protocol):
+    """What is done in turns: `mamtra.engine.batcher.Batcher`, `mamtra.synthesis.hop_turns.HopTurns`."""
+
+    def turn(self) -> bool:
+        """Do the next part; False when there was nothing to do."""
+
+    def fail(self, error: str) -> None:
+        """End all streams with an error."""
 
 
 class Turns(Protocol):
@@ -38,7 +47,7 @@ class WorkerTurns:
         device: on which it decodes.
     """
 
-    def __init__(self, batcher: Batcher, device: torch.device) -> None:
+    def __init__(self, batcher: Work, device: torch.device) -> None:
         self._batcher, self._device = batcher, device
         self._work, self._turn = threading.Event(), threading.Lock()
         self._closed = False
@@ -91,7 +100,7 @@ class ClientTurns:
         batcher: whose turns they are.
     """
 
-    def __init__(self, batcher: Batcher) -> None:
+    def __init__(self, batcher: Work) -> None:
         self._batcher = batcher
         # re-entrant: a stream that is collected as garbage in a turn cancels itself
         self._changed = threading.Condition()
@@ -138,7 +147,7 @@ class ClientTurns:
 CLOSED = "The engine was closed."
 
 
-def _turn(batcher: Batcher) -> bool:
+def _turn(batcher: Work) -> bool:
     """Whether something has happened."""
     try:
         return batcher.turn()

@@ -19,6 +19,7 @@ from mamtra.engine.state_pool import stream_bytes
 from mamtra.engine.stats import EngineStats
 from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.synthesis.hearing import TorchHearing
+from mamtra.synthesis.hop_engine import HopEngine, hops_fit
 from mamtra.synthesis.model_directory import ModelDirectory
 from mamtra.voices.voice import Arrays
 
@@ -64,6 +65,7 @@ class Model(ModelDirectory):
         self.device, self.dtype = torch.device(device), dtype
         self._parts: dict[str, nn.Module] = dict(parts or {})
         self._engine: Engine | None = None
+        self._hop_engine: HopEngine | None = None
         self.alignment_graphs = GraphCache(self.device, capacity=16)
 
     @property
@@ -116,6 +118,19 @@ class Model(ModelDirectory):
     def run_bytes(self, positions: int) -> int:
         """Memory that a run of the LM of so many positions takes; on a GPU none, since its slots are taken at the start."""
         return 0 if self.device.type == "cuda" else stream_bytes(self.lm.config, positions, self.dtype)
+
+    @property
+    def hop_engine(self) -> HopEngine | None:
+        """The engine of hops of streams, one for all threads; made on first use.
+
+        There is one on a GPU, where the flow and the vocoder are of CosyVoice 2's kind and `flow_history` is bounded.
+        """
+        if self.device.type != "cuda" or not self.generation.flow_history:
+            return None
+        with self._lock:
+            if self._hop_engine is None and hops_fit(self.flow, self.vocoder):
+                self._hop_engine = HopEngine.of(self.flow, self.vocoder, self.generation)
+            return self._hop_engine
 
     @property
     def flow(self) -> nn.Module:

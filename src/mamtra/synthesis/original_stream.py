@@ -112,3 +112,6 @@ class OriginalStream:
             self._done += self._hops[0]
             self._hops = self._hops[1:] or self._hops
         return mel
+
+    def close(self) -> None:
+        """Nothing is held elsewhere."""

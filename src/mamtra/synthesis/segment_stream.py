@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from typing import Any, Protocol
 
 from mamtra.synthesis.hops import HopSchedule
@@ -46,6 +47,9 @@ class HopStream:
         self._hops += 1
         return self._vocoder.push(self._stretch.push(self._flow.push(tokens, final), final), final)
 
+    def close(self) -> None:
+        """End the stream, which holds nothing elsewhere."""
+
 
 def stream_runs(
     request: Request,
@@ -64,7 +68,7 @@ def stream_runs(
         request: of the segment.
         index: its place.
         start: a run with the seed of an attempt.
-        sound: a `HopStream` or the like, with the same seed, of lists of tokens and samples (T,).
+        sound: a `HopStream` or the like, which is closed, with the same seed, of lists of tokens and samples (T,).
         misread: see `mamtra.synthesis.coverage.misread`, of a run, its tokens so far, and whether they are all.
 
     Yields:
@@ -76,8 +80,10 @@ def stream_runs(
         drawn, waiting = list[int](), list[int]()
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
         last, lost = attempt + 1 == request.retries.attempts, False
-        try:
-            stream = sound(seed)
+        # Nobody listens any more, the flow or the text has failed, words were left out, or all was said.
+        with ExitStack() as ends:
+            ends.callback(run.cancel)
+            stream = ends.enter_context(closing(sound(seed)))
             wanted = stream.wanted
             for token in without_long_silence(run, request.model.generation):
                 drawn.append(token)
@@ -93,13 +99,11 @@ def stream_runs(
                 if len(samples):
                     yield AudioChunk(samples, pending, "", attempt + 1)
                     given, pending = True, 0
-        finally:
-            run.cancel()  # nobody listens any more, the flow or the text has failed, or words were left out
-        if lost:
-            continue
-        reason = str(run.finish_reason)
-        found = 0.0 if given or last else misread(run, drawn, True)
-        if given or request.retries.accepts(TokenRun(drawn, reason, attempt, found)):
-            yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
-            return
+            if lost:
+                continue
+            reason = str(run.finish_reason)
+            found = 0.0 if given or last else misread(run, drawn, True)
+            if given or request.retries.accepts(TokenRun(drawn, reason, attempt, found)):
+                yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
+                return
     request.retries.give_up()

@@ -1,7 +1,7 @@
 """Audio while the LM is still decoding: chunks of speech tokens go into the flow, their mel into the vocoder.
 
 Flow and vocoder keep caches, so only a few frames around each of the vocoder's chunk boundaries are computed twice; the samples
-are those of `tokens_to_samples(..., chunked=True)` for all tokens.
+are those of `tokens_to_samples(..., chunked=True)` for all tokens. Where a model has an engine of hops, streams go through that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.time_stretch import Stretcher
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.synthesis.coverage import misread as count_misread
+from mamtra.synthesis.engine_stream import EngineStream
 from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.original_stream import OriginalStream
@@ -100,10 +101,13 @@ def stream_segment(
 
 def _open(
     request: Request, seed: int, prompts: PromptStore[FlowStream], schedule: HopSchedule | None
-) -> SegmentStream | OriginalStream:
+) -> SegmentStream | OriginalStream | EngineStream:
     model, voice = request.model, request.voice
     # The original can stream at its own speed, by its own hops and with all of the past only.
-    settings = model.generation
-    if settings.like_original and request.speed == 1.0 and schedule is None and settings.flow_history == 0:
+    settings, plain = model.generation, request.speed == 1.0 and schedule is None
+    if settings.like_original and plain and settings.flow_history == 0:
         return OriginalStream(model, voice, seed=seed)
+    # An engine's hops are all of one length, and of its own speed too.
+    if plain and model.hop_engine is not None:
+        return model.hop_engine.open(voice, seed)
     return SegmentStream(model, prompts.stream(voice), seed=seed, speed=request.speed, schedule=schedule)

@@ -14,6 +14,9 @@ from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
 
+ALIKE = {"cuda": 8}
+"""Utterances in one call of flow and vocoder, by the kind of device; elsewhere all of a batch."""
+
 
 @torch.inference_mode()
 def tokens_to_samples(
@@ -67,7 +70,7 @@ def batch_to_samples(
     seeds: Sequence[int],
     speeds: Sequence[float] | None = None,
 ) -> list[np.ndarray]:
-    """`tokens_to_samples` of several utterances in one flow call and one vocoder call.
+    """`tokens_to_samples` of several utterances, together in the calls of flow and vocoder where their lengths are similar.
 
     Args:
         voices: one for each utterance; prompts may differ in length.
@@ -84,20 +87,46 @@ def batch_to_samples(
     speeds = [1.0] * len(tokens) if speeds is None else speeds
     if not tokens or not all(tokens) or not len(voices) == len(tokens) == len(seeds) == len(speeds):
         raise MamTraError("A batch needs one voice, seed, speed and at least one speech token for each utterance.")
+    rows = list(zip(voices, tokens, seeds, speeds, strict=True))
+    lengths = [len(voice.prompt_speech) + len(codes) for voice, codes, _, _ in rows]
+    groups = alike(lengths, ALIKE.get(model.device.type, len(rows)))
+    # A device computes one group while the host prepares the next.
+    waves = [_group_to_waves(model, *zip(*(rows[row] for row in group), strict=True)) for group in groups]
+    made: dict[int, np.ndarray] = {}
+    for group, (wave, counts) in zip(groups, waves, strict=True):
+        sound = [row[:count].numpy() for row, count in zip(wave.float().cpu(), counts, strict=True)]
+        made |= zip(group, sound, strict=True)
+    return [made[row] for row in range(len(rows))]
+
+
+def alike(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Rows by groups of similar length, up to so many each: what is padded is computed too."""
+    if len(lengths) <= most:
+        return [list(range(len(lengths)))]
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    return [order[start : start + most] for start in range(0, len(order), most)]
+
+
+def _group_to_waves(
+    model: Model, voices: Sequence[Voice], tokens: Sequence[list[int]], seeds: Sequence[int], speeds: Sequence[float]
+) -> tuple[torch.Tensor, list[int]]:
+    """Waves (B, samples) on the device, and the number of samples of each."""
     device, flow, vocoder = model.device, model.flow, model.vocoder
 
     def padded(rows: Sequence[torch.Tensor]) -> torch.Tensor:
         return pad_sequence(list(rows), batch_first=True).to(device)
 
     counts = [len(row) for row in tokens]
+    prompts, lengths = [len(voice.prompt_speech) for voice in voices], {}
+    if len({*counts}) > 1 or len({*prompts}) > 1:  # rows of one length need no masks
+        lengths = {"token_len": torch.tensor(counts, device=device), "prompt_len": torch.tensor(prompts, device=device)}
     mel = flow.inference(
         padded([torch.tensor(row, dtype=torch.int64) for row in tokens]),
         padded([voice.prompt_speech for voice in voices]),
         padded([voice.prompt_mel for voice in voices]),
         torch.stack([voice.embedding for voice in voices]).to(device),
         steps=model.generation.flow_steps,
-        token_len=torch.tensor(counts, device=device),
-        prompt_len=torch.tensor([len(voice.prompt_speech) for voice in voices], device=device),
+        **lengths,
     )
     ratio = flow.config.token_mel_ratio
     mels = [stretch(row[None, :, : ratio * n], x)[0].T for row, n, x in zip(mel, counts, speeds, strict=True)]
@@ -105,5 +134,5 @@ def batch_to_samples(
     draws = [vocoder.noise(torch.Generator().manual_seed(seed)) for seed in seeds]
     noise = [draw(n * hop)[0] for n, draw in zip(frames, draws, strict=True)]
     mel = padded(mels).transpose(1, 2)
-    wave = vocoder.inference(mel, noise=padded(noise), lengths=torch.tensor(frames, device=device)).float().cpu()
-    return [row[: n * hop].numpy() for row, n in zip(wave, frames, strict=True)]
+    wave = vocoder.inference(mel, noise=padded(noise), lengths=torch.tensor(frames, device=device))
+    return wave, [n * hop for n in frames]

@@ -1,0 +1,132 @@
+"""The layers of `Estimator` in fewer kernels, for inference."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamtra.acoustic.estimator import CausalBlock, CausalConv1d, Estimator, SelfAttention, TransformerBlock, embed_time
+from mamtra.acoustic.masks import additive, attention_mask, hide
+from mamtra.ops.fused_norm import add_norm, norm_mish, windows
+
+
+class Inputs(Protocol):
+    """What the layers ask of the cache of a call: `mamtra.acoustic.hop_cache.EstimatorHop`, `Whole`."""
+
+    def before(self, layer: CausalConv1d, x: Tensor) -> Tensor:
+        """(B, context, C) inputs of a convolution before its new ones (B, T, C)."""
+
+    def attend(self, layer: SelfAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend from new positions (B, heads, T, D) to all that are visible."""
+
+    def store_step(self) -> None:
+        """All layers were called."""
+
+
+class Whole:
+    """The cache of a pass over all frames."""
+
+    def before(self, layer: CausalConv1d, x: Tensor) -> Tensor:
+        """See `Inputs`; there is nothing before them."""
+        return x.new_zeros(len(x), layer.context, x.shape[2])
+
+    def attend(self, layer: SelfAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """See `Inputs`."""
+        return F.scaled_dot_product_attention(q, k, v, mask)
+
+    def store_step(self) -> None:
+        """See `Inputs`."""
+
+
+class FusedEstimator:
+    """Calls an estimator with the arguments and results of `Estimator.forward`, in inference.
+
+    Queries, keys and values are one product; what stands around a LayerNorm is computed with it. As no layer sees later positions
+    but attention, padding needs no other mask than that of its scores.
+
+    Args:
+        estimator: in evaluation mode, at its place.
+    """
+
+    def __init__(self, estimator: Estimator) -> None:
+        self._net = estimator
+        down, up = estimator.down_blocks[0], estimator.up_blocks[0]
+        self._stages = [down, *estimator.mid_blocks, up]
+        shifts = [stage[0].mlp["1"] for stage in self._stages]
+        convolutions = [module for module in estimator.modules() if isinstance(module, CausalConv1d)]
+        blocks = [module for module in estimator.modules() if isinstance(module, TransformerBlock)]
+        with torch.inference_mode(False), torch.no_grad():
+            self._shift = _joined(shifts)
+            self._taps = {layer: layer.weight.transpose(1, 2).flatten(1).contiguous() for layer in convolutions}
+            self._joint = {block: _joined([block.attn1.to_q, block.attn1.to_k, block.attn1.to_v]) for block in blocks}
+
+    def __call__(
+        self,
+        x: Tensor,
+        valid: Tensor | None,
+        mu: Tensor,
+        t: Tensor,
+        spks: Tensor,
+        cond: Tensor,
+        chunk: int = 0,
+        cache: Inputs | None = None,
+        offset: int = 0,
+    ) -> Tensor:
+        """See `Estimator.forward`; all rows are at one flow time, and the hops of a cache are of one chunk."""
+        net, frames = self._net, x.shape[2]
+        visible = None if cache else additive(attention_mask(frames, valid, chunk, x.device), x.dtype)
+        cache = cache or Whole()
+        time = F.mish(embed_time(t[:1], net.time_mlp, net.length_mlp))
+        shifts = F.linear(time, *self._shift)[0].chunk(len(self._stages))
+        given = torch.cat([x, mu, spks[:, :, None].expand(-1, -1, frames), cond], dim=1)
+        x = self._stage(0, given.transpose(1, 2).contiguous(), shifts[0], visible, cache)
+        skip = x
+        x = self._convolve(net.down_blocks[0][2], x, cache)
+        last = len(self._stages) - 1
+        for number in range(1, last):
+            x = self._stage(number, x, shifts[number], visible, cache)
+        x = self._stage(last, torch.cat([x, skip], dim=2), shifts[last], visible, cache)
+        x = self._block(net.final_block, self._convolve(net.up_blocks[0][2], x, cache), None, cache)
+        cache.store_step()
+        return hide(_project(net.final_proj, x).transpose(1, 2), None if valid is None else valid[:, None])
+
+    def _stage(self, number: int, x: Tensor, shift: Tensor, visible: Tensor | None, cache: Inputs) -> Tensor:
+        resnet, blocks = self._stages[number][0], self._stages[number][1]
+        y = self._block(resnet.block2, self._block(resnet.block1, x, shift, cache), None, cache)
+        x = _project(resnet.res_conv, x)
+        for block in blocks:
+            x, normed = add_norm(x, y, block.norm1)
+            layer = block.attn1
+            q, k, v = F.linear(normed, *self._joint[block]).unflatten(-1, (3, *layer.split)).permute(2, 0, 3, 1, 4)
+            attended = cache.attend(layer, q, k, v, visible).transpose(1, 2).flatten(2)
+            x, normed = add_norm(x, layer.to_out[0](attended), block.norm3)
+            y = block.ff.net["2"](_gelu(block.ff.net["0"].proj, normed))
+        return x + y
+
+    def _block(self, block: CausalBlock, x: Tensor, shift: Tensor | None, cache: Inputs) -> Tensor:
+        return norm_mish(self._convolve(block.block["0"], x, cache), block.block["2"], shift)
+
+    def _convolve(self, layer: CausalConv1d, x: Tensor, cache: Inputs) -> Tensor:
+        return F.linear(windows(x, cache.before(layer, x)), self._taps[layer], layer.bias)
+
+
+def _joined(layers: list[nn.Linear]) -> tuple[Tensor, Tensor | None]:
+    biases = [layer.bias for layer in layers]
+    return torch.cat([layer.weight for layer in layers]), None if biases[0] is None else torch.cat(biases)
+
+
+def _project(layer: nn.Conv1d, x: Tensor) -> Tensor:
+    """A convolution of one position, over (B, T, C)."""
+    return F.linear(x, layer.weight.squeeze(2), layer.bias)
+
+
+def _gelu(layer: nn.Linear, x: Tensor) -> Tensor:
+    """GELU behind a linear layer; in half precision on a GPU the product's own, which differs by less than rounding does."""
+    if x.device.type == "cuda" and x.dtype != torch.float32:
+        return torch._addmm_activation(layer.bias, x.flatten(0, 1), layer.weight.T, use_gelu=True).unflatten(
+            0, x.shape[:2]
+        )
+    return F.gelu(layer(x))

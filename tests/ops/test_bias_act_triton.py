@@ -1,0 +1,44 @@
+"""The kernel between two convolutions against the plain function, in Triton's interpreter where there is no graphics card."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from mamtra.ops.bias_act import bias_act
+
+pytest.importorskip("triton")
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
+
+
+@pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="runs in a process of its own, see test_mixer_triton")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bias": True, "others": 2, "scale": 0.25, "slope": 0.1, "masked": True},
+        {"bias": True, "others": 1, "alpha": True, "masked": True},
+        {"alpha": True},
+        {"bias": True, "others": 1},
+    ],
+    ids=str,
+)
+def test_the_kernel_is_the_plain_function(options):
+    from mamtra.ops.bias_act_triton import bias_act as kernel
+
+    x, *more = torch.randn(3, 2, 90, 6)
+    bias, alpha = (
+        torch.randn(6) if options.get("bias") else None,
+        torch.linspace(0.1, 3, 6) if "alpha" in options else None,
+    )
+    mask, others = (torch.rand(2, 90) > 0.3) if "masked" in options else None, tuple(more[: options.get("others", 0)])
+    scale, slope = options.get("scale", 1.0), options.get("slope")
+    wanted = bias_act(x, bias, others=others, scale=scale, alpha=alpha, slope=slope, mask=mask)
+    x, bias, alpha, mask = (None if value is None else value.to(DEVICE) for value in (x, bias, alpha, mask))
+    found = kernel(x, bias, tuple(other.to(DEVICE) for other in others), scale, alpha, slope, mask)
+    for mine, plain in zip(found, wanted, strict=True):
+        assert (mine is None) == (plain is None)
+        if mine is not None:
+            torch.testing.assert_close(mine.cpu(), plain, atol=1e-5, rtol=1e-5)
