@@ -186,7 +186,8 @@ def render(result: dict[str, Any]) -> str:
         "steps with guidance, two evaluations each, at the flow's own positions 1 - cos(pi u / 2); uniform: u, square: u^2, sine: "
         "sin(pi u / 2). few-N takes N steps of one evaluation, trained by `mamtra distill-flow`.",
         "## Time of the flow",
-        f"Medians over lines, variants in turn. Mel error: root mean square against {FINE} Euler steps.",
+        "Medians over lines, variants in turn. Seconds are by the clock, of a machine that may have done other work, so that only "
+        f"their ratios count. Mel error: root mean square against {FINE} Euler steps.",
         markdown_table(["", "seconds of a second of sound", f"times faster than {first}", "mel error"], times),
     ]
     if result["scores"]:

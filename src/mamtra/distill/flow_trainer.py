@@ -65,7 +65,7 @@ class DistilledFlow:
 
 @checked
 def distill_flow(
-    config: FlowDistillConfig | Mapping[str, Any],
+    config: Mapping[str, Any] | FlowDistillConfig,
     *changes: str,
     resume: bool = False,
     listener: Listener | None = None,
