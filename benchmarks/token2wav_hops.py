@@ -16,7 +16,7 @@ from mamtra.acoustic.hop_encoder import encode_hop
 from mamtra.acoustic.hop_rows import HopRow, HopVoice
 from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.acoustic.hop_vocoder import noise_on
-from mamtra.ops.paged_attention import Places
+from mamtra.ops.places import Places
 from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mamtra.ops.paged_attention import Places, paged_attention_naive
+from mamtra.ops.paged_attention import paged_attention_naive
+from mamtra.ops.places import Places
 
 HEADS, WIDTH, SIZE, BRANCHES, PAGES = 2, 16, 10, 2, 12
 

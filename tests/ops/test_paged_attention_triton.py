@@ -7,7 +7,8 @@ import os
 import pytest
 import torch
 
-from mamtra.ops.paged_attention import Places, paged_attention_naive
+from mamtra.ops.paged_attention import paged_attention_naive
+from mamtra.ops.places import Places
 from tests.ops.test_paged_attention import PAGES, SIZE, inputs
 
 pytest.importorskip("triton")

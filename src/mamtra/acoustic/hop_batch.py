@@ -15,7 +15,7 @@ from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.hop_rows import Hop
 from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.acoustic.hop_vocoder import HopVocoder
-from mamtra.ops.paged_attention import Places
+from mamtra.ops.places import Places
 from mamtra.runtime.cuda_graphs import GraphCache
 
 LARGEST = 256

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mamtra.acoustic.hop_pool import HopPool
-from mamtra.ops.paged_attention import Places, paged_attention
+from mamtra.ops.paged_attention import paged_attention
+from mamtra.ops.places import Places
 
 
 class EstimatorHop:

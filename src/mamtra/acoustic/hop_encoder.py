@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.stream_cache import LayerCache
 from mamtra.acoustic.token_encoder import RelativeAttention, UpsampleConformer, encode_distances, relative_positions
-from mamtra.ops.paged_attention import Places
+from mamtra.ops.places import Places
 
 
 class EncoderHop(LayerCache):

@@ -14,7 +14,7 @@ from mamtra.acoustic.hop_cache import EstimatorHop
 from mamtra.acoustic.hop_encoder import encode_hop
 from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.masks import valid_positions
-from mamtra.ops.paged_attention import Places
+from mamtra.ops.places import Places
 
 
 @dataclass(frozen=True)

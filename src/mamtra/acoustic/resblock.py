@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from mamtra.acoustic.convolution import Conv1d
 from mamtra.acoustic.masks import hide
+from mamtra.ops.backend import has_kernels
 
 
 def normed(conv: nn.Module, small: bool = True) -> nn.Module:
@@ -32,7 +33,7 @@ class Snake(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map (B, C, T) to (B, C, T), zero where `mask` (B, 1, T) is False."""
-        if x.device.type == "cuda" and not torch.is_grad_enabled():
+        if has_kernels(x.device) and not torch.is_grad_enabled():
             from mamtra.ops.snake_triton import snake
 
             return snake(x, self.alpha, mask)

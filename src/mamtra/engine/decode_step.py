@@ -8,8 +8,8 @@ from mamtra.engine.decode_weights import DecodeWeights, LayerWeights
 from mamtra.engine.device_sampling import gather_inputs, sample_slots
 from mamtra.engine.slot_table import SlotTable
 from mamtra.engine.state_pool import StatePool
+from mamtra.ops.backend import use_triton
 from mamtra.ops.decode_attention import decode_attention
-from mamtra.ops.decode_backend import use_triton
 from mamtra.ops.decode_linear import decode_linear, decode_linear_add
 from mamtra.ops.decode_types import Normed, values_of
 from mamtra.ops.mamba_step import mamba_step

@@ -28,7 +28,7 @@ from mamtra.engine.slot_table import (
     SlotTable,
 )  # fmt: skip
 from mamtra.engine.slots import FAILED, IDLE
-from mamtra.ops.decode_backend import use_triton
+from mamtra.ops.backend import use_triton
 from mamtra.ops.decode_types import Normed
 from mamtra.ops.norms import rms_norm
 from mamtra.ops.philox import philox_uniform

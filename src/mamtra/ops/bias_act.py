@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mamtra.ops.backend import has_kernels
+
 
 def bias_act(
     x: Tensor,
@@ -31,7 +33,7 @@ def bias_act(
     Returns:
         The sum (B, T, C), and its activation: None without `alpha` and `slope`.
     """
-    if x.device.type == "cuda":
+    if has_kernels(x.device):
         from mamtra.ops.bias_act_triton import bias_act as kernel
 
         return kernel(x, bias, others, scale, alpha, slope, mask)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamtra.ops.decode_backend import use_triton
+from mamtra.ops.backend import use_triton
 from mamtra.ops.rope import apply_rope
 
 if TYPE_CHECKING:

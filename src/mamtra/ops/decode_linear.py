@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamtra.ops.decode_backend import use_triton
+from mamtra.ops.backend import use_triton
 from mamtra.ops.decode_types import Normed, ScaledWeight
 from mamtra.ops.norms import rms_norm
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mamtra.ops.backend import has_kernels
+
 
 def add_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
     """The sum of x and y (..., C), and its LayerNorm."""
-    if x.device.type == "cuda":
+    if has_kernels(x.device):
         from mamtra.ops.fused_norm_triton import add_norm as kernel
 
         return kernel(x, y, norm.weight, norm.bias, norm.eps)
@@ -18,7 +20,7 @@ def add_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
 
 def norm_mish(x: Tensor, norm: nn.LayerNorm, shift: Tensor | None = None) -> Tensor:
     """Mish of the LayerNorm of x (..., C), plus `shift` (C,)."""
-    if x.device.type == "cuda":
+    if has_kernels(x.device):
         from mamtra.ops.fused_norm_triton import norm_mish as kernel
 
         return kernel(x, norm.weight, norm.bias, norm.eps, shift)
@@ -36,7 +38,7 @@ def windows(x: Tensor, before: Tensor) -> Tensor:
     Returns:
         (B, T, (K + 1) * C).
     """
-    if x.device.type == "cuda":
+    if has_kernels(x.device):
         from mamtra.ops.fused_norm_triton import windows as kernel
 
         return kernel(x, before)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamtra.ops.decode_backend import use_triton
+from mamtra.ops.backend import use_triton
 from mamtra.ops.decode_types import MambaWeights
 from mamtra.ops.norms import gated_rms_norm
 

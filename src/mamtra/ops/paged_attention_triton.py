@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.paged_attention import Places
+from mamtra.ops.places import Places
 
 WARPS, STAGES = 4, 2
 
