@@ -23,7 +23,7 @@ from record import benchmark
 from runtime_words import read_sentences
 
 from mamtra.runtime.results import footnote, markdown_table
-from mamtra.synthesis.coverage import count_misread
+from mamtra.synthesis.coverage import attention_of, misread
 from mamtra.synthesis.sentence import generate_tokens
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.tts import TTS
@@ -62,7 +62,7 @@ def say(tts: TTS, texts: Sequence[str], seeds: int) -> list[tuple[list[int], boo
         for segment in model.text.segments(text):
             for seed in range(seeds):
                 tokens, _ = generate_tokens(model, voice, segment.ids, seed)
-                found.append((tokens, count_misread(model, voice, segment.ids, tokens) > 0))
+                found.append((tokens, misread(attention_of(model, voice, segment.ids, tokens)) > 0))
     return found
 
 

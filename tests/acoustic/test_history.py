@@ -13,6 +13,7 @@ from mamtra.acoustic.dit_flow import DiTFlow
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.history import Span
 from mamtra.acoustic.masks import additive
+from mamtra.acoustic.stream_cache import LayerCache
 from mamtra.errors import MamTraError
 from tests.acoustic.test_flow_stream import SMALL, build, voice
 from tests.parity.cosyvoice3 import FLOW as SMALL_DIT
@@ -35,7 +36,7 @@ assert (SMALL_DIT.chunk_size, SMALL_DIT.pre_lookahead_len) == (CHUNK, LOOK)
 WORK = {"unet": "unet", "unet, graphs": "unet", "dit": "dit", "dit, graphs": "dit"}
 
 
-class OnePass:
+class OnePass(LayerCache):
     """The cache of a pass over everything: nothing came before, and who sees whom is written out; lengths in tokens."""
 
     def __init__(self, window: int, prefix: int) -> None:

@@ -48,6 +48,8 @@ WORDS = {
     "© 2024": "copyright twenty twenty four",
     # units without a number
     "the distance in km": "the distance in kilometers",
+    "Ah, mm, the psi function": "Ah, mm, the psi function",
+    "the pressure in psi": "the pressure in P-S-I",
     "$5 per kg": "five dollars per kilogram",
     "tire pressure in psi": "tire pressure in P-S-I",
     "the capacity in mAh": "the capacity in milliamp hours",

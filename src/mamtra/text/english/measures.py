@@ -28,8 +28,8 @@ _COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 _CUBIC_FREE = frozenset(("%", "°", "°C", "°F"))
 _NAMED_PINT = re.compile(r"(?<![\w.])(\d+|\d+/\d+)\s?pts?\.(?=\s[a-z])")
 _BARE = re.compile(
-    r"(?<![\w'./^-])(mAh|Ah|kWh|Wh|psi|eV|keV|MeV|GeV|GHz|MHz|kHz|Hz|Mbps|Gbps|kbps|km/h|km|kg|cm|mm(?=\^|\s[a-z])|mph|kV|kW|mW|mV|kJ|kPa|cm"
-    r"|m(?=\^))(?:\^([23]))?(?![\w'/^-])"
+    r"(?<![\w'./^-])(mAh|kWh|Wh|(?<=in )psi|eV|keV|MeV|GeV|GHz|MHz|kHz|Hz|Mbps|Gbps|kbps|km/h|km|kg|cm|mm(?=\^)|mph|kV|kW|mW|mV"
+    r"|kJ|kPa|m(?=\^))(?:\^([23]))?(?![\w'/^-])"
 )
 _ONE_OF = re.compile(r"\b(?:per|an?|each|every|one|the)\s$")
 _TEMPERATURE_K = re.compile(r"(?<=\d) K(?=\s*[.,;)]|$|\s(?:and|or|to|at)\b)")
@@ -52,7 +52,7 @@ def _unit(match: re.Match[str]) -> str:
 
 
 def _bare(match: re.Match[str]) -> str:
-    """A unit without a number: "the distance in km", "five dollars per kg"."""
+    """A unit without a number that is no word: "the distance in km", "five dollars per kg", but not "Ah"."""
     one, many = UNITS[match[1]]
     name = one if _ONE_OF.search(before(match)) or match[1] == "psi" else many
     return {"2": "square ", "3": "cubic "}.get(match[2] or "", "") + name
