@@ -3,7 +3,7 @@
     python benchmarks/layout.py --before DIR [--moved DIR] [--after DIR] [--parts counts wheel say tests] [--runs 5]
         [--out docs/results/layout.json]
 
-``counts`` reads the source files alone, also of `--moved`: the commit in which the rooms had been laid out and nothing been added.
+``counts`` reads the source files alone, also of `--moved`: the commit in which files had been moved to their rooms.
 ``say`` speaks a sentence in fresh processes, the checkouts in turn, each once before that. ``tests`` runs the whole test suite of
 each, two processes side by side, and wants an idle machine. Parts that are not measured are kept from `--out` where that is of the
 same two commits.
@@ -227,7 +227,7 @@ def render(result: dict[str, Any]) -> str:
         "# Layout before and after",
         f"Commits {', '.join(commits)}. A room is a "
         "folder of the package. Imports for type checkers do not count. Timings are medians (least to greatest), in turn."
-        + (" `moved` is the commit in which the rooms had been laid out and nothing been added." if "moved" in names else ""),
+        + (" `moved` is the commit in which files had been moved to their rooms; mechanisms were joined and features added after it." if "moved" in names else ""),
         markdown_table(("", *names), rows),
         *_rooms(names, sides),
         "## How it was measured",
