@@ -48,6 +48,8 @@ ROWS = (
     ("modules in circles of imports", "circles_of_modules"), ("longest source file, lines", "longest"),
 )  # fmt: skip
 
+MOVED = " `moved` is the commit in which files had been moved to their rooms; mechanisms were joined and features added after it."
+
 
 def count(checkout: Path) -> dict[str, Any]:
     """Figures from the source files."""
@@ -227,7 +229,7 @@ def render(result: dict[str, Any]) -> str:
         "# Layout before and after",
         f"Commits {', '.join(commits)}. A room is a "
         "folder of the package. Imports for type checkers do not count. Timings are medians (least to greatest), in turn."
-        + (" `moved` is the commit in which files had been moved to their rooms; mechanisms were joined and features added after it." if "moved" in names else ""),
+        + (MOVED if "moved" in names else ""),
         markdown_table(("", *names), rows),
         *_rooms(names, sides),
         "## How it was measured",
