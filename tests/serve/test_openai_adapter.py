@@ -10,6 +10,7 @@ from mamtra.audio.io import read_audio
 from mamtra.errors import MamTraError
 from mamtra.evaluate import evaluate
 from mamtra.evaluate.adapters.open import AdapterOptions, open_adapter
+from mamtra.serve import speaker
 
 
 def transcribe(samples, rate):
@@ -19,7 +20,8 @@ def transcribe(samples, rate):
 transcribe.about = {"asr": "stand-in"}
 
 
-def test_a_server_of_ours_is_a_system(base, tmp_path):
+def test_a_server_of_ours_is_a_system(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(speaker.secrets, "randbelow", lambda _: 3)  # the interface has no seed of its own
     (tmp_path / "set.txt").write_text("Hello there.\nHow are you?\n")
     scores = evaluate(
         f"openai:{base}/v1", tmp_path / "set.txt", whisper=transcribe, output=tmp_path / "x.jsonl", voice="tiny",
