@@ -80,6 +80,12 @@ def shards(tmp_path):
     return tmp_path
 
 
+def test_a_file_that_may_not_be_read_is_not_called_damaged(shards, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: "00002" not in str(path))
+    with pytest.raises(MamTraError, match=r"m-00002-of-00003\.safetensors cannot be read: permission denied\."):
+        TensorFiles(shards / "m.safetensors")
+
+
 def test_missing_and_truncated_shards(shards):
     second = shards / "m-00002-of-00003.safetensors"
     data = second.read_bytes()

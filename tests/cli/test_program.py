@@ -133,15 +133,22 @@ from mamtra.cli import app, doctor
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
 def wait(*_):
     print("begun", flush=True)
-    time.sleep(60)
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        if not SWALLOWED:
+            raise
+        raise ValueError("a library was interrupted") from None
 doctor.examine = wait
 sys.exit(app.main(["doctor"]))
 """
 
 
+@pytest.mark.parametrize("swallowed", [False, True], ids=["", "inside a library that makes an error of it"])
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_signals_end_a_command_with_a_word(name, status):
-    child = subprocess.Popen([sys.executable, "-c", WAIT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_signals_end_a_command_with_a_word(name, status, swallowed):
+    program = f"SWALLOWED = {swallowed}\n{WAIT}"
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "begun\n"
     child.send_signal(getattr(signal, name))
     _, err = child.communicate(timeout=30)

@@ -15,7 +15,7 @@ from mamtra.checkpoints.model_files import read_generation
 from mamtra.checkpoints.native import load_part
 from mamtra.data.token_shards import MANIFEST, Utterance, write_corpus
 from mamtra.distill.api import distill, open_trainer
-from mamtra.distill.checkpoints import checkpoints
+from mamtra.distill.checkpoints import checkpoints, load_checkpoint
 from mamtra.distill.log import read_log
 from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import read_json, write_json
@@ -111,6 +111,13 @@ def test_what_takes_long_or_is_lost_is_told(folder):
 def test_other_settings_do_not_go_on(folder, whole):
     with pytest.raises(MamTraError, match=r"optimizer.lr 0.003, not 0.01"):
         open_trainer(setting(folder, "whole", optimizer={"lr": 0.01}), resume=True)
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(folder, whole, monkeypatch):
+    place = checkpoints(folder / "whole")[-1]
+    monkeypatch.setattr("os.access", lambda path, mode: "optimizer" not in str(path))
+    with pytest.raises(MamTraError, match=r"optimizer\.safetensors cannot be read: permission denied\."):
+        load_checkpoint(place)
 
 
 def test_damaged_checkpoints_are_named(folder, whole):

@@ -233,6 +233,19 @@ def test_half_width_is_students(runs, tmp_path):
     assert row["mean"] == 3 and row["half_width"] == pytest.approx(2.776 * 1.5811 / 5**0.5, rel=1e-3)
 
 
+def test_one_rating_has_a_mean_without_a_spread(runs, tmp_path, capsys):
+    _, _, key = make(runs, "mos", tmp_path)
+    session = simulate(key, "ann", {"one": 4.0, "two": 3.0, "noise anchor": 1.0}.__getitem__)
+    session["answers"] = session["answers"][:1]
+    files = ["listen", "read", str(tmp_path / "mos.key.json"), save(tmp_path, session)]
+    capsys.readouterr()
+    assert main([*files, "--json"]) == 0
+    (row,) = (row for row in json.loads(capsys.readouterr().out)["systems"].values() if row["ratings"])
+    assert row["half_width"] is None
+    assert main(files) == 0
+    assert "nan" not in capsys.readouterr().out
+
+
 def test_intervals_over_listeners_and_utterances_cover_the_mean():
     """Listeners and utterances that differ: the crossed interval covers, the one for independent ratings does not."""
     rng = np.random.default_rng(0)

@@ -21,6 +21,13 @@ def model(tmp_path_factory):
     return Model(tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
 
 
+def test_a_voice_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tiny_voice("anna").save(tmp_path / "anna.safetensors")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(MamTraError, match=r"anna\.safetensors cannot be read: permission denied\."):
+        Voice.load(path)
+
+
 def test_a_voice_survives_its_file(tmp_path):
     voice = tiny_voice("anna")
     back = Voice.load(voice.save(tmp_path / "anna.safetensors"))

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.files import check_readable
 from mamtra.runtime.json_files import read_json
 from mamtra.runtime.printable import printable
 
@@ -170,6 +171,7 @@ def _opened(path: Path) -> Iterator[safe_open]:
     """A safetensors file, mapped into memory."""
     if not path.is_file():
         raise MamTraError(f"{path} is missing; get the model again or check the path.")
+    check_readable(path)
     try:
         with safe_open(path, framework="pt") as file:
             yield file

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with _termination():
+        with _stopping():
             _run(words)
         return 0
     except typer.Exit as end:
@@ -117,20 +117,33 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def _termination() -> Iterator[None]:
-    """Raise `Terminated` where SIGTERM would end the process at once."""
+def _stopping() -> Iterator[None]:
+    """Raise `Terminated` where SIGTERM would end the process at once.
 
-    def stop(*_: object) -> None:
-        raise Terminated
+    A signal may come inside a library that makes an error of its own of it; that error is raised as what the signal meant.
+    """
+    told: list[KeyboardInterrupt] = []
 
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, stop)
+    def stop(number: int, _: object) -> None:
+        told.append(Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        raise told[-1]
+
+    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    mine = threading.current_thread() is threading.main_thread()
+    changed = [number for number, handler in usual.items() if mine and signal.getsignal(number) == handler]
+    for number in changed:
+        signal.signal(number, stop)
     try:
         yield
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if told:
+            raise told[-1] from error
+        raise
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in changed:
+            signal.signal(number, usual[number])
 
 
 def _from_typer(error: Exception) -> int:

@@ -115,6 +115,7 @@ def _show(figures: dict[str, Any]) -> None:
                 continue
             low, high = row["ci95"]
             mean, half = row["mean"], row["half_width"]
-            cells = (f"{mean:.2f} ± {half:.2f}", f"\\[{low:.2f}, {high:.2f}]", f"{row['quartiles'][1]:g}")
+            spread = "" if half is None else f" ± {half:.2f}"
+            cells = (f"{mean:.2f}{spread}", f"\\[{low:.2f}, {high:.2f}]", f"{row['quartiles'][1]:g}")
             page.add_row(foreign(name), *cells, str(row["ratings"]))
     console.print(page)

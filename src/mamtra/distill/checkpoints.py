@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.files import atomic_directory, disk_is_full
+from mamtra.runtime.files import atomic_directory, check_readable, disk_is_full
 from mamtra.runtime.json_files import read_json
 from mamtra.runtime.strict_models import ClosedModel
 
@@ -114,6 +114,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         state = read_json(path / _STATE)
         if "measured" not in state:
             raise MamTraError(f"The checkpoint {path} was made by an older version of mamtra; train in another folder.")
+        for name in (_STUDENT, _OPTIMIZER):
+            check_readable(path / name)
         return Checkpoint(RunState(**state), load_file(path / _STUDENT), load_file(path / _OPTIMIZER))
     except MamTraError:
         raise

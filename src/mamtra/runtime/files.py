@@ -161,6 +161,16 @@ def check_regular(path: str | os.PathLike, largest: int = TEXT) -> None:
         raise MamTraError(f"{path} has {path.stat().st_size / 2**20:,.0f} MiB; at most {largest >> 20} MiB are read.")
 
 
+def check_readable(path: str | os.PathLike) -> None:
+    """Refuse a file that may not be read, before a library says that it is missing or damaged. What is not there passes.
+
+    Raises:
+        MamTraError: it belongs to another user.
+    """
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        raise MamTraError(f"{path} cannot be read: permission denied.")
+
+
 def is_file(path: str | os.PathLike) -> bool:
     """Whether there is such a file; there is none of a name that no file can have."""
     try:

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
-from mamtra.runtime.files import write_bytes
+from mamtra.runtime.files import check_readable, write_bytes
 from mamtra.voices.info import VoiceInfo, check_name, parse_info
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ class Voice:
         path = Path(path)
         if not path.is_file():
             raise MamTraError(f"There is no voice file {path}.")
+        check_readable(path)
         try:
             with safe_open(path, framework="np") as file:
                 metadata = file.metadata() or {}

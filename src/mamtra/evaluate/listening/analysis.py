@@ -72,7 +72,7 @@ def _rating(answers: Sequence[Answer], name: str) -> dict[str, Any]:
     if not n:
         return {"ratings": 0}
     student = need("scipy.stats", "An interval of Student's t").t
-    half = float(student.ppf(0.975, n - 1) * values.std(ddof=1)) / sqrt(n) if n > 1 else float("nan")
+    half = float(student.ppf(0.975, n - 1) * values.std(ddof=1)) / sqrt(n) if n > 1 else None  # one has no spread
     return {
         "ratings": n,
         "mean": float(values.mean()),
