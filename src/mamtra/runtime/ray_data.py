@@ -12,6 +12,31 @@ HERE = "local"
 """Address for Ray processes on this machine alone."""
 
 
+def join_cluster(ray: Any, address: str) -> bool:
+    """Take hold of a cluster, unless this process has hold of one already.
+
+    Args:
+        ray: the module.
+        address: see `RayData`.
+
+    Returns:
+        Whether it took hold, and has to let go.
+
+    Raises:
+        MamTraError: nothing answers at the address.
+    """
+    if ray.is_initialized():
+        return False
+    here = {"include_dashboard": False} if address == HERE else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise MamTraError(
+            f"No Ray cluster answers at {address}; start one with `ray start`, or use --ray {HERE}."
+        ) from error
+    return True
+
+
 class RayData:
     """A pool of Ray actors; `close` ends a Ray that was started here.
 
@@ -31,15 +56,7 @@ class RayData:
         except ImportError as error:
             raise MamTraError(f"{purpose} needs Ray; run `pip install 'mamtra[ray]'`.") from error
         self._ray, self._workers, self._gpu = ray, workers, gpu
-        self._started = not ray.is_initialized()
-        if self._started:
-            here = {"include_dashboard": False} if address == HERE else {}
-            try:
-                ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise MamTraError(
-                    f"No Ray cluster answers at {address}; start one with `ray start`, or use --ray {HERE}."
-                ) from error
+        self._started = join_cluster(ray, address)
 
     def close(self) -> None:
         """Let go of the cluster, where this object took hold of it."""

@@ -18,12 +18,11 @@ from pydantic import ValidationError
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.optional import need
+from mamtra.runtime.ray_data import HERE, join_cluster
 from mamtra.runtime.strict_models import first_problem
 from mamtra.serve.keys import environment_keys
 from mamtra.serve.settings import ServeSettings
 
-HERE = "local"
-"""Address for Ray processes on this machine alone."""
 NAME = "mamtra"
 """Of the application in Ray Serve."""
 INSTALL = "'mamtra[serve,ray]'"
@@ -150,16 +149,7 @@ def _join(settings: ServeSettings | None, address: str) -> _Cluster:
     import ray
     from ray import serve
 
-    own = not ray.is_initialized()
-    if own:
-        here = {"include_dashboard": False} if address == HERE else {}
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise MamTraError(
-                f"No Ray cluster answers at {address}; start one with `ray start`, or use {HERE}."
-            ) from error
-    return _Cluster(ray, serve, own)
+    return _Cluster(ray, serve, join_cluster(ray, address))
 
 
 def _deploy(
