@@ -7,34 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mamtra.errors import MamTraError
-
-HERE = "local"
-"""Address for Ray processes on this machine alone."""
-
-
-def join_cluster(ray: Any, address: str) -> bool:
-    """Take hold of a cluster, unless this process has hold of one already.
-
-    Args:
-        ray: the module.
-        address: see `RayData`.
-
-    Returns:
-        Whether it took hold, and has to let go.
-
-    Raises:
-        MamTraError: nothing answers at the address.
-    """
-    if ray.is_initialized():
-        return False
-    here = {"include_dashboard": False} if address == HERE else {}
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise MamTraError(
-            f"No Ray cluster answers at {address}; start one with `ray start`, or use --ray {HERE}."
-        ) from error
-    return True
+from mamtra.runtime.ray_cluster import HERE, join_cluster
 
 
 class RayData:

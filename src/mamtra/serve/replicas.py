@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.optional import need
-from mamtra.runtime.ray_data import HERE, join_cluster
+from mamtra.runtime.ray_cluster import HERE, join_cluster
 from mamtra.runtime.strict_models import first_problem
 from mamtra.serve.keys import environment_keys
 from mamtra.serve.settings import ServeSettings

@@ -60,7 +60,7 @@ class HopEngine:
             flow: to compute hops with.
             vocoder: likewise.
             settings: number of steps, and history.
-            dtype: of the flow's weights and of what is kept of it; bfloat16 changes the sound more than the window does.
+            dtype: of the flow's weights and of what is kept of it.
 
         Raises:
             MamTraError: the settings do not fit the flow, or the memory does not suffice for one stream.
