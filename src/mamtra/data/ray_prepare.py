@@ -15,7 +15,8 @@ from mamtra.checkpoints.find import find_model
 from mamtra.data.corpora import HUB
 from mamtra.data.recordings import Item, Recordings
 from mamtra.data.tokenize import Filter, Tokenizer, Tokens
-from mamtra.runtime.ray_data import HERE, RayData
+from mamtra.runtime.ray_cluster import HERE
+from mamtra.runtime.ray_data import RayData
 
 
 class RayTokenizer:
