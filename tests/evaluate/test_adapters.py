@@ -173,9 +173,10 @@ def zonos(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
 
 
-def test_zonos(zonos, tmp_path):
-    system = open_system("zonos:hybrid", voice=None, seeds=(3,), keep=None, device="cpu")
-    assert FakeZonos.made[-1] == ("Zyphra/Zonos-v0.1-hybrid", "cpu") and system.about["system"] == "zonos hybrid"
+@pytest.mark.parametrize("kind", ["transformer", "hybrid"])
+def test_zonos(zonos, tmp_path, kind):
+    system = open_system(f"zonos:{kind}", voice=None, seeds=(3,), keep=None, device="cpu")
+    assert FakeZonos.made[-1] == (f"Zyphra/Zonos-v0.1-{kind}", "cpu") and system.about["system"] == f"zonos {kind}"
     before = torch.get_rng_state()
     first, again, other = (system(LINE, seed) for seed in (3, None, 4))
     assert torch.equal(before, torch.get_rng_state())
