@@ -79,13 +79,16 @@ def test_wrong_words_are_told_plainly_with_the_help_that_fits(capsys, words, sen
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (MemoryError(), "There is not enough memory on this machine; close"),
+        (MemoryError(), "There is not enough memory on this machine: more is needed than the "),
         (
             RuntimeError("unable to mmap 73400320 bytes from file <x>: Cannot allocate memory (12)"),
-            "machine: 70 MiB more",
+            "that this process can have; close",
         ),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has"), "on this GPU: 2.50 GiB more"),
-        (OSError(12, "Cannot allocate memory"), "not enough memory on this machine"),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has"),
+            "on this GPU: 2,685 MB more ",
+        ),
+        (OSError(12, "Cannot allocate memory"), "machine: more is needed than the "),
     ],
 )
 def test_a_lack_of_memory_is_a_sentence(refused, monkeypatch, error, sentence):

@@ -1,11 +1,13 @@
 import errno
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from pydantic import BaseModel, PositiveInt
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.explain import in_words
+from mamtra.runtime.explain import in_words, memory_advice
 
 
 class _Settings(BaseModel):
@@ -18,7 +20,9 @@ class _Settings(BaseModel):
         (lambda: _Settings(every=0), "Every: input should be greater than 0."),
         (lambda: Path("x" * 5000).stat(), "File name too long."),
         (lambda: Path("a\0b").stat(), "The name of a file cannot hold a null character."),
-        (lambda: bytes(2**62), "There is not enough memory on this machine; close"),
+        (lambda: bytes(2**62), "There is not enough memory on this machine: more is needed than the "),
+        (lambda: np.empty(2**58, np.uint8), "There is not enough memory on this machine: 288,"),
+        (lambda: torch.empty(2**60), "There is not enough memory on this machine: 4,611,"),
     ],
 )
 def test_reasons_outside_of_the_package(fail, sentence):
@@ -28,9 +32,11 @@ def test_reasons_outside_of_the_package(fail, sentence):
 
 
 def test_memory_is_told_from_the_cause_too():
-    with pytest.raises(MamTraError, match=r"not enough memory on this GPU: 3\.00 GiB more"), in_words():
+    with pytest.raises(MamTraError, match=r"on this GPU: 3,222 MB more are needed, and 1,073 MB are free;"), in_words():
         try:
-            raise RuntimeError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+            raise RuntimeError(
+                "CUDA out of memory. Tried to allocate 3.00 GiB. GPU 0 has 9.5 GiB of which 1.00 GiB is free."
+            )
         except RuntimeError as error:
             raise RuntimeError("layer 3") from error
     with pytest.raises(MamTraError, match="not enough memory"), in_words():
@@ -75,3 +81,11 @@ def test_what_is_said_already_stays():
             raise MemoryError
         except MemoryError as error:
             raise MamTraError("The device ran out of memory; lower batch.tokens.") from error
+
+
+def test_what_helps_is_said_where_it_is_known():
+    said = r"more is needed than the [\d,]+ MB .*; lower batch\.tokens\.$"
+    with pytest.raises(MamTraError, match=said), memory_advice("lower batch.tokens"):
+        raise MemoryError
+    with pytest.raises(RuntimeError, match="shapes"), memory_advice("lower batch.tokens"):
+        raise RuntimeError("shapes")

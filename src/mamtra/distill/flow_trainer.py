@@ -38,6 +38,7 @@ from mamtra.distill.run_report import write_run_report
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
+from mamtra.runtime.explain import memory_advice
 from mamtra.runtime.locks import directory_lock
 
 Listener = Callable[[dict[str, Any]], None]
@@ -142,23 +143,23 @@ class FlowTrainer:
         if self.step == 0:
             self._write("start", parameters=self.parameters, steps=total, **self._about)
         try:
-            self._train.capture(self._batches)
-            with latch, closing(self._inputs()) as inputs:
-                while self.step < total and (progress := self._progress()) < 1:
-                    rate = self._optimiser.rate(min(1.0, progress + 0.5 / total))
-                    self._optimiser.set_rate(rate)
-                    self._train(next(inputs), chunked=self.step % 2 == 1)
-                    self.step += 1
-                    self._after_step(rate, latch)
+            with memory_advice(f"lower batch.tokens (now {self.config.batch.tokens})"):
+                self._train.capture(self._batches)
+                self._loop(total, latch)
             self._check()
             self._save()
             return self._export()
-        except torch.OutOfMemoryError as error:
-            raise MamTraError(
-                f"The device ran out of memory; lower batch.tokens (now {self.config.batch.tokens})."
-            ) from error
         finally:
             self._log.close()
+
+    def _loop(self, total: int, latch: InterruptLatch) -> None:
+        with latch, closing(self._inputs()) as inputs:
+            while self.step < total and (progress := self._progress()) < 1:
+                rate = self._optimiser.rate(min(1.0, progress + 0.5 / total))
+                self._optimiser.set_rate(rate)
+                self._train(next(inputs), chunked=self.step % 2 == 1)
+                self.step += 1
+                self._after_step(rate, latch)
 
     def _inputs(self) -> Iterator[dict[str, Tensor]]:
         numbers = iter(range(self.step, self.config.run.steps))

@@ -22,6 +22,7 @@ from mamtra.distill.setup import Setup
 from mamtra.distill.train_step import Phase
 from mamtra.errors import MamTraError
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.runtime.explain import memory_advice
 
 Observer = Callable[[SpeechLM, int], dict[str, float]]
 """Called at every validation with the student, as it would be exported, and the step; what it returns is logged."""
@@ -92,18 +93,18 @@ class Trainer:
                         left_out=loader.sampler.left_out, epoch_batches=len(loader.sampler.epoch(0)))  # fmt: skip
         if run.compile or (run.cuda_graph and self._processes.device.type == "cuda"):
             self.note(f"Compiling or capturing steps of {len(loader.sampler.lengths)} bucket lengths comes first.")
+        smaller = (
+            f"lower batch.tokens (now {self.config.batch.tokens}) and raise batch.accumulation in return, lower run.loss_chunk, "
+            "or set run.gradient_checkpointing to true"
+        )
         try:
-            self.setup.train_step.capture(loader.sampler.lengths)
-            with self._interrupt, closing(loader.steps()) as inputs:
-                self._loop(inputs)
-            student = self._export()
+            with memory_advice(smaller):
+                self.setup.train_step.capture(loader.sampler.lengths)
+                with self._interrupt, closing(loader.steps()) as inputs:
+                    self._loop(inputs)
+                student = self._export()
             self._processes.wait()
             return student
-        except torch.OutOfMemoryError as error:
-            raise MamTraError(
-                f"The device ran out of memory; lower batch.tokens (now {self.config.batch.tokens}) and raise "
-                "batch.accumulation in return, lower run.loss_chunk, or set run.gradient_checkpointing to true."
-            ) from error
         finally:
             if self._log_file is not None:
                 self._log_file.close()

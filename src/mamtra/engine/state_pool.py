@@ -12,6 +12,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import BackboneConfig
 from mamtra.models.state import AttentionState, DecodeState, MambaState
 from mamtra.ops.rope import rope_table
+from mamtra.runtime.memory import free_memory
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,7 @@ class StatePool:
             self.conv = torch.zeros(mamba, slots + 1, *conv, device=device, dtype=dtype)
             self.ssm = torch.zeros(mamba, slots + 1, *ssm, device=device, dtype=ssm_dtype)
         except RuntimeError as error:
-            if device.type == "cuda" and isinstance(error, torch.OutOfMemoryError):
-                raise _too_many(slots, capacity, need, torch.cuda.mem_get_info(device)[0]) from None
-            raise MamTraError(
-                f"{slots} streams of {capacity} positions need {(slots + 1) * need / 1e9:.2f} GB, which cannot be taken; "
-                "use fewer or shorter ones."
-            ) from error
+            raise _too_many(slots, capacity, need, free_memory(str(device))) from error
         self.lengths = torch.zeros(slots + 1, device=device, dtype=torch.int32)
         self.frequencies = config.rope_frequencies(device)
         self.cos, self.sin = rope_table(capacity, self.frequencies)
@@ -226,16 +222,12 @@ def _shapes(config: BackboneConfig, capacity: int) -> tuple[tuple[int, ...], tup
 
 
 def _check_memory(device: torch.device, slots: int, capacity: int, need: int) -> None:
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        if (slots + 1) * need > free + unused:
-            raise _too_many(slots, capacity, need, free + unused)
+    if device.type == "cuda" and (slots + 1) * need > (free := free_memory(str(device))):
+        raise _too_many(slots, capacity, need, free)
 
 
-def _too_many(slots: int, capacity: int, need: int, free: int) -> MamTraError:
-    fit = max(0, free // need - 1)
-    return MamTraError(
-        f"{slots} streams of {capacity} positions need {(slots + 1) * need / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free: "
-        f"{fit} streams fit."
-    )
+def _too_many(slots: int, capacity: int, need: int, free: int | None) -> MamTraError:
+    asked = f"{slots} streams of {capacity} positions need {(slots + 1) * need / 1e9:.2f} GB of memory"
+    if free is None:
+        return MamTraError(f"{asked}, which cannot be taken; use fewer or shorter ones.")
+    return MamTraError(f"{asked}, but {free / 1e9:.2f} GB are free: {max(0, free // need - 1)} streams fit.")

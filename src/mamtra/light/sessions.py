@@ -18,7 +18,7 @@ def session_options(threads: int) -> ort.SessionOptions:
     """Settings of all sessions."""
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised
     # threads that wait actively for one another crawl once other programs want the cores
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
@@ -36,7 +36,7 @@ def open_session(graph: GraphBuilder, threads: int, *, arena: bool = True) -> or
     options.enable_cpu_mem_arena = arena
     tensors = {name: _value(name, stored) for name, stored in graph.used.items()}
     options.add_external_initializers(list(tensors), list(tensors.values()))
-    session = ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     del options, tensors  # with the tensors that were made for the graph: kernels have copies
     graph.used.clear()
     give_back()

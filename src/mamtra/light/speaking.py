@@ -13,7 +13,6 @@ import numpy as np
 from mamtra.audio.time_stretch import Stretcher, stretch
 from mamtra.engine.interleaved import Interleaved
 from mamtra.engine.request import Unistream
-from mamtra.errors import MamTraError
 from mamtra.light.flow import LightFlowStream
 from mamtra.light.model import LightModel
 from mamtra.light.prompts import behind_prompt
@@ -48,7 +47,7 @@ def open_beside(prompts: Prompts, request: Request) -> None:
     """Begin to open the flow, its prompt and the vocoder on another thread, while the LM is opened and makes its first tokens."""
 
     def work() -> None:
-        with suppress(MamTraError):  # who asks for a part is told
+        with suppress(Exception):  # who asks for a part is told
             prompts.stream(request.voice)
             _ = request.model.vocoder
 

@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.memory import describe_gpu_lack, describe_lack
 from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import first_problem
 
 _PHRASES = (
     "allocate memory", "out of memory", "not enough memory", "os error 12", "failed to map segment", "paging file is too small",
+    "bad_alloc", "bad allocation",
 )  # fmt: skip
-"""How torch, CUDA, safetensors, the loader and Windows say that memory ran out."""
-_AMOUNT = re.compile(r"([\d.]+ [KMGT]iB|\d+ bytes)")
+"""How torch, CUDA, safetensors, the loader, Windows and C++ say that memory ran out."""
+_AMOUNT = re.compile(r"([\d.]+) (?:([KMGTPE])iB|bytes)|buffer of size (\d+)")
+"""How much was asked for, in the words of numpy, torch and ONNX Runtime."""
 
 
 @contextmanager
@@ -73,20 +76,40 @@ def behind(error: MamTraError) -> str | None:
     return None
 
 
-def _shortage(error: BaseException | None) -> str | None:
-    """Whether an error, or one that it was raised from, says that memory ran out."""
+@contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """What helps where memory runs out, in place of the general advice.
+
+    Raises:
+        MamTraError: it ran out; the sentence says how much was needed and how much there is.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        sentence = _shortage(error, advice)
+        if sentence is None:
+            raise
+        raise MamTraError(sentence) from error
+
+
+def _shortage(error: BaseException | None, advice: str = "close other programs, or take less at a time") -> str | None:
+    """Whether an error, or one that it was raised from, says that memory ran out, and how much of it."""
     while error is not None:
         text = str(error)
         phrase = any(phrase in text.lower() for phrase in _PHRASES)
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or phrase:
-            found = _AMOUNT.search(text)
-            asked = f": {_readable(found[1])} more could not be had" if found else ""
-            where = "GPU" if "CUDA" in text else "machine"
-            return f"There is not enough memory on this {where}{asked}; close other programs, or take less at a time."
+            gpu = "CUDA" in text
+            lack = describe_gpu_lack(text) if gpu else describe_lack(_asked(text))
+            where = "GPU" if gpu else "machine"
+            return f"There is not enough memory on this {where}{f': {lack}' if lack else ''}; {advice}."
         error = error.__cause__
     return None
 
 
-def _readable(amount: str) -> str:
-    number, unit = amount.split()
-    return amount if unit != "bytes" else f"{max(1, int(number) // 2**20):,} MiB"
+def _asked(text: str) -> int | None:
+    """Bytes that the message of an allocation names."""
+    if (found := _AMOUNT.search(text)) is None:
+        return None
+    if found[3]:
+        return int(found[3])
+    return round(float(found[1]) * 1024 ** (1 + "KMGTPE".index(found[2]) if found[2] else 0))

@@ -16,6 +16,7 @@ from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.engine.turns import CLOSED, ClientTurns, WorkerTurns
 from mamtra.errors import MamTraError
+from mamtra.runtime.memory import free_memory
 from mamtra.synthesis.engine_stream import EngineStream
 from mamtra.synthesis.hop_turns import HopTurns
 from mamtra.voices.voice import Voice
@@ -67,13 +68,13 @@ class HopEngine:
         """
         sizes = HopSizes.of(flow, history=settings.flow_history, steps=settings.flow_steps)
         page = page_bytes(flow, sizes, dtype)
-        free = torch.cuda.mem_get_info(flow.encoder_proj.weight.device)[0] // 2
+        free = free_memory(str(flow.encoder_proj.weight.device)) // 2
         pages = min(PROMPT_CHUNKS, free // 4 // page)
         streams = min(MOST_STREAMS, (free - pages * page) // (sizes.ring * page))
         if streams < 1:
             raise MamTraError(
-                f"The GPU has no room for a stream of {sizes.ring * page >> 20} MiB; use fewer flow_steps or a shorter "
-                "flow_history."
+                f"The GPU has {free / 1e6:,.0f} MB for streams, and one needs {(sizes.ring + 1) * page / 1e6:,.0f} MB; use fewer "
+                "flow_steps or a shorter flow_history."
             )
         return cls(HopBatch(flow, vocoder, sizes, streams=streams, pages=pages, dtype=dtype))
 
