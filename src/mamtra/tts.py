@@ -101,7 +101,7 @@ class TTS:
                 bits: faster, with less memory, and another choice of speech tokens for the same seed.
 
         Raises:
-            MamTraError: no such model or device; the lexicon cannot be read, or the model reads letters instead of phonemes
+            MamTraError: no such model or device; the model does not speak; the lexicon cannot be read, or the model reads letters instead of phonemes
                 or the other way round.
         """
         directory = find_model(model)
@@ -119,6 +119,7 @@ class TTS:
             from mamtra.synthesis.open_model import open_on
 
             opened = open_on(directory, device, dtype)
+        opened.check_speaks()
         opened.generation = choose_profile(opened, like_original, text_rules, flow_steps, flow_history)
         adjust_reading(opened, lexicon, date_order)
         return cls(opened)

@@ -7,7 +7,9 @@ import sys
 import pytest
 
 from mamtra import __version__
+from mamtra.audio.io import write_audio
 from mamtra.cli import main
+from tests.factories import speech_like
 
 
 def test_version_and_help(capsys):
@@ -191,3 +193,27 @@ def test_interrupts(capsys, monkeypatch):
 
     monkeypatch.setattr("mamtra.cli.doctor.examine", stop)
     assert main(["doctor"]) == 130
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["prepare", "corpus.jsonl", "out", "--model", "lm"],
+        ["say", "Hi", "--model", "lm"],
+        ["say", "Hi", "--model", "lm", "--show-text"],
+        ["batch", "lines.txt", "out", "--model", "lm"],
+    ],
+    ids=" ".join,
+)
+def test_a_language_model_of_text_is_not_blamed_for_missing_files(refused, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "lm"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"format": 1, "causal_lm": {}}')
+    write_audio(tmp_path / "a.wav", speech_like(1.5), 16000)
+    (tmp_path / "corpus.jsonl").write_text('{"audio": "a.wav", "text": "Good morning."}\n')
+    (tmp_path / "lines.txt").write_text("Good morning.\n")
+    assert (
+        refused(words)
+        == "mamtra: lm is a language model of text, with no voices and no text front end; name a model that speaks.\n"
+    )

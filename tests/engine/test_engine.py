@@ -327,7 +327,7 @@ def test_what_does_not_fit_is_refused(lm):
             open_engine(lm, kind, silent_ids=(33,))
     with pytest.raises(
         MamTraError,
-        match=r"10000000 streams of 10000000 positions need .* GB of memory, but .* GB are free: 0 streams fit",
+        match=r"10000000 streams of 10000000 positions need .* GB of memory, but .* GB are free: \d+ streams fit",
     ):
         open_engine(lm, slots=10**7, capacity=10**7)
     with pytest.raises(MamTraError, match="64 bits"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.model_files import find_beside, read_config, read_generation
+from mamtra.errors import MamTraError
 
 if TYPE_CHECKING:
     from mamtra.text.bpe import BpeFrontend
@@ -61,12 +62,24 @@ class ModelDirectory:
         """The text front end.
 
         Raises:
-            MamTraError: a file of it is missing or damaged.
+            MamTraError: a file of it is missing or damaged, or the model does not speak.
         """
         with self._lock:
             if self._text is None:
+                self.check_speaks()
                 self._text = self._open_text()
             return self._text
+
+    def check_speaks(self) -> None:
+        """Refuse a language model of text.
+
+        Raises:
+            MamTraError: it is one.
+        """
+        if "causal_lm" in self.config:
+            raise MamTraError(
+                f"{self.name} is a language model of text, with no voices and no text front end; name a model that speaks."
+            )
 
     def _read(self) -> None:
         self.config = read_config(self.directory)
