@@ -101,8 +101,8 @@ class TTS:
                 bits: faster, with less memory, and another choice of speech tokens for the same seed.
 
         Raises:
-            MamTraError: no such model or device; the model does not speak; the lexicon cannot be read, or the model reads letters instead of phonemes
-                or the other way round.
+            MamTraError: no such model or device, or it does not speak; the lexicon cannot be read, or the model reads letters
+                instead of phonemes or the other way round.
         """
         directory = find_model(model)
         opened: Model | LightModel

@@ -213,7 +213,5 @@ def test_a_language_model_of_text_is_not_blamed_for_missing_files(refused, tmp_p
     write_audio(tmp_path / "a.wav", speech_like(1.5), 16000)
     (tmp_path / "corpus.jsonl").write_text('{"audio": "a.wav", "text": "Good morning."}\n')
     (tmp_path / "lines.txt").write_text("Good morning.\n")
-    assert (
-        refused(words)
-        == "mamtra: lm is a language model of text, with no voices and no text front end; name a model that speaks.\n"
-    )
+    said = "mamtra: lm is a language model of text, with no voices and no text front end; name a model that speaks."
+    assert said in refused(words)

@@ -112,6 +112,11 @@ def test_token_sets_are_imported(tmp_path):
     assert all(np.array_equal(found[i].text, wanted[i].text) for i in range(7))
     with pytest.raises(MamTraError, match="text ids outside 0 to 19"):
         import_token_set(tmp_path / "tokens.npz", tmp_path / "no", text_vocab_size=20)
+    for part in ("speech", "text"):
+        lengths = {"speech_len": [2, 1], "text_len": [1, 1], f"{part}_len": [3 if part == "speech" else 2, 0]}
+        np.savez(tmp_path / "empty.npz", speech=[1, 2, 3], text=[5, 6], **lengths)
+        with pytest.raises(MamTraError, match=f"utterance 2 has no {part} ids"):
+            import_token_set(tmp_path / "empty.npz", tmp_path / "no", text_vocab_size=20)
     (tmp_path / "broken.npz").write_bytes(b"nothing")
     with pytest.raises(MamTraError, match="not a token set"):
         import_token_set(tmp_path / "broken.npz", tmp_path / "no", text_vocab_size=200)

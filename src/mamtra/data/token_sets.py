@@ -37,7 +37,7 @@ def import_token_set(
         per_shard: utterances of a shard.
 
     Raises:
-        MamTraError: it is no token set, is empty, or holds ids beyond these sizes.
+        MamTraError: it is no token set, is empty or holds an empty utterance or ids beyond these sizes.
     """
     lists = [name for part in _PARTS for name in (part, f"{part}_len")]
     try:
@@ -57,6 +57,9 @@ def import_token_set(
     )
     if not whole or count == 0:
         raise MamTraError(f"{path} is empty or damaged: its lengths do not add up.")
+    for part in _PARTS:
+        if not (filled := lengths[part] > 0).all():
+            raise MamTraError(f"{path}: utterance {int(np.argmin(filled)) + 1} has no {part} ids; leave it out.")
     for part, size in (("speech", num_speech_tokens), ("text", text_vocab_size)):
         if arrays[part].min(initial=0) < 0 or arrays[part].max(initial=0) >= size:
             raise MamTraError(f"{path} holds {part} ids outside 0 to {size - 1}; use data made for this model.")

@@ -107,13 +107,15 @@ def _at_stop(text: str, match: re.Match[str], final: bool) -> bool | None:
         return not (word[:1].isdigit() or _ROMAN.match(word))
     if kind == "et cetera":
         return word[:1].isupper()
-    return kind == "may end" and re.match(r"[A-Za-z]*", word)[0] in STARTERS and not _INITIAL.match(word)
+    return kind == "may end" and _is_starter(word) and not _INITIAL.match(word)
 
 
 def _kind(word: str) -> str:
     """What a single full stop after `word` may be."""
     if not word:
         return "pause"  # a full stop that stands alone: an ellipsis written with spaces
+    if word.isupper() and len(word) > 1 and word.capitalize() in BEFORE_NAMES | MAY_END:
+        word = word.capitalize()
     if word in BEFORE_NAMES or word.lower() in BEFORE_MORE:
         return "never"
     if word in BEFORE_NUMBERS:
@@ -123,6 +125,11 @@ def _kind(word: str) -> str:
     if word in MAY_END or (len(word) == 1 and word.isalpha()) or _DOTTED.fullmatch(word) or _ROMAN.fullmatch(word):
         return "may end"
     return "plain"
+
+
+def _is_starter(word: str) -> bool:
+    letters = re.match(r"[A-Za-z]*", word)[0]
+    return letters in STARTERS or (len(letters) > 1 and letters.isupper() and letters.capitalize() in STARTERS)
 
 
 def _is_list_number(word: str) -> bool:

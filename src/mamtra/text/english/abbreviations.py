@@ -12,7 +12,7 @@ from mamtra.text.english.wordlists import STARTS_SENTENCE, listed
 _BOTH = frozenset(TITLES) & frozenset(STREETS)
 """Before a name a title, after one a street: Dr., St., Mt."""
 _ORDINAL = r"\d+(?:st|nd|rd|th)"
-_STREET = re.compile(rf"\b([A-Z][a-z]+(?:'s)?|{_ORDINAL})\s+({'|'.join(STREETS)})\b(\.?)(?!')")
+_STREET = re.compile(rf"\b([A-Z][a-z]+(?:'s)?|[A-Z]{{3,}}|{_ORDINAL})\s+({'|'.join(STREETS)})\b(\.?)(?!')")
 _HOUSE_NUMBER = re.compile(r"\d[\dA-Za-z-]* (?:[NSEW]\.? |North |South |East |West |[A-Z][a-z]+ )?$")
 _AFTER_STREETS = re.compile(r"\s+(?:Journal|Station|Bridge|Market|Theat(?:er|re)|Cafe|Apartments|[NSEW]\b|[NS][EW]\b)")
 _NOT_A_NAME = STARTERS | frozenset(
@@ -24,7 +24,13 @@ _NOT_A_NAME = STARTERS | frozenset(
     )
 )
 _NO_STOP_NEEDED = "Mr|Mrs|Ms|Dr|Prof|St|Mt|Ft|Lt|Col|Capt|Sgt|Cpl|Cmdr|Supt|Pvt|Msgr|Messrs|Drs"
-_TITLE = re.compile(rf"\b(?:({'|'.join(TITLES)})\.\s*(?=[A-Z])|({_NO_STOP_NEEDED})\s+(?=[A-Z]))")
+_TITLE = re.compile(
+    rf"\b(?:({'|'.join(TITLES)})\.\s*(?=[A-Z]|(?:&|and)\s(?:Mrs?|Ms|Dr|Prof)\b)|({_NO_STOP_NEEDED})\s+(?=[A-Z]))"
+)
+_IN_CAPITALS = re.compile(
+    r"\b(MR|MRS|MS|DR|PROF|REV|SGT|CAPT|LT|COL|GEN|GOV|SEN|REP|HON|ST|AVE|BLVD|RD|LN|JR|SR|INC|LTD|CORP|CO"
+    r"|DEPT|BROS)\.(?=\s*$|,?\s+[A-Z])"
+)
 _THE_DOCTOR = re.compile(r"\b([Tt]he|[Aa]|[Mm]y|[Yy]our|[Hh]is|[Hh]er|[Oo]ur|[Tt]heir)\s+Dr\.(?=\s+[a-z]|,)")
 _DOTTED_RE = re.compile(rf"(?<![\w.])({'|'.join(re.escape(k) for k in DOTTED)})\.(?!\w)", re.IGNORECASE)
 _ANY = re.compile(rf"(?<![\w.])({'|'.join(ANYWHERE)})\.(?!\w)")
@@ -95,9 +101,11 @@ def expand_abbreviations(text: str) -> str:
     """``"Lt. Col. Reyes lives on Elm St."`` -> ``"Lieutenant Colonel Reyes lives on Elm Street."``."""
     text = _ZIP.sub(_zip, text)
     text = _POSTAL_RE.sub(lambda m: POSTAL[m[1]].replace("_", " "), text)
-    text = re.sub(r"\bw/(?=\s)", "with", re.sub(r"\bw/o\b", "without", text))
+    text = re.sub(r"\bw/(?=\s)", "with", re.sub(r"\bw/(?:o|out)\b", "without", re.sub(r"\bw/in\b", "within", text)))
+    text = re.sub(r"\b(?:Rt|Rte)\.?\s(?=\d)", "Route ", text)
     text = _BEFORE_STREET.sub(lambda m: f"{m[1]}{_COMPASS[m[2]]} ", text)
     if "." in text:
+        text = _IN_CAPITALS.sub(lambda m: m[1].capitalize() + ".", text)
         text = _DOTTED_RE.sub(lambda m: stop(m, DOTTED.get(m[1]) or DOTTED.get(m[1].lower()) or m[0]), text)
         text = _FOUNDED.sub("established ", _CIRCA.sub("circa ", text))
         text = _PAGE.sub(lambda m: "Page " if m[1] == "P" else "page ", text)

@@ -33,6 +33,13 @@ _FUNCTION = frozenset(
         "FROM HAVE HAS HAD WILL CAN DO DID NO ALL"
     )
 )
+_DOING = frozenset(
+    listed(
+        "TURN GET GOT DO MAKE TAKE USE TRY BUY FIX STOP LOVE LIKE WANT NEED GIVE SHUT LEAVE KEEP PUT LET READ WRITE SEE WATCH HEAR "
+        "SAY DID DOES IS WAS IF AS THAT WHEN BUT BREAK SELL EAT PICK CLOSE OPEN MISS SAID SAW KNOW HATE WON LOST BRING THROW"
+    )
+)
+"""Before IT, which is then a word."""
 _FEWEST = 3
 
 
@@ -61,11 +68,12 @@ def _quieten(text: str, known: Callable[[str], bool]) -> str:
 
     def quiet(match: re.Match[str]) -> str:
         words = re.findall(_WORD, match[0])
+        words = [w for before, w in zip(["", *words], words, strict=False) if not (w == "IT" and before in _DOING)]
         plain = [w for w in words if len(w) > 1 and w not in _SPELT | _WORDS]
         spoken = [w for w in plain if _is_word(w, known) or (len(w) > 4 and _looks_spoken(w))]
         weight = sum(_FEWEST if w in _FUNCTION else 1 for w in spoken)
         ambiguous = any(w in _SPELT for w in words)
-        enough = _FEWEST if ambiguous or len(spoken) < len(plain) else 2
+        enough = _FEWEST if ambiguous or len(spoken) < len(plain) else min(2, len(words))
         if weight < enough or 2 * len(spoken) <= len(plain):
             return match[0]
         return re.sub(_WORD, lambda m: _lowered(m[0]) if _stays_word(m[0], known) else m[0], match[0])

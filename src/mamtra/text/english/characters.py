@@ -85,6 +85,7 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable() and "`" not in text:
         return re.sub(r" +", " ", text).strip()
     text = _THIN_THOUSANDS.sub(lambda m: re.sub(r"\s", ",", m[1]), unicodedata.normalize("NFC", text))
+    text = re.sub(r"(?<=[∑∏√])\s*of\b", "", text)  # their names end with it
     text = _RAISED.sub(_raised, _fractions(text)).translate(_SUBSCRIPTS)
     text = _DOT_PRODUCT.sub("×", text).translate(_TABLE)
     text = _LONE_GREEK.sub(_greek, text)

@@ -35,7 +35,8 @@ _BUYING = frozenset(
         "funds gift grant grants house investment job jobs lawsuit loan loans lottery mansion note notes order price "
         "prize prizes program project property question ransom reward sale settlement stake surplus tag ticket tickets "
         "tip upgrade valuation wager salary salaries raise raises pledge bounty payout check checks weight weights bag bags box "
-        "boxes bottle bottles bulb bulbs battery batteries charger chargers pack packs jar jars"
+        "boxes bottle bottles resistor resistors dash run race races sprint walk turn turns drive hike ride swim nap cable cables "
+        "lens lenses dumbbell dumbbells bulb bulbs battery batteries charger chargers pack packs jar jars"
     )
 )
 

@@ -39,6 +39,12 @@ _NUMERIC = re.compile(r"(?<![\w/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|'?\d{2})(?
 _NO_YEAR = re.compile(
     r"(?<![\w/.$-])(\d{1,2})/(\d{1,2})(?![\w/%]|\.\d)(?!\s+(?:of|cups?|inch|miles?|tea|table|the|a)\b)"
 )
+_ALONE = re.compile(r"^\s*\d{1,2}/\d{1,2}\s*[.!?]?\s*$")
+_AFTER_DATE = re.compile(
+    r"\s(?:at|@)\s\d|,?\s(?:party|meeting|deadline|appointment|game|show|concert|birthday|flight|due)\b"
+)
+_COMMON = frozenset((2, 3, 4, 5, 6, 8, 10, 12, 16))
+"""Denominators of everyday fractions and time signatures."""
 _MONTH_OF_YEAR = re.compile(r"(?<![\w/.$-])(0?[1-9]|1[0-2])/((?:19|20)\d\d)(?![\w/]|[.,]\d)")
 _SEASON = re.compile(r"(?<![\w/.$-])((?:19|20)\d\d)/(\d\d)(?![\w/]|[.,]\d)")
 _BEFORE_DATE = re.compile(
@@ -46,7 +52,9 @@ _BEFORE_DATE = re.compile(
     r"|birthday|(?:mon|tues?|wed|wednes|thu|thurs?|fri|sat|satur|sun)(?:day)?,?)\s+$",
     re.IGNORECASE,
 )
-_WEEKDAY = re.compile(rf"\b({'|'.join(_WEEKDAYS)})(?:\.|(?=,? (?:{_MONTH}|\d{{1,2}}[/.])\b))")
+_WEEKDAY = re.compile(
+    rf"\b({'|'.join(_WEEKDAYS)})(?:\.|(?=,? (?:{_MONTH}|\d{{1,2}}[/.]|(?:the )?\d{{1,2}}(?:st|nd|rd|th))\b))"
+)
 _WEEK = re.compile(rf"\b({'|'.join(_WEEKDAYS)})\.?\s?[-–]\s?({'|'.join(_WEEKDAYS)})\b\.?")
 _DECADE = re.compile(r"(?<![\w.])(?:(\d{2})|')(\d0)'?s\b")
 _DECADES = re.compile(r"(?<![\w.])((?:\d{2}|')\d0'?s)\s?[-–]\s?(?=(?:'|\d\d)?\d0'?s\b)")
@@ -110,6 +118,8 @@ def _season(match: re.Match[str]) -> str:
 def _no_year(match: re.Match[str], order: DateOrder) -> str:
     first, second = int(match[1]), int(match[2])
     told = _BEFORE_DATE.search(match.string[max(0, match.start() - 20) : match.start()]) is not None
+    if second not in _COMMON or (_ALONE.match(match.string) and first >= second and match[0] != "6/8"):
+        told = told or bool(_ALONE.match(match.string) or _AFTER_DATE.match(match.string, match.end()))
     if match[0] in ("24/7", "9/11", "50/50", "20/20") or not (told or (first > 12 and first > second)):
         return match[0]
     day_first = order == "dmy" or (order == "auto" and first > 12)

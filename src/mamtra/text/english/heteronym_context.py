@@ -76,6 +76,20 @@ _SENT_LIVE = frozenset(
         "theater theatre studio updates"
     )
 )
+_CHOPPING = frozenset(
+    listed(
+        "chop chops chopped chopping wood woods log logs tree trees forest sharp sharpen sharpened sharpening blade blades shovel "
+        "shovels hammer hammers saw saws pick picks hatchet hatchets sword swords spear spears knife knives firefighter "
+        "firefighters lumberjack lumberjacks vikings viking throw throws throwing threw thrown handle handles battle stone bronze "
+        "iron steel carried carrying carry wield wielded wielding swing swinging swung ice shed tool tools"
+    )
+)
+_REASONED = frozenset(
+    listed(
+        "legal theoretical scientific neural biological genetic moral philosophical factual logical conceptual vector orthonormal "
+        "orthogonal empirical statutory psychological cognitive mathematical religious ideological molecular"
+    )
+)
 _CITY_OF = {"reading": ("england", "ɹˈɛdɪŋ"), "nice": ("france", "nˈis")}
 _RESUME_BEFORE = frozenset(
     listed("my your his her their our a the updated this one's attached impressive on strong of")
@@ -195,8 +209,17 @@ def _resume(words: Sequence[str], place: int) -> str | None:
     return "ɹˈɛzəmˌA" if _before(words, place) in _RESUME_BEFORE else None
 
 
+def _axes(words: Sequence[str], place: int) -> str | None:
+    return "ˈæksᵻz" if _near(words, place) & _CHOPPING else None
+
+
+def _bases(words: Sequence[str], place: int) -> str:
+    return "bˈAsˌiz" if _near(words, place, 2) & _REASONED else "bˈAsᵻz"
+
+
 RULES: dict[str, Rule] = {
     "lead": _lead, "bass": _bass, "bow": _bow, "dove": _dove, "read": _read, "polish": _polish, "wound": _wound,
     "resume": _resume, "tear": _tear, "bowed": _bowed, "produce": _produce, "live": _live, "reading": _city, "nice": _city,
+    "axes": _axes, "bases": _bases,
     "object": _verb_before_to("əbʤˈɛkt"), "refuse": _verb_before_to("ɹəfjˈuz"),
 }  # fmt: skip

@@ -40,6 +40,28 @@ OBJECTS = frozenset(listed("me you him it us them himself herself itself themsel
 _USUALLY_VERBS = frozenset(("live", "lives"))
 _ADJECTIVES = frozenset(("invalid", "content", "close"))
 _MINUTE_THINGS = frozenset(listed("detail details particle particles amount amounts quantity quantities trace"))
+_ATE_QUALITIES = frozenset(
+    listed(
+        "aggregate alternate appropriate approximate articulate consummate degenerate deliberate duplicate elaborate graduate "
+        "intimate moderate separate subordinate"
+    )
+)
+"""Both how something is and what somebody does; "deliberate" and "elaborate" take no object as verbs."""
+_STUDIES = frozenset(
+    listed(
+        "school schools student students program programs degree degrees studies level work course courses education record "
+        "assistant assistants certificate admissions seminar research training class classes diploma"
+    )
+)
+_TOWARDS = frozenset(
+    listed(
+        "go goes going gone went get got back return returned returning move moved moving apply applied applying admitted sent "
+        "send lead leads led access limited similar according come came comes due prior applications on up down close next"
+    )
+)
+_ARE_LEARNING = frozenset(
+    listed("students graduates seniors kids children people classmates sons daughters most many few who")
+)
 AFTER_NOUN = (
     PREPOSITIONS | BE | HAVE | frozenset(listed("to of and or but will would can could may might must shall should"))
 )
@@ -58,6 +80,8 @@ def guess_tag(words: Sequence[str], place: int) -> str:
     takes_object = after in DETERMINERS or after in OBJECTS
     if word == "minute":
         return "ADJ" if before in DEGREE or after in _MINUTE_THINGS else "NOUN"
+    if word in _ATE_QUALITIES and (tag := _quality(word, words[:place], after)):
+        return tag
     if before in BEFORE_BASE_VERB:
         return "VB"
     if before in HAVE:
@@ -80,6 +104,37 @@ def guess_tag(words: Sequence[str], place: int) -> str:
     if not before.isalpha() and after in AFTER_NOUN and word not in _USUALLY_VERBS:
         return "NOUN"
     return "VB" if word in _USUALLY_VERBS else ""
+
+
+def _quality(word: str, before: Sequence[str], after: str) -> str:
+    """ADJ for "went to graduate school", "made elaborate plans"; VB for "the lights alternate."; "" where neither is sure."""
+    last, second = ("", "", *before)[-1], ("", "", *before)[-2]
+    qualifies = (
+        after.isalpha() and after not in AFTER_NOUN | DETERMINERS | OBJECTS | SUBJECTS and not after.endswith("ly")
+    )
+    qualifies = qualifies and after not in (
+        "today",
+        "tomorrow",
+        "now",
+        "here",
+        "there",
+        "again",
+        "together",
+        "next",
+        "when",
+        "if",
+    )
+    if word == "graduate":
+        if last in _ARE_LEARNING:
+            return "VB"
+        return "ADJ" if after in _STUDIES else ""
+    if qualifies:
+        no_verb = word in ("deliberate", "elaborate") and last not in BEFORE_BASE_VERB
+        told = no_verb or (last == "to" and second in _TOWARDS) or last in ("made", "make", "makes")
+        return "ADJ" if told else ""
+    plural = last.endswith("s") and len(last) > 3 and not last.endswith(("ss", "us", "is", "'s"))
+    counted = second in DETERMINERS or second in PREPOSITIONS or not second
+    return "VB" if plural and counted and last not in BE | HAVE | DEGREE | BEFORE_BASE_VERB else ""
 
 
 def _before_noun(word: str) -> str:

@@ -50,6 +50,8 @@ def _tag(match: re.Match[str], closed: Set[str]) -> str:
     closing, name, attributes = match[1], match[2].lower(), match[3]
     if name in _PLACEHOLDERS and name not in closed and not attributes:
         return match[2]
+    if _is_named(match, closed) and name not in ("br", "img", "wbr", "input"):
+        return match[2]
     if name == "img":
         alternative = _ALTERNATIVE.search(attributes)
         return " " + (alternative[1] or alternative[2] or "") + " " if alternative else " "
@@ -60,6 +62,13 @@ def _tag(match: re.Match[str], closed: Set[str]) -> str:
     if name in _BLOCKS:
         return "\n\n" if name in ("p", "hr", "table", "ul", "ol") or re.fullmatch(r"h\d", name) else "\n"
     return ""
+
+
+def _is_named(match: re.Match[str], closed: Set[str]) -> bool:
+    """Whether a tag is spoken about: "use <b> for bold" closes nothing."""
+    inline = not match[1] and not match[3] and match[2].lower() in _INLINE and match[2].lower() not in closed
+    around = match.string[max(0, match.start() - 1) : match.start()], match.string[match.end() : match.end() + 1]
+    return inline and around[0] == " " and around[1] in (" ", ".", ",", "?")
 
 
 def strip_html(text: str) -> str:

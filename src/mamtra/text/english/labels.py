@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mamtra.text.english.context import before
+from mamtra.text.english.context import after, before
 from mamtra.text.english.numbers import ONES, cardinal, digits, pairs
 from mamtra.text.english.wordlists import listed
 
@@ -14,6 +14,19 @@ _PHONE = re.compile(
 )
 _ABROAD = re.compile(r"(?<!\w)\+\d{1,3}(?:[\s-]\(?\d{1,5}\)?){2,6}\b|(?<!\w)\+\d{7,15}\b")
 _SERIAL = re.compile(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
+_PROCESSOR = re.compile(
+    r"\b((?:RTX|GTX|RX|GT|Arc|EPYC|Threadripper|Ryzen \d|Core i\d)\s)(\d{4})(?=(?:X3D|XTX?|Ti|[XSG])?\b)"
+)
+_FISCAL = re.compile(r"\bFY(?=\d{4}\b)")
+_ZIP_PLUS = re.compile(r"(?<![\w.,$-])(\d{5})-(\d{4})(?![\w-]|[.,]\d)")
+_ZIP = re.compile(r"(?<=[\w.,] )([A-Z][a-z]+,? )(?!\d{3}00)(\d{5})(?=\s*(?:[.,;!?)]|$))(?![.,]\d)")
+_CODE_ALONE = re.compile(r"^(\s*)(?!\d+00\s*$)(\d{5,9})(?=\s*$)")
+_OF_ALL = re.compile(
+    r"\b((?:pages?|p\.|slide|part|step|question|item|level|round|day|chapter|episode|photo|image|figure|task|lap|set|section"
+    r"|lesson|week|attempt|disc|volume)\s)(\d{1,4})/(\d{1,4})(?![\w/]|\.\d)",
+    re.IGNORECASE,
+)
+_PART = re.compile(r"(?:^|(?<=[\w.!?] ))\((\d{1,3})/(\d{1,3})\)(?=\s*$|\s[A-Z])")
 _CARD = re.compile(r"(?<![\w-])\d{4}(?:[ -]\d{4}){2,4}(?![\w-])|(?<![\w-])\d{4} \d{6} \d{5}(?![\w-])")
 _LONG = re.compile(r"(?<![\w.,])\d{19,}(?:\.\d+)?(?![\w,])|(?<!\d)\d{40,}|(?<=\.)\d{40,}")
 _EMERGENCY = re.compile(
@@ -138,6 +151,9 @@ def expand_labels(text: str) -> str:
     text = _HASH.sub(lambda m: _characters(m[0]), text)
     text = _CARD.sub(lambda m: _groups(m[0]), text)
     text = _PHONE.sub(_phone, text)
+    text = _ZIP_PLUS.sub(lambda m: f"{digits(m[1])} dash {digits(m[2])}", text)
+    text = _ZIP.sub(lambda m: m[1] + digits(m[2]), _CODE_ALONE.sub(lambda m: digits(m[2]), text))
+    text = _OF_ALL.sub(r"\1\2 of \3", _PART.sub(r"(\1 of \2)", text))
     text = _ABROAD.sub(lambda m: "plus " + _groups(m[0]), text)
     text = _SERIAL.sub(lambda m: _groups(m[0]), text) if not re.search(r"\d{4}-\d\d?-\d\d?", text) else text
     text = _HEX.sub(lambda m: "zero X " + _characters(m[1]), text)
@@ -151,6 +167,7 @@ def expand_labels(text: str) -> str:
     text = _ORDER.sub(lambda m: m[0] if len(m[2]) == 4 else m[1].replace("#", "number ") + digits(m[2]), text)
     text = _CAR.sub(lambda m: f"{m[1]} {pairs(m[2] + m[3])}" + (" " if m[4] else ""), text)
     text = _AIRCRAFT.sub(_aircraft, text)
+    text = _FISCAL.sub("FY ", _PROCESSOR.sub(lambda m: m[1] + pairs(m[2]) + " " * after(m, 1).isalpha(), text))
     text = _JETS.sub(_jet, text)
     text = _FLIGHT.sub(lambda m: f"{'-'.join(m[1])} {pairs(m[2]) if len(m[2]) > 2 else cardinal(m[2])}", text)
     text = _RETIREMENT.sub(lambda m: f"{digits(m[1])} {m[2].upper()}" + (f" {m[3]}" if m[3] else ""), text)

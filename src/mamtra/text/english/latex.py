@@ -43,6 +43,7 @@ _GREEK = frozenset(
         "phi varphi chi psi omega"
     )
 )
+_GREEK_ALONE = re.compile(rf"(?<![\w:\\])\\({'|'.join(_GREEK)})\b")
 _ORDINAL_ROOTS = {"": "the square root of", "2": "the square root of", "3": "the cube root of"}
 
 
@@ -93,5 +94,6 @@ def strip_latex(text: str) -> str:
         text = _BLOCK.sub(lambda m: _formula(m[1] or m[2] or m[3]), text)
         text = re.sub(r"\\item\b\s*", "\n" + ITEM, _ENVIRONMENT.sub("\n", text))
         text = _LAYOUT.sub(r"\1", _REFERENCE.sub("", text))
+        text = _GREEK_ALONE.sub(lambda m: m[1].removeprefix("var"), text)
         text = re.sub(r"\\(LaTeX|TeX)\b(?:\{\})?", r"\1", text)
     return text

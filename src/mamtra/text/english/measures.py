@@ -31,6 +31,10 @@ _BARE = re.compile(
     r"(?<![\w'./^-])(mAh|kWh|Wh|(?<=in )psi|eV|keV|MeV|GeV|GHz|MHz|kHz|Hz|Mbps|Gbps|kbps|km/h|km|kg|cm|mm(?=\^)|mph|kV|kW|mW|mV"
     r"|kJ|kPa|m(?=\^))(?:\^([23]))?(?![\w'/^-])"
 )
+_WARMTH = re.compile(
+    r"(?:(?<=is )|(?<='s )|(?<=was )|(?<=to )|(?<=about )|(?<=around )|(?<=below )|(?<=above )|(?<=hit )|(?<=reached )|(?<=over ))"
+    r"(\d{2,3})([FC])(?=[,.!?;]|$|\s[a-z])"
+)
 _ONE_OF = re.compile(r"\b(?:per|an?|each|every|one|the)\s$")
 _TEMPERATURE_K = re.compile(r"(?<=\d) K(?=\s*[.,;)]|$|\s(?:and|or|to|at)\b)")
 
@@ -70,6 +74,9 @@ def expand_measures(text: str) -> str:
     """``"5 km²"`` -> ``"5 square kilometers"``; the numbers stay figures."""
     text = _FEET_INCHES.sub(r"\1 foot \2", text)
     text = _FEET.sub(r"\1 feet", _SIZE.sub(r"\1 feet by \2 feet", text))
+    text = re.sub(r"(?<=\d ft \d) in\b|(?<=\d ft \d\d) in\b|(?<=^\d)\"(?=\s*$)|(?<=^\d\d)\"(?=\s*$)", " inches", text)
+    text = re.sub(r"^(\d{1,2})'(?=\s*$)", r"\1 feet", text)
+    text = _WARMTH.sub(lambda m: f"{m[1]} degrees {'Fahrenheit' if m[2] == 'F' else 'Celsius'}", text)
     text = _INCHES.sub(lambda m: " inches" if m[1] else " inch", text)
     text = re.sub(r"(?<=°) (?=[CF]\b)", "", text)
     text = re.sub(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from mamtra.text.english.emoticons import strip_emoticons
 from mamtra.text.english.html import strip_html
 from mamtra.text.english.latex import strip_latex
 from mamtra.text.english.lines import join_lines
@@ -24,7 +25,7 @@ def plain_text(text: str, known: Callable[[str], bool] | None = None) -> str:
         text: text as written.
         known: tells whether a lower-case word exists.
     """
-    return join_lines(strip_markdown(strip_latex(strip_html(strip_escapes(text)))), known)
+    return join_lines(strip_markdown(strip_latex(strip_html(strip_emoticons(strip_escapes(text))))), known)
 
 
 def strip_escapes(text: str) -> str:

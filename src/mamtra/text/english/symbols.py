@@ -29,6 +29,26 @@ _NAMES = [
     (re.compile(r"(?<=\w)\s*<-+\s*(?=[A-Za-z])"), " from "),
     (re.compile(r"~\s?(?=\d)"), "about "),
     (re.compile(r"\band/or\b"), "and or"),
+    (re.compile(r"\b(he|she|him|his|hers?)/(she|he|hers?|him|his)\b", re.I), r"\1 or \2"),
+    (re.compile(r"\$(?=[A-Za-z_])"), "dollar "),
+    (re.compile(r"\b([a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*)\.(?=[a-z])|\b([a-z]{2,})\.(?=[a-z_]+\()"), r"\1\2 dot "),
+    (re.compile(r"\btl;dr\b", re.I), "T-L-D-R"),
+    (re.compile(r"\baka\b"), "A-K-A"),
+    (re.compile(r"\bs/he\b"), "she or he"),
+    (re.compile(r"(?<![\w/])([AaNn])/([CcAa])(?![\w/])"), lambda m: f"{m[1]}-{m[2]}".upper()),
+    (
+        re.compile(r"(?<![\w/])(I/O|A/B|A/V|R/C|TCP/IP)(?![\w/])"),
+        lambda m: m[1].replace("/", " " if len(m[1]) > 3 else "-"),
+    ),
+    (
+        re.compile(
+            r"(?<![\w/=] )(?<![\w/])b/c(?=\s[A-Za-z])|(?<=[a-z] )b/c(?=\s(?:I|it|he|she|we|they|you|the|of|my)\b)"
+        ),
+        "because",
+    ),
+    (re.compile(r"(?<![\w/])c/o(?=\s[A-Z])"), "care of"),
+    (re.compile(r"\b24/7/365\b"), "twenty four seven three sixty five"),
+    (re.compile(r"\bWW(I{1,3}|[123])\b"), r"World War \1"),
     (re.compile(r"(?<![\w-])(?:A-Z|a-z)(?![\w-])"), "A to Z"),
     (re.compile(r"(?<=[A-Za-z])-a-(?=\w)"), " a "),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mamtra.text.english.context import ends_sentence, is_attributive
+from mamtra.text.english.context import before, ends_sentence, is_attributive
 from mamtra.text.english.numbers import cardinal, decimal, plural
 
 _NOON = r"(?:\s?([aApP])(?:\.\s?[mM]\.|-M\b|[mM]\b\.?))"
@@ -30,6 +30,44 @@ _TIMED = re.compile(
     r"\s(?:timers?|clips?|delays?|videos?|windows?|marks?|limits?|countdowns?|pauses?|breaks?|cooldowns?|ads?|intervals?|exposures?"
     r"|sprints?|timeouts?|recordings?|later|ago|per|each|long|remaining|left)\b"
 )
+
+
+_CALENDAR = re.compile(
+    r"(?<![\w.,$/-])(?:\d{1,4}\s?(?:y|mo|wks?|w|d)\b\s?){2,4}(?<=\w)(?![\w'/-])|(?<![\w.,$/-])\d{1,4}(?:y|mo|w|d)(?![\w'/-])"
+)
+_CALENDAR_UNITS = {"y": "year", "m": "month", "w": "week", "d": "day"}
+_SINCE = re.compile(r"\s(?:ago|old|later|left|remaining|pregnant|away|before|after|from|post|notice|each)\b")
+_WATTS = re.compile(
+    r"\s(?:LEDs?|bulbs?|chargers?|lights?|lamps?|adapt[eo]rs?|solar|panels?|speakers?|amps?|power|USB|fast|max|output|heaters?"
+    r"|lasers?|equivalent|GaN|bricks?|supply|fans?|motors?)\b"
+)
+_AGED = re.compile(
+    r"\s(?:daughters?|sons?|bab(?:y|ies)|kids?|girls?|boys?|twins?|pupp(?:y|ies)|kittens?|child(?:ren)?|infants?|toddlers?"
+    r"|dogs?|cats?|nephews?|nieces?|grand\w+)\b"
+)
+_YEARS_OLD = re.compile(r"(?<![\w.,$-])(\d{1,3})[\s-]?(?:yo|y/o|y\.o\.|YO|Y/O)(?![\w/])")
+_STATED = re.compile(r"(?:\b(?:is|was|are|were|am|turned|now|age)|'(?:s|m|re))\s$")
+
+
+def _calendar(match: re.Match[str]) -> str:
+    """``"3w 2d"``, ``"6mo"``, ``"5w ago"``; "3d" alone is a dimension, and a "60w bulb" has watts."""
+    parts = [(number, _CALENDAR_UNITS[unit[0]]) for number, unit in re.findall(r"(\d+)\s?([a-z]+)", match[0])]
+    number, unit = parts[0]
+    since, rest = _SINCE.match(match.string, match.end()), match.string[match.end() :]
+    if len(parts) == 1 and not since:
+        if unit == "day" and int(number) < 5:
+            return match[0]
+        if unit == "week" and (int(number) > 16 or _WATTS.match(rest)):
+            return _counted(number, "watt", is_attributive(match))
+    if len(parts) == 1 and _AGED.match(rest):
+        return f"{cardinal(int(number))} {unit} old"
+    singular = len(parts) == 1 and (re.match(r" old [a-z]", rest) is not None if since else is_attributive(match))
+    return " ".join(_counted(number, unit, singular) for number, unit in parts)
+
+
+def _years_old(match: re.Match[str]) -> str:
+    stated = _STATED.search(before(match, 12)) and not is_attributive(match) and match[1] != "1"
+    return f"{cardinal(int(match[1]))} year{'s' if stated else ''} old"
 
 
 def _half(letter: str | None, match: re.Match[str]) -> str:
@@ -103,6 +141,7 @@ def expand_times(text: str) -> str:
     text = _RANGE.sub(lambda m: (m[1] or m[2]) + " to ", text)
     text = _CLOCK.sub(_clock, text)
     text = _HOUR.sub(_hour, text)
+    text = _CALENDAR.sub(_calendar, _YEARS_OLD.sub(_years_old, text))
     text = _HOURS.sub(_hours, text)
     text = _MINUTES.sub(lambda m: f"{_counted(m[1], 'minute', False)} {_counted(m[2], 'second', False)}", text)
     return _SECONDS.sub(_seconds, text)

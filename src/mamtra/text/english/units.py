@@ -10,11 +10,12 @@ def _regular(names: dict[str, str]) -> dict[str, Forms]:
 
 
 _PREFIXES = {
-    "p": "pico", "n": "nano", "µ": "micro", "m": "milli", "c": "centi", "k": "kilo", "M": "mega", "G": "giga", "T": "tera",
+    "p": "pico", "n": "nano", "µ": "micro", "m": "milli", "c": "centi", "d": "deci", "k": "kilo", "M": "mega", "G": "giga",
+    "T": "tera",
 }  # fmt: skip
 _PREFIXED = [  # symbol, singular, plural, prefixes
-    ("m", "meter", "meters", "nµmck"), ("g", "gram", "grams", "nµmk"), ("L", "liter", "liters", "µmc"),
-    ("l", "liter", "liters", "µmc"), ("s", "second", "seconds", "nµm"), ("A", "amp", "amps", "µmk"),
+    ("m", "meter", "meters", "nµmck"), ("g", "gram", "grams", "nµmk"), ("L", "liter", "liters", "µmcd"),
+    ("l", "liter", "liters", "µmcd"), ("s", "second", "seconds", "nµm"), ("A", "amp", "amps", "µmk"),
     ("V", "volt", "volts", "µmkM"), ("W", "watt", "watts", "µmkMGT"), ("Hz", "hertz", "hertz", "kMGT"),
     ("J", "joule", "joules", "mkMG"), ("N", "newton", "newtons", "mk"), ("Pa", "pascal", "pascals", "kMG"),
     ("F", "farad", "farads", "pnµm"), ("H", "henry", "henries", "µm"), ("Ω", "ohm", "ohms", "mkMG"),
@@ -40,7 +41,8 @@ UNITS: dict[str, Forms] = _prefixed() | _regular(
         "mi": "mile", "yd": "yard", "yds": "yard", "lb": "pound", "lbs": "pound", "oz": "ounce", "gal": "gallon",
         "qt": "quart", "qts": "quart", "tsp": "teaspoon", "tbsp": "tablespoon", "Tbsp": "tablespoon", "hr": "hour",
         "hrs": "hour", "min": "minute", "mins": "minute", "sec": "second", "secs": "second", "wk": "week", "wks": "week",
-        "mos": "month", "yr": "year", "yrs": "year", "KB": "kilobyte", "KiB": "kibibyte", "MiB": "mebibyte",
+        "mo": "month", "mos": "month", "mth": "month", "mths": "month",
+        "yr": "year", "yrs": "year", "KB": "kilobyte", "KiB": "kibibyte", "MiB": "mebibyte",
         "GiB": "gibibyte", "dB": "decibel", "sq ft": "square foot", "fl oz": "fluid ounce", "fl. oz": "fluid ounce",
         "mcg": "microgram", "ha": "hectare", "px": "pixel", "m": "meter", "g": "gram",
         "W": "watt", "V": "volt", "L": "liter", "l": "liter",
