@@ -27,10 +27,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cosyvoice_directory import write_directory
 from parity_page import render
 from parity_vectors import ROOT, collect
 from record import apart, benchmark, environment, made_with
+
+from mamtra.acoustic.flow import FlowConfig
+from mamtra.acoustic.hift import HiFTConfig
+from mamtra.cost.presets import cosyvoice2_config
 
 BEHAVIOURS = Path(__file__).with_suffix(".tsv")
 PARTS = ("vectors", "fixtures", "speeds", "prompts", "original", "third", "full")
@@ -50,6 +53,16 @@ def behaviours() -> list[dict[str, Any]]:
     with BEHAVIOURS.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [{**row, "tests": row["tests"].split()} for row in rows]
+
+
+def write_directory(directory: Path) -> None:
+    """CosyVoice 2 as it is published, with random weights."""
+    sys.path.append(str(ROOT))
+    from tests.foreign import cosyvoice_directory
+    from tests.tiny_onnx import write_onnx_files
+
+    cosyvoice_directory(directory, lm=cosyvoice2_config(), flow=FlowConfig(), vocoder=HiFTConfig(), prompt=50)
+    write_onnx_files(directory, 192)
 
 
 def vectors(args: argparse.Namespace) -> dict[str, Any]:

@@ -165,8 +165,7 @@ def _full(part: dict[str, Any]) -> str:
         "## At full size",
         "`mamtra convert` and `mamtra say` in fresh processes, on the CPU in float32, with a directory of the published sizes and "
         "random weights. Memory in MiB beyond a process that has only imported PyTorch, mapped files included. "
-        "[Loading alone](results/cosyvoice_directory.md) and [converting a language model](results/conversion.md) have pages of "
-        "their own.",
+        "[Converting a language model](results/conversion.md) has a page of its own.",
         markdown_table(("call", "seconds", "processor seconds", "memory", "speech, s"), lines),
     ])  # fmt: skip
 

@@ -14,7 +14,7 @@ PAGES = {
     "memory_growth": "memory_growth", "../parity": "parity", "readers": "readers",
     "faults": "faults", "soak": "soak", "serve": "mamtra.bench.serve_page",
     "cloning": "cloning", "engine_memory": "engine_memory", "engine_step": "engine_step", "lists": "lists",
-    "conversion": "conversion", "cosyvoice_directory": "cosyvoice_directory", "cosyvoice_directory_gpu": "cosyvoice_directory",
+    "conversion": "conversion", 
     "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "librispeech_pc": "score_table",
     "cosyvoice3_parity": "cosyvoice3_parity",
     "runtime": "runtime", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
