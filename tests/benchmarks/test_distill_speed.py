@@ -9,24 +9,12 @@ import distill_speed
 import pytest
 
 pytest.importorskip("transformers")
+TINY = "--tiny --no-compile --device cpu --precision float32 --tokens 256 --length 64 --loss-chunk 100 --seconds 0.2"
 
 
 def test_both_loops_have_the_same_losses(tmp_path):
     out = tmp_path / "speed.json"
-    words = [
-        "--tiny",
-        "--tokens",
-        "256",
-        "--length",
-        "64",
-        "--seconds",
-        "0.2",
-        "--device",
-        "cpu",
-        "--precision",
-        "float32",
-    ]
-    distill_speed.main([*words, "--no-compile", "--loss-chunk", "100", "--out", str(out)])
+    distill_speed.main([*TINY.split(), "--out", str(out)])
     result = json.loads(out.read_text())
     ours, plain = result["loops"]["mamtra"], result["loops"]["plain"]
     assert ours["losses"][:3] == pytest.approx(plain["losses"][:3], rel=1e-4)
@@ -44,10 +32,7 @@ def test_operations_of_cosyvoice2():
 
 def test_one_process_alone_and_together(tmp_path):
     out = tmp_path / "scaling.json"
-    words = (
-        "--tiny --no-compile --device cpu --precision float32 --tokens 256 --length 64 --loss-chunk 100 --seconds 0.2"
-    )
-    distill_scaling.main([*words.split(), "--out", str(out)])
+    distill_scaling.main([*TINY.split(), "--out", str(out)])
     result = json.loads(out.read_text())
     alone, together = result["phases"]["alone"], result["phases"]["together"]
     assert result["efficiency"] == pytest.approx(together["positions_a_second"] / alone["positions_a_second"])

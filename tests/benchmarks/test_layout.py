@@ -33,26 +33,3 @@ def test_counts(tmp_path):
     assert found["files that make a CUDA graph"] == found["files that write a partial file and rename it"] == 1
     (tmp_path / "src/mamtra/b/z.py").write_text("import mamtra.a.y\n")
     assert layout.count(tmp_path)["circles_of_rooms"] == 2
-
-
-def test_the_page_shows_what_was_measured():
-    side = {"commit": "0" * 40, "wheel_bytes": 2**20, "say_seconds": {"median": 2.0, "min": 1.0, "max": 3.0}}
-    about = {"command": "c", "versions": {}}
-    page = layout.render({"before": side, "after": side | {"wheel_bytes": 2**21}, **about})
-    assert "| wheel, MiB | 1.0 | 2.0 |" in page and "2.00 (1.00 to 3.00)" in page and "tests" not in page
-
-
-def test_a_third_commit_is_counted_beside_the_two():
-    side = {
-        "commit": "0" * 40,
-        "files": 3,
-        "lines": 9,
-        "script_lines": 1,
-        "test_lines": 1,
-        "loose": 0,
-        "circles_of_rooms": 0,
-    }
-    side |= {"circles_of_modules": 0, "longest": 4, **dict.fromkeys(layout.MECHANISMS, 1), "rooms": {"a": 9}}
-    after = side | {"lines": 12, "rooms": {"a": 8, "b": 4}}
-    page = layout.render({"before": side, "moved": side, "after": after, "command": "c", "versions": {}})
-    assert "| lines of source | 9 | 9 | 12 |" in page and "| `b` |  |  | 4 |" in page
