@@ -165,6 +165,7 @@ def test_a_control_that_is_not_finished_leaves_its_table_out(folder):
     list(run_all(list(runs.values()), folder / "runs"))
     found = study.find(settings, folder / "runs")
     assert found["missing"] == ["noisy"] and {row["training"] for row in found["rows"]} == {"as it is"}
+    assert "Not trained yet: noisy." in study.page(found)
     with pytest.raises(MamTraError, match="no finished control"):
         study.find(settings, folder / "elsewhere")
 

@@ -65,7 +65,8 @@ def _page(found: dict[str, Any]) -> str:
         f"## {training}\n\n{show_rows([row for row in found['rows'] if row['training'] == training], _AGAINST, COSTS)}"
         for training in dict.fromkeys(row["training"] for row in found["rows"])
     ]
-    return "\n\n".join([NOTE, *tables, show_made_by(found)])
+    missing = f"Not trained yet: {'; '.join(found['missing'])}." if found["missing"] else ""
+    return "\n\n".join(filter(None, [NOTE, *tables, missing, show_made_by(found)]))
 
 
 STUDY = Study("control", "Control: the cost of the Mamba layers", _find, _page, groups=groups)
