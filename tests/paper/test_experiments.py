@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
@@ -142,7 +143,7 @@ def test_the_control_is_trained_like_the_plans_that_are_compared_with_it(folder)
         assert control == plan
     assert main(["reproduce", "control", "--config", str(folder / "e.yaml"), "-o", str(folder / "out")]) == 0
     found = json.loads((folder / "out" / "control.json").read_text())
-    rows = {(row["training"], row["row"]): row for row in found["rows"]}
+    rows = {(row["training"], row["row"]): row for row in found["scored"]}
     assert list(rows) == list(wanted)
     assert [row["attention layers"] for row in rows.values()] == [2, 2, 1, 1, 2, 2, 1]
     assert rows["as it is", "1:0"]["ce"] != rows["noisy", "1:0"]["ce"] != rows["noisy", "teacher"]["ce"]
@@ -151,23 +152,40 @@ def test_the_control_is_trained_like_the_plans_that_are_compared_with_it(folder)
         assert row["ce_difference_teacher"] == pytest.approx(row["ce"] - rows[training, "teacher"]["ce"], abs=1e-7)
     page = (folder / "out" / "control.md").read_text()
     assert "## as it is\n" in page and "## noisy\n" in page and "cross entropy minus 1:0" in page
+    ends = {(row["training"], row["row"], row["seed"]): row for row in found["rows"]}
+    assert len(ends) == 8 and all(row["steps"] == 3 for row in ends.values())
+    for training, row in rows:
+        if row != "teacher":
+            values = [end["ce"] for (name, title, _), end in ends.items() if (name, title) == (training, row)]
+            assert np.mean(values) == pytest.approx(rows[training, row]["ce"], abs=0.05)
 
 
-def test_a_control_that_is_not_finished_leaves_its_table_out(folder):
-    settings = read_experiments(folder / "e.yaml", ["control.noisy.seeds=[5]"])
-    study = load_study("control")
-    runs = {
-        run.name: run
-        for (training, _), each in study.groups(settings).items()
-        if training == "as it is"
-        for run in each
-    }
-    list(run_all(list(runs.values()), folder / "runs"))
-    found = study.find(settings, folder / "runs")
-    assert found["missing"] == ["noisy"] and {row["training"] for row in found["rows"]} == {"as it is"}
-    assert "Not trained yet: noisy." in study.page(found)
-    with pytest.raises(MamTraError, match="no finished control"):
-        study.find(settings, folder / "elsewhere")
+def test_controls_that_are_not_finished(folder):
+    """A training that has ended is shown before it is measured; the page says what is missing."""
+    settings, study = read_experiments(folder / "e.yaml"), load_study("control")
+    wanted, work = study.groups(settings), folder / "runs"
+    with pytest.raises(MamTraError, match="no finished training"):
+        study.find(settings, work)
+    list(run_all([*wanted["as it is", "1:0"], wanted["as it is", "1:1 block-beg"][1]], work))
+    for run in wanted["as it is", "1:0"]:
+        (work / run.name / make.VALIDATION).unlink()
+    found = study.find(settings, work)
+    assert [(row["row"], row["seed"]) for row in found["rows"]] == [("1:0", 0), ("1:0", 1), ("1:1 block-beg", 1)]
+    assert found["scored"] == [] and found["utterances"] == {}
+    last, page = found["rows"][2], study.page(found)
+    figures = (last["train_ce"], last["ce"], last["ce"] - found["rows"][1]["ce"])
+    assert "| 1:1 block-beg | 1 | 0.0 | 3 | 1 | {:.3f} | {:.3f} | {:.3f} |".format(*figures) in page
+    assert "Not synthesised and scored yet." in page and "## noisy\n\nNot trained yet." in page
+
+
+def test_a_gpu_without_a_number_is_the_current_one(monkeypatch):
+    """torch refuses to make a device without a number the current one."""
+    made = []
+    monkeypatch.setattr(make, "pick_device", torch.device)
+    monkeypatch.setattr(make.torch.cuda, "set_device", made.append)
+    for name in ("cuda", "cuda:1", "cpu"):
+        assert make._take_device(SimpleNamespace(run=SimpleNamespace(device=name))) == torch.device(name)
+    assert made == [torch.device("cuda:1")]
 
 
 def test_intervals_can_be_computed_again_from_the_kept_scores(folder):
@@ -175,7 +193,7 @@ def test_intervals_can_be_computed_again_from_the_kept_scores(folder):
     assert main(["reproduce", "control", "--config", str(folder / "e.yaml"), "-o", str(folder / "out")]) == 0
     found = json.loads((folder / "out" / "control.json").read_text())
     kept = found["utterances"]["as it is"]["ce"]
-    for row in (row for row in found["rows"] if row["training"] == "as it is"):
+    for row in (row for row in found["scored"] if row["training"] == "as it is"):
         pair = pair_of(kept, row["row"])
         again = Measured({"ce": pair}, 0, 0, (), {}).figure("ce")
         assert len(again.seeds) == 2 and again.count == row["ce_of"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mamtra.distill.log import read_log
 from mamtra.errors import MamTraError
 from mamtra.paper.results import made_by, show_made_by
 from mamtra.paper.rows import COSTS, TEACHER, cost_of, read_rows, show_rows
@@ -12,6 +13,7 @@ from mamtra.paper.runs import Run, student_run, teacher_run
 from mamtra.paper.settings import ExperimentSettings
 from mamtra.paper.study import Study
 from mamtra.paper.utterances import keep_utterances
+from mamtra.runtime.results import markdown_table
 
 CONTROL = "1:0"
 _AGAINST = {CONTROL: CONTROL, "the teacher": TEACHER}
@@ -40,33 +42,73 @@ def groups(settings: ExperimentSettings) -> dict[tuple[str, str], list[Run]]:
 
 
 def _find(settings: ExperimentSettings, work: Path) -> dict[str, Any]:
-    """A table for every training whose teacher and control are finished.
+    """A row for every student that is trained, and a table of the scored ones for every training whose control is among them.
 
     Raises:
-        MamTraError: there is none.
+        MamTraError: none is trained.
     """
-    wanted, rows, kept, missing = groups(settings), [], {}, []
+    wanted, rows, scored, kept = groups(settings), [], [], {}
     for training in settings.control:
         members = {row: runs for (name, row), runs in wanted.items() if name == training}
+        about = {row: {"training": training, "row": row, **cost_of(runs[0], work)} for row, runs in members.items()}
+        rows += [about[row] | end for row, runs in members.items() for run in runs if (end := _end(run, work))]
         try:
-            found = read_rows(members, work, _AGAINST)
-        except MamTraError:
-            missing.append(training)
+            scored += [about[row["row"]] | row for row in read_rows(members, work, _AGAINST)]
+        except MamTraError:  # neither teacher nor control is measured yet
             continue
-        rows += [{"training": training, **cost_of(members[row["row"]][0], work), **row} for row in found]
         kept[training] = keep_utterances(members, work)
     if not rows:
-        raise MamTraError(f"{work} holds no finished control: teacher and 1:0 of one training are needed.")
-    return {**made_by("control", settings, wanted, work), "missing": missing, "rows": rows, "utterances": kept}
+        raise MamTraError(f"{work} holds no finished training of this study.")
+    return {**made_by("control", settings, wanted, work), "rows": rows, "scored": scored, "utterances": kept}
+
+
+def _end(run: Run, work: Path) -> dict[str, Any]:
+    """Cross entropies of the student and of the teacher on the validation set when the training ended; empty if it has not."""
+    if run.config is None or not (work / run.name / "training").is_dir():
+        return {}
+    log = {line["kind"]: line for line in read_log(work / run.name / "training")}
+    if "end" not in log or log.get("validation", {}).get("step") != log["end"]["step"]:
+        return {}
+    found = {name: log["validation"][name] for name in ("ce", "teacher_ce")}
+    return {"steps": log["end"]["step"], "seed": run.seed, **found, "train_ce": log["train"]["ce"]}
 
 
 def _page(found: dict[str, Any]) -> str:
-    tables = [
-        f"## {training}\n\n{show_rows([row for row in found['rows'] if row['training'] == training], _AGAINST, COSTS)}"
-        for training in dict.fromkeys(row["training"] for row in found["rows"])
-    ]
-    missing = f"Not trained yet: {'; '.join(found['missing'])}." if found["missing"] else ""
-    return "\n\n".join(filter(None, [NOTE, *tables, missing, show_made_by(found)]))
+    parts = [NOTE]
+    for training in found["settings"]["control"]:
+        rows, scored = ([row for row in found[part] if row["training"] == training] for part in ("rows", "scored"))
+        parts.append(f"## {training}\n\n{_ends(rows) if rows else 'Not trained yet.'}")
+        if scored:
+            parts.append(show_rows(scored, _AGAINST, COSTS))
+        elif rows:
+            parts.append("Not synthesised and scored yet.")
+    return "\n\n".join([*parts, show_made_by(found)])
+
+
+def _ends(rows: list[dict[str, Any]]) -> str:
+    """Cross entropy when the training ended, and the range of the seeds; differences are within a seed."""
+    control = {row["seed"]: row["ce"] for row in rows if row["row"] == CONTROL}
+    lines = []
+    for title in dict.fromkeys(row["row"] for row in rows):
+        members = [row for row in rows if row["row"] == title]
+        against = [row["ce"] - control[row["seed"]] for row in members if row["seed"] in control and title != CONTROL]
+        lines.append(
+            (
+                title, *(members[0][column] for column in COSTS), f"{members[0]['steps']:,}",
+                ", ".join(str(row["seed"]) for row in members),
+                *(_spread([row[name] for row in members]) for name in ("train_ce", "ce")),
+                _spread(against), _spread([row["ce"] - row["teacher_ce"] for row in members]),
+            )
+        )  # fmt: skip
+    heads = ("last training batches", "validation set", f"minus {CONTROL}", "minus the teacher")
+    table = markdown_table(("", *COSTS, "steps", "seeds", *heads), lines)
+    return f"Cross entropy at the end of the training, of sequences that fit its buckets; mean (lowest to highest seed):\n\n{table}"
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
+    return f"{sum(values) / len(values):.3f}" + (f" ({min(values):.3f} to {max(values):.3f})" if values[1:] else "")
 
 
 STUDY = Study("control", "Control: the cost of the Mamba layers", _find, _page, groups=groups)
