@@ -173,8 +173,8 @@ def test_controls_that_are_not_finished(folder):
     assert [(row["row"], row["seed"]) for row in found["rows"]] == [("1:0", 0), ("1:0", 1), ("1:1 block-beg", 1)]
     assert found["scored"] == [] and found["utterances"] == {}
     last, page = found["rows"][2], study.page(found)
-    figures = (last["train_ce"], last["ce"], last["ce"] - found["rows"][1]["ce"])
-    assert "| 1:1 block-beg | 1 | 0.0 | 3 | 1 | {:.3f} | {:.3f} | {:.3f} |".format(*figures) in page
+    figures = (last["GFLOPs"], last["train_ce"], last["ce"], last["ce"] - found["rows"][1]["ce"])
+    assert "| 1:1 block-beg | 1 | {} | 3 | 1 | {:.3f} | {:.3f} | {:.3f} |".format(*figures) in page
     assert "Not synthesised and scored yet." in page and "## noisy\n\nNot trained yet." in page
 
 

@@ -70,7 +70,9 @@ def _end(run: Run, work: Path) -> dict[str, Any]:
     if "end" not in log or log.get("validation", {}).get("step") != log["end"]["step"]:
         return {}
     found = {name: log["validation"][name] for name in ("ce", "teacher_ce")}
-    return {"steps": log["end"]["step"], "seed": run.seed, **found, "train_ce": log["train"]["ce"]}
+    if "ce" in log.get("train", {}):
+        found["train_ce"] = log["train"]["ce"]
+    return {"steps": log["end"]["step"], "seed": run.seed, **found}
 
 
 def _page(found: dict[str, Any]) -> str:
@@ -82,7 +84,7 @@ def _page(found: dict[str, Any]) -> str:
             parts.append(show_rows(scored, _AGAINST, COSTS))
         elif rows:
             parts.append("Not synthesised and scored yet.")
-    return "\n\n".join([*parts, show_made_by(found)])
+    return "\n\n".join([*parts, *([show_made_by(found)] if found["scored"] else [])])
 
 
 def _ends(rows: list[dict[str, Any]]) -> str:
@@ -96,7 +98,7 @@ def _ends(rows: list[dict[str, Any]]) -> str:
             (
                 title, *(members[0][column] for column in COSTS), f"{members[0]['steps']:,}",
                 ", ".join(str(row["seed"]) for row in members),
-                *(_spread([row[name] for row in members]) for name in ("train_ce", "ce")),
+                *(_spread([row[name] for row in members if name in row]) for name in ("train_ce", "ce")),
                 _spread(against), _spread([row["ce"] - row["teacher_ce"] for row in members]),
             )
         )  # fmt: skip
