@@ -1,10 +1,10 @@
 """Bulk speech of one voice: hibari-tts (Apache-2.0) reads every line of a list, in several processes.
 
-    python speak.py --texts texts.tsv --out DIR [--workers N] [--skip N] [--limit N] [--codes tokenizer.safetensors]
+    python speak.py --texts texts.tsv --out DIR [--workers N] [--skip N] [--limit N] [--codes TOKENIZER]
 
 About 170 times real time per core. Finished shards are kept when it is interrupted; run it again to continue. With --codes a shard
 holds speech tokens instead of audio (a thousandth of the size), which is all that the language models need; about 100 times real
-time then.
+time then. TOKENIZER is the file of its training, or a model directory.
 """
 
 from __future__ import annotations

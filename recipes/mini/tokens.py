@@ -88,10 +88,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
-    corpus = Corpus(args.corpus, args.device, ("audio16",))
-    codes = tokenize_corpus(corpus, load_network(args.tokenizer, "speech_tokenizer").to(args.device), args.device)
-    rows = list(corpus.rows)
-    for shard in finished(args.corpus):
+    rows, codes = [], []
+    shards = finished(args.corpus)
+    if any(not (shard / CODES).exists() for shard in shards):
+        corpus = Corpus(args.corpus, args.device, ("audio16",))
+        codes = tokenize_corpus(corpus, load_network(args.tokenizer, "speech_tokenizer").to(args.device), args.device)
+        rows = list(corpus.rows)
+    for shard in shards:
         if (shard / CODES).exists():
             coded = read_index([shard])
             codes += np.split(np.fromfile(shard / CODES, "<u2"), np.cumsum([row.tokens for row in coded])[:-1])

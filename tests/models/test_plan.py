@@ -21,6 +21,7 @@ GOLDEN = {
     "back": (range(12), range(6), range(4), [0, 1]),
     "middle": ([*range(6), *range(18, 24)], [0, 1, 2, 21, 22, 23], [0, 1, 22, 23], [0, 23]),
     "sandwich": (range(6, 18), range(9, 15), range(10, 14), [11, 12]),
+    "block-beg+1": (range(1, 24, 2), [1, 5, 9, 13, 17, 21], [1, 7, 13, 19], [1, 13]),
     **dict.fromkeys(
         IMPORTANCE, ([0, 1, 2, 3, 5, 8, 11, 14, 17, 20, 23, 4], [0, 2, 5, 11, 17, 23], [0, 5, 11, 23], [0, 23])
     ),
@@ -80,12 +81,14 @@ def test_every_layer_is_placed_once_and_the_count_fits_the_ratio(plan):
         assert len(plan.attention_layers) * mamba == len(plan.mamba_layers) * kept
 
 
-@given(plans(strategies=STRATEGIES[:6]))
+@given(plans(strategies=STRATEGIES[:7]))
 def test_every_strategy_keeps_its_shape(plan):
     reference = LayerPlan.from_ratio(plan.num_layers, plan.ratio, "block-beg")
     assert len(plan.attention_layers) == len(reference.attention_layers)
     runs_of_mamba = [run for run in plan.letters.split("A") if run]
     runs_of_attention = [run for run in plan.letters.split("M") if run]
+    if plan.strategy == "block-beg+1":
+        assert plan.letters == reference.letters[-1:] + reference.letters[:-1]
     if plan.strategy == "block-end":
         assert plan.layer_types == reference.layer_types[::-1]
     if plan.strategy in ("front", "back", "middle"):

@@ -8,17 +8,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
+from mamtra.errors import MamTraError
 from mamtra.evaluate.score_file import read_scores
 from mamtra.paper import schedule, tables
 from mamtra.paper import stages as make
 from mamtra.paper.api import load_study, runs_of_studies
-from mamtra.paper.results import rank_correlation, read_runs
+from mamtra.paper.results import Measured, Pair, rank_correlation, read_runs
 from mamtra.paper.runs import Run, student_run, teacher_run
 from mamtra.paper.schedule import run_all
 from mamtra.paper.settings import EvaluationSettings, read_experiments
+from mamtra.paper.utterances import columns_of, pair_of
 from tests.distill.processes import SERVER
 from tests.distill.runs import prepare
 
@@ -36,6 +39,9 @@ table3: {{plans: [block-beg 1:1], fractions: [0.5, 0.5, 1.0], steps: [2, 3, 3]}}
 variants:
   first: {{variants: {{faster: {{optimizer.lr: 1e-2}}, as wide: {{run.residual: float32}}}}}}
   longer: {{seeds: [0, 1], changes: {{run.steps: 4}}, variants: {{faster: {{optimizer.lr: 1e-2}}}}}}
+control:
+  as it is: {{seeds: [0, 1], plans: [block-beg 1:1, block-beg+1 1:1]}}
+  noisy: {{plans: [block-beg 1:1], changes: {{batch.token_noise: 0.3}}}}
 """
 
 
@@ -122,6 +128,98 @@ def test_variants_are_compared_within_their_study(folder):
         assert faster["ce_difference_teacher"] == pytest.approx(faster["ce"] - teacher["ce"]) != 0
     page = (folder / "out" / "variants.md").read_text()
     assert "## first (block-beg)" in page and "## longer (block-beg)" in page
+
+
+def test_the_control_is_trained_like_the_plans_that_are_compared_with_it(folder):
+    settings = read_experiments(folder / "e.yaml")
+    wanted = load_study("control").groups(settings)
+    assert list(wanted) == [
+        ("as it is", "teacher"), ("as it is", "1:0"), ("as it is", "1:1 block-beg"), ("as it is", "1:1 block-beg+1"),
+        ("noisy", "teacher"), ("noisy", "1:0"), ("noisy", "1:1 block-beg"),
+    ]  # fmt: skip
+    for training in ("as it is", "noisy"):
+        control, plan = (wanted[training, row][0].config for row in ("1:0", "1:1 block-beg"))
+        assert control["student"].pop("ratio") == "1:0" and plan["student"].pop("ratio") == "1:1"
+        assert control == plan
+    assert main(["reproduce", "control", "--config", str(folder / "e.yaml"), "-o", str(folder / "out")]) == 0
+    found = json.loads((folder / "out" / "control.json").read_text())
+    rows = {(row["training"], row["row"]): row for row in found["scored"]}
+    assert list(rows) == list(wanted)
+    assert [row["attention layers"] for row in rows.values()] == [2, 2, 1, 1, 2, 2, 1]
+    assert rows["as it is", "1:0"]["ce"] != rows["noisy", "1:0"]["ce"] != rows["noisy", "teacher"]["ce"]
+    for (training, _), row in rows.items():
+        assert row["ce_difference"] == pytest.approx(row["ce"] - rows[training, "1:0"]["ce"], abs=1e-7)
+        assert row["ce_difference_teacher"] == pytest.approx(row["ce"] - rows[training, "teacher"]["ce"], abs=1e-7)
+    page = (folder / "out" / "control.md").read_text()
+    assert "## as it is\n" in page and "## noisy\n" in page and "cross entropy minus 1:0" in page
+    ends = {(row["training"], row["row"], row["seed"]): row for row in found["rows"]}
+    assert len(ends) == 8 and all(row["steps"] == 3 for row in ends.values())
+    for training, row in rows:
+        if row != "teacher":
+            values = [end["ce"] for (name, title, _), end in ends.items() if (name, title) == (training, row)]
+            assert np.mean(values) == pytest.approx(rows[training, row]["ce"], abs=0.05)
+
+
+def test_controls_that_are_not_finished(folder):
+    """A training that has ended is shown before it is measured; the page says what is missing."""
+    settings, study = read_experiments(folder / "e.yaml"), load_study("control")
+    wanted, work = study.groups(settings), folder / "runs"
+    with pytest.raises(MamTraError, match="no finished training"):
+        study.find(settings, work)
+    list(run_all([*wanted["as it is", "1:0"], wanted["as it is", "1:1 block-beg"][1]], work))
+    for run in wanted["as it is", "1:0"]:
+        (work / run.name / make.VALIDATION).unlink()
+    found = study.find(settings, work)
+    assert [(row["row"], row["seed"]) for row in found["rows"]] == [("1:0", 0), ("1:0", 1), ("1:1 block-beg", 1)]
+    assert found["scored"] == [] and found["utterances"] == {}
+    last, page = found["rows"][2], study.page(found)
+    figures = (last["GFLOPs"], last["train_ce"], last["ce"], last["ce"] - found["rows"][1]["ce"])
+    assert "| 1:1 block-beg | 1 | {} | 3 | 1 | {:.3f} | {:.3f} | {:.3f} |".format(*figures) in page
+    assert "Not synthesised and scored yet." in page and "## noisy\n\nNot trained yet." in page
+
+
+def test_a_gpu_without_a_number_is_the_current_one(monkeypatch):
+    """torch refuses to make a device without a number the current one."""
+    made = []
+    monkeypatch.setattr(make, "pick_device", torch.device)
+    monkeypatch.setattr(make.torch.cuda, "set_device", made.append)
+    for name in ("cuda", "cuda:1", "cpu"):
+        assert make._take_device(SimpleNamespace(run=SimpleNamespace(device=name))) == torch.device(name)
+    assert made == [torch.device("cuda:1")]
+
+
+def test_intervals_can_be_computed_again_from_the_kept_scores(folder):
+    """From the JSON file alone."""
+    assert main(["reproduce", "control", "--config", str(folder / "e.yaml"), "-o", str(folder / "out")]) == 0
+    found = json.loads((folder / "out" / "control.json").read_text())
+    kept = found["utterances"]["as it is"]["ce"]
+    for row in (row for row in found["scored"] if row["training"] == "as it is"):
+        pair = pair_of(kept, row["row"])
+        again = Measured({"ce": pair}, 0, 0, (), {}).figure("ce")
+        assert len(again.seeds) == 2 and again.count == row["ce_of"]
+        assert (again.value, again.low, again.high) == pytest.approx(
+            (row["ce"], row["ce_low"], row["ce_high"]), abs=2e-3
+        )
+
+
+def test_utterances_without_a_score_are_marked(tmp_path):
+    pairs = {"a": ["x", "y", "z"], "b": ["x", "z"]}
+    measured = {
+        row: Measured(
+            {"wer": Pair(names, np.arange(2.0 * len(names)).reshape(2, -1), np.full((2, len(names)), 7.0))},
+            0,
+            0,
+            (),
+            {},
+        )
+        for row, names in pairs.items()
+    }
+    kept = columns_of("wer", measured)
+    assert kept == {"names": "x y z", "wholes": "7 7 7", "parts": {"a": ["0 1 2", "3 4 5"], "b": ["0 - 1", "2 - 3"]}}
+    for row, pair in measured.items():
+        again = pair_of(kept, row)
+        assert again.names == pairs[row] and np.array_equal(again.parts, pair.pairs["wer"].parts)
+        assert np.array_equal(again.wholes, pair.pairs["wer"].wholes)
 
 
 def test_settings_that_decide_a_training_part_its_cells(folder):

@@ -18,7 +18,7 @@ Strategy = Annotated[
     str | None,
     typer.Option(
         metavar="S",
-        help="block-beg (default), block-end, front, middle, back, sandwich, importance-cosine, -wer or -kl.",
+        help="block-beg (default), block-end, front, middle, back, sandwich, block-beg+1, importance-cosine, -wer or -kl.",
     ),
 ]
 Attention = Annotated[

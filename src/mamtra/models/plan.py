@@ -15,7 +15,7 @@ from mamtra.runtime.strict_models import ClosedModel
 LayerType = Literal["full_attention", "linear_attention"]
 
 IMPORTANCE = ("importance-cosine", "importance-wer", "importance-kl")
-STRATEGIES = ("block-beg", "block-end", "front", "middle", "back", "sandwich", *IMPORTANCE, "explicit")
+STRATEGIES = ("block-beg", "block-end", "front", "middle", "back", "sandwich", "block-beg+1", *IMPORTANCE, "explicit")
 LETTERS: dict[str, LayerType] = {"A": "full_attention", "M": "linear_attention"}
 """Layer kinds as `str` writes them."""
 
@@ -59,11 +59,12 @@ class LayerPlan(ClosedModel):
         * ``middle``: the Mamba layers are one run between attention at both ends; an odd attention layer goes to the
         first end.
         * ``sandwich``: Mamba at both ends of one run of attention; an odd Mamba layer goes to the first end.
+        * ``block-beg+1``: block-beg moved by one layer; what would lie behind the last layer becomes the first.
         * ``importance-cosine``, ``importance-wer``, ``importance-kl``: attention stays in the layers that ``ranking``
         names first; the name tells by which criterion they were ranked.
 
         The text of the paper names the strategies without drawing them; only its reading of Zonos-v0.1 (attention at 0,
-        4, 8, ...) as BlockBeg 1:3 is certain. ``importance-kl`` is not in the paper.
+        4, 8, ...) as BlockBeg 1:3 is certain. ``block-beg+1`` and ``importance-kl`` are not in the paper.
 
         Args:
             num_layers: layers of the model, at least 1.
@@ -189,6 +190,8 @@ def _place(num_layers: int, kept: int, mamba: int, strategy: str) -> Iterable[in
     in_blocks = (i for i in range(num_layers) if i % (kept + mamba) < kept)
     if strategy == "block-beg":
         return in_blocks
+    if strategy == "block-beg+1":
+        return ((i + 1) % num_layers for i in in_blocks)
     if strategy == "block-end":
         return (num_layers - 1 - i for i in in_blocks)
     if strategy == "front":

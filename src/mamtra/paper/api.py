@@ -26,13 +26,14 @@ STUDIES = {
     "table3-flops": ("the TFLOPs column of table 3", "mamtra.paper.table3_flops:STUDY"),
     "table4": ("loss ablation", "mamtra.paper.tables:TABLE4"),
     "variants": ("variants of a training, beyond the paper", "mamtra.paper.tables:VARIANTS"),
+    "control": ("the cost of the Mamba layers, beyond the paper", "mamtra.paper.control:STUDY"),
     "fig3": ("GPU memory of an utterance by component", "mamtra.paper.fig3:STUDY"),
     "fig4": ("cross entropy and WER by strategy and ratio", "mamtra.paper.fig4:STUDY"),
     "fig5": ("cache by context", "mamtra.paper.fig5:STUDY"),
     "fig6": ("convergence with and without weight transfer", "mamtra.paper.fig6:STUDY"),
 }
 """What each shows, and where its `mamtra.paper.study.Study` is, in the order of the paper."""
-TRAINED = ("table3", "table4", "variants", "fig4", "fig6")
+TRAINED = ("table3", "table4", "variants", "control", "fig4", "fig6")
 """Those that need training runs."""
 MEASURED = ("fig3",)
 """Those that need a CUDA device."""

@@ -215,7 +215,8 @@ def show_made_by(found: dict[str, Any]) -> str:
     """`made_by` as a line of a page."""
     scored = found["scored_by"]
     asr = f" Scored with {scored['asr']} on the first {scored['lines']} of {scored['set']}." if "asr" in scored else ""
-    return f"Trained on {'; '.join(found['made_on'])}.{asr} {UNCORRECTED}"
+    machine = f"Trained on {'; '.join(found['made_on'])}." if found["made_on"] else ""
+    return f"{machine}{asr} {UNCORRECTED}".strip()
 
 
 def _scored_by(runs: Sequence[Run], work: Path) -> dict[str, Any]:

@@ -122,6 +122,22 @@ class VariantSettings(OnePlanSettings):
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
+class ControlSettings(ClosedModel):
+    """Beyond the paper: plans against an all-attention student that is trained alike.
+
+    Attributes:
+        plans: "STRATEGY RATIO" each; the control ``1:0`` is always there.
+        seeds: of every row.
+        changes: settings of the training by dotted key.
+        evaluation: replaces the common setting of that name.
+    """
+
+    plans: tuple[str, ...] = ("block-beg 1:1", "block-beg 1:3")
+    seeds: tuple[int, ...] = (0,)
+    changes: dict[str, Any] = Field(default_factory=dict)
+    evaluation: EvaluationSettings | None = None
+
+
 class FinalSettings(ClosedModel):
     """Table 3: chosen plans, trained on different fractions of the data.
 
@@ -157,6 +173,7 @@ class ExperimentSettings(ClosedModel):
         table3: chosen plans on different fractions of the data.
         table4: ablation of the losses.
         variants: variants of the training of one plan, by name of the study.
+        control: plans against an all-attention student, by name of the training.
     """
 
     distill: dict[str, Any]
@@ -168,6 +185,7 @@ class ExperimentSettings(ClosedModel):
     table3: FinalSettings = FinalSettings()
     table4: LossSettings = LossSettings()
     variants: dict[str, VariantSettings] = Field(default_factory=dict)
+    control: dict[str, ControlSettings] = Field(default_factory=dict)
 
 
 @checked

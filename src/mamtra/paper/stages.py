@@ -160,7 +160,7 @@ def lines_of(evaluation: EvaluationSettings) -> TestSet:
 def _take_device(config: DistillConfig) -> torch.device:
     """The device of a training, made the current one, on which CUDA graphs are captured."""
     device = pick_device(config.run.device)
-    if device.type == "cuda":
+    if device.type == "cuda" and device.index is not None:  # without a number it is the current one
         torch.cuda.set_device(device)
     return device
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.cost.layer_strip import strips_svg
-from mamtra.models.plan import IMPORTANCE, STRATEGIES, LayerPlan
+from mamtra.models.plan import IMPORTANCE, LayerPlan
+from mamtra.paper.settings import STRATEGIES
 from mamtra.paper.study import Study
 from mamtra.runtime.files import write_text
 from mamtra.runtime.results import markdown_table
@@ -24,7 +25,7 @@ of the Mamba layers is this package's reading."""
 
 def _find() -> dict[str, Any]:
     """The layers of a 24-layer model under the strategies that need no ranking."""
-    strategies = [name for name in STRATEGIES if name not in (*IMPORTANCE, "explicit")]
+    strategies = [name for name in STRATEGIES if name not in IMPORTANCE]
     plans = [LayerPlan.from_ratio(LAYERS, ratio, name) for name in strategies for ratio in RATIOS]
     rows = [
         {
