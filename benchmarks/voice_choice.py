@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from record import benchmark
-from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, write_rows
+from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, speak_all, write_rows
 
 from mamtra import TTS
 from mamtra.evaluate.sets import Line, read_set
 from mamtra.runtime.results import footnote, markdown_table
-from mamtra.synthesis.batch import speak_texts
-from mamtra.synthesis.retries import AGAIN
 from mamtra.voices.voice import Voice
 
 WEIGHTS = {"wer": -1.0, "mos": 10.0, "cam": 20.0}
 """Of a candidate's score: a point of WER, 0.1 of DistilMOS and 0.05 of CAM++'s similarity weigh the same."""
+AT_ONCE = 512
+"""Utterances that are spoken and judged before their rows are written."""
 SHOWN = ("wer", "mos", "cam", "ge2e", "f0_range")
 
 
@@ -37,7 +37,7 @@ def score(found: dict[str, Any]) -> float:
 
 
 class Sayer:
-    """Candidates and voices that say lines, and their judged rows in the run folder.
+    """Voices that say lines, and their judged rows in the run folder.
 
     Args:
         args: of the command line.
@@ -47,56 +47,71 @@ class Sayer:
     def __init__(self, args: argparse.Namespace, lines: Sequence[Line]) -> None:
         self._args, self._lines = args, lines
         self.judges: VoiceJudges | None = None
-        self.tts: TTS | None = None
+        self._tts: TTS | None = None
 
-    def __call__(self, name: str, voice: Path | str, speaker: str, first: int | None = None) -> list[dict[str, Any]]:
-        """Rows of a voice, of the first lines or of all.
+    def __call__(self, voices: dict[str, tuple[Path | str, str]], first: int | None = None) -> dict[str, Any]:
+        """Figures of voices, by the names of their files of rows.
 
         Args:
-            name: of the file of rows.
-            voice: file, or name of a voice of the model.
-            speaker: whose recordings it is compared with; without recordings it is not compared.
-            first: lines.
+            voices: file, or name of a voice of the model, and speaker, without whose recordings it is not compared.
+            first: lines that are said; all by default.
         """
-        path, lines = self._args.run / f"{name}.jsonl", self._lines[:first]
-        rows = read_rows(path)
-        missing = lines[len(rows) :]
-        if missing:
-            if self.judges is None or self.tts is None:
-                self.judges = VoiceJudges(self._args.whisper, self._args.campplus, self._args.device)
-                self.tts = TTS.load(self._args.model, runtime="torch", device=self._args.device)
-            found = Voice.load(voice) if isinstance(voice, Path) else self.tts.voice(voice)
-            recording = self._args.speakers / f"{speaker}.ogg"
-            known = recording.resolve() if recording.exists() else None
-            spoken = speak_texts(self.tts.model, found, [line.text for line in missing], retries=AGAIN)
-            takes = [
-                Take(missing[at].id, missing[at].reference, wave, self.tts.sample_rate, known) for at, wave in spoken
-            ]
-            rows += self.judges(takes)
-            write_rows(path, rows)
-            print(
-                name, {key: round(one["value"], 3) for key, one in figures(rows).items() if key in FIGURES}, flush=True
-            )
-        return rows[: len(lines)]
+        lines = self._lines[:first]
+        rows = {name: read_rows(self._args.run / f"{name}.jsonl") for name in voices}
+        jobs = [(name, line, n) for n, line in enumerate(lines) for name in voices if n >= len(rows[name])]
+        for at in range(0, len(jobs), AT_ONCE):
+            for (name, _, _), row in zip(jobs[at:], self._judged(jobs[at : at + AT_ONCE], voices), strict=False):
+                rows[name].append(row)
+            for name, own in rows.items():
+                write_rows(self._args.run / f"{name}.jsonl", own)
+        found = {name: figures(own[: len(lines)]) for name, own in rows.items()}
+        for name, one in found.items():
+            print(name, {key: round(one[key]["value"], 3) for key in FIGURES if key in one}, flush=True)
+        return found
+
+    def _judged(
+        self, jobs: Sequence[tuple[str, Line, int]], voices: dict[str, tuple[Path | str, str]]
+    ) -> list[dict[str, Any]]:
+        if self.judges is None or self._tts is None:
+            self.judges = VoiceJudges(self._args.whisper, self._args.campplus, self._args.device)
+            self._tts = TTS.load(self._args.model, runtime="torch", device=self._args.device)
+        tts, known = self._tts, {name for name, _, _ in jobs}
+        opened = {
+            name: Voice.load(place) if isinstance(place, Path) else tts.voice(place)
+            for name, (place, _) in voices.items()
+            if name in known
+        }
+        spoken = speak_all(tts.model, [(opened[name], line.text, seed) for name, line, seed in jobs])
+        takes = []
+        for (name, line, _), wave in zip(jobs, spoken, strict=True):
+            path = self._args.speakers / f"{voices[name][1]}.ogg"
+            speaker = path.resolve() if path.exists() else None
+            takes.append(Take(f"{name}/{line.id}", line.reference, wave, tts.sample_rate, speaker))
+        return self.judges(takes)
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The record of all speakers."""
     found = read_set(args.set, args.limit)
     say, (part, parts) = Sayer(args, found.lines), map(int, args.part.split("/"))
-    files = sorted(args.candidates.glob("*.safetensors"))
-    speakers = sorted({file.stem.rpartition("-")[0] for file in files})
-    result: dict[str, Any] = {"candidates": {}, "speakers": {}, "voices": {}}
-    present = sorted(file.stem for file in TTS.load(args.model).model.directory.glob("voices/*.safetensors"))
-    for name in present[part::parts]:
-        result["voices"][name] = figures(say(name, name, dict(word.split("=") for word in args.of).get(name, "")))
-    for speaker in speakers[part::parts]:
-        own = {file.stem: file for file in files if file.stem.rpartition("-")[0] == speaker}
-        tried = {name: figures(say(name, file, speaker, args.first)) for name, file in own.items()}
-        best = max(tried, key=lambda name: score(tried[name]))
-        result["candidates"] |= tried
-        result["speakers"][speaker] = {"candidate": best, "figures": figures(say(best, own[best], speaker))}
+    files = {file.stem: file for file in sorted(args.candidates.glob("*.safetensors"))}
+    speakers = sorted({name.rpartition("-")[0] for name in files})[part::parts]
+    of = dict(word.split("=") for word in args.of)
+    tried = say(
+        {n: (f, n.rpartition("-")[0]) for n, f in files.items() if n.rpartition("-")[0] in speakers}, args.first
+    )
+    best = {
+        speaker: max((n for n in tried if n.rpartition("-")[0] == speaker), key=lambda name: score(tried[name]))
+        for speaker in speakers
+    }
+    full = say({name: (files[name], speaker) for speaker, name in best.items()})
+    present = sorted(file.stem for file in TTS.load(args.model).model.directory.glob("voices/*.safetensors"))[
+        part::parts
+    ]
+    voices = say({name: (name, of.get(name, "")) for name in present})
     about = {"set": found.name, "sha256": found.sha256, "lines": len(found.lines), "first": args.first}
+    chosen = {speaker: {"candidate": name, "figures": full[name]} for speaker, name in best.items()}
+    result = {"candidates": tried, "speakers": chosen, "voices": voices}
     yield {"model": args.model, **about, **result, **about_run(args.run, say.judges)}
 
 

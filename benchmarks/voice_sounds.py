@@ -17,14 +17,23 @@ from mamtra.audio.features import kaldi_fbank_80
 from mamtra.audio.io import resample
 from mamtra.audio.trim import trim_edges
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.engine.engine import Engine
+from mamtra.errors import MamTraError
 from mamtra.evaluate.error_rates import count_errors, english_normaliser
 from mamtra.evaluate.judges.asr import open_transcriber
 from mamtra.evaluate.judges.ge2e import Resemblyzer
 from mamtra.evaluate.judges.models import RATE, DistilMOS, embed_file
 from mamtra.evaluate.statistics import interval, ratio, resamples
+from mamtra.models.layout import prompt
 from mamtra.runtime.json_files import write_json
+from mamtra.synthesis.batch import Batch
+from mamtra.synthesis.model import Model
+from mamtra.synthesis.pipeline import Request
+from mamtra.synthesis.retries import AGAIN
+from mamtra.synthesis.sentence import lm_prompt
+from mamtra.voices.voice import Voice
 
-BATCH = 64
+BATCH, ROWS = 64, 128
 LOWEST, HIGHEST = 60, 500
 """Of the pitch, Hz."""
 VOICED = 0.5
@@ -122,6 +131,31 @@ class VoiceJudges:
 
 def _each(judge: Any, sounds: Sequence[tuple[np.ndarray, int]]) -> list[str]:
     return judge.many(sounds) if hasattr(judge, "many") else [judge(*sound) for sound in sounds]
+
+
+def speak_all(model: Model, jobs: Sequence[tuple[Voice, str, int]]) -> list[np.ndarray]:
+    """Samples (T,) of every text in its voice, all in one batch of the engine, as `mamtra say` speaks them.
+
+    Args:
+        model: on its device.
+        jobs: voice, text and seed.
+    """
+    segments = [model.text.segments(text) for _, text, _ in jobs]
+    longest = max(len(one.ids) for row in segments for one in row)
+    opened = 0
+    for voice in {id(voice): voice for voice, _, _ in jobs}.values():
+        opening, said, speech = lm_prompt(model, voice, ())
+        opened = max(opened, prompt([*opening, *said], speech)[0].shape[1])
+    capacity = opened + longest + model.generation.longest(longest)
+    with Engine(model.lm, slots=min(ROWS, len(jobs)), capacity=capacity, deterministic=False) as engine:
+        batch, made = Batch(engine, 2 * ROWS, BATCH), []
+        for (voice, _, seed), row in zip(jobs, segments, strict=True):
+            batch.add(Request(model, voice, seed, retries=AGAIN), row)
+        for _, found in batch.finished(last=True):
+            if isinstance(found, MamTraError):
+                raise found
+            made.append(np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in found)]))
+    return made
 
 
 def liveliness(samples: np.ndarray, rate: int) -> dict[str, float]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from record import benchmark
-from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, write_rows
+from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, speak_all, write_rows
 
 from mamtra import TTS
 from mamtra.audio.features import mel_24k
@@ -27,8 +27,6 @@ from mamtra.audio.io import read_audio, resample, write_audio
 from mamtra.audio.trim import trim_edges
 from mamtra.evaluate.sets import Line, read_set
 from mamtra.runtime.results import footnote, markdown_table
-from mamtra.synthesis.batch import speak_texts
-from mamtra.synthesis.retries import AGAIN
 from mamtra.synthesis.token2wav import batch_to_samples
 from mamtra.voices.voice import Voice
 
@@ -76,18 +74,14 @@ class Stages:
     def say(self, lines: Sequence[Line], teacher: bool = False) -> Sounds:
         """Student or teacher with the default voice, as `mamtra say` does."""
         tts = TTS.load(self._teacher, runtime="torch", device=self._device) if teacher else self.student
-        texts = [line.text for line in lines]
-        found = speak_texts(tts.model, tts.voice(), texts, retries=AGAIN)
-        return {lines[number].id: samples for number, samples in found}
+        found = speak_all(tts.model, [(tts.voice(), line.text, n) for n, line in enumerate(lines)])
+        return {line.id: samples for line, samples in zip(lines, found, strict=True)}
 
     def clone(self, lines: Sequence[Line]) -> Sounds:
         """The student with the voice of each line's prompt."""
-        model, made = self.student.model, {}
-        for prompt in dict.fromkeys(line.prompt for line in lines):
-            own = [line for line in lines if line.prompt == prompt]
-            found = speak_texts(model, self.voice(prompt), [line.text for line in own], retries=AGAIN)
-            made |= {own[number].id: samples for number, samples in found}
-        return made
+        voices = {prompt: self.voice(prompt) for prompt in {line.prompt for line in lines}}
+        found = speak_all(self.student.model, [(voices[line.prompt], line.text, n) for n, line in enumerate(lines)])
+        return {line.id: samples for line, samples in zip(lines, found, strict=True)}
 
     def voice(self, prompt: Path | None) -> Voice:
         """Of a recording; the default one without."""
