@@ -74,6 +74,7 @@ class Sayer:
     ) -> list[dict[str, Any]]:
         if self.judges is None or self._tts is None:
             self.judges = VoiceJudges(self._args.whisper, self._args.campplus, self._args.device)
+            about_run(self._args.run, self.judges)
             self._tts = TTS.load(self._args.model, runtime="torch", device=self._args.device)
         tts, known = self._tts, {name for name, _, _ in jobs}
         opened = {

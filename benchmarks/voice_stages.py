@@ -191,6 +191,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if not all(file.exists() for file in files.values()):
             stages = stages or Stages(args.model, args.teacher, args.device)
             judges = judges or VoiceJudges(args.whisper, args.campplus, args.device)
+            about_run(args.run, judges)
             judge_set(stages, judges, kind, found.lines, files)
         parts.append({
             "kind": kind, "name": name, "set": found.name, "sha256": found.sha256, "lines": len(found.lines),
