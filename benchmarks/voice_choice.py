@@ -58,6 +58,8 @@ class Sayer:
         """
         lines = self._lines[:first]
         rows = {name: read_rows(self._args.run / f"{name}.jsonl") for name in voices}
+        if self._args.collect:
+            return {name: figures(own[: len(lines)]) for name, own in rows.items() if len(own) >= len(lines)}
         jobs = [(name, line, n) for n, line in enumerate(lines) for name in voices if n >= len(rows[name])]
         for at in range(0, len(jobs), AT_ONCE):
             for (name, _, _), row in zip(jobs[at:], self._judged(jobs[at : at + AT_ONCE], voices), strict=False):
@@ -111,7 +113,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     ]
     voices = say({name: (name, of.get(name, "")) for name in present})
     about = {"set": found.name, "sha256": found.sha256, "lines": len(found.lines), "first": args.first}
-    chosen = {speaker: {"candidate": name, "figures": full[name]} for speaker, name in best.items()}
+    chosen = {speaker: {"candidate": name, "figures": full[name]} for speaker, name in best.items() if name in full}
     result = {"candidates": tried, "speakers": chosen, "voices": voices}
     yield {"model": args.model, **about, **result, **about_run(args.run, say.judges)}
 
@@ -128,6 +130,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--whisper", required=True)
     parser.add_argument("--campplus", type=Path, required=True)
+    parser.add_argument("--collect", action="store_true", help="judge nothing: show what the run folder holds")
     parser.add_argument("--device", default="cuda")
 
 
@@ -142,6 +145,9 @@ def render(result: dict[str, Any]) -> str:
     speakers = [row(one["candidate"], one["figures"]) for one in result["speakers"].values()]
     candidates = [row(name, found) for name, found in result["candidates"].items()]
     judges = result["judges"]
+    present = (
+        ["## Voices that come with the model", markdown_table(["voice", *heads, "score"], voices)] if voices else []
+    )
     parts = [
         "# Choice of the voices",
         f"{result['lines']} lines of {result['set']}, development text. Every candidate voice is made of one prompt of a synthetic "
@@ -149,8 +155,7 @@ def render(result: dict[str, Any]) -> str:
         "the flow tells them apart. Similarity is to other recordings of the speaker. In brackets: 95% intervals over lines. "
         "Score: ten times DistilMOS, less the WER, and twenty times CAM++'s similarity; the best candidate of a speaker is its "
         "highest. The choice is made on these lines, so the figures of the chosen ones are a little too good.",
-        "## Voices that come with the model",
-        markdown_table(["voice", *heads, "score"], voices),
+        *present,
         "## Best candidate of each speaker",
         markdown_table(["candidate", *heads, "score"], speakers),
         f"## All candidates, first {result['first']} lines",

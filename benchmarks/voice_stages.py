@@ -176,6 +176,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--whisper", required=True)
     parser.add_argument("--campplus", type=Path, required=True)
+    parser.add_argument("--collect", action="store_true", help="judge nothing: show what the run folder holds")
     parser.add_argument("--device", default="cuda")
 
 
@@ -188,14 +189,14 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for kind, name, place in places:
         found = read_set(place, args.limit)
         files = {system: args.run / name / f"{n}.jsonl" for n, system in enumerate(SYSTEMS[kind])}
-        if not all(file.exists() for file in files.values()):
+        if not args.collect and not all(file.exists() for file in files.values()):
             stages = stages or Stages(args.model, args.teacher, args.device)
             judges = judges or VoiceJudges(args.whisper, args.campplus, args.device)
             about_run(args.run, judges)
             judge_set(stages, judges, kind, found.lines, files)
         parts.append({
             "kind": kind, "name": name, "set": found.name, "sha256": found.sha256, "lines": len(found.lines),
-            "systems": {system: figures(read_rows(file)) for system, file in files.items()},
+            "systems": {system: figures(read_rows(file)) for system, file in files.items() if file.exists()},
         })  # fmt: skip
     yield {"model": args.model, "parts": parts, **about_run(args.run, judges)}
 
