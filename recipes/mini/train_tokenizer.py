@@ -1,6 +1,10 @@
 """Train the speech tokenizer: 25 Hz FSQ tokens that predict phonemes (CTC) and, given the speaker, the mel spectrum (regression).
 
-python train_tokenizer.py --config mini.yaml --corpus DIR ... --speakers targets.npz --out tokenizer.safetensors [key=value ...]
+python train_tokenizer.py --config mini.yaml --corpus DIR ... --speakers targets.npz --out tokenizer.safetensors
+    [--whisper DIR] [key=value ...]
+
+Where their weights are not 0, tokens are trained to predict pitch and, with --whisper, the states of Whisper's encoder too
+(supervision.py), from inputs that are perturbed as other speakers and rooms would (perturb.py).
 """
 
 from __future__ import annotations
@@ -12,8 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from corpus import TOKEN_16, TOKEN_24, Corpus, Row, crop, drawing_weights
+from perturb import perturb
 from rapidfuzz.distance import Levenshtein
 from safetensors.torch import save_file
+from supervision import Supervision, usual_pitch, whisper_states
 from torch import Tensor, nn
 from training import CapturedAround, Optimiser, Run, command, resume, section
 
@@ -97,26 +103,67 @@ def augment(log_mel: Tensor, strength: Tensor) -> Tensor:
 
 
 class ForwardPass(nn.Module):
-    """The whole forward pass from sample positions to both outputs, to be captured as one graph."""
+    """The whole forward pass from sample positions to all outputs, to be captured as one graph.
 
-    def __init__(self, corpus: Corpus, tokenizer: SpeechTokenizer, heads: Heads, tokens: int) -> None:
+    Args:
+        corpus: with audio16 and audio24.
+        tokenizer: to train.
+        heads: of phones and mel.
+        tokens: of the longest utterance.
+        supervision: further targets, where wanted.
+        perturbation: strength, see `perturb`.
+        agree: whether the losses hold "agreement": how far two perturbations of an utterance are apart in the tokens.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        tokenizer: SpeechTokenizer,
+        heads: Heads,
+        tokens: int,
+        supervision: Supervision | None = None,
+        perturbation: float = 0.0,
+        agree: bool = False,
+    ) -> None:
         super().__init__()
         self.tokenizer, self.heads, self.tokens = tokenizer, heads, tokens
+        self.supervision, self.perturbation, self.agree = supervision, perturbation, agree
         self.audio = (corpus.audio16, corpus.audio24)
 
-    def forward(self, starts: Tensor, lengths: Tensor, speaker: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
-        """starts, lengths (B,) in tokens, strength () of the augmentation -> phone log-probabilities (B, 2N, V), mel loss."""
+    def forward(
+        self, starts: Tensor, lengths: Tensor, speaker: Tensor, strength: Tensor, usual: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Phone log-probabilities (B, 2N, V) and losses by name.
+
+        Args:
+            starts: (B,) in tokens.
+            lengths: (B,) in tokens.
+            speaker: (B, 192).
+            strength: () of the augmentation.
+            usual: (B,) log2 of the median pitch, for the supervision.
+        """
         with torch.no_grad():
             wave16 = cut(self.audio[0], starts, lengths, self.tokens, TOKEN_16)
-            log_mel = augment(whisper_log_mel_128(wave16), strength)
+            clean = whisper_log_mel_128(wave16)
+            log_mel = self.changed(clean, strength)
             mel = mel_24k(cut(self.audio[1], starts, lengths, self.tokens, TOKEN_24)).transpose(1, 2)
             frames = torch.arange(mel.shape[1], device=mel.device)
             inside = (frames >= 2 * MARGIN) & (frames < 2 * (MARGIN + lengths[:, None]))
         with torch.autocast(wave16.device.type, torch.bfloat16, enabled=wave16.is_cuda, cache_enabled=False):
-            values, _ = self.tokenizer.quantise(log_mel)
+            values, latents = self.tokenizer.quantise(log_mel)
             log_probs, guess = self.heads(values, speaker)
+            losses = {} if self.supervision is None else self.supervision(values, starts, lengths, usual)
+            if self.agree:
+                _, other = self.tokenizer.quantise(self.changed(clean, strength))
+                apart = (latents - other).float().square().mean(-1)
+                losses["agreement"] = (apart * inside[:, ::2]).sum() / inside[:, ::2].sum()
         error = (guess.float() - mel).abs().mean(-1)
-        return log_probs, (error * inside).sum() / inside.sum()
+        losses["mel"] = (error * inside).sum() / inside.sum()
+        return log_probs, losses
+
+    def changed(self, log_mel: Tensor, strength: Tensor) -> Tensor:
+        """The encoder's input of a training step."""
+        return augment(perturb(log_mel, self.perturbation) if self.perturbation else log_mel, strength)
 
 
 def cut(flat: Tensor, starts: Tensor, lengths: Tensor, tokens: int, size: int) -> Tensor:
@@ -158,12 +205,17 @@ def main() -> None:
     parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--speakers", type=Path, required=True, help="file written by speaker_targets.py")
+    parser.add_argument("--whisper", type=Path, help="a Whisper of transformers, for states_weight")
     parser.add_argument("--eager", action="store_true", help="do not capture CUDA graphs")
     args = parser.parse_args()
     config, device = section(args.config, "tokenizer", args.changes), args.device
     torch.manual_seed(config["seed"])
     rng = np.random.default_rng(config["seed"])
-    corpus = Corpus(args.corpus, device, ("audio16", "audio24"))
+    weights_of = {name: config[f"{name}_weight"] for name in ("mel", "states", "pitch", "agreement")}
+    supervised = weights_of["states"] > 0 or weights_of["pitch"] > 0
+    if weights_of["states"] and args.whisper is None:
+        raise SystemExit("states_weight needs --whisper DIR")
+    corpus = Corpus(args.corpus, device, ("audio16", "audio24", "f0") if supervised else ("audio16", "audio24"))
     rows = corpus.rows
     print(f"{len(rows)} utterances, {corpus.hours():.1f} h", flush=True)
 
@@ -192,7 +244,12 @@ def main() -> None:
     tokenizer = SpeechTokenizer(SpeechTokenizerConfig(**config["model"])).to(device)
     resume(tokenizer, args.resume)
     heads = Heads(tokenizer.config.dims, len(alphabet)).to(device)
-    optimiser = Optimiser(nn.ModuleList([tokenizer, heads]), config["lr"], average=config["average"])
+    modules, supervision, usual = [tokenizer, heads], None, None
+    if supervised:
+        states = whisper_states(args.whisper, corpus, device) if weights_of["states"] else None
+        supervision, usual = Supervision(tokenizer.config.dims, states, corpus.f0).to(device), usual_pitch(corpus)
+        modules.append(supervision)
+    optimiser = Optimiser(nn.ModuleList(modules), config["lr"], average=config["average"])
     draw = batches(rows, weights, config["tokens_per_batch"], rng)
     run = Run(args.out, config["steps"], config["minutes"])
 
@@ -205,15 +262,20 @@ def main() -> None:
             slope = torch.autograd.grad(seen["ctc"], scores)[0]
         return torch.nan_to_num(slope, 0.0, 0.0, 0.0)
 
-    def backward(mel_loss: Tensor, log_probs: Tensor, slope: Tensor) -> dict[str, Tensor]:
+    def backward(losses: dict[str, Tensor], log_probs: Tensor, slope: Tensor) -> dict[str, Tensor]:
         optimiser.adam.zero_grad(set_to_none=True)
-        torch.autograd.backward((log_probs, mel_loss), (slope, torch.full_like(mel_loss, config["mel_weight"])))
-        return {"mel": mel_loss.detach(), "norm": optimiser.update(), "log_probs": log_probs.detach()}
+        slopes = [torch.full_like(loss, weights_of[name]) for name, loss in losses.items()]
+        torch.autograd.backward((log_probs, *losses.values()), (slope, *slopes))
+        shown = {name: loss.detach() for name, loss in losses.items()}
+        return {**shown, "norm": optimiser.update(), "log_probs": log_probs.detach()}
 
     seen: dict[str, Tensor] = {}
     strength, plain = torch.tensor(float(config["augmentation"]), device=device), torch.zeros((), device=device)
+    extras = (supervision, config["perturbation"], weights_of["agreement"] > 0)
     steps = {
-        high: CapturedAround(ForwardPass(corpus, tokenizer, heads, high), gradient, backward, device, args.eager)
+        high: CapturedAround(
+            ForwardPass(corpus, tokenizer, heads, high, *extras), gradient, backward, device, args.eager
+        )
         for high in BUCKETS
     }
     for step in run:
@@ -225,6 +287,8 @@ def main() -> None:
         frames = 2 * (lengths[index] + 2 * MARGIN)
         optimiser.schedule(run.progress)
         tensors = {"starts": starts[index], "lengths": lengths[index], "speaker": speaker[index], "strength": strength}
+        if usual is not None:
+            tensors["usual"] = usual[index]
         result = steps[high]((frames, flat, counts), **tensors)
         if step % 100 == 0:
             errors, total = error_rate(result["log_probs"], lengths[index], targets)

@@ -11,17 +11,17 @@ from mamtra.serve.errors import ApiError
 OPENAI_VOICES = {
     "alloy": "nora",
     "ash": "miles",
-    "ballad": "henry",
-    "cedar": "miles",
+    "ballad": "simon",
+    "cedar": "felix",
     "coral": "clara",
-    "echo": "owen",
-    "fable": "emily",
-    "marin": "clara",
-    "nova": "nora",
+    "echo": "oscar",
+    "fable": "henry",
+    "marin": "julia",
+    "nova": "tessa",
     "onyx": "owen",
     "sage": "emily",
-    "shimmer": "clara",
-    "verse": "henry",
+    "shimmer": "isla",
+    "verse": "miles",
 }
 """OpenAI's voices, and which of the embedded model's stand for them."""
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
