@@ -64,7 +64,8 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
     from mamtra import load
     from mamtra.acoustic.flow_matching import fixed_noise
     from mamtra.light.model import LightModel
-    from mamtra.light.speaking import prompt_store, start_run
+    from mamtra.light.run import start_run
+    from mamtra.light.speaking import prompt_store
     from mamtra.synthesis.pipeline import Request
     from mamtra.synthesis.sentence import generate_tokens
 

@@ -12,9 +12,9 @@ from mamtra.audio.time_stretch import Stretcher, stretch
 from mamtra.checkpoints.find import find_model
 from mamtra.engine.alignment import text_attention
 from mamtra.light.flow_graph import relative_positions, time_encoding
-from mamtra.light.lm import LMState
+from mamtra.light.lm_state import LMState
 from mamtra.light.model import LightModel
-from mamtra.light.speaking import start_run
+from mamtra.light.run import start_run
 from mamtra.synthesis.coverage import attention_of, misread, read_by
 from mamtra.synthesis.pipeline import Request
 from mamtra.tts import TTS
@@ -182,3 +182,17 @@ def test_words_left_out_are_noticed_as_with_torch(theirs: TTS, exact: TTS) -> No
         assert [each.tokens for each in exact.stream(text)] == [each.tokens for each in theirs.stream(text)]
     said = next(exact._ways.whole(Request(exact.model, exact.voice()), [segment], ahead=False))
     assert said.attempts > 1 and said.tokens == theirs.say(LIST).tokens
+
+
+def test_segments_side_by_side_have_the_tokens_that_they_have_alone(exact: TTS) -> None:
+    """More segments than rows, of unlike lengths, one of which is run again."""
+    request = Request(exact.model, exact.voice(), seed=0)
+    [repeated] = exact.model.text.segments(LIST)
+    [long] = exact.model.text.segments("It was a quiet morning in the harbour, and nobody said a word.")
+    segments = [repeated, long, *(exact.model.text.segments(text)[0] for text in ("Oh.", TEXT, "No.", "Good night."))]
+    alone, together = (list(exact._ways.whole(request, segments, ahead=ahead)) for ahead in (False, True))
+    assert [chunk.tokens for chunk in together] == [chunk.tokens for chunk in alone]
+    for ours, theirs in zip(together, alone, strict=True):
+        np.testing.assert_allclose(ours.samples, theirs.samples, atol=5e-3)
+    assert together[0].attempts > 1
+    assert exact.model.decoding.running == 0

@@ -79,7 +79,7 @@ class LightModel(ModelDirectory):
 
     def run_bytes(self, positions: int) -> int:
         """Memory that a run of the LM of so many positions takes."""
-        from mamtra.light.lm import state_bytes
+        from mamtra.light.lm_state import state_bytes
 
         return sum(state_bytes(self.config["lm"], positions))
 
