@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -41,15 +41,21 @@ def prompt_store(model: LightModel) -> Prompts:
     return PromptStore(lambda voice: behind_prompt(model.flow, voice), PROMPT_BYTES)
 
 
-def open_beside(prompts: Prompts, request: Request) -> None:
-    """Begin to open the flow, its prompt and the vocoder on another thread, while the LM is opened and makes its first tokens."""
+def open_parts(request: Request, *, prompts: Prompts) -> None:
+    """Begin to open what speaking needs, on two threads beside the reading of the text."""
+    model: LightModel = request.model
 
-    def work() -> None:
-        with suppress(MamTraError):  # who asks for a part is told
-            prompts.stream(request.voice)
-            _ = request.model.vocoder
+    def open_sound() -> None:
+        prompts.stream(request.voice)
+        _ = model.vocoder
 
-    Thread(target=work, name="mamtra-open").start()
+    for work in (lambda: model.lm, open_sound):
+        Thread(target=_try, args=(work,), name="mamtra-open").start()
+
+
+def _try(work: Callable[[], object]) -> None:
+    with suppress(MamTraError):  # who asks for a part is told
+        work()
 
 
 def speak_whole(
@@ -71,7 +77,6 @@ def speak_whole(
                 yield waiting.popleft()
         yield from waiting
 
-    open_beside(prompts, request)
     try:
         yield from speak(request, started(), partial(decoded_segment, runs=runs, prompts=prompts))
     finally:
@@ -123,5 +128,4 @@ def stream_segment(
     def misread(run: LightRun, _: list[int], ended: bool) -> float:
         return count_misread(run.attention() if request.checks(text_ids) else None, ended=ended)
 
-    open_beside(prompts, request)
     yield from stream_runs(request, index, start=partial(start_run, request, text_ids), sound=sound, misread=misread)
