@@ -11,6 +11,7 @@ from mamtra.acoustic import time_stretch, token_encoder
 from mamtra.audio.time_stretch import Stretcher, stretch
 from mamtra.checkpoints.find import find_model
 from mamtra.engine.alignment import text_attention
+from mamtra.light.ahead import Ahead
 from mamtra.light.flow_graph import relative_positions, time_encoding
 from mamtra.light.lm_state import LMState
 from mamtra.light.model import LightModel
@@ -196,3 +197,18 @@ def test_segments_side_by_side_have_the_tokens_that_they_have_alone(exact: TTS) 
         np.testing.assert_allclose(ours.samples, theirs.samples, atol=5e-3)
     assert together[0].attempts > 1
     assert exact.model.decoding.running == 0
+
+
+def test_a_run_that_goes_on_by_itself(exact: TTS) -> None:
+    """The tokens, the attention to those given and the end are the run's own; an error reaches the reader."""
+    ids = list(exact.model.text.segments(TEXT)[0].ids)
+    runs = [start_run(Request(exact.model, exact.voice()), ids, 0) for _ in range(2)]
+    expected, ahead = list(runs[0]), Ahead(runs[1], alone=5)
+    first = [next(ahead) for _ in range(9)]
+    np.testing.assert_allclose(ahead.attention(), runs[0].attention()[:9], atol=1e-6)
+    assert first + list(ahead) == expected and next(ahead, None) is None
+    assert ahead.finish_reason == runs[0].finish_reason == "eos"
+    broken = Ahead(start_run(Request(exact.model, exact.voice()), ids, 0), alone=0)
+    broken._run._draw = lambda *_: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        next(broken)

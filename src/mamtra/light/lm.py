@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mamtra.engine.stats import EngineStats
 from mamtra.light.graph import GraphBuilder, Products
 from mamtra.light.lm_graph import build_lm
+from mamtra.light.lm_state import Beginnings, LMRows
 from mamtra.light.sessions import open_session
 from mamtra.light.weights import StoredWeights
 from mamtra.runtime.living import Living
-
-if TYPE_CHECKING:
-    from mamtra.light.lm_state import LMRows
 
 
 class LightLM:
@@ -31,6 +29,7 @@ class LightLM:
 
     Attributes:
         guarded: draws from which a guard has kept a token.
+        beginnings: states that runs have in common.
     """
 
     def __init__(
@@ -48,6 +47,7 @@ class LightLM:
         build_lm(graph, config, head)
         self.session = open_session(graph, threads)
         self._states: Living[LMRows] = Living()
+        self.beginnings = Beginnings(self)
 
     def begun(self, rows: LMRows) -> None:
         """Told all states that are made."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
 
-from mamtra.light.lm import LightLM
 from mamtra.light.lm_graph import rope_table, state_shapes
 
+if TYPE_CHECKING:
+    from mamtra.light.lm import LightLM
+
+MOST_BEGINNINGS = 8
 _IN_PLACE = ("key", "value")
 
 
@@ -129,6 +134,10 @@ class LMState:
         """Run one more input (hidden_size,); logits as in `extend`."""
         return self.extend(x[None])
 
+    def take(self, other: LMRows) -> None:
+        """Become what the only row of other states is."""
+        self._rows.copy(self._row, other, 0)
+
     def ran(self) -> None:
         """Told that its row has been run."""
         if self._lm.head is not None:
@@ -165,6 +174,32 @@ class LMState:
         scores[later] = -np.inf
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         return (weights / weights.sum(axis=1, keepdims=True))[:, first:last]
+
+
+class Beginnings:
+    """States after what the inputs of the latest runs began with: what the prompt of a voice says. Threads may share it.
+
+    Args:
+        lm: the model.
+    """
+
+    def __init__(self, lm: LightLM) -> None:
+        self._lm, self._lock, self._kept = lm, threading.Lock(), OrderedDict[bytes, LMRows]()
+
+    def state(self, x: np.ndarray, capacity: int) -> LMState:
+        """A new state for so many positions that has taken in inputs (n, hidden_size)."""
+        with self._lock:
+            kept = self._kept.pop(x.tobytes(), None)
+            if kept is None:
+                kept = LMRows(self._lm, 1, len(x))
+                kept.extend(x)
+                kept.used = 0
+            self._kept[x.tobytes()] = kept
+            if len(self._kept) > MOST_BEGINNINGS:
+                self._kept.popitem(last=False)
+        state = LMState(self._lm, capacity)
+        state.take(kept)
+        return state
 
 
 def state_bytes(config: Mapping[str, Any], capacity: int, rows: int = 1) -> tuple[int, int]:

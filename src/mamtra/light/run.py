@@ -32,7 +32,7 @@ class LightRun(Iterator[int]):
         layout: of the inputs; asked for more where tokens need them, which may block.
         generator: of the sampler.
         settings: of the sampler and its guards.
-        text: positions of the text from and to before which, for `attention`.
+        text: positions of the text from and to before which, for `attention`; what stands before it is the same for a voice.
 
     Attributes:
         tokens: all tokens so far.
@@ -70,11 +70,12 @@ class LightRun(Iterator[int]):
             self.finish_reason = "length"
         if self.finish_reason is not None:
             return None
-        rows = [
-            self._lm.embed(_TABLES.get(kind, "marks"), [number for _, number in inputs])
-            for kind, inputs in groupby(self._inputs, itemgetter(0))
-        ]
-        return np.concatenate(rows)
+        begin = self._text[0]
+        if self._state is None and begin:
+            capacity = len(self._inputs) + self._segment.most
+            self._state = self._lm.beginnings.state(self._embedded(self._inputs[:begin]), capacity)
+            self._inputs = self._inputs[begin:]
+        return self._embedded(self._inputs)
 
     def take(self, logits: np.ndarray) -> int | None:
         """Draw what follows the inputs from its logits (ids,), in place: a speech token, or None for a mark or the end."""
@@ -110,6 +111,13 @@ class LightRun(Iterator[int]):
     def cancel(self) -> None:
         """End the run."""
         self.finish_reason = self.finish_reason or "cancelled"
+
+    def _embedded(self, inputs: Inputs) -> np.ndarray:
+        rows = [
+            self._lm.embed(_TABLES.get(kind, "marks"), [number for _, number in alike])
+            for kind, alike in groupby(inputs, itemgetter(0))
+        ]
+        return np.concatenate(rows)
 
     def _next_segment(self) -> Segment:
         while (segment := self._layout.take(len(self._history))) is None:

@@ -39,6 +39,7 @@ def open_session(graph: GraphBuilder, threads: int, *, arena: bool = True) -> or
     session = ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"])
     del options, tensors  # with the tensors that were made for the graph: kernels have copies
     graph.used.clear()
+    graph.weights.let_go()
     give_back()
     return session
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mamtra.audio.time_stretch import Stretcher, stretch
 from mamtra.errors import MamTraError
+from mamtra.light.ahead import Ahead
 from mamtra.light.decoder import ROWS, Decoder
 from mamtra.light.flow import LightFlowStream
 from mamtra.light.model import LightModel
@@ -28,6 +29,8 @@ from mamtra.synthesis.segment_stream import HopStream, stream_runs
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
+HOPS = HopSchedule(first=14, hop=12)
+"""The first audio comes early and lasts until the second is there: the LM goes on while flow and vocoder compute."""
 PROMPT_BYTES = 2**26
 """Memory for the prompts of the voices used last."""
 
@@ -120,12 +123,18 @@ def stream_segment(
 ) -> Iterator[AudioChunk]:
     """The backend that gives a segment's audio while its tokens are being generated, see `mamtra.synthesis.streaming`."""
     model: LightModel = request.model
+    schedule = schedule or (HopSchedule() if model.exact else HOPS)
+    alone = schedule.first + model.config["flow"]["pre_lookahead_len"]
+
+    def start(seed: int) -> LightRun | Ahead:
+        run = start_run(request, text_ids, seed)
+        return Ahead(run, alone) if isinstance(text_ids, list) else run
 
     def sound(seed: int) -> HopStream:
         flow, vocoder = prompts.stream(request.voice), LightVocoderStream(model.vocoder, seed)
         return HopStream(flow, Stretcher(request.speed), vocoder, schedule)
 
-    def misread(run: LightRun, _: list[int], ended: bool) -> float:
+    def misread(run: LightRun | Ahead, _: list[int], ended: bool) -> float:
         return count_misread(run.attention() if request.checks(text_ids) else None, ended=ended)
 
-    yield from stream_runs(request, index, start=partial(start_run, request, text_ids), sound=sound, misread=misread)
+    yield from stream_runs(request, index, start=start, sound=sound, misread=misread)

@@ -6,8 +6,8 @@
                         source   (1, hop * T)        excitation, see `mamtra.light.sine_source`
               outputs   wave     (1, hop * T)
 
-The convolutions are of height 1 over images, (1, channels, 1, T): ONNX Runtime has its blocked kernels for these alone. Where channels
-do not fill its blocks, the many convolutions of a stage are over (1, channels, T) instead, which makes them products over windows.
+The convolutions are of height 1 over images, (1, channels, 1, T): ONNX Runtime has its blocked kernels for these alone. Where
+channels do not fill its blocks, the many convolutions of a stage are over (1, channels, T): then they are products over windows.
 """
 
 from __future__ import annotations
