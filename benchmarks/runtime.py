@@ -1,10 +1,13 @@
 """ONNX Runtime against torch on one CPU: speed, start-up, memory, and how well both are understood.
 
-    python benchmarks/runtime.py [--runs 3] [--voice NAME] [--kokoro DIR] [--out docs/results/runtime.json]
-        [--set LIST.tsv --whisper DIR --work DIR [--sentences 100] [--seconds 500]]
+    python benchmarks/runtime.py [--runs 3] [--voice NAME] [--kokoro DIR] [--wheel FILE] [--resume]
+        [--out docs/results/runtime.json] [--set LIST.tsv --whisper DIR --work DIR [--sentences 100] [--seconds 500]]
 
-Long text, first audio and fresh processes use all cores, stages one thread; ways of computing take turns, and medians are given.
-CPU seconds are beside those of the clock, since other programs disturb them less. With --set sentences are spoken and transcribed
+Long text and first audio with all cores and with one, fresh processes with all, stages with one thread; ways of computing take
+turns, and medians are given. CPU seconds are beside those of the clock, since other programs disturb them less. It takes about ten
+minutes of an idle machine with two cores; --out is written after each part, and --resume makes those that it lacks.
+
+With --wheel an installation is timed, with packages that pip has cached. With --set sentences are spoken and transcribed
 (`runtime_words.py`); what is finished is kept in --work, so that a long measurement can be made in parts of --seconds.
 """
 
@@ -42,6 +45,13 @@ FRESH = {
     "torch": ["--runtime", "torch"],
     "onnx": ["--runtime", "onnx"],
     "onnx, int8 LM": ["--runtime", "onnx", "--int8-lm"],
+    "onnx, mini-fast": ["--runtime", "onnx", "--model", "mini-fast"],
+    "onnx, mini-fast, int8 LM": ["--runtime", "onnx", "--model", "mini-fast", "--int8-lm"],
+}
+SPEEDS = {
+    **WAYS,
+    "onnx, mini-fast": {"runtime": "onnx", "model": "mini-fast"},
+    "onnx, mini-fast, int8 LM": {"runtime": "onnx", "model": "mini-fast", "int8_lm": True},
 }
 PEER = "Kokoro-82M, int8"
 PEAK = (
@@ -63,6 +73,7 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
 
     from mamtra import load
     from mamtra.acoustic.flow_matching import fixed_noise
+    from mamtra.checkpoints.find import find_model
     from mamtra.light.model import LightModel
     from mamtra.light.run import start_run
     from mamtra.light.speaking import prompt_store
@@ -95,6 +106,8 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
     directory = model.directory
     ways = {"torch": torch_parts, "onnx": light_parts(LightModel(directory, threads=1))}
     ways["onnx, int8 LM"] = light_parts(LightModel(directory, threads=1, int8_lm=True))
+    fast = find_model("mini-fast")
+    ways["onnx, mini-fast, int8 LM"] = light_parts(LightModel(fast, threads=1, int8_lm=True))
     made: Series = {name: {stage: [] for stage in STAGES} for name in ways}
     for turn in range(runs + 1):
         for name, parts in ways.items():
@@ -108,15 +121,16 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
     return medians(made)
 
 
-def warm(voice: str, runs: int, kokoro: Path | None) -> dict[str, dict[str, float]]:
-    """Long text and first audio of voices that have spoken before, with all cores."""
+def warm(voice: str, runs: int, kokoro: Path | None, threads: int) -> dict[str, dict[str, float]]:
+    """Long text and first audio of voices that have spoken before, with so many cores."""
     import torch
 
     from mamtra import load
 
-    threads = os.cpu_count() or 1
     torch.set_num_threads(threads)
-    voices: dict[str, Any] = {way: load(**options) for way, options in WAYS.items()}
+    if hasattr(os, "sched_setaffinity"):  # threads that are made from now on stay on these cores
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    voices: dict[str, Any] = {way: load(**options) for way, options in SPEEDS.items()}
     if kokoro is not None:
         voices[PEER] = Kokoro(kokoro, voices[BASELINE], threads)
     kinds = ("rtf", "rtf cpu", "first", "first cpu")
@@ -143,6 +157,8 @@ def fresh(voice: str, runs: int) -> dict[str, dict[str, float]]:
     made: Series = {name: {"cpu": [], "wall": [], "mebibytes": []} for name in FRESH}
     with tempfile.TemporaryDirectory() as folder:
         target, environment = Path(folder) / "x.wav", {**os.environ, "MAMTRA_CACHE": str(Path(folder) / "cache")}
+        # as in an installation, modules are compiled once
+        environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(folder) / "compiled")}
         for turn in range(runs + 1):
             for name, found in made.items():
                 command = ["say", COLD, *FRESH[name], "--voice", voice, "-q", "-o", str(target)]
@@ -167,24 +183,47 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def install(wheel: Path) -> dict[str, float]:
+    """Seconds that an installation into a new environment takes, and its size in MB without pip itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        python = next(Path(folder).glob("*/python*"))
+        begun = time.perf_counter()
+        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", str(wheel)]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
+        seconds = time.perf_counter() - begun
+        files = [path for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink()]
+        return {"seconds": seconds, "megabytes": sum(path.stat().st_size for path in files) / 1e6}
+
+
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Everything that was measured so far."""
-    if args.more_words:
-        kept = json.loads(args.out.read_text(encoding="utf-8"))
-        found = {key: kept[key] for key in ("voice", "fresh", "warm", "stages", "commit", "command")}
-    else:
+    voice, runs, threads = args.voice, args.runs, os.cpu_count() or 1
+    parts: dict[str, Callable[[], Any]] = {
         # fresh processes first: Linux counts what a parent holds when it forks as memory of the child
-        found = {"voice": args.voice, "fresh": fresh(args.voice, args.runs)}
-        found["warm"] = warm(args.voice, args.runs, args.kokoro)
-        found["stages"] = stages(args.voice, args.runs)
-    yield found
+        "fresh": lambda: fresh(voice, runs),
+        "warm": lambda: warm(voice, runs, args.kokoro, threads),
+        "stages": lambda: stages(voice, runs),
+        "one core": lambda: warm(voice, runs, args.kokoro, 1),
+    }
+    if args.wheel is not None:
+        parts = {"installation": lambda: install(args.wheel), **parts}
+    found: dict[str, Any] = {"voice": voice}
+    if args.resume:
+        kept = json.loads(args.out.read_text(encoding="utf-8"))
+        found |= {key: kept[key] for key in (*parts, "understood", "commit", "command") if key in kept}
+    for name, make in parts.items():
+        if name not in found:
+            found[name] = make()
+            yield found
     if args.set is not None:
         sentences, listen = (
             read_sentences(args.set, args.sentences),
             FasterWhisper(args.whisper, args.threads, "int8", 1),
         )
-        heard = transcribe(sentences, args.voice, args.work, listen, args.seconds)
-        yield found | {"understood": compare(sentences, heard) | {"recogniser": listen.about["asr"]}}
+        heard = transcribe(sentences, voice, args.work, listen, args.seconds)
+        found["understood"] = compare(sentences, heard) | {"recogniser": listen.about["asr"]}
+    yield found
 
 
 def bars(by: dict[str, dict[str, float]]) -> str:
@@ -199,33 +238,51 @@ def bars(by: dict[str, dict[str, float]]) -> str:
     return "\n".join(["```", *lines, f"{'':{width}} {legend}", "```"])
 
 
-def render(result: dict[str, Any]) -> str:
-    """The page of a result."""
-    by, parts = result["stages"], ["# ONNX Runtime against torch"]
+def speeds(by: dict[str, dict[str, float]]) -> str:
+    """Table of what `warm` gives."""
     rows = [
         [way, f"{v['rtf']:.3f}", f"{v['rtf cpu']:.3f}", f"{1000 * v['first']:.0f}", f"{1000 * v['first cpu']:.0f}"]
-        for way, v in result["warm"].items()
+        for way, v in by.items()
     ]
-    parts += [
-        f"Voice {result['voice']}. A text of three sentences in seconds of computing per second of sound, and the milliseconds to "
-        "the first audio of a stream, of voices that have spoken before. Kokoro has no stream: its first audio is a sentence.",
-        markdown_table(["", "long text", "CPU", "first audio, ms", "CPU, ms"], rows),
-        "## Where the time goes",
-        "One sentence with one thread: CPU seconds per second of sound.",
-    ]
-    rows = [
-        [name, *(f"{part[stage]:.3f}" for stage in STAGES), f"{sum(part.values()):.3f}"] for name, part in by.items()
-    ]
-    table = [
-        [name, f"{v['cpu']:.1f}", f"{v['wall']:.1f}", f"{v['mebibytes']:.0f}"] for name, v in result["fresh"].items()
-    ]
-    parts += [
-        markdown_table(["", *STAGES, "together"], rows),
-        bars(by),
-        "## A fresh process to a sound file of 2.6 s",
-        markdown_table(["", "CPU s", "wall s", "peak MiB"], table),
-        "All times are medians, the ways in turn. Those by the clock are of a machine shared with other programs.",
-    ]
+    return markdown_table(["", "long text", "CPU", "first audio, ms", "CPU, ms"], rows)
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page of a result, of the parts that it has."""
+    parts = ["# ONNX Runtime against torch"]
+    if by := result.get("warm"):
+        parts += [
+            f"Voice {result['voice']}. A text of three sentences in seconds of computing per second of sound, and the milliseconds to "
+            "the first audio of a stream, of voices that have spoken before. Kokoro has no stream: its first audio is a sentence.",
+            speeds(by),
+        ]
+    if by := result.get("one core"):
+        parts += ["## With one core", speeds(by)]
+    if by := result.get("stages"):
+        rows = [
+            [name, *(f"{part[stage]:.3f}" for stage in STAGES), f"{sum(part.values()):.3f}"]
+            for name, part in by.items()
+        ]
+        parts += [
+            "## Where the time goes",
+            "One sentence with one thread: CPU seconds per second of sound.",
+            markdown_table(["", *STAGES, "together"], rows),
+            bars(by),
+        ]
+    if by := result.get("fresh"):
+        rows = [[name, f"{v['cpu']:.1f}", f"{v['wall']:.1f}", f"{v['mebibytes']:.0f}"] for name, v in by.items()]
+        parts += [
+            "## A fresh process to a sound file of 2.6 s",
+            markdown_table(["", "CPU s", "wall s", "peak MiB"], rows),
+        ]
+    if made := result.get("installation"):
+        parts.append(
+            f"Installing the package into a new environment, with packages that pip has cached, took {made['seconds']:.0f} s and "
+            f"{made['megabytes']:.0f} MB."
+        )
+    parts.append(
+        "All times are medians, the ways in turn. Those by the clock hold what other programs of the machine took."
+    )
     if found := result.get("understood"):
         table = [[name, "{:.2f} [{:.2f}, {:.2f}]".format(*rate)] for name, rate in found["wer"].items()]
         table += [
@@ -252,7 +309,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--whisper", type=Path, metavar="DIR", help="a CTranslate2 Whisper")
     parser.add_argument("--work", type=Path, metavar="DIR", help="what was heard so far")
     parser.add_argument("--seconds", type=float, default=500.0, help="of speaking and listening in this call")
-    parser.add_argument("--more-words", action="store_true", help="keep the speeds of --out, and only speak and listen")
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="of this package, to be installed")
+    parser.add_argument("--resume", action="store_true", help="keep what --out has")
 
 
 def main(argv: list[str] | None = None) -> None:

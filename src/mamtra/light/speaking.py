@@ -29,7 +29,7 @@ from mamtra.synthesis.segment_stream import HopStream, stream_runs
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
-HOPS = HopSchedule(first=14, hop=12)
+HOPS = HopSchedule(first=17, hop=12)
 """The first audio comes early and lasts until the second is there: the LM goes on while flow and vocoder compute."""
 PROMPT_BYTES = 2**26
 """Memory for the prompts of the voices used last."""
