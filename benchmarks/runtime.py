@@ -40,6 +40,7 @@ LONG = (
     "the first light of the harbour to answer his own."
 )
 COLD = "Hello! This voice runs on your own machine."
+ROWS, STEPS = (1, 2, 4, 8), 50
 STAGES = ("speech tokens", "mel", "samples")
 FRESH = {
     "torch": ["--runtime", "torch"],
@@ -152,6 +153,29 @@ def warm(voice: str, runs: int, kokoro: Path | None, threads: int) -> dict[str, 
     return medians(made)
 
 
+def steps(runs: int) -> dict[str, dict[str, float]]:
+    """CPU milliseconds of a step of the LM with one thread for so many sentences side by side, 250 positions into them."""
+    from mamtra.checkpoints.find import find_model
+    from mamtra.light.lm_state import LMRows
+    from mamtra.light.model import LightModel
+
+    ways = {"float32": LightModel(find_model(), threads=1), "int8": LightModel(find_model(), threads=1, int8_lm=True)}
+    states = {
+        (way, rows): LMRows(model.lm, rows, 250 + STEPS * (runs + 1)) for way, model in ways.items() for rows in ROWS
+    }
+    made: Series = {way: {str(rows): [] for rows in ROWS} for way in ways}
+    for turn in range(runs + 1):
+        for (way, rows), state in states.items():
+            x = np.zeros((rows, ways[way].config["lm"]["hidden_size"]), np.float32)
+            if not turn:
+                state.lengths[:] = 250
+            begun = time.process_time()
+            for _ in range(STEPS):
+                state.step(x)
+            made[way][str(rows)] += [1000 * (time.process_time() - begun) / STEPS] if turn else []
+    return medians(made)
+
+
 def fresh(voice: str, runs: int) -> dict[str, dict[str, float]]:
     """CPU and wall seconds from nothing to a sound file, and peak memory in MiB, after one process for warming up."""
     made: Series = {name: {"cpu": [], "wall": [], "mebibytes": []} for name in FRESH}
@@ -187,7 +211,7 @@ def install(wheel: Path) -> dict[str, float]:
     """Seconds that an installation into a new environment takes, and its size in MB without pip itself."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        python = next(Path(folder).glob("*/python*"))
+        python = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         begun = time.perf_counter()
         command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", str(wheel)]
         subprocess.run(command, check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
@@ -204,6 +228,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "fresh": lambda: fresh(voice, runs),
         "warm": lambda: warm(voice, runs, args.kokoro, threads),
         "stages": lambda: stages(voice, runs),
+        "steps": lambda: steps(runs),
         "one core": lambda: warm(voice, runs, args.kokoro, 1),
     }
     if args.wheel is not None:
@@ -252,8 +277,9 @@ def render(result: dict[str, Any]) -> str:
     parts = ["# ONNX Runtime against torch"]
     if by := result.get("warm"):
         parts += [
-            f"Voice {result['voice']}. A text of three sentences in seconds of computing per second of sound, and the milliseconds to "
-            "the first audio of a stream, of voices that have spoken before. Kokoro has no stream: its first audio is a sentence.",
+            f"Voice {result['voice']}. A text of three sentences in seconds of computing per second of sound, and the milliseconds "
+            "to the first audio of a stream, of voices that have spoken before. Kokoro has no stream: its first audio is a "
+            "sentence.",
             speeds(by),
         ]
     if by := result.get("one core"):
@@ -268,6 +294,13 @@ def render(result: dict[str, Any]) -> str:
             "One sentence with one thread: CPU seconds per second of sound.",
             markdown_table(["", *STAGES, "together"], rows),
             bars(by),
+        ]
+    if by := result.get("steps"):
+        rows = [[way, *(f"{v[str(count)]:.2f}" for count in ROWS)] for way, v in by.items()]
+        parts += [
+            "## A step of the language model",
+            "CPU milliseconds with one thread, for so many sentences side by side, by the weights that are multiplied.",
+            markdown_table(["", *map(str, ROWS)], rows),
         ]
     if by := result.get("fresh"):
         rows = [[name, f"{v['cpu']:.1f}", f"{v['wall']:.1f}", f"{v['mebibytes']:.0f}"] for name, v in by.items()]
