@@ -55,11 +55,17 @@ SPEEDS = {
     "onnx, mini-fast, int8 LM": {"runtime": "onnx", "model": "mini-fast", "int8_lm": True},
 }
 PEER = "Kokoro-82M, int8"
-PEAK = (
-    "import resource, sys\nfrom mamtra.cli import main\nstatus = main(sys.argv[1:])\n"
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10))\n"
-    "sys.exit(status)"
-)
+PEAK = """
+import resource, sys
+from pathlib import Path
+from mamtra.cli import main
+status, facts = main(sys.argv[1:]), Path("/proc/self/status")
+if facts.is_file():  # not what the system counts for the process, which may be what its parent held
+    print(next(int(line.split()[1]) / 2**10 for line in facts.read_text().splitlines() if line.startswith("VmHWM")))
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+sys.exit(status)
+"""
 Series = dict[str, dict[str, list[float]]]
 
 
@@ -224,7 +230,6 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Everything that was measured so far."""
     voice, runs, threads = args.voice, args.runs, os.cpu_count() or 1
     parts: dict[str, Callable[[], Any]] = {
-        # fresh processes first: Linux counts what a parent holds when it forks as memory of the child
         "fresh": lambda: fresh(voice, runs),
         "warm": lambda: warm(voice, runs, args.kokoro, threads),
         "stages": lambda: stages(voice, runs),
