@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -199,8 +202,8 @@ def test_segments_side_by_side_have_the_tokens_that_they_have_alone(exact: TTS) 
     assert exact.model.decoding.running == 0
 
 
-def test_a_run_that_goes_on_by_itself(exact: TTS) -> None:
-    """The tokens, the attention to those given and the end are the run's own; an error reaches the reader."""
+def test_a_run_that_goes_on_by_itself(exact: TTS, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tokens, the attention to those given and the end are the run's own; it waits for its reader, and tells an error."""
     ids = list(exact.model.text.segments(TEXT)[0].ids)
     runs = [start_run(Request(exact.model, exact.voice()), ids, 0) for _ in range(2)]
     expected, ahead = list(runs[0]), Ahead(runs[1], alone=5)
@@ -208,6 +211,16 @@ def test_a_run_that_goes_on_by_itself(exact: TTS) -> None:
     np.testing.assert_allclose(ahead.attention(), runs[0].attention()[:9], atol=1e-6)
     assert first + list(ahead) == expected and next(ahead, None) is None
     assert ahead.finish_reason == runs[0].finish_reason == "eos"
+    threads, left = threading.active_count(), Ahead(start_run(Request(exact.model, exact.voice()), ids, 0), alone=0)
+    monkeypatch.setattr("mamtra.light.ahead._PATIENCE", 0.01)
+    left._room = threading.Semaphore(3)
+    next(left)
+    while len(left._run.tokens) < 4:
+        time.sleep(0.01)
+    left.cancel()
+    while threading.active_count() > threads:
+        time.sleep(0.01)
+    assert len(left._run.tokens) == 4
     broken = Ahead(start_run(Request(exact.model, exact.voice()), ids, 0), alone=0)
     broken._run._draw = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, Semaphore, Thread, main_thread
 
 import numpy as np
 
 from mamtra.light.run import LightRun
+
+MOST_AHEAD = 50
+"""Tokens that nobody has asked for yet: two seconds, so that listeners of a server do not wait for what others hear much later."""
+_PATIENCE = 0.5
 
 
 class Ahead(Iterator[int]):
@@ -23,6 +27,7 @@ class Ahead(Iterator[int]):
     def __init__(self, run: LightRun, alone: int) -> None:
         self._run, self._alone, self._given = run, alone, 0
         self._lock, self._going = Lock(), False
+        self._room = Semaphore(MOST_AHEAD)
         self._made: SimpleQueue[int | BaseException | None] = SimpleQueue()
 
     def __next__(self) -> int:
@@ -33,6 +38,7 @@ class Ahead(Iterator[int]):
                 self._going = True
                 Thread(target=self._work, name="mamtra-lm").start()
             token = self._made.get()
+            self._room.release()
         if not isinstance(token, int):
             self._made.put(token)
             raise StopIteration if token is None else token
@@ -58,6 +64,9 @@ class Ahead(Iterator[int]):
         token: int | None = 0
         try:
             while token is not None:
+                while not self._room.acquire(timeout=_PATIENCE):
+                    if self._run.finish_reason is not None or not main_thread().is_alive():
+                        return  # nobody reads any more
                 with self._lock:
                     token = next(self._run, None)
                 self._made.put(token)
