@@ -55,7 +55,7 @@ class LightLM:
 
     def stats(self) -> EngineStats:
         """Sequences that are being decoded, and their memory."""
-        states = [state for state, _ in self._states.all()]
+        states = [state for state, _ in self._states.all() if state.used]
         memory = sum(s.kv_bytes for s in states), sum(s.state_bytes for s in states)
         return EngineStats(sum(s.used for s in states), 0, *memory, self.guarded)
 
