@@ -1,10 +1,13 @@
 """ONNX Runtime against torch on one CPU: speed, start-up, memory, and how well both are understood.
 
-    python benchmarks/runtime.py [--runs 3] [--voice NAME] [--kokoro DIR] [--out docs/results/runtime.json]
-        [--set LIST.tsv --whisper DIR --work DIR [--sentences 100] [--seconds 500]]
+    python benchmarks/runtime.py [--runs 3] [--voice NAME] [--kokoro DIR] [--wheel FILE] [--resume]
+        [--out docs/results/runtime.json] [--set LIST.tsv --whisper DIR --work DIR [--sentences 100] [--seconds 500]]
 
-Long text, first audio and fresh processes use all cores, stages one thread; ways of computing take turns, and medians are given.
-CPU seconds are beside those of the clock, since other programs disturb them less. With --set sentences are spoken and transcribed
+Long text and first audio with all cores and with one, fresh processes with all, stages with one thread; ways of computing take
+turns, and medians are given. CPU seconds are beside those of the clock, since other programs disturb them less. It takes about ten
+minutes of an idle machine with two cores; --out is written after each part, and --resume makes those that it lacks.
+
+With --wheel an installation is timed, with packages that pip has cached. With --set sentences are spoken and transcribed
 (`runtime_words.py`); what is finished is kept in --work, so that a long measurement can be made in parts of --seconds.
 """
 
@@ -37,18 +40,32 @@ LONG = (
     "the first light of the harbour to answer his own."
 )
 COLD = "Hello! This voice runs on your own machine."
+ROWS, STEPS = (1, 2, 4, 8), 50
 STAGES = ("speech tokens", "mel", "samples")
 FRESH = {
     "torch": ["--runtime", "torch"],
     "onnx": ["--runtime", "onnx"],
     "onnx, int8 LM": ["--runtime", "onnx", "--int8-lm"],
+    "onnx, mini-fast": ["--runtime", "onnx", "--model", "mini-fast"],
+    "onnx, mini-fast, int8 LM": ["--runtime", "onnx", "--model", "mini-fast", "--int8-lm"],
+}
+SPEEDS = {
+    **WAYS,
+    "onnx, mini-fast": {"runtime": "onnx", "model": "mini-fast"},
+    "onnx, mini-fast, int8 LM": {"runtime": "onnx", "model": "mini-fast", "int8_lm": True},
 }
 PEER = "Kokoro-82M, int8"
-PEAK = (
-    "import resource, sys\nfrom mamtra.cli import main\nstatus = main(sys.argv[1:])\n"
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10))\n"
-    "sys.exit(status)"
-)
+PEAK = """
+import resource, sys
+from pathlib import Path
+from mamtra.cli import main
+status, facts = main(sys.argv[1:]), Path("/proc/self/status")
+if facts.is_file():  # not what the system counts for the process, which may be what its parent held
+    print(next(int(line.split()[1]) / 2**10 for line in facts.read_text().splitlines() if line.startswith("VmHWM")))
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+sys.exit(status)
+"""
 Series = dict[str, dict[str, list[float]]]
 
 
@@ -63,8 +80,10 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
 
     from mamtra import load
     from mamtra.acoustic.flow_matching import fixed_noise
+    from mamtra.checkpoints.find import find_model
     from mamtra.light.model import LightModel
-    from mamtra.light.speaking import prompt_store, start_run
+    from mamtra.light.run import start_run
+    from mamtra.light.speaking import prompt_store
     from mamtra.synthesis.pipeline import Request
     from mamtra.synthesis.sentence import generate_tokens
 
@@ -94,6 +113,8 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
     directory = model.directory
     ways = {"torch": torch_parts, "onnx": light_parts(LightModel(directory, threads=1))}
     ways["onnx, int8 LM"] = light_parts(LightModel(directory, threads=1, int8_lm=True))
+    fast = find_model("mini-fast")
+    ways["onnx, mini-fast, int8 LM"] = light_parts(LightModel(fast, threads=1, int8_lm=True))
     made: Series = {name: {stage: [] for stage in STAGES} for name in ways}
     for turn in range(runs + 1):
         for name, parts in ways.items():
@@ -107,15 +128,16 @@ def stages(voice: str, runs: int) -> dict[str, dict[str, float]]:
     return medians(made)
 
 
-def warm(voice: str, runs: int, kokoro: Path | None) -> dict[str, dict[str, float]]:
-    """Long text and first audio of voices that have spoken before, with all cores."""
+def warm(voice: str, runs: int, kokoro: Path | None, threads: int) -> dict[str, dict[str, float]]:
+    """Long text and first audio of voices that have spoken before, with so many cores."""
     import torch
 
     from mamtra import load
 
-    threads = os.cpu_count() or 1
     torch.set_num_threads(threads)
-    voices: dict[str, Any] = {way: load(**options) for way, options in WAYS.items()}
+    if hasattr(os, "sched_setaffinity"):  # threads that are made from now on stay on these cores
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    voices: dict[str, Any] = {way: load(**options) for way, options in SPEEDS.items()}
     if kokoro is not None:
         voices[PEER] = Kokoro(kokoro, voices[BASELINE], threads)
     kinds = ("rtf", "rtf cpu", "first", "first cpu")
@@ -137,11 +159,36 @@ def warm(voice: str, runs: int, kokoro: Path | None) -> dict[str, dict[str, floa
     return medians(made)
 
 
+def steps(runs: int) -> dict[str, dict[str, float]]:
+    """CPU milliseconds of a step of the LM with one thread for so many sentences side by side, 250 positions into them."""
+    from mamtra.checkpoints.find import find_model
+    from mamtra.light.lm_state import LMRows
+    from mamtra.light.model import LightModel
+
+    ways = {"float32": LightModel(find_model(), threads=1), "int8": LightModel(find_model(), threads=1, int8_lm=True)}
+    states = {
+        (way, rows): LMRows(model.lm, rows, 250 + STEPS * (runs + 1)) for way, model in ways.items() for rows in ROWS
+    }
+    made: Series = {way: {str(rows): [] for rows in ROWS} for way in ways}
+    for turn in range(runs + 1):
+        for (way, rows), state in states.items():
+            x = np.zeros((rows, ways[way].config["lm"]["hidden_size"]), np.float32)
+            if not turn:
+                state.lengths[:] = 250
+            begun = time.process_time()
+            for _ in range(STEPS):
+                state.step(x)
+            made[way][str(rows)] += [1000 * (time.process_time() - begun) / STEPS] if turn else []
+    return medians(made)
+
+
 def fresh(voice: str, runs: int) -> dict[str, dict[str, float]]:
     """CPU and wall seconds from nothing to a sound file, and peak memory in MiB, after one process for warming up."""
     made: Series = {name: {"cpu": [], "wall": [], "mebibytes": []} for name in FRESH}
     with tempfile.TemporaryDirectory() as folder:
         target, environment = Path(folder) / "x.wav", {**os.environ, "MAMTRA_CACHE": str(Path(folder) / "cache")}
+        # as in an installation, modules are compiled once
+        environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(Path(folder) / "compiled")}
         for turn in range(runs + 1):
             for name, found in made.items():
                 command = ["say", COLD, *FRESH[name], "--voice", voice, "-q", "-o", str(target)]
@@ -166,24 +213,47 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def install(wheel: Path) -> dict[str, float]:
+    """Seconds that an installation into a new environment takes, and its size in MB without pip itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        python = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        begun = time.perf_counter()
+        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", str(wheel)]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
+        seconds = time.perf_counter() - begun
+        files = [path for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink()]
+        return {"seconds": seconds, "megabytes": sum(path.stat().st_size for path in files) / 1e6}
+
+
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Everything that was measured so far."""
-    if args.more_words:
+    voice, runs, threads = args.voice, args.runs, os.cpu_count() or 1
+    parts: dict[str, Callable[[], Any]] = {
+        "fresh": lambda: fresh(voice, runs),
+        "warm": lambda: warm(voice, runs, args.kokoro, threads),
+        "stages": lambda: stages(voice, runs),
+        "steps": lambda: steps(runs),
+        "one core": lambda: warm(voice, runs, args.kokoro, 1),
+    }
+    if args.wheel is not None:
+        parts = {"installation": lambda: install(args.wheel), **parts}
+    found: dict[str, Any] = {"voice": voice}
+    if args.resume:
         kept = json.loads(args.out.read_text(encoding="utf-8"))
-        found = {key: kept[key] for key in ("voice", "fresh", "warm", "stages", "commit", "command")}
-    else:
-        # fresh processes first: Linux counts what a parent holds when it forks as memory of the child
-        found = {"voice": args.voice, "fresh": fresh(args.voice, args.runs)}
-        found["warm"] = warm(args.voice, args.runs, args.kokoro)
-        found["stages"] = stages(args.voice, args.runs)
-    yield found
+        found |= {key: kept[key] for key in (*parts, "understood", "commit", "command") if key in kept}
+    for name, make in parts.items():
+        if name not in found:
+            found[name] = make()
+            yield found
     if args.set is not None:
         sentences, listen = (
             read_sentences(args.set, args.sentences),
             FasterWhisper(args.whisper, args.threads, "int8", 1),
         )
-        heard = transcribe(sentences, args.voice, args.work, listen, args.seconds)
-        yield found | {"understood": compare(sentences, heard) | {"recogniser": listen.about["asr"]}}
+        heard = transcribe(sentences, voice, args.work, listen, args.seconds)
+        found["understood"] = compare(sentences, heard) | {"recogniser": listen.about["asr"]}
+    yield found
 
 
 def bars(by: dict[str, dict[str, float]]) -> str:
@@ -198,33 +268,59 @@ def bars(by: dict[str, dict[str, float]]) -> str:
     return "\n".join(["```", *lines, f"{'':{width}} {legend}", "```"])
 
 
-def render(result: dict[str, Any]) -> str:
-    """The page of a result."""
-    by, parts = result["stages"], ["# ONNX Runtime against torch"]
+def speeds(by: dict[str, dict[str, float]]) -> str:
+    """Table of what `warm` gives."""
     rows = [
         [way, f"{v['rtf']:.3f}", f"{v['rtf cpu']:.3f}", f"{1000 * v['first']:.0f}", f"{1000 * v['first cpu']:.0f}"]
-        for way, v in result["warm"].items()
+        for way, v in by.items()
     ]
-    parts += [
-        f"Voice {result['voice']}. A text of three sentences in seconds of computing per second of sound, and the milliseconds to "
-        "the first audio of a stream, of voices that have spoken before. Kokoro has no stream: its first audio is a sentence.",
-        markdown_table(["", "long text", "CPU", "first audio, ms", "CPU, ms"], rows),
-        "## Where the time goes",
-        "One sentence with one thread: CPU seconds per second of sound.",
-    ]
-    rows = [
-        [name, *(f"{part[stage]:.3f}" for stage in STAGES), f"{sum(part.values()):.3f}"] for name, part in by.items()
-    ]
-    table = [
-        [name, f"{v['cpu']:.1f}", f"{v['wall']:.1f}", f"{v['mebibytes']:.0f}"] for name, v in result["fresh"].items()
-    ]
-    parts += [
-        markdown_table(["", *STAGES, "together"], rows),
-        bars(by),
-        "## A fresh process to a sound file of 2.6 s",
-        markdown_table(["", "CPU s", "wall s", "peak MiB"], table),
-        "All times are medians, the ways in turn. Those by the clock are of a machine shared with other programs.",
-    ]
+    return markdown_table(["", "long text", "CPU", "first audio, ms", "CPU, ms"], rows)
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page of a result, of the parts that it has."""
+    parts = ["# ONNX Runtime against torch"]
+    if by := result.get("warm"):
+        parts += [
+            f"Voice {result['voice']}. A text of three sentences in seconds of computing per second of sound, and the milliseconds "
+            "to the first audio of a stream, of voices that have spoken before. Kokoro has no stream: its first audio is a "
+            "sentence.",
+            speeds(by),
+        ]
+    if by := result.get("one core"):
+        parts += ["## With one core", speeds(by)]
+    if by := result.get("stages"):
+        rows = [
+            [name, *(f"{part[stage]:.3f}" for stage in STAGES), f"{sum(part.values()):.3f}"]
+            for name, part in by.items()
+        ]
+        parts += [
+            "## Where the time goes",
+            "One sentence with one thread: CPU seconds per second of sound.",
+            markdown_table(["", *STAGES, "together"], rows),
+            bars(by),
+        ]
+    if by := result.get("steps"):
+        rows = [[way, *(f"{v[str(count)]:.2f}" for count in ROWS)] for way, v in by.items()]
+        parts += [
+            "## A step of the language model",
+            "CPU milliseconds with one thread, for so many sentences side by side, by the weights that are multiplied.",
+            markdown_table(["", *map(str, ROWS)], rows),
+        ]
+    if by := result.get("fresh"):
+        rows = [[name, f"{v['cpu']:.1f}", f"{v['wall']:.1f}", f"{v['mebibytes']:.0f}"] for name, v in by.items()]
+        parts += [
+            "## A fresh process to a sound file of 2.6 s",
+            markdown_table(["", "CPU s", "wall s", "peak MiB"], rows),
+        ]
+    if made := result.get("installation"):
+        parts.append(
+            f"Installing the package into a new environment, with packages that pip has cached, took {made['seconds']:.0f} s and "
+            f"{made['megabytes']:.0f} MB."
+        )
+    parts.append(
+        "All times are medians, the ways in turn. Those by the clock hold what other programs of the machine took."
+    )
     if found := result.get("understood"):
         table = [[name, "{:.2f} [{:.2f}, {:.2f}]".format(*rate)] for name, rate in found["wer"].items()]
         table += [
@@ -251,7 +347,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--whisper", type=Path, metavar="DIR", help="a CTranslate2 Whisper")
     parser.add_argument("--work", type=Path, metavar="DIR", help="what was heard so far")
     parser.add_argument("--seconds", type=float, default=500.0, help="of speaking and listening in this call")
-    parser.add_argument("--more-words", action="store_true", help="keep the speeds of --out, and only speak and listen")
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="of this package, to be installed")
+    parser.add_argument("--resume", action="store_true", help="keep what --out has")
 
 
 def main(argv: list[str] | None = None) -> None:

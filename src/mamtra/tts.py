@@ -271,6 +271,7 @@ class TTS:
             )
         if interleave is None:
             interleave = not isinstance(text, str) and self.interleaves and not whole_sentences
+        self._ways.prepare(request)
         segments = self._read(text, interleave)
         if whole_sentences:
             if hops is not None:

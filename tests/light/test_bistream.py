@@ -15,8 +15,8 @@ from mamtra.engine.reference import generate_bistream
 from mamtra.light import run as light_run
 from mamtra.light.model import LightModel
 from mamtra.light.random import Generator
-from mamtra.light.run import LightRun
-from mamtra.light.speaking import prompt_store, start_run, stream_segment
+from mamtra.light.run import LightRun, start_run
+from mamtra.light.speaking import prompt_store, stream_segment
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import Request

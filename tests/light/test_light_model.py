@@ -141,6 +141,16 @@ def test_damaged_weights(tmp_path: Path) -> None:
         StoredWeights(model / "vocoder.safetensors")["nowhere"]
 
 
+def test_a_processor_without_dot_products_multiplies_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("model", "choice"):
+        monkeypatch.setattr(f"mamtra.light.{module}.has_dot_products", lambda: False)
+    model = LightModel(tiny_model(tmp_path, "int8"), int8_lm=True)
+    assert model.lm.products == model.flow.settings["products"] == "float"
+    assert "no 8-bit dot products were found" in choice.describe_runtimes()["onnx"]
+
+
 def test_dot_products_of_a_processor(tmp_path: Path) -> None:
     facts, ask = tmp_path / "cpuinfo", has_dot_products.__wrapped__
     facts.write_text("flags : fpu avx2 avx512f\n")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +14,11 @@ from mamtra.acoustic import time_stretch, token_encoder
 from mamtra.audio.time_stretch import Stretcher, stretch
 from mamtra.checkpoints.find import find_model
 from mamtra.engine.alignment import text_attention
+from mamtra.light.ahead import Ahead
 from mamtra.light.flow_graph import relative_positions, time_encoding
-from mamtra.light.lm import LMState
+from mamtra.light.lm_state import LMState
 from mamtra.light.model import LightModel
-from mamtra.light.speaking import start_run
+from mamtra.light.run import start_run
 from mamtra.synthesis.coverage import attention_of, misread, read_by
 from mamtra.synthesis.pipeline import Request
 from mamtra.tts import TTS
@@ -182,3 +186,42 @@ def test_words_left_out_are_noticed_as_with_torch(theirs: TTS, exact: TTS) -> No
         assert [each.tokens for each in exact.stream(text)] == [each.tokens for each in theirs.stream(text)]
     said = next(exact._ways.whole(Request(exact.model, exact.voice()), [segment], ahead=False))
     assert said.attempts > 1 and said.tokens == theirs.say(LIST).tokens
+
+
+def test_segments_side_by_side_have_the_tokens_that_they_have_alone(exact: TTS) -> None:
+    """More segments than rows, of unlike lengths, one of which is run again."""
+    request = Request(exact.model, exact.voice(), seed=0)
+    [repeated] = exact.model.text.segments(LIST)
+    [long] = exact.model.text.segments("It was a quiet morning in the harbour, and nobody said a word.")
+    segments = [repeated, long, *(exact.model.text.segments(text)[0] for text in ("Oh.", TEXT, "No.", "Good night."))]
+    alone, together = (list(exact._ways.whole(request, segments, ahead=ahead)) for ahead in (False, True))
+    assert [chunk.tokens for chunk in together] == [chunk.tokens for chunk in alone]
+    for ours, theirs in zip(together, alone, strict=True):
+        np.testing.assert_allclose(ours.samples, theirs.samples, atol=5e-3)
+    assert together[0].attempts > 1
+    assert exact.model.decoding.running == 0
+
+
+def test_a_run_that_goes_on_by_itself(exact: TTS, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tokens, the attention to those given and the end are the run's own; it waits for its reader, and tells an error."""
+    ids = list(exact.model.text.segments(TEXT)[0].ids)
+    runs = [start_run(Request(exact.model, exact.voice()), ids, 0) for _ in range(2)]
+    expected, ahead = list(runs[0]), Ahead(runs[1], alone=5)
+    first = [next(ahead) for _ in range(9)]
+    np.testing.assert_allclose(ahead.attention(), runs[0].attention()[:9], atol=1e-6)
+    assert first + list(ahead) == expected and next(ahead, None) is None
+    assert ahead.finish_reason == runs[0].finish_reason == "eos"
+    threads, left = threading.active_count(), Ahead(start_run(Request(exact.model, exact.voice()), ids, 0), alone=0)
+    monkeypatch.setattr("mamtra.light.ahead._PATIENCE", 0.01)
+    left._room = threading.Semaphore(3)
+    next(left)
+    while len(left._run.tokens) < 4:
+        time.sleep(0.01)
+    left.cancel()
+    while threading.active_count() > threads:
+        time.sleep(0.01)
+    assert len(left._run.tokens) == 4
+    broken = Ahead(start_run(Request(exact.model, exact.voice()), ids, 0), alone=0)
+    broken._run._draw = lambda *_: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        next(broken)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from mamtra.checkpoints.model_files import find_beside, is_native, read_config
 from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
+from mamtra.light.cpu import has_dot_products
 
 OLDEST = (1, 30)
 """The first ONNX Runtime with all operators of the graphs."""
@@ -92,6 +93,7 @@ def installation_problem() -> str | None:
 def describe_runtimes() -> dict[str, str]:
     """What each runtime is ready for in this installation, the one taken by default marked."""
     has_torch, problem = find_spec("torch") is not None, installation_problem()
-    states = {"onnx": problem or "ready", "torch": "ready" if has_torch else "not installed"}
+    ready = "ready" if has_dot_products() else "ready, in float32: no 8-bit dot products were found in this processor"
+    states = {"onnx": problem or ready, "torch": "ready" if has_torch else "not installed"}
     default = "torch" if has_torch else "onnx"
     return {name: f"{state} (default)" if name == default else state for name, state in states.items()}

@@ -39,8 +39,8 @@ class GraphBuilder:
         name: of the graph.
         weights: what `weight` and `linear` look up.
         products: how to multiply with int8 weights, see `Products`.
-        unpacked: int8 weights that are wanted as float32 are unpacked here, in less time and memory than ONNX Runtime takes for
-            the nodes; such a graph is for a session of this process, not for a file.
+        unpacked: int8 weights that are wanted as float32 or in blocks are made here, in less time and memory than ONNX Runtime has
+            for nodes; such a graph is for a session of this process, not for a file. Products of "blocks" need it.
 
     Attributes:
         used: the tensors that the graph refers to, by name.
@@ -115,17 +115,12 @@ class GraphBuilder:
         outputs, inputs = sum(self.weights[name].shape[0] for name in names), math.prod(next(iter(shapes))[1:])
         block = _block(inputs) if self.products == "blocks" else self.products == "rows"
         if kinds == {protobuf.INT8} and block:
-            scale = self._joined([self._raw(name + _SCALE) for name in names])
             if self.products == "rows":
+                scale = self._joined([self._raw(name + _SCALE) for name in names])
                 packed = self._joined([self._matrix(self._raw(name), name) for name in names])
                 given = (x, self.op("Transpose", packed, perm=[1, 0]), scale, "", bias)
                 return self.op("DynamicQuantizeMatMul", *(given if bias else given[:3]), domain=CONTRIB)
-            packed = self._joined([self._matrix(self._raw(name, protobuf.UINT8), name) for name in names])
-            # int8 counts from -128, unsigned values with zero point 128 from 0: the same bits but for the first
-            packed = self.op("BitwiseXor", packed, self.constant(np.array(128, np.uint8)))
-            packed = self.reshape(packed, (outputs, inputs // block, block))
-            scale = self.reshape(scale, (outputs, 1))
-            scale = self.op("Expand", scale, self.constant([outputs, inputs // block]))
+            packed, scale = self._blocks(names, (outputs, inputs // block, block))
             sizes = {"K": inputs, "N": outputs, "bits": 8, "block_size": block, "accuracy_level": 4}
             given = (x, packed, scale, "", "", bias) if bias else (x, packed, scale)
             return self.op("MatMulNBits", *given, domain=CONTRIB, **sizes)
@@ -163,37 +158,51 @@ class GraphBuilder:
             return value
         return self.reshape(self.op("Transpose", value, perm=[0, 2, 1]), (shape[0], shape[1] * shape[2]))
 
+    def _blocks(self, names: list[str], shape: tuple[int, int, int]) -> tuple[str, str]:
+        """Matrices below each other as `MatMulNBits` wants them, and their scales block by block."""
+        rows = [self._stored_matrix(name) for name in names]
+        scales = [self.weights[name + _SCALE].array for name in names]
+
+        def pack() -> np.ndarray:
+            # int8 counts from -128, unsigned values with zero point 128 from 0: the same bits but for the first
+            return np.concatenate(rows).view(np.uint8).reshape(shape) ^ np.uint8(128)
+
+        def spread() -> np.ndarray:
+            return np.repeat(np.concatenate(scales).reshape(-1, 1), shape[1], axis=1)
+
+        packed = self._made(f"{names[0]}:packed", pack, protobuf.UINT8)
+        return packed, self._made(f"{names[0]}:scales", spread)
+
     def _unpack(self, names: list[str], inputs: int, outputs: int) -> np.ndarray:
         """Several matrices below each other as one, transposed, (in, out) float32."""
         made, end = np.empty((inputs, outputs), np.float32), 0
         for name in names:
-            rows = self.weights[name].array
-            rows = rows if rows.ndim == 2 else rows.transpose(0, 2, 1).reshape(len(rows), inputs)
+            rows = self._stored_matrix(name)
             np.multiply(rows.T, self.weights[name + _SCALE].array, out=made[:, end : end + len(rows)])
             end += len(rows)
         return made
 
-    def _made(self, name: str, make: Callable[[], np.ndarray]) -> str:
+    def _stored_matrix(self, name: str) -> np.ndarray:
+        rows = self.weights[name].array
+        return rows if rows.ndim == 2 else rows.transpose(0, 2, 1).reshape(len(rows), -1)
+
+    def _made(self, name: str, make: Callable[[], np.ndarray], kind: int = protobuf.FLOAT) -> str:
         """A tensor that is computed here, under a name of its own."""
         if name not in self.used:
             array = make()
             nowhere = {"location": name, "offset": 0, "length": array.nbytes}
-            self.used[name] = StoredTensor(protobuf.FLOAT, array.shape, nowhere, array)
-            self._tensors[name] = protobuf.external_tensor(name, protobuf.FLOAT, array.shape, nowhere)
+            self.used[name] = StoredTensor(kind, array.shape, nowhere, array)
+            self._tensors[name] = protobuf.external_tensor(name, kind, array.shape, nowhere)
         return name
 
     def _joined(self, parts: list[str]) -> str:
         return parts[0] if len(parts) == 1 else self.op("Concat", *parts, axis=0)
 
-    def _raw(self, name: str, kind: int | None = None) -> str:
-        stored = self.weights[name]
-        value = name if kind is None else f"{name}:{kind}"
-        self.used[value] = stored
-        if value not in self._tensors:
-            self._tensors[value] = protobuf.external_tensor(
-                value, stored.kind if kind is None else kind, stored.shape, stored.location
-            )
-        return value
+    def _raw(self, name: str) -> str:
+        self.used[name] = stored = self.weights[name]
+        if name not in self._tensors:
+            self._tensors[name] = protobuf.external_tensor(name, stored.kind, stored.shape, stored.location)
+        return name
 
     def finish(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """The graph as the content of an .onnx file."""

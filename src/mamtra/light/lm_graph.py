@@ -30,15 +30,17 @@ STATES = {"full_attention": ("key", "value"), "linear_attention": ("conv", "ssm"
 """Names of the state tensors of a layer, by its kind."""
 
 
-def state_shapes(config: Mapping[str, Any], capacity: int | str = "capacity") -> dict[str, tuple[int | str, ...]]:
-    """Shapes of all state tensors by name, for a greatest number of positions."""
+def state_shapes(
+    config: Mapping[str, Any], capacity: int | str = "capacity", rows: int | str = "B"
+) -> dict[str, tuple[int | str, ...]]:
+    """Shapes of all state tensors by name, for a greatest number of positions and a number of sequences."""
     heads, groups, dim = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
-    kv = (1, groups, capacity, dim)
+    kv = (rows, groups, capacity, dim)
     shapes = {
         "key": kv,
         "value": kv,
-        "conv": (1, config["mamba_conv_kernel"] - 1, (heads + 2 * groups) * dim),
-        "ssm": (1, heads, dim, dim),
+        "conv": (rows, config["mamba_conv_kernel"] - 1, (heads + 2 * groups) * dim),
+        "ssm": (rows, heads, dim, dim),
     }
     layers = enumerate(config["layer_types"])
     return {f"{state}.{layer}": shapes[state] for layer, kind in layers for state in STATES[kind]}
@@ -53,11 +55,11 @@ def build_lm(graph: GraphBuilder, config: Mapping[str, Any], head: tuple[int, in
         head: an attention layer and the number of a head in it, whose query is to be an output.
     """
     width, eps = config["hidden_size"], float(config["rms_norm_eps"])
-    shared = {"after": graph.input("after", (1,), INT32), "total": graph.input("total", (), INT32)}
+    shared = {"after": graph.input("after", ("B",), INT32), "total": graph.input("total", (), INT32)}
     shared |= {name: graph.input(name, ("capacity", config["head_dim"] // 2)) for name in ("cos", "sin")}
     shapes = state_shapes(config)
     states = {name: graph.input(name, shape) for name, shape in shapes.items()}
-    hidden = graph.input("x", (1, "L", width))
+    hidden = graph.input("x", ("B", "L", width))
     normed = graph.op(
         "SimplifiedLayerNormalization",
         hidden,
@@ -83,7 +85,7 @@ def build_lm(graph: GraphBuilder, config: Mapping[str, Any], head: tuple[int, in
         )
         normed, hidden = _add_and_norm(graph, more, hidden, f"{following}.weight", eps)
     logits = graph.linear(normed, "llm_decoder.weight", graph.weight("llm_decoder.bias"))
-    graph.output("logits", logits, (1, config["speech_vocab_size"]))
+    graph.output("logits", logits, ("B", config["speech_vocab_size"]))
 
 
 def rope_table(config: Mapping[str, Any], capacity: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +129,7 @@ def _attention(
         dim = config["head_dim"]
         last = graph.op("Gather", qkv, graph.constant(-1), axis=1)
         place = [graph.constant([bound]) for bound in (followed * dim, (followed + 1) * dim, 1)]
-        graph.output("query", graph.op("Slice", last, *place), (1, dim))
+        graph.output("query", graph.op("Slice", last, *place), ("B", dim))
     y, key, value = graph.ops(
         3,
         "GroupQueryAttention",

@@ -53,7 +53,9 @@ class LightModel(ModelDirectory):
     ) -> None:
         super().__init__(directory)
         self.threads = threads or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-        self.exact, self._lm_products = exact, cast(Products, "blocks" if int8_lm else "float")
+        self.exact = exact
+        # both kinds of products with int8 weights need the processor's
+        self._lm_products = cast(Products, "blocks" if int8_lm and has_dot_products() else "float")
         self._parts: dict[str, Any] = {}
         self._locks: dict[str, threading.RLock] = {}
 
@@ -79,7 +81,7 @@ class LightModel(ModelDirectory):
 
     def run_bytes(self, positions: int) -> int:
         """Memory that a run of the LM of so many positions takes."""
-        from mamtra.light.lm import state_bytes
+        from mamtra.light.lm_state import state_bytes
 
         return sum(state_bytes(self.config["lm"], positions))
 

@@ -8,6 +8,8 @@ radius and eight for the angle; where the count is no multiple of 16, the last 1
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 _BLOCK = 16
@@ -49,14 +51,17 @@ class Generator:
 
 def normal_rows(seed: int, rows: int, length: int, used: int) -> np.ndarray:
     """The first columns of ``torch.randn(rows, length)``, (rows, used) float32; `rows * length` is a multiple of 16."""
-    generator = Generator(seed)
-    raw = generator._floats(rows * length)
+    generator, together = Generator(seed), _BLOCK // math.gcd(length, _BLOCK)  # so many rows are whole blocks
+    made = np.empty((rows, used), np.float32)
     # only the blocks that hold a used number are worth their logarithms
-    first = np.arange(rows) * length // _BLOCK
-    last = (np.arange(rows) * length + used + _BLOCK - 1) // _BLOCK
+    first = np.arange(together) * length // _BLOCK
+    last = (np.arange(together) * length + used + _BLOCK - 1) // _BLOCK
     blocks = np.concatenate([np.arange(*bounds) for bounds in zip(first, last, strict=True)])
-    raw.reshape(-1, _BLOCK)[blocks] = _box_muller(raw.reshape(-1, _BLOCK)[blocks].reshape(-1)).reshape(-1, _BLOCK)
-    return raw.reshape(rows, length)[:, :used].copy()
+    for row in range(0, rows, together):
+        raw = generator._floats(together * length).reshape(-1, _BLOCK)
+        raw[blocks] = _box_muller(raw[blocks].reshape(-1)).reshape(-1, _BLOCK)
+        made[row : row + together] = raw.reshape(together, length)[:, :used]
+    return made
 
 
 def _box_muller(uniform: np.ndarray) -> np.ndarray:

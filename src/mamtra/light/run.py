@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 
 import numpy as np
 
 from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.engine.request import FinishReason, Inputs, Layout, Segment
-from mamtra.light.lm import LightLM, LMState
+from mamtra.engine.interleaved import Interleaved
+from mamtra.engine.request import FinishReason, Inputs, Layout, Segment, Unistream
+from mamtra.light.lm import LightLM
+from mamtra.light.lm_state import LMState
 from mamtra.light.random import Generator
 from mamtra.light.sampler import bar, ras_sample
-from mamtra.models.kinds import SPEECH, TEXT
+from mamtra.models.kinds import MIX, SPEECH, TEXT
+from mamtra.synthesis.pipeline import Request
 
 _ROOM = 256
 """Positions of the state at the start where their number is unknown; it grows when they are used up."""
@@ -28,7 +32,7 @@ class LightRun(Iterator[int]):
         layout: of the inputs; asked for more where tokens need them, which may block.
         generator: of the sampler.
         settings: of the sampler and its guards.
-        text: positions of the text from and to before which, for `attention`.
+        text: positions of the text from and to before which, for `attention`; what stands before it is the same for a voice.
 
     Attributes:
         tokens: all tokens so far.
@@ -52,27 +56,48 @@ class LightRun(Iterator[int]):
         self._inputs: Inputs = []
 
     def __next__(self) -> int:
-        config = self._lm.config
-        while self.finish_reason is None:
-            if self._segment is None:
-                self._segment = self._next_segment()
-                self._inputs = self._segment.inputs
-            if 0 <= self._segment.most <= len(self._history):
-                self.finish_reason = "length"
-                break
-            drawn = self._draw(self._feed(self._segment), self._segment)
-            if drawn >= config["eos_id"] and not self._segment.interleaved:
-                self.finish_reason = "eos"
-                break
-            self._history.append(drawn)
-            if drawn == config["fill_id"]:
-                self._segment = None
-            else:
-                self._layout.drawn(drawn)
-                self._inputs = [(SPEECH, drawn)]
-                self.tokens.append(drawn)
-                return drawn
+        while (inputs := self.wanted()) is not None:
+            if (token := self.take(self.state(len(inputs)).extend(inputs))) is not None:
+                return token
         raise StopIteration
+
+    def wanted(self) -> np.ndarray | None:
+        """Inputs (n, hidden_size) that the LM is to take in next, None where the run has ended."""
+        if self._segment is None and self.finish_reason is None:
+            self._segment = self._next_segment()
+            self._inputs = self._segment.inputs
+        if self.finish_reason is None and 0 <= self._segment.most <= len(self._history):
+            self.finish_reason = "length"
+        if self.finish_reason is not None:
+            return None
+        begin = self._text[0]
+        if self._state is None and begin:
+            capacity = len(self._inputs) + self._segment.most
+            self._state = self._lm.beginnings.state(self._embedded(self._inputs[:begin]), capacity)
+            self._inputs = self._inputs[begin:]
+        return self._embedded(self._inputs)
+
+    def take(self, logits: np.ndarray) -> int | None:
+        """Draw what follows the inputs from its logits (ids,), in place: a speech token, or None for a mark or the end."""
+        drawn = self._draw(logits, self._segment)
+        if drawn >= self._lm.config["eos_id"] and not self._segment.interleaved:
+            self.finish_reason = "eos"
+            return None
+        self._history.append(drawn)
+        if drawn == self._lm.config["fill_id"]:
+            self._segment = None
+            return None
+        self._layout.drawn(drawn)
+        self._inputs = [(SPEECH, drawn)]
+        self.tokens.append(drawn)
+        return drawn
+
+    def state(self, more: int = 0) -> LMState:
+        """Its state, with room for so many more positions."""
+        if self._state is None:
+            most = self._segment.most
+            self._state = LMState(self._lm, more + most if most >= 0 else _ROOM)
+        return self._state.with_room(more)
 
     def attention(self) -> np.ndarray | None:
         """Attention (tokens, text ids) of the head that follows the text, see `mamtra.synthesis.coverage`.
@@ -87,21 +112,17 @@ class LightRun(Iterator[int]):
         """End the run."""
         self.finish_reason = self.finish_reason or "cancelled"
 
+    def _embedded(self, inputs: Inputs) -> np.ndarray:
+        rows = [
+            self._lm.embed(_TABLES.get(kind, "marks"), [number for _, number in alike])
+            for kind, alike in groupby(inputs, itemgetter(0))
+        ]
+        return np.concatenate(rows)
+
     def _next_segment(self) -> Segment:
         while (segment := self._layout.take(len(self._history))) is None:
             self._layout.pull()
         return segment
-
-    def _feed(self, segment: Segment) -> np.ndarray:
-        """Logits (ids,) after the inputs."""
-        if self._state is None:
-            self._state = LMState(self._lm, len(self._inputs) + segment.most if segment.most >= 0 else _ROOM)
-        self._state = self._state.with_room(len(self._inputs))
-        rows = [
-            self._lm.embed(_TABLES.get(kind, "marks"), [number for _, number in inputs])
-            for kind, inputs in groupby(self._inputs, itemgetter(0))
-        ]
-        return self._state.extend(np.concatenate(rows))
 
     def _draw(self, logits: np.ndarray, segment: Segment) -> int:
         end, fill = self._lm.config["eos_id"], self._lm.config["fill_id"]
@@ -115,3 +136,16 @@ class LightRun(Iterator[int]):
             logits[drawn] = -np.inf  # a spare id, on which the original stops with an error
             drawn = ras_sample(logits, self._history, self._generator, self._settings)
         return drawn
+
+
+def start_run(request: Request, text_ids: Iterable[int], seed: int) -> LightRun:
+    """One run of the LM, to be iterated over; of text ids in a list, or of those that are still arriving."""
+    model = request.model
+    prompt, speech = (part.tolist() for part in request.voice.lm_prompt)
+    run = partial(LightRun, model.lm, generator=Generator(seed), settings=model.generation)
+    if not isinstance(text_ids, list):
+        mix = tuple(model.config["lm"].get("mix_ratio", MIX))
+        return run(Interleaved(prompt, speech, lengths=model.generation, text_ids=text_ids, mix=mix))
+    begin = 1 + len(prompt)
+    layout = Unistream(text_ids, prompt, speech, lengths=model.generation)
+    return run(layout, text=(begin, begin + len(text_ids)))

@@ -34,11 +34,12 @@ def open_session(graph: GraphBuilder, threads: int, *, arena: bool = True) -> or
     """
     options = session_options(threads)
     options.enable_cpu_mem_arena = arena
-    tensors = {name: _value(name, stored) for name, stored in graph.used.items()}
+    tensors = {name: _value(stored) for name, stored in graph.used.items()}
     options.add_external_initializers(list(tensors), list(tensors.values()))
     session = ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     del options, tensors  # with the tensors that were made for the graph: kernels have copies
     graph.used.clear()
+    graph.weights.let_go()
     give_back()
     return session
 
@@ -50,9 +51,9 @@ def give_back() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def _value(name: str, stored: StoredTensor) -> ort.OrtValue:
-    """A stored tensor where it lies, as the type that the graph reads it as."""
+def _value(stored: StoredTensor) -> ort.OrtValue:
+    """A stored tensor where it lies."""
     array = np.ascontiguousarray(stored.array)
     if stored.kind == protobuf.BFLOAT16:
         return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, protobuf.BFLOAT16)
-    return ort.OrtValue.ortvalue_from_numpy(array.view(np.uint8) if name.endswith(f":{protobuf.UINT8}") else array)
+    return ort.OrtValue.ortvalue_from_numpy(array)

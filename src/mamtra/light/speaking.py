@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from threading import Event, Thread
+from threading import Thread
 
 import numpy as np
 
 from mamtra.audio.time_stretch import Stretcher, stretch
-from mamtra.engine.interleaved import Interleaved
-from mamtra.engine.request import Unistream
+from mamtra.light.ahead import Ahead
+from mamtra.light.decoder import ROWS, Decoder
 from mamtra.light.flow import LightFlowStream
 from mamtra.light.model import LightModel
 from mamtra.light.prompts import behind_prompt
-from mamtra.light.random import Generator
-from mamtra.light.run import LightRun
+from mamtra.light.run import LightRun, start_run
 from mamtra.light.vocoder import LightVocoderStream
-from mamtra.models.kinds import MIX
-from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.coverage import misread as count_misread
 from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.pipeline import AudioChunk, Request, speak
@@ -30,6 +28,8 @@ from mamtra.synthesis.segment_stream import HopStream, stream_runs
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
+HOPS = HopSchedule(first=17, hop=12)
+"""The first audio comes early and lasts until the second is there: the LM goes on while flow and vocoder compute."""
 PROMPT_BYTES = 2**26
 """Memory for the prompts of the voices used last."""
 
@@ -43,48 +43,21 @@ def prompt_store(model: LightModel) -> Prompts:
     return PromptStore(lambda voice: behind_prompt(model.flow, voice), PROMPT_BYTES)
 
 
-def open_beside(prompts: Prompts, request: Request) -> None:
-    """Begin to open the flow, its prompt and the vocoder on another thread, while the LM is opened and makes its first tokens."""
-
-    def work() -> None:
-        with suppress(Exception):  # who asks for a part is told
-            prompts.stream(request.voice)
-            _ = request.model.vocoder
-
-    Thread(target=work, name="mamtra-open").start()
-
-
-def start_run(request: Request, text_ids: Iterable[int], seed: int) -> LightRun:
-    """One run of the LM, to be iterated over; of text ids in a list, or of those that are still arriving."""
+def open_parts(request: Request, *, prompts: Prompts) -> None:
+    """Begin to open what speaking needs, on two threads beside the reading of the text."""
     model: LightModel = request.model
-    prompt, speech = (part.tolist() for part in request.voice.lm_prompt)
-    run = partial(LightRun, model.lm, generator=Generator(seed), settings=model.generation)
-    if not isinstance(text_ids, list):
-        mix = tuple(model.config["lm"].get("mix_ratio", MIX))
-        return run(Interleaved(prompt, speech, lengths=model.generation, text_ids=text_ids, mix=mix))
-    begin = 1 + len(prompt)
-    layout = Unistream(text_ids, prompt, speech, lengths=model.generation)
-    return run(layout, text=(begin, begin + len(text_ids)))
+
+    def open_sound() -> None:
+        prompts.stream(request.voice)
+        _ = model.vocoder
+
+    for work in (lambda: model.lm, open_sound):
+        Thread(target=_try, args=(work,), name="mamtra-open").start()
 
 
-def best_run(request: Request, ids: list[int], index: int, stop: Event | None = None) -> TokenRun | None:
-    """The run of the LM that is kept for a segment, None where it stays silent, or where `stop` was set meanwhile."""
-
-    def runs() -> Iterator[TokenRun]:
-        for attempt in range(request.retries.attempts):
-            run = start_run(request, ids, request.seed_of(index, attempt))
-            for _ in run:
-                if stop is not None and stop.is_set():
-                    return
-            found = Coverage.of(run.attention() if request.checks(ids) else None)
-            yield TokenRun(run.tokens, str(run.finish_reason), attempt, *found)
-
-    return request.retries.best(runs())
-
-
-def whole_segment(request: Request, text_ids: Iterable[int], index: int, *, prompts: Prompts) -> Iterator[AudioChunk]:
-    """The backend that gives one chunk a segment."""
-    yield from _samples_of(request, best_run(request, list(text_ids), index), index, prompts)
+def _try(work: Callable[[], object]) -> None:
+    with suppress(Exception):  # who asks for a part is told
+        work()
 
 
 def speak_whole(
@@ -93,40 +66,37 @@ def speak_whole(
     """`mamtra.synthesis.pipeline.speak` with one chunk a segment.
 
     Args:
-        ahead: the LM of a segment runs beside the flow and the vocoder of the one before, for texts that are there.
+        ahead: the text is there: segments are decoded side by side, beside the flow and the vocoder of those before.
     """
-    if not ahead:
-        yield from speak(request, segments, partial(whole_segment, prompts=prompts))
-        return
-    runs, stop, pool = dict[int, Future[TokenRun | None]](), Event(), ThreadPoolExecutor(1, "mamtra-lm")
+    runs, decoder = dict[int, Future[TokenRun | None]](), Decoder()
 
     def started() -> Iterator[Segment]:
-        """Segments, each given once the LM has been asked for the next one too."""
-        before = None
+        waiting = deque[Segment]()
         for index, segment in enumerate(segments):
-            runs[index] = pool.submit(best_run, request, list(segment.ids), index, stop)
-            if before is not None:
-                yield before
-            before = segment
-        if before is not None:
-            yield before
+            runs[index] = decoder.submit(request, list(segment.ids), index)
+            waiting.append(segment)
+            if len(waiting) > (ROWS if ahead else 0):
+                yield waiting.popleft()
+        yield from waiting
 
-    def backend(request: Request, text_ids: Iterable[int], index: int) -> Iterator[AudioChunk]:
-        return _samples_of(request, runs.pop(index).result(), index, prompts)
-
-    open_beside(prompts, request)
     try:
-        yield from speak(request, started(), backend)
+        yield from speak(request, started(), partial(decoded_segment, runs=runs, prompts=prompts))
     finally:
-        stop.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+        decoder.close()
 
 
-def _samples_of(request: Request, run: TokenRun | None, index: int, prompts: Prompts) -> Iterator[AudioChunk]:
-    if run is not None:
-        seed = request.seed_of(index, run.attempt)
+def decoded_segment(
+    request: Request, _: Iterable[int], index: int, *, runs: dict[int, Future[TokenRun | None]], prompts: Prompts
+) -> Iterator[AudioChunk]:
+    """The backend that gives one chunk a segment, of runs of the LM by their places."""
+    if (run := runs.pop(index).result()) is not None:
         samples = tokens_to_samples(
-            request.model, request.voice, run.tokens, prompts=prompts, seed=seed, speed=request.speed
+            request.model,
+            request.voice,
+            run.tokens,
+            prompts=prompts,
+            seed=request.seed_of(index, run.attempt),
+            speed=request.speed,
         )
         yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=run.read)
 
@@ -152,13 +122,18 @@ def stream_segment(
 ) -> Iterator[AudioChunk]:
     """The backend that gives a segment's audio while its tokens are being generated, see `mamtra.synthesis.streaming`."""
     model: LightModel = request.model
+    schedule = schedule or (HopSchedule() if model.exact else HOPS)
+    alone = schedule.first + model.config["flow"]["pre_lookahead_len"]
+
+    def start(seed: int) -> LightRun | Ahead:
+        run = start_run(request, text_ids, seed)
+        return Ahead(run, alone) if isinstance(text_ids, list) else run
 
     def sound(seed: int) -> HopStream:
         flow, vocoder = prompts.stream(request.voice), LightVocoderStream(model.vocoder, seed)
         return HopStream(flow, Stretcher(request.speed), vocoder, schedule)
 
-    def misread(run: LightRun, _: list[int], ended: bool) -> float:
+    def misread(run: LightRun | Ahead, _: list[int], ended: bool) -> float:
         return count_misread(run.attention() if request.checks(text_ids) else None, ended=ended)
 
-    open_beside(prompts, request)
-    yield from stream_runs(request, index, start=partial(start_run, request, text_ids), sound=sound, misread=misread)
+    yield from stream_runs(request, index, start=start, sound=sound, misread=misread)

@@ -29,7 +29,7 @@ class LightVocoder:
 
     def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1) -> None:
         weights = StoredWeights(path)
-        graphs = [GraphBuilder(name, weights, "float") for name in ("pitch", "wave")]
+        graphs = [GraphBuilder(name, weights, "float", unpacked=True) for name in ("pitch", "wave")]
         build_pitch(graphs[0], config)
         build_wave(graphs[1], config)
         self._pitch, self._wave = (open_session(graph, threads, arena=False) for graph in graphs)

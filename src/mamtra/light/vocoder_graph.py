@@ -6,7 +6,8 @@
                         source   (1, hop * T)        excitation, see `mamtra.light.sine_source`
               outputs   wave     (1, hop * T)
 
-The convolutions are of height 1 over images, (1, channels, 1, T): ONNX Runtime has its fast kernels for these alone.
+The convolutions are of height 1 over images, (1, channels, 1, T): ONNX Runtime has its blocked kernels for these alone. Where
+channels do not fill its blocks, the many convolutions of a stage are over (1, channels, T): then they are products over windows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numpy as np
 from mamtra.light.graph import GraphBuilder
 
 _LOG_LARGEST_MAGNITUDE = math.log(100.0)
+_BLOCK = 16
+"""Channels of a block in ONNX Runtime's kernels."""
 
 
 def build_pitch(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
@@ -27,7 +30,7 @@ def build_pitch(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
     x = _tall(graph, graph.input("mel", (1, config["in_channels"], "T")))
     for layer in range(0, 10, 2):
         x = graph.op("Elu", _conv(graph, x, f"f0_predictor.condnet.{layer}", padding=1))
-    x = graph.op("Transpose", graph.op("Squeeze", x, graph.constant([2])), perm=[0, 2, 1])
+    x = graph.op("Transpose", _flat(graph, x), perm=[0, 2, 1])
     x = graph.linear(x, "f0_predictor.classifier.weight", graph.weight("f0_predictor.classifier.bias"))
     graph.output("f0", graph.op("Abs", graph.op("Squeeze", x, graph.constant([-1]))), (1, "T"))
 
@@ -67,6 +70,10 @@ def _tall(graph: GraphBuilder, x: str) -> str:
     return graph.op("Unsqueeze", x, graph.constant([2]))
 
 
+def _flat(graph: GraphBuilder, x: str) -> str:
+    return graph.op("Squeeze", x, graph.constant([2]))
+
+
 def _kernel(graph: GraphBuilder, name: str) -> tuple[str, str]:
     """Weight (a, b, 1, taps) and bias of a convolution."""
     return _tall(graph, graph.weight(f"{name}.weight")), graph.weight(f"{name}.bias")
@@ -84,21 +91,29 @@ def _up(graph: GraphBuilder, x: str, name: str, rate: int, padding: int) -> str:
     return graph.op("ConvTranspose", x, *_kernel(graph, name), kernel_shape=[1, taps], strides=[1, rate], pads=pads)
 
 
-def _snake(graph: GraphBuilder, x: str, name: str) -> str:
-    alpha = graph.reshape(graph.weight(f"{name}.alpha"), (-1, 1, 1))
+def _snake(graph: GraphBuilder, x: str, name: str, axes: int) -> str:
+    alpha = graph.reshape(graph.weight(f"{name}.alpha"), (-1, *[1] * axes))
     scale = graph.op("Reciprocal", graph.op("Add", alpha, graph.constant(1e-9)))
     sine = graph.op("Sin", graph.op("Mul", x, alpha))
     return graph.op("Add", x, graph.op("Mul", graph.op("Mul", sine, sine), scale))
 
 
 def _resblock(graph: GraphBuilder, x: str, name: str, dilations: list[int]) -> str:
+    channels, _, taps = graph.weights[f"{name}.convs1.0.weight"].shape
+    flat = channels % _BLOCK != 0
+
+    def conv(x: str, number: int, i: int, dilation: int) -> str:
+        x, padding = _snake(graph, x, f"{name}.activations{number}.{i}", 1 if flat else 2), (taps - 1) * dilation // 2
+        weights = f"{name}.convs{number}.{i}"
+        if not flat:
+            return _conv(graph, x, weights, padding=padding, dilation=dilation)
+        given = (graph.weight(f"{weights}.weight"), graph.weight(f"{weights}.bias"))
+        return graph.op("Conv", x, *given, kernel_shape=[taps], pads=[padding, padding], dilations=[dilation])
+
+    x = _flat(graph, x) if flat else x
     for i, dilation in enumerate(dilations):
-        taps = graph.weights[f"{name}.convs1.{i}.weight"].shape[2]
-        y = _snake(graph, x, f"{name}.activations1.{i}")
-        y = _conv(graph, y, f"{name}.convs1.{i}", padding=(taps - 1) * dilation // 2, dilation=dilation)
-        y = _conv(graph, _snake(graph, y, f"{name}.activations2.{i}"), f"{name}.convs2.{i}", padding=(taps - 1) // 2)
-        x = graph.op("Add", x, y)
-    return x
+        x = graph.op("Add", x, conv(conv(x, 1, i, dilation), 2, i, 1))
+    return _tall(graph, x) if flat else x
 
 
 def _bases(n_fft: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ class StoredWeights(Mapping[str, StoredTensor]):
                 if size > _LONGEST_HEADER:
                     raise ValueError("no header")
                 header = loads(file.read(size))
-            content = np.memmap(path, np.uint8, "r", offset=8 + size)
+                self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            content = np.frombuffer(self._mapped, np.uint8, offset=8 + size)
             self.metadata: dict[str, str] = dict(header.pop("__metadata__", {}))
             self._tensors = {name: self._tensor(entry, content, 8 + size) for name, entry in header.items()}
         except (OSError, ValueError, KeyError, TypeError, struct.error, AttributeError) as error:
@@ -89,6 +91,11 @@ class StoredWeights(Mapping[str, StoredTensor]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+    def let_go(self) -> None:
+        """Take what was read out of this process's memory; it is read again where it is asked for."""
+        if hasattr(self._mapped, "madvise"):
+            self._mapped.madvise(mmap.MADV_DONTNEED)
 
     def rows(self, name: str, ids: np.ndarray) -> np.ndarray:
         """Rows (n, ...) float32 of a table."""

@@ -1,0 +1,214 @@
+"""States of the sequences that the language model decodes, one by one or side by side."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime as ort
+
+from mamtra.light.lm_graph import rope_table, state_shapes
+
+if TYPE_CHECKING:
+    from mamtra.light.lm import LightLM
+
+MOST_BEGINNINGS = 8
+_IN_PLACE = ("key", "value")
+
+
+class LMRows:
+    """States of several sequences, a row each: a step reads the weights once for all.
+
+    Args:
+        lm: the model.
+        count: of rows.
+        capacity: greatest number of positions of a sequence.
+
+    Attributes:
+        count, capacity: see above.
+        used: rows of a sequence that is being decoded, which are the first ones.
+        lengths: positions of each row so far.
+        queries: (count, head_dim) of the head that is followed, at the last position of each row.
+        kv_bytes: memory of keys and values.
+        state_bytes: memory of the other states, which move between two places.
+    """
+
+    def __init__(self, lm: LightLM, count: int, capacity: int) -> None:
+        self.lm, self.count, self.capacity, self.used = lm, count, capacity, 1 if count == 1 else 0
+        self.lengths = np.zeros(count, np.int32)
+        self.queries = np.zeros((count, lm.config["head_dim"]), np.float32)
+        self.kv_bytes, self.state_bytes = state_bytes(lm.config, capacity, count)
+        shapes = state_shapes(lm.config, capacity, count)
+        first = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        second = {name: a if name.startswith(_IN_PLACE) else np.zeros_like(a) for name, a in first.items()}
+        self._places, self._at = (first, second), 0
+        self._after, self._total = np.zeros(count, np.int32), np.zeros((), np.int32)
+        self._input = np.zeros((count, 1, lm.config["hidden_size"]), np.float32)
+        self._logits = np.zeros((count, lm.config["speech_vocab_size"]), np.float32)
+        self.tables = rope_table(lm.config, capacity)
+        self._steps: dict[tuple[int, int], ort.IOBinding] = {}
+        lm.begun(self)
+
+    def extend(self, x: np.ndarray) -> np.ndarray:
+        """Run more inputs (L, hidden_size) of the only row; logits (ids,) of what follows, which the next call overwrites."""
+        if len(x) == 1:
+            return self.step(x)[0]
+        value = _value(np.ascontiguousarray(x[None]))
+        return self._run(self._bind(value, 1), 1, len(x))[0]
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        """Run one more input (n, hidden_size) of each of the first rows; logits (n, ids) as in `extend`."""
+        rows = len(x)
+        self._input[:rows, 0] = x
+        if (rows, self._at) not in self._steps:
+            self._steps[rows, self._at] = self._bind(_value(self._input[:rows]), rows)
+        return self._run(self._steps[rows, self._at], rows, 1)
+
+    def copy(self, row: int, other: LMRows, source: int) -> None:
+        """Make a row what a row of the same or other states is."""
+        length = int(other.lengths[source])
+        theirs, ours = other._places[other._at], self._places[self._at]
+        for name, values in theirs.items():
+            if name.startswith(_IN_PLACE):
+                ours[name][row, :, :length] = values[source, :, :length]
+            else:
+                ours[name][row] = values[source]
+        self.lengths[row] = length
+
+    def keys(self, row: int, layer: int, group: int) -> np.ndarray:
+        """Keys (positions, head_dim) of a row."""
+        return self._places[0][f"key.{layer}"][row, group, : self.lengths[row]]
+
+    def _run(self, binding: ort.IOBinding, rows: int, count: int) -> np.ndarray:
+        self.lengths[:rows] += count
+        self._after[:rows] = self.lengths[:rows] - 1
+        self._total[()] = self.lengths[:rows].max()
+        self.lm.session.run_with_iobinding(binding)
+        self._at = 1 - self._at
+        return self._logits[:rows]
+
+    def _bind(self, x: ort.OrtValue, rows: int) -> ort.IOBinding:
+        """A call that reads moving states from one of the two places and writes them to the other."""
+        binding, past, new = self.lm.session.io_binding(), self._places[self._at], self._places[1 - self._at]
+        given = {"after": self._after[:rows], **{name: values[:rows] for name, values in past.items()}}
+        given |= {"total": self._total, **dict(zip(("cos", "sin"), self.tables, strict=True))}
+        made = {"logits": self._logits[:rows], **{f"new.{name}": values[:rows] for name, values in new.items()}}
+        if self.lm.head is not None:
+            made["query"] = self.queries[:rows]
+        binding.bind_ortvalue_input("x", x)
+        for name, values in given.items():
+            binding.bind_ortvalue_input(name, _value(values))
+        for name, values in made.items():
+            binding.bind_ortvalue_output(name, _value(values))
+        return binding
+
+
+class LMState:
+    """A sequence that is being decoded, in a row of its own until it is moved.
+
+    Args:
+        lm: the model.
+        capacity: greatest number of positions.
+    """
+
+    def __init__(self, lm: LightLM, capacity: int) -> None:
+        self._lm, self._rows, self._row = lm, LMRows(lm, 1, capacity), 0
+        self._queries: list[np.ndarray] = []
+
+    @property
+    def capacity(self) -> int:
+        """Greatest number of positions."""
+        return self._rows.capacity
+
+    def extend(self, x: np.ndarray) -> np.ndarray:
+        """Run more inputs (L, hidden_size), in a row of its own; logits (ids,) of what follows, which the next call overwrites."""
+        logits = self._rows.extend(x)
+        self.ran()
+        return logits
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        """Run one more input (hidden_size,); logits as in `extend`."""
+        return self.extend(x[None])
+
+    def take(self, other: LMRows) -> None:
+        """Become what the only row of other states is."""
+        self._rows.copy(self._row, other, 0)
+
+    def ran(self) -> None:
+        """Told that its row has been run."""
+        if self._lm.head is not None:
+            self._queries.append(self._rows.queries[self._row].copy())
+
+    def move(self, rows: LMRows, row: int) -> None:
+        """Go on in another row, which has room for it."""
+        rows.copy(row, self._rows, self._row)
+        self._rows, self._row = rows, row
+
+    def with_room(self, more: int) -> LMState:
+        """This state, of twice its size at least where there is no room for so many more positions."""
+        needed = int(self._rows.lengths[self._row]) + more
+        if needed > self.capacity:
+            self.move(LMRows(self._lm, 1, max(needed, 2 * self.capacity)), 0)
+        return self
+
+    def attention(self, first: int, last: int) -> np.ndarray:
+        """Attention of the head that is followed, to positions from `first` to before `last`.
+
+        Returns:
+            (calls, last - first) float32: a row for the last position of each call so far.
+        """
+        (layer, head), config = self._lm.head, self._lm.config
+        queries = np.stack(self._queries)
+        keys = self._rows.keys(self._row, layer, head * config["num_key_value_heads"] // config["num_attention_heads"])
+        begin = len(keys) - len(queries)
+        cos, sin = (table[begin : len(keys)] for table in self._rows.tables)
+        low, high = np.split(queries, 2, axis=1)
+        turned = np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=1)
+        # not a product of BLAS, whose threads go on waiting actively and take the cores from the sessions for 30 ms
+        scores = np.einsum("qd,kd->qk", turned, keys) / np.float32(math.sqrt(queries.shape[1]))
+        later = np.arange(len(keys)) > np.arange(begin, len(keys))[:, None]
+        scores[later] = -np.inf
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return (weights / weights.sum(axis=1, keepdims=True))[:, first:last]
+
+
+class Beginnings:
+    """States after what the inputs of the latest runs began with: what the prompt of a voice says. Threads may share it.
+
+    Args:
+        lm: the model.
+    """
+
+    def __init__(self, lm: LightLM) -> None:
+        self._lm, self._lock, self._kept = lm, threading.Lock(), OrderedDict[bytes, LMRows]()
+
+    def state(self, x: np.ndarray, capacity: int) -> LMState:
+        """A new state for so many positions that has taken in inputs (n, hidden_size)."""
+        with self._lock:
+            kept = self._kept.pop(x.tobytes(), None)
+            if kept is None:
+                kept = LMRows(self._lm, 1, len(x))
+                kept.extend(x)
+                kept.used = 0
+            self._kept[x.tobytes()] = kept
+            if len(self._kept) > MOST_BEGINNINGS:
+                self._kept.popitem(last=False)
+        state = LMState(self._lm, capacity)
+        state.take(kept)
+        return state
+
+
+def state_bytes(config: Mapping[str, Any], capacity: int, rows: int = 1) -> tuple[int, int]:
+    """Memory of states for so many positions: of keys and values, and of what moves between two places."""
+    shapes = state_shapes(config, capacity, rows).items()
+    sizes = [(name.startswith(_IN_PLACE), 4 * math.prod(shape)) for name, shape in shapes]
+    return sum(size for stays, size in sizes if stays), 2 * sum(size for stays, size in sizes if not stays)
+
+
+def _value(array: np.ndarray) -> ort.OrtValue:
+    """A view of an array, which must outlive it."""
+    return ort.OrtValue.ortvalue_from_numpy(array)
