@@ -106,7 +106,8 @@ def _fetch(folder: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise MamTraError(f"The page needs two npm packages, but npm is not installed; {_how()}.")
-    command = [npm, "pack", "--silent", "--pack-destination", str(folder), *(package.spec for package in PACKAGES)]
+    options = ["--silent", "--prefer-offline", "--fetch-retries=1", "--pack-destination", str(folder)]
+    command = [npm, "pack", *options, *(package.spec for package in PACKAGES)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, cwd=folder, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -27,6 +27,7 @@ async function begin() {
     }));
     const bytes = Object.entries(about.files).reduce((sum, [path, file]) => sum + (path.includes("/voices/") ? 0 : file.bytes), 0);
     const files = new Files(about, loaded => {
+      if ($("loading").hidden) return; // something went wrong, which has been told
       $("loading").value = loaded / bytes;
       tell(`Loading ${Math.round(loaded / 1e6)} of ${Math.round(bytes / 1e6)} MB …`);
     });
