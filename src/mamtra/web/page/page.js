@@ -66,7 +66,7 @@ async function speak(event) {
       mine.signal.throwIfAborted();
       if (leftOut) $("note").textContent = leftOut;
       if (!samples.length) continue;
-      if (!player.samples) $("first").textContent = `${Math.round(performance.now() - began)} ms`;
+      if (!player.samples) $("first").textContent = `${Math.round(performance.now() - began + 1000 * player.lead)} ms`;
       if (text) mark(text, player.seconds);
       player.push(samples);
       $("length").textContent = `${player.seconds.toFixed(1)} s`;

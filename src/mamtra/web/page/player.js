@@ -1,10 +1,11 @@
 // Samples that are heard while more of them are made.
 
-const AHEAD = .03;
+const AHEAD = .03, MOST_LEAD = 1.5;
 
 export class Player {
   constructor(rate) {
     this.rate = rate;
+    this.lead = 0;
     this.clear();
   }
 
@@ -20,12 +21,13 @@ export class Player {
     return this.context.resume();
   }
 
-  /** Play samples behind those before; a gap is counted where they come too late. */
+  /** Play samples behind those before. Where they come too late, a gap is counted, and the next text begins so much later. */
   push(samples) {
     const now = this.context.currentTime;
-    if (!this.samples) this.ends = this.begin = now + AHEAD;
+    if (!this.samples) this.ends = this.begin = now + AHEAD + this.lead;
     if (this.ends < now) {
       this.gaps++;
+      this.lead = Math.min(MOST_LEAD, this.lead + now - this.ends);
       this.begin += now - this.ends;
       this.ends = now;
     }

