@@ -3,7 +3,7 @@
 import { Parts } from "./open.js";
 import { openRuntime } from "./ort.js";
 import { breathe, serve } from "./remote.js";
-import { segmentTokens } from "./run.js";
+import { segmentTokens, warmUp } from "./run.js";
 import { readVoice } from "./voice.js";
 
 let lm;
@@ -12,6 +12,7 @@ const voices = new Map();
 serve({
   async open(files, wasm, about) {
     lm = await new Parts(openRuntime(wasm, 1), files, about).lm();
+    await warmUp(lm);
   },
   addVoice(name, buffer) { voices.set(name, readVoice(name, buffer)); },
   /** Tokens of a segment, see run.js. */

@@ -6,6 +6,7 @@ import { Speech } from "./speech.js";
 import { checkBrowser, countThreads, keepFiles } from "./start.js";
 import { drawWave } from "./wave.js";
 
+const FRAME = 100;
 const $ = id => document.getElementById(id);
 let about, speech, player, stopping;
 
@@ -110,13 +111,11 @@ async function playFrom(second) {
 }
 
 function draw() {
-  if (player) {
-    drawWave($("wave"), player, stopping);
-    const now = player.marks.findLast(({ start }) => start <= player.at);
-    for (const { span } of player.marks) span.classList.toggle("now", span === now?.span && player.at < player.seconds);
-    if (!stopping && player.sources.length && player.at > player.seconds) halt();
-  }
-  requestAnimationFrame(draw);
+  if (!player) return;
+  drawWave($("wave"), player, stopping);
+  const now = player.marks.findLast(({ start }) => start <= player.at);
+  for (const { span } of player.marks) span.classList.toggle("now", span === now?.span && player.at < player.seconds);
+  if (!stopping && player.sources.length && player.at > player.seconds) halt();
 }
 
 $("speak").addEventListener("submit", speak);
@@ -130,5 +129,5 @@ document.addEventListener("keydown", event => {
   if (event.key === "Escape") halt();
 });
 begin();
-draw();
+setInterval(draw, FRAME); // more often would take the processor from the voice
 globalThis.page = { get player() { return player; }, get speech() { return speech; }, get busy() { return Boolean(stopping); } };

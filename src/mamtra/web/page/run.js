@@ -87,6 +87,13 @@ export async function* segmentTokens(lm, { ids, voice, seed, index, first }, bre
   throw new Error("The model made no speech for a sentence; try another seed or voice.");
 }
 
+/** Run a prompt and a few steps: a browser compiles well only what has run before. */
+export async function warmUp(lm) {
+  const state = new LMState(lm);
+  await state.extend(lm.embed("text", Array(64).fill(1)));
+  for (let step = 0; step < 16; step++) await state.extend(lm.embed("speech", [0]));
+}
+
 async function* withoutLongSilence(tokens, silent) {
   let row = 0;
   for await (const token of tokens) {

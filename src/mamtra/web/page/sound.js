@@ -22,6 +22,12 @@ export class Sound {
     return this.prompts.get(voice.name).wanted(FIRST);
   }
 
+  /** Compute a hop of silence: a browser compiles well only what has run before. */
+  async warmUp() {
+    const frames = this.flow.config.token_mel_ratio * FIRST + this.vocoder.reach[1];
+    await new VocoderStream(this.vocoder, 0).push(new Float32Array(frames * this.vocoder.bands));
+  }
+
   /** A stream of a segment: speed 0.5 to 2, and the pause before it in seconds. */
   async open(voice, seed, speed, pause) {
     await this.prepare(voice);

@@ -11,6 +11,7 @@ const voices = new Map(), streams = new Map();
 serve({
   async open(files, wasm, about, threads) {
     sound = await new Parts(openRuntime(wasm, threads), files, about).sound();
+    await sound.warmUp();
   },
   addVoice(name, buffer) { voices.set(name, readVoice(name, buffer)); },
   /** Tokens of the first hop. */
