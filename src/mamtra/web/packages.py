@@ -97,16 +97,16 @@ def copy_package(package: Package, folder: Path, target: Path) -> None:
     for path, digest in package.files.items():
         content = _from_archive(archive, path) if archive.is_file() else _from_directory(directory, path)
         if content is None or hashlib.sha256(content).hexdigest() != digest:
-            what = "has no" if content is None else "has another"
-            raise MamTraError(f"{package.name} in {folder} {what} {path} than version {package.version}; {_how()}.")
+            what = f"lacks {path}" if content is None else f"is not version {package.version}: {path} differs"
+            raise MamTraError(f"{package.name} in {folder} {what}; {_how()}.")
         (target / Path(path).name).write_bytes(content)
 
 
 def _fetch(folder: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise MamTraError(f"The page needs two npm packages, but npm is not installed; {_how()}.")
-    options = ["--silent", "--prefer-offline", "--fetch-retries=1", "--pack-destination", str(folder)]
+        raise MamTraError(f"The page needs npm packages, but npm is not installed; {_how()}.")
+    options = ["--loglevel=error", "--prefer-offline", "--fetch-retries=1", "--pack-destination", str(folder)]
     command = [npm, "pack", *options, *(package.spec for package in PACKAGES)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, cwd=folder, check=False)
