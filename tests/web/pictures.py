@@ -15,8 +15,9 @@ VIEWS = {"web": (900, 664, "light"), "web-phone": (390, 844, "dark")}
 
 def main(folder: Path, packages: Path | None) -> None:
     """Take one picture for each view, in the middle of what is played again."""
-    with tempfile.TemporaryDirectory() as work, browser(Path(work)) as tab:
-        with served(write_site(Path(work) / "page", packages=packages)) as (address, _):
+    with tempfile.TemporaryDirectory() as work:
+        site = write_site(Path(work) / "page", packages=packages)
+        with browser(Path(work)) as tab, served(site) as (address, _):
             for name, (width, height, scheme) in VIEWS.items():
                 size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": name != "web"}
                 tab.call("Emulation.setDeviceMetricsOverride", **size)

@@ -185,3 +185,28 @@ def test_letters_to_sounds():
         expected = ours.scores(word)
         np.testing.assert_allclose(np.reshape(scores, expected.shape), expected, atol=1e-3)
         assert classes == expected.argmax(-1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("speed", "error", "fails", "taken"),
+    [(0.5, 0.0, False, "other"), (2.0, 0.0, False, "plain"), (0.5, 0.2, False, "plain"), (0.5, 0.0, True, "plain")],
+)
+def test_a_graphics_card_is_used_where_it_gives_the_same_sooner(speed, error, fails, taken):
+    found = run(
+        """
+        const { faster } = await use("faster.js"), released = [];
+        console.warn = () => {};
+        let now = 0;
+        const session = name => ({ name, release: () => released.push(name) });
+        const samples = async ({ name }, frames) => {
+          now += frames * (name === "other" ? given.speed : 1);
+          if (given.fails && name === "other") throw new Error("lost");
+          return Float32Array.from({ length: frames }, (_, i) => Math.sin(i) * (name === "other" ? 1 + given.error : 1));
+        };
+        return [(await faster(session("plain"), async () => session("other"), samples, () => now)).name, released];
+        """,
+        speed=speed,
+        error=error,
+        fails=fails,
+    )
+    assert found == [taken, ["other" if taken == "plain" else "plain"]]

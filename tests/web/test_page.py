@@ -105,9 +105,11 @@ def test_weights_that_do_not_belong_to_the_graphs(site, tmp_path):
         )
 
 
-def test_a_browser_without_room(site, tmp_path):
-    """The voice speaks all the same."""
+def test_a_browser_without_room_whose_graphics_card_fails(site, tmp_path):
+    """The voice is ready all the same."""
+    card = "Object.defineProperty(navigator, 'gpu', { value: { requestAdapter: async () => ({ info: {} }) } })"
     with browser(tmp_path) as tab, served(site) as (address, _):
+        tab.call("Page.addScriptToEvaluateOnNewDocument", source=card)
         tab.call("Storage.overrideQuotaForOrigin", origin=address, quotaSize=10_000)
         assert show(tab, address) is None
         assert tab["document.getElementById('note').textContent"].startswith(

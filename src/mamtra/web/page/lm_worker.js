@@ -11,7 +11,7 @@ const voices = new Map();
 
 serve({
   async open(files, wasm, about) {
-    lm = await new Parts(openRuntime(wasm, 1), files, about).lm();
+    lm = await new Parts(await openRuntime(wasm, 1), files, about).lm();
     await warmUp(lm);
   },
   addVoice(name, buffer) { voices.set(name, readVoice(name, buffer)); },

@@ -1,5 +1,6 @@
 // The parts of the voice from the files of the folder.
 
+import { faster } from "./faster.js";
 import { Flow } from "./flow.js";
 import { LM } from "./lm.js";
 import { Sound } from "./sound.js";
@@ -9,14 +10,14 @@ import { Vocoder } from "./vocoder.js";
 /** @param ort the module of onnxruntime-web
  *  @param {Record<string, ArrayBuffer>} files by their names
  *  @param about onnx.json with `config` and `reach`, see `mamtra.web.site`
- *  @param {Record<string, string[]>} [providers] of sessions that are not to compute in WebAssembly, by the names of the graphs */
+ *  @param {boolean} graphics whether the vocoder may be computed by the graphics card */
 export class Parts {
-  constructor(ort, files, about, providers = {}) { Object.assign(this, { ort, files, about, providers }); }
+  constructor(ort, files, about, graphics = false) { Object.assign(this, { ort, files, about, graphics }); }
 
-  session(graph) {
+  session(graph, provider = "wasm") {
     const { weights } = this.about.graphs[graph];
     return this.ort.InferenceSession.create(new Uint8Array(this.files[`${graph}.onnx`]), {
-      executionProviders: this.providers[graph] || ["wasm"],
+      executionProviders: [provider],
       externalData: [{ path: weights, data: new Uint8Array(this.files[weights]) }],
       logSeverityLevel: 3,
     });
@@ -34,6 +35,10 @@ export class Parts {
     const flow = new Flow(this.ort, sessions, ofFlow, config.flow, generation.flow_steps);
     const ofWave = { pitch: await this.session("pitch"), wave: await this.session("wave") };
     const weights = new Tensors(this.files[graphs.wave.weights]);
-    return new Sound(flow, new Vocoder(this.ort, ofWave, weights, config.vocoder, reach), config.sample_rate);
+    const vocoder = new Vocoder(this.ort, ofWave, weights, config.vocoder, reach), plain = ofWave.wave;
+    if (this.graphics) ofWave.wave = await faster(plain, () => this.session("wave", "webgpu"), vocoder.trial());
+    const sound = new Sound(flow, vocoder, config.sample_rate);
+    sound.device = ofWave.wave === plain ? "WebAssembly" : "WebGPU";
+    return sound;
   }
 }

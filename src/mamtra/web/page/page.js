@@ -1,5 +1,6 @@
 // The page: what is typed, shown and heard.
 
+import { hasGraphics } from "./faster.js";
 import { Files } from "./files.js";
 import { Player } from "./player.js";
 import { Speech } from "./speech.js";
@@ -26,16 +27,17 @@ async function begin() {
       const text = description ? `${name} – ${description.split(",")[0]}` : name;
       return new Option(text, name, name === about.default, name === about.default);
     }));
-    const bytes = Object.entries(about.files).reduce((sum, [path, file]) => sum + (path.includes("/voices/") ? 0 : file.bytes), 0);
+    const graphics = await hasGraphics();
+    const bytes = Speech.files(about, graphics).reduce((sum, path) => sum + about.files[path].bytes, 0);
     const files = new Files(about, loaded => {
       if ($("loading").hidden) return; // something went wrong, which has been told
       $("loading").value = loaded / bytes;
       tell(`Loading ${Math.round(loaded / 1e6)} of ${Math.round(bytes / 1e6)} MB …`);
     });
     const threads = countThreads();
-    $("threads").textContent = threads + 1;
-    speech = new Speech(about, path => files.get(path), threads);
-    await speech.open();
+    speech = new Speech(about, path => files.get(path), threads, graphics);
+    const device = await speech.open();
+    $("threads").textContent = device === "WebGPU" ? `${threads + 1}, WebGPU` : threads + 1;
     $("loading").hidden = true;
     tell("Getting the voice ready …");
     await speech.prepare($("voice").value);

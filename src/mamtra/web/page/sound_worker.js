@@ -9,9 +9,11 @@ let sound;
 const voices = new Map(), streams = new Map();
 
 serve({
-  async open(files, wasm, about, threads) {
-    sound = await new Parts(openRuntime(wasm, threads), files, about).sound();
+  /** What the vocoder is computed with. */
+  async open(files, wasm, about, threads, graphics) {
+    sound = await new Parts(await openRuntime(wasm, threads, graphics), files, about, graphics).sound();
     await sound.warmUp();
+    return sound.device;
   },
   addVoice(name, buffer) { voices.set(name, readVoice(name, buffer)); },
   /** Tokens of the first hop. */

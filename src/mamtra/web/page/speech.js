@@ -1,10 +1,11 @@
 // From a text to samples: the text front end, the language model, and flow and vocoder, each in a thread of its own.
 
+import { wasmPath } from "./ort.js";
 import { Remote } from "./remote.js";
 import { segmentSeed } from "./run.js";
 
 const LONGEST = 100000;
-const PYTHON = /^pyodide\//, COMPUTE = "onnxruntime-web/ort-wasm-simd-threaded.wasm";
+const PYTHON = /^pyodide\//;
 const TEXT = /^(text\.zip|model\/(text\.json|tokenizer\.json|lexicon\.txt\.xz|letter_to_sound\.safetensors))$/;
 const LM = /^model\/(lm\.onnx|model\.safetensors)$/;
 const SOUND = /^model\/(flow_encoder\.onnx|flow_step\.onnx|pitch\.onnx|wave\.onnx|flow\.safetensors|vocoder\.safetensors)$/;
@@ -12,28 +13,36 @@ const SOUND = /^model\/(flow_encoder\.onnx|flow_step\.onnx|pitch\.onnx|wave\.onn
 export class Speech {
   /** @param about site.json
    *  @param get gives the content of a file by its path
-   *  @param {number} threads for flow and vocoder */
-  constructor(about, get, threads) {
-    Object.assign(this, { about, get, threads, voices: new Map(), count: 0 });
+   *  @param {number} threads for flow and vocoder
+   *  @param {boolean} graphics whether there is a graphics card to try */
+  constructor(about, get, threads, graphics) {
+    Object.assign(this, { about, get, threads, graphics, voices: new Map(), count: 0 });
     this.text = new Remote(new URL("text_worker.js", import.meta.url));
     this.lm = new Remote(new URL("lm_worker.js", import.meta.url));
     this.sound = new Remote(new URL("sound_worker.js", import.meta.url));
   }
 
-  /** Load everything; each part opens as soon as its files are there. */
+  /** The files that `open` asks for. */
+  static files(about, graphics) {
+    const wasm = [wasmPath(false), wasmPath(graphics)];
+    return Object.keys(about.files).filter(path => [PYTHON, TEXT, LM, SOUND].some(of => of.test(path)) || wasm.includes(path));
+  }
+
+  /** Load everything; each part opens as soon as its files are there. Gives what the vocoder is computed with. */
   async open() {
     const named = pattern => Object.keys(this.about.files).filter(path => pattern.test(path));
-    const compute = this.get(COMPUTE), python = Promise.all(named(PYTHON).map(path => this.get(path)));
+    const plain = this.get(wasmPath(false)), ofSound = this.graphics ? this.get(wasmPath(true)) : plain, python = Promise.all(named(PYTHON).map(path => this.get(path)));
     const part = async (remote, pattern, ...more) => {
       const paths = named(pattern), found = await Promise.all(paths.map(path => this.get(path)));
       const files = Object.fromEntries(paths.map((path, i) => [path.replace(/^model\//, ""), found[i]]));
-      await remote.ask("open", [files, ...more], { transfer: found });
+      return remote.ask("open", [files, ...more], { transfer: found });
     };
-    await Promise.all([
-      compute.then(wasm => part(this.lm, LM, wasm, this.about)),
-      compute.then(wasm => part(this.sound, SOUND, wasm, this.about, this.threads)),
+    const [device] = await Promise.all([
+      ofSound.then(wasm => part(this.sound, SOUND, wasm, this.about, this.threads, this.graphics)),
+      plain.then(wasm => part(this.lm, LM, wasm, this.about)),
       python.then(() => part(this.text, TEXT)), // which loads them by their addresses
     ]);
+    return device;
   }
 
   /** Load a voice and compute its prompt, once; tokens of the first hop. */

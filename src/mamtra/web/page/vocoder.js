@@ -23,6 +23,15 @@ export class Vocoder {
     return Object.values(made)[0].data;
   }
 
+  /** What computes so many frames of a hum with a session, to compare sessions. */
+  trial() {
+    return (session, frames) => {
+      const hum = Float32Array.from({ length: frames * this.source.hop }, (_, i) => .1 * Math.sin(i / 20));
+      const source = new this.ort.Tensor("float32", hum, [1, hum.length]);
+      return this.run(session, Float32Array.from({ length: frames * this.bands }, (_, i) => -4 + Math.sin(i)), { source });
+    };
+  }
+
   f0(mel) { return this.run(this.sessions.pitch, mel); }
 
   wave(mel, source) {
