@@ -10,7 +10,7 @@ from tests.serve.test_page import browser
 from tests.web.test_page import served, show
 
 TEXT = "Hello! This voice runs in your own browser, and you hear it while it is being made. No server hears what you write."
-VIEWS = {"web": (900, 664, "light"), "web-phone": (390, 844, "dark")}
+VIEWS = {"web": (900, 612, "light"), "web-phone": (390, 795, "dark")}
 
 
 def main(folder: Path, packages: Path | None) -> None:
