@@ -1,9 +1,8 @@
 """The page of `mamtra web` in headless Chromium: how long it loads, when the first audio comes, and how fast it is.
 
-    python benchmarks/web.py [--packages FOLDER] [--runs 5] [--whisper DIR] [--out docs/results/web.json]
+    python benchmarks/web.py [--models mini-fast mini] [--packages FOLDER] [--runs 5] [--whisper DIR] [--out docs/results/web.json]
 
-With --whisper a text that the page has spoken is transcribed by faster-whisper. The page keeps its files after the first visit, so
-that visits are loaded from there; "isolated" is with threads for flow and vocoder, which the page's service worker brings about.
+With --whisper what the page has spoken is transcribed by faster-whisper. The page keeps its files, which the second visit takes.
 Processor time is that of all of Chromium's processes.
 """
 
@@ -39,11 +38,6 @@ LONG = (
 VOICE, SEED = "nora", 0
 TICKS = 100
 """Of processor time in a second, as Linux counts them in /proc."""
-_WAYS = {
-    "two threads and more": "",
-    "one thread for each part": "Object.defineProperty(globalThis, 'crossOriginIsolated', { value: false });"
-    "sessionStorage.setItem('mamtra-isolated', '1');",
-}
 
 
 def chromium_seconds() -> float:
@@ -82,28 +76,25 @@ def speak(tab: Any, text: str) -> dict[str, float]:
     }
 
 
-def visits(site: Path, runs: int) -> Iterator[dict[str, Any]]:
-    """Each way: a first visit, a second one, then texts in turn after one for warming up."""
+def visit(site: Path, runs: int) -> tuple[dict[str, Any], bytes]:
+    """A first visit, a second one, then each text in turn after one for warming up; and the content of the last WAV file."""
     made: dict[str, Any] = {}
-    for way, script in _WAYS.items():
-        with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as tab, served(site) as (address, _):
-            tab.call("Page.addScriptToEvaluateOnNewDocument", source=script)
-            made[way] = {}
-            for visit in ("first visit", "second visit"):
-                began = time.perf_counter()
-                problem = show(tab, address, 300)
-                if problem:
-                    raise SystemExit(problem)
-                made[way][visit] = time.perf_counter() - began
-            made[way]["threads"] = int(tab["document.getElementById('threads').textContent"])
-            for name, text in (("short", SHORT), ("long", LONG)):
-                found = [speak(tab, text) for _ in range(runs + 1)][1:]
-                made[way][name] = {key: statistics.median(each[key] for each in found) for key in found[0]}
-            made[way]["samples"] = tab[
-                "fetch(document.getElementById('save').href).then(each => each.arrayBuffer()).then(each => "
-                "{ let text = ''; for (const byte of new Uint8Array(each)) text += String.fromCharCode(byte); return btoa(text); })"
-            ]
-            yield made
+    with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as tab, served(site) as (address, _):
+        for name in ("first visit", "second visit"):
+            began = time.perf_counter()
+            problem = show(tab, address, 300)
+            if problem:
+                raise SystemExit(problem)
+            made[name] = time.perf_counter() - began
+        made["threads"] = int(tab["document.getElementById('threads').textContent"])
+        for name, text in (("short", SHORT), ("long", LONG)):
+            found = [speak(tab, text) for _ in range(runs + 1)][1:]
+            made[name] = {key: statistics.median(each[key] for each in found) for key in found[0]}
+        sound = tab[
+            "fetch(document.getElementById('save').href).then(each => each.arrayBuffer()).then(each => "
+            "{ let text = ''; for (const byte of new Uint8Array(each)) text += String.fromCharCode(byte); return btoa(text); })"
+        ]
+    return made, base64.b64decode(sound)
 
 
 def hear(whisper: Path, sound: bytes) -> str:
@@ -117,33 +108,36 @@ def hear(whisper: Path, sound: bytes) -> str:
     return "".join(each.text for each in found).strip()
 
 
+def sizes(site: Path) -> dict[str, int]:
+    """Bytes of the folder by what they are for."""
+    files = [path for path in site.rglob("*") if path.is_file()]
+    found = {
+        name: sum(path.stat().st_size for path in files if path.is_relative_to(site / name))
+        for name in ("model", *(package.name for package in PACKAGES))
+    }
+    return {**found, "page": sum(path.stat().st_size for path in files) - sum(found.values())}
+
+
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Folder, visits, transcript."""
-    with tempfile.TemporaryDirectory() as folder:
-        site = write_site(Path(folder) / "page", args.model, args.packages)
-        files = [path for path in site.rglob("*") if path.is_file()]
-        sizes = {
-            name: sum(path.stat().st_size for path in files if path.is_relative_to(site / name))
-            for name in ("model", *(package.name for package in PACKAGES))
-        }
-        sizes["page"] = sum(path.stat().st_size for path in files) - sum(sizes.values())
-        about = {"model": args.model, "voice": VOICE, "seed": SEED, "runs": args.runs, "text": LONG, "bytes": sizes}
-        about["packages"] = {package.name: package.version for package in PACKAGES}
-        for ways in visits(site, args.runs):
-            sound = base64.b64decode(ways[next(iter(ways))]["samples"])
-            yield {**about, "ways": {way: {k: v for k, v in of.items() if k != "samples"} for way, of in ways.items()}}
+    """Model by model: the folder, the visits, what was heard."""
+    found: dict[str, Any] = {"voice": VOICE, "seed": SEED, "runs": args.runs, "text": LONG, "models": {}}
+    found["packages"] = {package.name: package.version for package in PACKAGES}
+    for model in args.models:
+        with tempfile.TemporaryDirectory() as folder:
+            site = write_site(Path(folder) / "page", model, args.packages)
+            made, sound = visit(site, args.runs)
+            found["models"][model] = made | {"bytes": sizes(site)}
         if args.whisper is not None:
-            shown = {way: {k: v for k, v in of.items() if k != "samples"} for way, of in ways.items()}
-            yield {**about, "ways": shown, "heard": hear(args.whisper, sound)}
+            found["models"][model]["heard"] = hear(args.whisper, sound)
+        yield found
 
 
 def render(result: dict[str, Any]) -> str:
     """The page."""
-    ways = result["ways"]
+    models = result["models"]
     rows = [
         [
-            way,
-            of["threads"],
+            model,
             f"{of['first visit']:.1f}",
             f"{of['second visit']:.1f}",
             f"{of['short']['first']:.0f}",
@@ -151,41 +145,45 @@ def render(result: dict[str, Any]) -> str:
             f"{of['long']['factor']:.2f}",
             f"{of['long']['cpu']:.2f}",
             f"{of['long']['gaps']:.0f}",
+            of["threads"],
         ]
-        for way, of in ways.items()
+        for model, of in models.items()
     ]
-    head = ["", "threads", "first visit, s", "second, s", "first audio, short, ms", "long, ms", "real-time factor"]
-    table = markdown_table([*head, "CPU s per s", "gaps"], rows)
-    sizes = markdown_table(["", "MB"], [[name, f"{size / 1e6:.1f}"] for name, size in result["bytes"].items()])
+    head = [
+        "",
+        "first visit, s",
+        "second, s",
+        "first audio, short text, ms",
+        "long text, ms",
+        "real-time factor",
+        "CPU s per s",
+    ]
+    table = markdown_table([*head, "gaps", "threads"], rows)
+    parts = list(next(iter(models.values()))["bytes"])
+    folder = [[model, *(f"{of['bytes'][part] / 1e6:.1f}" for part in parts)] for model, of in models.items()]
     packages = ", ".join(f"{name} {version}" for name, version in result["packages"].items())
-    heard = ""
-    if result.get("heard"):
-        heard = f"\n## What whisper-base hears\n\nSaid by the page:\n\n> {result['text']}\n\nHeard:\n\n> {result['heard']}\n"
+    heard = [f"{model}:\n\n> {of['heard']}\n\n" for model, of in models.items() if "heard" in of]
+    said = f"## What whisper-base hears\n\nThe text:\n\n> {result['text']}\n\n{''.join(heard)}" if heard else ""
     return f"""# The page in the browser
 
-Headless Chromium without a graphics card, model {result["model"]}, voice {result["voice"]}, seed {
-        result["seed"]
-    }; medians of {
-        result["runs"]
-    } runs after one for warming up. A visit is timed from the address to a voice that is ready; the second one takes the files that
-the first one kept. Times by the clock are of a machine that may be shared; CPU seconds are those of all of Chromium's processes
-per second of sound.
+Headless Chromium without a graphics card, {packages}, voice {result["voice"]}, seed {result["seed"]}; medians of {result["runs"]} runs
+after one for warming up. A visit is timed from the address to a voice that is ready; the second one takes the files that the first one
+kept. The first audio includes the wait that the page takes after gaps. CPU seconds are those of all of Chromium's processes, the
+picture of the samples included, per second of sound; times by the clock are as good as the machine was idle.
 
 {table}
 
-## The folder
+Megabytes of the folder, of which a visit loads all but 17 for WebGPU and five of the voices:
 
-{sizes}
+{markdown_table(["", *parts], folder)}
 
-{packages}.
-{heard}
-{footnote(result)}
+{said}{footnote(result)}
 """
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Those of this benchmark."""
-    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--models", nargs="+", default=[MODEL, "mini"])
     parser.add_argument("--packages", type=Path, help="folder with the npm packages; npm fetches them without it")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--whisper", type=Path, help="a folder of faster-whisper's")
