@@ -79,7 +79,11 @@ def speak(tab: Any, text: str) -> dict[str, float]:
 def visit(site: Path, runs: int) -> tuple[dict[str, Any], bytes]:
     """A first visit, a second one, then each text in turn after one for warming up; and the content of the last WAV file."""
     made: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as tab, served(site) as (address, _):
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        browser(Path(profile)) as tab,
+        served(site) as (address, _),
+    ):
         for name in ("first visit", "second visit"):
             began = time.perf_counter()
             problem = show(tab, address, 300)
@@ -166,10 +170,12 @@ def render(result: dict[str, Any]) -> str:
     said = f"## What whisper-base hears\n\nThe text:\n\n> {result['text']}\n\n{''.join(heard)}" if heard else ""
     return f"""# The page in the browser
 
-Headless Chromium without a graphics card, {packages}, voice {result["voice"]}, seed {result["seed"]}; medians of {result["runs"]} runs
-after one for warming up. A visit is timed from the address to a voice that is ready; the second one takes the files that the first one
-kept. The first audio includes the wait that the page takes after gaps. CPU seconds are those of all of Chromium's processes, the
-picture of the samples included, per second of sound; times by the clock are as good as the machine was idle.
+Headless Chromium without a graphics card, {packages}, voice {result["voice"]}, seed {result["seed"]}; medians of {
+        result["runs"]
+    } runs
+after one for warming up. A visit is timed from the address to a voice that is ready; the second one takes the files that the first
+one kept. The first audio includes the wait that the page takes after gaps. CPU seconds are those of all of Chromium's processes per
+second of sound; times by the clock are as good as the machine was idle.
 
 {table}
 

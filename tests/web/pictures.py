@@ -15,7 +15,7 @@ VIEWS = {"web": (900, 612, "light"), "web-phone": (390, 795, "dark")}
 
 def main(folder: Path, packages: Path | None) -> None:
     """Take one picture for each view, in the middle of what is played again."""
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
         site = write_site(Path(work) / "page", packages=packages)
         with browser(Path(work)) as tab, served(site) as (address, _):
             for name, (width, height, scheme) in VIEWS.items():

@@ -97,12 +97,17 @@ def test_a_browser_that_cannot_compute(site, tmp_path, script, sentence):
 
 
 def test_weights_that_do_not_belong_to_the_graphs(site, tmp_path):
+    """And a folder that is written again: what was kept of the earlier one is forgotten."""
     folder = broken(site, tmp_path / "site", "model/vocoder.safetensors")
     with browser(tmp_path / "profile") as tab, served(folder) as (address, _):
-        assert (
-            show(tab, address)
-            == "model/vocoder.safetensors does not belong to this page; write the folder again with mamtra web."
-        )
+        told = "model/vocoder.safetensors does not belong to this page; write the folder again with mamtra web."
+        assert show(tab, address) == told
+        about = json.loads((folder / "site.json").read_text())
+        (kept,) = tab["caches.keys()"]
+        assert kept.endswith(about["digest"])
+        (folder / "site.json").write_text(json.dumps(about | {"digest": "another"}))
+        tab.call("Page.navigate", url=address)
+        wait_for(lambda: tab["caches.keys()"] == [kept.replace(about["digest"], "another")], 60)
 
 
 def test_a_browser_without_room_whose_graphics_card_fails(site, tmp_path):

@@ -9,6 +9,7 @@ onnxruntime-web/, pyodide/  from npm
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import zipfile
@@ -87,7 +88,7 @@ def write_site(
 
 
 def _describe(made: Path, about: dict[str, Any], default: str) -> dict[str, Any]:
-    config = read_json(made / "model" / CONFIG)
+    config, files = read_json(made / "model" / CONFIG), _hashes(made)
     voices = [read_info(path) for path in sorted((made / "model" / "voices").glob("*.safetensors"))]
     return {
         "version": VERSION,
@@ -98,11 +99,17 @@ def _describe(made: Path, about: dict[str, Any], default: str) -> dict[str, Any]
         "reach": receptive_field(SimpleNamespace(**config["vocoder"])),
         "default": default,
         "voices": [{"name": voice.name, "description": voice.description} for voice in voices],
-        "files": {
-            path.relative_to(made).as_posix(): {"bytes": path.stat().st_size, "sha256": hash_files(path)}
-            for path in sorted(made.rglob("*"))
-            if path.is_file() and path.suffix not in (".js", ".html", ".css")
-        },
+        "files": files,
+        "digest": hashlib.sha256("".join(file["sha256"] for file in files.values()).encode()).hexdigest()[:16],
+    }
+
+
+def _hashes(made: Path) -> dict[str, dict[str, Any]]:
+    """Size and hash of every file that is not the page's own, by its path."""
+    return {
+        path.relative_to(made).as_posix(): {"bytes": path.stat().st_size, "sha256": hash_files(path)}
+        for path in sorted(made.rglob("*"))
+        if path.is_file() and path.suffix not in (".js", ".html", ".css")
     }
 
 

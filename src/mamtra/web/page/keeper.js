@@ -1,14 +1,20 @@
 // A service worker that keeps what was loaded, so that the page works offline, and that lets the page use threads.
 
-const NAME = "mamtra";
+const OURS = `mamtra ${self.registration.scope}`, NAME = OURS + new URL(self.location).searchParams.get("digest");
 const LASTING = /[?]v=|\/(onnxruntime-web|pyodide)\//;
 
 self.addEventListener("install", () => self.skipWaiting());
-self.addEventListener("activate", event => event.waitUntil(self.clients.claim()));
+self.addEventListener("activate", event => event.waitUntil(takeOver()));
 self.addEventListener("fetch", event => {
   const { request } = event, ours = request.url.startsWith(self.registration.scope);
   if (request.method === "GET" && ours) event.respondWith(answer(event));
 });
+
+/** Serve the pages that are open, and forget the files of an earlier folder. */
+async function takeOver() {
+  for (const name of await caches.keys()) if (name.startsWith(OURS) && name !== NAME) await caches.delete(name);
+  await self.clients.claim();
+}
 
 /** Files of the voice and of the packages from the cache; those of the page itself from there only when there is no network. */
 async function answer(event) {

@@ -19,8 +19,10 @@ function tell(text, bad = false) {
 async function begin() {
   try {
     checkBrowser();
-    await keepFiles(() => { $("note").textContent = "This browser has no room to keep the voice; it speaks now, and is loaded again next time."; });
-    about = await (await fetch("site.json")).json();
+    about = await (await fetch("site.json", { cache: "no-cache" })).json();
+    await keepFiles(about.digest, () => {
+      $("note").textContent = "This browser has no room to keep the voice; it speaks now, and is loaded again next time.";
+    });
     player = new Player(about.config.sample_rate);
     $("about").textContent = `${about.model} speaks in this browser`;
     $("voice").replaceChildren(...about.voices.map(({ name, description }) => {
@@ -80,6 +82,7 @@ async function speak(event) {
   } catch (error) {
     tell(mine.signal.aborted ? "Stopped." : error.message, !mine.signal.aborted);
   }
+  mine.abort(); // what is still on its way after an error
   if (mine !== stopping) return;
   stopping = null;
   $("go").disabled = false;

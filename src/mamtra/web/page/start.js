@@ -3,7 +3,7 @@
 /** A module of one function with a SIMD instruction. */
 const SIMD = Uint8Array.of(
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11);
-const TRIED = "mamtra-isolated";
+const TRIED = "mamtra-isolated", PATIENCE = 5000;
 
 export function checkBrowser() {
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(SIMD)) {
@@ -11,19 +11,27 @@ export function checkBrowser() {
   }
 }
 
-/** Have files kept; the page is loaded once more where that gives it threads. Where they cannot be kept the page works without.
+/** Have files kept; at the first visit the page is loaded once more, so that all of it is kept and it gets threads. Where files
+ *  cannot be kept the page works without.
+ *  @param {string} digest of the folder: files of another one are forgotten
  *  @param {() => void} full called when there is no room for them */
-export async function keepFiles(full) {
+export async function keepFiles(digest, full) {
   const keeper = navigator.serviceWorker;
   if (!keeper) return;
+  const before = keeper.controller;
   keeper.addEventListener("message", ({ data }) => { if (data === "full") full(); });
   try {
-    await keeper.register("keeper.js");
-    await keeper.ready;
+    const address = new URL(`keeper.js?digest=${digest}`, import.meta.url).href;
+    const taken = new Promise(resolve => {
+      keeper.addEventListener("controllerchange", resolve, { once: true });
+      setTimeout(resolve, PATIENCE); // a page that was reloaded past all caches is not taken over
+    });
+    await keeper.register(address);
+    if (keeper.controller?.scriptURL !== address) await taken;
   } catch {
     return; // a private window, or a browser that is told to keep nothing
   }
-  if (!crossOriginIsolated && !sessionStorage.getItem(TRIED)) {
+  if (!(before && crossOriginIsolated) && !sessionStorage.getItem(TRIED)) {
     sessionStorage.setItem(TRIED, "1");
     location.reload();
     await new Promise(() => {});
