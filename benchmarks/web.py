@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import io
 import statistics
 import sys
 import tempfile
@@ -18,8 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import soundfile
 from record import benchmark
 
+from mamtra.evaluate.judges.asr import FasterWhisper
 from mamtra.runtime.results import footnote, markdown_table
 from mamtra.web.packages import PACKAGES
 from mamtra.web.site import MODEL, write_site
@@ -101,15 +104,10 @@ def visit(site: Path, runs: int) -> tuple[dict[str, Any], bytes]:
     return made, base64.b64decode(sound)
 
 
-def hear(whisper: Path, sound: bytes) -> str:
-    """What faster-whisper hears in the content of a WAV file."""
-    import io
-
-    from faster_whisper import WhisperModel
-
-    model = WhisperModel(str(whisper), device="cpu", compute_type="int8", cpu_threads=2)
-    found, _ = model.transcribe(io.BytesIO(sound), language="en", beam_size=1)
-    return "".join(each.text for each in found).strip()
+def hear(whisper: Path, sound: bytes) -> tuple[str, str]:
+    """What faster-whisper hears in the content of a WAV file, and which it is."""
+    judge = FasterWhisper(whisper, precision="int8", beams=1)
+    return judge(*soundfile.read(io.BytesIO(sound), dtype="float32")), judge.about["asr"]
 
 
 def sizes(site: Path) -> dict[str, int]:
@@ -131,9 +129,10 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             site = write_site(Path(folder) / "page", model, args.packages)
             made, sound = visit(site, args.runs)
             found["models"][model] = made | {"bytes": sizes(site)}
-        if args.whisper is not None:
-            found["models"][model]["heard"] = hear(args.whisper, sound)
         yield found
+        if args.whisper is not None:
+            found["models"][model]["heard"], found["judge"] = hear(args.whisper, sound)
+            yield found
 
 
 def render(result: dict[str, Any]) -> str:
@@ -167,7 +166,11 @@ def render(result: dict[str, Any]) -> str:
     folder = [[model, *(f"{of['bytes'][part] / 1e6:.1f}" for part in parts)] for model, of in models.items()]
     packages = ", ".join(f"{name} {version}" for name, version in result["packages"].items())
     heard = [f"{model}:\n\n> {of['heard']}\n\n" for model, of in models.items() if "heard" in of]
-    said = f"## What whisper-base hears\n\nThe text:\n\n> {result['text']}\n\n{''.join(heard)}" if heard else ""
+    said = (
+        f"## What a listener hears\n\n{result.get('judge')}. The text:\n\n> {result['text']}\n\n{''.join(heard)}"
+        if heard
+        else ""
+    )
     return f"""# The page in the browser
 
 Headless Chromium without a graphics card, {packages}, voice {result["voice"]}, seed {result["seed"]}; medians of {
