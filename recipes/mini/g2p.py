@@ -18,9 +18,9 @@ import torch
 from torch.nn import functional as F
 
 from mamtra.evaluate.alignment import edit_distance
-from mamtra.text.english.letter_to_sound import LETTERS, best_path, letter_ids, split_sounds
 from mamtra.text.english.letter_to_sound_network import LetterToSoundNetwork, save_letter_to_sound
 from mamtra.text.english.lexicon import DEFAULT, Lexicon
+from mamtra.text.english.spelt_words import LETTERS, best_path, letter_ids, split_sounds
 
 HELD_OUT_PERCENT = 3
 Pair = tuple[str, list[str]]

@@ -22,6 +22,7 @@ PAGES = {
     "decode": "mamtra.bench.decode_page", "bench_memory": "mamtra.bench.memory_page", "bench_latency": "mamtra.bench.latency_page",
     "voice_stages": "voice_stages", "voice_choice": "voice_choice",
     "layout": "layout", "word_times": "word_times", "flow_steps": "flow_steps", "flow_steps_held_out": "flow_steps",
+    "web": "web",
 }  # fmt: skip
 
 

@@ -14,9 +14,10 @@ from safetensors import safe_open
 import mamtra
 from mamtra.errors import MamTraError
 from mamtra.text.english.g2p import tokenise
-from mamtra.text.english.letter_to_sound import LetterToSound, best_path, letter_ids, split_sounds
+from mamtra.text.english.letter_to_sound import LetterToSound
 from mamtra.text.english.letter_to_sound_network import LetterToSoundNetwork, save_letter_to_sound
 from mamtra.text.english.phonemes import ALPHABET, close_short, phoneme_ids
+from mamtra.text.english.spelt_words import best_path, letter_ids, split_sounds
 from mamtra.text.frontend import TextFrontend
 from mamtra.text.sentence_ends import LONGEST_SENTENCE
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE

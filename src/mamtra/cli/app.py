@@ -23,6 +23,7 @@ VERBS = (
     "say",
     "batch",
     "serve",
+    "web",
     "voices",
     "convert_voice",
     "plan",

@@ -27,16 +27,18 @@ from mamtra.light.encoder_graph import build_speaker, build_tokenizer
 from mamtra.light.flow_graph import build_encoder, build_step
 from mamtra.light.graph import GraphBuilder, Products
 from mamtra.light.lm_graph import build_lm
+from mamtra.light.model import HEARING
 from mamtra.light.sessions import session_options
 from mamtra.light.vocoder_graph import build_pitch, build_wave
 from mamtra.light.weights import StoredWeights
 from mamtra.runtime.files import atomic_directory, hash_files
 from mamtra.runtime.json_files import write_json
 from mamtra.runtime.strict_models import ClosedModel, parse_json
+from mamtra.synthesis.coverage import usable_head
 
 MANIFEST = "onnx.json"
 FORMAT = 1
-GRAPHS: Mapping[str, tuple[str, Products, Callable[[GraphBuilder, Mapping[str, Any]], None]]] = {
+GRAPHS: Mapping[str, tuple[str, Products, Callable[..., None]]] = {
     "lm": ("lm", "float", build_lm),
     "flow_encoder": ("flow", "rows", build_encoder),
     "flow_step": ("flow", "rows", build_step),
@@ -49,12 +51,13 @@ GRAPHS: Mapping[str, tuple[str, Products, Callable[[GraphBuilder, Mapping[str, A
 _TEXT_FILES = ("text.json", "tokenizer.json", "lexicon.txt.xz", "letter_to_sound.safetensors")
 
 
-def export_onnx(model: str | os.PathLike | None, target: str | os.PathLike) -> Path:
+def export_onnx(model: str | os.PathLike | None, target: str | os.PathLike, *, listens: bool = True) -> Path:
     """Write a model's graphs into a new directory, with the files that they need.
 
     Args:
         model: directory or name.
         target: directory to make.
+        listens: with the parts that listen, where the model has them.
 
     Raises:
         MamTraError: ONNX Runtime cannot run the model, or the target exists or cannot be written.
@@ -64,7 +67,10 @@ def export_onnx(model: str | os.PathLike | None, target: str | os.PathLike) -> P
         raise MamTraError(f"{problem}; the model cannot be exported.")
     if target.exists():
         raise MamTraError(f"{target} exists already; name another directory, or remove it first.")
-    config = read_config(directory)
+    config, generation = read_config(directory), read_generation(directory)
+    if not listens:
+        config = {name: value for name, value in config.items() if name not in HEARING}
+    head = usable_head(generation.alignment_head, config["lm"]["layer_types"])
     with atomic_directory(target) as made:
         _copy_files(directory, made, config)
         about = {}
@@ -72,18 +78,17 @@ def export_onnx(model: str | os.PathLike | None, target: str | os.PathLike) -> P
             if section not in config:
                 continue
             graph = GraphBuilder(name, StoredWeights(made / PARTS[section].file), products)
-            build(graph, config[section])
+            build(graph, config[section], **({"head": head} if name == "lm" else {}))
             (made / f"{name}.onnx").write_bytes(graph.finish({"weights": PARTS[section].file}))
             about[name] = _describe(made / f"{name}.onnx")
         files = [path for path in sorted(made.iterdir()) if path.suffix in (".onnx", ".safetensors")]
         hashes = {path.name: hash_files(path) for path in files}
-        generation = read_generation(directory).model_dump(mode="json")
         oldest = ".".join(map(str, OLDEST))
         manifest = {
             "format": FORMAT,
             "onnxruntime": oldest,
             "graphs": about,
-            "generation": generation,
+            "generation": generation.model_dump(mode="json"),
             "sha256": hashes,
         }
         write_json(made / MANIFEST, manifest)

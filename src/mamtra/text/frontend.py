@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from mamtra.runtime.json_files import parse_model
-from mamtra.runtime.strict_models import ClosedModel
 from mamtra.text.english.dates import DateOrder
 from mamtra.text.english.g2p import G2P
 from mamtra.text.english.lexicon import Lexicon
@@ -20,6 +18,7 @@ from mamtra.text.split import Piece, Reading, Segment, Splitter, read_pieces, sp
 from mamtra.text.tokenizer import PhonemeTokenizer
 
 if TYPE_CHECKING:
+    from mamtra.text.config import TextConfig
     from mamtra.text.english.letter_to_sound import LetterToSound
 
 LEXICON_FILE = "lexicon.txt.xz"
@@ -27,24 +26,6 @@ LETTER_TO_SOUND_FILE = "letter_to_sound.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "text.json"
 _MOST_QUOTED = 80
-
-
-class TextConfig(ClosedModel):
-    """Contents of `text.json`.
-
-    Attributes:
-        kind: the text units that the model reads.
-        language: BCP 47 tag.
-        lexicon_source: where the lexicon's readings come from.
-        longest_segment: greatest number of phoneme symbols in a segment, stress marks, spaces and punctuation included.
-        date_order: of day and month in dates of figures only: "mdy", "dmy", or "auto" (month first unless it cannot be).
-    """
-
-    kind: Literal["phonemes"] = "phonemes"
-    language: Literal["en-US"] = "en-US"
-    lexicon_source: str = ""
-    longest_segment: int = 250
-    date_order: DateOrder = "auto"
 
 
 class UnreadText(UserWarning):
@@ -72,18 +53,16 @@ class TextFrontend(Splitter):
         config: contents of `text.json`.
         lexicon: known words.
         tokenizer: phoneme string -> ids.
-        letter_to_sound: file of the network for unknown words, loaded at the first one.
+        letter_to_sound: lower-case letters of an unknown word -> phonemes.
     """
 
     def __init__(
-        self, config: TextConfig, lexicon: Lexicon, tokenizer: PhonemeTokenizer, letter_to_sound: Path
+        self, config: TextConfig, lexicon: Lexicon, tokenizer: PhonemeTokenizer, letter_to_sound: Callable[[str], str]
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
         self._lexicon = lexicon
-        self._network_file = letter_to_sound
-        self._network: LetterToSound | None = None
-        self._g2p = G2P(lexicon, self._read_unknown)
+        self._g2p = G2P(lexicon, letter_to_sound)
         self._own = OwnWords({})
         self.date_order: DateOrder = config.date_order
 
@@ -98,12 +77,14 @@ class TextFrontend(Splitter):
         Raises:
             MamTraError: a file is missing, damaged or of another kind.
         """
+        from mamtra.runtime.json_files import parse_model
+        from mamtra.text.config import TextConfig
+
         directory = Path(directory)
-        path = directory / CONFIG_FILE
-        config = parse_model(TextConfig, path, "a text front end")
+        config = parse_model(TextConfig, directory / CONFIG_FILE, "a text front end")
         words = Lexicon.load(directory / LEXICON_FILE)
         tokenizer = PhonemeTokenizer.load(directory / TOKENIZER_FILE)
-        front = cls(config, words, tokenizer, directory / LETTER_TO_SOUND_FILE)
+        front = cls(config, words, tokenizer, _LetterToSoundFile(directory / LETTER_TO_SOUND_FILE))
         if lexicon is not None:
             front.use_lexicon(lexicon)
         return front
@@ -203,9 +184,17 @@ class TextFrontend(Splitter):
         phonemes = phonemes.rstrip()
         return Reading(self.tokenizer.encode(close_short(phonemes)), ends[: len(phonemes)])
 
-    def _read_unknown(self, word: str) -> str:
+
+class _LetterToSoundFile:
+    """The network for unknown words, loaded at the first one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._network: LetterToSound | None = None
+
+    def __call__(self, word: str) -> str:
         if self._network is None:
             from mamtra.text.english.letter_to_sound import LetterToSound
 
-            self._network = LetterToSound.load(self._network_file)
+            self._network = LetterToSound.load(self._path)
         return self._network(word)

@@ -16,47 +16,9 @@ from safetensors import safe_open
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import loads
-from mamtra.text.english.phonemes import PRIMARY, SECONDARY, emphasised
+from mamtra.text.english.spelt_words import read_letters
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-BLANK = 0
-_LONGEST = 48
 SCALE = ".scale"
-
-
-def split_sounds(phonemes: str) -> list[str]:
-    """``"həlˈO"`` -> ``["h", "ə", "l", "ˈO"]``."""
-    sounds: list[str] = []
-    mark = ""
-    for symbol in phonemes:
-        if symbol in (PRIMARY, SECONDARY):
-            mark = symbol
-        else:
-            sounds.append(mark + symbol)
-            mark = ""
-    return sounds
-
-
-def letter_ids(word: str) -> list[int]:
-    """Ids of the letters of a word, 1 for a; other characters are left out."""
-    return [LETTERS.index(c) + 1 for c in word.lower() if c in LETTERS]
-
-
-def best_path(classes: list[int], sounds: list[str]) -> str:
-    """Collapse a CTC path: repeats fold, blanks go; a word gets exactly one primary stress.
-
-    Args:
-        classes: best class of each position.
-        sounds: the sound of class 1, 2, ...
-    """
-    said = [sounds[c - 1] for place, c in enumerate(classes) if c != BLANK and (not place or classes[place - 1] != c)]
-    stressed = False
-    for place, sound in enumerate(said):
-        if sound.startswith(PRIMARY):
-            if stressed:
-                said[place] = SECONDARY + sound[1:]
-            stressed = True
-    return emphasised("".join(said))
 
 
 class LetterToSound:
@@ -105,10 +67,7 @@ class LetterToSound:
         return self._read(word.lower())
 
     def _read_uncached(self, word: str) -> str:
-        ids = letter_ids(word)
-        # Longer runs of letters are not words; in pieces they stay within what the network has seen.
-        pieces = [ids[start : start + _LONGEST] for start in range(0, len(ids), _LONGEST)]
-        return "".join(best_path(self.scores(piece).argmax(-1).tolist(), self._sounds) for piece in pieces)
+        return read_letters(word, lambda letters: self.scores(letters).argmax(-1).tolist(), self._sounds)
 
     def scores(self, letters: list[int]) -> np.ndarray:
         """Scores (2 L, sounds + 1) float32 of letter ids (L,), of which the largest of each row counts; class 0 is the blank."""

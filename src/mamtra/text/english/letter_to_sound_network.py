@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mamtra.text.english.letter_to_sound import LETTERS, SCALE
+from mamtra.text.english.letter_to_sound import SCALE
+from mamtra.text.english.spelt_words import LETTERS
 
 
 class _Block(nn.Module):

@@ -1,0 +1,66 @@
+// Mel to samples over the graphs of the vocoder, see `mamtra.light.vocoder`. Mel is time first.
+
+import { joined } from "./arrays.js";
+import { Generator } from "./random.js";
+import { SineSource } from "./sine_source.js";
+
+export class Vocoder {
+  /** @param ort the module of onnxruntime-web
+   *  @param sessions { pitch, wave }
+   *  @param {import("./tensors.js").Tensors} weights
+   *  @param config section of config.json
+   *  @param {number[]} reach frames before and after one that its samples depend on */
+  constructor(ort, sessions, weights, config, reach) {
+    Object.assign(this, { ort, sessions, reach, bands: config.in_channels });
+    const mix = name => weights.values(`m_source.l_linear.${name}`);
+    this.source = new SineSource(config, mix("weight"), mix("bias")[0]);
+  }
+
+  async run(session, mel, more = {}) {
+    const frames = mel.length / this.bands, turned = new Float32Array(mel.length);
+    for (let t = 0; t < frames; t++) for (let i = 0; i < this.bands; i++) turned[i * frames + t] = mel[t * this.bands + i];
+    const made = await session.run({ mel: new this.ort.Tensor("float32", turned, [1, this.bands, frames]), ...more });
+    return Object.values(made)[0].data;
+  }
+
+  /** What computes so many frames of a hum with a session, to compare sessions. */
+  trial() {
+    return (session, frames) => {
+      const hum = Float32Array.from({ length: frames * this.source.hop }, (_, i) => .1 * Math.sin(i / 20));
+      const source = new this.ort.Tensor("float32", hum, [1, hum.length]);
+      return this.run(session, Float32Array.from({ length: frames * this.bands }, (_, i) => -4 + Math.sin(i)), { source });
+    };
+  }
+
+  f0(mel) { return this.run(this.sessions.pitch, mel); }
+
+  wave(mel, source) {
+    return this.run(this.sessions.wave, mel, { source: new this.ort.Tensor("float32", source, [1, source.length]) });
+  }
+}
+
+/** Samples block by block. */
+export class VocoderStream {
+  constructor(vocoder, seed) {
+    const none = new Float32Array(0);
+    Object.assign(this, { vocoder, generator: new Generator(seed), mel: none, source: none, noise: none, phase: null });
+  }
+
+  /** Take frames and return the samples that no later frame changes; `final` returns the rest. */
+  async push(mel, final = false) {
+    const { vocoder } = this, { source, bands, reach: [before, after] } = vocoder, { hop } = source;
+    mel = joined([this.mel, mel]);
+    const done = this.source.length / hop, frames = mel.length / bands, ready = final ? frames : frames - after;
+    this.mel = mel;
+    if (ready <= done) return new Float32Array(0);
+    const f0 = (await vocoder.f0(mel)).subarray(done);
+    const noise = joined([this.noise, this.generator.normal((frames - done) * hop - this.noise.length)]);
+    const excitation = joined([this.source, source.excite(f0, noise, this.phase)]);
+    const wave = await vocoder.wave(mel, excitation), start = Math.max(0, ready - before);
+    this.mel = mel.slice(start * bands);
+    this.source = excitation.slice(start * hop, ready * hop);
+    this.noise = noise.slice((ready - done) * hop);
+    this.phase = source.phaseAfter(f0.subarray(0, ready - done), this.phase);
+    return wave.slice(done * hop, ready * hop);
+  }
+}
