@@ -79,11 +79,9 @@ def _page(found: dict[str, Any]) -> str:
     parts = [NOTE]
     for training in found["settings"]["control"]:
         rows, scored = ([row for row in found[part] if row["training"] == training] for part in ("rows", "scored"))
-        parts.append(f"## {training}\n\n{_ends(rows) if rows else 'Not trained yet.'}")
-        if scored:
-            parts.append(show_rows(scored, _AGAINST, COSTS))
-        elif rows:
-            parts.append("Not synthesised and scored yet.")
+        if rows:
+            parts.append(f"## {training}\n\n{_ends(rows)}")
+            parts += [show_rows(scored, _AGAINST, COSTS)] if scored else []
     return "\n\n".join([*parts, *([show_made_by(found)] if found["scored"] else [])])
 
 
