@@ -54,7 +54,7 @@ def test_the_page_speaks_and_goes_on_without_a_network(site, tmp_path):
     with browser(tmp_path) as tab, served(site) as (address, end):
         assert show(tab, address) is None
         assert tab["crossOriginIsolated"] is True
-        assert tab["[...document.getElementById('voice').options].map(each => each.value).join()"].count(",") == 5
+        assert tab["[...document.getElementById('voice').options].map(each => each.value).join()"].count(",") == 11
         speak = "const put = (id, value) => { document.getElementById(id).value = value; };"
         speak += (
             "put('text', 'Good day. And you?'); put('seed', '3'); document.getElementById('speak').requestSubmit();"

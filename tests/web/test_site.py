@@ -44,7 +44,7 @@ def test_the_folder(small, tmp_path, capsys):
     for path in PAGE.iterdir():
         assert (made / path.name).read_bytes() == path.read_bytes()
     about = json.loads((made / "site.json").read_text())
-    assert about["model"] == "mini-fast" and about["default"] == "clara" and len(about["voices"]) == 6
+    assert about["model"] == "mini-fast" and about["default"] == "clara" and len(about["voices"]) == 12
     assert about["graphs"]["lm"]["weights"] == "model.safetensors" and "query" in about["graphs"]["lm"]["outputs"]
     for name, file in about["files"].items():
         assert file == {"bytes": (made / name).stat().st_size, "sha256": hash_files(made / name)}

@@ -82,7 +82,7 @@ export class LMState {
     this.capacity = Math.ceil(positions / MORE + .5) * MORE;
     for (const [name, { shape }] of states) {
       if (before && !shape.includes("capacity")) continue;
-      const sizes = shape.map(size => size === "capacity" ? this.capacity : size);
+      const sizes = shape.map(size => ({ B: 1, capacity: this.capacity })[size] ?? size);
       const wider = new Float32Array(sizes.reduce((a, b) => a * b, 1));
       const [, groups, , dim] = sizes;
       for (let group = 0; before && group < groups; group++) {
