@@ -34,11 +34,13 @@ from paired_scores import (
 )
 from record import benchmark, say_progress
 from torch import Tensor
+from worker_pool import made
 
 import mamtra
 from mamtra.acoustic import flow_matching
 from mamtra.acoustic.causal_flow import CausalFlow
 from mamtra.checkpoints.native import load_part
+from mamtra.evaluate.sets import Line
 from mamtra.runtime.results import footnote, markdown_table
 from mamtra.voices.voice import Voice
 
@@ -60,7 +62,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sets", nargs="+", required=True)
     parser.add_argument("--limit", type=int, help="lines of each set")
     parser.add_argument("--variants", nargs="+", default=["10", "6", "4", "3", "2", "4-uniform", "4-square", "4-sine"])
-    parser.add_argument("--whisper", help="judge the sound too: a CTranslate2 Whisper")
+    parser.add_argument("--whisper", help="judge the sound too: as for mamtra evaluate")
+    parser.add_argument("--device", default="cpu", help="of the judges")
+    parser.add_argument("--encoder", help="that compares speakers, as for mamtra evaluate")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make the sounds")
+    parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--fast", action="store_true", help="Whisper in int8 with a greedy search")
     parser.add_argument("--fine", action="store_true", help=f"compare mels with those of {FINE} Euler steps too")
     parser.add_argument("--run", type=Path, required=True, help="folder of tokens, scores and times")
@@ -106,50 +112,90 @@ def positions(grid: Callable[[Tensor], Tensor]) -> Iterator[None]:
 
 @torch.inference_mode()
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The record after every tenth line, and at the end."""
+    """The record after every tenth line where this process does the work, and at the end."""
     torch.set_num_threads(args.threads)
-    tts = mamtra.load(args.model, runtime="torch")
-    model, voice = tts.model, tts.voice()
-    variants = [Variant(word, model.flow) for word in args.variants]
-    names, tokens_of = [variant.name for variant in variants], TokenCache(args.run / "tokens.jsonl", tts, voice)
-    prompt = reference_sound(args.run, tts, voice)
+    tts = mamtra.load(args.model, runtime="torch", device="cpu")
+    names = [Variant(word, tts.model.flow).name for word in args.variants]
+    prompt = reference_sound(args.run, tts, tts.voice())
     sets = [lines_with_prompt(source, prompt, args.limit) for source in args.sets]
     lines = [line for found, _ in sets for line in found]
-    scores = PairedScores(args.run, names, args.whisper, args.threads, fast=args.fast) if args.whisper else None
-    times = args.run / "times.jsonl"
-    known = {(row["id"], row["variant"]): row for row in read_rows(times)}
+    scores = None
+    if args.whisper:
+        judges = {"fast": args.fast, "device": args.device, "encoder": args.encoder}
+        scores = PairedScores(args.run, names, args.whisper, args.threads, **judges)
+    times, kept = args.run / "times.jsonl", {line.id for line in lines[:KEPT]}
+
+    def result() -> dict[str, Any]:
+        known = {(row["id"], row["variant"]): row for row in read_rows(times)}
+        ids = [line.id for line in lines if all((line.id, name) in known for name in names)]
+        return {
+            "model": args.model,
+            "sets": [about for _, about in sets],
+            "judges": None if scores is None else scores.about,
+            "lines": len(ids),
+            "times": summarise(known, ids, names),
+            "scores": None if scores is None else compare(scores.files, ids),
+        }
+
+    known = {(row["id"], row["variant"]) for row in read_rows(times)}
+    wanted = []
+    for number, line in enumerate(lines):
+        missing = [name for name in names if (line.id, name) not in known
+                   or (scores is not None and line.id not in scores.files[name].rows)]  # fmt: skip
+        if missing:
+            turn = number % len(missing)  # none is always the first
+            wanted.append((line, missing[turn:] + missing[:turn]))
+    given = (args.model, tuple(args.variants), args.run / "tokens.jsonl", times, args.fine, scores is not None)
     with say_progress("lines") as progress:
-        for number, line in enumerate(progress.track(lines)):
-            missing = [one for one in variants if (line.id, one.name) not in known
-                       or (scores is not None and line.id not in scores.files[one.name].rows)]  # fmt: skip
-            tokens, sounds = tokens_of(line), {}
-            fine = Variant(str(FINE), model.flow)(tokens, voice)[0] if args.fine and missing else None
-            for at in range(len(missing)):
-                variant = missing[(at + number) % len(missing)]  # none is always the first
-                mel, seconds = variant(tokens, voice)
-                if (line.id, variant.name) not in known:
-                    row = {"id": line.id, "variant": variant.name, "seconds": seconds, "sound": 0.04 * len(tokens)}
-                    if fine is not None:
-                        row["mel_error"] = float((mel - fine).square().mean().sqrt())
-                    append_row(times, row)
-                    known[line.id, variant.name] = row
-                if scores is not None:
-                    noise = model.vocoder.noise(torch.Generator().manual_seed(0))
-                    noise = noise(mel.shape[-1] * model.vocoder.config.hop)
-                    samples = model.vocoder.inference(mel, noise=noise).reshape(-1).numpy()
-                    sounds[variant.name] = trimmed(samples, model.sample_rate)
-            if sounds:
-                scores.add(line, sounds, model.sample_rate, keep=number < KEPT)
-            if number % 10 == 9 or line is lines[-1]:
-                ids = [one.id for one in lines[: number + 1]]
-                yield {
-                    "model": args.model,
-                    "sets": [about for _, about in sets],
-                    "judges": None if scores is None else scores.about,
-                    "lines": len(ids),
-                    "times": summarise(known, ids, names),
-                    "scores": None if scores is None else compare(scores.files, ids),
-                }
+        todo = made(Maker, given, wanted, args.workers, args.minutes)
+        for number, ((line, _), sounds) in enumerate(progress.track(todo, total=len(wanted)), 1):
+            if scores is not None:
+                scores.add(line, sounds, tts.sample_rate, keep=line.id in kept)
+            if number % 10 == 0 and not args.workers:
+                yield result()
+    if scores is not None:
+        scores.judge()
+    yield result()
+
+
+class Maker:
+    """Sounds of variants of a line; tokens and times are written.
+
+    Args:
+        model: directory or name.
+        words: the variants.
+        tokens: file of them.
+        times: file of them.
+        fine: compare mels with those of many steps.
+        heard: make samples, else only mels.
+    """
+
+    def __init__(self, model: str, words: Sequence[str], tokens: Path, times: Path, fine: bool, heard: bool) -> None:
+        tts = mamtra.load(model, runtime="torch", device="cpu")
+        self._model, self._voice, self._times = tts.model, tts.voice(), times
+        self._variants = {variant.name: variant for variant in (Variant(word, tts.model.flow) for word in words)}
+        self._tokens_of = TokenCache(tokens, tts, self._voice)
+        self._timed = {(row["id"], row["variant"]) for row in read_rows(times)}
+        self._fine, self._heard = Variant(str(FINE), tts.model.flow) if fine else None, heard
+
+    @torch.inference_mode()
+    def __call__(self, wanted: tuple[Line, Sequence[str]]) -> dict[str, np.ndarray]:
+        line, names = wanted
+        tokens, sounds = self._tokens_of(line), {}
+        fine = self._fine(tokens, self._voice)[0] if self._fine else None
+        for name in names:
+            mel, seconds = self._variants[name](tokens, self._voice)
+            if (line.id, name) not in self._timed:
+                row = {"id": line.id, "variant": name, "seconds": seconds, "sound": 0.04 * len(tokens)}
+                if fine is not None:
+                    row["mel_error"] = float((mel - fine).square().mean().sqrt())
+                append_row(self._times, row)
+            if self._heard:
+                vocoder = self._model.vocoder
+                noise = vocoder.noise(torch.Generator().manual_seed(0))(mel.shape[-1] * vocoder.config.hop)
+                samples = vocoder.inference(mel, noise=noise).reshape(-1).numpy()
+                sounds[name] = trimmed(samples, self._model.sample_rate)
+        return sounds
 
 
 def summarise(known: dict[tuple[str, str], dict[str, Any]], ids: Sequence[str], names: Sequence[str]) -> dict[str, Any]:

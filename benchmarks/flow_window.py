@@ -1,6 +1,6 @@
 """How much of the past the streaming flow needs: quality by the length of its window, from the same speech tokens.
 
-    python benchmarks/flow_window.py --run DIR --whisper DIR --development FILE --held-out FILE... [--long FILE] [--minutes 8]
+    python benchmarks/flow_window.py --run DIR --whisper DIR --development FILE... --held-out FILE... [--long FILE] [--minutes 8]
         [--out docs/results/flow_window.json]
 
 Every variant streams the same tokens, in the hops of `mamtra say --stream`: with all of the past (the first variant), or with a
@@ -14,7 +14,6 @@ sounds are kept with the score files, DIR/VARIANT.jsonl, to be heard side by sid
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
@@ -35,6 +34,7 @@ from paired_scores import (
     trimmed,
 )
 from record import benchmark
+from worker_pool import made
 
 from mamtra import load
 from mamtra.acoustic.flow_stream import FlowStream
@@ -139,7 +139,7 @@ def read_lines(args: argparse.Namespace, prompt: Path) -> tuple[dict[str, list[L
     """Lines by set, and what the sets are; lines of fewer words than `--words` are left out, for they fit into any window."""
     sets: dict[str, list[Line]] = {DEVELOPMENT: [], HELD_OUT: [], LONG: []}
     about = {}
-    for name, sources in ((DEVELOPMENT, [args.development]), (HELD_OUT, args.held_out), (LONG, [args.long])):
+    for name, sources in ((DEVELOPMENT, args.development), (HELD_OUT, args.held_out), (LONG, [args.long])):
         for source in filter(None, sources):
             lines, about[str(len(about))] = lines_with_prompt(source, prompt, args.limit)
             enough = [line for line in lines if len(line.reference.split()) >= args.words]
@@ -147,35 +147,55 @@ def read_lines(args: argparse.Namespace, prompt: Path) -> tuple[dict[str, list[L
     return sets, {"sets": list(about.values())}
 
 
+class Maker:
+    """Samples of all variants of a line; tokens and facts are written.
+
+    Args:
+        model: directory or name.
+        name: of the voice.
+        device: of the model.
+        tokens: file of them.
+        facts: file of them.
+    """
+
+    def __init__(self, model: str | None, name: str | None, device: str, tokens: Path, facts: Path) -> None:
+        tts = load(model, device=device)
+        voice = tts.voice(name)
+        self._tokens_of, self._streams, self._facts = TokenCache(tokens, tts, voice), Streams(tts.model, voice), facts
+
+    def __call__(self, line: Line) -> dict[str, np.ndarray]:
+        tokens, streams = self._tokens_of(line), self._streams
+        mels = {"all": streams.mel("all", tokens)}
+        whole = mels["all"][0]
+        mels |= {
+            n: streams.mel(n, tokens) if streams.cuts(n, len(tokens)) else mels["all"] for n in VARIANTS if n != "all"
+        }
+        sounds = dict[str, np.ndarray]()
+        for name, (mel, seams, held) in mels.items():
+            sounds[name] = sounds["all"] if name != "all" and mel is whole else streams.sound(mel)
+            append_row(self._facts, {"id": line.id, "variant": name, **facts_of(mel, whole, seams, held)})
+        return sounds
+
+
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The whole benchmark."""
     torch.set_num_threads(args.threads)
-    end = time.monotonic() + 60 * args.minutes
     tts = load(args.model, device=args.device)
     voice = tts.voice(args.voice)
-    tokens_of = TokenCache(args.run / "tokens.jsonl", tts, voice)
     sets, about = read_lines(args, reference_sound(args.run, tts, voice))
-    scores = PairedScores(args.run, list(VARIANTS), args.whisper, args.threads, fast=args.fast, device=args.device)
+    scores = PairedScores(
+        args.run, list(VARIANTS), args.whisper, args.threads, fast=args.fast, device=args.device, encoder=args.encoder
+    )
     facts = args.run / "facts.jsonl"
-    streams = Streams(tts.model, voice)
     kept = {line.id for lines in sets.values() for line in lines[:KEPT]}
-    turns = [line for line in chain(*zip_longest(*spread_out(sets))) if line is not None]
-    for line in turns:
-        if time.monotonic() > end:
-            break
-        if scores.has(line):
-            continue
-        tokens = tokens_of(line)
-        made = {"all": streams.mel("all", tokens)}
-        whole = made["all"][0]
-        made |= {
-            n: streams.mel(n, tokens) if streams.cuts(n, len(tokens)) else made["all"] for n in VARIANTS if n != "all"
-        }
-        sounds = dict[str, np.ndarray]()
-        for name, (mel, seams, held) in made.items():
-            sounds[name] = sounds["all"] if name != "all" and mel is whole else streams.sound(mel)
-            append_row(facts, {"id": line.id, "variant": name, **facts_of(mel, whole, seams, held)})
+    turns = [line for line in chain(*zip_longest(*spread_out(sets))) if line is not None and not scores.has(line)]
+    if args.workers:
+        turns.sort(key=lambda line: line not in sets[LONG])  # no worker begins a long one last
+    device = "cpu" if args.workers else args.device
+    given = (args.model, args.voice, device, args.run / "tokens.jsonl", facts)
+    for line, sounds in made(Maker, given, turns, args.workers, args.minutes):
         scores.add(line, sounds, tts.sample_rate, keep=line.id in kept)
+    scores.judge()
     model = {"name": tts.model.name, "voice": voice.name, "prompt_tokens": len(voice.prompt_speech)}
     model["flow_steps"] = tts.model.generation.flow_steps
     yield {"seed": 0, "model": model, **about, "judges": scores.about, **results(scores, read_rows(facts), sets)}
@@ -315,7 +335,7 @@ def sound_table(sound: Mapping[str, Any]) -> str:
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, help="folder for what is done")
     parser.add_argument("--whisper", help="as for mamtra evaluate")
-    parser.add_argument("--development", help="set that the window is chosen on")
+    parser.add_argument("--development", nargs="*", default=[], help="sets that the window is chosen on")
     parser.add_argument("--held-out", nargs="*", default=[], help="sets that confirm it")
     parser.add_argument("--long", help="set whose lines are joined")
     parser.add_argument("--segments", type=int, help="of those, at most")
@@ -324,7 +344,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="of lines of each set")
     parser.add_argument("--model", help="model directory or name; default: the built-in one")
     parser.add_argument("--voice", help="default: that of the model")
-    parser.add_argument("--device", default="cpu", help="of the model and of the judges")
+    parser.add_argument("--device", default="cpu", help="of the judges, and of the model where there are no workers")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make the sounds, on the CPU")
+    parser.add_argument("--encoder", help="that compares speakers, as for mamtra evaluate")
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--threads", type=int, default=2)
 

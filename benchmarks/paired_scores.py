@@ -6,10 +6,11 @@ variant has its own score file in the run folder, so a run continues where it st
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from mamtra import TTS
 from mamtra.audio.io import write_audio
 from mamtra.audio.trim import EdgeTrimmer
 from mamtra.evaluate.judges.asr import FasterWhisper, open_transcriber
-from mamtra.evaluate.judges.models import DistilMOS, ModelSpeakerEncoder
+from mamtra.evaluate.judges.models import DistilMOS
+from mamtra.evaluate.judges.optional import open_speaker_encoder
 from mamtra.evaluate.score_file import ScoreFile, open_scores
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import Line, read_set
@@ -68,6 +70,7 @@ class PairedScores:
         threads: of the CPU.
         fast: int8 and a greedy search instead of float32 and a beam; for a folder of CTranslate2.
         device: of the judges; a Whisper of CTranslate2 stays on the CPU.
+        encoder: that compares speakers, see `mamtra.evaluate.judges.optional.open_speaker_encoder`.
     """
 
     def __init__(
@@ -79,10 +82,13 @@ class PairedScores:
         *,
         fast: bool = False,
         device: str = "cpu",
+        encoder: str | None = None,
     ) -> None:
         self._folder, self._given = folder, _Given()
+        self._waiting: list[_Made] = []
         transcriber = FasterWhisper(whisper, threads, "int8", 1) if fast else open_transcriber(whisper, threads, device)
-        self._scorer = Scorer(self._given, transcriber, ModelSpeakerEncoder(None, device), DistilMOS(device))
+        self._together = getattr(transcriber, "batch_size", 1)
+        self._scorer = Scorer(self._given, transcriber, open_speaker_encoder(encoder, device), DistilMOS(device))
         self.about = self._scorer.fingerprint
         self.files = {
             name: open_scores(folder / f"{name}.jsonl", {**self.about, "system": name, "kind": "variant"})
@@ -94,7 +100,7 @@ class PairedScores:
         return all(line.id in file.rows for file in self.files.values())
 
     def add(self, line: Line, sounds: Mapping[str, np.ndarray], rate: int, keep: bool = False) -> None:
-        """Judge a line.
+        """Judge a line, at once or, where the transcriber takes batches, when there are enough sounds for one; see `judge`.
 
         Args:
             line: its prompt is the recording that speakers are compared with.
@@ -104,16 +110,36 @@ class PairedScores:
         """
         digests = {name: hashlib.sha256(np.ascontiguousarray(x)).hexdigest() for name, x in sounds.items()}
         first = {digest: name for name, digest in reversed(digests.items())}
-        self._given.queue = [Spoken(sounds[name], rate, {}) for name in first.values()]
-        rows = dict(zip(first, self._scorer.many([(line, None)] * len(first)), strict=True))
-        for name, digest in digests.items():
-            row = rows[digest]
-            if keep:
-                path = (self._folder / "sounds" / name / f"{line.id}.wav").resolve()
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_audio(path, sounds[name], rate)
-                row = {**row, "sound": str(path)}
-            self.files[name].add(row)
+        self._waiting.append(_Made(line, digests, {d: Spoken(sounds[name], rate, {}) for d, name in first.items()}))
+        for name, samples in sounds.items() if keep else ():
+            path = self._sound(name, line)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_audio(path, samples, rate)
+        if sum(len(made.spoken) for made in self._waiting) >= self._together:
+            self.judge()
+
+    def judge(self) -> None:
+        """Judge what waits; call it at the end."""
+        waiting, self._waiting = self._waiting, []
+        self._given.queue = [spoken for made in waiting for spoken in made.spoken.values()]
+        rows = iter(self._scorer.many([(made.line, None) for made in waiting for _ in made.spoken]))
+        for made in waiting:
+            by_digest = {digest: next(rows) for digest in made.spoken}
+            for name, digest in made.digests.items():
+                row, path = by_digest[digest], self._sound(name, made.line)
+                self.files[name].add({**row, "sound": str(path)} if path.exists() else row)
+
+    def _sound(self, variant: str, line: Line) -> Path:
+        return (self._folder / "sounds" / variant / f"{line.id}.wav").resolve()
+
+
+@dataclass
+class _Made:
+    """Sounds of a line that wait for the judges: each once, by its digest, and the digests of all variants."""
+
+    line: Line
+    digests: Mapping[str, str]
+    spoken: Mapping[str, Spoken]
 
 
 class _Given:
@@ -163,6 +189,44 @@ def paired_table(found: Mapping[str, Any]) -> str:
     return markdown_table(("", "changed", *heads), rows)
 
 
+def compare_sets(files: Mapping[str, ScoreFile], sets: Mapping[str, Iterable[Line]]) -> dict[str, Any]:
+    """Results of `compare` for all lines together and for each set, as far as they have been judged."""
+    ids = {name: [line.id for line in lines] for name, lines in sets.items()}
+    parts = {"all lines": [key for some in ids.values() for key in some], **ids}
+    found = {name: compare(files, some) for name, some in parts.items()}
+    return {name: part for name, part in found.items() if part["utterances"]}
+
+
+def paired_sections(results: Mapping[str, Any]) -> str:
+    """Results of `compare_sets` as Markdown, a section each."""
+    return "\n\n".join(
+        f"## {name[0].upper()}{name[1:]}: {part['utterances']}\n\n{paired_table(part)}"
+        for name, part in results.items()
+    )
+
+
+def paired_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the benchmarks that judge whole sentences in pairs."""
+    parser.add_argument("--sets", nargs="+", help="as for mamtra evaluate")
+    parser.add_argument("--run", type=Path, help="folder for what is done")
+    parser.add_argument("--whisper", help="as for mamtra evaluate")
+    parser.add_argument("--encoder", help="that compares speakers, as for mamtra evaluate")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--limit", type=int, help="lines of each set")
+    parser.add_argument("--minutes", type=float, default=600, help="no line is begun after so many")
+    parser.add_argument("--threads", type=int, default=2)
+
+
+def about_judges(judges: Mapping[str, Any]) -> str:
+    """What judged, in a sentence."""
+    return (
+        f"{judges['asr']}; "
+        + ", ".join(f"{what}: {judge}" for what, judge in judges["metrics"].items())
+        + ". Similarity is to a sentence that the voice says. In brackets: 95% bootstrap intervals, those of differences paired "
+        "by line."
+    )
+
+
 def lines_with_prompt(source: str | Path, prompt: Path, limit: int | None = None) -> tuple[list[Line], dict[str, Any]]:
     """Lines of a set that are compared with one recording of the voice, and what the set is."""
     found = read_set(source, limit)
@@ -192,7 +256,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a line to a file of JSON lines."""
+    """Add a line to a file of JSON lines, in one write, since several processes may add to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    with path.open("ab", buffering=0) as file:
+        file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())

@@ -5,33 +5,10 @@ from __future__ import annotations
 import json
 
 import flow_window
-import numpy as np
 import paired_scores
-import pytest
 
 from mamtra.evaluate.sets import Line
 from tests.factories import tiny_model
-
-
-class Judge:
-    def __init__(self, heard, about="a judge"):
-        self.heard, self.about, self.calls = heard, about, 0
-
-    def __call__(self, samples, rate):
-        self.calls += 1
-        return self.heard(samples)
-
-
-@pytest.fixture
-def judges(monkeypatch):
-    found = {
-        "open_transcriber": Judge(lambda x: "this is a sentence", {"asr": "a judge"}),
-        "ModelSpeakerEncoder": Judge(lambda x: np.ones(4) / 2),
-        "DistilMOS": Judge(lambda x: 3.0 + len(x) / 1e6),
-    }
-    for name, judge in found.items():
-        monkeypatch.setattr(paired_scores, name, lambda *_, judge=judge: judge)
-    return found
 
 
 def test_the_whole_benchmark(tmp_path, monkeypatch, judges):

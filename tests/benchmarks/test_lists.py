@@ -38,7 +38,7 @@ def test_page(tmp_path: Path, monkeypatch) -> None:
     class Voice:
         sample_rate = 24000
 
-    monkeypatch.setattr(lists, "load", Voice)
+    monkeypatch.setattr(lists, "load", lambda **_: Voice())
     monkeypatch.setattr(lists, "open_transcriber", lambda *_: Judge())
     monkeypatch.setattr(lists, "utter", utter)
     monkeypatch.setattr(lists, "measure_cost", lambda rows: {"texts": 1, "share_of_speaking": 0.05})

@@ -1,0 +1,90 @@
+"""How well the embedded voice is understood, rated and recognised by runtime and flow, on a CPU.
+
+    python benchmarks/runtime_quality.py --sets LIST.tsv ... --whisper DIR --run DIR [--device cuda] [--workers 12] [--minutes 8]
+        [--out docs/results/runtime_quality.json]
+
+Every line is said with seed 0 in each way, in processes of the CPU; the judges run on --device. What is finished is kept in --run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from paired_scores import (
+    PairedScores,
+    about_judges,
+    compare_sets,
+    lines_with_prompt,
+    paired_options,
+    paired_sections,
+    reference_sound,
+)
+from record import benchmark
+from worker_pool import made
+
+from mamtra import TTS, load
+from mamtra.evaluate.sets import Line
+from mamtra.runtime.results import footnote
+
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    "torch": {"runtime": "torch", "device": "cpu"},
+    "onnx": {"runtime": "onnx"},
+    "onnx, int8 LM": {"runtime": "onnx", "int8_lm": True},
+    "onnx, 5 flow steps": {"runtime": "onnx", "flow_steps": 5},
+    "torch, mini-fast": {"model": "mini-fast", "runtime": "torch", "device": "cpu"},
+    "onnx, mini-fast": {"model": "mini-fast", "runtime": "onnx"},
+    "onnx, mini-fast, int8 LM": {"model": "mini-fast", "runtime": "onnx", "int8_lm": True},
+}
+"""Options of `mamtra.load` by the names in the table."""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    paired_options(parser)
+    parser.add_argument("--workers", type=int, default=0, help="processes that speak")
+
+
+class Speaker:
+    """Says a line in every way; a way is opened when it first speaks."""
+
+    def __init__(self) -> None:
+        self._open = cache(lambda way: load(**WAYS[way]))
+
+    def __call__(self, line: Line) -> dict[str, np.ndarray]:
+        return {way: self._open(way).say(line.text, seed=0).samples for way in WAYS}
+
+
+def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The record."""
+    if not (args.sets and args.whisper and args.run):
+        raise SystemExit("give --sets, --whisper and --run")
+    torch.set_num_threads(args.threads)
+    tts: TTS = load(**WAYS["torch"])
+    prompt = reference_sound(args.run, tts, tts.voice())
+    read = [lines_with_prompt(source, prompt, args.limit) for source in args.sets]
+    sets = {about["set"]: lines for lines, about in read}
+    scores = PairedScores(args.run, list(WAYS), args.whisper, args.threads, device=args.device, encoder=args.encoder)
+    missing = [line for lines in sets.values() for line in lines if not scores.has(line)]
+    for line, sounds in made(Speaker, (), missing, args.workers, args.minutes):
+        scores.add(line, sounds, tts.sample_rate)
+    scores.judge()
+    about = [about for _, about in read]
+    yield {"model": tts.model.name, "sets": about, "judges": scores.about, "results": compare_sets(scores.files, sets)}
+
+
+def render(result: dict[str, Any]) -> str:
+    """The page."""
+    about = (
+        f"Every line is said with seed 0 in each way; the others are compared with {next(iter(WAYS))}. `changed`: lines "
+        f"whose samples are not the same to the bit. {about_judges(result['judges'])}"
+    )
+    parts = ["# Quality by runtime and flow", about, paired_sections(result["results"]), footnote(result)]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    benchmark("runtime_quality", __doc__, measure, render, options, None)
