@@ -22,7 +22,7 @@ from mamtra.audio.trim import EdgeTrimmer
 from mamtra.evaluate.judges.asr import FasterWhisper, open_transcriber
 from mamtra.evaluate.judges.models import DistilMOS
 from mamtra.evaluate.judges.optional import open_speaker_encoder
-from mamtra.evaluate.score_file import ScoreFile, open_scores
+from mamtra.evaluate.score_file import ScoreFile, open_scores, row_key
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import Line, read_set
 from mamtra.evaluate.summary import compare_scores, summarise
@@ -95,11 +95,14 @@ class PairedScores:
             for name in variants
         }
 
-    def has(self, line: Line) -> bool:
+    def has(self, line: Line, seed: int | None = None) -> bool:
         """Whether all variants have a row of a line."""
-        return all(line.id in file.rows for file in self.files.values())
+        key = row_key({"id": line.id} if seed is None else {"id": line.id, "seed": seed})
+        return all(key in file.rows for file in self.files.values())
 
-    def add(self, line: Line, sounds: Mapping[str, np.ndarray], rate: int, keep: bool = False) -> None:
+    def add(
+        self, line: Line, sounds: Mapping[str, np.ndarray], rate: int, keep: bool = False, seed: int | None = None
+    ) -> None:
         """Judge a line, at once or, where the transcriber takes batches, when there are enough sounds for one; see `judge`.
 
         Args:
@@ -107,10 +110,12 @@ class PairedScores:
             sounds: samples (T,) of every variant.
             rate: Hz.
             keep: the sounds are written into the run folder, for `mamtra report`.
+            seed: where lines are said with several.
         """
         digests = {name: hashlib.sha256(np.ascontiguousarray(x)).hexdigest() for name, x in sounds.items()}
         first = {digest: name for name, digest in reversed(digests.items())}
-        self._waiting.append(_Made(line, digests, {d: Spoken(sounds[name], rate, {}) for d, name in first.items()}))
+        spoken = {digest: Spoken(sounds[name], rate, {}) for digest, name in first.items()}
+        self._waiting.append(_Made(line, seed, digests, spoken))
         for name, samples in sounds.items() if keep else ():
             path = self._sound(name, line)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +127,7 @@ class PairedScores:
         """Judge what waits; call it at the end."""
         waiting, self._waiting = self._waiting, []
         self._given.queue = [spoken for made in waiting for spoken in made.spoken.values()]
-        rows = iter(self._scorer.many([(made.line, None) for made in waiting for _ in made.spoken]))
+        rows = iter(self._scorer.many([(made.line, made.seed) for made in waiting for _ in made.spoken]))
         for made in waiting:
             by_digest = {digest: next(rows) for digest in made.spoken}
             for name, digest in made.digests.items():
@@ -138,6 +143,7 @@ class _Made:
     """Sounds of a line that wait for the judges: each once, by its digest, and the digests of all variants."""
 
     line: Line
+    seed: int | None
     digests: Mapping[str, str]
     spoken: Mapping[str, Spoken]
 
@@ -155,13 +161,19 @@ class _Given:
 
 def compare(files: Mapping[str, ScoreFile], ids: Iterable[str]) -> dict[str, Any]:
     """Figures of all variants over the same lines, and differences to the first variant, each with its interval."""
-    ids = [key for key in ids if all(key in file.rows for file in files.values())]
-    parts = {n: ScoreFile(f.path, f.fingerprint, {key: f.rows[key] for key in ids}) for n, f in files.items()}
+    places, rows = {key: place for place, key in enumerate(ids)}, next(iter(files.values())).rows
+    keys = [
+        key for key, row in rows.items() if row["id"] in places and all(key in file.rows for file in files.values())
+    ]
+    keys.sort(key=lambda key: (places[rows[key]["id"]], rows[key].get("seed", 0)))
+    parts = {n: ScoreFile(f.path, f.fingerprint, {key: f.rows[key] for key in keys}) for n, f in files.items()}
     first = next(iter(parts.values()))
-    found: dict[str, Any] = {"utterances": len(ids), "variants": {}}
+    found: dict[str, Any] = {"utterances": len(keys), "lines": len({rows[key]["id"] for key in keys}), "variants": {}}
+    if not keys:
+        return found
     for name, part in parts.items():
         figures, pairs = summarise(part)["figures"], compare_scores(first, part)["figures"]
-        changed = sum(part.rows[key].get("sha256") != first.rows[key].get("sha256") for key in ids)
+        changed = sum(part.rows[key].get("sha256") != first.rows[key].get("sha256") for key in keys)
         for key in FIGURES:
             if part is not first:
                 figures[key] |= {**pairs[key], "ci95": figures[key]["ci95"], "difference_ci95": pairs[key]["ci95"]}
@@ -199,9 +211,13 @@ def compare_sets(files: Mapping[str, ScoreFile], sets: Mapping[str, Iterable[Lin
 
 def paired_sections(results: Mapping[str, Any]) -> str:
     """Results of `compare_sets` as Markdown, a section each."""
+
+    def count(part: Mapping[str, Any]) -> str:
+        said, lines = part["utterances"], part["lines"]
+        return f"{lines}" if said == lines else f"{lines}, {said} utterances"
+
     return "\n\n".join(
-        f"## {name[0].upper()}{name[1:]}: {part['utterances']}\n\n{paired_table(part)}"
-        for name, part in results.items()
+        f"## {name[0].upper()}{name[1:]}: {count(part)}\n\n{paired_table(part)}" for name, part in results.items()
     )
 
 

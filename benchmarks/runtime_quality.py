@@ -1,9 +1,10 @@
 """How well the embedded voice is understood, rated and recognised by runtime and flow, on a CPU.
 
     python benchmarks/runtime_quality.py --sets LIST.tsv ... --whisper DIR --run DIR [--device cuda] [--workers 12] [--minutes 8]
-        [--out docs/results/runtime_quality.json]
+        [--seeds 2] [--out docs/results/runtime_quality.json]
 
-Every line is said with seed 0 in each way, in processes of the CPU; the judges run on --device. What is finished is kept in --run.
+Every line is said with equal seeds in each way, in processes of the CPU; the judges run on --device. What is
+finished is kept in --run.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 def options(parser: argparse.ArgumentParser) -> None:
     paired_options(parser)
     parser.add_argument("--workers", type=int, default=0, help="processes that speak")
+    parser.add_argument("--seeds", type=int, default=1, help="with which every line is said, from 0 on")
 
 
 class Speaker:
@@ -54,8 +56,9 @@ class Speaker:
     def __init__(self) -> None:
         self._open = cache(lambda way: load(**WAYS[way]))
 
-    def __call__(self, line: Line) -> dict[str, np.ndarray]:
-        return {way: self._open(way).say(line.text, seed=0).samples for way in WAYS}
+    def __call__(self, wanted: tuple[Line, int]) -> dict[str, np.ndarray]:
+        line, seed = wanted
+        return {way: self._open(way).say(line.text, seed=seed).samples for way in WAYS}
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -68,9 +71,10 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     read = [lines_with_prompt(source, prompt, args.limit) for source in args.sets]
     sets = {about["set"]: lines for lines, about in read}
     scores = PairedScores(args.run, list(WAYS), args.whisper, args.threads, device=args.device, encoder=args.encoder)
-    missing = [line for lines in sets.values() for line in lines if not scores.has(line)]
-    for line, sounds in made(Speaker, (), missing, args.workers, args.minutes):
-        scores.add(line, sounds, tts.sample_rate)
+    lines = [line for some in sets.values() for line in some]
+    missing = [(line, seed) for seed in range(args.seeds) for line in lines if not scores.has(line, seed)]
+    for (line, seed), sounds in made(Speaker, (), missing, args.workers, args.minutes):
+        scores.add(line, sounds, tts.sample_rate, seed=seed)
     scores.judge()
     about = [about for _, about in read]
     yield {"model": tts.model.name, "sets": about, "judges": scores.about, "results": compare_sets(scores.files, sets)}
@@ -79,7 +83,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def render(result: dict[str, Any]) -> str:
     """The page."""
     about = (
-        f"Every line is said with seed 0 in each way; the others are compared with {next(iter(WAYS))}. `changed`: lines "
+        f"Every line is said with equal seeds in each way; the others are compared with {next(iter(WAYS))}. `changed`: lines "
         f"whose samples are not the same to the bit. {about_judges(result['judges'])}"
     )
     parts = ["# Quality by runtime and flow", about, paired_sections(result["results"]), footnote(result)]
