@@ -4,11 +4,11 @@
         [--out docs/results/flow_window.json]
 
 Every variant streams the same tokens, in the hops of `mamtra say --stream`: with all of the past (the first variant), or with a
-window of so many mel frames besides the voice's prompt ("100+50": with the first 50 frames behind it as well). Lines of the file
-`--long` are joined to segments of 30 to 60 s, whose tokens go through the flow in one go. Judges are those of `mamtra evaluate`. A
-window is as good as everything where, on the development lines, the interval of the difference lies within the margins below; the
-held-out lines say whether that holds. What is done is kept in the run folder; a run continues where it stopped. A few
-sounds are kept with the score files, DIR/VARIANT.jsonl, to be heard side by side: `mamtra report DIR/{all,200}.jsonl -o FILE`.
+window of so many mel frames besides the voice's prompt. Lines of the file `--long` are joined to segments of 30 to 60 s, whose
+tokens go through the flow in one go. Judges are those of `mamtra evaluate`. A window is as good as everything where, on the
+development lines, the interval of the difference lies within the margins below; the held-out lines say whether that holds. What is
+done is kept in the run folder; a run continues where it stopped. A few sounds are kept with the score files, DIR/VARIANT.jsonl, to
+be heard side by side: `mamtra report DIR/{all,200}.jsonl -o FILE`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,19 @@ from typing import Any
 import numpy as np
 import torch
 from paired_scores import (
+    DEVELOPMENT,
+    HELD_OUT,
     PairedScores,
     TokenCache,
+    about_judges,
+    about_sets,
     append_row,
     compare,
     lines_with_prompt,
+    paired_options,
     paired_table,
     read_rows,
+    read_sets,
     reference_sound,
     trimmed,
 )
@@ -45,14 +51,14 @@ from mamtra.runtime.results import footnote, markdown_table
 from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.token2wav import voice_inputs
 
-VARIANTS = {"all": (0, 0), "200": (200, 0), "128": (128, 0), "100": (100, 0), "50": (50, 0), "100+50": (100, 50)}
+VARIANTS = {"all": (0, 0), "200": (200, 0), "128": (128, 0), "100": (100, 0), "50": (50, 0)}
 """Window and first frames kept."""
 MARGINS = {"wer_english": 0.3, "mos": 0.05, "similarity_to_prompt": 0.01}
 LONG_WORDS = 100
 """Of a long segment, at least; about 35 s."""
 END = 50
 """Frames that count as the end of an utterance."""
-LONG, DEVELOPMENT, HELD_OUT = "long segments", "development", "held out"
+LONG = "long segments"
 KEPT = 2
 """Lines of each set whose sounds are kept."""
 
@@ -137,14 +143,14 @@ def joined(lines: Sequence[Line]) -> list[Line]:
 
 def read_lines(args: argparse.Namespace, prompt: Path) -> tuple[dict[str, list[Line]], dict[str, Any]]:
     """Lines by set, and what the sets are; lines of fewer words than `--words` are left out, for they fit into any window."""
-    sets: dict[str, list[Line]] = {DEVELOPMENT: [], HELD_OUT: [], LONG: []}
-    about = {}
-    for name, sources in ((DEVELOPMENT, args.development), (HELD_OUT, args.held_out), (LONG, [args.long])):
-        for source in filter(None, sources):
-            lines, about[str(len(about))] = lines_with_prompt(source, prompt, args.limit)
-            enough = [line for line in lines if len(line.reference.split()) >= args.words]
-            sets[name] += joined(lines)[: args.segments] if name == LONG else enough
-    return sets, {"sets": list(about.values())}
+    sets, about = read_sets(args, prompt)
+    sets = {name: [line for line in lines if len(line.reference.split()) >= args.words] for name, lines in sets.items()}
+    sets[LONG] = []
+    if args.long:
+        lines, found = lines_with_prompt(args.long, prompt)
+        sets[LONG] = joined(lines)[: args.segments]
+        about.append(found)
+    return sets, {"sets": about}
 
 
 class Maker:
@@ -180,7 +186,7 @@ class Maker:
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The whole benchmark."""
     torch.set_num_threads(args.threads)
-    tts = load(args.model, device=args.device)
+    tts = load(args.model, device=args.speaker_device)
     voice = tts.voice(args.voice)
     sets, about = read_lines(args, reference_sound(args.run, tts, voice))
     scores = PairedScores(
@@ -191,8 +197,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     turns = [line for line in chain(*zip_longest(*spread_out(sets))) if line is not None and not scores.has(line)]
     if args.workers:
         turns.sort(key=lambda line: line not in sets[LONG])  # no worker begins a long one last
-    device = "cpu" if args.workers else args.device
-    given = (args.model, args.voice, device, args.run / "tokens.jsonl", facts)
+    given = (args.model, args.voice, args.speaker_device, args.run / "tokens.jsonl", facts)
     for line, sounds in made(Maker, given, turns, args.workers, args.minutes):
         scores.add(line, sounds, tts.sample_rate, keep=line.id in kept)
     scores.judge()
@@ -274,8 +279,8 @@ def render(result: Mapping[str, Any]) -> str:
     parts = [
         "# What the streaming flow sees of the past\n",
         f"Model {model['name']}, voice {model['voice']} with a prompt of {model['prompt_tokens']} tokens,",
-        f"{model['flow_steps']} flow steps. Variants: frames (of 20 ms) of the window before a chunk; `all` has none; +N: with the",
-        "first N frames behind the prompt's chunks as well. All say the same speech tokens in the same hops. `changed`: lines that",
+        f"{model['flow_steps']} flow steps. Variants: frames (of 20 ms) of the window before a chunk; `all` has none.",
+        "All say the same speech tokens in the same hops. `changed`: lines that",
         "sound different from `all`; differences to `all` are paired. In brackets: 95% bootstrap intervals over lines.\n",
     ]
     for name, part in result["results"].items():
@@ -299,15 +304,12 @@ def render(result: Mapping[str, Any]) -> str:
             markdown_table(("", *(f"{10 * i} to {10 * i + 10} s" for i in range(count))), rows),
             "",
         ]
-    judges, sets = result["judges"], ", ".join(f"{about['lines']} lines of {about['set']}" for about in result["sets"])
     parts += [
         "## How it was measured\n",
         "Jumps: mean absolute change of the log mel from frame to frame where a hop begins, over that elsewhere; distances: RMS of "
         f"the log mel's difference to `all`, its last {END} frames, and their mean difference. Memory: keys, values and inputs of "
         "a stream beyond its voice's shared prompt, the most of any line.\n",
-        f"Sets: {sets}; {judges['asr']}; "
-        + ", ".join(f"{what}: {judge}" for what, judge in judges["metrics"].items())
-        + ". Similarity is to a recording of what the voice says offline.\n",
+        f"Sets: {about_sets(result['sets'])}; {about_judges(result['judges'])}\n",
         footnote(result),
         "",
     ]
@@ -333,22 +335,13 @@ def sound_table(sound: Mapping[str, Any]) -> str:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, help="folder for what is done")
-    parser.add_argument("--whisper", help="as for mamtra evaluate")
-    parser.add_argument("--development", nargs="*", default=[], help="sets that the window is chosen on")
-    parser.add_argument("--held-out", nargs="*", default=[], help="sets that confirm it")
+    paired_options(parser)
     parser.add_argument("--long", help="set whose lines are joined")
     parser.add_argument("--segments", type=int, help="of those, at most")
     parser.add_argument("--words", type=int, default=1, help="of a line, at least")
     parser.add_argument("--fast", action="store_true", help="Whisper in int8 with a greedy search")
-    parser.add_argument("--limit", type=int, help="of lines of each set")
     parser.add_argument("--model", help="model directory or name; default: the built-in one")
     parser.add_argument("--voice", help="default: that of the model")
-    parser.add_argument("--device", default="cpu", help="of the judges, and of the model where there are no workers")
-    parser.add_argument("--workers", type=int, default=0, help="processes that make the sounds, on the CPU")
-    parser.add_argument("--encoder", help="that compares speakers, as for mamtra evaluate")
-    parser.add_argument("--minutes", type=float, default=8)
-    parser.add_argument("--threads", type=int, default=2)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -94,7 +94,7 @@ def speak_and_hear(args: argparse.Namespace, lists: Sequence[Row], plain: Sequen
                 file.write(json.dumps({**row, **{name: next(heard) for name in said}}, ensure_ascii=False) + "\n")
         waiting.clear()
 
-    for (sentence, seed), (runs, said) in made(Speaker, (), wanted, args.workers, args.minutes):
+    for (sentence, seed), (runs, said) in made(Speaker, (args.speaker_device,), wanted, args.workers, args.minutes):
         waiting.append(({"id": sentence["id"], "seed": seed, "runs": runs}, said))
         if sum(len(said) for _, said in waiting) >= together:
             hear()
@@ -105,8 +105,8 @@ def speak_and_hear(args: argparse.Namespace, lists: Sequence[Row], plain: Sequen
 class Speaker:
     """Says a sentence with a seed: the number of runs, and the sounds that are to be heard."""
 
-    def __init__(self) -> None:
-        self._tts = load(device="cpu")
+    def __init__(self, device: str) -> None:
+        self._tts = load(device=device)
 
     def __call__(self, wanted: tuple[Row, int]) -> tuple[int, dict[str, Sound]]:
         (sentence, seed), rate = wanted, self._tts.sample_rate
@@ -275,7 +275,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, help="folder of what is spoken and heard; give it again to continue")
     parser.add_argument("--whisper", help="as for mamtra evaluate")
     parser.add_argument("--device", default="cpu", help="of the transcriber")
-    parser.add_argument("--workers", type=int, default=0, help="processes that speak, on the CPU")
+    parser.add_argument("--speaker-device", default="cpu", help="of the model")
+    parser.add_argument("--workers", type=int, default=0, help="processes that speak, each with one thread")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=600, help="stop then and report what is done")
     parser.add_argument("--threads", type=int, default=2)

@@ -33,6 +33,7 @@ from mamtra.synthesis.sentence import best_run
 from mamtra.voices.voice import Voice
 
 FIGURES = {"wer_english": ("WER %", 2), "mos": ("DistilMOS", 3), "similarity_to_prompt": ("similarity", 4)}
+DEVELOPMENT, HELD_OUT = "development", "held out"
 REFERENCE = "The library opens at nine, and the garden behind it stays open until the evening."
 """Said offline by the voice, to compare the speaker with."""
 
@@ -222,15 +223,23 @@ def paired_sections(results: Mapping[str, Any]) -> str:
 
 
 def paired_options(parser: argparse.ArgumentParser) -> None:
-    """Options of the benchmarks that judge whole sentences in pairs."""
-    parser.add_argument("--sets", nargs="+", help="as for mamtra evaluate")
+    """Options of the benchmarks that judge in pairs."""
+    parser.add_argument("--development", nargs="*", default=[], help="sets that something is chosen on")
+    parser.add_argument("--held-out", nargs="*", default=[], help="sets that confirm it")
     parser.add_argument("--run", type=Path, help="folder for what is done")
     parser.add_argument("--whisper", help="as for mamtra evaluate")
     parser.add_argument("--encoder", help="that compares speakers, as for mamtra evaluate")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="of the judges")
+    parser.add_argument("--speaker-device", default="cpu", help="of the model")
+    parser.add_argument("--workers", type=int, default=0, help="processes that speak, each with one thread")
     parser.add_argument("--limit", type=int, help="lines of each set")
     parser.add_argument("--minutes", type=float, default=600, help="no line is begun after so many")
     parser.add_argument("--threads", type=int, default=2)
+
+
+def about_sets(sets: Sequence[Mapping[str, Any]]) -> str:
+    """What was said, in words."""
+    return ", ".join(f"{about['lines']} lines of {about['set']}" for about in sets)
 
 
 def about_judges(judges: Mapping[str, Any]) -> str:
@@ -250,6 +259,17 @@ def lines_with_prompt(source: str | Path, prompt: Path, limit: int | None = None
         replace(line, id=f"{Path(source).stem}-{line.id}", prompt=prompt, ground_truth=None) for line in found.lines
     ]
     return lines, {"set": found.name, "sha256": found.sha256, "lines": len(lines)}
+
+
+def read_sets(args: argparse.Namespace, prompt: Path) -> tuple[dict[str, list[Line]], list[dict[str, Any]]]:
+    """Lines of the sets of `paired_options`, and what each set is."""
+    sets, about = {DEVELOPMENT: list[Line](), HELD_OUT: list[Line]()}, []
+    for name, sources in ((DEVELOPMENT, args.development), (HELD_OUT, args.held_out)):
+        for source in sources:
+            lines, found = lines_with_prompt(source, prompt, args.limit)
+            sets[name] += lines
+            about.append(found)
+    return sets, about
 
 
 def reference_sound(folder: Path, tts: TTS, voice: Voice) -> Path:

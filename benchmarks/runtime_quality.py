@@ -1,7 +1,7 @@
 """How well the embedded voice is understood, rated and recognised by runtime and flow, on a CPU.
 
-    python benchmarks/runtime_quality.py --sets LIST.tsv ... --whisper DIR --run DIR [--device cuda] [--workers 12] [--minutes 8]
-        [--seeds 2] [--out docs/results/runtime_quality.json]
+    python benchmarks/runtime_quality.py --development SET... --held-out SET... --whisper DIR --run DIR [--device cuda]
+        [--workers 12] [--minutes 8] [--seeds 2] [--out docs/results/runtime_quality.json]
 
 Every line is said with equal seeds in each way, in processes of the CPU; the judges run on --device. What is
 finished is kept in --run.
@@ -19,10 +19,11 @@ import torch
 from paired_scores import (
     PairedScores,
     about_judges,
+    about_sets,
     compare_sets,
-    lines_with_prompt,
     paired_options,
     paired_sections,
+    read_sets,
     reference_sound,
 )
 from record import benchmark
@@ -46,7 +47,6 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
 
 def options(parser: argparse.ArgumentParser) -> None:
     paired_options(parser)
-    parser.add_argument("--workers", type=int, default=0, help="processes that speak")
     parser.add_argument("--seeds", type=int, default=1, help="with which every line is said, from 0 on")
 
 
@@ -63,20 +63,18 @@ class Speaker:
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The record."""
-    if not (args.sets and args.whisper and args.run):
-        raise SystemExit("give --sets, --whisper and --run")
+    if not (args.whisper and args.run):
+        raise SystemExit("give --whisper, --run and sets")
     torch.set_num_threads(args.threads)
     tts: TTS = load(**WAYS["torch"])
     prompt = reference_sound(args.run, tts, tts.voice())
-    read = [lines_with_prompt(source, prompt, args.limit) for source in args.sets]
-    sets = {about["set"]: lines for lines, about in read}
+    sets, about = read_sets(args, prompt)
     scores = PairedScores(args.run, list(WAYS), args.whisper, args.threads, device=args.device, encoder=args.encoder)
     lines = [line for some in sets.values() for line in some]
     missing = [(line, seed) for seed in range(args.seeds) for line in lines if not scores.has(line, seed)]
     for (line, seed), sounds in made(Speaker, (), missing, args.workers, args.minutes):
         scores.add(line, sounds, tts.sample_rate, seed=seed)
     scores.judge()
-    about = [about for _, about in read]
     yield {"model": tts.model.name, "sets": about, "judges": scores.about, "results": compare_sets(scores.files, sets)}
 
 
@@ -84,7 +82,7 @@ def render(result: dict[str, Any]) -> str:
     """The page."""
     about = (
         f"Every line is said with equal seeds in each way; the others are compared with {next(iter(WAYS))}. `changed`: lines "
-        f"whose samples are not the same to the bit. {about_judges(result['judges'])}"
+        f"whose samples are not the same to the bit. Sets: {about_sets(result['sets'])}; {about_judges(result['judges'])}"
     )
     parts = ["# Quality by runtime and flow", about, paired_sections(result["results"]), footnote(result)]
     return "\n\n".join(parts) + "\n"

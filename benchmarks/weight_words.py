@@ -1,7 +1,7 @@
 """How well the embedded voice is understood with fewer bits, by the engine on a GPU or a CPU.
 
-    python benchmarks/weight_words.py --sets LIST.tsv ... --whisper DIR --run DIR [--device cuda] [--minutes 8] [--rows 64]
-        [--out docs/results/weight_words.json]
+    python benchmarks/weight_words.py --development SET... --held-out SET... --whisper DIR --run DIR
+        [--device cuda --speaker-device cuda] [--minutes 8] [--rows 64] [--out docs/results/weight_words.json]
 
 Lines are spoken once with each option of the engine, with the seed of their place, and judged as `mamtra evaluate` does. What is
 finished is kept in --run, so that a long measurement can be made in parts.
@@ -20,10 +20,11 @@ import torch
 from paired_scores import (
     PairedScores,
     about_judges,
+    about_sets,
     compare_sets,
-    lines_with_prompt,
     paired_options,
     paired_sections,
+    read_sets,
     reference_sound,
 )
 from record import benchmark, device_name
@@ -55,17 +56,16 @@ def options(parser: argparse.ArgumentParser) -> None:
 @torch.inference_mode()
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The record, as often as texts are finished."""
-    if not (args.sets and args.whisper and args.run):
-        raise SystemExit("give --sets, --whisper and --run")
+    if not (args.whisper and args.run):
+        raise SystemExit("give --whisper, --run and sets")
     torch.set_num_threads(args.threads)
-    until, tts = time.monotonic() + 60 * args.minutes, TTS.load(args.model, device=args.device)
+    until, tts = time.monotonic() + 60 * args.minutes, TTS.load(args.model, device=args.speaker_device)
     prompt = reference_sound(args.run, tts, tts.voice())
-    read = [lines_with_prompt(source, prompt, args.limit) for source in args.sets]
-    sets = {about["set"]: lines for lines, about in read}
+    sets, about = read_sets(args, prompt)
     scores = PairedScores(args.run, list(WAYS), args.whisper, args.threads, device=args.device, encoder=args.encoder)
     every = list(enumerate(line for lines in sets.values() for line in lines))
     missing = [(seed, line) for seed, line in every if not scores.has(line)]
-    known = {"model": tts.model.name, "device": device_name(tts.model.device), "sets": [about for _, about in read]}
+    known = {"model": tts.model.name, "device": device_name(tts.model.device), "sets": about}
     for start in range(0, len(missing), args.rows):
         if time.monotonic() > until:
             break
@@ -103,7 +103,8 @@ def render(result: dict[str, Any]) -> str:
     """The page."""
     about = (
         f"Lines each said once by {result['model']} with each option of the engine on the {result['device']}, a segment tried "
-        f"once, with the same random numbers; the others are compared with {BASELINE}. {about_judges(result['judges'])}"
+        f"once, with the same random numbers; the others are compared with {BASELINE}.\n\n"
+        f"Sets: {about_sets(result['sets'])}; {about_judges(result['judges'])}"
     )
     return "\n\n".join(["# Words with fewer bits", about, paired_sections(result["results"]), footnote(result)]) + "\n"
 

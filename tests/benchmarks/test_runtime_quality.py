@@ -15,7 +15,16 @@ def test_ways_are_compared_in_pairs(tmp_path, monkeypatch, judges):
     monkeypatch.setattr(runtime_quality, "WAYS", {"torch": model, "again": model, "fewer": {**model, "flow_steps": 3}})
     monkeypatch.setattr(paired_scores, "REFERENCE", "Hello.")
     (tmp_path / "set.txt").write_text("This is a sentence.\nGood morning.\n")
-    words = ["--sets", str(tmp_path / "set.txt"), "--whisper", "w", "--run", str(tmp_path / "run"), "--threads", "1"]
+    words = [
+        "--development",
+        str(tmp_path / "set.txt"),
+        "--whisper",
+        "w",
+        "--run",
+        str(tmp_path / "run"),
+        "--threads",
+        "1",
+    ]
     words += ["--seeds", "2", "--out", str(tmp_path / "x.json")]
     for _ in range(2):
         benchmark("x", "", runtime_quality.measure, runtime_quality.render, runtime_quality.options, words)

@@ -45,9 +45,11 @@ def test_every_type_is_compared_with_full_precision(args, monkeypatch):
 def test_words_are_kept(args, judges, monkeypatch):
     monkeypatch.setattr(paired_scores, "REFERENCE", "Hello.")
     given = {
-        "sets": [args.set],
+        "development": [args.set],
+        "held_out": [],
         "run": args.work,
         "device": "cpu",
+        "speaker_device": "cpu",
         "encoder": None,
         "limit": None,
         "rows": 2,
