@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 from paired_scores import (
-    PairedScores,
     TokenCache,
     about_judges,
     about_sets,
     append_row,
     compare_sets,
+    open_paired,
     paired_options,
     paired_sections,
     read_rows,
@@ -64,7 +64,6 @@ def options(parser: argparse.ArgumentParser) -> None:
     paired_options(parser)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--variants", nargs="+", default=["10", "6", "4", "3", "2", "4-uniform", "4-square", "4-sine"])
-    parser.add_argument("--fast", action="store_true", help="Whisper in int8 with a greedy search")
     parser.add_argument("--fine", action="store_true", help=f"compare mels with those of {FINE} Euler steps too")
 
 
@@ -118,8 +117,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     lines = [line for some in sets.values() for line in some]
     scores = None
     if args.whisper:
-        judges = {"fast": args.fast, "device": args.device, "encoder": args.encoder}
-        scores = PairedScores(args.run, names, args.whisper, args.threads, **judges)
+        scores = open_paired(args, names)
     times, kept = args.run / "times.jsonl", {line.id for line in lines[:KEPT]}
 
     def result() -> dict[str, Any]:

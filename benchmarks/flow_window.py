@@ -32,6 +32,7 @@ from paired_scores import (
     append_row,
     compare,
     lines_with_prompt,
+    open_paired,
     paired_options,
     paired_table,
     read_rows,
@@ -189,9 +190,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     tts = load(args.model, device=args.speaker_device)
     voice = tts.voice(args.voice)
     sets, about = read_lines(args, reference_sound(args.run, tts, voice))
-    scores = PairedScores(
-        args.run, list(VARIANTS), args.whisper, args.threads, fast=args.fast, device=args.device, encoder=args.encoder
-    )
+    scores = open_paired(args, list(VARIANTS))
     facts = args.run / "facts.jsonl"
     kept = {line.id for lines in sets.values() for line in lines[:KEPT]}
     turns = [line for line in chain(*zip_longest(*spread_out(sets))) if line is not None and not scores.has(line)]
@@ -339,7 +338,6 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--long", help="set whose lines are joined")
     parser.add_argument("--segments", type=int, help="of those, at most")
     parser.add_argument("--words", type=int, default=1, help="of a line, at least")
-    parser.add_argument("--fast", action="store_true", help="Whisper in int8 with a greedy search")
     parser.add_argument("--model", help="model directory or name; default: the built-in one")
     parser.add_argument("--voice", help="default: that of the model")
 

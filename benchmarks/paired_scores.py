@@ -22,6 +22,7 @@ from mamtra.audio.trim import EdgeTrimmer
 from mamtra.evaluate.judges.asr import FasterWhisper, open_transcriber
 from mamtra.evaluate.judges.models import DistilMOS
 from mamtra.evaluate.judges.optional import open_speaker_encoder
+from mamtra.evaluate.judges.whisper_transformers import TransformersWhisper
 from mamtra.evaluate.score_file import ScoreFile, open_scores, row_key
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import Line, read_set
@@ -69,7 +70,7 @@ class PairedScores:
         variants: names; the first is what the others are compared with.
         whisper: see `mamtra.evaluate.judges.asr.open_transcriber`.
         threads: of the CPU.
-        fast: int8 and a greedy search instead of float32 and a beam; for a folder of CTranslate2.
+        fast: the transcriber in 16 bits on a GPU, or, of CTranslate2, in int8 with a greedy search; else in float32 with a beam.
         device: of the judges; a Whisper of CTranslate2 stays on the CPU.
         encoder: that compares speakers, see `mamtra.evaluate.judges.optional.open_speaker_encoder`.
     """
@@ -87,7 +88,12 @@ class PairedScores:
     ) -> None:
         self._folder, self._given = folder, _Given()
         self._waiting: list[_Made] = []
-        transcriber = FasterWhisper(whisper, threads, "int8", 1) if fast else open_transcriber(whisper, threads, device)
+        if not fast:
+            transcriber = open_transcriber(whisper, threads, device)
+        elif (Path(whisper) / "model.bin").exists():
+            transcriber = FasterWhisper(whisper, threads, "int8", 1)
+        else:
+            transcriber = TransformersWhisper(whisper, device, "float16")
         self._together = getattr(transcriber, "batch_size", 1)
         self._scorer = Scorer(self._given, transcriber, open_speaker_encoder(encoder, device), DistilMOS(device))
         self.about = self._scorer.fingerprint
@@ -228,6 +234,9 @@ def paired_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--held-out", nargs="*", default=[], help="sets that confirm it")
     parser.add_argument("--run", type=Path, help="folder for what is done")
     parser.add_argument("--whisper", help="as for mamtra evaluate")
+    parser.add_argument(
+        "--fast", action="store_true", help="Whisper in 16 bits on a GPU, or int8 and greedy by CTranslate2"
+    )
     parser.add_argument("--encoder", help="that compares speakers, as for mamtra evaluate")
     parser.add_argument("--device", default="cpu", help="of the judges")
     parser.add_argument("--speaker-device", default="cpu", help="of the model")
@@ -259,6 +268,12 @@ def lines_with_prompt(source: str | Path, prompt: Path, limit: int | None = None
         replace(line, id=f"{Path(source).stem}-{line.id}", prompt=prompt, ground_truth=None) for line in found.lines
     ]
     return lines, {"set": found.name, "sha256": found.sha256, "lines": len(lines)}
+
+
+def open_paired(args: argparse.Namespace, variants: Sequence[str]) -> PairedScores:
+    """Score files by `paired_options`."""
+    judges = {"fast": args.fast, "device": args.device, "encoder": args.encoder}
+    return PairedScores(args.run, variants, args.whisper, args.threads, **judges)
 
 
 def read_sets(args: argparse.Namespace, prompt: Path) -> tuple[dict[str, list[Line]], list[dict[str, Any]]]:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from paired_scores import (
-    PairedScores,
     about_judges,
     about_sets,
     compare_sets,
+    open_paired,
     paired_options,
     paired_sections,
     read_sets,
@@ -37,10 +37,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "torch": {"runtime": "torch", "device": "cpu"},
     "onnx": {"runtime": "onnx"},
     "onnx, int8 LM": {"runtime": "onnx", "int8_lm": True},
-    "onnx, 5 flow steps": {"runtime": "onnx", "flow_steps": 5},
-    "torch, mini-fast": {"model": "mini-fast", "runtime": "torch", "device": "cpu"},
-    "onnx, mini-fast": {"model": "mini-fast", "runtime": "onnx"},
-    "onnx, mini-fast, int8 LM": {"model": "mini-fast", "runtime": "onnx", "int8_lm": True},
+    "onnx, int8 LM, mini-fast": {"model": "mini-fast", "runtime": "onnx", "int8_lm": True},
 }
 """Options of `mamtra.load` by the names in the table."""
 
@@ -69,7 +66,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     tts: TTS = load(**WAYS["torch"])
     prompt = reference_sound(args.run, tts, tts.voice())
     sets, about = read_sets(args, prompt)
-    scores = PairedScores(args.run, list(WAYS), args.whisper, args.threads, device=args.device, encoder=args.encoder)
+    scores = open_paired(args, list(WAYS))
     lines = [line for some in sets.values() for line in some]
     missing = [(line, seed) for seed in range(args.seeds) for line in lines if not scores.has(line, seed)]
     for (line, seed), sounds in made(Speaker, (), missing, args.workers, args.minutes):

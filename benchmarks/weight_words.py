@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from paired_scores import (
-    PairedScores,
     about_judges,
     about_sets,
     compare_sets,
+    open_paired,
     paired_options,
     paired_sections,
     read_sets,
@@ -62,7 +62,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     until, tts = time.monotonic() + 60 * args.minutes, TTS.load(args.model, device=args.speaker_device)
     prompt = reference_sound(args.run, tts, tts.voice())
     sets, about = read_sets(args, prompt)
-    scores = PairedScores(args.run, list(WAYS), args.whisper, args.threads, device=args.device, encoder=args.encoder)
+    scores = open_paired(args, list(WAYS))
     every = list(enumerate(line for lines in sets.values() for line in lines))
     missing = [(seed, line) for seed, line in every if not scores.has(line)]
     known = {"model": tts.model.name, "device": device_name(tts.model.device), "sets": about}

@@ -51,6 +51,7 @@ def test_words_are_kept(args, judges, monkeypatch):
         "device": "cpu",
         "speaker_device": "cpu",
         "encoder": None,
+        "fast": False,
         "limit": None,
         "rows": 2,
         "minutes": 9,
