@@ -12,6 +12,7 @@ a run continues where it stopped, and takes on more variants later.
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -141,6 +142,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if missing:
             turn = number % len(missing)  # none is always the first
             wanted.append((line, missing[turn:] + missing[:turn]))
+    random.Random(0).shuffle(wanted)  # what is done after any time is a fair part of the sets
     given = (
         args.model,
         args.speaker_device,
