@@ -211,10 +211,10 @@ def render(results: dict[str, Any]) -> str:
         for kind, f in results["kinds"].items()
     ]
     found = ["wrong_and_repeated", "wrong_and_not_repeated", "right_and_repeated"]
-    about_plain = (
+    about_plain = [
         f"Of {plain['utterances']} plain sentences of the training texts {plain['repeated']} were repeated; difference in WER "
         f"{shown(plain, 'difference_wer', 2)} points."
-    )
+    ] if plain else []  # fmt: skip
     return "\n".join([
         "# Lists and repeated words", "",
         f"Sentences with lists and repeated words (`benchmarks/lists.tsv`, set {results['set']}) in the default voice: "
@@ -227,7 +227,7 @@ def render(results: dict[str, Any]) -> str:
         "## What the check finds", "",
         markdown_table(["first run wrong, repeated", "wrong, not repeated", "right, repeated", "runs per utterance"],
               [[*(lists[name] for name in found), f"{lists['runs_per_utterance']:.2f}"]]), "",
-        *([about_plain] if plain else []),
+        *about_plain,
         f"The check takes {100 * results['cost']['share_of_speaking']:.1f}% of the processor time of speaking a sentence "
         f"(median of {results['cost']['texts']}).", "",
         "## Where words are lost", "",

@@ -132,6 +132,8 @@ class PairedScores:
 
     def judge(self) -> None:
         """Judge what waits; call it at the end."""
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, []
         self._given.queue = [spoken for made in waiting for spoken in made.spoken.values()]
         rows = iter(self._scorer.many([(made.line, made.seed) for made in waiting for _ in made.spoken]))

@@ -37,6 +37,7 @@ def made(
                 return
             yield item, make(item)
         return
+    others = {*multiprocessing.active_children()}
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, max(1, len(items))), context, _begin, (prepare, given))
     try:
@@ -44,7 +45,8 @@ def made(
         for done in as_completed(asked, timeout=max(0.0, end - time.monotonic())):
             yield asked[done], done.result()
     except TimeoutError:
-        pass
+        for worker in {*multiprocessing.active_children()} - others:
+            worker.terminate()  # this process would wait for what they are making when it ends
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

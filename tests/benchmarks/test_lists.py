@@ -67,5 +67,6 @@ def test_page(tmp_path: Path, monkeypatch) -> None:
     page = out.with_suffix(".md").read_text(encoding="utf-8")
     assert "50.0 [0.0, 100.0]" in page and str(tmp_path) not in page
     assert (tmp_path / "run" / "rows.jsonl").read_text().count("\n") == 3
+    assert "plain sentences" not in lists.render({**results, "plain": None})
     lists.main(["--render", "--out", str(out)])
     assert out.with_suffix(".md").read_text(encoding="utf-8") == page
