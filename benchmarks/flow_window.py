@@ -25,7 +25,6 @@ import torch
 from paired_scores import (
     DEVELOPMENT,
     HELD_OUT,
-    PairedScores,
     TokenCache,
     about_judges,
     about_sets,
@@ -46,6 +45,7 @@ from worker_pool import made
 from mamtra import load
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.history import Span
+from mamtra.evaluate.score_file import ScoreFile
 from mamtra.evaluate.sets import Line
 from mamtra.evaluate.statistics import interval, ratio, resamples
 from mamtra.runtime.results import footnote, markdown_table
@@ -202,7 +202,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     scores.judge()
     model = {"name": tts.model.name, "voice": voice.name, "prompt_tokens": len(voice.prompt_speech)}
     model["flow_steps"] = tts.model.generation.flow_steps
-    yield {"seed": 0, "model": model, **about, "judges": scores.about, **results(scores, read_rows(facts), sets)}
+    yield {"seed": 0, "model": model, **about, "judges": scores.about, **results(scores.files, read_rows(facts), sets)}
 
 
 def spread_out(sets: Mapping[str, list[Line]]) -> list[list[Line | None]]:
@@ -217,12 +217,20 @@ def spread_out(sets: Mapping[str, list[Line]]) -> list[list[Line | None]]:
     return spread
 
 
-def results(scores: PairedScores, facts: Sequence[Mapping[str, Any]], sets: Mapping[str, list[Line]]) -> dict[str, Any]:
-    """Everything measured so far, by set and for the short lines together."""
-    ids = {name: [line.id for line in lines if scores.has(line)] for name, lines in sets.items()}
+def results(
+    files: Mapping[str, ScoreFile], facts: Sequence[Mapping[str, Any]], sets: Mapping[str, list[Line]]
+) -> dict[str, Any]:
+    """Everything measured so far, by set and for the short lines together; lines may be streamed but not yet judged."""
+    made = {(row["id"], row["variant"]) for row in facts}
+    ids = {
+        name: [line.id for line in lines if all((line.id, variant) in made for variant in VARIANTS)]
+        for name, lines in sets.items()
+    }
     ids = {"all lines": ids[DEVELOPMENT] + ids[HELD_OUT], **ids}
     found = {
-        name: {**compare(scores.files, some), "sound": sounds_of(facts, some)} for name, some in ids.items() if some
+        name: {"streamed": len(some), **compare(files, some), "sound": sounds_of(facts, some)}
+        for name, some in ids.items()
+        if some
     }
     return {"variants": VARIANTS, "margins": MARGINS, "results": found, "as_good": as_good(found)}
 
@@ -269,6 +277,7 @@ def as_good(found: Mapping[str, Any]) -> dict[str, dict[str, bool]]:
     return {
         name: {variant: passes(row["figures"]) for variant, row in part["variants"].items() if variant != "all"}
         for name, part in found.items()
+        if part["utterances"]
     }
 
 
@@ -283,15 +292,17 @@ def render(result: Mapping[str, Any]) -> str:
         "sound different from `all`; differences to `all` are paired. In brackets: 95% bootstrap intervals over lines.\n",
     ]
     for name, part in result["results"].items():
-        good = ", ".join(variant for variant, yes in result["as_good"][name].items() if yes) or "none"
         parts += [
-            f"## {name[0].upper()}{name[1:]}: {part['utterances']}\n",
-            paired_table(part),
-            f"\nAs good as `all` (WER at most {margins['wer_english']} points higher, DistilMOS {margins['mos']} and similarity "
-            f"{margins['similarity_to_prompt']} lower, at the unfavourable end of each interval): {good}.\n",
-            sound_table(part["sound"]),
-            "",
+            f"## {name[0].upper()}{name[1:]}: {part['streamed']}, {part['utterances'] or 'none'} of them judged\n"
         ]
+        if part["utterances"]:
+            good = ", ".join(variant for variant, yes in result["as_good"][name].items() if yes) or "none"
+            parts += [
+                paired_table(part),
+                f"\nAs good as `all` (WER at most {margins['wer_english']} points higher, DistilMOS {margins['mos']} and "
+                f"similarity {margins['similarity_to_prompt']} lower, at the unfavourable end of each interval): {good}.\n",
+            ]
+        parts += [sound_table(part["sound"]), ""]
     longest = result["results"].get(LONG, {}).get("sound")
     if longest:
         count = max(len(row["rms_by_10_s"]) for row in longest.values())
@@ -303,12 +314,14 @@ def render(result: Mapping[str, Any]) -> str:
             markdown_table(("", *(f"{10 * i} to {10 * i + 10} s" for i in range(count))), rows),
             "",
         ]
+    judged = any(part["utterances"] for part in result["results"].values())
+    judges = f"; {about_judges(result['judges'])}".removesuffix(".") if judged else ""
     parts += [
         "## How it was measured\n",
         "Jumps: mean absolute change of the log mel from frame to frame where a hop begins, over that elsewhere; distances: RMS of "
         f"the log mel's difference to `all`, its last {END} frames, and their mean difference. Memory: keys, values and inputs of "
         "a stream beyond its voice's shared prompt, the most of any line.\n",
-        f"Sets: {about_sets(result['sets'])}; {about_judges(result['judges'])}\n",
+        f"Sets: {about_sets(result['sets'])}{judges}.\n",
         footnote(result),
         "",
     ]

@@ -211,11 +211,12 @@ def paired_table(found: Mapping[str, Any]) -> str:
 
 
 def compare_sets(files: Mapping[str, ScoreFile], sets: Mapping[str, Iterable[Line]]) -> dict[str, Any]:
-    """Results of `compare` for all lines together and for each set, as far as they have been judged."""
-    ids = {name: [line.id for line in lines] for name, lines in sets.items()}
-    parts = {"all lines": [key for some in ids.values() for key in some], **ids}
-    found = {name: compare(files, some) for name, some in parts.items()}
-    return {name: part for name, part in found.items() if part["utterances"]}
+    """Results of `compare` for each set, and for all lines together, as far as they have been judged."""
+    found = {name: compare(files, [line.id for line in lines]) for name, lines in sets.items()}
+    found = {name: part for name, part in found.items() if part["utterances"]}
+    if len(found) > 1:
+        found = {"all lines": compare(files, [line.id for lines in sets.values() for line in lines]), **found}
+    return found
 
 
 def paired_sections(results: Mapping[str, Any]) -> str:

@@ -71,4 +71,5 @@ def test_a_window_is_as_good_only_by_the_whole_interval():
         return {"figures": {name: {"difference_ci95": pair} for name, pair in ends.items()}}
 
     variants = {"all": {}, "200": row(), "100": row(mos=(-0.06, 0.0)), "50": row(wer_english=(-1, 0.31))}
-    assert flow_window.as_good({"s": {"variants": variants}}) == {"s": {"200": True, "100": False, "50": False}}
+    found = {"s": {"utterances": 1, "variants": variants}, "t": {"utterances": 0, "variants": {}}}
+    assert flow_window.as_good(found) == {"s": {"200": True, "100": False, "50": False}}

@@ -29,7 +29,7 @@ def test_ways_are_compared_in_pairs(tmp_path, monkeypatch, judges):
     for _ in range(2):
         benchmark("x", "", runtime_quality.measure, runtime_quality.render, runtime_quality.options, words)
         found = json.loads((tmp_path / "x.json").read_text())["results"]
-        assert {name: row["changed"] for name, row in found["all lines"]["variants"].items()} == {
+        assert {name: row["changed"] for name, row in found["development"]["variants"].items()} == {
             "torch": 0,
             "again": 0,
             "fewer": 4,
