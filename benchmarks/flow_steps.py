@@ -1,7 +1,7 @@
 """What the number of steps of the flow costs the embedded voice: words understood, naturalness, speaker, and time on a CPU.
 
-    python benchmarks/flow_steps.py --sets SET ... --run DIR [--whisper DIR [--fast]] [--fine] [--limit N]
-        [--variants 10 6 4 3 2 4-uniform few=MODEL:2] [--out docs/results/flow_steps.json]
+    python benchmarks/flow_steps.py --run DIR [--development SET...] [--held-out SET...] [--whisper DIR [--fast]]
+        [--fine] [--limit N] [--variants 10 6 4 3 2 4-uniform few=MODEL:2] [--out docs/results/flow_steps.json]
 
 The language model speaks every line once; a variant makes its own sound of these tokens, offline. N is so many Euler steps with
 guidance, N-GRID the same at other positions, NAME=MODEL:N a few-step flow of another model directory. The first variant is what the
@@ -12,6 +12,7 @@ a run continues where it stopped, and takes on more variants later.
 from __future__ import annotations
 
 import argparse
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,23 +23,28 @@ from typing import Any
 import numpy as np
 import torch
 from paired_scores import (
-    PairedScores,
     TokenCache,
+    about_judges,
+    about_sets,
     append_row,
-    compare,
-    lines_with_prompt,
-    paired_table,
+    compare_sets,
+    open_paired,
+    paired_options,
+    paired_sections,
     read_rows,
+    read_sets,
     reference_sound,
     trimmed,
 )
 from record import benchmark, say_progress
 from torch import Tensor
+from worker_pool import made
 
 import mamtra
 from mamtra.acoustic import flow_matching
 from mamtra.acoustic.causal_flow import CausalFlow
 from mamtra.checkpoints.native import load_part
+from mamtra.evaluate.sets import Line
 from mamtra.runtime.results import footnote, markdown_table
 from mamtra.voices.voice import Voice
 
@@ -56,15 +62,10 @@ KEPT = 6
 
 
 def options(parser: argparse.ArgumentParser) -> None:
+    paired_options(parser)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--sets", nargs="+", required=True)
-    parser.add_argument("--limit", type=int, help="lines of each set")
     parser.add_argument("--variants", nargs="+", default=["10", "6", "4", "3", "2", "4-uniform", "4-square", "4-sine"])
-    parser.add_argument("--whisper", help="judge the sound too: a CTranslate2 Whisper")
-    parser.add_argument("--fast", action="store_true", help="Whisper in int8 with a greedy search")
     parser.add_argument("--fine", action="store_true", help=f"compare mels with those of {FINE} Euler steps too")
-    parser.add_argument("--run", type=Path, required=True, help="folder of tokens, scores and times")
-    parser.add_argument("--threads", type=int, default=2)
 
 
 class Variant:
@@ -78,16 +79,18 @@ class Variant:
         name: of the variant.
     """
 
-    def __init__(self, word: str, flow: CausalFlow) -> None:
+    def __init__(self, word: str, flow: CausalFlow, device: torch.device) -> None:
         before, few, place = word.partition("=")
         directory, _, steps = place.rpartition(":") if few else ("", "", word.partition("-")[0])
         self.name = f"{before}-{steps}" if few else word
-        self._flow, self._steps = load_part(directory, "flow") if few else flow, int(steps)
+        self._flow, self._steps = load_part(directory, "flow").to(device) if few else flow, int(steps)
+        self._device = device
         self._grid = GRIDS["" if few else word.partition("-")[2]]
 
     def __call__(self, tokens: list[int], voice: Voice) -> tuple[Tensor, float]:
         """Mel (1, mel, frames), and the seconds that it took."""
-        given = (torch.tensor([tokens]), voice.prompt_speech[None], voice.prompt_mel[None], voice.embedding[None])
+        prompt = (voice.prompt_speech[None], voice.prompt_mel[None], voice.embedding[None])
+        given = (torch.tensor([tokens], device=self._device), *(part.to(self._device) for part in prompt))
         began = time.perf_counter()
         with positions(self._grid):
             mel = self._flow.inference(*given, steps=self._steps)
@@ -106,50 +109,104 @@ def positions(grid: Callable[[Tensor], Tensor]) -> Iterator[None]:
 
 @torch.inference_mode()
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The record after every tenth line, and at the end."""
+    """The record after every tenth line where this process does the work, and at the end."""
     torch.set_num_threads(args.threads)
-    tts = mamtra.load(args.model, runtime="torch")
-    model, voice = tts.model, tts.voice()
-    variants = [Variant(word, model.flow) for word in args.variants]
-    names, tokens_of = [variant.name for variant in variants], TokenCache(args.run / "tokens.jsonl", tts, voice)
-    prompt = reference_sound(args.run, tts, voice)
-    sets = [lines_with_prompt(source, prompt, args.limit) for source in args.sets]
-    lines = [line for found, _ in sets for line in found]
-    scores = PairedScores(args.run, names, args.whisper, args.threads, fast=args.fast) if args.whisper else None
-    times = args.run / "times.jsonl"
-    known = {(row["id"], row["variant"]): row for row in read_rows(times)}
+    tts = mamtra.load(args.model, runtime="torch", device=args.speaker_device)
+    names = [Variant(word, tts.model.flow, tts.model.device).name for word in args.variants]
+    prompt = reference_sound(args.run, tts, tts.voice())
+    sets, about = read_sets(args, prompt)
+    lines = [line for some in sets.values() for line in some]
+    scores = None
+    if args.whisper:
+        scores = open_paired(args, names)
+    times, kept = args.run / "times.jsonl", {line.id for line in lines[:KEPT]}
+
+    def result() -> dict[str, Any]:
+        known = {(row["id"], row["variant"]): row for row in read_rows(times)}
+        ids = [line.id for line in lines if all((line.id, name) in known for name in names)]
+        return {
+            "model": args.model,
+            "sets": about,
+            "judges": None if scores is None else scores.about,
+            "lines": len(ids),
+            "times": summarise(known, ids, names) if args.speaker_device == "cpu" else None,
+            "variants": names,
+            "results": None if scores is None else compare_sets(scores.files, sets),
+        }
+
+    known = {(row["id"], row["variant"]) for row in read_rows(times)}
+    wanted = []
+    for number, line in enumerate(lines):
+        missing = [name for name in names if (line.id, name) not in known
+                   or (scores is not None and line.id not in scores.files[name].rows)]  # fmt: skip
+        if missing:
+            turn = number % len(missing)  # none is always the first
+            wanted.append((line, missing[turn:] + missing[:turn]))
+    random.Random(0).shuffle(wanted)  # what is done after any time is a fair part of the sets
+    given = (
+        args.model,
+        args.speaker_device,
+        tuple(args.variants),
+        args.run / "tokens.jsonl",
+        times,
+        args.fine,
+        scores is not None,
+    )
     with say_progress("lines") as progress:
-        for number, line in enumerate(progress.track(lines)):
-            missing = [one for one in variants if (line.id, one.name) not in known
-                       or (scores is not None and line.id not in scores.files[one.name].rows)]  # fmt: skip
-            tokens, sounds = tokens_of(line), {}
-            fine = Variant(str(FINE), model.flow)(tokens, voice)[0] if args.fine and missing else None
-            for at in range(len(missing)):
-                variant = missing[(at + number) % len(missing)]  # none is always the first
-                mel, seconds = variant(tokens, voice)
-                if (line.id, variant.name) not in known:
-                    row = {"id": line.id, "variant": variant.name, "seconds": seconds, "sound": 0.04 * len(tokens)}
-                    if fine is not None:
-                        row["mel_error"] = float((mel - fine).square().mean().sqrt())
-                    append_row(times, row)
-                    known[line.id, variant.name] = row
-                if scores is not None:
-                    noise = model.vocoder.noise(torch.Generator().manual_seed(0))
-                    noise = noise(mel.shape[-1] * model.vocoder.config.hop)
-                    samples = model.vocoder.inference(mel, noise=noise).reshape(-1).numpy()
-                    sounds[variant.name] = trimmed(samples, model.sample_rate)
-            if sounds:
-                scores.add(line, sounds, model.sample_rate, keep=number < KEPT)
-            if number % 10 == 9 or line is lines[-1]:
-                ids = [one.id for one in lines[: number + 1]]
-                yield {
-                    "model": args.model,
-                    "sets": [about for _, about in sets],
-                    "judges": None if scores is None else scores.about,
-                    "lines": len(ids),
-                    "times": summarise(known, ids, names),
-                    "scores": None if scores is None else compare(scores.files, ids),
-                }
+        todo = made(Maker, given, wanted, args.workers, args.minutes)
+        for number, ((line, _), sounds) in enumerate(progress.track(todo, total=len(wanted)), 1):
+            if scores is not None:
+                scores.add(line, sounds, tts.sample_rate, keep=line.id in kept)
+            if number % 10 == 0 and not args.workers:
+                yield result()
+    if scores is not None:
+        scores.judge()
+    yield result()
+
+
+class Maker:
+    """Sounds of variants of a line; tokens and times are written.
+
+    Args:
+        model: directory or name.
+        device: of the model.
+        words: the variants.
+        tokens: file of them.
+        times: file of them.
+        fine: compare mels with those of many steps.
+        heard: make samples, else only mels.
+    """
+
+    def __init__(
+        self, model: str, device: str, words: Sequence[str], tokens: Path, times: Path, fine: bool, heard: bool
+    ) -> None:
+        tts = mamtra.load(model, runtime="torch", device=device)
+        self._model, self._voice, self._times = tts.model, tts.voice(), times
+        self._variants = {
+            variant.name: variant for variant in (Variant(word, tts.model.flow, tts.model.device) for word in words)
+        }
+        self._tokens_of = TokenCache(tokens, tts, self._voice)
+        self._timed = {(row["id"], row["variant"]) for row in read_rows(times)}
+        self._fine, self._heard = Variant(str(FINE), tts.model.flow, tts.model.device) if fine else None, heard
+
+    @torch.inference_mode()
+    def __call__(self, wanted: tuple[Line, Sequence[str]]) -> dict[str, np.ndarray]:
+        line, names = wanted
+        tokens, sounds = self._tokens_of(line), {}
+        fine = self._fine(tokens, self._voice)[0] if self._fine else None
+        for name in names:
+            mel, seconds = self._variants[name](tokens, self._voice)
+            if (line.id, name) not in self._timed:
+                row = {"id": line.id, "variant": name, "seconds": seconds, "sound": 0.04 * len(tokens)}
+                if fine is not None:
+                    row["mel_error"] = float((mel - fine).square().mean().sqrt())
+                append_row(self._times, row)
+            if self._heard:
+                vocoder = self._model.vocoder
+                noise = vocoder.noise(torch.Generator().manual_seed(0))(mel.shape[-1] * vocoder.config.hop)
+                samples = vocoder.inference(mel, noise=noise.to(mel.device)).reshape(-1).cpu().numpy()
+                sounds[name] = trimmed(samples, self._model.sample_rate)
+        return sounds
 
 
 def summarise(known: dict[tuple[str, str], dict[str, Any]], ids: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
@@ -168,34 +225,29 @@ def summarise(known: dict[tuple[str, str], dict[str, Any]], ids: Sequence[str], 
 
 def render(result: dict[str, Any]) -> str:
     """The page."""
-    first = next(iter(result["times"]))
-    times = [
-        [
-            name,
-            f"{one['share']:.4f}",
-            f"{one['faster']:.1f}",
-            "-" if one["mel_error"] is None else f"{one['mel_error']:.3f}",
-        ]
-        for name, one in result["times"].items()
-    ]
-    sets = ", ".join(f"{about['lines']} of {about['set']}" for about in result["sets"])
+    first = next(iter(result["times"] or result["variants"]))
     parts = [
         "# Steps of the flow",
-        f"{result['lines']} lines ({sets}) in the voice of {result['model']}: the language model speaks each once, and every "
-        f"variant makes its own sound of these tokens, offline. The others are compared with {first}. A number is that of Euler "
-        "steps with guidance, two evaluations each, at the flow's own positions 1 - cos(pi u / 2); uniform: u, square: u^2, sine: "
-        "sin(pi u / 2). few-N takes N steps of one evaluation, trained by `mamtra distill-flow`.",
-        "## Time of the flow",
-        "Medians over lines, variants in turn. Seconds are by the clock, of a machine that may have done other work, so that only "
-        f"their ratios count. Mel error: root mean square against {FINE} Euler steps.",
-        markdown_table(["", "seconds of a second of sound", f"times faster than {first}", "mel error"], times),
+        f"{result['lines']} lines ({about_sets(result['sets'])}) in the voice of {result['model']}: the language model "
+        "speaks each once, and every variant makes its own sound of these tokens, offline. The others are compared with "
+        f"{first}. A number is that of Euler steps with guidance, two evaluations each, at the flow's own positions "
+        "1 - cos(pi u / 2); uniform: u, square: u^2, sine: sin(pi u / 2). few-N takes N steps of one evaluation, trained by "
+        "`mamtra distill-flow`.",
     ]
-    if result["scores"]:
+    if result["times"]:
+        times = [
+            [name, f"{one['share']:.4f}", f"{one['faster']:.1f}",
+             "-" if one["mel_error"] is None else f"{one['mel_error']:.3f}"]
+            for name, one in result["times"].items()
+        ]  # fmt: skip
         parts += [
-            "## Judged",
-            "In brackets: 95% intervals of the paired difference. Similarity is to a sentence that the model says in the voice.",
-            paired_table(result["scores"]),
+            "## Time of the flow",
+            "Medians over lines, variants in turn. Seconds are by the clock, of a machine that may have done other work, so that "
+            f"only their ratios count. Mel error: root mean square against {FINE} Euler steps.",
+            markdown_table(["", "seconds of a second of sound", f"times faster than {first}", "mel error"], times),
         ]
+    if result.get("results"):
+        parts += [f"## Judged\n\n{about_judges(result['judges'])}", paired_sections(result["results"])]
     return "\n\n".join([*parts, footnote(result)]) + "\n"
 
 

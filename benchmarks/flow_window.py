@@ -1,20 +1,19 @@
 """How much of the past the streaming flow needs: quality by the length of its window, from the same speech tokens.
 
-    python benchmarks/flow_window.py --run DIR --whisper DIR --development FILE --held-out FILE... [--long FILE] [--minutes 8]
+    python benchmarks/flow_window.py --run DIR --whisper DIR --development FILE... --held-out FILE... [--long FILE] [--minutes 8]
         [--out docs/results/flow_window.json]
 
 Every variant streams the same tokens, in the hops of `mamtra say --stream`: with all of the past (the first variant), or with a
-window of so many mel frames besides the voice's prompt ("100+50": with the first 50 frames behind it as well). Lines of the file
-`--long` are joined to segments of 30 to 60 s, whose tokens go through the flow in one go. Judges are those of `mamtra evaluate`. A
-window is as good as everything where, on the development lines, the interval of the difference lies within the margins below; the
-held-out lines say whether that holds. What is done is kept in the run folder; a run continues where it stopped. A few
-sounds are kept with the score files, DIR/VARIANT.jsonl, to be heard side by side: `mamtra report DIR/{all,200}.jsonl -o FILE`.
+window of so many mel frames besides the voice's prompt. Lines of the file `--long` are joined to segments of 30 to 60 s, whose
+tokens go through the flow in one go. Judges are those of `mamtra evaluate`. A window is as good as everything where, on the
+development lines, the interval of the difference lies within the margins below; the held-out lines say whether that holds. What is
+done is kept in the run folder; a run continues where it stopped. A few sounds are kept with the score files, DIR/VARIANT.jsonl, to
+be heard side by side: `mamtra report DIR/{all,200}.jsonl -o FILE`.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
@@ -24,35 +23,43 @@ from typing import Any
 import numpy as np
 import torch
 from paired_scores import (
-    PairedScores,
+    DEVELOPMENT,
+    HELD_OUT,
     TokenCache,
+    about_judges,
+    about_sets,
     append_row,
     compare,
     lines_with_prompt,
+    open_paired,
+    paired_options,
     paired_table,
     read_rows,
+    read_sets,
     reference_sound,
     trimmed,
 )
 from record import benchmark
+from worker_pool import made
 
 from mamtra import load
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.history import Span
+from mamtra.evaluate.score_file import ScoreFile
 from mamtra.evaluate.sets import Line
 from mamtra.evaluate.statistics import interval, ratio, resamples
 from mamtra.runtime.results import footnote, markdown_table
 from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.token2wav import voice_inputs
 
-VARIANTS = {"all": (0, 0), "200": (200, 0), "128": (128, 0), "100": (100, 0), "50": (50, 0), "100+50": (100, 50)}
+VARIANTS = {"all": (0, 0), "200": (200, 0), "128": (128, 0), "100": (100, 0), "50": (50, 0)}
 """Window and first frames kept."""
 MARGINS = {"wer_english": 0.3, "mos": 0.05, "similarity_to_prompt": 0.01}
 LONG_WORDS = 100
 """Of a long segment, at least; about 35 s."""
 END = 50
 """Frames that count as the end of an utterance."""
-LONG, DEVELOPMENT, HELD_OUT = "long segments", "development", "held out"
+LONG = "long segments"
 KEPT = 2
 """Lines of each set whose sounds are kept."""
 
@@ -137,48 +144,65 @@ def joined(lines: Sequence[Line]) -> list[Line]:
 
 def read_lines(args: argparse.Namespace, prompt: Path) -> tuple[dict[str, list[Line]], dict[str, Any]]:
     """Lines by set, and what the sets are; lines of fewer words than `--words` are left out, for they fit into any window."""
-    sets: dict[str, list[Line]] = {DEVELOPMENT: [], HELD_OUT: [], LONG: []}
-    about = {}
-    for name, sources in ((DEVELOPMENT, [args.development]), (HELD_OUT, args.held_out), (LONG, [args.long])):
-        for source in filter(None, sources):
-            lines, about[str(len(about))] = lines_with_prompt(source, prompt, args.limit)
-            enough = [line for line in lines if len(line.reference.split()) >= args.words]
-            sets[name] += joined(lines)[: args.segments] if name == LONG else enough
-    return sets, {"sets": list(about.values())}
+    sets, about = read_sets(args, prompt)
+    sets = {name: [line for line in lines if len(line.reference.split()) >= args.words] for name, lines in sets.items()}
+    sets[LONG] = []
+    if args.long:
+        lines, found = lines_with_prompt(args.long, prompt)
+        sets[LONG] = joined(lines)[: args.segments]
+        about.append(found)
+    return sets, {"sets": about}
+
+
+class Maker:
+    """Samples of all variants of a line; tokens and facts are written.
+
+    Args:
+        model: directory or name.
+        name: of the voice.
+        device: of the model.
+        tokens: file of them.
+        facts: file of them.
+    """
+
+    def __init__(self, model: str | None, name: str | None, device: str, tokens: Path, facts: Path) -> None:
+        tts = load(model, device=device)
+        voice = tts.voice(name)
+        self._tokens_of, self._streams, self._facts = TokenCache(tokens, tts, voice), Streams(tts.model, voice), facts
+
+    def __call__(self, line: Line) -> dict[str, np.ndarray]:
+        tokens, streams = self._tokens_of(line), self._streams
+        mels = {"all": streams.mel("all", tokens)}
+        whole = mels["all"][0]
+        mels |= {
+            n: streams.mel(n, tokens) if streams.cuts(n, len(tokens)) else mels["all"] for n in VARIANTS if n != "all"
+        }
+        sounds = dict[str, np.ndarray]()
+        for name, (mel, seams, held) in mels.items():
+            sounds[name] = sounds["all"] if name != "all" and mel is whole else streams.sound(mel)
+            append_row(self._facts, {"id": line.id, "variant": name, **facts_of(mel, whole, seams, held)})
+        return sounds
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The whole benchmark."""
     torch.set_num_threads(args.threads)
-    end = time.monotonic() + 60 * args.minutes
-    tts = load(args.model, device=args.device)
+    tts = load(args.model, device=args.speaker_device)
     voice = tts.voice(args.voice)
-    tokens_of = TokenCache(args.run / "tokens.jsonl", tts, voice)
     sets, about = read_lines(args, reference_sound(args.run, tts, voice))
-    scores = PairedScores(args.run, list(VARIANTS), args.whisper, args.threads, fast=args.fast, device=args.device)
+    scores = open_paired(args, list(VARIANTS))
     facts = args.run / "facts.jsonl"
-    streams = Streams(tts.model, voice)
     kept = {line.id for lines in sets.values() for line in lines[:KEPT]}
-    turns = [line for line in chain(*zip_longest(*spread_out(sets))) if line is not None]
-    for line in turns:
-        if time.monotonic() > end:
-            break
-        if scores.has(line):
-            continue
-        tokens = tokens_of(line)
-        made = {"all": streams.mel("all", tokens)}
-        whole = made["all"][0]
-        made |= {
-            n: streams.mel(n, tokens) if streams.cuts(n, len(tokens)) else made["all"] for n in VARIANTS if n != "all"
-        }
-        sounds = dict[str, np.ndarray]()
-        for name, (mel, seams, held) in made.items():
-            sounds[name] = sounds["all"] if name != "all" and mel is whole else streams.sound(mel)
-            append_row(facts, {"id": line.id, "variant": name, **facts_of(mel, whole, seams, held)})
+    turns = [line for line in chain(*zip_longest(*spread_out(sets))) if line is not None and not scores.has(line)]
+    if args.workers:
+        turns.sort(key=lambda line: line not in sets[LONG])  # no worker begins a long one last
+    given = (args.model, args.voice, args.speaker_device, args.run / "tokens.jsonl", facts)
+    for line, sounds in made(Maker, given, turns, args.workers, args.minutes):
         scores.add(line, sounds, tts.sample_rate, keep=line.id in kept)
+    scores.judge()
     model = {"name": tts.model.name, "voice": voice.name, "prompt_tokens": len(voice.prompt_speech)}
     model["flow_steps"] = tts.model.generation.flow_steps
-    yield {"seed": 0, "model": model, **about, "judges": scores.about, **results(scores, read_rows(facts), sets)}
+    yield {"seed": 0, "model": model, **about, "judges": scores.about, **results(scores.files, read_rows(facts), sets)}
 
 
 def spread_out(sets: Mapping[str, list[Line]]) -> list[list[Line | None]]:
@@ -193,12 +217,20 @@ def spread_out(sets: Mapping[str, list[Line]]) -> list[list[Line | None]]:
     return spread
 
 
-def results(scores: PairedScores, facts: Sequence[Mapping[str, Any]], sets: Mapping[str, list[Line]]) -> dict[str, Any]:
-    """Everything measured so far, by set and for the short lines together."""
-    ids = {name: [line.id for line in lines if scores.has(line)] for name, lines in sets.items()}
+def results(
+    files: Mapping[str, ScoreFile], facts: Sequence[Mapping[str, Any]], sets: Mapping[str, list[Line]]
+) -> dict[str, Any]:
+    """Everything measured so far, by set and for the short lines together; lines may be streamed but not yet judged."""
+    made = {(row["id"], row["variant"]) for row in facts}
+    ids = {
+        name: [line.id for line in lines if all((line.id, variant) in made for variant in VARIANTS)]
+        for name, lines in sets.items()
+    }
     ids = {"all lines": ids[DEVELOPMENT] + ids[HELD_OUT], **ids}
     found = {
-        name: {**compare(scores.files, some), "sound": sounds_of(facts, some)} for name, some in ids.items() if some
+        name: {"streamed": len(some), **compare(files, some), "sound": sounds_of(facts, some)}
+        for name, some in ids.items()
+        if some
     }
     return {"variants": VARIANTS, "margins": MARGINS, "results": found, "as_good": as_good(found)}
 
@@ -245,6 +277,7 @@ def as_good(found: Mapping[str, Any]) -> dict[str, dict[str, bool]]:
     return {
         name: {variant: passes(row["figures"]) for variant, row in part["variants"].items() if variant != "all"}
         for name, part in found.items()
+        if part["utterances"]
     }
 
 
@@ -254,20 +287,22 @@ def render(result: Mapping[str, Any]) -> str:
     parts = [
         "# What the streaming flow sees of the past\n",
         f"Model {model['name']}, voice {model['voice']} with a prompt of {model['prompt_tokens']} tokens,",
-        f"{model['flow_steps']} flow steps. Variants: frames (of 20 ms) of the window before a chunk; `all` has none; +N: with the",
-        "first N frames behind the prompt's chunks as well. All say the same speech tokens in the same hops. `changed`: lines that",
+        f"{model['flow_steps']} flow steps. Variants: frames (of 20 ms) of the window before a chunk; `all` has none.",
+        "All say the same speech tokens in the same hops. `changed`: lines that",
         "sound different from `all`; differences to `all` are paired. In brackets: 95% bootstrap intervals over lines.\n",
     ]
     for name, part in result["results"].items():
-        good = ", ".join(variant for variant, yes in result["as_good"][name].items() if yes) or "none"
         parts += [
-            f"## {name[0].upper()}{name[1:]}: {part['utterances']}\n",
-            paired_table(part),
-            f"\nAs good as `all` (WER at most {margins['wer_english']} points higher, DistilMOS {margins['mos']} and similarity "
-            f"{margins['similarity_to_prompt']} lower, at the unfavourable end of each interval): {good}.\n",
-            sound_table(part["sound"]),
-            "",
+            f"## {name[0].upper()}{name[1:]}: {part['streamed']}, {part['utterances'] or 'none'} of them judged\n"
         ]
+        if part["utterances"]:
+            good = ", ".join(variant for variant, yes in result["as_good"][name].items() if yes) or "none"
+            parts += [
+                paired_table(part),
+                f"\nAs good as `all` (WER at most {margins['wer_english']} points higher, DistilMOS {margins['mos']} and "
+                f"similarity {margins['similarity_to_prompt']} lower, at the unfavourable end of each interval): {good}.\n",
+            ]
+        parts += [sound_table(part["sound"]), ""]
     longest = result["results"].get(LONG, {}).get("sound")
     if longest:
         count = max(len(row["rms_by_10_s"]) for row in longest.values())
@@ -279,15 +314,14 @@ def render(result: Mapping[str, Any]) -> str:
             markdown_table(("", *(f"{10 * i} to {10 * i + 10} s" for i in range(count))), rows),
             "",
         ]
-    judges, sets = result["judges"], ", ".join(f"{about['lines']} lines of {about['set']}" for about in result["sets"])
+    judged = any(part["utterances"] for part in result["results"].values())
+    judges = f"; {about_judges(result['judges'])}".removesuffix(".") if judged else ""
     parts += [
         "## How it was measured\n",
         "Jumps: mean absolute change of the log mel from frame to frame where a hop begins, over that elsewhere; distances: RMS of "
         f"the log mel's difference to `all`, its last {END} frames, and their mean difference. Memory: keys, values and inputs of "
         "a stream beyond its voice's shared prompt, the most of any line.\n",
-        f"Sets: {sets}; {judges['asr']}; "
-        + ", ".join(f"{what}: {judge}" for what, judge in judges["metrics"].items())
-        + ". Similarity is to a recording of what the voice says offline.\n",
+        f"Sets: {about_sets(result['sets'])}{judges}.\n",
         footnote(result),
         "",
     ]
@@ -313,20 +347,12 @@ def sound_table(sound: Mapping[str, Any]) -> str:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, help="folder for what is done")
-    parser.add_argument("--whisper", help="as for mamtra evaluate")
-    parser.add_argument("--development", help="set that the window is chosen on")
-    parser.add_argument("--held-out", nargs="*", default=[], help="sets that confirm it")
+    paired_options(parser)
     parser.add_argument("--long", help="set whose lines are joined")
     parser.add_argument("--segments", type=int, help="of those, at most")
     parser.add_argument("--words", type=int, default=1, help="of a line, at least")
-    parser.add_argument("--fast", action="store_true", help="Whisper in int8 with a greedy search")
-    parser.add_argument("--limit", type=int, help="of lines of each set")
     parser.add_argument("--model", help="model directory or name; default: the built-in one")
     parser.add_argument("--voice", help="default: that of the model")
-    parser.add_argument("--device", default="cpu", help="of the model and of the judges")
-    parser.add_argument("--minutes", type=float, default=8)
-    parser.add_argument("--threads", type=int, default=2)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -21,11 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from record import benchmark
+from worker_pool import made
 
 from mamtra import TTS, load
 from mamtra.evaluate.alignment import edit_distance
 from mamtra.evaluate.error_rates import comparable, count_errors, english_normaliser
 from mamtra.evaluate.judges.asr import open_transcriber
+from mamtra.evaluate.judges.batches import judge_all
 from mamtra.evaluate.statistics import grouped_difference, interval, ratio, resampled_rows, within
 from mamtra.runtime.files import hash_files
 from mamtra.runtime.results import footnote, markdown_table
@@ -41,6 +43,7 @@ COST_TEXTS = 6
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 Row = dict[str, Any]
+Sound = tuple[np.ndarray, int]
 
 
 def read_lists(name: str) -> list[Row]:
@@ -80,23 +83,40 @@ def speak_and_hear(args: argparse.Namespace, lists: Sequence[Row], plain: Sequen
     args.run.mkdir(parents=True, exist_ok=True)
     done = {(row["id"], row["seed"]) for row in read_rows(args.run)}
     wanted = [(s, 0) for s in (*lists, *plain)] + [(s, seed) for seed in range(1, args.seeds) for s in lists]
-    tts, transcribe = load(), open_transcriber(args.whisper, args.threads)
-    end = time.monotonic() + 60 * args.minutes
-    with (args.run / "rows.jsonl").open("a", encoding="utf-8") as file:
-        for sentence, seed in wanted:
-            if (sentence["id"], seed) in done or time.monotonic() > end:
-                continue
-            kept, runs = utter(tts, sentence["text"], seed, AGAIN)
-            said = {"kept": kept}
-            if runs > 1:
-                said["first"], _ = utter(tts, sentence["text"], seed, ONCE)
-            elif sentence["category"] == PLAIN:
-                said = {}
-            heard = {name: transcribe(samples, tts.sample_rate) for name, samples in said.items()}
-            row = {"id": sentence["id"], "seed": seed, "runs": runs, **heard}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            file.flush()
-    return transcribe.about
+    wanted = [(sentence, seed) for sentence, seed in wanted if (sentence["id"], seed) not in done]
+    transcriber = open_transcriber(args.whisper, args.threads, args.device)
+    together, waiting = getattr(transcriber, "batch_size", 1), list[tuple[Row, dict[str, Sound]]]()
+
+    def hear() -> None:
+        heard = iter(judge_all(transcriber, [sound for _, said in waiting for sound in said.values()]))
+        with (args.run / "rows.jsonl").open("a", encoding="utf-8") as file:
+            for row, said in waiting:
+                file.write(json.dumps({**row, **{name: next(heard) for name in said}}, ensure_ascii=False) + "\n")
+        waiting.clear()
+
+    for (sentence, seed), (runs, said) in made(Speaker, (args.speaker_device,), wanted, args.workers, args.minutes):
+        waiting.append(({"id": sentence["id"], "seed": seed, "runs": runs}, said))
+        if sum(len(said) for _, said in waiting) >= together:
+            hear()
+    hear()
+    return transcriber.about
+
+
+class Speaker:
+    """Says a sentence with a seed: the number of runs, and the sounds that are to be heard."""
+
+    def __init__(self, device: str) -> None:
+        self._tts = load(device=device)
+
+    def __call__(self, wanted: tuple[Row, int]) -> tuple[int, dict[str, Sound]]:
+        (sentence, seed), rate = wanted, self._tts.sample_rate
+        kept, runs = utter(self._tts, sentence["text"], seed, AGAIN)
+        said = {"kept": (kept, rate)}
+        if runs > 1:
+            said["first"] = utter(self._tts, sentence["text"], seed, ONCE)[0], rate
+        elif sentence["category"] == PLAIN:
+            said = {}
+        return runs, said
 
 
 def read_rows(run: Path) -> list[Row]:
@@ -162,7 +182,7 @@ def summarise_plain(rows: Sequence[Row]) -> dict[str, Any]:
 
 def measure_cost(sentences: Sequence[Row]) -> dict[str, float]:
     """Processor time of the check over that of speaking, for the same texts in turn."""
-    tts = load()
+    tts = load(device="cpu")
     request, shares = Request(tts.model, tts.voice()), []
     for sentence in sentences:
         segment = tts.model.text.segments(sentence["text"])[0]
@@ -191,10 +211,10 @@ def render(results: dict[str, Any]) -> str:
         for kind, f in results["kinds"].items()
     ]
     found = ["wrong_and_repeated", "wrong_and_not_repeated", "right_and_repeated"]
-    about_plain = (
+    about_plain = [
         f"Of {plain['utterances']} plain sentences of the training texts {plain['repeated']} were repeated; difference in WER "
         f"{shown(plain, 'difference_wer', 2)} points."
-    )
+    ] if plain else []  # fmt: skip
     return "\n".join([
         "# Lists and repeated words", "",
         f"Sentences with lists and repeated words (`benchmarks/lists.tsv`, set {results['set']}) in the default voice: "
@@ -207,7 +227,7 @@ def render(results: dict[str, Any]) -> str:
         "## What the check finds", "",
         markdown_table(["first run wrong, repeated", "wrong, not repeated", "right, repeated", "runs per utterance"],
               [[*(lists[name] for name in found), f"{lists['runs_per_utterance']:.2f}"]]), "",
-        *([about_plain] if plain else []),
+        *about_plain,
         f"The check takes {100 * results['cost']['share_of_speaking']:.1f}% of the processor time of speaking a sentence "
         f"(median of {results['cost']['texts']}).", "",
         "## Where words are lost", "",
@@ -253,7 +273,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", default="test", choices=("test", "dev"))
     parser.add_argument("--plain", type=Path, help="plain sentences, one a line")
     parser.add_argument("--run", type=Path, help="folder of what is spoken and heard; give it again to continue")
-    parser.add_argument("--whisper", type=Path, help="CTranslate2 Whisper folder")
+    parser.add_argument("--whisper", help="as for mamtra evaluate")
+    parser.add_argument("--device", default="cpu", help="of the transcriber")
+    parser.add_argument("--speaker-device", default="cpu", help="of the model")
+    parser.add_argument("--workers", type=int, default=0, help="processes that speak, each with one thread")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=600, help="stop then and report what is done")
     parser.add_argument("--threads", type=int, default=2)

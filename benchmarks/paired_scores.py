@@ -6,10 +6,11 @@ variant has its own score file in the run folder, so a run continues where it st
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from mamtra import TTS
 from mamtra.audio.io import write_audio
 from mamtra.audio.trim import EdgeTrimmer
 from mamtra.evaluate.judges.asr import FasterWhisper, open_transcriber
-from mamtra.evaluate.judges.models import DistilMOS, ModelSpeakerEncoder
-from mamtra.evaluate.score_file import ScoreFile, open_scores
+from mamtra.evaluate.judges.models import DistilMOS
+from mamtra.evaluate.judges.optional import open_speaker_encoder
+from mamtra.evaluate.judges.whisper_transformers import TransformersWhisper
+from mamtra.evaluate.score_file import ScoreFile, open_scores, row_key
 from mamtra.evaluate.scorer import Scorer
 from mamtra.evaluate.sets import Line, read_set
 from mamtra.evaluate.summary import compare_scores, summarise
@@ -31,6 +34,7 @@ from mamtra.synthesis.sentence import best_run
 from mamtra.voices.voice import Voice
 
 FIGURES = {"wer_english": ("WER %", 2), "mos": ("DistilMOS", 3), "similarity_to_prompt": ("similarity", 4)}
+DEVELOPMENT, HELD_OUT = "development", "held out"
 REFERENCE = "The library opens at nine, and the garden behind it stays open until the evening."
 """Said offline by the voice, to compare the speaker with."""
 
@@ -66,8 +70,9 @@ class PairedScores:
         variants: names; the first is what the others are compared with.
         whisper: see `mamtra.evaluate.judges.asr.open_transcriber`.
         threads: of the CPU.
-        fast: int8 and a greedy search instead of float32 and a beam; for a folder of CTranslate2.
+        fast: the transcriber in 16 bits on a GPU, or, of CTranslate2, in int8 with a greedy search; else in float32 with a beam.
         device: of the judges; a Whisper of CTranslate2 stays on the CPU.
+        encoder: that compares speakers, see `mamtra.evaluate.judges.optional.open_speaker_encoder`.
     """
 
     def __init__(
@@ -79,41 +84,77 @@ class PairedScores:
         *,
         fast: bool = False,
         device: str = "cpu",
+        encoder: str | None = None,
     ) -> None:
         self._folder, self._given = folder, _Given()
-        transcriber = FasterWhisper(whisper, threads, "int8", 1) if fast else open_transcriber(whisper, threads, device)
-        self._scorer = Scorer(self._given, transcriber, ModelSpeakerEncoder(None, device), DistilMOS(device))
+        self._waiting: list[_Made] = []
+        if not fast:
+            transcriber = open_transcriber(whisper, threads, device)
+        elif (Path(whisper) / "model.bin").exists():
+            transcriber = FasterWhisper(whisper, threads, "int8", 1)
+        else:
+            transcriber = TransformersWhisper(whisper, device, "float16")
+        self._together = getattr(transcriber, "batch_size", 1)
+        self._scorer = Scorer(self._given, transcriber, open_speaker_encoder(encoder, device), DistilMOS(device))
         self.about = self._scorer.fingerprint
         self.files = {
             name: open_scores(folder / f"{name}.jsonl", {**self.about, "system": name, "kind": "variant"})
             for name in variants
         }
 
-    def has(self, line: Line) -> bool:
+    def has(self, line: Line, seed: int | None = None) -> bool:
         """Whether all variants have a row of a line."""
-        return all(line.id in file.rows for file in self.files.values())
+        key = row_key({"id": line.id} if seed is None else {"id": line.id, "seed": seed})
+        return all(key in file.rows for file in self.files.values())
 
-    def add(self, line: Line, sounds: Mapping[str, np.ndarray], rate: int, keep: bool = False) -> None:
-        """Judge a line.
+    def add(
+        self, line: Line, sounds: Mapping[str, np.ndarray], rate: int, keep: bool = False, seed: int | None = None
+    ) -> None:
+        """Judge a line, at once or, where the transcriber takes batches, when there are enough sounds for one; see `judge`.
 
         Args:
             line: its prompt is the recording that speakers are compared with.
             sounds: samples (T,) of every variant.
             rate: Hz.
             keep: the sounds are written into the run folder, for `mamtra report`.
+            seed: where lines are said with several.
         """
         digests = {name: hashlib.sha256(np.ascontiguousarray(x)).hexdigest() for name, x in sounds.items()}
         first = {digest: name for name, digest in reversed(digests.items())}
-        self._given.queue = [Spoken(sounds[name], rate, {}) for name in first.values()]
-        rows = dict(zip(first, self._scorer.many([(line, None)] * len(first)), strict=True))
-        for name, digest in digests.items():
-            row = rows[digest]
-            if keep:
-                path = (self._folder / "sounds" / name / f"{line.id}.wav").resolve()
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_audio(path, sounds[name], rate)
-                row = {**row, "sound": str(path)}
-            self.files[name].add(row)
+        spoken = {digest: Spoken(sounds[name], rate, {}) for digest, name in first.items()}
+        self._waiting.append(_Made(line, seed, digests, spoken))
+        for name, samples in sounds.items() if keep else ():
+            path = self._sound(name, line)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_audio(path, samples, rate)
+        if sum(len(made.spoken) for made in self._waiting) >= self._together:
+            self.judge()
+
+    def judge(self) -> None:
+        """Judge what waits; call it at the end."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        self._given.queue = [spoken for made in waiting for spoken in made.spoken.values()]
+        rows = iter(self._scorer.many([(made.line, made.seed) for made in waiting for _ in made.spoken]))
+        for made in waiting:
+            by_digest = {digest: next(rows) for digest in made.spoken}
+            for name, digest in made.digests.items():
+                row, path = by_digest[digest], self._sound(name, made.line)
+                self.files[name].add({**row, "sound": str(path)} if path.exists() else row)
+
+    def _sound(self, variant: str, line: Line) -> Path:
+        return (self._folder / "sounds" / variant / f"{line.id}.wav").resolve()
+
+
+@dataclass
+class _Made:
+    """Sounds of a line that wait for the judges: each once, by its digest, and the digests of all variants."""
+
+    line: Line
+    seed: int | None
+    digests: Mapping[str, str]
+    spoken: Mapping[str, Spoken]
 
 
 class _Given:
@@ -129,13 +170,19 @@ class _Given:
 
 def compare(files: Mapping[str, ScoreFile], ids: Iterable[str]) -> dict[str, Any]:
     """Figures of all variants over the same lines, and differences to the first variant, each with its interval."""
-    ids = [key for key in ids if all(key in file.rows for file in files.values())]
-    parts = {n: ScoreFile(f.path, f.fingerprint, {key: f.rows[key] for key in ids}) for n, f in files.items()}
+    places, rows = {key: place for place, key in enumerate(ids)}, next(iter(files.values())).rows
+    keys = [
+        key for key, row in rows.items() if row["id"] in places and all(key in file.rows for file in files.values())
+    ]
+    keys.sort(key=lambda key: (places[rows[key]["id"]], rows[key].get("seed", 0)))
+    parts = {n: ScoreFile(f.path, f.fingerprint, {key: f.rows[key] for key in keys}) for n, f in files.items()}
     first = next(iter(parts.values()))
-    found: dict[str, Any] = {"utterances": len(ids), "variants": {}}
+    found: dict[str, Any] = {"utterances": len(keys), "lines": len({rows[key]["id"] for key in keys}), "variants": {}}
+    if not keys:
+        return found
     for name, part in parts.items():
         figures, pairs = summarise(part)["figures"], compare_scores(first, part)["figures"]
-        changed = sum(part.rows[key].get("sha256") != first.rows[key].get("sha256") for key in ids)
+        changed = sum(part.rows[key].get("sha256") != first.rows[key].get("sha256") for key in keys)
         for key in FIGURES:
             if part is not first:
                 figures[key] |= {**pairs[key], "ci95": figures[key]["ci95"], "difference_ci95": pairs[key]["ci95"]}
@@ -163,6 +210,60 @@ def paired_table(found: Mapping[str, Any]) -> str:
     return markdown_table(("", "changed", *heads), rows)
 
 
+def compare_sets(files: Mapping[str, ScoreFile], sets: Mapping[str, Iterable[Line]]) -> dict[str, Any]:
+    """Results of `compare` for each set, and for all lines together, as far as they have been judged."""
+    found = {name: compare(files, [line.id for line in lines]) for name, lines in sets.items()}
+    found = {name: part for name, part in found.items() if part["utterances"]}
+    if len(found) > 1:
+        found = {"all lines": compare(files, [line.id for lines in sets.values() for line in lines]), **found}
+    return found
+
+
+def paired_sections(results: Mapping[str, Any]) -> str:
+    """Results of `compare_sets` as Markdown, a section each."""
+
+    def count(part: Mapping[str, Any]) -> str:
+        said, lines = part["utterances"], part["lines"]
+        return f"{lines}" if said == lines else f"{lines}, {said} utterances"
+
+    return "\n\n".join(
+        f"## {name[0].upper()}{name[1:]}: {count(part)}\n\n{paired_table(part)}" for name, part in results.items()
+    )
+
+
+def paired_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the benchmarks that judge in pairs."""
+    parser.add_argument("--development", nargs="*", default=[], help="sets that something is chosen on")
+    parser.add_argument("--held-out", nargs="*", default=[], help="sets that confirm it")
+    parser.add_argument("--run", type=Path, help="folder for what is done")
+    parser.add_argument("--whisper", help="as for mamtra evaluate")
+    parser.add_argument(
+        "--fast", action="store_true", help="Whisper in 16 bits on a GPU, or int8 and greedy by CTranslate2"
+    )
+    parser.add_argument("--encoder", help="that compares speakers, as for mamtra evaluate")
+    parser.add_argument("--device", default="cpu", help="of the judges")
+    parser.add_argument("--speaker-device", default="cpu", help="of the model")
+    parser.add_argument("--workers", type=int, default=0, help="processes that speak, each with one thread")
+    parser.add_argument("--limit", type=int, help="lines of each set")
+    parser.add_argument("--minutes", type=float, default=600, help="no line is begun after so many")
+    parser.add_argument("--threads", type=int, default=2)
+
+
+def about_sets(sets: Sequence[Mapping[str, Any]]) -> str:
+    """What was said, in words."""
+    return ", ".join(f"{about['lines']} lines of {about['set']}" for about in sets)
+
+
+def about_judges(judges: Mapping[str, Any]) -> str:
+    """What judged, in a sentence."""
+    return (
+        f"{judges['asr']}; "
+        + ", ".join(f"{what}: {judge}" for what, judge in judges["metrics"].items())
+        + ". Similarity is to a sentence that the voice says. In brackets: 95% bootstrap intervals, those of differences paired "
+        "by line."
+    )
+
+
 def lines_with_prompt(source: str | Path, prompt: Path, limit: int | None = None) -> tuple[list[Line], dict[str, Any]]:
     """Lines of a set that are compared with one recording of the voice, and what the set is."""
     found = read_set(source, limit)
@@ -170,6 +271,23 @@ def lines_with_prompt(source: str | Path, prompt: Path, limit: int | None = None
         replace(line, id=f"{Path(source).stem}-{line.id}", prompt=prompt, ground_truth=None) for line in found.lines
     ]
     return lines, {"set": found.name, "sha256": found.sha256, "lines": len(lines)}
+
+
+def open_paired(args: argparse.Namespace, variants: Sequence[str]) -> PairedScores:
+    """Score files by `paired_options`."""
+    judges = {"fast": args.fast, "device": args.device, "encoder": args.encoder}
+    return PairedScores(args.run, variants, args.whisper, args.threads, **judges)
+
+
+def read_sets(args: argparse.Namespace, prompt: Path) -> tuple[dict[str, list[Line]], list[dict[str, Any]]]:
+    """Lines of the sets of `paired_options`, and what each set is."""
+    sets, about = {DEVELOPMENT: list[Line](), HELD_OUT: list[Line]()}, []
+    for name, sources in ((DEVELOPMENT, args.development), (HELD_OUT, args.held_out)):
+        for source in sources:
+            lines, found = lines_with_prompt(source, prompt, args.limit)
+            sets[name] += lines
+            about.append(found)
+    return sets, about
 
 
 def reference_sound(folder: Path, tts: TTS, voice: Voice) -> Path:
@@ -192,7 +310,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a line to a file of JSON lines."""
+    """Add a line to a file of JSON lines, in one write, since several processes may add to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    with path.open("ab", buffering=0) as file:
+        file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())

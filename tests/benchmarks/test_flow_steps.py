@@ -30,7 +30,7 @@ def run(folder: Path, *variants: str) -> dict:
     words = [
         "--model",
         str(folder / "model"),
-        "--sets",
+        "--development",
         str(folder / "lines.txt"),
         "--run",
         str(folder / "run"),

@@ -38,7 +38,7 @@ def test_page(tmp_path: Path, monkeypatch) -> None:
     class Voice:
         sample_rate = 24000
 
-    monkeypatch.setattr(lists, "load", Voice)
+    monkeypatch.setattr(lists, "load", lambda **_: Voice())
     monkeypatch.setattr(lists, "open_transcriber", lambda *_: Judge())
     monkeypatch.setattr(lists, "utter", utter)
     monkeypatch.setattr(lists, "measure_cost", lambda rows: {"texts": 1, "share_of_speaking": 0.05})
@@ -67,5 +67,6 @@ def test_page(tmp_path: Path, monkeypatch) -> None:
     page = out.with_suffix(".md").read_text(encoding="utf-8")
     assert "50.0 [0.0, 100.0]" in page and str(tmp_path) not in page
     assert (tmp_path / "run" / "rows.jsonl").read_text().count("\n") == 3
+    assert "plain sentences" not in lists.render({**results, "plain": None})
     lists.main(["--render", "--out", str(out)])
     assert out.with_suffix(".md").read_text(encoding="utf-8") == page

@@ -14,7 +14,7 @@ PAGES = {
     "memory_growth": "memory_growth", "../parity": "parity", "readers": "readers",
     "faults": "faults", "soak": "soak", "serve": "mamtra.bench.serve_page",
     "cloning": "cloning", "engine_memory": "engine_memory", "engine_step": "engine_step", "lists": "lists",
-    "conversion": "conversion", 
+    "conversion": "conversion",
     "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "librispeech_pc": "score_table",
     "cosyvoice3_parity": "cosyvoice3_parity",
     "runtime": "runtime", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
@@ -23,6 +23,7 @@ PAGES = {
     "voice_stages": "voice_stages", "voice_choice": "voice_choice",
     "layout": "layout", "word_times": "word_times", "flow_steps": "flow_steps", "flow_steps_held_out": "flow_steps",
     "web": "web",
+    "flow_steps_judged": "flow_steps", "flow_window": "flow_window", "runtime_quality": "runtime_quality",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
+import paired_scores
 import pytest
 import torch
 import weight_types
@@ -41,21 +42,28 @@ def test_every_type_is_compared_with_full_precision(args, monkeypatch):
     assert "| fp8 weights |" in weight_types.render({**found, **CIRCUMSTANCES})
 
 
-def test_words_are_kept(args, monkeypatch):
-    heard = []
-
-    def listen(samples, rate):
-        heard.append(len(samples))
-        return "hello" if len(heard) % 2 else "good morning"
-
-    listen.about = {"asr": "a judge"}
-    monkeypatch.setattr(weight_words, "open_transcriber", lambda *_: listen)
-    [found] = weight_words.measure(args)
-    assert list(found["wer"]) == list(weight_words.WAYS) and found["wer"]["float32"][0] == 0
+def test_words_are_kept(args, judges, monkeypatch):
+    monkeypatch.setattr(paired_scores, "REFERENCE", "Hello.")
+    given = {
+        "development": [args.set],
+        "held_out": [],
+        "run": args.work,
+        "device": "cpu",
+        "speaker_device": "cpu",
+        "encoder": None,
+        "fast": False,
+        "limit": None,
+        "rows": 2,
+        "minutes": 9,
+    }
+    words = argparse.Namespace(**vars(args), **given)
+    *_, found = weight_words.measure(words)
+    [of_set] = found["results"].values()
+    assert of_set["utterances"] == 2 and list(of_set["variants"]) == list(weight_words.WAYS)
     assert "| fp8 weights |" in weight_words.render({**found, **CIRCUMSTANCES})
-    before = len(heard)
-    [again] = weight_words.measure(args)
-    assert again == found and len(heard) == before
+    before = judges["DistilMOS"].calls
+    *_, again = weight_words.measure(words)
+    assert again == found and judges["DistilMOS"].calls == before
 
 
 def test_states_are_rounded_head_by_head():

@@ -19,6 +19,7 @@ from mamtra.errors import MamTraError
 from mamtra.evaluate.adapters.open import SystemFailure
 from mamtra.evaluate.failure_types import silence_share
 from mamtra.evaluate.judges.asr import Transcriber
+from mamtra.evaluate.judges.batches import judge_all
 from mamtra.evaluate.judges.models import RATE, SpeakerEncoder, embed_file
 from mamtra.evaluate.sets import Line
 from mamtra.evaluate.systems import Spoken, System
@@ -147,9 +148,7 @@ class _Clip:
 
 
 def _each(judge: Any, clips: Sequence[_Clip]) -> list[Any]:
-    """Results of a judge for each clip; in one batch where it can."""
-    sounds = [clip.sound for clip in clips]
-    return judge.many(sounds) if hasattr(judge, "many") else [judge(*sound) for sound in sounds]
+    return judge_all(judge, [clip.sound for clip in clips if clip.sound is not None])
 
 
 @contextmanager

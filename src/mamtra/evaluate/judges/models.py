@@ -84,6 +84,8 @@ class DistilMOS:
     @torch.inference_mode()
     def many(self, sounds: Sequence[tuple[np.ndarray, int]]) -> list[float]:
         """Ratings of some sounds, samples (T,) and their rate."""
+        if not sounds:
+            return []
         cut = [self._windows(resample(samples, rate, RATE)) for samples, rate in sounds]
         every = np.concatenate(cut)
         ratings = [

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import multiprocessing
+import time
+
+import pytest
+from worker_pool import made
+
+
+class Power:
+    def __init__(self, exponent: int) -> None:
+        self.exponent = exponent
+
+    def __call__(self, item: int) -> int:
+        if item < 0:
+            raise ValueError("negative")
+        return item**self.exponent
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_item_comes_with_what_is_made_of_it(workers):
+    assert dict(made(Power, (2,), range(5), workers)) == {item: item**2 for item in range(5)}
+    assert list(made(Power, (2,), [], workers)) == [] == list(made(Power, (2,), [3], workers, minutes=-1))
+
+
+class Sleep:
+    def __call__(self, seconds: float) -> float:
+        time.sleep(seconds)
+        return seconds
+
+
+def test_workers_do_not_outlive_the_time():
+    others = {*multiprocessing.active_children()}
+    assert list(made(Sleep, (), [600.0, 600.0], 2, minutes=0.01)) == []
+    for worker in {*multiprocessing.active_children()} - others:
+        worker.join(30)
+    assert not {*multiprocessing.active_children()} - others
+
+
+def test_an_error_of_a_worker_comes_out():
+    with pytest.raises(ValueError, match="negative"):
+        list(made(Power, (2,), [1, -1], 2))
