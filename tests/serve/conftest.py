@@ -37,7 +37,7 @@ class ToldTTS(TTS):
         repeats: runs that are repeated for each text.
     """
 
-    sample_rate, interleaves = RATE, False
+    sample_rate, interleaves, joins_hops = RATE, False, False
     decoding, flow_bytes = EngineStats(1, 2, 3000, 400, 3), 50
 
     def __init__(self, library: VoiceLibrary, step: Callable[[int, str], None] = lambda n, text: None) -> None:
@@ -48,6 +48,9 @@ class ToldTTS(TTS):
             name="told", arrays="torch", device="cpu", speakers={}, text=SimpleNamespace(segments=segments),
             config={"lm": {"layer_types": layers}},
         )  # fmt: skip
+
+    def warm_up(self, voices=None):
+        pass
 
     def stream_bytes(self, text_ids=10):
         return text_ids * 2**20

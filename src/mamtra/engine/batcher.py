@@ -102,6 +102,11 @@ class Batcher:
             raise MamTraError(f"{len(inputs)} inputs do not fit into a stream of {self.capacity} positions.")
         return self.held.snapshot(self.scheduler.free[-1], inputs)
 
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Capture the graphs of a GPU."""
+        self.held.warm_up(self.prefill_chunk)
+
     def fail(self, error: str) -> None:
         """End all streams with an error."""
         self._flights.clear()

@@ -59,6 +59,20 @@ class Prefill:
             states = pool.recurrent(slots, place)
             self._graphs(("next", reach), partial(self._next, reach), [x, lengths, slots, place, *states])
 
+    def warm_up(self, longest: int, together: int) -> None:
+        """Capture the graphs for up to so many streams that begin, with up to so many inputs each.
+
+        Args:
+            longest: inputs of a stream.
+            together: streams.
+        """
+        scratch, most = self._pool.slots, self._pool.capacity
+        widths = {_padded(count, SHORTEST, most) for count in range(1, min(longest, most) + 1)}
+        for width in sorted(widths, reverse=True):
+            for rows in sorted({1 << (count - 1).bit_length() for count in range(1, together + 1)}, reverse=True):
+                for _ in range(2):  # a cache captures at the second call
+                    self([Fed(scratch, 0, [(PAD, 0)] * width)] * rows)
+
     def _first(self, x: Tensor, lengths: Tensor, slots: Tensor) -> tuple[Tensor]:
         """Inputs from position 0 on."""
         state = self._pool.load(slots, x.shape[1])

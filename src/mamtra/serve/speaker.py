@@ -78,7 +78,8 @@ class Speaker:
         self.names = VoiceNames(tts.voices, settings.aliases)
         self.admission = Admission(settings.streams, settings.waiting, settings.first_audio_seconds)
         self.admission.budget = settings.most_memory
-        self.gate = Gate(settings.hops_at_once or min(4, os.cpu_count() or 1))
+        at_once = settings.streams if tts.joins_hops else min(4, os.cpu_count() or 1)
+        self.gate = Gate(settings.hops_at_once or at_once)
         self.ready = False
         self.word_weight = phoneme_weights(tts.model.text)
         self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="mamtra-speak")
@@ -211,17 +212,18 @@ class Speaker:
             MamTraError: no voice can speak.
         """
         failed: MamTraError | None = None
-        spoken = False
+        spoken = list[str]()
         for voice in self.tts.voices or [None]:
             try:
                 for _ in self.tts.stream("Hello there.", voice):
                     pass
-                spoken = True
+                spoken += [voice] if voice else []
             except MamTraError as error:  # a damaged voice does not keep the others from speaking
                 log.warning("The voice %s cannot speak: %s", voice, error)
                 failed = error
         if failed is not None and not spoken:
             raise failed
+        self.tts.warm_up(spoken)
         if self.admission.budget is None and (free := free_memory(str(self.tts.model.device))) is not None:
             self.admission.budget = round(FRACTION * free)
         self.ready = True

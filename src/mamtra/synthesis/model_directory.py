@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from mamtra.checkpoints.model_files import find_beside, read_config, read_genera
 if TYPE_CHECKING:
     from mamtra.text.bpe import BpeFrontend
     from mamtra.text.frontend import TextFrontend
+    from mamtra.voices.voice import Voice
 
 
 class ModelDirectory:
@@ -26,7 +27,10 @@ class ModelDirectory:
         directory: the model directory.
         config: content of config.json.
         generation: generation defaults.
+        joins_hops: whether the chunks of all streams are computed together, the most urgent first.
     """
+
+    joins_hops = False
 
     def __init__(self, directory: str | os.PathLike) -> None:
         self.directory = Path(directory)
@@ -67,6 +71,9 @@ class ModelDirectory:
             if self._text is None:
                 self._text = self._open_text()
             return self._text
+
+    def warm_up(self, voices: Sequence[Voice]) -> None:
+        """Capture the graphs of a GPU for any number of streams of these voices; nothing elsewhere."""
 
     def _read(self) -> None:
         self.config = read_config(self.directory)

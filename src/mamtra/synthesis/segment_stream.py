@@ -19,6 +19,9 @@ class Run(Protocol):
     def __iter__(self) -> Iterator[int]:
         """Its tokens."""
 
+    def expect(self, count: int) -> None:
+        """Tell that it is of no use to be given fewer than so many further tokens."""
+
     def cancel(self) -> None:
         """End it."""
 
@@ -85,6 +88,7 @@ def stream_runs(
             ends.callback(run.cancel)
             stream = ends.enter_context(closing(sound(seed)))
             wanted = stream.wanted
+            run.expect(wanted)
             for token in without_long_silence(run, request.model.generation):
                 drawn.append(token)
                 waiting.append(token)
@@ -96,6 +100,7 @@ def stream_runs(
                 samples = stream.push(waiting)
                 pending += len(waiting)
                 waiting, wanted = [], stream.wanted
+                run.expect(wanted)
                 if len(samples):
                     yield AudioChunk(samples, pending, "", attempt + 1)
                     given, pending = True, 0
