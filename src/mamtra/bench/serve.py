@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,6 +27,7 @@ def bench_serve(
     *,
     seconds: float = 30.0,
     seed: int = 0,
+    processes: int = 1,
     name: str = "",
     command: str = "mamtra bench serve",
     tell: Callable[[dict[str, Any]], None] = lambda row: None,
@@ -40,6 +40,7 @@ def bench_serve(
         loads: kinds and amounts: listeners, clients, or requests a second.
         seconds: of each; what is on its way then is waited for.
         seed: of texts and moments.
+        processes: that share a load.
         name: of the server, for the page.
         command: that leads to the result.
         tell: called with every row.
@@ -58,9 +59,7 @@ def bench_serve(
     rows: list[dict[str, Any]] = []
     page = out
     for mode, amount in loads:
-        began = time.monotonic()
-        heard = run_load(ask, mode, amount, seconds, seed)
-        row = {"mode": mode, "amount": amount, **summary(heard, time.monotonic() - began)}
+        row = {"mode": mode, "amount": amount, **summary(*run_load(ask, mode, amount, seconds, seed, processes))}
         rows.append(row)
         tell(row)
         page = write_result(out / "serve.json", {**about, "rows": rows}, render)
