@@ -22,25 +22,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from record import TINY_FLOW, TINY_VOCODER, apart, benchmark, device_name, environment
 from soak import free_port, wait_ready
-from token2wav_phases import make_voice
 
-from mamtra.acoustic.flow import Flow, FlowConfig
-from mamtra.acoustic.hift import HiFT, HiFTConfig
 from mamtra.bench.serve import WARM_UP, summary
 from mamtra.bench.serve_client import Target, listen
 from mamtra.bench.serve_load import Mode, run_load
 from mamtra.bench.serve_page import HEADER, load_cells
-from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.checkpoints.native import save_model
-from mamtra.cost.measured_memory import random_lm
-from mamtra.runtime.device import pick_device
 from mamtra.runtime.results import footnote, markdown_table
-from mamtra.text.bpe import BpeConfig, build_qwen_tokenizer
+
+if TYPE_CHECKING:
+    import torch
 
 GUIDED = 10
 """Steps of the flow with guidance; fewer are those of a few-step flow."""
@@ -52,11 +46,22 @@ TOKENS = 25
 LIMIT = 0.3
 """Seconds until the first audio, in 95 of 100 requests: a live stream."""
 VOICE = "random"
+PROMPT_TEXT = 45
+"""Characters of what the prompt says."""
 
 
 def write_directory(directory: Path, device: str, steps: int, tiny: bool) -> None:
     """A model with random weights, and a voice."""
+    import torch
+    from token2wav_phases import make_voice
     from tokenizers.pre_tokenizers import ByteLevel
+
+    from mamtra.acoustic.flow import Flow, FlowConfig
+    from mamtra.acoustic.hift import HiFT, HiFTConfig
+    from mamtra.checkpoints.generation_config import GenerationConfig
+    from mamtra.checkpoints.native import save_model
+    from mamtra.cost.measured_memory import random_lm
+    from mamtra.text.bpe import BpeConfig, build_qwen_tokenizer
 
     torch.manual_seed(0)
     few = {} if steps == GUIDED else {"trained_steps": (steps,), "inference_cfg_rate": 0}
@@ -78,7 +83,7 @@ def write_directory(directory: Path, device: str, steps: int, tiny: bool) -> Non
     parts = {"lm": lm, "flow": flow, "vocoder": vocoder}
     save_model(directory, parts, storage={"lm": "bfloat16"}, generation=generation)
     (directory / "voices").mkdir()
-    make_voice(lm.config.num_speech_tokens).save(directory / "voices" / f"{VOICE}.safetensors")
+    make_voice(lm.config.num_speech_tokens, PROMPT_TEXT).save(directory / "voices" / f"{VOICE}.safetensors")
 
 
 @contextmanager
@@ -108,6 +113,8 @@ def used_memory(device: torch.device) -> int | None:
     """Bytes in use on a GPU, with those of its driver."""
     if device.type != "cuda":
         return None
+    import torch
+
     free, total = torch.cuda.mem_get_info(device)
     return total - free
 
@@ -120,6 +127,8 @@ def loads(args: argparse.Namespace) -> Iterator[tuple[Mode, float]]:
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """All rows, those that were measured so far at each step."""
+    from mamtra.runtime.device import pick_device  # what listens starts without torch
+
     began, device = time.perf_counter(), pick_device(args.device)
     about = {name: getattr(args, name) for name in ("seconds", "streams", "processes", "seed", "tiny")}
     result: dict[str, Any] = {"device": device_name(device), **about, "servers": [], "rows": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -17,8 +18,8 @@ Ask = Callable[[str], Heard]
 Mode = Literal["listeners", "clients", "rate"]
 MOST_OPEN = 512
 """Requests of an open loop that may be on their way at once."""
-_START = 0.5
-"""Seconds that a process needs to start, where all begin at once."""
+_START = 1.0
+"""Seconds that a process needs to start, and all of them on one core each, so that they begin at once."""
 _STRIDE = 7_000_003
 _BEGIN = 8.0
 """About the seconds of an answer."""
@@ -55,7 +56,7 @@ def run_load(
     many = [amount / processes] * processes
     if mode != "rate":
         many = [amount // processes + (number < amount % processes) for number in range(processes)]
-    begin = time.time() + _START * processes
+    begin = time.time() + _START + _START * processes / (os.cpu_count() or 1)
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         shares = [
             pool.submit(_share, ask, mode, each, seconds, seed + _STRIDE * number, begin)
@@ -66,9 +67,7 @@ def run_load(
     return [each for heard, _ in found for each in heard], max(wall for _, wall in found)
 
 
-def _share(
-    ask: Ask, mode: Mode, amount: float, seconds: float, seed: int, begin: float
-) -> tuple[list[Heard], float]:
+def _share(ask: Ask, mode: Mode, amount: float, seconds: float, seed: int, begin: float) -> tuple[list[Heard], float]:
     """The load of a process, from a moment on."""
     time.sleep(max(0.0, begin - time.time()))
     began = time.monotonic()
