@@ -22,9 +22,8 @@ from mamtra.light.run import LightRun
 from mamtra.light.vocoder import LightVocoderStream
 from mamtra.models.kinds import MIX
 from mamtra.synthesis.coverage import Coverage
-from mamtra.synthesis.coverage import misread as count_misread
 from mamtra.synthesis.hops import HopSchedule
-from mamtra.synthesis.pipeline import AudioChunk, Request, speak
+from mamtra.synthesis.pipeline import AudioChunk, Request, in_samples, speak
 from mamtra.synthesis.prompt_store import PromptStore
 from mamtra.synthesis.retries import TokenRun
 from mamtra.synthesis.segment_stream import HopStream, stream_runs
@@ -129,7 +128,8 @@ def _samples_of(request: Request, run: TokenRun | None, index: int, prompts: Pro
         samples = tokens_to_samples(
             request.model, request.voice, run.tokens, prompts=prompts, seed=seed, speed=request.speed
         )
-        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=run.read)
+        read = in_samples(run.read, len(samples) / len(run.tokens))
+        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=read)
 
 
 def tokens_to_samples(
@@ -158,8 +158,9 @@ def stream_segment(
         flow, vocoder = prompts.stream(request.voice), LightVocoderStream(model.vocoder, seed)
         return HopStream(flow, Stretcher(request.speed), vocoder, schedule)
 
-    def misread(run: LightRun, _: list[int], ended: bool) -> float:
-        return count_misread(run.attention() if request.checks(text_ids) else None, ended=ended)
+    def cover(run: LightRun, _: list[int], ended: bool) -> Coverage:
+        return Coverage.of(run.attention() if request.checks(text_ids) else None, ended=ended)
 
     open_beside(prompts, request)
-    yield from stream_runs(request, index, start=partial(start_run, request, text_ids), sound=sound, misread=misread)
+    start = partial(start_run, request, text_ids)
+    yield from stream_runs(request, index, start=start, sound=sound, cover=cover, follow=True)
