@@ -23,11 +23,14 @@ class WordTimes:
         weight: see `mamtra.synthesis.word_times.phoneme_weights`.
         speed: of the speech.
         space: see `mamtra.synthesis.word_times.space_of`.
+
+    Attributes:
+        seconds: of audio so far.
     """
 
     def __init__(self, weight: Weight, speed: float = 1.0, space: int | None = None) -> None:
         self._weight, self._pace, self._space = weight, _TYPICAL / speed, space
-        self._now = self._placed = 0.0
+        self.seconds = self._placed = 0.0
         # of the sentence: its words with their weights, how many of them were told, its first moment, and its parts
         self._words: list[str] = []
         self._weights: list[float] = []
@@ -48,13 +51,13 @@ class WordTimes:
         """
         if self._told == len(self._words):
             pause = min(seconds, spans[0].pause) if spans else 0.0
-            self._began = self._placed = self._now + pause
+            self._began = self._placed = self.seconds + pause
             self._words, self._weights, self._told, self._unit = [], [], 0, []
         found = WORDS.findall(text)
         self._words += found
         self._weights += map(self._weight, found)
-        self._unit += moved(spans, self._now)
-        self._now += seconds
+        self._unit += moved(spans, self.seconds)
+        self.seconds += seconds
         if self._told == len(self._words):
             return []
         return self._by_reading(final) if self._follows() else self._by_pace(final)
@@ -74,7 +77,7 @@ class WordTimes:
         # the last word waits for the end of its sentence
         many = len(self._words) if final else min(passed, len(self._words)) - 1
         found = []
-        while self._told < many and (final or moments[self._told + 1] <= self._now):
+        while self._told < many and (final or moments[self._told + 1] <= self.seconds):
             found.append(self._place(moments[self._told + 1] - self._placed))
         return found
 
@@ -83,17 +86,20 @@ class WordTimes:
         if not final:
             while self._told + 1 < len(self._words):
                 seconds = self._weights[self._told] * self._pace
-                if self._placed + seconds > self._now:
+                if self._placed + seconds > self.seconds:
                     break
                 found.append(self._place(seconds))
             return found
-        left, room = sum(self._weights[self._told :]), max(0.0, self._now - self._placed)
-        if self._now > self._began:
-            self._pace = (self._now - self._began) / sum(self._weights)
+        left, room = sum(self._weights[self._told :]), max(0.0, self.seconds - self._placed)
+        if self.seconds > self._began:
+            self._pace = (self.seconds - self._began) / sum(self._weights)
         return [self._place(room * weight / left) for weight in self._weights[self._told :]]
 
     def _place(self, seconds: float) -> Word:
         """The next word, with so many seconds as far as there is audio."""
-        start, self._placed = self._placed, min(max(self._placed, self._placed + seconds), max(self._placed, self._now))
+        start, self._placed = (
+            self._placed,
+            min(max(self._placed, self._placed + seconds), max(self._placed, self.seconds)),
+        )
         self._told += 1
         return Word(self._words[self._told - 1], start, self._placed)
