@@ -348,6 +348,21 @@ def test_bad_ids_end_their_own_stream_alone(lm, held):
     assert good.result() == expected_of(lm, ([1, 2, 3], [], [], False), 5, held)
 
 
+def test_warming_up_leaves_streams_alone(lm):
+    """What is captured on a GPU works on scratch memory."""
+    engine = open_engine(lm, "device", slots=3)
+    stream = engine.submit(request_of(some_requests(1, 1)[0], 0))
+    next(stream)
+    held = engine._batcher.held
+    states = [held.pool.kv, held.pool.conv, held.pool.ssm]
+    before = [state[:, :3].clone() for state in states]
+    with torch.inference_mode():
+        held._prefill.warm_up(70, 3)
+    assert all(torch.equal(state[:, :3], kept) for state, kept in zip(states, before, strict=True))
+    engine.warm_up()
+    assert stream.result() == expected_of(lm, some_requests(1, 1)[0], 0, "device")
+
+
 def test_bytes_of_a_stream_are_known(lm):
     pool = StatePool(lm.config, 3, 100, torch.device("cpu"), torch.float32)
     real = sum(t.numel() * t.element_size() for t in (pool.kv, pool.conv, pool.ssm))
