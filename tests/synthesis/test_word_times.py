@@ -54,7 +54,7 @@ def test_words_are_told_where_the_model_is_in_the_text():
     times = WordTimes(lambda word: 4.0)
     parts = [
         Span(words, 0.0, 1.2, 0.2, ids, np.array([[0.2, 1.2], [0, 2]])),
-        Span("", 0.0, 1.0, curve=np.stack([curve[0, :3] - 1.0, curve[1, :3]])),
+        Span("", 0.0, 1.0, curve=np.stack([curve[0] - 1.0, curve[1]])),  # the model is ahead of the sound
         Span("", 0.0, 1.0, curve=np.stack([curve[0] - 2.0, curve[1]])),
     ]
     assert times.push(words, 1.2, False, parts[:1]) == []

@@ -9,8 +9,11 @@ from mamtra.synthesis.word_times import WORDS, Weight, Word
 
 _TYPICAL = 0.075
 """Seconds of a phoneme, until a sentence has told how fast the voice is."""
-_COMPLETE = 0.9
+_COMPLETE = 0.75
 """Fraction of a sentence's weight from which on its text ids are all there: a long one is spoken in several segments."""
+
+_EDGE = 1e-3
+"""Seconds before the end of the sound, where all that comes later is placed."""
 
 
 class WordTimes:
@@ -77,7 +80,8 @@ class WordTimes:
         # the last word waits for the end of its sentence
         many = len(self._words) if final else min(passed, len(self._words)) - 1
         found = []
-        while self._told < many and (final or moments[self._told + 1] <= self.seconds):
+        # what the model has read beyond the sound is told when it is heard
+        while self._told < many and (final or moments[self._told + 1] < self.seconds - _EDGE):
             found.append(self._place(moments[self._told + 1] - self._placed))
         return found
 
