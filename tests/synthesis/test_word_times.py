@@ -54,12 +54,12 @@ def test_words_are_told_where_the_model_is_in_the_text():
     times = WordTimes(lambda word: 4.0)
     parts = [
         Span(words, 0.0, 1.2, 0.2, ids, np.array([[0.2, 1.2], [0, 2]])),
-        Span("", 0.0, 1.0, curve=np.stack([curve[0] - 1.0, curve[1]])),  # the model is ahead of the sound
-        Span("", 0.0, 1.0, curve=np.stack([curve[0] - 2.0, curve[1]])),
+        Span("", 0.0, 1.1, curve=np.stack([curve[0] - 1.0, curve[1]])),  # the model is ahead of the sound
+        Span("", 0.0, 0.9, curve=np.stack([curve[0] - 2.1, curve[1]])),
     ]
     assert times.push(words, 1.2, False, parts[:1]) == []
-    assert times.push("", 1.0, False, parts[1:2]) == [Word("aaa ", 0.2, pytest.approx(2.2))]
-    assert times.push("", 1.0, True, parts[2:]) == [
+    assert times.push("", 1.1, False, parts[1:2]) == [Word("aaa ", 0.2, pytest.approx(2.2))]
+    assert times.push("", 0.9, True, parts[2:]) == [
         Word("bbb ", pytest.approx(2.2), pytest.approx(2.7)),
         Word("ccc", pytest.approx(2.7), pytest.approx(3.2)),
     ]
