@@ -30,7 +30,7 @@ from soak import free_port, wait_ready
 from mamtra.bench.serve import WARM_UP, summary
 from mamtra.bench.serve_client import Target, listen
 from mamtra.bench.serve_load import Mode, run_load
-from mamtra.bench.serve_page import HEADER, load_cells
+from mamtra.bench.serve_page import HEADER, SETTLED, load_cells
 from mamtra.runtime.results import footnote, markdown_table
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def used_memory(device: torch.device) -> int | None:
 
 
 def loads(args: argparse.Namespace) -> Iterator[tuple[Mode, float]]:
-    """Rates first, then more and more listeners."""
+    """Rates first."""
     yield from (("rate", float(each)) for each in filter(None, args.rate.split(",")))
     yield from (("listeners", int(each)) for each in filter(None, args.listeners.split(",")))
 
@@ -175,7 +175,8 @@ def render(result: dict[str, Any]) -> str:
         f"10 steps and guidance or as a few-step flow, a history of {HISTORY} frames, {result['streams']} streams at most. Texts "
         f"are one, two or four plain sentences, spoken at {CHARACTERS} characters a second. A listener plays an answer from its "
         "first sample on and then asks for the next one; requests/s arrive at random moments. An answer has a gap where a listener "
-        f"would have run out of audio. {result['seconds']:g} s a load, from {result['processes']} processes on the same machine, "
+        f"would have run out of audio. {SETTLED}"
+        f"{result['seconds']:g} s a load, from {result['processes']} processes on this machine, "
         f"seed {result['seed']}.",
         markdown_table(["flow steps", *HEADER, "cores of the server in use"], rows),
         f"Live streams are listeners of whom 95 of 100 requests have their first audio within {1000 * LIMIT:g} ms, without errors, "

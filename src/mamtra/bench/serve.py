@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mamtra.bench.serve_client import Heard, Target, listen
-from mamtra.bench.serve_load import Mode, run_load
+from mamtra.bench.serve_load import SETTLE, Mode, run_load
 from mamtra.bench.serve_page import render
 from mamtra.errors import MamTraError
 from mamtra.runtime.results import circumstances, write_result
@@ -55,7 +55,14 @@ def bench_serve(
     first = ask(WARM_UP)
     if not first.good:
         raise MamTraError(f"{target.url} does not speak: {first.error or 'no audio'}.")
-    about = {"benchmark": "serve", **circumstances(command), "server": name, "seconds": seconds, "seed": seed}
+    about = {
+        "benchmark": "serve",
+        **circumstances(command),
+        "server": name,
+        "seconds": seconds,
+        "settle": SETTLE,
+        "seed": seed,
+    }
     rows: list[dict[str, Any]] = []
     page = out
     for mode, amount in loads:

@@ -21,8 +21,8 @@ MOST_OPEN = 512
 _START = 1.0
 """Seconds that a process needs to start, and all of them on one core each, so that they begin at once."""
 _STRIDE = 7_000_003
-_BEGIN = 8.0
-"""About the seconds of an answer."""
+SETTLE = 8.0
+"""Seconds of an answer, about: listeners who begin within them ask at as even a rate as later on."""
 _LENGTHS = ((1, 0.35), (2, 0.4), (4, 0.25))
 """Sentences of a text, and how often: short answers, usual ones, paragraphs."""
 
@@ -44,7 +44,7 @@ def run_load(
         ask: makes a request.
         mode: kind of the load.
         amount: listeners, clients, or requests a second.
-        seconds: no request begins later.
+        seconds: of it. Listeners begin within `SETTLE` seconds before, in which what they ask is not counted.
         seed: of texts and moments.
         processes: that share the load, so that many listeners do not wait for each other.
 
@@ -72,13 +72,13 @@ def _share(ask: Ask, mode: Mode, amount: float, seconds: float, seed: int, begin
     time.sleep(max(0.0, begin - time.time()))
     began = time.monotonic()
     if mode == "rate":
-        heard = open_loop(ask, amount, seconds, seed)
-    else:
-        heard = closed_loop(ask, int(amount), seconds, seed, play=mode == "listeners")
-    return heard, time.monotonic() - began
+        return open_loop(ask, amount, seconds, seed), time.monotonic() - began
+    settle = min(SETTLE, seconds) if mode == "listeners" else 0.0
+    heard = closed_loop(ask, int(amount), seconds, seed, play=mode == "listeners", settle=settle)
+    return heard, time.monotonic() - began - settle
 
 
-def closed_loop(ask: Ask, many: int, seconds: float, seed: int, *, play: bool) -> list[Heard]:
+def closed_loop(ask: Ask, many: int, seconds: float, seed: int, *, play: bool, settle: float = 0.0) -> list[Heard]:
     """Each of so many clients asks again when its answer is complete.
 
     Args:
@@ -86,24 +86,26 @@ def closed_loop(ask: Ask, many: int, seconds: float, seed: int, *, play: bool) -
         many: clients.
         seconds: no request begins later.
         seed: of texts and moments.
-        play: a client is a listener: it asks again once it has played what it got. Listeners begin within the first eight seconds,
-            at most a third of the time, so that as many ask at any moment as later on.
+        play: a client is a listener: it asks again once it has played what it got.
+        settle: seconds before those, in which the clients begin one after another; what is asked then is not counted.
     """
     heard: list[Heard] = []
-    lock, end = threading.Lock(), time.monotonic() + seconds
+    lock, counted = threading.Lock(), time.monotonic() + settle
+    end = counted + seconds
 
     def client(number: int) -> None:
         said = texts(seed * 1000 + number)
-        if play:
-            time.sleep(random.Random(seed * 1000 + number).uniform(0, min(_BEGIN, seconds / 3)))
-        while time.monotonic() < end:
+        time.sleep(random.Random(seed * 1000 + number).uniform(0, settle))
+        while (asked := time.monotonic()) < end:
             found = ask(next(said))
-            with lock:
-                heard.append(found)
-            if play and found.good:
-                time.sleep(max(0, (found.first_audio or 0) + found.seconds + found.gap_seconds - found.took))
-            elif not found.good:
+            if asked >= counted:
+                with lock:
+                    heard.append(found)
+            if not found.good:
                 time.sleep(0.2)  # a server that refuses is not asked without a pause
+            elif play:
+                played = (found.first_audio or 0) + found.seconds + found.gap_seconds
+                time.sleep(max(0.0, min(played - found.took, end - time.monotonic())))
 
     with ThreadPoolExecutor(many) as threads:
         for each in [threads.submit(client, number) for number in range(many)]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from mamtra.bench.serve_load import SETTLE
 from mamtra.runtime.results import footnote, markdown_table
 
+SETTLED = f"Listeners begin one after another within {SETTLE:g} s, which are not counted. "
 HEADER = ["load", "requests", "errors", "first audio p50, ms", "p95", "p99", "real-time factor p50", "p95",
           "audio s/s", "answers with gaps"]  # fmt: skip
 _NAMES = {"listeners": "{:g} listeners", "clients": "{:g} clients", "rate": "{:g} requests/s"}
@@ -23,7 +25,7 @@ def render(result: dict[str, Any]) -> str:
                 "its first sample on and then asks for the next one; a client asks as soon as an answer is complete; requests/s "
                 "arrive at random moments. An answer has a gap where a listener would have run out of audio. The real-time "
                 "factor is the time of the whole answer over the duration of its audio. "
-                f"{result['seconds']:g} s a load, seed {result['seed']}.",
+                f"{SETTLED if 'settle' in result else ''}{result['seconds']:g} s a load, seed {result['seed']}.",
                 markdown_table(HEADER, rows),
                 footnote(result),
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,9 @@ from mamtra.engine.slots import FAILED, IDLE, Fed, Slots, Snapshot
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.kinds import SPEECH, TEXT
+
+GATHER = 0.02
+"""Seconds between two calls that take in the inputs of streams that begin, while others are decoded."""
 
 
 class _Flight(NamedTuple):
@@ -56,6 +60,7 @@ class Batcher:
         self.prefill_chunk, self._eos, self._fill = prefill_chunk, config.eos_id, config.fill_id
         self._silent, self.guarded = frozenset(silent_ids), 0
         self._flights: deque[_Flight] = deque()
+        self._began = 0.0  # when streams did last
 
     def submit(self, stream: TokenStream) -> None:
         """Take in a request.
@@ -128,12 +133,15 @@ class Batcher:
         return True
 
     def _prefill(self) -> bool:
+        if self._gathers():
+            return False
         new = self.scheduler.next_new(self.prefill_chunk, self.held.together)
         if new:
             self.held.feed([Fed(run.slot, 0, inputs) for run, inputs in new])
             for run, inputs in new:
                 run.length += len(inputs)
                 self._begin(run)
+            self._began = time.monotonic()
             return True
         found = self.scheduler.next_prefill(self.prefill_chunk)
         if found is None:
@@ -145,6 +153,12 @@ class Batcher:
         if run.phase == "decode":
             self._begin(run)
         return True
+
+    def _gathers(self) -> bool:
+        """Whether streams that begin wait for more: on a GPU a call for several takes hardly longer, and all others wait for it."""
+        few = self.scheduler.beginning < self.held.together
+        running = self.held.lag > 0 and bool(self.scheduler.decoding())
+        return few and running and time.monotonic() - self._began < GATHER
 
     def _begin(self, run: Running) -> None:
         if run.most <= run.draws:

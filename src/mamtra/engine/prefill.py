@@ -14,6 +14,7 @@ from mamtra.engine.state_pool import StatePool
 from mamtra.models.layout import PAD
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.runtime.cuda_graphs import GraphCache
+from mamtra.runtime.device import to_device
 
 SHORTEST = 32
 """Inputs that a row is padded to at least; longer rows to a power of two."""
@@ -49,12 +50,12 @@ class Prefill:
             [len(fed.inputs) for fed in streams] + [0] * idle,
             [fed.slot for fed in streams] + [pool.slots] * idle,
         ]
-        lengths, slots = torch.tensor(about).to(x.device)
+        lengths, slots = to_device(torch.tensor(about), x.device)
         if before == 0:
             self._graphs("first", self._first, [x, lengths, slots])
         else:
             reach = _padded(before + width, SHORTEST, pool.capacity)
-            place = torch.tensor([before], device=x.device)
+            place = to_device(torch.tensor([before]), x.device)
             # a capture runs the function once more, so that what it reads must not be what it writes
             states = pool.recurrent(slots, place)
             self._graphs(("next", reach), partial(self._next, reach), [x, lengths, slots, place, *states])
