@@ -363,6 +363,22 @@ def test_warming_up_leaves_streams_alone(lm):
     assert stream.result() == expected_of(lm, some_requests(1, 1)[0], 0, "device")
 
 
+def test_streams_that_begin_wait_for_more_while_others_are_decoded(lm, monkeypatch):
+    """As on a GPU, where a call for several takes hardly longer than one."""
+    monkeypatch.setattr("mamtra.engine.batcher.GATHER", 1e9)
+    engine = open_engine(lm, "device", slots=4)
+    engine._batcher.held.lag = 1
+    texts = [([1, 2, 3], [], [], False)] * 3
+    streams = [engine.submit(request_of(texts[0], 0))]
+    engine._batcher.turn()
+    for seed in (1, 2):
+        streams.append(engine.submit(request_of(texts[seed], seed)))
+        engine._batcher.turn()
+    assert engine._batcher.scheduler.beginning == 2
+    run(engine)
+    assert [each.tokens for each in streams] == [expected_of(lm, texts[i], i, "device") for i in range(3)]
+
+
 def test_bytes_of_a_stream_are_known(lm):
     pool = StatePool(lm.config, 3, 100, torch.device("cpu"), torch.float32)
     real = sum(t.numel() * t.element_size() for t in (pool.kv, pool.conv, pool.ssm))
