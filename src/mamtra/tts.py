@@ -148,20 +148,12 @@ class TTS:
         """Memory of the flow's caches: the prompts of the voices used last, and streams on their way."""
         return self._ways.prompts.bytes
 
-    @property
-    def joins_hops(self) -> bool:
-        """Whether the chunks of all streams are computed together, the most urgent first: on a GPU with a bounded history."""
-        return self.model.joins_hops
-
     @checked
     def warm_up(self, voices: Iterable[str] | None = None) -> None:
         """Capture the graphs of a GPU for any number of streams, so that none waits for one later; nothing elsewhere.
 
         Args:
             voices: that are spoken with; all at hand by default.
-
-        Raises:
-            MamTraError: a voice cannot be read, or the GPU has too little memory.
         """
         self.model.warm_up([self.voice(name) for name in (self.voices if voices is None else voices)])
 

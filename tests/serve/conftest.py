@@ -37,7 +37,7 @@ class ToldTTS(TTS):
         repeats: runs that are repeated for each text.
     """
 
-    sample_rate, interleaves, joins_hops = RATE, False, False
+    sample_rate, interleaves = RATE, False
     decoding, flow_bytes = EngineStats(1, 2, 3000, 400, 3), 50
 
     def __init__(self, library: VoiceLibrary, step: Callable[[int, str], None] = lambda n, text: None) -> None:
@@ -45,7 +45,7 @@ class ToldTTS(TTS):
         segments = lambda text: [SimpleNamespace(ids=text.split())]  # noqa: E731
         layers = ["full_attention"] + ["linear_attention"] * 3
         self.model = SimpleNamespace(
-            name="told", arrays="torch", device="cpu", speakers={}, text=SimpleNamespace(segments=segments),
+            name="told", arrays="torch", device="cpu", speakers={}, joins_hops=False, text=SimpleNamespace(segments=segments),
             config={"lm": {"layer_types": layers}},
         )  # fmt: skip
 

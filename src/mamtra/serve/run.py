@@ -45,7 +45,7 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
             app.state.speaker.admission.draining = True
             super().handle_exit(sig, frame)
 
-    if tts.joins_hops:  # the engines' threads ask for the interpreter at every step
+    if tts.model.joins_hops:  # the engines' threads ask for the interpreter at every step
         sys.setswitchinterval(SWITCH_SECONDS)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = uvicorn.Config(

@@ -81,7 +81,7 @@ class Speaker:
         self.names = VoiceNames(tts.voices, settings.aliases)
         self.admission = Admission(settings.streams, settings.waiting, settings.first_audio_seconds)
         self.admission.budget = settings.most_memory
-        at_once = settings.streams if tts.joins_hops else min(4, os.cpu_count() or 1)
+        at_once = settings.streams if tts.model.joins_hops else min(4, os.cpu_count() or 1)
         self.gate = Gate(settings.hops_at_once or at_once)
         self.ready = False
         self.word_weight, self.space = phoneme_weights(tts.model.text), space_of(tts.model.text)
