@@ -109,6 +109,8 @@ def rates(works: Sequence[Callable[[], object]], device: torch.device, seconds: 
                         before.synchronize()
                     before = event
             done[number] = count / (time.perf_counter() - began)
+            if stream is not None:  # its memory may be given to others next
+                stream.synchronize()
 
     threads = [threading.Thread(target=worker, args=each) for each in enumerate(works)]
     for thread in threads:

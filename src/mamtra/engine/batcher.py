@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,8 +16,8 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.kinds import SPEECH, TEXT
 
-GATHER = 0.02
-"""Seconds between two calls that take in the inputs of streams that begin, while others are decoded."""
+GATHER = 10
+"""Steps between two calls that take in the inputs of streams that begin, while others are decoded."""
 
 
 class _Flight(NamedTuple):
@@ -60,7 +59,7 @@ class Batcher:
         self.prefill_chunk, self._eos, self._fill = prefill_chunk, config.eos_id, config.fill_id
         self._silent, self.guarded = frozenset(silent_ids), 0
         self._flights: deque[_Flight] = deque()
-        self._began = 0.0  # when streams did last
+        self._steps = 0  # since streams began
 
     def submit(self, stream: TokenStream) -> None:
         """Take in a request.
@@ -88,6 +87,7 @@ class Batcher:
         busy |= self._prefill()
         rows = self.scheduler.decoding()
         if rows:
+            self._steps += 1
             self._flights.append(_Flight(rows, self.held.step([run.slot for run in rows])))
         while len(self._flights) > (self.held.lag if rows else 0):
             self._collect(self._flights.popleft())
@@ -141,7 +141,7 @@ class Batcher:
             for run, inputs in new:
                 run.length += len(inputs)
                 self._begin(run)
-            self._began = time.monotonic()
+            self._steps = 0
             return True
         found = self.scheduler.next_prefill(self.prefill_chunk)
         if found is None:
@@ -158,7 +158,7 @@ class Batcher:
         """Whether streams that begin wait for more: on a GPU a call for several takes hardly longer, and all others wait for it."""
         few = self.scheduler.beginning < self.held.together
         running = self.held.lag > 0 and bool(self.scheduler.decoding())
-        return few and running and time.monotonic() - self._began < GATHER
+        return few and running and self._steps < GATHER
 
     def _begin(self, run: Running) -> None:
         if run.most <= run.draws:
