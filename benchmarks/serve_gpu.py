@@ -120,9 +120,9 @@ def used_memory(device: torch.device) -> int | None:
 
 
 def loads(args: argparse.Namespace) -> Iterator[tuple[Mode, float]]:
-    """Rates first."""
-    yield from (("rate", float(each)) for each in filter(None, args.rate.split(",")))
+    """Listeners, then rates."""
     yield from (("listeners", int(each)) for each in filter(None, args.listeners.split(",")))
+    yield from (("rate", float(each)) for each in filter(None, args.rate.split(",")))
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
