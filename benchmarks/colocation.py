@@ -155,19 +155,20 @@ def apart(row: dict[str, Any], gpus: int) -> float:
 
 def render(result: dict[str, Any]) -> str:
     """The page."""
-    lines, gains = [], []
+    lines, shared, divided = [], dict[int, float](), dict[int, float]()  # most streams by steps of the flow
     for row in result["rows"]:
         one, others = together(row), [apart(row, gpus) for gpus in GPUS]
-        gains.append(max(others) / one - 1)
+        steps = row["steps"]
+        shared[steps], divided[steps] = max(one, shared.get(steps, 0)), max(*others, divided.get(steps, 0))
         lines.append([
             row["steps"], row["lm_rows"], row["hop_rows"], *(f"{row[name]:,.0f}" for name in
             ("tokens_alone", "tokens", "audio_alone", "audio")), f"{one:.0f}", *(f"{each:.0f}" for each in others),
         ])  # fmt: skip
     header = ["flow steps", "streams a step", "streams a hop", "tokens/s alone", "beside hops", "audio s/s alone", "beside steps",
               "streams a GPU: together", *(f"apart, {gpus} GPUs" for gpus in GPUS)]  # fmt: skip
-    best = max(gains)
+    best = max(divided[steps] / shared[steps] - 1 for steps in shared)
     verdict = (
-        f"The best of these separations serves {100 * abs(best):.0f}% {'more' if best > 0 else 'fewer'} streams, before tokens "
+        f"With the best batches of each, GPUs that are divided serve {100 * abs(best):.0f}% {'more' if best > 0 else 'fewer'} streams, before tokens "
         f"have gone from one machine to another. It would have to be {100 * WORTH:.0f}% more to be worth two kinds of deployments: "
         f"{'it is' if best > WORTH else 'it is not'}."
     )
