@@ -168,7 +168,8 @@ def render(result: dict[str, Any]) -> str:
               "streams a GPU: together", *(f"apart, {gpus} GPUs" for gpus in GPUS)]  # fmt: skip
     best = max(divided[steps] / shared[steps] - 1 for steps in shared)
     verdict = (
-        f"With the best batches of each, GPUs that are divided serve {100 * abs(best):.0f}% {'more' if best > 0 else 'fewer'} streams, before tokens "
+        f"With the best batches of each, GPUs that are divided serve {100 * abs(best):.0f}% "
+        f"{'more' if best > 0 else 'fewer'} streams, before tokens "
         f"have gone from one machine to another. It would have to be {100 * WORTH:.0f}% more to be worth two kinds of deployments: "
         f"{'it is' if best > WORTH else 'it is not'}."
     )

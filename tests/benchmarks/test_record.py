@@ -20,7 +20,8 @@ PAGES = {
     "memory": "memory", "runtime": "runtime", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
     "weight_types": "weight_types", "guards": "guards",
     "decode": "mamtra.bench.decode_page", "bench_memory": "mamtra.bench.memory_page", "bench_latency": "mamtra.bench.latency_page",
-    "colocation": "colocation", "layout": "layout", "word_times": "word_times", "flow_steps": "flow_steps", "flow_steps_held_out": "flow_steps",
+    "colocation": "colocation",
+    "layout": "layout", "word_times": "word_times", "flow_steps": "flow_steps", "flow_steps_held_out": "flow_steps",
 }  # fmt: skip
 
 
