@@ -92,6 +92,8 @@ def captured(run: Callable[[], object], device: torch.device) -> Callable[[], ob
 def rates(works: Sequence[Callable[[], object]], device: torch.device, seconds: float) -> list[float]:
     """How often a second each is done, all at once; the first one's kernels go first."""
     done, start = [0.0] * len(works), threading.Barrier(len(works))
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # what the default stream has begun
 
     def worker(number: int, work: Callable[[], object]) -> None:
         stream = torch.cuda.Stream(device, -1 if number == 0 else 0) if device.type == "cuda" else None
