@@ -57,9 +57,7 @@ def slope(
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One server under load."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mamtra", "serve", "--port", str(port), "--runtime", args.runtime]
     server = subprocess.Popen(command, env=environment(args.threads), stderr=subprocess.DEVNULL)
     try:
@@ -67,16 +65,15 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         samples, stop = Samples(), threading.Event()
         watching = threading.Thread(target=watch, args=(server.pid, samples, stop))
         watching.start()
-        began = time.monotonic()
         ask = partial(listen, Target(f"http://127.0.0.1:{port}/v1", {"voice": "nora", "response_format": "pcm"}))
-        heard = run_load(ask, "listeners", args.listeners, 60 * args.minutes, args.seed)
+        heard, wall = run_load(ask, "listeners", args.listeners, 60 * args.minutes, args.seed)
         stop.set()
         watching.join()
     finally:
         server.terminate()
         server.wait(60)
     about = {name: getattr(args, name) for name in ("minutes", "listeners", "runtime", "seed")}
-    load = summary(heard, time.monotonic() - began)
+    load = summary(heard, wall)
     yield {**about, **load, "samples": [[round(t, 1), round(m, 1)] for t, m in samples]}
 
 
@@ -88,9 +85,16 @@ def watch(pid: int, samples: Samples, stop: threading.Event) -> None:
         samples.append((time.monotonic() - began, pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
 
 
-def wait_ready(address: str, server: subprocess.Popen) -> None:
+def free_port() -> int:
+    """A TCP port that nobody uses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def wait_ready(address: str, server: subprocess.Popen, seconds: float = START_SECONDS) -> None:
     """Until the server is warm."""
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + seconds
     while server.poll() is None and time.monotonic() < end:
         try:
             with urllib.request.urlopen(address):

@@ -42,7 +42,7 @@ class Hops:
             model.flow, model.vocoder, sizes, streams=batch, pages=max(1, sizes.prefix_chunks(len(prompt)))
         )
         with torch.inference_mode():
-            self._voice = HopVoice.make(
+            self.voice = HopVoice.make(
                 self.batch.flow,
                 self.batch.pool,
                 prompt,
@@ -55,8 +55,8 @@ class Hops:
     def __call__(self, first: Callable[[], None]) -> list[np.ndarray]:
         """Samples of all streams; `first` is called after each hop with sound."""
         pool, chunk = self.batch.pool, self.batch.pool.sizes.chunk
-        rows = [HopRow(pool, self._voice, self.batch.sound, seed) for seed in range(self._count)]
-        left, waves, times = [self._voice.rest + row for row in self._tokens], [], []
+        rows = [HopRow(pool, self.voice, self.batch.sound, seed) for seed in range(self._count)]
+        left, waves, times = [self.voice.rest + row for row in self._tokens], [], []
         while not rows[0].done:
             began = time.perf_counter()
             hops = [row.next(tokens, True) for row, tokens in zip(rows, left, strict=True)]
@@ -73,7 +73,7 @@ class Hops:
 
     def noise(self, samples: int) -> Tensor:
         """(1, samples, 1) noise of the first stream, which it takes from the vocoder's table."""
-        row = HopRow(self.batch.pool, self._voice, self.batch.sound, 0)
+        row = HopRow(self.batch.pool, self.voice, self.batch.sound, 0)
         row.free()
         table = noise_on(torch.device("cpu"))
         return table[(row.noise + torch.arange(samples)) % len(table)][None, :, None]
@@ -92,14 +92,14 @@ class Hops:
     @torch.inference_mode()
     def _parts(self) -> dict[str, float]:
         batch, sizes = self.batch, self.batch.pool.sizes
-        rows = [HopRow(batch.pool, self._voice, batch.sound, seed) for seed in range(self._count)]
+        rows = [HopRow(batch.pool, self.voice, batch.sound, seed) for seed in range(self._count)]
         for _ in range(3):
             hops = [row.next(self._tokens[0], True) for row in rows]
-        packed = batch._pack(hops, len(hops), chunks(len(self._voice.pages))).to(batch.device)
+        packed = batch._pack(hops, len(hops), chunks(len(self.voice.pages))).to(batch.device)
 
         def encode(given: Tensor) -> tuple[Tensor]:
             _, fresh, prefix, ring, row, offset, _, target = given[:, :8].unbind(1)
-            ends = [sizes.chunk + sizes.lookahead, chunks(len(self._voice.pages)), sizes.ring]
+            ends = [sizes.chunk + sizes.lookahead, chunks(len(self.voice.pages)), sizes.ring]
             tokens, front, window = given[:, 11:].split(ends, dim=1)
             places = Places(front, prefix, window, ring, target, fresh, sizes.hidden)
             embedded = batch.flow.encoder.embed(batch.flow.input_embedding(tokens))

@@ -48,12 +48,13 @@ def build(device: torch.device, half: bool, tiny: bool, folder: Path, steps: int
     return model
 
 
-def make_voice() -> Voice:
+def make_voice(codebook: int = 6561, said: int = 0) -> Voice:
+    """A voice of random numbers whose tokens are below `codebook`, with so many text ids of what it says."""
     draw = torch.Generator().manual_seed(1)
     return Voice(
         VoiceInfo(name="random"),
-        torch.zeros(0, dtype=torch.int64),
-        torch.randint(0, 6561, (PROMPT,), generator=draw),
+        torch.full((said,), 100),
+        torch.randint(0, codebook, (PROMPT,), generator=draw),
         torch.randn(2 * PROMPT, 80, generator=draw) - 5,
         torch.randn(192, generator=draw),
     )

@@ -1,11 +1,13 @@
-"""How far times of words are from those that speech recognition finds: by the attention of the LM, and by interpolation.
+"""How far times of words are from those that speech recognition finds: by the attention of the LM, and by interpolation, of
+whole sentences and live.
 
     python benchmarks/word_times.py --whisper DIR [--sentences 20] [--out docs/results/word_times.json]
 
 The package's plain sentences are spoken with the embedded voice, its voices in turn, and transcribed with the times of their words
 (faster-whisper). What is compared is the beginning of every word but the first of a sentence, where the words agree. Interpolation
 divides the time of a sentence by the phonemes of its words; the other way places them along the path of the LM's attention through
-the text (mamtra.synthesis.coverage.read_by).
+the text (mamtra.synthesis.coverage.read_by). Live, the same sentence is streamed, and its words are told while it is being spoken
+(mamtra.synthesis.live_words), by the path so far or as fast as the sentences before were.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ from record import benchmark
 from mamtra.evaluate.sentences import read_sentences
 from mamtra.evaluate.statistics import difference
 from mamtra.runtime.results import footnote, markdown_table
+from mamtra.synthesis.audio import Audio
+from mamtra.synthesis.live_words import WordTimes
 from mamtra.synthesis.spans import words_of
-from mamtra.synthesis.word_times import Word, phoneme_weights
+from mamtra.synthesis.word_times import Word, phoneme_weights, space_of
 from mamtra.tts import load
 
-WAYS = ("attention", "interpolation")
+WAYS = ("attention", "interpolation", "live, attention", "live, pace")
 EVERY = 5
 """Sentences between two writings of the result."""
 
@@ -41,18 +45,34 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     tts, sentences = load(runtime="onnx"), read_sentences()
     random.Random(args.seed).shuffle(sentences)
     weight, rows = phoneme_weights(tts.model.text), []
+    live = {way: WordTimes(weight, space=space_of(tts.model.text)) for way in WAYS[2:]}
     for number, sentence in enumerate(sentences[: args.sentences]):
-        audio = tts.say(sentence, tts.voices[number % len(tts.voices)], seed=number)
+        voice = tts.voices[number % len(tts.voices)]
+        audio, chunks = tts.say(sentence, voice, seed=number), list(tts.stream(sentence, voice, seed=number))
         found = {
             "attention": tts.words(audio),
             "interpolation": words_of([span._replace(curve=None) for span in audio.spans], weight),
+            **{way: told(chunks, times, follow=way == WAYS[2]) for way, times in live.items()},
         }
-        sound = soxr.resample(audio.samples, audio.sample_rate, 16000)
-        parts, _ = whisper.transcribe(sound, language="en", word_timestamps=True)
-        heard = [Word(word.word, word.start, word.end) for part in parts for word in part.words]
-        rows.append({"voice": audio.voice, **{way: errors(found[way], heard) for way in WAYS}})
+        heard = [hear(whisper, each) for each in (audio, Audio.joined(chunks))]
+        rows.append({"voice": voice, **{way: errors(found[way], heard[way in live]) for way in WAYS}})
         if len(rows) % EVERY == 0 or len(rows) == args.sentences:
             yield {"sentences": len(rows), "seed": args.seed, **figures(rows), "rows": rows}
+
+
+def told(chunks: Sequence[Audio], times: WordTimes, *, follow: bool) -> list[Word]:
+    """Words of a stream as they are told while it is spoken, from its beginning."""
+    begun, words = times.seconds, []
+    for chunk in chunks:
+        words += times.push(chunk.text, chunk.seconds, bool(chunk.finish_reason), chunk.spans if follow else ())
+    return [Word(word.text, word.start - begun, word.end - begun) for word in words]
+
+
+def hear(whisper: Any, audio: Audio) -> list[Word]:
+    """Words with the times that speech recognition gives them."""
+    sound = soxr.resample(audio.samples, audio.sample_rate, 16000)
+    parts, _ = whisper.transcribe(sound, language="en", word_timestamps=True)
+    return [Word(word.word, word.start, word.end) for part in parts for word in part.words]
 
 
 def errors(words: Sequence[Word], heard: Sequence[Word]) -> list[float]:
@@ -80,10 +100,16 @@ def figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         }
         for way, found in values.items()
     }
-    counts = np.array([len(row[WAYS[0]]) for row in rows])
-    ours, theirs = (np.array([np.abs(row[way]).sum() for row in rows]) for way in WAYS)
-    less, (low, high) = difference(theirs, counts, ours, counts)
-    return {"words": int(counts.sum()), **by_way, "difference": [less, low, high]}
+    pairs = {"difference": WAYS[:2], "live_difference": WAYS[2:]}
+    return {"words": len(values[WAYS[0]]), **by_way, **{name: _less(rows, *ways) for name, ways in pairs.items()}}
+
+
+def _less(rows: Sequence[dict[str, Any]], ours: str, theirs: str) -> list[float]:
+    """Mean distance by one way less that by another, with the ends of its interval."""
+    counts = np.array([len(row[ours]) for row in rows])
+    one, other = (np.array([np.abs(row[way]).sum() for row in rows]) for way in (ours, theirs))
+    less, (low, high) = difference(other, counts, one, counts)
+    return [less, low, high]
 
 
 def render(result: dict[str, Any]) -> str:
@@ -92,7 +118,11 @@ def render(result: dict[str, Any]) -> str:
         [way, *(f"{1000 * result[way][name]:.0f}" for name in ("median", "mean", "p90")), f"{1000 * result[way]['bias']:+.0f}"]
         for way in WAYS
     ]  # fmt: skip
-    less, low, high = (1000 * value for value in result["difference"])
+    lines = [
+        f"Mean distance by attention less that by {other}: {less:+.0f} ms (95 %: {low:+.0f} to {high:+.0f})."
+        for other, name in (("interpolation", "difference"), ("the pace, live", "live_difference"))
+        for less, low, high in [[1000 * value for value in result[name]]]
+    ]
     return "\n".join([
         "# Times of words",
         "",
@@ -101,7 +131,7 @@ def render(result: dict[str, Any]) -> str:
         "",
         markdown_table(["placed by", "median", "mean", "90 % are within", "median with its sign"], rows),
         "",
-        f"Mean distance by attention less that by interpolation: {less:+.0f} ms (95 %: {low:+.0f} to {high:+.0f}).",
+        *lines,
         "",
         footnote(result),
         "",

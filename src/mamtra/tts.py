@@ -69,7 +69,7 @@ class TTS:
         *,
         runtime: str | None = None,
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         lexicon: str | os.PathLike | None = None,
         date_order: str | None = None,
         like_original: bool | None = None,
@@ -87,7 +87,7 @@ class TTS:
             runtime: "onnx" computes on the CPU with ONNX Runtime and needs no torch; "torch" runs every model on every device.
                 By default "torch" where it is installed.
             device: of all its parts, with torch.
-            dtype: of the LM's weights, with torch; float32 by default.
+            dtype: of the LM's weights, with torch: float32 (the default), bfloat16 or float16.
             lexicon: a file of your own pronunciations, one ``word<TAB>phonemes`` a line.
             date_order: of dates such as 1/2/2024: "mdy", "dmy" or "auto" (month first where both are possible).
             like_original: for models of CosyVoice 2: speak as the published code does, text rules included, or with this
@@ -101,8 +101,8 @@ class TTS:
                 bits: faster, with less memory, and another choice of speech tokens for the same seed.
 
         Raises:
-            MamTraError: no such model or device, or it does not speak; the lexicon cannot be read, or the model reads letters
-                instead of phonemes or the other way round.
+            MamTraError: no such model, device or dtype, or it does not speak; the lexicon cannot be read, or the model reads
+                letters instead of phonemes or the other way round.
         """
         directory = find_model(model)
         opened: Model | LightModel
@@ -148,6 +148,15 @@ class TTS:
     def flow_bytes(self) -> int:
         """Memory of the flow's caches: the prompts of the voices used last, and streams on their way."""
         return self._ways.prompts.bytes
+
+    @checked
+    def warm_up(self, voices: Iterable[str] | None = None) -> None:
+        """Capture the graphs of a GPU for any number of streams, so that none waits for one later; nothing elsewhere.
+
+        Args:
+            voices: that are spoken with; all at hand by default.
+        """
+        self.model.warm_up([self.voice(name) for name in (self.voices if voices is None else voices)])
 
     @checked
     def stream_bytes(self, text_ids: int | None = None) -> int:

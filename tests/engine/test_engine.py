@@ -351,6 +351,37 @@ def test_bad_ids_end_their_own_stream_alone(lm, held):
     assert good.result() == expected_of(lm, ([1, 2, 3], [], [], False), 5, held)
 
 
+def test_warming_up_leaves_streams_alone(lm):
+    """What is captured on a GPU works on scratch memory."""
+    engine = open_engine(lm, "device", slots=3)
+    stream = engine.submit(request_of(some_requests(1, 1)[0], 0))
+    next(stream)
+    held = engine._batcher.held
+    states = [held.pool.kv, held.pool.conv, held.pool.ssm]
+    before = [state[:, :3].clone() for state in states]
+    with torch.inference_mode():
+        held._prefill.warm_up(70, 3)
+    assert all(torch.equal(state[:, :3], kept) for state, kept in zip(states, before, strict=True))
+    engine.warm_up()
+    assert stream.result() == expected_of(lm, some_requests(1, 1)[0], 0, "device")
+
+
+def test_streams_that_begin_wait_for_more_while_others_are_decoded(lm, monkeypatch):
+    """As on a GPU, where a call for several takes hardly longer than one."""
+    monkeypatch.setattr("mamtra.engine.batcher.GATHER", 1e9)
+    engine = open_engine(lm, "device", slots=4)
+    engine._batcher.held.lag = 1
+    texts = [([1, 2, 3], [], [], False)] * 3
+    streams = [engine.submit(request_of(texts[0], 0))]
+    engine._batcher.turn()
+    for seed in (1, 2):
+        streams.append(engine.submit(request_of(texts[seed], seed)))
+        engine._batcher.turn()
+    assert engine._batcher.scheduler.beginning == 2
+    run(engine)
+    assert [each.tokens for each in streams] == [expected_of(lm, texts[i], i, "device") for i in range(3)]
+
+
 def test_bytes_of_a_stream_are_known(lm):
     pool = StatePool(lm.config, 3, 100, torch.device("cpu"), torch.float32)
     real = sum(t.numel() * t.element_size() for t in (pool.kv, pool.conv, pool.ssm))

@@ -155,3 +155,20 @@ def test_memory_stays_flat(lm):
             torch.cuda.synchronize()
             sizes.append(torch.cuda.memory_allocated())
     assert sizes[-1] == sizes[1]
+
+
+@GPUS
+def test_all_graphs_are_captured_beside_a_running_stream(lm, device):
+    """Its tokens are what they would be, and no step or beginning captures anything later."""
+    work = some_requests(6, 8)
+    with on_gpu(lm, device) as engine:
+        running = engine.submit(request_of(work[0], 0))
+        next(running)
+        engine.warm_up()
+        slots = engine._batcher.held
+        assert sorted(slots._step._graphs) == [1, 2, 4, 8]
+        captured = slots._prefill._graphs.count
+        assert captured and running.result() == expected_of(lm, work[0], 0)
+        found = [engine.submit(request_of(w, i)) for i, w in enumerate(work)]
+        assert [stream.result() for stream in found] == [expected_of(lm, w, i) for i, w in enumerate(work)]
+        assert slots._prefill._graphs.count >= captured and sorted(slots._step._graphs) == [1, 2, 4, 8]

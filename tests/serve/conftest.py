@@ -45,9 +45,12 @@ class ToldTTS(TTS):
         segments = lambda text: [SimpleNamespace(ids=text.split())]  # noqa: E731
         layers = ["full_attention"] + ["linear_attention"] * 3
         self.model = SimpleNamespace(
-            name="told", arrays="torch", device="cpu", speakers={}, text=SimpleNamespace(segments=segments),
+            name="told", arrays="torch", device="cpu", speakers={}, joins_hops=False, text=SimpleNamespace(segments=segments),
             config={"lm": {"layer_types": layers}},
         )  # fmt: skip
+
+    def warm_up(self, voices=None):
+        pass
 
     def stream_bytes(self, text_ids=10):
         return text_ids * 2**20

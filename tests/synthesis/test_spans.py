@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mamtra.synthesis.audio import Audio
-from mamtra.synthesis.pipeline import AudioChunk, Request, speak
+from mamtra.synthesis.pipeline import AudioChunk, Request, in_samples, speak
 from mamtra.synthesis.spans import Span, words_of
 from mamtra.synthesis.word_times import Word
 from mamtra.text.split import Segment
@@ -71,7 +71,7 @@ def test_a_spoken_segment_knows_its_pause_and_when_its_tokens_sound():
     speed = 2.0
 
     def backend(request, ids, index):
-        yield AudioChunk(sound, 4, "eos", 1, read=np.array([[0, 2, 3, 4], [0, 1, 3, 4]]))
+        yield AudioChunk(sound, 4, "eos", 1, read=in_samples(np.array([[0, 2, 3, 4], [0, 1, 3, 4]]), 2400))
 
     (chunk,) = speak(Request(Model, tiny_voice(), speed=speed), segments, backend)
     pause = 0.48 / speed - 0.08

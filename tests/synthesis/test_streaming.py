@@ -192,6 +192,9 @@ class Run:
     def __iter__(self):
         return iter(self.tokens)
 
+    def expect(self, count):
+        pass
+
     def cancel(self):
         pass
 

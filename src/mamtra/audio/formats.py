@@ -6,6 +6,9 @@ import importlib.util
 import io
 import struct
 import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import soundfile
@@ -30,15 +33,16 @@ _SNDFILE = {
 }
 
 
-def available_formats() -> dict[str, bool]:
-    """Which of `FORMATS` this installation can write."""
+@lru_cache(1)
+def available_formats() -> Mapping[str, bool]:
+    """Which of `FORMATS` this installation can write; asked once, since the library takes its time to answer."""
     found = soundfile.available_formats()
 
     def has(container: str, subtype: str) -> bool:
         return container in found and subtype in soundfile.available_subtypes(container)
 
     able = {name: has(*kind) for name, kind in _SNDFILE.items()}
-    return {**able, "aac": importlib.util.find_spec("av") is not None, "pcm": True}
+    return MappingProxyType({**able, "aac": importlib.util.find_spec("av") is not None, "pcm": True})
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mamtra.bench.serve_client import Heard, Target, listen
-from mamtra.bench.serve_load import Mode, run_load
+from mamtra.bench.serve_load import SETTLE, Mode, run_load
 from mamtra.bench.serve_page import render
 from mamtra.errors import MamTraError
 from mamtra.runtime.results import circumstances, write_result
@@ -28,6 +27,7 @@ def bench_serve(
     *,
     seconds: float = 30.0,
     seed: int = 0,
+    processes: int = 1,
     name: str = "",
     command: str = "mamtra bench serve",
     tell: Callable[[dict[str, Any]], None] = lambda row: None,
@@ -40,6 +40,7 @@ def bench_serve(
         loads: kinds and amounts: listeners, clients, or requests a second.
         seconds: of each; what is on its way then is waited for.
         seed: of texts and moments.
+        processes: that share a load.
         name: of the server, for the page.
         command: that leads to the result.
         tell: called with every row.
@@ -54,13 +55,18 @@ def bench_serve(
     first = ask(WARM_UP)
     if not first.good:
         raise MamTraError(f"{target.url} does not speak: {first.error or 'no audio'}.")
-    about = {"benchmark": "serve", **circumstances(command), "server": name, "seconds": seconds, "seed": seed}
+    about = {
+        "benchmark": "serve",
+        **circumstances(command),
+        "server": name,
+        "seconds": seconds,
+        "settle": SETTLE,
+        "seed": seed,
+    }
     rows: list[dict[str, Any]] = []
     page = out
     for mode, amount in loads:
-        began = time.monotonic()
-        heard = run_load(ask, mode, amount, seconds, seed)
-        row = {"mode": mode, "amount": amount, **summary(heard, time.monotonic() - began)}
+        row = {"mode": mode, "amount": amount, **summary(*run_load(ask, mode, amount, seconds, seed, processes))}
         rows.append(row)
         tell(row)
         page = write_result(out / "serve.json", {**about, "rows": rows}, render)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from typing import Literal
 
 from mamtra.bench.serve_client import Heard
@@ -16,6 +18,11 @@ Ask = Callable[[str], Heard]
 Mode = Literal["listeners", "clients", "rate"]
 MOST_OPEN = 512
 """Requests of an open loop that may be on their way at once."""
+_START = 1.0
+"""Seconds that a process needs to start, and all of them on one core each, so that they begin at once."""
+_STRIDE = 7_000_003
+SETTLE = 8.0
+"""Seconds of an answer, about: listeners who begin within them ask at as even a rate as later on."""
 _LENGTHS = ((1, 0.35), (2, 0.4), (4, 0.25))
 """Sentences of a text, and how often: short answers, usual ones, paragraphs."""
 
@@ -28,7 +35,50 @@ def texts(seed: int) -> Iterator[str]:
         yield " ".join(draws.sample(sentences, count))
 
 
-def closed_loop(ask: Ask, many: int, seconds: float, seed: int, *, play: bool) -> list[Heard]:
+def run_load(
+    ask: Ask, mode: Mode, amount: float, seconds: float, seed: int, processes: int = 1
+) -> tuple[list[Heard], float]:
+    """A load of one kind.
+
+    Args:
+        ask: makes a request.
+        mode: kind of the load.
+        amount: listeners, clients, or requests a second.
+        seconds: of it. Listeners begin within `SETTLE` seconds before, in which what they ask is not counted.
+        seed: of texts and moments.
+        processes: that share the load, so that many listeners do not wait for each other.
+
+    Returns:
+        What was heard, and the seconds until all had ended.
+    """
+    if processes == 1:
+        return _share(ask, mode, amount, seconds, seed, time.time())
+    many = [amount / processes] * processes
+    if mode != "rate":
+        many = [amount // processes + (number < amount % processes) for number in range(processes)]
+    begin = time.time() + _START + _START * processes / (os.cpu_count() or 1)
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        shares = [
+            pool.submit(_share, ask, mode, each, seconds, seed + _STRIDE * number, begin)
+            for number, each in enumerate(many)
+            if each
+        ]
+        found = [share.result() for share in shares]
+    return [each for heard, _ in found for each in heard], max(wall for _, wall in found)
+
+
+def _share(ask: Ask, mode: Mode, amount: float, seconds: float, seed: int, begin: float) -> tuple[list[Heard], float]:
+    """The load of a process, from a moment on."""
+    time.sleep(max(0.0, begin - time.time()))
+    began = time.monotonic()
+    if mode == "rate":
+        return open_loop(ask, amount, seconds, seed), time.monotonic() - began
+    settle = min(SETTLE, seconds) if mode == "listeners" else 0.0
+    heard = closed_loop(ask, int(amount), seconds, seed, play=mode == "listeners", settle=settle)
+    return heard, time.monotonic() - began - settle
+
+
+def closed_loop(ask: Ask, many: int, seconds: float, seed: int, *, play: bool, settle: float = 0.0) -> list[Heard]:
     """Each of so many clients asks again when its answer is complete.
 
     Args:
@@ -36,23 +86,26 @@ def closed_loop(ask: Ask, many: int, seconds: float, seed: int, *, play: bool) -
         many: clients.
         seconds: no request begins later.
         seed: of texts and moments.
-        play: a client is a listener: it asks again once it has played what it got, and begins within the first two seconds.
+        play: a client is a listener: it asks again once it has played what it got.
+        settle: seconds before those, in which the clients begin one after another; what is asked then is not counted.
     """
     heard: list[Heard] = []
-    lock, end = threading.Lock(), time.monotonic() + seconds
+    lock, counted = threading.Lock(), time.monotonic() + settle
+    end = counted + seconds
 
     def client(number: int) -> None:
         said = texts(seed * 1000 + number)
-        if play:
-            time.sleep(random.Random(seed * 1000 + number).uniform(0, min(2, seconds / 2)))
-        while time.monotonic() < end:
+        time.sleep(random.Random(seed * 1000 + number).uniform(0, settle))
+        while (asked := time.monotonic()) < end:
             found = ask(next(said))
-            with lock:
-                heard.append(found)
-            if play and found.good:
-                time.sleep(max(0, (found.first_audio or 0) + found.seconds + found.gap_seconds - found.took))
-            elif not found.good:
+            if asked >= counted:
+                with lock:
+                    heard.append(found)
+            if not found.good:
                 time.sleep(0.2)  # a server that refuses is not asked without a pause
+            elif play:
+                played = (found.first_audio or 0) + found.seconds + found.gap_seconds
+                time.sleep(max(0.0, min(played - found.took, end - time.monotonic())))
 
     with ThreadPoolExecutor(many) as threads:
         for each in [threads.submit(client, number) for number in range(many)]:
@@ -69,10 +122,3 @@ def open_loop(ask: Ask, rate: float, seconds: float, seed: int) -> list[Heard]:
             time.sleep(max(0, began + moment - time.monotonic()))
             waiting.append(threads.submit(ask, next(said)))
         return [each.result() for each in waiting]
-
-
-def run_load(ask: Ask, mode: Mode, amount: float, seconds: float, seed: int) -> list[Heard]:
-    """A load of one kind."""
-    if mode == "rate":
-        return open_loop(ask, amount, seconds, seed)
-    return closed_loop(ask, int(amount), seconds, seed, play=mode == "listeners")

@@ -60,6 +60,7 @@ def serve(
     rate: str = typer.Option("", metavar="X,X", help="So many requests a second, at random moments."),
     seconds: float = typer.Option(30, metavar="S", min=1, help="Of each load."),
     seed: int = typer.Option(0, metavar="N", min=0, help="Of the texts and moments."),
+    processes: int = typer.Option(1, metavar="N", min=1, max=64, help="Share a load, one for about 64 listeners."),
     model: str = typer.Option("tts-1", metavar="M", help="What to ask for."),
     voice: str = typer.Option("alloy", metavar="V", help="What to ask for."),
     name: str = typer.Option("", metavar="T", help="Of the server, for the page."),
@@ -82,7 +83,8 @@ def serve(
     target = Target(url, {"model": model, "voice": voice}, os.environ.get("MAMTRA_API_KEY"), sample_rate)
     check_destination(out / "serve.json")
     command = shown_command(["mamtra", *sys.argv[1:]])
-    page = bench_serve(out, target, loads, seconds=seconds, seed=seed, name=name, command=command, tell=_tell)
+    options = {"seconds": seconds, "seed": seed, "processes": processes, "name": name, "command": command}
+    page = bench_serve(out, target, loads, **options, tell=_tell)
     tell(f"{page}: the figures, with serve.json beside it")
 
 

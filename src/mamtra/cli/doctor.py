@@ -80,7 +80,7 @@ def examine(model: str | None = None) -> dict[str, Any]:
         "packages": {name: _version(name) for name in CORE},
         "runtimes": describe_runtimes(),
         "devices": _devices(),
-        "formats": available_formats(),
+        "formats": dict(available_formats()),
         "extras": {name: all(map(_version, packages)) for name, (_, packages) in EXTRAS.items()},
         "player": player[0] if player else None,
         "home": str(user_home()),

@@ -47,6 +47,12 @@ def serve(
     drain: float = typer.Option(30, metavar="S", min=0, help="Seconds for running texts after SIGTERM."),
     runtime: Runtime = None,
     device: Device = None,
+    dtype: str | None = typer.Option(
+        None, metavar="T", help="Of the language model's weights: float32, bfloat16 or float16."
+    ),
+    flow_steps: int | None = typer.Option(
+        None, "--flow-steps", metavar="N", min=1, help="Steps of the flow; fewer are faster."
+    ),
     flow_history: int | None = typer.Option(
         None, "--flow-history", metavar="N", min=0, help="Frames of 20 ms that the flow sees behind the prompt; 0: all."
     ),
@@ -81,16 +87,17 @@ def serve(
         **({} if streams is None else {"streams": streams}),
     )
     settings.check_reach()
+    options = {"device": device, "dtype": dtype, "flow_steps": flow_steps, "flow_history": flow_history}
     if ray is not None:
         from mamtra.serve.replicas import ModelPlace, Replicas, serve_replicas
 
-        place = ModelPlace(model, runtime, device, flow_history)
+        place = ModelPlace(model, runtime, **options)
         serve_replicas(place, settings, Replicas.parse(replicas, replica_gpus), address=ray)
         return
     refuse_ignored(ctx, "without --ray", "replicas", "replica_gpus")
     from mamtra.tts import load
 
-    serve(load(model, runtime=runtime, device=device, flow_history=flow_history), settings)
+    serve(load(model, runtime=runtime, **options), settings)
 
 
 def _keys(path: Path | None) -> tuple[Key, ...]:

@@ -16,6 +16,9 @@ from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.kinds import SPEECH, TEXT
 
+GATHER = 10
+"""Steps between two calls that take in the inputs of streams that begin, while others are decoded."""
+
 
 class _Flight(NamedTuple):
     """A step whose tokens are on their way to the host."""
@@ -56,6 +59,7 @@ class Batcher:
         self.prefill_chunk, self._eos, self._fill = prefill_chunk, config.eos_id, config.fill_id
         self._silent, self.guarded = frozenset(silent_ids), 0
         self._flights: deque[_Flight] = deque()
+        self._steps = 0  # since streams began
 
     def submit(self, stream: TokenStream) -> None:
         """Take in a request.
@@ -83,6 +87,7 @@ class Batcher:
         busy |= self._prefill()
         rows = self.scheduler.decoding()
         if rows:
+            self._steps += 1
             self._flights.append(_Flight(rows, self.held.step([run.slot for run in rows])))
         while len(self._flights) > (self.held.lag if rows else 0):
             self._collect(self._flights.popleft())
@@ -101,6 +106,11 @@ class Batcher:
         if len(inputs) >= self.capacity:
             raise MamTraError(f"{len(inputs)} inputs do not fit into a stream of {self.capacity} positions.")
         return self.held.snapshot(self.scheduler.free[-1], inputs)
+
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Capture the graphs of a GPU."""
+        self.held.warm_up(self.prefill_chunk)
 
     def fail(self, error: str) -> None:
         """End all streams with an error."""
@@ -123,12 +133,15 @@ class Batcher:
         return True
 
     def _prefill(self) -> bool:
+        if self._gathers():
+            return False
         new = self.scheduler.next_new(self.prefill_chunk, self.held.together)
         if new:
             self.held.feed([Fed(run.slot, 0, inputs) for run, inputs in new])
             for run, inputs in new:
                 run.length += len(inputs)
                 self._begin(run)
+            self._steps = 0
             return True
         found = self.scheduler.next_prefill(self.prefill_chunk)
         if found is None:
@@ -140,6 +153,12 @@ class Batcher:
         if run.phase == "decode":
             self._begin(run)
         return True
+
+    def _gathers(self) -> bool:
+        """Whether streams that begin wait for more: on a GPU a call for several takes hardly longer, and all others wait for it."""
+        few = self.scheduler.beginning < self.held.together
+        running = self.held.lag > 0 and bool(self.scheduler.decoding())
+        return few and running and self._steps < GATHER
 
     def _begin(self, run: Running) -> None:
         if run.most <= run.draws:

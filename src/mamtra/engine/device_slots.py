@@ -80,6 +80,12 @@ class DeviceSlots:
         """See `Slots.stop`."""
         self.table.stop(slot)
 
+    def warm_up(self, inputs: int) -> None:
+        """See `Slots.warm_up`."""
+        if self._device.type == "cuda":
+            self._step.warm_up()
+            self._prefill.warm_up(inputs, self.together)
+
     def memory(self) -> tuple[int, int]:
         """See `Slots.memory`; all slots are taken at the start."""
         return self.pool.kv.nbytes, self.pool.conv.nbytes + self.pool.ssm.nbytes

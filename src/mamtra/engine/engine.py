@@ -22,7 +22,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.decode_types import WeightType
 
-MOST_STREAMS = 32
+MOST_STREAMS = 128
 
 
 class Engine:
@@ -86,7 +86,10 @@ class Engine:
         else:
             held = HostSlots(lm, silent_ids)
         self._batcher = Batcher(lm.config, held, slots, capacity, most_waiting, prefill_chunk, silent_ids)
-        self._turns = WorkerTurns(self._batcher, device) if device.type == "cuda" else ClientTurns(self._batcher)
+        # beside the engine of hops: a step is short, and the next one waits for it
+        self._turns = (
+            WorkerTurns(self._batcher, device, first=True) if device.type == "cuda" else ClientTurns(self._batcher)
+        )
         self._prefixes = Prefixes()
         self._lock = threading.Lock()
         self._closed = False
@@ -117,6 +120,12 @@ class Engine:
         self._check_open()
         with self._turns.pause():
             return self._batcher.snapshot(inputs)
+
+    def warm_up(self) -> None:
+        """Capture the graphs of a GPU for every number of streams, so that no stream waits for one later."""
+        self._check_open()
+        with self._turns.pause():
+            self._batcher.warm_up()
 
     def stats(self) -> EngineStats:
         """How many streams run and wait, and the memory of their states; asked for at any time, it waits for no step."""

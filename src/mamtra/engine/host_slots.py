@@ -114,6 +114,9 @@ class HostSlots:
         """See `Slots.stop`."""
         self._streams.pop(slot, None)
 
+    def warm_up(self, inputs: int) -> None:
+        """See `Slots.warm_up`; there are none."""
+
     def memory(self) -> tuple[int, int]:
         """See `Slots.memory`."""
         sizes = [state.sizes() for stream in list(self._streams.values()) if (state := stream.state) is not None]

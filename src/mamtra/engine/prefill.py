@@ -14,6 +14,7 @@ from mamtra.engine.state_pool import StatePool
 from mamtra.models.layout import PAD
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.runtime.cuda_graphs import GraphCache
+from mamtra.runtime.device import to_device
 
 SHORTEST = 32
 """Inputs that a row is padded to at least; longer rows to a power of two."""
@@ -49,15 +50,29 @@ class Prefill:
             [len(fed.inputs) for fed in streams] + [0] * idle,
             [fed.slot for fed in streams] + [pool.slots] * idle,
         ]
-        lengths, slots = torch.tensor(about).to(x.device)
+        lengths, slots = to_device(torch.tensor(about), x.device)
         if before == 0:
             self._graphs("first", self._first, [x, lengths, slots])
         else:
             reach = _padded(before + width, SHORTEST, pool.capacity)
-            place = torch.tensor([before], device=x.device)
+            place = to_device(torch.tensor([before]), x.device)
             # a capture runs the function once more, so that what it reads must not be what it writes
             states = pool.recurrent(slots, place)
             self._graphs(("next", reach), partial(self._next, reach), [x, lengths, slots, place, *states])
+
+    def warm_up(self, longest: int, together: int) -> None:
+        """Capture the graphs for up to so many streams that begin, with up to so many inputs each.
+
+        Args:
+            longest: inputs of a stream.
+            together: streams.
+        """
+        scratch, most = self._pool.slots, self._pool.capacity
+        widths = {_padded(count, SHORTEST, most) for count in range(1, min(longest, most) + 1)}
+        for width in sorted(widths, reverse=True):
+            for rows in sorted({1 << (count - 1).bit_length() for count in range(1, together + 1)}, reverse=True):
+                for _ in range(2):  # a cache captures at the second call
+                    self([Fed(scratch, 0, [(PAD, 0)] * width)] * rows)
 
     def _first(self, x: Tensor, lengths: Tensor, slots: Tensor) -> tuple[Tensor]:
         """Inputs from position 0 on."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import queue
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from mamtra.errors import MamTraError
@@ -20,8 +22,6 @@ Inputs = list[tuple[int, int]]
 FinishReason = Literal["eos", "length", "cancelled", "error"]
 MOST_TOP_K = 128
 MOST_WINDOW = 64
-_ASKS = -1
-"""In place of a token: the client is to get more text."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +194,10 @@ class TokenStream(Iterator[int]):
         self.cancelled = False
         self._error: str | None = None
         self._turns = turns
-        self._asked = False
-        self._arrived: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._taken = self._wanted = 0  # tokens that the client has, and that it waits for at least
+        self._due: float = inf  # tokens from which on it is woken
+        self._asked = self._pulls = False
+        self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def __iter__(self) -> TokenStream:
         return self
@@ -206,19 +208,24 @@ class TokenStream(Iterator[int]):
         Raises:
             MamTraError: this request failed.
         """
-        while True:
-            self._turns.wait_for(self._arrived)
-            token = self._arrived.get()
-            if token == _ASKS:
+        while self._taken == len(self.tokens):
+            if self._pulls:
+                self._pulls = False
                 if self.request.layout.pull():
                     self.more_text()
-                continue
-            if token is not None:
-                return token
-            self._arrived.put(None)
-            if self._error:
-                raise MamTraError(self._error)
-            raise StopIteration
+            elif self.finish_reason is None:
+                self._wait()
+            elif self._taken == len(self.tokens):  # it may have ended with tokens since
+                if self._error:
+                    raise MamTraError(self._error)
+                raise StopIteration
+        token = self.tokens[self._taken]
+        self._taken += 1
+        return token
+
+    def expect(self, count: int) -> None:
+        """Tell that the client can do nothing before it has so many further tokens: it is not woken for fewer but the last ones."""
+        self._wanted = self._taken + count
 
     def cancel(self) -> None:
         """End this stream; tokens on their way are dropped. Does nothing after its end."""
@@ -237,21 +244,32 @@ class TokenStream(Iterator[int]):
         Raises:
             MamTraError: this request failed.
         """
+        self.expect(sys.maxsize)
         for _ in self:
             pass
         return self.tokens
+
+    def _wait(self) -> None:
+        """Until there are the tokens that are wanted, the end, or a question."""
+        self._due = max(self._wanted, self._taken + 1)
+        if len(self.tokens) >= self._due or self._pulls or self.finish_reason is not None:  # since the client looked
+            return
+        self._turns.wait_for(self._arrived)
+        self._arrived.get()
 
     def _ask(self) -> bool:
         """Let the client get more text, once until there is more; False where it was asked already."""
         if self._asked:
             return False
-        self._asked = True
-        self._arrived.put(_ASKS)
+        self._asked = self._pulls = True
+        self._arrived.put(None)
         return True
 
     def _put(self, token: int) -> None:
         self.tokens.append(token)
-        self._arrived.put(token)
+        if len(self.tokens) >= self._due:
+            self._due = inf
+            self._arrived.put(None)
 
     def _finish(self, reason: FinishReason, error: str | None = None) -> None:
         if self.finish_reason is None:

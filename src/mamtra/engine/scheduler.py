@@ -157,6 +157,11 @@ class Scheduler:
                 found.append((run, run.segment.inputs[:-1]))
         return found
 
+    @property
+    def beginning(self) -> int:
+        """Streams whose inputs are to be fed."""
+        return len(self._prefills)
+
     def decoding(self) -> list[Running]:
         """Streams of the next step."""
         return [run for run in self.running if run.phase == "decode"]

@@ -74,6 +74,9 @@ class Slots(Protocol):
     def stop(self, slot: int) -> None:
         """Take a slot out of all steps that begin later."""
 
+    def warm_up(self, inputs: int) -> None:
+        """Capture the graphs of a GPU for steps of any number of streams, and for streams that begin with up to so many inputs."""
+
     def memory(self) -> tuple[int, int]:
         """Bytes taken for keys and values, and for other states."""
 

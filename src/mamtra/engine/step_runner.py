@@ -43,6 +43,12 @@ class StepRunner:
         """The batch size, a power of two, that so many rows are padded to on a GPU."""
         return self.widest(self._slots if self._deterministic else rows)
 
+    def warm_up(self) -> None:
+        """Capture the graphs of all batch sizes."""
+        if self._use_graphs:
+            for rows in sorted({self.bucket(rows) for rows in range(1, self._slots + 1)}, reverse=True):
+                self._graph(rows)
+
     def __call__(self, slots: Sequence[int]) -> Callable[[], list[int]]:
         """Start a step; the result waits for the tokens, one for each slot."""
         if self._device.type == "cpu":
@@ -50,10 +56,7 @@ class StepRunner:
             return lambda: found
         padded = [*slots, *[self._table.scratch] * (self.bucket(len(slots)) - len(slots))]
         if self._use_graphs:
-            graph = self._graphs.get(len(padded))
-            if graph is None:
-                graph = self._graphs[len(padded)] = _Graph(self._backend, self._step, len(padded), self._table.scratch)
-            tokens = graph(padded)
+            tokens = self._graph(len(padded))(padded)
         else:
             tokens = self._step(torch.tensor(padded, dtype=torch.int32).to(self._device))
         pinned = torch.empty(len(slots), dtype=torch.int32, pin_memory=True)
@@ -66,6 +69,11 @@ class StepRunner:
             return pinned.tolist()
 
         return wait
+
+    def _graph(self, rows: int) -> _Graph:
+        if rows not in self._graphs:
+            self._graphs[rows] = _Graph(self._backend, self._step, rows, self._table.scratch)
+        return self._graphs[rows]
 
 
 class _Graph:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import queue
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Protocol
 
 import torch
@@ -33,22 +34,26 @@ class Turns(Protocol):
         """Called by a client before it takes from the queue of its stream."""
 
     def pause(self) -> AbstractContextManager:
-        """No turn is made meanwhile."""
+        """No turn is made meanwhile; on a GPU the caller launches on the stream of the turns."""
 
     def close(self) -> None:
         """End all streams; may be called more than once."""
 
 
 class WorkerTurns:
-    """A thread makes the turns, so that a GPU never waits for a client.
+    """A thread makes the turns, so that a GPU never waits for a client; there it has a stream of its own.
 
     Args:
         batcher: whose turns they are.
         device: on which it decodes.
+        first: its kernels go before those of others on the GPU.
     """
 
-    def __init__(self, batcher: Work, device: torch.device) -> None:
+    def __init__(self, batcher: Work, device: torch.device, *, first: bool = False) -> None:
         self._batcher, self._device = batcher, device
+        self._stream = torch.cuda.Stream(device, -1 if first else 0) if device.type == "cuda" else None
+        if self._stream is not None:  # what the work holds was made on the current one
+            self._stream.wait_stream(torch.cuda.current_stream(device))
         self._work, self._turn = threading.Event(), threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="mamtra-engine", daemon=True)
@@ -63,9 +68,11 @@ class WorkerTurns:
     def wait_for(self, arrived: queue.SimpleQueue) -> None:
         """The queue itself blocks."""
 
-    def pause(self) -> AbstractContextManager:
+    @contextmanager
+    def pause(self) -> Iterator[None]:
         """See `Turns.pause`."""
-        return self._turn
+        with self._turn, self._on_stream():
+            yield
 
     def close(self) -> None:
         """See `Turns.close`."""
@@ -75,8 +82,14 @@ class WorkerTurns:
         self._thread.join()
 
     def _run(self) -> None:
-        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+        with self._on_stream():
             self._loop()
+            if self._stream is not None:
+                with suppress(RuntimeError):  # a device after a fault
+                    self._stream.synchronize()  # the memory is given to others
+
+    def _on_stream(self) -> AbstractContextManager:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def _loop(self) -> None:
         while True:

@@ -56,6 +56,10 @@ class Ahead(Iterator[int]):
             found = self._run.attention()
         return None if found is None else found[: self._given]
 
+    def expect(self, count: int) -> None:
+        """As of a `LightRun`."""
+        self._run.expect(count)
+
     def cancel(self) -> None:
         """End the run."""
         self._run.cancel()

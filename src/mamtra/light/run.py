@@ -108,6 +108,9 @@ class LightRun(Iterator[int]):
             return None
         return self._state.attention(*self._text)[: len(self.tokens)]
 
+    def expect(self, count: int) -> None:
+        """Does nothing: tokens are drawn as they are taken."""
+
     def cancel(self) -> None:
         """End the run."""
         self.finish_reason = self.finish_reason or "cancelled"

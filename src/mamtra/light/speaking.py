@@ -19,9 +19,9 @@ from mamtra.light.model import LightModel
 from mamtra.light.prompts import behind_prompt
 from mamtra.light.run import LightRun, start_run
 from mamtra.light.vocoder import LightVocoderStream
-from mamtra.synthesis.coverage import misread as count_misread
+from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.hops import HopSchedule
-from mamtra.synthesis.pipeline import AudioChunk, Request, speak
+from mamtra.synthesis.pipeline import AudioChunk, Request, in_samples, speak
 from mamtra.synthesis.prompt_store import PromptStore
 from mamtra.synthesis.retries import TokenRun
 from mamtra.synthesis.segment_stream import HopStream, stream_runs
@@ -98,7 +98,8 @@ def decoded_segment(
             seed=request.seed_of(index, run.attempt),
             speed=request.speed,
         )
-        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=run.read)
+        read = in_samples(run.read, len(samples) / len(run.tokens))
+        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=read)
 
 
 def tokens_to_samples(
@@ -133,7 +134,7 @@ def stream_segment(
         flow, vocoder = prompts.stream(request.voice), LightVocoderStream(model.vocoder, seed)
         return HopStream(flow, Stretcher(request.speed), vocoder, schedule)
 
-    def misread(run: LightRun | Ahead, _: list[int], ended: bool) -> float:
-        return count_misread(run.attention() if request.checks(text_ids) else None, ended=ended)
+    def cover(run: LightRun | Ahead, _: list[int], ended: bool) -> Coverage:
+        return Coverage.of(run.attention() if request.checks(text_ids) else None, ended=ended)
 
-    yield from stream_runs(request, index, start=start, sound=sound, misread=misread)
+    yield from stream_runs(request, index, start=start, sound=sound, cover=cover, follow=True)

@@ -10,6 +10,7 @@ from mamtra.models.backbone import Backbone
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.language_model import LanguageModel
 from mamtra.models.layout import PAD, SPEECH, TEXT
+from mamtra.runtime.device import to_device
 
 
 class SpeechLM(LanguageModel):
@@ -55,14 +56,14 @@ class SpeechLM(LanguageModel):
         Args:
             kind: (B, L) int64: 0 sos, 1 task, 2 text, 3 speech, -1 padding.
             ids: (B, L) int64, the row in the table of that kind; on the device of the text table (see `text_to_host`), or on the
-                model's, which then waits for them.
+                model's, which the host then waits for.
 
         Returns:
             (B, L, hidden_size) on the model's device; padding has the value -1 everywhere, as in CosyVoice 2.
         """
         table, device = self.model.embed_tokens, self.head_weight.device
-        rows = table(ids.masked_fill(kind != TEXT, 0).to(table.weight.device)).to(device)
-        kind, ids = kind.to(device), ids.to(device)
+        rows = to_device(table(ids.masked_fill(kind != TEXT, 0).to(table.weight.device)), device)
+        kind, ids = to_device(kind, device), to_device(ids, device)
         text, speech = kind == TEXT, kind == SPEECH
         embedded = torch.where(text[..., None], rows, self.speech_embedding(ids.masked_fill(~speech, 0)))
         marks = self.llm_embedding.weight

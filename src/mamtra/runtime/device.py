@@ -29,6 +29,13 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
     return device
 
 
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on a device; from the host to a GPU it is copied in the order of the stream, and the host goes on."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def describe_devices() -> list[str]:
     """Names of the devices torch can use here, the one chosen by default first."""
     cuda = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]

@@ -20,7 +20,8 @@ from mamtra.serve.live import TextFeed
 from mamtra.serve.openapi import ERRORS
 from mamtra.serve.speaker import LARGEST_SEED, Speaker
 from mamtra.serve.speaking import Piece
-from mamtra.synthesis.word_times import Word, WordTimes
+from mamtra.synthesis.live_words import WordTimes
+from mamtra.synthesis.word_times import Word
 
 _AUDIO: dict[int | str, dict[str, Any]] = {200: {"description": "The sound.", "content": {"audio/mpeg": {}}}, **ERRORS}
 _TIMED: dict[int | str, dict[str, Any]] = {200: {"description": "Sound in base64 with times."}, **ERRORS}
@@ -65,7 +66,7 @@ def elevenlabs_routes(speaker: Speaker) -> APIRouter:
         feed = TextFeed([text], ended=True) if timed else text  # which gives the sentences as they are written
         speaking, first, resources = await begin_speech(request, speaker, feed, order)
         found = pieces(first, speaking)
-        words = _timed(found, WordTimes(speaker.word_weight, order.speed))
+        words = _timed(found, speaker.word_times(order))
         if whole:
             async with resources:
                 return JSONResponse(await while_listening(request, _whole(words)))
@@ -106,7 +107,7 @@ def elevenlabs_routes(speaker: Speaker) -> APIRouter:
 
 async def _timed(found: AsyncIterator[Piece], times: WordTimes) -> AsyncIterator[tuple[bytes, list[Word]]]:
     async for piece in found:
-        yield piece.data, times.push(piece.text, piece.seconds, piece.final)
+        yield piece.data, times.push(piece.text, piece.seconds, piece.final, piece.spans)
     if left := times.end():
         yield b"", left
 

@@ -16,7 +16,6 @@ from mamtra.serve.keys import Key
 from mamtra.serve.line import POLICY, TOO_LONG_SILENT, HungUp, Line
 from mamtra.serve.live import TextFeed
 from mamtra.serve.speaker import Order, Speaker
-from mamtra.synthesis.word_times import WordTimes
 
 MOST_CONTEXTS = 8
 LONGEST_INACTIVITY = 180.0
@@ -220,10 +219,10 @@ class _Context:
         conversation = self._conversation
         speaker = conversation.speaker
         order = conversation.order if self._speed is None else replace(conversation.order, speed=self._speed)
-        times, alignment = WordTimes(conversation.speaker.word_weight, order.speed), Alignment(conversation.absolute)
+        times, alignment = speaker.word_times(order), Alignment(conversation.absolute)
         async with speaker.speak(self.feed, order, conversation.key) as speaking:
             async for piece in speaking:
-                await self._send(piece.data, alignment, times.push(piece.text, piece.seconds, piece.final))
+                await self._send(piece.data, alignment, times.push(piece.text, piece.seconds, piece.final, piece.spans))
             await self._send(b"", alignment, times.end())
 
     async def _send(self, data: bytes, alignment: Alignment, words: list[Any]) -> None:

@@ -68,12 +68,16 @@ class ModelPlace(NamedTuple):
         name: model directory or name; None for the embedded voice.
         runtime: ``onnx``, ``torch``, or None for what `mamtra.tts.load` chooses.
         device: such as ``cuda``; None for the best one.
+        dtype: as in `mamtra.tts.load`, by name.
+        flow_steps: as in `mamtra.tts.load`.
         flow_history: as in `mamtra.tts.load`.
     """
 
     name: str | None = None
     runtime: str | None = None
     device: str | None = None
+    dtype: str | None = None
+    flow_steps: int | None = None
     flow_history: int | None = None
 
 
@@ -195,7 +199,7 @@ def application(arguments: dict[str, Any]) -> Any:
     """The application for a configuration file of Ray Serve, as ``import_path: mamtra.serve.replicas:application``.
 
     Args:
-        arguments: under ``args`` of the file: ``name``, ``runtime``, ``device`` and ``flow_history`` as in `ModelPlace`; all
+        arguments: under ``args`` of the file: what `ModelPlace` has; all
             others are settings of `mamtra.serve.settings.ServeSettings`, with ``host`` 0.0.0.0 by default. A key is taken from
             ``MAMTRA_API_KEY``.
 

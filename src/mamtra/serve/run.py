@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from types import FrameType
 
 from mamtra.runtime.arguments import checked
@@ -12,6 +13,8 @@ from mamtra.serve.settings import ServeSettings
 from mamtra.tts import TTS
 
 PURPOSE, INSTALL = "The server", "'mamtra[serve]'"
+SWITCH_SECONDS = 0.0005
+"""For how long a thread may keep others waiting for the interpreter, on a GPU; Python's own 5 ms are several steps."""
 
 
 @checked
@@ -42,6 +45,8 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
             app.state.speaker.admission.draining = True
             super().handle_exit(sig, frame)
 
+    if tts.model.joins_hops:  # the engines' threads ask for the interpreter at every step
+        sys.setswitchinterval(SWITCH_SECONDS)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = uvicorn.Config(
         app,

@@ -26,7 +26,9 @@ from mamtra.serve.metrics import Metrics
 from mamtra.serve.names import OPENAI_MODELS, VoiceNames
 from mamtra.serve.settings import ServeSettings
 from mamtra.serve.speaking import Piece, Speaking
-from mamtra.synthesis.word_times import phoneme_weights
+from mamtra.synthesis.live_words import WordTimes
+from mamtra.synthesis.spans import Span, moved
+from mamtra.synthesis.word_times import phoneme_weights, space_of
 from mamtra.text.bpe import BpeFrontend
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class Speaker:
     Attributes:
         ready: whether the model is warm.
         word_weight: how long a word takes in comparison to others.
+        space: text id between words, where it is known.
     """
 
     def __init__(self, tts: TTS, settings: ServeSettings, metrics: Metrics) -> None:
@@ -78,9 +81,10 @@ class Speaker:
         self.names = VoiceNames(tts.voices, settings.aliases)
         self.admission = Admission(settings.streams, settings.waiting, settings.first_audio_seconds)
         self.admission.budget = settings.most_memory
-        self.gate = Gate(settings.hops_at_once or min(4, os.cpu_count() or 1))
+        at_once = settings.streams if tts.model.joins_hops else min(4, os.cpu_count() or 1)
+        self.gate = Gate(settings.hops_at_once or at_once)
         self.ready = False
-        self.word_weight = phoneme_weights(tts.model.text)
+        self.word_weight, self.space = phoneme_weights(tts.model.text), space_of(tts.model.text)
         self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="mamtra-speak")
         metrics.watch(self.admission, tts)
 
@@ -192,13 +196,18 @@ class Speaker:
         except asyncio.TimeoutError as error:
             message = f"There was no audio within {self.settings.first_audio_seconds:g} s; try again later."
             raise ApiError(503, message, code="overloaded", headers={"Retry-After": "5"}) from error
-        text, seconds = "", 0.0
+        text, seconds, spans = "", 0.0, list[Span]()
         while piece is not None:
+            spans += moved(piece.spans, seconds)
             text, seconds = text + piece.text, seconds + piece.seconds
             if piece.data:
-                return Piece(piece.data, seconds, text, piece.final)
+                return Piece(piece.data, seconds, text, piece.final, tuple(spans))
             piece = await anext(speaking, None)
         raise ApiError(500, "The model made no audio for this text; try another seed.", code="no_audio")
+
+    def word_times(self, order: Order) -> WordTimes:
+        """Of a text that is being spoken."""
+        return WordTimes(self.word_weight, order.speed, self.space)
 
     def count_text(self, text: str) -> int:
         """Number of text ids that the model reads for a text."""
@@ -211,17 +220,18 @@ class Speaker:
             MamTraError: no voice can speak.
         """
         failed: MamTraError | None = None
-        spoken = False
+        spoken = list[str]()
         for voice in self.tts.voices or [None]:
             try:
                 for _ in self.tts.stream("Hello there.", voice):
                     pass
-                spoken = True
+                spoken += [voice] if voice else []
             except MamTraError as error:  # a damaged voice does not keep the others from speaking
                 log.warning("The voice %s cannot speak: %s", voice, error)
                 failed = error
         if failed is not None and not spoken:
             raise failed
+        self.tts.warm_up(spoken)
         if self.admission.budget is None and (free := free_memory(str(self.tts.model.device))) is not None:
             self.admission.budget = round(FRACTION * free)
         self.ready = True

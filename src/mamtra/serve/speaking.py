@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mamtra.serve.encoders import Encoder
 from mamtra.serve.gate import Gate, Playback
-from mamtra.synthesis.spans import Span
+from mamtra.synthesis.spans import Span, moved
 
 if TYPE_CHECKING:
     from mamtra.synthesis.audio import Audio
@@ -29,12 +29,14 @@ class Piece:
         seconds: duration of the samples in it.
         text: what is said, with the first piece of a sentence.
         final: whether a sentence ends with it.
+        spans: which text is in which part of the samples.
     """
 
     data: bytes
     seconds: float = 0.0
     text: str = ""
     final: bool = False
+    spans: tuple[Span, ...] = ()
 
 
 class Speaking:
@@ -121,10 +123,10 @@ class Speaking:
                 self.tokens += chunk.tokens
                 self.repeats += chunk.repeats
                 self.finish_reason = chunk.finish_reason
-                self.spans += [span._replace(start=span.start + self.playback.seconds) for span in chunk.spans]
+                self.spans += moved(chunk.spans, self.playback.seconds)
                 self.playback.made(chunk.seconds)
                 data = self._encoder.write(chunk.samples)
-                self._give(Piece(data, chunk.seconds, chunk.text, bool(chunk.finish_reason)))
+                self._give(Piece(data, chunk.seconds, chunk.text, bool(chunk.finish_reason), chunk.spans))
         finally:
             chunks.close()  # the engine's stream is cancelled with it
         if self._cancelled:

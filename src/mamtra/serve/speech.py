@@ -19,7 +19,6 @@ from mamtra.serve.schemas import EXAMPLES, SpeechRequest
 from mamtra.serve.speaker import Order, Speaker
 from mamtra.serve.speaking import Piece, Speaking
 from mamtra.synthesis.spans import words_of
-from mamtra.synthesis.word_times import space_of
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -105,8 +104,7 @@ async def _timed(speaker: Speaker, order: Order, pieces: AsyncIterator[Piece], s
 
 
 async def _words(speaker: Speaker, speaking: Speaking) -> list[dict[str, Any]]:
-    space = space_of(speaker.tts.model.text)
-    found = await asyncio.to_thread(words_of, speaking.spans, speaker.word_weight, space)
+    found = await asyncio.to_thread(words_of, speaking.spans, speaker.word_weight, speaker.space)
     return [{"word": w.text.strip(), "start": round(w.start, 3), "end": round(w.end, 3)} for w in found]
 
 

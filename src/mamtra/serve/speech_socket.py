@@ -21,7 +21,8 @@ from mamtra.serve.live import TextFeed
 from mamtra.serve.schemas import VoiceId
 from mamtra.serve.speaker import LARGEST_SEED, Order, Speaker
 from mamtra.serve.speaking import Piece
-from mamtra.synthesis.word_times import Word, WordTimes
+from mamtra.synthesis.live_words import WordTimes
+from mamtra.synthesis.word_times import Word
 
 CONFIG_SECONDS, IDLE_SECONDS = 10.0, 30.0
 
@@ -148,7 +149,7 @@ class _Session:
     async def _speak(self, feed: TextFeed, order: Order, timed: bool, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
-        sentences = _Sentences(self._line, order, WordTimes(self._speaker.word_weight, order.speed) if timed else None)
+        sentences = _Sentences(self._line, order, self._speaker.word_times(order) if timed else None)
         try:
             async with self._speaker.speak(feed, order, self._key) as speaking:
                 async for piece in speaking:
@@ -184,7 +185,7 @@ class _Sentences:
             await self._line.send(piece.data)
             self._bytes += len(piece.data)
         if self._times is not None:
-            self._words += self._times.push(piece.text, piece.seconds, piece.final)
+            self._words += self._times.push(piece.text, piece.seconds, piece.final, piece.spans)
 
     async def end(self) -> None:
         """The sentence is complete."""

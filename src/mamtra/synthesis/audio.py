@@ -15,7 +15,7 @@ from mamtra.audio.io import write_audio
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.synthesis.pipeline import AudioChunk, Request
-from mamtra.synthesis.spans import Span
+from mamtra.synthesis.spans import Span, moved
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Audio:
         spent = sum(chunk.rtf * chunk.seconds for chunk in chunks)
         begins = accumulate((chunk.seconds for chunk in chunks), initial=0.0)
         parts = zip(chunks, begins, strict=False)
-        spans = (span._replace(start=span.start + begin) for chunk, begin in parts for span in chunk.spans)
+        spans = (span for chunk, begin in parts for span in moved(chunk.spans, begin))
         return cls(
             samples=samples,
             sample_rate=first.sample_rate,

@@ -14,7 +14,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.layout import prompt
 from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.pipeline import AudioChunk, Request, speak
+from mamtra.synthesis.pipeline import AudioChunk, Request, in_samples, speak
 from mamtra.synthesis.retries import ONCE, Retries, TokenRun, without_long_silence
 from mamtra.synthesis.sentence import lm_prompt, start_run
 from mamtra.synthesis.token2wav import batch_to_samples, tokens_to_samples
@@ -136,7 +136,8 @@ class Batch:
                     text.fail(index, error)
                 continue
             for (text, index, run), samples in zip(chosen, audio, strict=True):
-                chunk = AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=run.read)
+                read = in_samples(run.read, len(samples) / len(run.tokens))
+                chunk = AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=read)
                 text.audio[index] = [chunk]
                 text.waiting.discard(index)
 

@@ -29,7 +29,7 @@ _SETTLED = 5
 
 
 class Coverage(NamedTuple):
-    """What a finished run made of its text.
+    """What a run made of its text.
 
     Attributes:
         misread: see `misread`.
@@ -40,9 +40,11 @@ class Coverage(NamedTuple):
     read: np.ndarray | None = None
 
     @classmethod
-    def of(cls, attention: np.ndarray | None) -> Coverage:
-        """From the attention (tokens, text ids) of a run, where there is any."""
-        return cls() if attention is None else cls(misread(attention), read_by(attention))
+    def of(cls, attention: np.ndarray | None, *, ended: bool = True) -> Coverage:
+        """From the attention (tokens, text ids) of a run, where there is any; of its tokens so far where it has not ended."""
+        if attention is None:
+            return cls()
+        return cls(misread(attention, ended=ended), read_by(attention, ended=ended))
 
 
 def attention_of(model: Model, voice: Voice, text_ids: Sequence[int], tokens: Sequence[int]) -> np.ndarray | None:
@@ -85,14 +87,15 @@ def misread(attention: np.ndarray | None, *, ended: bool = True) -> float:
     return left_out * (left_out > MOST_LEFT_OUT) + twice * (twice > MOST_SAID_TWICE)
 
 
-def read_by(attention: np.ndarray) -> np.ndarray:
+def read_by(attention: np.ndarray, *, ended: bool = True) -> np.ndarray:
     """How much of the text is read when: along the path through the text that never goes back and has most attention.
 
     Args:
         attention: (tokens, text ids) to the text at each token, at least one of both.
+        ended: whether the run is complete, so that all of the text was read.
 
     Returns:
-        (2, n): tokens, and the text ids read before they begin; both ascend, from 0 to their numbers.
+        (2, n): tokens, and the text ids read before they begin; both ascend, from 0 to the numbers of tokens and of ids read.
     """
     tokens, ids = attention.shape
     scores, places = np.log(attention + _FLOOR), np.arange(ids)
@@ -106,7 +109,9 @@ def read_by(attention: np.ndarray) -> np.ndarray:
         path.append(int(before[path[-1]]))
     path.reverse()
     first = [token for token in range(1, tokens) if path[token] > path[token - 1]]
-    return np.array([[0, *first, tokens], [0, *(path[token] for token in first), ids]], np.float32)
+    return np.array(
+        [[0, *first, tokens], [0, *(path[token] for token in first), ids if ended else path[-1]]], np.float32
+    )
 
 
 def longest_left_out(attention: np.ndarray) -> float:

@@ -91,7 +91,7 @@ class EngineStream:
         self._given += len(samples)
         if not self.ready:
             made, self._made = self._made, []
-            self._arrived.put(np.concatenate(made))
+            self._arrived.put(made[0] if len(made) == 1 else np.concatenate(made))
 
     def fail(self, error: str) -> None:
         """End the stream with an error."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
 from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.hift import HiFT
-from mamtra.acoustic.hop_batch import LARGEST, HopBatch
+from mamtra.acoustic.hop_batch import HopBatch, chunks
 from mamtra.acoustic.hop_pool import page_bytes
 from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.checkpoints.generation_config import GenerationConfig
@@ -21,7 +22,9 @@ from mamtra.synthesis.engine_stream import EngineStream
 from mamtra.synthesis.hop_turns import HopTurns
 from mamtra.voices.voice import Voice
 
-MOST_STREAMS = 256
+MOST_STREAMS = 512
+TOGETHER = 64
+"""Rows of a hop at most: more are hardly faster together, and a stream that begins waits for the hop that is being computed."""
 PROMPT_CHUNKS = 64
 """Chunks of prompts that are kept, a second each."""
 
@@ -45,8 +48,8 @@ class HopEngine:
         largest: rows of a hop.
     """
 
-    def __init__(self, batch: HopBatch, most_waiting: int = 4096, largest: int = LARGEST) -> None:
-        self._pool, self._most = batch.pool, most_waiting
+    def __init__(self, batch: HopBatch, most_waiting: int = 4096, largest: int = TOGETHER) -> None:
+        self._pool, self._most, self._largest = batch.pool, most_waiting, min(largest, batch.pool.streams)
         self._work = HopTurns(batch, largest)
         on_gpu = batch.device.type == "cuda"
         self._turns = WorkerTurns(self._work, batch.device) if on_gpu else ClientTurns(self._work)
@@ -101,6 +104,17 @@ class HopEngine:
                 )
             self._work.waiting.append(stream)
         return stream
+
+    def warm_up(self, voices: Iterable[Voice]) -> None:
+        """Capture the graphs of a GPU for hops of any number of streams of these voices, so that none waits for it later."""
+        batch, sizes = self._work.batch, self._pool.sizes
+        if batch.device.type != "cuda":
+            return
+        fronts = {chunks(sizes.prefix_chunks(len(voice.prompt_speech))) for voice in voices}
+        with self._turns.pause():
+            for front in sorted(fronts, reverse=True):
+                for power in range((self._largest - 1).bit_length(), -1, -1):
+                    batch.capture(1 << power, front)
 
     def close(self) -> None:
         """End all streams; may be called more than once."""

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict, deque
 from contextlib import suppress
 
+import numpy as np
 import torch
 
 from mamtra.acoustic.flow_matching import NOISE_FRAMES
@@ -49,8 +50,8 @@ class HopTurns:
         hops = [(stream, hop) for stream in chosen if (hop := self._next(stream)) is not None]
         if not hops:
             return busy or bool(chosen)
-        samples = self.batch.fetch([hop for _, hop in hops])
-        finite = samples.isfinite().all(dim=1).tolist()
+        samples = self.batch.fetch([hop for _, hop in hops]).numpy().copy()
+        finite = np.isfinite(samples.sum(axis=1)).tolist()
         for (stream, hop), row, good in zip(hops, samples, finite, strict=True):
             if not good:
                 self._free(stream, damaged=True)
@@ -58,7 +59,7 @@ class HopTurns:
                 continue
             if stream.row.done:
                 self._free(stream)
-            stream.give(row[slice(*hop.heard)].numpy().copy())
+            stream.give(row[slice(*hop.heard)])
         return True
 
     def fail(self, error: str) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -21,10 +20,7 @@ from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.synthesis.hearing import TorchHearing
 from mamtra.synthesis.hop_engine import HopEngine, hops_fit
 from mamtra.synthesis.model_directory import ModelDirectory
-from mamtra.voices.voice import Arrays
-
-if TYPE_CHECKING:
-    pass
+from mamtra.voices.voice import Arrays, Voice
 
 _ONNX = {"speech_tokenizer": "OnnxSpeechTokenizer", "speaker_encoder": "OnnxSpeakerEncoder"}
 """Parts that may be ONNX files, SECTION.onnx in the directory."""
@@ -120,12 +116,24 @@ class Model(ModelDirectory):
         return 0 if self.device.type == "cuda" else stream_bytes(self.lm.config, positions, self.dtype)
 
     @property
+    def joins_hops(self) -> bool:
+        """See `ModelDirectory.joins_hops`."""
+        return self.device.type == "cuda" and self.generation.flow_history > 0
+
+    def warm_up(self, voices: Sequence[Voice]) -> None:
+        """See `ModelDirectory.warm_up`."""
+        if self.device.type == "cuda":
+            self.engine.warm_up()
+        if self.hop_engine is not None:
+            self.hop_engine.warm_up(voices)
+
+    @property
     def hop_engine(self) -> HopEngine | None:
         """The engine of hops of streams, one for all threads; made on first use.
 
         There is one on a GPU, where the flow and the vocoder are of CosyVoice 2's kind and `flow_history` is bounded.
         """
-        if self.device.type != "cuda" or not self.generation.flow_history:
+        if not self.joins_hops:
             return None
         with self._lock:
             if self._hop_engine is None and hops_fit(self.flow, self.vocoder):

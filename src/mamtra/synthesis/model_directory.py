@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from mamtra.errors import MamTraError
 if TYPE_CHECKING:
     from mamtra.text.bpe import BpeFrontend
     from mamtra.text.frontend import TextFrontend
+    from mamtra.voices.voice import Voice
 
 
 class ModelDirectory:
@@ -27,7 +28,10 @@ class ModelDirectory:
         directory: the model directory.
         config: content of config.json.
         generation: generation defaults.
+        joins_hops: whether the chunks of all streams are computed together, the most urgent first.
     """
+
+    joins_hops = False
 
     def __init__(self, directory: str | os.PathLike) -> None:
         self.directory = Path(directory)
@@ -80,6 +84,9 @@ class ModelDirectory:
             raise MamTraError(
                 f"{self.name} is a language model of text, with no voices and no text front end; name a model that speaks."
             )
+
+    def warm_up(self, voices: Sequence[Voice]) -> None:
+        """Capture the graphs of a GPU for any number of streams of these voices; nothing elsewhere."""
 
     def _read(self) -> None:
         self.config = read_config(self.directory)

@@ -8,8 +8,11 @@ import torch
 
 from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
 from mamtra.checkpoints.model_files import is_native
+from mamtra.errors import MamTraError
 from mamtra.runtime.device import pick_device
 from mamtra.synthesis.model import Model
+
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def open_model(directory: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Model:
@@ -25,10 +28,14 @@ def open_model(directory: Path, device: torch.device | str = "cpu", dtype: torch
     return Model(directory, device, dtype)
 
 
-def open_on(directory: Path, device: torch.device | str | None, dtype: torch.dtype | None) -> Model:
+def open_on(directory: Path, device: torch.device | str | None, dtype: torch.dtype | str | None) -> Model:
     """`open_model` on a device by name, the best one at hand by default, with weights of float32 by default.
 
     Raises:
-        MamTraError: as in `open_model`, or there is no such device.
+        MamTraError: as in `open_model`, or there is no such device or type.
     """
+    if isinstance(dtype, str):
+        if dtype not in TYPES:
+            raise MamTraError(f"The weights of a language model cannot be {dtype!r}; use {', '.join(TYPES)}.")
+        dtype = TYPES[dtype]
     return open_model(directory, pick_device(device), dtype or torch.float32)

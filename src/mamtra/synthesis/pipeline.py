@@ -26,6 +26,8 @@ from mamtra.voices.voice import Voice
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
 MAX_CHARACTERS = 100_000
 """Of a text."""
+TOKEN_RATE = 25
+"""Speech tokens a second."""
 
 
 class Speaks(Protocol):
@@ -60,6 +62,11 @@ class Request:
     speed: float = 1.0
     retries: Retries = AGAIN
 
+    @property
+    def token_samples(self) -> float:
+        """Samples of a speech token."""
+        return self.model.sample_rate / (TOKEN_RATE * self.speed)
+
     def seed_of(self, index: int, attempt: int) -> int:
         """Seed of an attempt at a segment."""
         return segment_seed(self.seed, index, attempt)
@@ -88,7 +95,8 @@ class AudioChunk:
         attempts: how many times the LM was run.
         text: what is said, with the first chunk of a segment; of arriving text what was read for the chunk.
         spent: seconds of computing time.
-        read: how much of the text is read when, of a whole segment where that is known; see `mamtra.synthesis.coverage.read_by`.
+        read: how much of the text is read when, where that is known: (2, n) samples since the segment began, and text ids
+            read by then, see `in_samples`.
         span: what of the text is in it, and when.
     """
 
@@ -120,6 +128,7 @@ def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Ba
         text, ids = (segment.text, segment.ids) if isinstance(segment, Segment) else ("", segment)
         written, read = (segment.written, segment.ids) if isinstance(segment, Segment) else ("", ())
         gap = (segment.pause_asked if original else segment.pause_before) / request.speed
+        sent = 0  # samples of the segment
         edges = PauseBefore(rate, gap) if original else EdgeTrimmer(rate, gap)
         pause = edges.pause
         for chunk in backend(request, ids, index):
@@ -131,20 +140,21 @@ def speak(request: Request, segments: Iterable[Segment | Utterance], backend: Ba
                 continue
             if isinstance(segment, Utterance):
                 text = written = segment.take_text()
-            span = Span(
-                written, 0.0, len(samples) / rate, pause, read, _curve(chunk, edges.pause - edges.trimmed, rate)
-            )
+            curve = _curve(chunk.read, edges.pause - edges.trimmed - sent / rate, rate)
+            span, sent = Span(written, 0.0, len(samples) / rate, pause, read, curve), sent + len(samples)
             spent = time.perf_counter() - started
             yield replace(chunk, samples=samples, tokens=tokens, text=text, spent=spent, span=span)
             text, written, tokens, pause, read, started = "", "", 0, 0.0, (), time.perf_counter()
 
 
-def _curve(chunk: AudioChunk, begin: float, rate: int) -> np.ndarray | None:
-    """See `Span.curve`; the first token of the chunk begins `begin` seconds after the chunk does."""
-    if chunk.read is None:
-        return None
-    tokens, read = chunk.read
-    return np.stack([begin + tokens * len(chunk.samples) / (rate * tokens[-1]), read])
+def in_samples(read: np.ndarray | None, token_samples: float) -> np.ndarray | None:
+    """What `mamtra.synthesis.coverage.read_by` returns, in samples instead of tokens."""
+    return None if read is None else np.stack([read[0] * token_samples, read[1]])
+
+
+def _curve(read: np.ndarray | None, begin: float, rate: int) -> np.ndarray | None:
+    """See `Span.curve`; the first token of the segment begins so many seconds after the span does."""
+    return None if read is None else np.stack([begin + read[0] / rate, read[1]])
 
 
 def check_text(text: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any, Protocol
 
+from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.hops import HopSchedule
-from mamtra.synthesis.pipeline import AudioChunk, Request
+from mamtra.synthesis.pipeline import AudioChunk, Request, in_samples
 from mamtra.synthesis.retries import TokenRun, without_long_silence
 
 
@@ -18,6 +19,9 @@ class Run(Protocol):
 
     def __iter__(self) -> Iterator[int]:
         """Its tokens."""
+
+    def expect(self, count: int) -> None:
+        """Tell that it is of no use to be given fewer than so many further tokens."""
 
     def cancel(self) -> None:
         """End it."""
@@ -57,7 +61,8 @@ def stream_runs(
     *,
     start: Callable[[int], Run],
     sound: Callable[[int], Any],
-    misread: Callable[[Run, list[int], bool], float],
+    cover: Callable[[Run, list[int], bool], Coverage],
+    follow: bool = False,
 ) -> Iterator[AudioChunk]:
     """Audio of a segment while its tokens are being generated.
 
@@ -69,7 +74,8 @@ def stream_runs(
         index: its place.
         start: a run with the seed of an attempt.
         sound: a `HopStream` or the like, which is closed, with the same seed, of lists of tokens and samples (T,).
-        misread: see `mamtra.synthesis.coverage.misread`, of a run, its tokens so far, and whether they are all.
+        cover: what a run made of its text, of its tokens so far, and whether they are all.
+        follow: ask for it at every chunk, as it costs next to nothing; otherwise as long as a run may be repeated.
 
     Yields:
         Chunks, of which only the last one tells why the tokens ended.
@@ -85,25 +91,33 @@ def stream_runs(
             ends.callback(run.cancel)
             stream = ends.enter_context(closing(sound(seed)))
             wanted = stream.wanted
+            run.expect(wanted)
             for token in without_long_silence(run, request.model.generation):
                 drawn.append(token)
                 waiting.append(token)
                 if len(waiting) < wanted:
                     continue
-                lost = not (given or last) and misread(run, drawn, False) > 0
+                found = cover(run, drawn, False) if follow or not (given or last) else Coverage()
+                lost = not (given or last) and found.misread > 0
                 if lost:
                     break
                 samples = stream.push(waiting)
                 pending += len(waiting)
                 waiting, wanted = [], stream.wanted
+                run.expect(wanted)
                 if len(samples):
-                    yield AudioChunk(samples, pending, "", attempt + 1)
+                    yield AudioChunk(
+                        samples, pending, "", attempt + 1, read=in_samples(found.read, request.token_samples)
+                    )
                     given, pending = True, 0
             if lost:
                 continue
             reason = str(run.finish_reason)
-            found = 0.0 if given or last else misread(run, drawn, True)
-            if given or request.retries.accepts(TokenRun(drawn, reason, attempt, found)):
-                yield AudioChunk(stream.push(waiting, final=True), pending + len(waiting), reason, attempt + 1)
+            found = cover(run, drawn, True) if follow or not (given or last) else Coverage()
+            if given or request.retries.accepts(TokenRun(drawn, reason, attempt, 0.0 if last else found.misread)):
+                samples, pending = stream.push(waiting, final=True), pending + len(waiting)
+                yield AudioChunk(
+                    samples, pending, reason, attempt + 1, read=in_samples(found.read, request.token_samples)
+                )
                 return
     request.retries.give_up()

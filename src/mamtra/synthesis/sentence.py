@@ -10,7 +10,7 @@ from mamtra.engine.request import Request as TokenRequest
 from mamtra.engine.request import Sampling, TokenStream, Unistream
 from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.pipeline import AudioChunk, Request
+from mamtra.synthesis.pipeline import AudioChunk, Request, in_samples
 from mamtra.synthesis.retries import TokenRun, without_long_silence
 from mamtra.synthesis.token2wav import tokens_to_samples
 from mamtra.text.bpe import BpeFrontend
@@ -23,7 +23,8 @@ def whole_segment(request: Request, text_ids: Iterable[int], index: int) -> Iter
     if run is not None:
         seed = request.seed_of(index, run.attempt)
         samples = tokens_to_samples(request.model, request.voice, run.tokens, seed=seed, speed=request.speed)
-        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=run.read)
+        read = in_samples(run.read, len(samples) / len(run.tokens))
+        yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=read)
 
 
 def best_run(request: Request, ids: list[int], index: int) -> TokenRun | None:

@@ -25,8 +25,8 @@ class Span(NamedTuple):
         seconds: its duration.
         pause: seconds of silence at its beginning.
         ids: text ids of the segment that begins with it; none where a segment goes on.
-        curve: where in the text its sound is, where that is known: (2, n) seconds since `start`, ascending, and the text ids read
-            by then.
+        curve: where in the text the sound of its segment is up to its end, where that is known: (2, n) seconds since `start`,
+            ascending, and the text ids of the segment read by then.
     """
 
     written: str
@@ -40,6 +40,11 @@ class Span(NamedTuple):
     def end(self) -> float:
         """Seconds."""
         return self.start + self.seconds
+
+
+def moved(spans: Iterable[Span], seconds: float) -> Iterator[Span]:
+    """The same parts so much later."""
+    return (span._replace(start=span.start + seconds) for span in spans)
 
 
 def words_of(spans: Iterable[Span], weight: Weight, space: int | None = None) -> list[Word]:
@@ -71,15 +76,50 @@ def _units(spans: Iterable[Span]) -> Iterator[list[Span]]:
 
 def _placed(unit: Sequence[Span], weight: Weight, space: int | None) -> list[Word]:
     words = WORDS.findall(unit[0].written)
-    weights = [0.0, *accumulate(map(weight, words))]
+    moments, _ = moments_of(unit, list(map(weight, words)), space)
+    return [Word(word, start, stop) for word, (start, stop) in zip(words, pairwise(moments), strict=True)]
+
+
+def moments_of(unit: Sequence[Span], weights: Sequence[float], space: int | None) -> tuple[list[float], int]:
+    """When words begin, and when the last one ends.
+
+    Args:
+        unit: parts of a sound that belong together, the first of which begins with the words.
+        weights: how long each word takes in comparison to others.
+        space: see `words_of`.
+
+    Returns:
+        Seconds, and how many of them are behind what was read by the end of the unit.
+    """
     begin, end = unit[0].start + unit[0].pause, unit[-1].end
     times, places = _curve(unit, begin, end)
-    wanted = np.array(weights) * places[-1] / max(weights[-1], 1e-9)
+    ends = np.array([0.0, *accumulate(weights)])
+    wanted = ends * count_ids(unit) / max(ends[-1], 1e-9)
     wanted[1:-1] = _at_words(wanted[1:-1], _word_starts(unit, space))
     wanted += len(places) * _STEP  # the end of where it stands still
     moments = np.interp(wanted, places, times).tolist()
     moments[0], moments[-1] = begin, end
-    return [Word(word, start, stop) for word, (start, stop) in zip(words, pairwise(moments), strict=True)]
+    return moments, int((wanted < places[-1]).sum())
+
+
+def count_ids(unit: Sequence[Span]) -> int:
+    """Text ids of the segments that begin in a unit, at least one."""
+    return max(1, sum(len(span.ids) for span in unit))
+
+
+def is_followed(unit: Sequence[Span]) -> bool:
+    """Whether it is known where in the text the unit is."""
+    return all(segment[-1].curve is not None for segment in _segments(unit))
+
+
+def _segments(unit: Sequence[Span]) -> list[list[Span]]:
+    """Parts of each segment; the last one knows the way through the text best."""
+    found: list[list[Span]] = []
+    for span in unit:
+        if span.ids or not found:
+            found.append([])
+        found[-1].append(span)
+    return found
 
 
 def _word_starts(unit: Sequence[Span], space: int | None) -> np.ndarray:
@@ -100,11 +140,11 @@ def _at_words(wanted: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def _curve(unit: Sequence[Span], begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
     """Moments in the sound, and how much of the text is read by then; both ascend, the latter strictly."""
-    segments = [span for span in unit if span.ids]
-    if not segments or any(span.curve is None for span in segments):
-        return np.array([begin, end]), np.array([0.0, max(1.0, sum(len(span.ids) for span in segments))])
-    read = accumulate((len(span.ids) for span in segments), initial=0)
-    times = np.concatenate([span.start + span.curve[0] for span in segments])
-    places = np.concatenate([before + span.curve[1] for span, before in zip(segments, read, strict=False)])
+    segments = _segments(unit)
+    if not is_followed(unit):
+        return np.array([begin, end]), np.array([0.0, float(count_ids(unit))])
+    read = accumulate((len(segment[0].ids) for segment in segments), initial=0)
+    times = np.concatenate([segment[-1].start + segment[-1].curve[0] for segment in segments])
+    places = np.concatenate([before + segment[-1].curve[1] for segment, before in zip(segments, read, strict=False)])
     times, places = np.clip(np.maximum.accumulate(times), begin, end), np.maximum.accumulate(places)
     return times, places + _STEP * np.arange(len(places))

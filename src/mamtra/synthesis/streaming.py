@@ -14,7 +14,7 @@ import torch
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.time_stretch import Stretcher
 from mamtra.acoustic.vocoder_stream import VocoderStream
-from mamtra.synthesis.coverage import misread as count_misread
+from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.engine_stream import EngineStream
 from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.model import Model
@@ -87,15 +87,15 @@ def stream_segment(
         See `stream_runs`.
     """
 
-    def misread(_: Run, tokens: list[int], ended: bool) -> float:
-        return count_misread(request.attention(text_ids, tokens), ended=ended)
+    def cover(_: Run, tokens: list[int], ended: bool) -> Coverage:
+        return Coverage.of(request.attention(text_ids, tokens), ended=ended)
 
     return stream_runs(
         request,
         index,
         start=lambda seed: start_run(request.model, request.voice, text_ids, seed),
         sound=lambda seed: _open(request, seed, prompts, schedule),
-        misread=misread,
+        cover=cover,
     )
 
 
