@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mamtra.acoustic.estimator import CausalBlock, CausalConv1d, Estimator, SelfAttention, TransformerBlock, embed_time
 from mamtra.acoustic.masks import additive, attention_mask, hide
-from mamtra.ops.fused_norm import add_norm, norm_mish, windows
+from mamtra.ops.linear_norm import causal_conv, linear_add_norm
 
 
 class Inputs(Protocol):
@@ -44,7 +44,7 @@ class Whole:
 class FusedEstimator:
     """Calls an estimator with the arguments and results of `Estimator.forward`, in inference.
 
-    Queries, keys and values are one product; what stands around a LayerNorm is computed with it. As no layer sees later positions
+    Queries, keys and values are one product; what stands around a LayerNorm is computed with it, the product before it too. As no layer sees later positions
     but attention, padding needs no other mask than that of its scores.
 
     Args:
@@ -96,21 +96,29 @@ class FusedEstimator:
     def _stage(self, number: int, x: Tensor, shift: Tensor, visible: Tensor | None, cache: Inputs) -> Tensor:
         resnet, blocks = self._stages[number][0], self._stages[number][1]
         y = self._block(resnet.block2, self._block(resnet.block1, x, shift, cache), None, cache)
-        x = _project(resnet.res_conv, x)
-        for block in blocks:
-            x, normed = add_norm(x, y, block.norm1)
-            layer = block.attn1
+        norms = [*(block.norm1 for block in blocks), None]
+        x, normed = linear_add_norm(x, resnet.res_conv.weight.squeeze(2), resnet.res_conv.bias, y, norms[0])
+        for block, following in zip(blocks, norms[1:], strict=True):
+            layer, last = block.attn1, block.ff.net["2"]
             q, k, v = F.linear(normed, *self._joint[block]).unflatten(-1, (3, *layer.split)).permute(2, 0, 3, 1, 4)
             attended = cache.attend(layer, q, k, v, visible).transpose(1, 2).flatten(2)
-            x, normed = add_norm(x, layer.to_out[0](attended), block.norm3)
-            y = block.ff.net["2"](_gelu(block.ff.net["0"].proj, normed))
-        return x + y
+            x, normed = linear_add_norm(attended, layer.to_out[0].weight, layer.to_out[0].bias, x, block.norm3)
+            inner = _gelu(block.ff.net["0"].proj, normed)
+            x, normed = linear_add_norm(inner, last.weight, last.bias, x, following)
+        return x
 
     def _block(self, block: CausalBlock, x: Tensor, shift: Tensor | None, cache: Inputs) -> Tensor:
-        return norm_mish(self._convolve(block.block["0"], x, cache), block.block["2"], shift)
+        return self._convolve(block.block["0"], x, cache, block.block["2"], shift)
 
-    def _convolve(self, layer: CausalConv1d, x: Tensor, cache: Inputs) -> Tensor:
-        return F.linear(windows(x, cache.before(layer, x)), self._taps[layer], layer.bias)
+    def _convolve(
+        self,
+        layer: CausalConv1d,
+        x: Tensor,
+        cache: Inputs,
+        norm: nn.LayerNorm | None = None,
+        shift: Tensor | None = None,
+    ) -> Tensor:
+        return causal_conv(x, cache.before(layer, x), self._taps[layer], layer.bias, norm, shift)
 
 
 def _joined(layers: list[nn.Linear]) -> tuple[Tensor, Tensor | None]:

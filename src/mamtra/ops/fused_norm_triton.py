@@ -48,7 +48,7 @@ def windows(x: Tensor, before: Tensor) -> Tensor:
 
 
 @triton.jit
-def _normed(value, weight, bias, eps, c, inside, C: tl.constexpr):
+def normed(value, weight, bias, eps, c, inside, C: tl.constexpr):
     """LayerNorm of the rows of a block (ROWS, BLOCK) float32, zero beyond C."""
     mean = tl.sum(value, 1) / C
     centred = tl.where(inside, value - mean[:, None], 0.0)
@@ -56,6 +56,14 @@ def _normed(value, weight, bias, eps, c, inside, C: tl.constexpr):
     scale = tl.load(weight + c, mask=c < C, other=0.0).to(tl.float32)
     move = tl.load(bias + c, mask=c < C, other=0.0).to(tl.float32)
     return centred * tl.rsqrt(spread + eps)[:, None] * scale[None, :] + move[None, :]
+
+
+@triton.jit
+def mish(y):
+    """y * tanh(log(1 + e^y)), the last as a ratio of polynomials in e^y, which is 1 in float32 above 20."""
+    power = tl.exp(tl.minimum(y, 20.0))
+    ratio = power * (power + 2)
+    return y * (ratio / (ratio + 2))
 
 
 @triton.jit
@@ -69,8 +77,8 @@ def _add_norm_kernel(
     second = tl.load(y + at, mask=inside, other=0.0).to(tl.float32)
     made = (first + second).to(total.dtype.element_ty)
     tl.store(total + at, made, mask=inside)
-    normed = _normed(made.to(tl.float32), weight, bias, eps, c, inside, C)
-    tl.store(out + at, normed.to(out.dtype.element_ty), mask=inside)
+    after = normed(made.to(tl.float32), weight, bias, eps, c, inside, C)
+    tl.store(out + at, after.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -82,11 +90,7 @@ def _norm_mish_kernel(
     inside = (row[:, None] < rows) & (c[None, :] < C)
     at = row[:, None].to(tl.int64) * C + c[None, :]
     value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
-    y = _normed(value, weight, bias, eps, c, inside, C)
-    # tanh(log(1 + e^y)) as a ratio of polynomials in e^y, which is 1 in float32 above 20.
-    power = tl.exp(tl.minimum(y, 20.0))
-    ratio = power * (power + 2)
-    made = y * (ratio / (ratio + 2))
+    made = mish(normed(value, weight, bias, eps, c, inside, C))
     if SHIFTED:
         made += tl.load(shift + c, mask=c < C, other=0.0).to(tl.float32)[None, :]
     tl.store(out + at, made.to(out.dtype.element_ty), mask=inside)
