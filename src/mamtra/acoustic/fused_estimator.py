@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mamtra.acoustic.estimator import CausalBlock, CausalConv1d, Estimator, SelfAttention, TransformerBlock, embed_time
 from mamtra.acoustic.masks import additive, attention_mask, hide
+from mamtra.ops.length_attention import length_attention
 from mamtra.ops.linear_norm import causal_conv, linear_add_norm
 
 
@@ -19,7 +20,7 @@ class Inputs(Protocol):
     def before(self, layer: CausalConv1d, x: Tensor) -> Tensor:
         """(B, context, C) inputs of a convolution before its new ones (B, T, C)."""
 
-    def attend(self, layer: SelfAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(self, layer: SelfAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from new positions (B, heads, T, D) to all that are visible."""
 
     def store_step(self) -> None:
@@ -27,15 +28,31 @@ class Inputs(Protocol):
 
 
 class Whole:
-    """The cache of a pass over all frames."""
+    """The cache of a pass over all frames.
+
+    Args:
+        valid: (B, T) bool of unpadded frames, or None when nothing is padded.
+        chunk: chunk length in frames; 0 attends everywhere.
+        x: the layers' input, for its size, device and dtype.
+    """
+
+    def __init__(self, valid: Tensor | None, chunk: int, x: Tensor) -> None:
+        whole = valid is not None and chunk == 0
+        self._lengths = valid.sum(1) if whole else None
+        self._mask = None if whole else additive(attention_mask(x.shape[2], valid, chunk, x.device), x.dtype)
+        self._zeros: dict[int, Tensor] = {}
 
     def before(self, layer: CausalConv1d, x: Tensor) -> Tensor:
         """See `Inputs`; there is nothing before them."""
-        return x.new_zeros(len(x), layer.context, x.shape[2])
+        if x.shape[2] not in self._zeros:
+            self._zeros[x.shape[2]] = x.new_zeros(len(x), layer.context, x.shape[2])
+        return self._zeros[x.shape[2]]
 
-    def attend(self, layer: SelfAttention, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(self, layer: SelfAttention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """See `Inputs`."""
-        return F.scaled_dot_product_attention(q, k, v, mask)
+        if self._lengths is not None:
+            return length_attention(q, k, v, self._lengths)
+        return F.scaled_dot_product_attention(q, k, v, self._mask)
 
     def store_step(self) -> None:
         """See `Inputs`."""
@@ -77,23 +94,22 @@ class FusedEstimator:
     ) -> Tensor:
         """See `Estimator.forward`; all rows are at one flow time, and the hops of a cache are of one chunk."""
         net, frames = self._net, x.shape[2]
-        visible = None if cache else additive(attention_mask(frames, valid, chunk, x.device), x.dtype)
-        cache = cache or Whole()
+        cache = cache or Whole(valid, chunk, x)
         time = F.mish(embed_time(t[:1], net.time_mlp, net.length_mlp))
         shifts = F.linear(time, *self._shift)[0].chunk(len(self._stages))
         given = torch.cat([x, mu, spks[:, :, None].expand(-1, -1, frames), cond], dim=1)
-        x = self._stage(0, given.transpose(1, 2).contiguous(), shifts[0], visible, cache)
+        x = self._stage(0, given.transpose(1, 2).contiguous(), shifts[0], cache)
         skip = x
         x = self._convolve(net.down_blocks[0][2], x, cache)
         last = len(self._stages) - 1
         for number in range(1, last):
-            x = self._stage(number, x, shifts[number], visible, cache)
-        x = self._stage(last, torch.cat([x, skip], dim=2), shifts[last], visible, cache)
+            x = self._stage(number, x, shifts[number], cache)
+        x = self._stage(last, torch.cat([x, skip], dim=2), shifts[last], cache)
         x = self._block(net.final_block, self._convolve(net.up_blocks[0][2], x, cache), None, cache)
         cache.store_step()
         return hide(_project(net.final_proj, x).transpose(1, 2), None if valid is None else valid[:, None])
 
-    def _stage(self, number: int, x: Tensor, shift: Tensor, visible: Tensor | None, cache: Inputs) -> Tensor:
+    def _stage(self, number: int, x: Tensor, shift: Tensor, cache: Inputs) -> Tensor:
         resnet, blocks = self._stages[number][0], self._stages[number][1]
         y = self._block(resnet.block2, self._block(resnet.block1, x, shift, cache), None, cache)
         norms = [*(block.norm1 for block in blocks), None]
@@ -101,7 +117,7 @@ class FusedEstimator:
         for block, following in zip(blocks, norms[1:], strict=True):
             layer, last = block.attn1, block.ff.net["2"]
             q, k, v = F.linear(normed, *self._joint[block]).unflatten(-1, (3, *layer.split)).permute(2, 0, 3, 1, 4)
-            attended = cache.attend(layer, q, k, v, visible).transpose(1, 2).flatten(2)
+            attended = cache.attend(layer, q, k, v).transpose(1, 2).flatten(2)
             x, normed = linear_add_norm(attended, layer.to_out[0].weight, layer.to_out[0].bias, x, block.norm3)
             inner = _gelu(block.ff.net["0"].proj, normed)
             x, normed = linear_add_norm(inner, last.weight, last.bias, x, following)
