@@ -51,7 +51,9 @@ def test_a_sum_and_its_norm(dtype, inputs, width, rows, normed):
     x, weight, bias, beside = (
         torch.randn(2, rows, inputs), torch.randn(width, inputs) / 4, torch.randn(width), torch.randn(2, rows, width)
     )  # fmt: skip
-    found, exact, layer = run(linear_add_norm, dtype, x, None, weight, bias, beside, layer=norm(width) if normed else None)
+    found, exact, layer = run(
+        linear_add_norm, dtype, x, None, weight, bias, beside, layer=norm(width) if normed else None
+    )
     total, after = linear_add_norm(exact[0], exact[2], exact[3], exact[4], layer)
     close(found[0], total, dtype)
     assert (found[1] is None) == (after is None)

@@ -76,6 +76,9 @@ def test_what_float16_cannot_hold():
     x[0, 1, 2, 0] = float("nan")
     from mamtra.ops.wave_conv_triton import wave_conv
 
-    for total, act in (wave_conv(conv, x, None, None, 0.1, None, True, x.dtype), conv.plain(x, None, None, 0.1, None, True)):
+    for total, act in (
+        wave_conv(conv, x, None, None, 0.1, None, True, x.dtype),
+        conv.plain(x, None, None, 0.1, None, True),
+    ):
         assert (total[0, 0] == 65504).all() and total[0, 1, 2].isnan().all() and act[0, 1, 2].isnan().all()
         assert act[0].isfinite().sum() == 7 * 16

@@ -61,8 +61,8 @@ class Whole:
 class FusedEstimator:
     """Calls an estimator with the arguments and results of `Estimator.forward`, in inference.
 
-    Queries, keys and values are one product; what stands around a LayerNorm is computed with it, the product before it too. As no layer sees later positions
-    but attention, padding needs no other mask than that of its scores.
+    Queries, keys and values are one product; what stands around a LayerNorm is computed with it, the product before it too. As no
+    layer sees later positions but attention, padding needs no other mask than that of its scores.
 
     Args:
         estimator: in evaluation mode, at its place.

@@ -31,14 +31,15 @@ class FusedHiFT:
 
     Args:
         vocoder: in evaluation mode, at its place, its weight norms folded.
-        dtype: of weights and of what lies between layers; by default float16 where kernels run, else float32. The excitation, its
-            phase, the logarithms and phases of the spectrum and what is made of them are float32.
+        dtype: of weights and of what lies between layers. None takes float16 where kernels run and PyTorch's convolutions may use
+            TF32, whose operands have as many digits, else float32. F0, the excitation, the logarithms and phases of the spectrum
+            and what is made of them are float32.
     """
 
     def __init__(self, vocoder: HiFT, dtype: torch.dtype | None = None) -> None:
         self._net, self._config = vocoder, vocoder.config
-        device = vocoder.conv_post.bias.device
-        self._dtype = dtype or (torch.float16 if has_kernels(device) else torch.float32)
+        half = has_kernels(vocoder.conv_post.bias.device) and torch.backends.cudnn.allow_tf32
+        self._dtype = dtype or (torch.float16 if half else torch.float32)
         kernels = len(self._config.resblock_kernel_sizes)
         blocks = [vocoder.resblocks[i : i + kernels] for i in range(0, len(vocoder.resblocks), kernels)]
         self._ups = [WaveConv(layer, self._dtype) for layer in vocoder.ups]

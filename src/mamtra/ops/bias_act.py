@@ -8,9 +8,6 @@ from torch import Tensor
 
 from mamtra.ops.backend import has_kernels
 
-LARGEST = 65504.0
-"""Of float16: what is larger is stored as that."""
-
 
 def bias_act(
     x: Tensor,
@@ -44,7 +41,9 @@ def bias_act(
     for other in others:
         total = total + other.float()
     total = total * scale if scale != 1 else total
-    act = activate(total if alpha is None else total[None], None if alpha is None else alpha[:, None, None], slope, mask)
+    act = activate(
+        total if alpha is None else total[None], None if alpha is None else alpha[:, None, None], slope, mask
+    )
     return fitting(total, x.dtype) if keep else None, fitting(act, x.dtype)
 
 
@@ -61,4 +60,5 @@ def activate(total: Tensor, alpha: Tensor | None, slope: float | None, mask: Ten
 
 def fitting(value: Tensor, dtype: torch.dtype) -> Tensor:
     """A value in a type; float16 takes the largest number that it has in place of one that is larger."""
-    return (value.clamp(-LARGEST, LARGEST) if dtype == torch.float16 else value).to(dtype)
+    most = torch.finfo(torch.float16).max
+    return (value.clamp(-most, most) if dtype == torch.float16 else value).to(dtype)

@@ -7,11 +7,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.bias_act import LARGEST
 from mamtra.ops.snake_triton import snake_of
 
 BLOCK = 1024
 PLAIN, SNAKE, LEAKY = 0, 1, 2
+
 
 def bias_act(
     x: Tensor,
@@ -31,7 +31,7 @@ def bias_act(
         x, first, second, x if alpha is None else alpha, x if mask is None else mask, x if total is None else total, act,
         count, scale, 0.0 if slope is None else slope,
         C=x.shape[2], OTHERS=len(others), G=group, KIND=LEAKY if alpha is None else SNAKE, MASKED=mask is not None,
-        STORE=keep, LIMIT=LARGEST, BLOCK=BLOCK, num_warps=4,
+        STORE=keep, LIMIT=torch.finfo(torch.float16).max, BLOCK=BLOCK, num_warps=4,
     )  # fmt: skip
     return total, act[0] if alpha is None else act
 

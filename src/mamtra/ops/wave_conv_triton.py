@@ -9,7 +9,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mamtra.ops.bias_act import LARGEST
 from mamtra.ops.bias_act_triton import LEAKY, PLAIN, SNAKE, fitting
 from mamtra.ops.snake_triton import snake_of
 
@@ -43,7 +42,7 @@ def wave_conv(
         x if mask is None else mask, x if total is None else total, x if act is None else act,
         size, made, batch, 0.0 if slope is None else slope, 0 if residual is None or len(residual) == 1 else 1,
         C=inputs, WIDTH=width, OUT=outputs, STRIDE=conv.stride, K=block, RESIDUAL=residual is not None, KIND=kind,
-        MASKED=mask is not None, STORE=keep, LIMIT=LARGEST, **options,
+        MASKED=mask is not None, STORE=keep, LIMIT=torch.finfo(torch.float16).max, **options,
     )  # fmt: skip
     return total, act
 
