@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from mamtra.ops.linear_act import linear_act
 from mamtra.ops.linear_norm import causal_conv, linear_add_norm
 
 pytest.importorskip("triton")
@@ -79,3 +80,16 @@ def test_a_causal_convolution(dtype, behind):
         wanted = causal_conv(*exact[:4], layer, None if shift is None else shift.to(dtype).float())
         close(found[0] if layer is None else found[1], wanted, dtype)
         assert layer is None or found[0] is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("rows", "inputs", "width"), [(5, 40, 24), (33, 64, 130)])
+@pytest.mark.parametrize("gelu", [True, False])
+def test_a_map_of_few_rows(dtype, rows, inputs, width, gelu):
+    from mamtra.ops.linear_act_triton import linear_act as kernel
+
+    torch.manual_seed(rows)
+    given = [torch.randn(rows, inputs), torch.randn(width, inputs) / 4, torch.randn(width) if gelu else None]
+    given = [None if value is None else value.to(DEVICE, dtype) for value in given]
+    wanted = linear_act(*(None if value is None else value.cpu().float() for value in given), gelu=gelu)
+    close(kernel(*given, gelu), wanted, dtype)

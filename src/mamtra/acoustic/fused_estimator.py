@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mamtra.acoustic.estimator import CausalBlock, CausalConv1d, Estimator, SelfAttention, TransformerBlock, embed_time
 from mamtra.acoustic.masks import additive, attention_mask, hide
 from mamtra.ops.length_attention import length_attention
+from mamtra.ops.linear_act import linear_act
 from mamtra.ops.linear_norm import causal_conv, linear_add_norm
 
 
@@ -115,11 +116,11 @@ class FusedEstimator:
         norms = [*(block.norm1 for block in blocks), None]
         x, normed = linear_add_norm(x, resnet.res_conv.weight.squeeze(2), resnet.res_conv.bias, y, norms[0])
         for block, following in zip(blocks, norms[1:], strict=True):
-            layer, last = block.attn1, block.ff.net["2"]
-            q, k, v = F.linear(normed, *self._joint[block]).unflatten(-1, (3, *layer.split)).permute(2, 0, 3, 1, 4)
+            layer, widen, last = block.attn1, block.ff.net["0"].proj, block.ff.net["2"]
+            q, k, v = linear_act(normed, *self._joint[block]).unflatten(-1, (3, *layer.split)).permute(2, 0, 3, 1, 4)
             attended = cache.attend(layer, q, k, v).transpose(1, 2).flatten(2)
             x, normed = linear_add_norm(attended, layer.to_out[0].weight, layer.to_out[0].bias, x, block.norm3)
-            inner = _gelu(block.ff.net["0"].proj, normed)
+            inner = linear_act(normed, widen.weight, widen.bias, gelu=True)
             x, normed = linear_add_norm(inner, last.weight, last.bias, x, following)
         return x
 
@@ -145,12 +146,3 @@ def _joined(layers: list[nn.Linear]) -> tuple[Tensor, Tensor | None]:
 def _project(layer: nn.Conv1d, x: Tensor) -> Tensor:
     """A convolution of one position, over (B, T, C)."""
     return F.linear(x, layer.weight.squeeze(2), layer.bias)
-
-
-def _gelu(layer: nn.Linear, x: Tensor) -> Tensor:
-    """GELU behind a linear layer; in half precision on a GPU the product's own, which differs by less than rounding does."""
-    if x.device.type == "cuda" and x.dtype != torch.float32:
-        return torch._addmm_activation(layer.bias, x.flatten(0, 1), layer.weight.T, use_gelu=True).unflatten(
-            0, x.shape[:2]
-        )
-    return F.gelu(layer(x))

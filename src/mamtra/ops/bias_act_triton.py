@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.snake_triton import snake_of
 
 BLOCK = 1024
@@ -31,7 +32,7 @@ def bias_act(
         x, first, second, x if alpha is None else alpha, x if mask is None else mask, x if total is None else total, act,
         count, scale, 0.0 if slope is None else slope,
         C=x.shape[2], OTHERS=len(others), G=group, KIND=LEAKY if alpha is None else SNAKE, MASKED=mask is not None,
-        STORE=keep, LIMIT=torch.finfo(torch.float16).max, BLOCK=BLOCK, num_warps=4,
+        STORE=keep, LIMIT=torch.finfo(torch.float16).max, BLOCK=BLOCK, num_warps=4, **launch_options(x.device),
     )  # fmt: skip
     return total, act[0] if alpha is None else act
 
@@ -48,10 +49,11 @@ def fitting(value, like, LIMIT: tl.constexpr):
 def _bias_act_kernel(
     x, first, second, alpha, mask, total, act, count, scale, slope,
     C: tl.constexpr, OTHERS: tl.constexpr, G: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr,
-    STORE: tl.constexpr, LIMIT: tl.constexpr, BLOCK: tl.constexpr,
+    STORE: tl.constexpr, LIMIT: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside, channel = at < count, (at % C).to(tl.int32)
+    wait_for_previous(PDL)
     value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
     if OTHERS > 0:
         value += tl.load(first + at, mask=inside, other=0.0).to(tl.float32)

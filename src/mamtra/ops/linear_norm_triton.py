@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
+from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.fused_norm_triton import mish, normed
 
 
@@ -48,7 +49,7 @@ def linear_norm(
         x if total is None else total, x if out is None else out, rows, x.shape[-2], 0.0 if norm is None else norm.eps,
         *old.stride()[:2], C=inputs, TAPS=taps, N=width, BLOCK=triton.next_power_of_2(max(16, width)),
         K=min(64, triton.next_power_of_2(max(16, inputs))), BIAS=bias is not None, BESIDE=beside is not None,
-        STORE=total is not None, NORM=norm is not None, MISH=mish, SHIFTED=shift is not None, **options,
+        STORE=total is not None, NORM=norm is not None, MISH=mish, SHIFTED=shift is not None, **options, **launch_options(x.device),
     )  # fmt: skip
     return total, out
 
@@ -64,12 +65,13 @@ def _linear_norm_kernel(
     x, before, weight, bias, beside, norm_weight, norm_bias, shift, total, out, rows, size, eps, before_row, before_step,
     C: tl.constexpr, TAPS: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, K: tl.constexpr, BIAS: tl.constexpr,
     BESIDE: tl.constexpr, STORE: tl.constexpr, NORM: tl.constexpr, MISH: tl.constexpr, SHIFTED: tl.constexpr,
-    M: tl.constexpr,
+    M: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     row, n, k = tl.program_id(0) * M + tl.arange(0, M), tl.arange(0, BLOCK), tl.arange(0, K)
     exists, batch, t = row < rows, row // size, row % size
     blocks: tl.constexpr = (C + K - 1) // K
     acc = tl.zeros((M, BLOCK), dtype=tl.float32)
+    wait_for_previous(PDL)
     for step in range(TAPS * blocks):
         tap, channel = step // blocks, (step % blocks) * K + k
         line = x + (row + tap - (TAPS - 1)).to(tl.int64) * C

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.places import Places
 
 WARPS, STAGES = 4, 2
@@ -26,6 +27,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, pages: Tensor, places: Places) -> Te
         places.prefix_count.stride(0), places.ring_count.stride(0), places.target.stride(0), places.fresh.stride(0),
         HEADS=heads, D=width, C=size, T=max(16, triton.next_power_of_2(size)), BRANCHES=pages.shape[1],
         F=places.prefix.shape[1], R=places.ring.shape[1], HIDDEN=places.hidden, num_warps=WARPS, num_stages=STAGES,
+        **launch_options(q.device),
     )  # fmt: skip
     return out.unflatten(-1, (heads, width)).transpose(1, 2)
 
@@ -56,7 +58,7 @@ def _attend_kernel(
     q, k, v, out, pages, prefix, prefix_count, ring, ring_count, target, fresh, rows, scale,
     qr, qh, qt, kr, kh, kt, vr, vh, vt, prefix_row, ring_row, prefix_step, ring_step, target_step, fresh_step,
     HEADS: tl.constexpr, D: tl.constexpr, C: tl.constexpr, T: tl.constexpr, BRANCHES: tl.constexpr, F: tl.constexpr,
-    R: tl.constexpr, HIDDEN: tl.constexpr,
+    R: tl.constexpr, HIDDEN: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     branch_row, head = tl.program_id(0), tl.program_id(1)
     row, branch = branch_row % rows, branch_row // rows
@@ -66,6 +68,7 @@ def _attend_kernel(
     base = pages + branch * (2 * C * width) + head * D
 
     inside = t[:, None] < C
+    wait_for_previous(PDL)
     query = tl.load(q + branch_row * qr + head * qh + t[:, None] * qt + d[None, :], mask=inside, other=0.0)
     new = t < tl.load(fresh + row * fresh_step)
     keys = tl.load(k + branch_row * kr + head * kh + t[:, None] * kt + d[None, :], mask=new[:, None], other=0.0)

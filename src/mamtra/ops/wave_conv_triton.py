@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mamtra.ops.bias_act_triton import LEAKY, PLAIN, SNAKE, fitting
+from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 from mamtra.ops.snake_triton import snake_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def wave_conv(
         size, made, batch, 0.0 if slope is None else slope, 0 if residual is None or len(residual) == 1 else 1,
         C=inputs, WIDTH=width, OUT=outputs, STRIDE=conv.stride, K=block, RESIDUAL=residual is not None, KIND=kind,
         MASKED=mask is not None, STORE=keep, LIMIT=torch.finfo(torch.float16).max, **options,
+        **launch_options(x.device),
     )  # fmt: skip
     return total, act
 
@@ -61,7 +63,7 @@ def _wave_conv_kernel(
     x, weight, bias, shape, residual, alpha, mask, total, act, size, made, batch, slope, residual_step,
     C: tl.constexpr, WIDTH: tl.constexpr, OUT: tl.constexpr, STRIDE: tl.constexpr, K: tl.constexpr,
     RESIDUAL: tl.constexpr, KIND: tl.constexpr, MASKED: tl.constexpr, STORE: tl.constexpr, LIMIT: tl.constexpr,
-    M: tl.constexpr, N: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     tiles = tl.cdiv(made, M)
     row, layer = tl.program_id(0) // tiles, tl.program_id(2)
@@ -73,6 +75,7 @@ def _wave_conv_kernel(
     begin = x + line * size * WIDTH
     blocks: tl.constexpr = (C + K - 1) // K
     acc = tl.zeros((M, N), dtype=tl.float32)
+    wait_for_previous(PDL)
     for step in range(taps * blocks):
         tap, channel = step // blocks, (step % blocks) * K + k
         at = t * STRIDE + tap * dilation - padding
