@@ -4,8 +4,8 @@
 
 The tokens of each sentence are made once. The reference is `FlowStream` and the vocoder, one sentence after another, in float32
 without TF32; a variant is `mamtra.acoustic.hop_batch` with all sentences side by side, the same history and the same noise. The
-error is that of the samples relative to their root mean square, and the distance of their log spectra in dB (1,024 samples, every
-256, floor 80 dB below the loudest). With `--sounds` the sound of both is written, for judges.
+error is that of the samples relative to their root mean square, the distance that of their log mel spectra in dB (80 bands, floor
+80 dB below the loudest). With `--sounds` the sound of both is written, for judges.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mamtra.acoustic.hop_batch import HopBatch
 from mamtra.acoustic.hop_rows import HopRow, HopVoice
 from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.acoustic.hop_vocoder import NOISE, noise_on
+from mamtra.audio.features import slaney_filterbank
 from mamtra.audio.io import write_audio
 from mamtra.engine.request import Request, Unistream
 from mamtra.evaluate.sentences import read_sentences
@@ -92,10 +93,13 @@ def error(found: Tensor, wanted: Tensor) -> float:
 
 
 def distance(found: Tensor, wanted: Tensor) -> float:
-    """Of log spectra in dB: root mean square over frequencies, mean over time."""
-    window = torch.hann_window(1024)
-    spectra = [torch.stft(wave, 1024, 256, window=window, return_complex=True).abs() for wave in (found, wanted)]
-    levels = [20 * spectrum.clamp(min=spectra[1].max().item() * 1e-4).log10() for spectrum in spectra]
+    """Of log mel spectra in dB: root mean square over bands, mean over time."""
+    window, bands = torch.hann_window(1024), slaney_filterbank(24000, 1024, 80, 8000.0, found.device)
+    spectra = [
+        torch.stft(wave, 1024, 256, window=window, return_complex=True).abs().square() for wave in (found, wanted)
+    ]
+    powers = [bands @ spectrum for spectrum in spectra]
+    levels = [10 * power.clamp(min=powers[1].max().item() * 1e-8).log10() for power in powers]
     return (levels[0] - levels[1]).square().mean(0).sqrt().mean().item()
 
 
@@ -154,12 +158,12 @@ def render(result: dict[str, Any]) -> str:
         f"The embedded voice on {result['device']}: {result['sentences']} sentences side by side through the hops of many streams, "
         f"history of {result['history']} frames, against one stream at a time in float32 with the same tokens and the same noise.",
         markdown_table(
-            ("sound", "error of samples", "largest", "distance of log spectra, dB", "largest"), lines
+            ("sound", "error of samples", "largest", "distance of log mel spectra, dB", "largest"), lines
         ),
-        "The error of samples is relative to their root mean square, median and largest of the sentences. Where the flow rounds, F0 "
-        "moves a little and with it the phase of all that follows, so that samples differ where the sound does not; the last row "
-        "shows how far the same sound is from itself with another noise of the vocoder. F0, the excitation and the logarithms and "
-        "phases of the spectrum are float32 in every row.",
+        "The error of samples is relative to their root mean square, median and largest of the sentences. Where the flow rounds, "
+        "F0 moves a little and with it the phase of all that follows, so that samples differ where the sound does not; the last "
+        "row shows how far the same sound is from itself with another noise of the vocoder. F0, the excitation and the logarithms "
+        "and phases of the spectrum are float32 in every row.",
         "## How it was measured",
         footnote(result),
     ]) + "\n"  # fmt: skip
