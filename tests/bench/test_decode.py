@@ -24,7 +24,7 @@ def test_decode(tmp_path):
 
 
 def test_what_products_at_their_limit_would_gain():
-    """1 TB/s; a teacher of 2 ms, a 1:5 hybrid of 1 ms and a 1:1 hybrid of 1.5 ms, of which 0.4 ms are products above their bytes."""
+    """1 TB/s; teacher 2 ms, 1:5 hybrid 1 ms, 1:1 hybrid 1.5 ms, of which products are 0.4 ms above their bytes."""
     about = {"system": "engine", "rows": 32, "length": 8192, "least_ms": 0.0, "most_ms": 0.0}
     steps = [
         about | {"ratio": ratio, "ms": ms, "bytes": 5e8} for ratio, ms in (("1:0", 2.0), ("1:1", 1.5), ("1:5", 1.0))
