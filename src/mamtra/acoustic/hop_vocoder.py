@@ -14,7 +14,7 @@ from torch import Tensor
 from mamtra.acoustic.fused_hift import FusedHiFT
 from mamtra.acoustic.hift import HiFT
 from mamtra.acoustic.masks import inside
-from mamtra.acoustic.receptive_field import stage_fields
+from mamtra.acoustic.receptive_field import F0_REACH, stage_fields
 from mamtra.errors import MamTraError
 
 NOISE = 2**22
@@ -77,7 +77,8 @@ class HopVocoder:
         window = torch.where(exists, window, 0.0)
         # A rounding error of F0 adds up in the phase of all frames that follow.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            f0 = self.vocoder.f0_predictor(window, exists)[:, self.before :]
+            read = self.before - F0_REACH
+            f0 = self.vocoder.f0_predictor(window[:, :, read:], exists[:, :, read:])[:, F0_REACH:]
         drawn = noise[:, None] + torch.arange((self.size - self.before) * hop, device=mel.device)
         noises = noise_on(mel.device)[drawn % NOISE][:, :, None]
         phase = phase[:, :, None]
