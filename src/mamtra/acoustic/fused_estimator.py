@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from mamtra.acoustic.estimator import CausalBlock, CausalConv1d, Estimator, SelfAttention, TransformerBlock, embed_time
 from mamtra.acoustic.masks import additive, attention_mask, hide
+from mamtra.ops.fused_norm import add_norm, norm_mish, windows
 from mamtra.ops.length_attention import length_attention
 from mamtra.ops.linear_act import linear_act
-from mamtra.ops.linear_norm import causal_conv, linear_add_norm
 
 
 class Inputs(Protocol):
@@ -62,8 +62,8 @@ class Whole:
 class FusedEstimator:
     """Calls an estimator with the arguments and results of `Estimator.forward`, in inference.
 
-    Queries, keys and values are one product; what stands around a LayerNorm is computed with it, the product before it too. As no
-    layer sees later positions but attention, padding needs no other mask than that of its scores.
+    Queries, keys and values are one product; what stands around a LayerNorm is computed with it. As no layer sees later positions
+    but attention, padding needs no other mask than that of its scores.
 
     Args:
         estimator: in evaluation mode, at its place.
@@ -113,29 +113,21 @@ class FusedEstimator:
     def _stage(self, number: int, x: Tensor, shift: Tensor, cache: Inputs) -> Tensor:
         resnet, blocks = self._stages[number][0], self._stages[number][1]
         y = self._block(resnet.block2, self._block(resnet.block1, x, shift, cache), None, cache)
-        norms = [*(block.norm1 for block in blocks), None]
-        x, normed = linear_add_norm(x, resnet.res_conv.weight.squeeze(2), resnet.res_conv.bias, y, norms[0])
-        for block, following in zip(blocks, norms[1:], strict=True):
-            layer, widen, last = block.attn1, block.ff.net["0"].proj, block.ff.net["2"]
+        x = _project(resnet.res_conv, x)
+        for block in blocks:
+            x, normed = add_norm(x, y, block.norm1)
+            layer, out, widen, narrow = block.attn1, block.attn1.to_out[0], block.ff.net["0"].proj, block.ff.net["2"]
             q, k, v = linear_act(normed, *self._joint[block]).unflatten(-1, (3, *layer.split)).permute(2, 0, 3, 1, 4)
             attended = cache.attend(layer, q, k, v).transpose(1, 2).flatten(2)
-            x, normed = linear_add_norm(attended, layer.to_out[0].weight, layer.to_out[0].bias, x, block.norm3)
-            inner = linear_act(normed, widen.weight, widen.bias, gelu=True)
-            x, normed = linear_add_norm(inner, last.weight, last.bias, x, following)
-        return x
+            x, normed = add_norm(x, linear_act(attended, out.weight, out.bias), block.norm3)
+            y = linear_act(linear_act(normed, widen.weight, widen.bias, gelu=True), narrow.weight, narrow.bias)
+        return x + y
 
     def _block(self, block: CausalBlock, x: Tensor, shift: Tensor | None, cache: Inputs) -> Tensor:
-        return self._convolve(block.block["0"], x, cache, block.block["2"], shift)
+        return norm_mish(self._convolve(block.block["0"], x, cache), block.block["2"], shift)
 
-    def _convolve(
-        self,
-        layer: CausalConv1d,
-        x: Tensor,
-        cache: Inputs,
-        norm: nn.LayerNorm | None = None,
-        shift: Tensor | None = None,
-    ) -> Tensor:
-        return causal_conv(x, cache.before(layer, x), self._taps[layer], layer.bias, norm, shift)
+    def _convolve(self, layer: CausalConv1d, x: Tensor, cache: Inputs) -> Tensor:
+        return linear_act(windows(x, cache.before(layer, x)), self._taps[layer], layer.bias)
 
 
 def _joined(layers: list[nn.Linear]) -> tuple[Tensor, Tensor | None]:
@@ -145,4 +137,4 @@ def _joined(layers: list[nn.Linear]) -> tuple[Tensor, Tensor | None]:
 
 def _project(layer: nn.Conv1d, x: Tensor) -> Tensor:
     """A convolution of one position, over (B, T, C)."""
-    return F.linear(x, layer.weight.squeeze(2), layer.bias)
+    return linear_act(x, layer.weight.squeeze(2), layer.bias)

@@ -24,6 +24,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lengths: Tensor) -> Tensor:
 
 
 @triton.jit
+def take(scores, values, top, total, acc):
+    """One more block of keys in a running softmax."""
+    new = tl.maximum(top, tl.max(scores, 1))
+    weight = tl.exp2(scores - new[:, None])
+    shrink = tl.exp2(top - new)
+    acc = tl.dot(weight.to(values.dtype), values, acc * shrink[:, None], input_precision="ieee")
+    return new, total * shrink + tl.sum(weight, 1), acc
+
+
+@triton.jit
 def _attend_kernel(
     q, k, v, out, lengths, size, scale, qr, qh, qt, kr, kh, kt, vr, vh, vt,
     HEADS: tl.constexpr, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
@@ -42,16 +52,14 @@ def _attend_kernel(
     top = tl.full((M,), float("-inf"), tl.float32)
     total = tl.zeros((M,), tl.float32)
     acc = tl.zeros((M, D), tl.float32)
-    for begin in range(0, length, N):
+    whole = length // N * N
+    for begin in range(0, whole, N):
+        keys, values = tl.load(keys_at + begin * kt), tl.load(values_at + begin * vt)
+        top, total, acc = take(tl.dot(query, keys, input_precision="ieee") * scale, values, top, total, acc)
+    for begin in range(whole, length, N):
         real = begin + n < length
         keys = tl.load(keys_at + begin * kt, mask=real[None, :], other=0.0)
-        scores = tl.dot(query, keys, input_precision="ieee") * scale
-        scores = tl.where(real[None, :], scores, float("-inf"))
-        new = tl.maximum(top, tl.max(scores, 1))
-        weight = tl.exp2(scores - new[:, None])
-        shrink = tl.exp2(top - new)
-        total = total * shrink + tl.sum(weight, 1)
         values = tl.load(values_at + begin * vt, mask=real[:, None], other=0.0)
-        acc = tl.dot(weight.to(values.dtype), values, acc * shrink[:, None], input_precision="ieee")
-        top = new
+        scores = tl.where(real[None, :], tl.dot(query, keys, input_precision="ieee") * scale, float("-inf"))
+        top, total, acc = take(scores, values, top, total, acc)
     tl.store(made, (acc / total[:, None]).to(out.dtype.element_ty), mask=inside)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mamtra.ops.backend import has_kernels
 
-FEW = 1024
+FEW = 512
 """Rows up to which a kernel of this package takes less time than the library: it starts while the one before it still runs."""
 
 

@@ -8,20 +8,25 @@ from torch import Tensor
 
 from mamtra.ops.decode_kernels import launch_options, wait_for_previous
 
-COLUMNS, DEPTH, STAGES = 64, 128, 3
+DEPTH, STAGES = 128, 3
 
 
 def linear_act(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
     """See `mamtra.ops.linear_act.linear_act`; x is (M, K), contiguous."""
     rows, inputs, outputs = len(x), x.shape[1], len(weight)
     out = x.new_empty(rows, outputs)
-    m = 16 if rows <= 256 else 32
-    _linear_act_kernel[(triton.cdiv(rows, m), triton.cdiv(outputs, COLUMNS))](
-        x, weight, x if bias is None else bias, out, rows, C=inputs, N=outputs, M=m, BLOCK=COLUMNS,
+    m, columns = tile(rows, outputs)
+    _linear_act_kernel[(triton.cdiv(rows, m), triton.cdiv(outputs, columns))](
+        x, weight, x if bias is None else bias, out, rows, C=inputs, N=outputs, M=m, BLOCK=columns,
         K=min(DEPTH, triton.next_power_of_2(max(16, inputs))), BIAS=bias is not None, GELU=gelu, num_warps=4,
         num_stages=STAGES, **launch_options(x.device),
     )  # fmt: skip
     return out
+
+
+def tile(rows: int, outputs: int) -> tuple[int, int]:
+    """Rows and columns of a program: more programs where there is little to do."""
+    return (16 if rows <= 256 else 32), (32 if outputs <= 512 else 64)
 
 
 @triton.jit
