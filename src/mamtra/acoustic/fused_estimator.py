@@ -16,7 +16,13 @@ from mamtra.ops.linear_act import linear_act
 
 
 class Inputs(Protocol):
-    """What the layers ask of the cache of a call: `mamtra.acoustic.hop_cache.EstimatorHop`, `Whole`."""
+    """What the layers ask of the cache of a call: `mamtra.acoustic.hop_cache.EstimatorHop`, `Whole`.
+
+    Attributes:
+        slot: evaluation of the vector field.
+    """
+
+    slot: int
 
     def before(self, layer: CausalConv1d, x: Tensor) -> Tensor:
         """(B, context, C) inputs of a convolution before its new ones (B, T, C)."""
@@ -42,6 +48,7 @@ class Whole:
         self._lengths = valid.sum(1) if whole else None
         self._mask = None if whole else additive(attention_mask(x.shape[2], valid, chunk, x.device), x.dtype)
         self._zeros: dict[int, Tensor] = {}
+        self.slot = 0
 
     def before(self, layer: CausalConv1d, x: Tensor) -> Tensor:
         """See `Inputs`; there is nothing before them."""
@@ -67,9 +74,11 @@ class FusedEstimator:
 
     Args:
         estimator: in evaluation mode, at its place.
+        times: (S,) or (S, 2) of all evaluations, see `Estimator.forward`, so that what depends on them alone is computed once;
+            None where they are not known.
     """
 
-    def __init__(self, estimator: Estimator) -> None:
+    def __init__(self, estimator: Estimator, times: Tensor | None = None) -> None:
         self._net = estimator
         down, up = estimator.down_blocks[0], estimator.up_blocks[0]
         self._stages = [down, *estimator.mid_blocks, up]
@@ -79,6 +88,7 @@ class FusedEstimator:
         with torch.inference_mode(False), torch.no_grad():
             self._shift = _joined(shifts)
             self._taps = {layer: layer.weight.transpose(1, 2).flatten(1).contiguous() for layer in convolutions}
+            self._shifts = None if times is None else self._shifts_at(times)
             self._joint = {block: _joined([block.attn1.to_q, block.attn1.to_k, block.attn1.to_v]) for block in blocks}
 
     def __call__(
@@ -93,11 +103,11 @@ class FusedEstimator:
         cache: Inputs | None = None,
         offset: int = 0,
     ) -> Tensor:
-        """See `Estimator.forward`; all rows are at one flow time, and the hops of a cache are of one chunk."""
+        """See `Estimator.forward`; all rows are at one flow time, where the times are known that of the cache's slot, and the hops
+        of a cache are of one chunk."""
         net, frames = self._net, x.shape[2]
         cache = cache or Whole(valid, chunk, x)
-        time = F.mish(embed_time(t[:1], net.time_mlp, net.length_mlp))
-        shifts = F.linear(time, *self._shift)[0].chunk(len(self._stages))
+        shifts = self._shifts_at(t[:1])[0] if self._shifts is None else self._shifts[cache.slot]
         given = torch.cat([x, mu, spks[:, :, None].expand(-1, -1, frames), cond], dim=1)
         x = self._stage(0, given.transpose(1, 2).contiguous(), shifts[0], cache)
         skip = x
@@ -109,6 +119,11 @@ class FusedEstimator:
         x = self._block(net.final_block, self._convolve(net.up_blocks[0][2], x, cache), None, cache)
         cache.store_step()
         return hide(_project(net.final_proj, x).transpose(1, 2), None if valid is None else valid[:, None])
+
+    def _shifts_at(self, times: Tensor) -> list[tuple[Tensor, ...]]:
+        """What each stage adds at some times."""
+        time = F.mish(embed_time(times, self._net.time_mlp, self._net.length_mlp))
+        return [row.chunk(len(self._stages)) for row in F.linear(time, *self._shift)]
 
     def _stage(self, number: int, x: Tensor, shift: Tensor, cache: Inputs) -> Tensor:
         resnet, blocks = self._stages[number][0], self._stages[number][1]
