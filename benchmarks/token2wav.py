@@ -71,9 +71,9 @@ def plan_rows(device: torch.device) -> list[Row]:
     """All rows, the most informative first."""
     if device.type != "cuda":
         return [Row(batch, phase, STEPS) for phase in PHASES for batch in (1, 2)]
-    hops = [Row(batch, "hops", steps) for steps in (STEPS, FEW) for batch in (1, 32, 64, 128, 256, 8)]
-    before = [Row(batch, phase, STEPS) for phase in ("one by one", "offline") for batch in (1, 8, 32)]
-    return [*hops[:5], *before, *hops[5:], *(Row(batch, "from scratch", STEPS) for batch in (1, 8))]
+    many, few = ([Row(batch, "hops", steps) for batch in (1, 32, 64, 128, 256, 8)] for steps in (STEPS, FEW))
+    whole = [Row(batch, phase, STEPS) for phase in ("offline", "one by one") for batch in (32, 8, 1)]
+    return [*many[:5], *few[:5], *whole, many[5], few[5], *(Row(batch, "from scratch", STEPS) for batch in (1, 8))]
 
 
 def use_graphs(model: Model) -> list[GraphCache]:
