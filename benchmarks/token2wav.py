@@ -71,9 +71,11 @@ def plan_rows(device: torch.device) -> list[Row]:
     """All rows, the most informative first."""
     if device.type != "cuda":
         return [Row(batch, phase, STEPS) for phase in PHASES for batch in (1, 2)]
-    many, few = ([Row(batch, "hops", steps) for batch in (1, 32, 64, 128, 256, 8)] for steps in (STEPS, FEW))
-    whole = [Row(batch, phase, STEPS) for phase in ("offline", "one by one") for batch in (32, 8, 1)]
-    return [*many[:5], *few[:5], *whole, many[5], few[5], *(Row(batch, "from scratch", STEPS) for batch in (1, 8))]
+    many, few = ({batch: Row(batch, "hops", steps) for batch in (1, 8, 32, 64, 128, 256)} for steps in (STEPS, FEW))
+    offline, before = ([Row(batch, phase, STEPS) for batch in (32, 8, 1)] for phase in ("offline", "one by one"))
+    first = [many[1], many[32], many[64], offline[0], few[64], few[256], few[128], many[256], before[0]]
+    rest = [*many.values(), *few.values(), *offline, *before, *(Row(batch, "from scratch", STEPS) for batch in (1, 8))]
+    return list(dict.fromkeys([*first, *rest]))
 
 
 def use_graphs(model: Model) -> list[GraphCache]:
