@@ -12,7 +12,7 @@ from record import benchmark, show_spread, spread
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PAGES = {
     "memory_growth": "memory_growth", "../parity": "parity", "readers": "readers",
-    "faults": "faults", "serve": "mamtra.bench.serve_page",
+    "faults": "faults", "soak": "soak", "serve": "mamtra.bench.serve_page",
     "cloning": "cloning", "engine_memory": "engine_memory", "engine_step": "engine_step", "lists": "lists",
     "conversion": "conversion", "cosyvoice_directory": "cosyvoice_directory", "cosyvoice_directory_gpu": "cosyvoice_directory",
     "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "latency": "latency", "librispeech_pc": "score_table",

@@ -12,6 +12,10 @@ def test_the_slope_counts_what_follows_the_warm_up():
     flat = slope(list(zip(seconds, size, strict=True)))
     assert flat["low"] < 0 < flat["high"] and flat["high"] - flat["low"] < 2
     grown = slope(list(zip(seconds, size + seconds / 3600 * 30, strict=True)))
+    texts = size + 50 * (np.arange(1800) % 10 > 0) * seconds / 1800
+    assert slope(list(zip(seconds, texts, strict=True)))["low"] > 30
+    between = slope(list(zip(seconds, texts, strict=True)), np.min)
+    assert between["low"] < 3 and between["high"] > -3
     assert grown["slope"] == pytest.approx(flat["slope"] + 30, abs=1) and grown["low"] > 28
 
 
@@ -32,5 +36,7 @@ def test_the_page():
         "with_gaps": 1,
         "samples": samples,
     }
-    page = render({**found, **slope(samples), **about})
-    assert "| 10 | 2 | 9 of 9 | 1 | 101 | 106 | 106 | +36.0 (+36.0 to +36.0) |" in page
+    page = render({**found, **about})
+    assert "9 good answers of 9, 1 with gaps, never more than 106 MiB" in page
+    assert "| between texts (smallest) | 101 | 106 | +36.0 (+36.0 to +36.0) |" in page
+    assert "| while it speaks (median) | 101 | 106 | +36.0 (+36.0 to +36.0) |" in page
