@@ -25,7 +25,7 @@ from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.hop_batch import HopBatch
 from mamtra.acoustic.hop_rows import HopRow, HopVoice
 from mamtra.acoustic.hop_sizes import HopSizes
-from mamtra.acoustic.hop_vocoder import NOISE, noise_on
+from mamtra.acoustic.hop_vocoder import NOISE, HopVocoder, noise_on
 from mamtra.audio.features import slaney_filterbank
 from mamtra.audio.io import write_audio
 from mamtra.engine.request import Request, Unistream
@@ -54,12 +54,11 @@ def by_hops(
     """Samples of all rows, and the place of their noise in the table."""
     sizes = HopSizes.of(model.flow, history=HISTORY, steps=model.generation.flow_steps)
     prompt = voice.prompt_speech.tolist()
-    torch.backends.cudnn.allow_tf32 = half[1]  # the vocoder is float16 where it may use TF32
+    flow, vocoder = (torch.float16 if each else torch.float32 for each in half)
     batch = HopBatch(
-        model.flow, model.vocoder, sizes, streams=len(tokens), pages=max(1, sizes.prefix_chunks(len(prompt))),
-        dtype=torch.float16 if half[0] else torch.float32,
+        model.flow, model.vocoder, sizes, streams=len(tokens), pages=max(1, sizes.prefix_chunks(len(prompt))), dtype=flow
     )  # fmt: skip
-    torch.backends.cudnn.allow_tf32 = False
+    batch.sound = HopVocoder(model.vocoder, sizes.frames, vocoder)
     made = HopVoice.make(batch.flow, batch.pool, prompt, voice.prompt_mel, voice.embedding, lambda hop: batch([hop]))
     rows = [HopRow(batch.pool, made, batch.sound, seed) for seed in range(len(tokens))]
     left, waves = [made.rest + row for row in tokens], [[] for _ in tokens]

@@ -34,6 +34,7 @@ class HopVocoder:
     Args:
         vocoder: of CosyVoice 2's kind, in evaluation mode.
         frames: mel frames of a hop.
+        dtype: of the layers, see `FusedHiFT`.
 
     Attributes:
         frames: see above.
@@ -45,11 +46,11 @@ class HopVocoder:
         MamTraError: the vocoder is of another kind.
     """
 
-    def __init__(self, vocoder: HiFT, frames: int) -> None:
+    def __init__(self, vocoder: HiFT, frames: int, dtype: torch.dtype | None = None) -> None:
         if type(vocoder) is not HiFT:
             raise MamTraError("Hops need the vocoder of CosyVoice 2.")
         self.vocoder, self.frames, self._fields = vocoder, frames, stage_fields(vocoder.config)
-        self._layers = FusedHiFT(vocoder)
+        self._layers = FusedHiFT(vocoder, dtype)
         self.before, self._after = vocoder.receptive_field()
         self.size = self.before + frames + self._after
         self._mel = (vocoder.config.in_channels, self.size - frames)

@@ -71,7 +71,7 @@ def mish(y):
     return y * (ratio / (ratio + 2))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _add_norm_kernel(
     x,
     y,
@@ -98,7 +98,7 @@ def _add_norm_kernel(
     tl.store(out + at, after.to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _norm_mish_kernel(
     x, weight, bias, shift, out, rows, eps,
     C: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, SHIFTED: tl.constexpr, PDL: tl.constexpr,
@@ -114,7 +114,7 @@ def _norm_mish_kernel(
     tl.store(out + at, made.to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size"])
 def _windows_kernel(
     x, before, out, size, xb, xt, sb, st, C: tl.constexpr, K: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
     PDL: tl.constexpr,

@@ -29,7 +29,7 @@ def tile(rows: int, outputs: int) -> tuple[int, int]:
     return (16 if rows <= 256 else 32), (32 if outputs <= 512 else 64)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _linear_act_kernel(
     x, weight, bias, out, rows, C: tl.constexpr, N: tl.constexpr, M: tl.constexpr, BLOCK: tl.constexpr, K: tl.constexpr,
     BIAS: tl.constexpr, GELU: tl.constexpr, PDL: tl.constexpr,

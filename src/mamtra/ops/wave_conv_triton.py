@@ -58,7 +58,7 @@ def tile(rows: int, size: int, outputs: int) -> dict[str, int]:
     return {"M": m, "N": n, "num_warps": 8 if m * n > 8192 else 4, "num_stages": 3}
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size", "made", "batch", "residual_step"])  # else compiled anew for many of them
 def _wave_conv_kernel(
     x, weight, bias, shape, residual, alpha, mask, total, act, size, made, batch, slope, residual_step,
     C: tl.constexpr, WIDTH: tl.constexpr, OUT: tl.constexpr, STRIDE: tl.constexpr, K: tl.constexpr,
