@@ -15,8 +15,9 @@ def linear_act(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Te
     out = x.new_empty(rows, outputs)
     options = tile(rows, inputs, outputs)
     _linear_act_kernel[(triton.cdiv(rows, options["M"]), triton.cdiv(outputs, options["BLOCK"]))](
-        x, weight, x if bias is None else bias, out, rows, C=inputs, N=outputs, LINES=triton.next_power_of_2(triton.cdiv(inputs, 64)), BIAS=bias is not None, GELU=gelu, num_warps=4,
-        **options, **launch_options(x.device),
+        x, weight, x if bias is None else bias, out, rows, C=inputs, N=outputs,
+        LINES=triton.next_power_of_2(triton.cdiv(inputs, 64)), BIAS=bias is not None, GELU=gelu, num_warps=4, **options,
+        **launch_options(x.device),
     )  # fmt: skip
     return out
 
