@@ -160,9 +160,9 @@ def render(result: dict[str, Any]) -> str:
             ("sound", "error of samples", "largest", "distance of log mel spectra, dB", "largest"), lines
         ),
         "The error of samples is relative to their root mean square, median and largest of the sentences. Where the flow rounds, "
-        "F0 moves a little and with it the phase of all that follows, so that samples differ where the sound does not; the last "
-        "row shows how far the same sound is from itself with another noise of the vocoder. F0, the excitation and the logarithms "
-        "and phases of the spectrum are float32 in every row.",
+        "F0 moves a little and with it the phase of all that follows: samples differ, and so does how harmonics add up within a "
+        "band. Whether that is heard was not judged. The last row shows how far the same sound is from itself with another noise "
+        "of the vocoder. F0, the excitation and the logarithms and phases of the spectrum are float32 in every row.",
         "## How it was measured",
         footnote(result),
     ]) + "\n"  # fmt: skip

@@ -21,6 +21,7 @@ PAGES = {
     "weight_types": "weight_types", "guards": "guards",
     "decode": "mamtra.bench.decode_page", "bench_memory": "mamtra.bench.memory_page", "bench_latency": "mamtra.bench.latency_page",
     "layout": "layout", "word_times": "word_times", "flow_steps": "flow_steps", "flow_steps_held_out": "flow_steps",
+    "hop_sound": "hop_sound",
 }  # fmt: skip
 
 
