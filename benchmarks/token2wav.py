@@ -177,11 +177,10 @@ def goals(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
     """What was reached of the goals, where it was measured."""
     done = {(row["phase"], row["steps"], row["batch"]): row for row in rows if "failed" not in row}
     for steps, goal in ((STEPS, 600), (FEW, 1500)):
-        speeds = [
-            f"{row['audio_a_second']:,.0f}" for batch in (64, 128, 256) if (row := done.get(("hops", steps, batch)))
-        ]
-        if len(speeds) == 3:
-            yield f"hops of {steps} steps, 64, 128 and 256 rows, audio s / s", ", ".join(speeds), f"{goal:,}"
+        found = {batch: row for batch in (64, 128, 256) if (row := done.get(("hops", steps, batch)))}
+        if found:
+            speeds = ", ".join(f"{row['audio_a_second']:,.0f}" for row in found.values())
+            yield f"hops of {steps} steps, rows {', '.join(map(str, found))}, audio s / s", speeds, f"{goal:,}"
     if row := done.get(("offline", STEPS, 32)):
         yield "offline, 32 rows, audio s / s", f"{row['audio_a_second']:,.0f}", "700"
     for batch, goal in ((1, 20), (32, 45)):
