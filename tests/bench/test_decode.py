@@ -23,6 +23,24 @@ def test_decode(tmp_path):
     assert f"| 1:0 | 1 | 64 | {row['ms']:.3f} |" in page
 
 
+def test_what_products_at_their_limit_would_gain():
+    """1 TB/s; teacher 2 ms, 1:5 hybrid 1 ms, 1:1 hybrid 1.5 ms, of which products are 0.4 ms above their bytes."""
+    about = {"system": "engine", "rows": 32, "length": 8192, "least_ms": 0.0, "most_ms": 0.0}
+    steps = [
+        about | {"ratio": ratio, "ms": ms, "bytes": 5e8} for ratio, ms in (("1:0", 2.0), ("1:1", 1.5), ("1:5", 1.0))
+    ]
+    kernels = {
+        "gate and up": {"us": 500, "calls": 1, "bytes": 1e8}, "attention": {"us": 300, "calls": 1, "bytes": 2e8},
+        "sampler": {"us": 40, "calls": 1, "bytes": 0}, "head": {"us": 10, "calls": 1, "bytes": 2e7},
+    }  # fmt: skip
+    page = render({
+        "command": "c", "versions": {}, "tiny": False, "device": "d", "bandwidth": 1e12, "steps": steps, "skipped": 0,
+        "profiles": [{"ratio": "1:1", "rows": 32, "length": 8192, "kernels": kernels}],
+    })  # fmt: skip
+    assert "| 32 | 8192 | 1.000 | 0.400 | 0.100 | 0.000 | 0.040 | 1.100 | 45% |" in page
+    assert "| 1:1 | 0.75 | 0.69 | 0.72 |" in page and "| 1:5 | 0.50 | 0.37 | 0.48 |" in page
+
+
 def test_a_call_is_captured_once_and_replayed(monkeypatch):
     class Event:
         def __init__(self, enable_timing):

@@ -46,5 +46,8 @@ def test_latency(tmp_path, monkeypatch):
     assert [row["audio_seconds"] for row in ways] == [2.0] * 3
     for row, seconds in zip(ways, (4.0, 0.25, 1.0), strict=True):
         row["seconds"]["median"] = seconds
+    (prompt,) = [row for row in result["rows"] if "restored" in row]
+    prompt["fed"], prompt["restored"] = ({"median": ms, "least": ms, "most": ms} for ms in (9.0, 2.5))
     page = latency_page.render(result)
     assert "| 8.0 | 16.0 |" in page and "| 2.0 | 4.0 |" in page
+    assert "| 1:1 | 15 | 9.00 (9.00 to 9.00) | 2.50 (2.50 to 2.50) | 6.50 |" in page

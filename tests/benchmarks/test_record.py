@@ -25,6 +25,7 @@ PAGES = {
     "layout": "layout", "word_times": "word_times", "flow_steps": "flow_steps", "flow_steps_held_out": "flow_steps",
     "web": "web",
     "flow_steps_judged": "flow_steps", "flow_window": "flow_window", "runtime_quality": "runtime_quality",
+    "hop_sound": "hop_sound",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ Lipman et al. 2023 (optimal-transport paths), Ho and Salimans 2022 (guidance); s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import torch
@@ -131,25 +131,30 @@ class FlowMatching(nn.Module):
             mu, spks, cond = (torch.cat([value, torch.zeros_like(value)]) for value in (mu, spks, cond))
             valid = None if valid is None else valid.repeat(2, 1)
         estimate = self._graphed or self.estimator
-        grid = cosine_schedule(torch.linspace(0, 1, steps + 1, device=mu.device))
-        t = grid[0]
-        for step in range(steps):
-            dt = grid[step + 1] - t
+        for step, (time, dt) in enumerate(self.times(steps, mu.device)):
             if cache is not None:
                 cache.slot = step
             both = torch.cat([x, x]) if twice else x
-            times = t.expand(mu.shape[0]) if not self.trained_steps else torch.stack([t, dt]).expand(mu.shape[0], 2)
+            times = time.expand(mu.shape[0], *time.shape)
             slope = estimate(both.to(mu.dtype), valid, mu, times, spks, cond, chunk, cache, offset).float()
             if twice:
                 given, free = slope.chunk(2)
                 slope = (1 + guidance) * given - guidance * free
             x = x + dt * slope
-            t = t + dt
             if path is not None:
                 path.append(x)
         if cache is not None:
             cache.slot = 0
         return x
+
+    def times(self, steps: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the estimator is told of the time of each step, a scalar or (2,) time and length of it; and the length."""
+        grid = cosine_schedule(torch.linspace(0, 1, steps + 1, device=device))
+        t = grid[0]
+        for following in grid[1:]:
+            dt = following - t
+            yield torch.stack([t, dt]) if self.trained_steps else t, dt
+            t = t + dt
 
     def loss(
         self,

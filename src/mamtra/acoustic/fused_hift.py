@@ -1,24 +1,29 @@
-"""The layers of the vocoder for inference: channels last in memory, and one kernel between two convolutions."""
+"""The layers of the vocoder for inference: channels last in memory, and one kernel for a convolution and what stands behind it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamtra.acoustic.masks import inside
-from mamtra.acoustic.resblock import ResBlock
+from mamtra.acoustic.resblock import ResBlock, Snake
 from mamtra.acoustic.stft import istft, stft
+from mamtra.ops.backend import has_kernels
 from mamtra.ops.bias_act import bias_act
+from mamtra.ops.wave_conv import WaveConv
 
 if TYPE_CHECKING:
     from mamtra.acoustic.hift import HiFT
 
 TOGETHER = 10880
 """Frames that are decoded at a time: what lies between two layers of more does not stay in a GPU's cache, and takes memory."""
+ALIGNED = 16
+"""Channels of the excitation's spectrum are filled up to a multiple of it, so that a kernel reads several at once."""
 
 
 class FusedHiFT:
@@ -26,17 +31,23 @@ class FusedHiFT:
 
     Args:
         vocoder: in evaluation mode, at its place, its weight norms folded.
+        dtype: of weights and of what lies between layers. None takes float16 where kernels run and PyTorch's convolutions may use
+            TF32, whose operands have as many digits, else float32. F0, the excitation, the logarithms and phases of the spectrum
+            and what is made of them are float32.
     """
 
-    def __init__(self, vocoder: HiFT) -> None:
+    def __init__(self, vocoder: HiFT, dtype: torch.dtype | None = None) -> None:
         self._net, self._config = vocoder, vocoder.config
-        kinds = (nn.Conv1d, nn.ConvTranspose1d)
-        layers = [module for module in vocoder.modules() if isinstance(module, kinds)]
-        with torch.inference_mode(False):
-            self._weights = {
-                layer: layer.weight.detach().unsqueeze(2).contiguous(memory_format=torch.channels_last)
-                for layer in layers
-            }
+        half = has_kernels(vocoder.conv_post.bias.device) and torch.backends.cudnn.allow_tf32
+        self._dtype = dtype or (torch.float16 if half else torch.float32)
+        kernels = len(self._config.resblock_kernel_sizes)
+        blocks = [vocoder.resblocks[i : i + kernels] for i in range(0, len(vocoder.resblocks), kernels)]
+        self._ups = [WaveConv(layer, self._dtype) for layer in vocoder.ups]
+        self._downs = [WaveConv([layer], self._dtype) for layer in vocoder.source_downs]
+        self._sources = [_Blocks([block], self._dtype) for block in vocoder.source_resblocks]
+        self._blocks = [_Blocks(several, self._dtype) for several in blocks]
+        self._first = WaveConv([vocoder.conv_pre], self._dtype)
+        self._last = WaveConv([vocoder.conv_post], self._dtype)
 
     def decode(
         self,
@@ -69,7 +80,8 @@ class FusedHiFT:
         config, size = self._config, mel.shape[2]
         fourier, hop, last = (config.istft_n_fft, config.istft_hop), config.hop, len(fields) - 1
         rates = hop // config.istft_hop
-        spectrum = stft(source.float(), *fourier, end * hop, begin * hop).transpose(1, 2).to(mel.dtype).contiguous()
+        spectrum = stft(source.float(), *fourier, end * hop, begin * hop).transpose(1, 2)
+        spectrum = F.pad(spectrum, (0, -spectrum.shape[2] % ALIGNED)).to(self._dtype)
         x, left, scale = self.begin(mel, inside(begin, end, size)), 0, 1
         for stage, field in enumerate(fields):
             x = self.upsample(stage, x)
@@ -88,15 +100,12 @@ class FusedHiFT:
 
     def begin(self, mel: Tensor, mask: Tensor) -> Tensor:
         """The input of the first upsampling, from mel (B, mel, T) that is zero where `mask` (B, T) is False."""
-        first = self._net.conv_pre
-        x = self._convolve(first, mel.transpose(1, 2).contiguous())
-        return bias_act(x, first.bias, slope=self._config.lrelu_slope, mask=mask)[1]
+        x = mel.transpose(1, 2).to(self._dtype).contiguous()
+        return self._first(x[None], slope=self._config.lrelu_slope, mask=mask, keep=False)[1][0]
 
     def upsample(self, stage: int, x: Tensor) -> Tensor:
-        """The upsampling of a stage, its bias left out: (B, T, C) to (B, rate * T, C / 2)."""
-        layer = self._net.ups[stage]
-        x, weight = _tall(x), self._weights[layer]
-        return _flat(F.conv_transpose2d(x, weight, None, (1, layer.stride[0]), (0, layer.padding[0])))
+        """The upsampling of a stage: (B, T, C) to (B, rate * T, C / 2)."""
+        return self._ups[stage](x[None])[0][0].view(len(x), x.shape[1] * self._config.upsample_rates[stage], -1)
 
     def stage(self, stage: int, x: Tensor, spectrum: Tensor, mask: Tensor) -> Tensor:
         """The layers behind the upsampling, and the activation of what follows.
@@ -104,56 +113,65 @@ class FusedHiFT:
         Args:
             stage: from 0.
             x: (B, T, C) from `upsample`; what it is where `mask` is False does not matter.
-            spectrum: (B, frames, 2 bins) of the excitation, zero outside of the utterance.
+            spectrum: (B, frames, 2 bins or more) of the excitation, zero outside of the utterance.
             mask: (B, T) bool, False outside of the utterance.
         """
-        net, kernels = self._net, len(self._config.resblock_kernel_sizes)
-        down, source = net.source_downs[stage], net.source_resblocks[stage]
-        s, act = bias_act(self._convolve(down, spectrum), down.bias, alpha=source.activations1[0].alpha, mask=mask)
-        made, bias, s = self._block(source, s, act, mask)
-        x, _ = bias_act(made, bias + net.ups[stage].bias, others=(s, x))
-        blocks = net.resblocks[stage * kernels : (stage + 1) * kernels]
-        total: tuple[Tensor, ...] = ()
-        last = stage == len(net.ups) - 1
-        for number, block in enumerate(blocks):
-            _, act = bias_act(x, alpha=block.activations1[0].alpha, mask=mask)
-            made, bias, rest = self._block(block, x, act, mask)
-            end = number == kernels - 1
-            slope = (0.01 if last else self._config.lrelu_slope) if end else None
-            summed, act = bias_act(
-                made, bias, others=(rest, *total), scale=1 / kernels if end else 1.0, slope=slope, mask=mask
-            )
-            total = (summed,)
-        return act
+        sources, blocks = self._sources[stage], self._blocks[stage]
+        given = self._downs[stage](spectrum[None], alpha=sources.alpha, mask=mask)
+        (source,) = sources(*given, mask)
+        x, act = bias_act(x, others=(source,), alpha=blocks.alpha, mask=mask)
+        made = blocks(x[None], act, mask)
+        scale = 1 / len(made)
+        while len(made) > 3:
+            made = [bias_act(made[0], others=tuple(made[1:3]), slope=1.0)[0], *made[3:]]
+        slope = 0.01 if stage == len(self._ups) - 1 else self._config.lrelu_slope
+        return bias_act(made[0], others=tuple(made[1:]), scale=scale, slope=slope, mask=mask, keep=False)[1]
 
     def end(self, x: Tensor) -> Tensor:
         """The spectrum of the waveform (B, 2 bins, T), from the result of the last stage."""
-        post = self._net.conv_post
-        return self._net.polar((self._convolve(post, x) + post.bias).transpose(1, 2))
-
-    def _block(self, block: ResBlock, x: Tensor, act: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A residual block of x, whose first activation is `act`, as three parts to be added: (B, T, C), bias (C,), (B, T, C)."""
-        pairs = len(block.convs1)
-        for i, (first, second) in enumerate(zip(block.convs1, block.convs2, strict=True)):
-            _, act = bias_act(self._convolve(first, act), first.bias, alpha=block.activations2[i].alpha, mask=mask)
-            made = self._convolve(second, act)
-            if i + 1 < pairs:
-                x, act = bias_act(made, second.bias, others=(x,), alpha=block.activations1[i + 1].alpha, mask=mask)
-        return made, second.bias, x
-
-    def _convolve(self, layer: nn.Conv1d, x: Tensor) -> Tensor:
-        stride, padding, dilation = layer.stride[0], layer.padding[0], layer.dilation[0]
-        return _flat(F.conv2d(_tall(x), self._weights[layer], None, (1, stride), (0, padding), (1, dilation)))
+        return self._net.polar(self._last(x[None], dtype=torch.float32)[0][0].transpose(1, 2))
 
 
-def _tall(x: Tensor) -> Tensor:
-    """(B, T, C) as (B, C, 1, T), channels last in memory."""
-    return x.transpose(1, 2).unsqueeze(2)
+class _Blocks:
+    """Residual blocks side by side, each over an activation of its own.
+
+    Args:
+        blocks: of the same channels.
+        dtype: see `FusedHiFT`.
+
+    Attributes:
+        alpha: (G, C) frequencies of their first activations.
+    """
+
+    def __init__(self, blocks: Sequence[ResBlock], dtype: torch.dtype) -> None:
+        self.alpha = _alphas([block.activations1[0] for block in blocks])
+        self._groups = []
+        for _, same in groupby(blocks, key=lambda block: len(block.convs1)):
+            group, pairs = list(same), []
+            for i in range(len(group[0].convs1)):
+                first, second = (WaveConv([convs[i] for convs in each], dtype) for each in (
+                    [block.convs1 for block in group], [block.convs2 for block in group]
+                ))  # fmt: skip
+                inner = _alphas([block.activations2[i] for block in group])
+                last = i + 1 == len(group[0].convs1)
+                outer = None if last else _alphas([block.activations1[i + 1] for block in group])
+                pairs.append((first, inner, second, outer))
+            self._groups.append((len(group), pairs))
+
+    def __call__(self, x: Tensor, act: Tensor, mask: Tensor) -> list[Tensor]:
+        """Results (B, T, C) of the blocks of x (1, B, T, C), whose first activations are `act` (G, B, T, C)."""
+        made: list[Tensor] = []
+        for count, pairs in self._groups:
+            here, total = act[len(made) : len(made) + count], x
+            for first, inner, second, outer in pairs:
+                _, here = first(here, alpha=inner, mask=mask, keep=False)
+                total, here = second(here, residual=total, alpha=outer, mask=mask)
+            made.extend(total)
+        return made
 
 
-def _flat(x: Tensor) -> Tensor:
-    """(B, C, 1, T) to (B, T, C), contiguous; no copy where channels are last in memory."""
-    return x.squeeze(2).transpose(1, 2).contiguous()
+def _alphas(layers: Sequence[Snake]) -> Tensor:
+    return torch.stack([layer.alpha.detach().float() for layer in layers])
 
 
 def _reflect(x: Tensor, begin: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ class HopBatch:
         guidance: float | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.flow, self._guidance = hop_flow(flow, dtype or flow.encoder_proj.weight.dtype), guidance
+        self.flow = hop_flow(flow, dtype or flow.encoder_proj.weight.dtype, sizes.steps)
+        self._guidance = guidance
         self.sound = HopVocoder(vocoder, sizes.frames)
         self.pool = HopPool(self.flow, sizes, streams, pages, self.sound.state)
         self.device = self.pool.sound.device

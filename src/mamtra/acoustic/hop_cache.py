@@ -35,7 +35,7 @@ class EstimatorHop:
         self._last[layer] = x[:, x.shape[1] - self._pool.plan.context :]
         return self._inputs[self.slot][:, :, self._pool.plan.inputs[layer]]
 
-    def attend(self, layer: nn.Module, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    def attend(self, layer: nn.Module, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from new positions (B, heads, T, D) to them and to the pages; what is visible is in the places."""
         number = self._pool.plan.row_of[layer, "key"] // 2
         return paged_attention(q, k, v, self._pool.flow[self.slot, number], self._places)

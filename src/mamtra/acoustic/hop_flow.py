@@ -38,13 +38,14 @@ class HopInputs:
     places: Places
 
 
-def hop_flow(flow: Flow, dtype: torch.dtype) -> Flow:
-    """The same flow with weights of a type, for `flow_hop`; weights of that type are shared."""
+def hop_flow(flow: Flow, dtype: torch.dtype, steps: int) -> Flow:
+    """The same flow with weights of a type, for hops of so many evaluations by `flow_hop`; weights of that type are shared."""
     with torch.device("meta"):
         other = type(flow)(flow.config)
     other.load_state_dict({name: value.to(dtype) for name, value in flow.state_dict().items()}, assign=True)
     other.eval().requires_grad_(False)
-    other.decoder.run_by(FusedEstimator(other.decoder.estimator))
+    times = torch.stack([time for time, _ in other.decoder.times(steps, other.encoder_proj.weight.device)])
+    other.decoder.run_by(FusedEstimator(other.decoder.estimator, times))
     return other
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from mamtra.acoustic.fused_hift import FusedHiFT
 from mamtra.acoustic.hift import HiFT
 from mamtra.acoustic.masks import inside
-from mamtra.acoustic.receptive_field import stage_fields
+from mamtra.acoustic.receptive_field import F0_REACH, stage_fields
 from mamtra.errors import MamTraError
 
 NOISE = 2**22
@@ -34,6 +34,7 @@ class HopVocoder:
     Args:
         vocoder: of CosyVoice 2's kind, in evaluation mode.
         frames: mel frames of a hop.
+        dtype: of the layers, see `FusedHiFT`.
 
     Attributes:
         frames: see above.
@@ -45,11 +46,11 @@ class HopVocoder:
         MamTraError: the vocoder is of another kind.
     """
 
-    def __init__(self, vocoder: HiFT, frames: int) -> None:
+    def __init__(self, vocoder: HiFT, frames: int, dtype: torch.dtype | None = None) -> None:
         if type(vocoder) is not HiFT:
             raise MamTraError("Hops need the vocoder of CosyVoice 2.")
         self.vocoder, self.frames, self._fields = vocoder, frames, stage_fields(vocoder.config)
-        self._layers = FusedHiFT(vocoder)
+        self._layers = FusedHiFT(vocoder, dtype)
         self.before, self._after = vocoder.receptive_field()
         self.size = self.before + frames + self._after
         self._mel = (vocoder.config.in_channels, self.size - frames)
@@ -77,7 +78,8 @@ class HopVocoder:
         window = torch.where(exists, window, 0.0)
         # A rounding error of F0 adds up in the phase of all frames that follow.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            f0 = self.vocoder.f0_predictor(window, exists)[:, self.before :]
+            read = self.before - F0_REACH
+            f0 = self.vocoder.f0_predictor(window[:, :, read:], exists[:, :, read:])[:, F0_REACH:]
         drawn = noise[:, None] + torch.arange((self.size - self.before) * hop, device=mel.device)
         noises = noise_on(mel.device)[drawn % NOISE][:, :, None]
         phase = phase[:, :, None]

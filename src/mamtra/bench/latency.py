@@ -15,13 +15,17 @@ from mamtra.bench.decode_peers import Transformers
 from mamtra.bench.latency_page import draw, render
 from mamtra.bench.run import measure
 from mamtra.cost.measured_memory import free, open_engine, random_lm
+from mamtra.engine.interleaved import Interleaved
 from mamtra.engine.request import Request, Unistream
 from mamtra.evaluate.sentences import read_sentences
+from mamtra.models.kinds import MIX
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.tts import TTS, Text
 
 RATIOS = ("1:0", "1:1", "1:5")
 INPUTS, TOKENS, RUNS = (250, 1000, 4000), 50, 7
+PROMPTS = (75, 250, 750)
+"""Speech tokens of a voice's prompt: 3, 10 and 30 s."""
 TEXTS, ROUNDS = 32, 3
 STREAMS = (1, 8, 32)
 
@@ -33,6 +37,9 @@ def _rows(device: torch.device, tiny: bool, peers: bool, ends: float) -> Iterato
         for inputs in (20,) if tiny else INPUTS:
             if time.perf_counter() < ends:
                 yield {"system": "engine", "ratio": ratio, "inputs": inputs, **_tokens(lm, inputs)}
+        for speech in PROMPTS if not tiny else (15,) if ratio == "1:1" else ():
+            if time.perf_counter() < ends:
+                yield {"ratio": ratio, "prompt": speech, **_prompts(lm, speech, RUNS if not tiny else 3)}
         del lm
         free(device)
     if peers and device.type == "cuda" and not tiny:
@@ -52,6 +59,25 @@ def _tokens(lm: Any, inputs: int) -> dict[str, Any]:
             firsts.append(1e3 * (first - began))
             others.append(1e3 * (time.perf_counter() - first) / count)
     return {"first": _spread(firsts[2:]), "token": _spread(others[2:])}
+
+
+def _prompts(lm: Any, speech: int, runs: int) -> dict[str, Any]:
+    """Milliseconds to the first token where text arrives: of voices that were not heard before, and of one that was."""
+    text = -(-speech // MIX[1]) * MIX[0]
+    with open_engine(lm, 2, text + speech + TOKENS) as engine:
+
+        def first(voice: int) -> float:
+            layout = Interleaved([voice + 1] * text, [voice + 1] * speech, text_ids=iter([1] * MIX[0]))
+            began = time.perf_counter()
+            stream = engine.submit(Request(layout, seed=0))
+            next(stream)
+            spent = 1e3 * (time.perf_counter() - began)
+            stream.cancel()
+            return spent
+
+        fed = [first(voice) for voice in range(runs)]
+        restored = [first(runs - 1) for _ in range(runs)]
+    return {"fed": _spread(fed[2:]), "restored": _spread(restored[2:])}
 
 
 def _transformers(device: torch.device, ends: float) -> Iterator[dict[str, Any]]:

@@ -58,6 +58,21 @@ def render(result: dict[str, Any]) -> str:
                 ),
             ),
         ]
+    prompts = [row for row in rows if "restored" in row]
+    if prompts:
+        parts += [
+            "## First token behind a voice's prompt",
+            f"Of {size}, where text arrives while it is spoken, so that what a voice says comes first: milliseconds from a request "
+            "to its first token, where the prompt is fed and kept, and where it was kept and is restored.",
+            markdown_table(
+                ("ratio", "prompt, speech tokens", "fed (range)", "restored (range)", "saved, ms"),
+                (
+                    (row["ratio"], row["prompt"], _shown(row["fed"], 2), _shown(row["restored"], 2),
+                     f"{row['fed']['median'] - row['restored']['median']:.2f}")
+                    for row in prompts
+                ),
+            ),
+        ]  # fmt: skip
     return "\n\n".join([*parts, footnote(result)]) + "\n"
 
 

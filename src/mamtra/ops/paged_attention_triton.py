@@ -9,6 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from mamtra.ops.decode_kernels import launch_options, wait_for_previous
+from mamtra.ops.length_attention_triton import take
 from mamtra.ops.places import Places
 
 WARPS, STAGES = 4, 2
@@ -25,19 +27,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, pages: Tensor, places: Places) -> Te
         *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], places.prefix.stride(0), places.ring.stride(0),
         places.prefix_count.stride(0), places.ring_count.stride(0), places.target.stride(0), places.fresh.stride(0),
         HEADS=heads, D=width, C=size, T=max(16, triton.next_power_of_2(size)), BRANCHES=pages.shape[1],
-        F=places.prefix.shape[1], R=places.ring.shape[1], HIDDEN=places.hidden, num_warps=WARPS, num_stages=STAGES,
+        R=places.ring.shape[1], HIDDEN=places.hidden, num_warps=WARPS, num_stages=STAGES,
+        **launch_options(q.device),
     )  # fmt: skip
     return out.unflatten(-1, (heads, width)).transpose(1, 2)
-
-
-@triton.jit
-def _take(scores, values, top, total, acc):
-    """One more block of keys in a running softmax."""
-    new = tl.maximum(top, tl.max(scores, 1))
-    weight = tl.exp2(scores - new[:, None])
-    scale = tl.exp2(top - new)
-    acc = acc * scale[:, None] + tl.dot(weight.to(values.dtype), values, input_precision="ieee")
-    return new, total * scale + tl.sum(weight, 1), acc
 
 
 @triton.jit
@@ -48,15 +41,15 @@ def _page(query, base, page, stride, t, d, first, scale, top, total, acc, WIDTH:
     keys = tl.load(at, mask=inside[:, None], other=0.0)
     values = tl.load(at + C * WIDTH, mask=inside[:, None], other=0.0)
     scores = tl.dot(query, tl.trans(keys), input_precision="ieee") * scale
-    return _take(tl.where(inside[None, :], scores, float("-inf")), values, top, total, acc)
+    return take(tl.where(inside[None, :], scores, float("-inf")), values, top, total, acc)
 
 
 @triton.jit
 def _attend_kernel(
     q, k, v, out, pages, prefix, prefix_count, ring, ring_count, target, fresh, rows, scale,
     qr, qh, qt, kr, kh, kt, vr, vh, vt, prefix_row, ring_row, prefix_step, ring_step, target_step, fresh_step,
-    HEADS: tl.constexpr, D: tl.constexpr, C: tl.constexpr, T: tl.constexpr, BRANCHES: tl.constexpr, F: tl.constexpr,
-    R: tl.constexpr, HIDDEN: tl.constexpr,
+    HEADS: tl.constexpr, D: tl.constexpr, C: tl.constexpr, T: tl.constexpr, BRANCHES: tl.constexpr,
+    R: tl.constexpr, HIDDEN: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     branch_row, head = tl.program_id(0), tl.program_id(1)
     row, branch = branch_row % rows, branch_row // rows
@@ -66,6 +59,7 @@ def _attend_kernel(
     base = pages + branch * (2 * C * width) + head * D
 
     inside = t[:, None] < C
+    wait_for_previous(PDL)
     query = tl.load(q + branch_row * qr + head * qh + t[:, None] * qt + d[None, :], mask=inside, other=0.0)
     new = t < tl.load(fresh + row * fresh_step)
     keys = tl.load(k + branch_row * kr + head * kh + t[:, None] * kt + d[None, :], mask=new[:, None], other=0.0)
@@ -77,16 +71,13 @@ def _attend_kernel(
     total = tl.sum(weight, 1)
     acc = tl.dot(weight.to(values.dtype), values, input_precision="ieee")
 
-    # Loops of fixed length over masked pages, so that pages are fetched while earlier ones are multiplied.
-    count = tl.load(prefix_count + row * prefix_step)
-    for i in range(F):
+    # Only pages in use: a row may have few in front, or have just begun.
+    for i in range(tl.load(prefix_count + row * prefix_step).to(tl.int32)):
         page = tl.load(prefix + row * prefix_row + i)
-        first = tl.where(i < count, 0, T)
-        top, total, acc = _page(query, base, page, stride, t, d, first, scale, top, total, acc, width, C)
-    begin = R - tl.load(ring_count + row * ring_step)
-    for i in range(R):
+        top, total, acc = _page(query, base, page, stride, t, d, 0, scale, top, total, acc, width, C)
+    for i in range(R - tl.load(ring_count + row * ring_step).to(tl.int32), R):
         page = tl.load(ring + row * ring_row + i)
-        first = tl.where(i < begin, T, tl.where(i == 0, HIDDEN, 0))
+        first = tl.where(i == 0, HIDDEN, 0)
         top, total, acc = _page(query, base, page, stride, t, d, first, scale, top, total, acc, width, C)
 
     # The page to write may be the oldest that was read.

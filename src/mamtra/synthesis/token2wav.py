@@ -113,18 +113,22 @@ def _group_to_waves(
     """Waves (B, samples) on the device, and the number of samples of each."""
     device, flow, vocoder = model.device, model.flow, model.vocoder
 
+    def moved(value: torch.Tensor) -> torch.Tensor:
+        """From the host, which on a GPU goes on meanwhile: it would wait for all that was ordered before."""
+        return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
+
     def padded(rows: Sequence[torch.Tensor]) -> torch.Tensor:
-        return pad_sequence(list(rows), batch_first=True).to(device)
+        return moved(pad_sequence(list(rows), batch_first=True))
 
     counts = [len(row) for row in tokens]
     prompts, lengths = [len(voice.prompt_speech) for voice in voices], {}
     if len({*counts}) > 1 or len({*prompts}) > 1:  # rows of one length need no masks
-        lengths = {"token_len": torch.tensor(counts, device=device), "prompt_len": torch.tensor(prompts, device=device)}
+        lengths = {"token_len": moved(torch.tensor(counts)), "prompt_len": moved(torch.tensor(prompts))}
     mel = flow.inference(
         padded([torch.tensor(row, dtype=torch.int64) for row in tokens]),
         padded([voice.prompt_speech for voice in voices]),
         padded([voice.prompt_mel for voice in voices]),
-        torch.stack([voice.embedding for voice in voices]).to(device),
+        moved(torch.stack([voice.embedding for voice in voices])),
         steps=model.generation.flow_steps,
         **lengths,
     )
@@ -133,6 +137,6 @@ def _group_to_waves(
     frames, hop = [len(row) for row in mels], vocoder.config.hop
     draws = [vocoder.noise(torch.Generator().manual_seed(seed)) for seed in seeds]
     noise = [draw(n * hop)[0] for n, draw in zip(frames, draws, strict=True)]
-    mel = padded(mels).transpose(1, 2)
-    wave = vocoder.inference(mel, noise=padded(noise), lengths=torch.tensor(frames, device=device))
+    mel = pad_sequence(mels, batch_first=True).transpose(1, 2)
+    wave = vocoder.inference(mel, noise=padded(noise), lengths=moved(torch.tensor(frames)))
     return wave, [n * hop for n in frames]

@@ -1,0 +1,31 @@
+"""The kernel of linear maps of few rows against PyTorch's, in Triton's interpreter where there is no graphics card."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from mamtra.ops.linear_act import linear_act
+
+pytest.importorskip("triton")
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
+pytestmark = pytest.mark.skipif(
+    DEVICE == "cpu" and not INTERPRETED, reason="runs in a process of its own, see test_mixer_triton"
+)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("rows", "inputs", "width"), [(5, 40, 24), (33, 64, 530), (300, 144, 32)])
+@pytest.mark.parametrize("gelu", [True, False])
+def test_a_map_of_few_rows(dtype, rows, inputs, width, gelu):
+    from mamtra.ops.linear_act_triton import linear_act as kernel
+
+    torch.manual_seed(rows)
+    given = [torch.randn(rows, inputs), torch.randn(width, inputs) / 4, torch.randn(width) if gelu else None]
+    given = [None if value is None else value.to(DEVICE, dtype) for value in given]
+    wanted = linear_act(*(None if value is None else value.cpu().float() for value in given), gelu=gelu)
+    bound = 2e-5 if dtype == torch.float32 else 1e-2
+    torch.testing.assert_close(kernel(*given, gelu).cpu().float(), wanted, atol=bound, rtol=bound)
