@@ -187,7 +187,9 @@ def goals(rows: list[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
         if row := done.get(("hops", STEPS, batch)):
             yield f"a hop of {batch} row{'s' * (batch > 1)}, {STEPS} steps, ms", f"{row['hop_ms']:.1f}", str(goal)
     for steps, goal in ((STEPS, 250), (FEW, 30)):
-        if row := next((row for key, row in done.items() if key[:2] == ("hops", steps)), None):
+        if row := next(
+            (row for key, row in done.items() if key[:2] == ("hops", steps) and "stream_bytes" in row), None
+        ):
             yield f"memory of a stream, {steps} steps, MB", f"{row['stream_bytes'] / 1e6:.1f}", str(goal)
 
 

@@ -46,7 +46,15 @@ def test_lengths_differ():
 def test_the_most_informative_rows_come_first():
     rows = token2wav.plan_rows(torch.device("cuda"))
     assert len(rows) == len(set(rows)) == 20
-    assert [row.phase for row in rows[:11]] == ["hops"] * 5 + ["one by one"] * 3 + ["offline"] * 3
+    of_goals = [
+        ("hops", 10, 1),
+        ("hops", 10, 32),
+        ("hops", 10, 64),
+        ("offline", 10, 32),
+        ("hops", 2, 64),
+        ("hops", 2, 256),
+    ]
+    assert [(row.phase, row.steps, row.batch) for row in rows[:6]] == of_goals
     assert {row.batch for row in rows if row.phase == "hops"} == {1, 8, 32, 64, 128, 256}
     assert {(row.phase, row.steps) for row in rows if row.steps != token2wav.STEPS} == {("hops", token2wav.FEW)}
 

@@ -12,7 +12,7 @@ import mamtra
 from mamtra.acoustic.hift import HiFT
 from mamtra.acoustic.time_stretch import Stretcher, stretch
 from mamtra.errors import MamTraError
-from mamtra.synthesis import streaming
+from mamtra.synthesis import coverage, streaming
 from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.original_stream import OriginalStream
 from mamtra.synthesis.pipeline import Request, speak
@@ -230,7 +230,8 @@ def test_words_left_out_before_the_first_audio_are_said_again(model, monkeypatch
         return float(len(asked) == 1)
 
     monkeypatch.setattr(streaming.Request, "attention", lambda self, text_ids, tokens: tokens)
-    monkeypatch.setattr(streaming, "count_misread", misread)
+    monkeypatch.setattr(coverage, "misread", misread)
+    monkeypatch.setattr(coverage, "read_by", lambda *_, **__: None)
     pieces = segment(model, monkeypatch, ([1] * 80, "eos"), ([2] * 80, "eos"))
     assert {piece.attempts for piece in pieces} == {2} and sum(piece.tokens for piece in pieces) == 80
     assert len(asked) == 2 and not any(ended for _, ended in asked)

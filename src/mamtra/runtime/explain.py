@@ -97,8 +97,9 @@ def _shortage(error: BaseException | None, advice: str = "close other programs, 
     while error is not None:
         text = str(error)
         phrase = any(phrase in text.lower() for phrase in _PHRASES)
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or phrase:
-            gpu = "CUDA" in text
+        device = type(error).__name__ == "OutOfMemoryError"  # torch's, which need not be imported
+        if device or phrase or isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            gpu = device or "CUDA" in text
             lack = describe_gpu_lack(text) if gpu else describe_lack(_asked(text))
             where = "GPU" if gpu else "machine"
             return f"There is not enough memory on this {where}{f': {lack}' if lack else ''}; {advice}."

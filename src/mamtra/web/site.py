@@ -24,6 +24,7 @@ from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
 from mamtra.light.choice import obstacle
 from mamtra.light.export import GRAPHS, MANIFEST, export_onnx
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import atomic_directory, check_folder, hash_files
 from mamtra.runtime.json_files import read_json, write_json
 from mamtra.text.frontend import CONFIG_FILE
@@ -51,6 +52,7 @@ _SPEAKS = ("lm", "flow_encoder", "flow_step", "pitch", "wave")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
+@checked
 def write_site(
     target: str | os.PathLike, model: str | os.PathLike = MODEL, packages: str | os.PathLike | None = None
 ) -> Path:
