@@ -182,7 +182,7 @@ second of sound; times by the clock are as good as the machine was idle.
 
 {table}
 
-Megabytes of the folder, of which a visit loads all but 17 for WebGPU and five of the voices:
+Megabytes of the folder, of which a visit loads all but 17 for WebGPU and the voices that are not chosen:
 
 {markdown_table(["", *parts], folder)}
 
