@@ -34,9 +34,7 @@ def test_workers_do_not_outlive_the_time():
     assert list(made(Sleep, (), [600.0, 600.0], 2, minutes=0.01)) == []
     end = time.monotonic() + 60
     while {*multiprocessing.active_children()} - others and time.monotonic() < end:
-        time.sleep(
-            0.05
-        )  # a thread of the pool waits for them too, so that join() may return before they are known to have ended
+        time.sleep(0.05)  # a thread of the pool waits for them too, so join() may return before their end is known
     assert not {*multiprocessing.active_children()} - others
 
 
