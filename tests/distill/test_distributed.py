@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: killed ones end as if they had not been, and two share the work of one."""
+"""Training runs in processes of their own: killed ones end as if they had not been, and two share the work of one."""
 
 from __future__ import annotations
 

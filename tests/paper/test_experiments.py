@@ -258,7 +258,7 @@ def test_a_cell_that_fails_stops_no_other(folder, capsys):
     out = ["-o", str(folder / "out")]
     assert main(["reproduce", "fig4", "--config", str(folder / "e.yaml"), *out]) == 2
     error = capsys.readouterr().err
-    assert "trainings failed" in error and error.count(" trained") == 4
+    assert "training runs failed" in error and error.count(" trained") == 4
 
 
 @pytest.mark.parametrize(

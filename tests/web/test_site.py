@@ -12,10 +12,10 @@ import pytest
 from mamtra.cli import main
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import hash_files
+from mamtra.runtime.pages import SHARED
 from mamtra.web import packages as npm
 from mamtra.web import site as sites
 from mamtra.web.packages import Package
-from mamtra.runtime.pages import SHARED
 from mamtra.web.site import PAGE, write_site
 from tests.factories import tiny_model
 
