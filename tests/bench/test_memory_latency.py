@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mamtra.bench import latency, latency_page, memory_page
+from mamtra.bench import latency_page, memory_page
 from mamtra.cli import main
 from mamtra.synthesis.audio import Audio
 from mamtra.tts import TTS
@@ -25,6 +25,9 @@ def test_memory(tmp_path):
 
 
 def test_latency(tmp_path, monkeypatch):
+    monkeypatch.setattr("mamtra.bench.latency.TOKENS", 8)
+    monkeypatch.setattr("mamtra.bench.latency.RUNS", 3)
+
     class Voice:
         def voice(self):
             pass
@@ -39,8 +42,6 @@ def test_latency(tmp_path, monkeypatch):
             return iter([self.say(text)])
 
     monkeypatch.setattr(TTS, "load", lambda *_, **__: Voice())
-    monkeypatch.setattr(latency, "TOKENS", 8)
-    monkeypatch.setattr(latency, "RUNS", 3)
     assert main(["bench", "latency", "--tiny", "--device", "cpu", "-o", str(tmp_path)]) == 0
     result = json.loads((tmp_path / "bench_latency.json").read_text())
     assert [row["inputs"] for row in result["rows"] if "token" in row] == [20] * 3
