@@ -14,6 +14,8 @@ BASE := $(VENV)/.installed
 DEV  := $(VENV)/.installed-dev
 
 export TEXT
+# The modules are compiled once, by whichever process of the tests imports them first.
+test lint: export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: say test lint format wheel clean
 
@@ -21,7 +23,7 @@ say: $(BASE)
 	@"$(BIN)/mamtra" say "$$TEXT" -o "$(OUT)"
 
 test: $(DEV)
-	OMP_WAIT_POLICY=PASSIVE "$(BIN)/python" -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	OMP_WAIT_POLICY=PASSIVE "$(BIN)/python" -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(DEV)
 	"$(BIN)/ruff" check .
@@ -44,7 +46,7 @@ $(BASE): pyproject.toml constraints.txt | $(BIN)/python
 	@touch "$@"
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
-	@"$(BIN)/python" -m pip install $(PIP_ARGS) --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@"$(BIN)/python" -m pip install $(PIP_ARGS) --no-compile --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch "$(BASE)" "$@"
 
 clean:

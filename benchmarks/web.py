@@ -173,7 +173,7 @@ def render(result: dict[str, Any]) -> str:
     )
     return f"""# The page in the browser
 
-Headless Chromium without a graphics card, {packages}, voice {result["voice"]}, seed {result["seed"]}; medians of {
+Headless Chromium without a GPU, {packages}, voice {result["voice"]}, seed {result["seed"]}; medians of {
         result["runs"]
     } runs
 after one for warming up. A visit is timed from the address to a voice that is ready; the second one takes the files that the first

@@ -15,11 +15,16 @@ import torch
 from mamtra.cli import main
 from tests.vectors import Vectors, distance
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# test processes side by side have a core each
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that read vectors of the original code, and skip those of a GPU where there is none."""
+    """Mark the tests that read vectors of the original code, and skip those of a GPU where there is none.
+
+    Those of a browser, which take longest, come first, so that at the end no process waits for another.
+    """
+    items.sort(key=lambda item: item.path.parent.name != "web")
     no_gpu = pytest.mark.skip(reason="no CUDA device")
     for item in items:
         if "golden" in getattr(item, "fixturenames", ()):

@@ -25,6 +25,9 @@ def test_memory(tmp_path):
 
 
 def test_latency(tmp_path, monkeypatch):
+    monkeypatch.setattr("mamtra.bench.latency.TOKENS", 8)
+    monkeypatch.setattr("mamtra.bench.latency.RUNS", 3)
+
     class Voice:
         def voice(self):
             pass

@@ -1,4 +1,4 @@
-"""The update of graphics cards, whose fused Adam also runs on the CPU, against that of the CPU."""
+"""The update of GPUs, whose fused Adam also runs on the CPU, against that of the CPU."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_own_speech_brings_the_student_nearer(folder, tmp_path):
     (tmp_path / "corpus").symlink_to(folder / "corpus")
     config = setting(
         tmp_path, "own", on_policy={"fraction": 1.0}, losses={"emb_weight": 0.0},
-        run={"steps": 30, "log_every": 10, "validate_every": 0, "save_every": 0},
+        run={"steps": 9, "log_every": 3, "validate_every": 0, "save_every": 0},
     )  # fmt: skip
     distill(config)
     values = [line["policy"] for line in read_log(Path(config.out)) if line["kind"] == "train"]

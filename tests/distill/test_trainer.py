@@ -1,4 +1,4 @@
-"""Whole trainings of a tiny model: they learn, they can be interrupted, and they say what is wrong."""
+"""Whole training runs of a tiny model: they learn, they can be interrupted, and they say what is wrong."""
 
 from __future__ import annotations
 

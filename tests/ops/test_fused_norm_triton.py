@@ -1,21 +1,16 @@
-"""The kernels around LayerNorm against the plain functions, in Triton's interpreter where there is no graphics card."""
+"""The kernels around LayerNorm against the plain functions, in Triton's interpreter where there is no GPU."""
 
 from __future__ import annotations
-
-import os
 
 import pytest
 import torch
 from torch import nn
 
 from mamtra.ops.fused_norm import add_norm, norm_mish, windows
+from tests.ops.kernels import DEVICE, kernels_run
 
 pytest.importorskip("triton")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
-pytestmark = pytest.mark.skipif(
-    DEVICE == "cpu" and not INTERPRETED, reason="runs in a process of its own, see test_mixer_triton"
-)
+pytestmark = kernels_run
 
 
 def norm(width: int) -> nn.LayerNorm:

@@ -1,21 +1,16 @@
-"""Attention over lengths against PyTorch's with a mask, in Triton's interpreter where there is no graphics card."""
+"""Attention over lengths against PyTorch's with a mask, in Triton's interpreter where there is no GPU."""
 
 from __future__ import annotations
-
-import os
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mamtra.ops.length_attention import length_attention
+from tests.ops.kernels import DEVICE, kernels_run
 
 pytest.importorskip("triton")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
-pytestmark = pytest.mark.skipif(
-    DEVICE == "cpu" and not INTERPRETED, reason="runs in a process of its own, see test_mixer_triton"
-)
+pytestmark = kernels_run
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

@@ -1,20 +1,15 @@
-"""The kernel of linear maps of few rows against PyTorch's, in Triton's interpreter where there is no graphics card."""
+"""The kernel of linear maps of few rows against PyTorch's, in Triton's interpreter where there is no GPU."""
 
 from __future__ import annotations
-
-import os
 
 import pytest
 import torch
 
 from mamtra.ops.linear_act import linear_act
+from tests.ops.kernels import DEVICE, kernels_run
 
 pytest.importorskip("triton")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
-pytestmark = pytest.mark.skipif(
-    DEVICE == "cpu" and not INTERPRETED, reason="runs in a process of its own, see test_mixer_triton"
-)
+pytestmark = kernels_run
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mamtra.ops.rope import apply_rope, rope_frequencies, rope_table
+from tests.ops.kernels import DEVICE, kernels_run
 
 pytest.importorskip("triton")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cpu" if INTERPRETED or not torch.cuda.is_available() else "cuda"
-pytestmark = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="run by test_mixer_triton")
+pytestmark = kernels_run
 
 
 def compare(form, plain, args, dtype, limit):

@@ -1,4 +1,4 @@
-"""The mixer's kernels against the plain functions, in Triton's interpreter where there is no graphics card."""
+"""The mixer's kernels against the plain functions, in Triton's interpreter where there is no GPU."""
 
 from __future__ import annotations
 

@@ -1,19 +1,16 @@
-"""The kernel of attention over pages against the plain function, in Triton's interpreter where there is no graphics card."""
+"""The kernel of attention over pages against the plain function, in Triton's interpreter where there is no GPU."""
 
 from __future__ import annotations
-
-import os
 
 import pytest
 import torch
 
 from mamtra.ops.paged_attention import paged_attention_naive
 from mamtra.ops.places import Places
+from tests.ops.kernels import DEVICE, kernels_run
 from tests.ops.test_paged_attention import PAGES, SIZE, inputs
 
 pytest.importorskip("triton")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 
 
 def on(places: Places, device: str) -> Places:
@@ -21,7 +18,7 @@ def on(places: Places, device: str) -> Places:
     return Places(**moved, hidden=places.hidden)
 
 
-@pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="runs in a process of its own, see test_mixer_triton")
+@kernels_run
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16] if DEVICE == "cuda" else [torch.float32])
 def test_the_kernel_is_the_plain_function(dtype):
     from mamtra.ops.paged_attention_triton import attend

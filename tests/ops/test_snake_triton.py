@@ -1,20 +1,17 @@
-"""The kernel of Snake against the plain function, in Triton's interpreter where there is no graphics card."""
+"""The kernel of Snake against the plain function, in Triton's interpreter where there is no GPU."""
 
 from __future__ import annotations
-
-import os
 
 import pytest
 import torch
 
 from mamtra.acoustic.resblock import Snake
+from tests.ops.kernels import DEVICE, kernels_run
 
 pytest.importorskip("triton")
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu"
 
 
-@pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="runs in a process of its own, see test_mixer_triton")
+@kernels_run
 @pytest.mark.parametrize("masked", [False, True])
 @torch.inference_mode()
 def test_the_kernel_is_the_plain_function(masked):

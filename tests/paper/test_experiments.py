@@ -130,8 +130,17 @@ def test_variants_are_compared_within_their_study(folder):
     assert "## first (block-beg)" in page and "## longer (block-beg)" in page
 
 
-def test_the_control_is_trained_like_the_plans_that_are_compared_with_it(folder):
-    settings = read_experiments(folder / "e.yaml")
+@pytest.fixture(scope="module")
+def controlled(tmp_path_factory):
+    """A folder with the results of `control`."""
+    folder = prepare(tmp_path_factory.mktemp("control"))
+    (folder / "e.yaml").write_text(YAML.format(folder=folder))
+    assert main(["reproduce", "control", "--config", str(folder / "e.yaml"), "-o", str(folder / "out")]) == 0
+    return folder
+
+
+def test_the_control_is_trained_like_the_plans_that_are_compared_with_it(controlled):
+    settings = read_experiments(controlled / "e.yaml")
     wanted = load_study("control").groups(settings)
     assert list(wanted) == [
         ("as it is", "teacher"), ("as it is", "1:0"), ("as it is", "1:1 block-beg"), ("as it is", "1:1 block-beg+1"),
@@ -141,8 +150,7 @@ def test_the_control_is_trained_like_the_plans_that_are_compared_with_it(folder)
         control, plan = (wanted[training, row][0].config for row in ("1:0", "1:1 block-beg"))
         assert control["student"].pop("ratio") == "1:0" and plan["student"].pop("ratio") == "1:1"
         assert control == plan
-    assert main(["reproduce", "control", "--config", str(folder / "e.yaml"), "-o", str(folder / "out")]) == 0
-    found = json.loads((folder / "out" / "control.json").read_text())
+    found = json.loads((controlled / "out" / "control.json").read_text())
     rows = {(row["training"], row["row"]): row for row in found["scored"]}
     assert list(rows) == list(wanted)
     assert [row["attention layers"] for row in rows.values()] == [2, 2, 1, 1, 2, 2, 1]
@@ -150,7 +158,7 @@ def test_the_control_is_trained_like_the_plans_that_are_compared_with_it(folder)
     for (training, _), row in rows.items():
         assert row["ce_difference"] == pytest.approx(row["ce"] - rows[training, "1:0"]["ce"], abs=1e-7)
         assert row["ce_difference_teacher"] == pytest.approx(row["ce"] - rows[training, "teacher"]["ce"], abs=1e-7)
-    page = (folder / "out" / "control.md").read_text()
+    page = (controlled / "out" / "control.md").read_text()
     assert "## as it is\n" in page and "## noisy\n" in page and "cross entropy minus 1:0" in page
     ends = {(row["training"], row["row"], row["seed"]): row for row in found["rows"]}
     assert len(ends) == 8 and all(row["steps"] == 3 for row in ends.values())
@@ -188,10 +196,9 @@ def test_a_gpu_without_a_number_is_the_current_one(monkeypatch):
     assert made == [torch.device("cuda:1")]
 
 
-def test_intervals_can_be_computed_again_from_the_kept_scores(folder):
+def test_intervals_can_be_computed_again_from_the_kept_scores(controlled):
     """From the JSON file alone."""
-    assert main(["reproduce", "control", "--config", str(folder / "e.yaml"), "-o", str(folder / "out")]) == 0
-    found = json.loads((folder / "out" / "control.json").read_text())
+    found = json.loads((controlled / "out" / "control.json").read_text())
     kept = found["utterances"]["as it is"]["ce"]
     for row in (row for row in found["scored"] if row["training"] == "as it is"):
         pair = pair_of(kept, row["row"])
@@ -251,7 +258,7 @@ def test_a_cell_that_fails_stops_no_other(folder, capsys):
     out = ["-o", str(folder / "out")]
     assert main(["reproduce", "fig4", "--config", str(folder / "e.yaml"), *out]) == 2
     error = capsys.readouterr().err
-    assert "trainings failed" in error and error.count(" trained") == 4
+    assert "training runs failed" in error and error.count(" trained") == 4
 
 
 @pytest.mark.parametrize(

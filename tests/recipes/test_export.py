@@ -19,7 +19,7 @@ SEED = 5
 
 
 def save_training(path, module, **about):
-    """A file as the trainings of the recipe write it."""
+    """A file as the training runs of the recipe write it."""
     meta = {name: json.dumps(value) for name, value in {"config": module.config.model_dump(), **about}.items()}
     save_file({n: v.detach().clone().contiguous() for n, v in module.state_dict().items()}, path, metadata=meta)
     return path

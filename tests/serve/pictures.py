@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
             show(tab, address)
             tab[f"$('voice').value = 'nora'; $('text').value = {TEXT!r}; $('seed').value = '7'; 1"]
             tab["$('speak').requestSubmit(); 1"]
-            wait_for(lambda: tab["sound.done"], 120)
+            wait_for(lambda: tab["player.samples > 0 && stopping === null"], 120)
             tab["from(2.5); 1"]
             wait_for(lambda: tab["document.querySelectorAll('#words .now').length === 1"])
             tab.picture(folder / f"page-{name}.webp")

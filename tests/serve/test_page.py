@@ -96,21 +96,21 @@ def test_a_text_is_heard_while_it_is_made_and_a_recording_becomes_a_voice(told, 
         tab[
             "$('text').value = 'one two three four five. six seven.'; $('seed').value = '7'; $('speak').requestSubmit(); 1"
         ]
-        wait_for(lambda: tab["playing.length === 3"])
-        wait_for(lambda: tab["context.state === 'running' && context.currentTime > sound.begin + .05"])
-        assert tab["sound.done"] is False and tab["$('stop').disabled"] is False and tab["$('used').textContent"] == "7"
+        wait_for(lambda: tab["player.sources.length === 3"])
+        wait_for(lambda: tab["player.context.state === 'running' && player.at > .05"])
+        assert tab["stopping !== null"] and tab["$('stop').disabled"] is False and tab["$('used').textContent"] == "7"
         heard.set()
-        wait_for(lambda: tab["sound.done"])
+        wait_for(lambda: tab["stopping === null"])
         assert tab["$('words').textContent"] == "one two three four five. six seven."
-        assert tab["sound.samples"] == pytest.approx(24000 * 0.95, abs=2)
+        assert tab["player.samples"] == pytest.approx(24000 * 0.95, abs=2)
         wait_for(lambda: tab["!$('save').hasAttribute('aria-disabled')"])
-        data = tab["fetch($('save').href).catch(() => 0).then(() => joined().length)"]
-        assert data == tab["sound.samples"]
+        data = tab["fetch($('save').href).catch(() => 0).then(() => player.joined().length)"]
+        assert data == tab["player.samples"]
         tab["from(0); 1"]
         wait_for(lambda: tab["document.querySelectorAll('#words .now').length === 1"])
         tab["$('record').click(); 1"]
         wait_for(lambda: tab["recorder !== null"])
-        wait_for(lambda: tab["context.currentTime > 0"])
+        wait_for(lambda: tab["player.context.currentTime > 0"])
         threading.Event().wait(2.5)
         tab["recorder(); $('name').value = 'me'; $('agreed').checked = true; $('add').requestSubmit(); 1"]
         wait_for(lambda: tab["$('added').textContent.startsWith('The voice me is ready')"])
@@ -125,6 +125,7 @@ def test_a_text_is_heard_while_it_is_made_and_a_recording_becomes_a_voice(told, 
 def test_the_page_loads_nothing_from_elsewhere(client):
     answer = client.get("/")
     assert answer.status_code == 200 and "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "{{" not in answer.text
     assert (
         re.findall(r"""(?:src|href)=["']?(?!data:)\w+:|@import|https?://(?!www\.w3\.org/2000/svg)""", answer.text) == []
     )

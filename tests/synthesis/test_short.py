@@ -16,13 +16,11 @@ def tts():
     return mamtra.load()
 
 
-@pytest.mark.parametrize("text", SHORT.split())
-def test_an_utterance_of_one_sound_ends(tts, text):
+@pytest.mark.parametrize(("seed", "text"), enumerate(SHORT.split()))
+def test_an_utterance_of_one_sound_ends(tts, seed, text):
     [segment] = tts.model.text.segments(text)
-    voice = tts.voice()
-    for seed in range(2):
-        tokens, reason = generate_tokens(tts.model, voice, segment.ids, segment_seed(seed, 0))
-        assert reason == "eos" and 8 <= len(tokens) <= 18
+    tokens, reason = generate_tokens(tts.model, tts.voice(), segment.ids, segment_seed(seed % 2, 0))
+    assert reason == "eos" and 8 <= len(tokens) <= 18
 
 
 def test_a_chapter_headed_by_a_letter_is_not_cut_off(tts):

@@ -30,7 +30,7 @@ def main(folder: Path, packages: Path | None) -> None:
                     tab["document.getElementById('speak').requestSubmit(); 1"]
                     wait_for(lambda: tab["page.player.samples > 0 && !page.busy"], 300)
                 tab["page.player.from(2.5).then(() => { document.getElementById('stop').disabled = false; }); 1"]
-                wait_for(lambda: tab["page.player.at > 2.9 && document.querySelectorAll('#said .now').length === 1"])
+                wait_for(lambda: tab["page.player.at > 2.9 && document.querySelectorAll('#words .now').length === 1"])
                 tab.picture(folder / f"{name}.webp")
 
 

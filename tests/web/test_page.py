@@ -62,7 +62,7 @@ def test_the_page_speaks_and_goes_on_without_a_network(site, tmp_path):
         tab[speak + "1"]
         wait_for(lambda: tab["page.player.samples > 0 && !page.busy"], 120)
         assert tab["page.player.context.state"] == "running" and tab[_SHOWN] == ""
-        assert tab["document.getElementById('said').textContent"] == "Good day. And you?"
+        assert tab["document.getElementById('words').textContent"] == "Good day. And you?"
         seconds, loudest = tab["page.player.seconds"], tab["Math.max(...page.player.joined().map(Math.abs))"]
         assert 1 < seconds < 6 and 0.05 < loudest <= 1
         size = tab["fetch(document.getElementById('save').href).then(each => each.blob()).then(each => each.size)"]

@@ -12,6 +12,7 @@ import pytest
 from mamtra.cli import main
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import hash_files
+from mamtra.runtime.pages import SHARED
 from mamtra.web import packages as npm
 from mamtra.web import site as sites
 from mamtra.web.packages import Package
@@ -41,8 +42,11 @@ def test_the_folder(small, tmp_path, capsys):
     size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
     assert json.loads(capsys.readouterr().out) == {"directory": str(made), "bytes": size}
     assert (made / "one" / "one.mjs").read_bytes() == b"export const one = 1;"
-    for path in PAGE.iterdir():
+    shared = [SHARED / name for name in ("page.css", "player.js", "wave.js")]
+    for path in [*PAGE.glob("*.js"), *shared]:
         assert (made / path.name).read_bytes() == path.read_bytes()
+    page = (made / "index.html").read_text()
+    assert "{{" not in page and page.count('id="speed"') == page.count("<title>") == 1
     about = json.loads((made / "site.json").read_text())
     assert about["model"] == "mini-fast" and about["default"] == "clara" and len(about["voices"]) == 12
     assert about["graphs"]["lm"]["weights"] == "model.safetensors" and "query" in about["graphs"]["lm"]["outputs"]

@@ -166,6 +166,6 @@ def _train(
         failed += [event] if event.what == "failed" else []
     if failed:
         raise MamTraError(
-            f"{len(failed)} of {len(runs)} trainings failed, the first: {failed[0].run}: {failed[0].why} "
+            f"{len(failed)} of {len(runs)} training runs failed, the first: {failed[0].run}: {failed[0].why} "
             "The others are done; run the same command again to go on."
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse, Response
 
+from mamtra.runtime.pages import assemble
 from mamtra.serve.speaker import Speaker
 
 PAGE = Path(__file__).with_name("page.html")
@@ -24,7 +25,7 @@ _HEADERS = {
 def page_routes(speaker: Speaker) -> APIRouter:
     """The route."""
     router = APIRouter()
-    content = PAGE.read_text(encoding="utf-8")
+    content = assemble(PAGE)
 
     @router.get("/", include_in_schema=False)
     async def page() -> Response:

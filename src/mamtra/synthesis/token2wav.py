@@ -34,13 +34,12 @@ def tokens_to_samples(
         MamTraError: chunked, and the model's settings ask for a history that its flow cannot keep.
     """
     device = model.device
-    codes = torch.tensor([tokens], dtype=torch.int64, device=device)
+    row = torch.tensor([tokens], dtype=torch.int64, device=device)
     if chunked:
-        mel = Stretcher(speed).push(flow_stream(model, voice).push(codes, final=True), final=True)
+        mel = Stretcher(speed).push(flow_stream(model, voice).push(row, final=True), final=True)
     else:
-        mel = stretch(
-            model.flow.inference(codes, *voice_inputs(model, voice), steps=model.generation.flow_steps), speed
-        )
+        mel = model.flow.inference(row, *voice_inputs(model, voice), steps=model.generation.flow_steps)
+        mel = stretch(mel, speed)
     noise = model.vocoder.noise(torch.Generator().manual_seed(seed))(mel.shape[-1] * model.vocoder.config.hop)
     return model.vocoder.inference(mel, noise=noise.to(device)).reshape(-1).float().cpu().numpy()
 
@@ -88,7 +87,7 @@ def batch_to_samples(
     if not tokens or not all(tokens) or not len(voices) == len(tokens) == len(seeds) == len(speeds):
         raise MamTraError("A batch needs one voice, seed, speed and at least one speech token for each utterance.")
     rows = list(zip(voices, tokens, seeds, speeds, strict=True))
-    lengths = [len(voice.prompt_speech) + len(codes) for voice, codes, _, _ in rows]
+    lengths = [len(voice.prompt_speech) + len(spoken) for voice, spoken, _, _ in rows]
     groups = alike(lengths, ALIKE.get(model.device.type, len(rows)))
     # A device computes one group while the host prepares the next.
     waves = [_group_to_waves(model, *zip(*(rows[row] for row in group), strict=True)) for group in groups]

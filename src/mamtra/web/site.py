@@ -27,6 +27,7 @@ from mamtra.light.export import GRAPHS, MANIFEST, export_onnx
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import atomic_directory, check_folder, hash_files
 from mamtra.runtime.json_files import read_json, write_json
+from mamtra.runtime.pages import SHARED, assemble
 from mamtra.text.frontend import CONFIG_FILE
 from mamtra.version import VERSION
 from mamtra.voices.info import read_info
@@ -48,6 +49,7 @@ _TEXT = (
 )
 _BENEATH = ("__init__", "before_torch", "files", "lazy", "optional", "printable", "text_files")
 """Modules of `mamtra.runtime` that the text front end imports."""
+_COPIED = ("page.css", "player.js", "wave.js")
 _SPEAKS = ("lm", "flow_encoder", "flow_step", "pitch", "wave")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -81,6 +83,9 @@ def write_site(
             copy_package(package, found, made / package.name)
         export_onnx(directory, made / "model", listens=False)
         shutil.copytree(PAGE, made, dirs_exist_ok=True)
+        (made / "index.html").write_text(assemble(PAGE / "index.html"), encoding="utf-8")
+        for name in _COPIED:
+            shutil.copy(SHARED / name, made)
         _write_text(made / "text.zip")
         about = read_json(made / "model" / MANIFEST)
         for name in (MANIFEST, "generation_config.json"):

@@ -1,8 +1,8 @@
-// The graphics card for the vocoder, where it gives the same samples sooner than the processor: measured on the machine itself.
+// The GPU for the vocoder, where it gives the same samples sooner than the processor: measured on the machine itself.
 
 const WARM = 60, LENGTHS = [46, 85, 134], ALIKE = .05;
 
-/** Whether there is a graphics card that onnxruntime-web can use beside WebAssembly without slowing it down. */
+/** Whether there is a GPU that onnxruntime-web can use beside WebAssembly without slowing it down. */
 export async function hasGraphics() {
   if (!("gpu" in navigator) || !("Suspending" in WebAssembly)) return false;
   const adapter = await navigator.gpu.requestAdapter().catch(() => null);
@@ -29,7 +29,7 @@ export async function faster(plain, open, run, clock = () => performance.now()) 
       return other;
     }
   } catch (error) {
-    console.warn("The graphics card is not used:", error);
+    console.warn("The GPU is not used:", error);
   }
   await other?.release();
   return plain;

@@ -10,7 +10,7 @@ import { Vocoder } from "./vocoder.js";
 /** @param ort the module of onnxruntime-web
  *  @param {Record<string, ArrayBuffer>} files by their names
  *  @param about onnx.json with `config` and `reach`, see `mamtra.web.site`
- *  @param {boolean} graphics whether the vocoder may be computed by the graphics card */
+ *  @param {boolean} graphics whether the vocoder may be computed by the GPU */
 export class Parts {
   constructor(ort, files, about, graphics = false) { Object.assign(this, { ort, files, about, graphics }); }
 

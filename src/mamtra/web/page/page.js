@@ -59,7 +59,7 @@ async function speak(event) {
   await player.wake();
   const mine = stopping = new AbortController(), began = performance.now();
   const seed = Number($("seed").value || Math.floor(Math.random() * 1e9)), speed = Number($("speed").value);
-  $("said").replaceChildren();
+  $("words").replaceChildren();
   for (const id of ["first", "factor", "length", "gaps"]) $(id).textContent = "–";
   $("used").textContent = seed;
   $("go").disabled = $("again").disabled = true;
@@ -92,7 +92,7 @@ async function speak(event) {
 
 function mark(text, start) {
   const span = Object.assign(document.createElement("span"), { textContent: text });
-  $("said").append(span);
+  $("words").append(span);
   player.marks.push({ span, start });
 }
 

@@ -14,7 +14,7 @@ export class Speech {
   /** @param about site.json
    *  @param get gives the content of a file by its path
    *  @param {number} threads for flow and vocoder
-   *  @param {boolean} graphics whether there is a graphics card to try */
+   *  @param {boolean} graphics whether there is a GPU to try */
   constructor(about, get, threads, graphics) {
     Object.assign(this, { about, get, threads, graphics, voices: new Map(), count: 0 });
     this.text = new Remote(new URL("text_worker.js", import.meta.url));
