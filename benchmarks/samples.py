@@ -1,0 +1,97 @@
+"""A page of samples to listen to, with spectrograms: voices, students and their teacher, flows of fewer steps, clones.
+
+    python benchmarks/samples.py --students DIR --clones META.lst --out docs/samples.html
+
+DIR/NAME/ID.ogg are sounds that students of a study made, DIR/lines.tsv has their texts (id, text), and DIR/names.tsv says which
+student NAME is (name, title). META.lst names recordings of held-out speakers, one in `--every` of which is cloned; the recordings
+themselves are not on the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import mamtra
+from mamtra import TTS
+from mamtra.evaluate.report_media import inline_media
+from mamtra.evaluate.sets import read_set
+from mamtra.runtime.files import write_text
+from mamtra.runtime.results import circumstances, footnote, shown_command
+from mamtra.runtime.templates import render
+from mamtra.tts import Audio
+
+TEXT = "Good morning! The rain has stopped, so why don't we walk?"
+STEPS = {
+    "10 steps with guidance": ("mini", 10),
+    "3 steps with guidance": ("mini", 3),
+    "2 steps of mini-fast": ("mini-fast", 2),
+}
+Clip = dict[str, Any]
+
+
+def clip(name: str, sound: Audio | Path, about: str = "") -> Clip:
+    """Name, words about it, sound and spectrogram."""
+    if isinstance(sound, Path):
+        return {"name": name, "about": about, **inline_media(sound)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sample.wav"
+        sound.save(path)
+        return {"name": name, "about": about, **inline_media(path)}
+
+
+def voices(tts: TTS) -> Iterator[Clip]:
+    """Every voice that is included."""
+    for name in tts.voices:
+        yield clip(name, tts.say(TEXT, name), tts.voice(name).info.description)
+
+
+def flows() -> Iterator[Clip]:
+    """The default voice with fewer steps of the flow."""
+    for name, (model, steps) in STEPS.items():
+        yield clip(name, mamtra.load(model, runtime="torch", flow_steps=steps).say(TEXT))
+
+
+def clones(tts: TTS, recordings: Path, every: int) -> Iterator[Clip]:
+    """Held-out speakers; the name is that of the recording."""
+    for line in read_set(recordings).lines[::every]:
+        voice = tts.clone(line.prompt)
+        yield clip(line.prompt.stem, tts.say(TEXT, voice))
+
+
+def students(folder: Path) -> Iterator[tuple[str, list[Clip]]]:
+    """By line: its text, and the students that say it."""
+    titles = table(folder / "names.tsv")
+    for id, text in table(folder / "lines.tsv").items():
+        yield text, [clip(title, folder / name / f"{id}.ogg") for name, title in titles.items()]
+
+
+def table(path: Path) -> dict[str, str]:
+    """The first column of a file to the second."""
+    return dict(csv.reader(path.read_text().splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--students", type=Path)
+    parser.add_argument("--clones", type=Path)
+    parser.add_argument("--every", type=int, default=30)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    tts = mamtra.load(runtime="torch")
+    sections = [("Voices", TEXT, list(voices(tts))), ("Steps of the flow", TEXT, list(flows()))]
+    if args.students:
+        sections += [("Teacher and students", text, clips) for text, clips in students(args.students)]
+    if args.clones:
+        sections.append(("Clones of held-out speakers", TEXT, list(clones(tts, args.clones, args.every))))
+    made = circumstances(shown_command(["python", "benchmarks/samples.py", *(argv or sys.argv[1:])]))
+    write_text(args.out, render(Path(__file__).with_suffix(".html.j2"), sections=sections, made=footnote(made)))
+
+
+if __name__ == "__main__":
+    main()
