@@ -1,6 +1,6 @@
 """Kept sounds of the paired benchmarks side by side, on one page with players.
 
-    python benchmarks/flow_sounds.py --run DIR --variants 10 4 few-2 [--lines 3] --out docs/showcase/flow_steps.html
+    python benchmarks/flow_sounds.py --run DIR --variants 10 4 few-2 [--lines 3] --out docs/showcase/flow.html
 
 Shows the first lines of which every variant has a sound, as DIR/sounds/VARIANT/ID.wav or .ogg.
 """

@@ -7,7 +7,8 @@ Every variant streams the same tokens, in the hops of `mamtra say --stream`: wit
 window of so many mel frames besides the voice's prompt. Lines of the file `--long` are joined to segments of 30 to 60 s, whose
 tokens go through the flow in one go. Judges are those of `mamtra evaluate`. A window is as good as everything where, on the
 development lines, the interval of the difference lies within the margins below; the held-out lines say whether that holds. What is
-done is kept in the run folder; a run continues where it stopped. A few sounds are kept with the score files, DIR/VARIANT.jsonl, to
+done is kept in the run folder; a run continues where it stopped, and lines whose hops were measured before are heard as they come
+from one pass, which gives the same mel. A few sounds are kept with the score files, DIR/VARIANT.jsonl, to
 be heard side by side: `mamtra report DIR/{all,200}.jsonl -o FILE`.
 """
 
@@ -96,6 +97,10 @@ class Streams:
         seams = np.cumsum([piece.shape[2] for piece in pieces])[:-1].tolist()
         return torch.cat(pieces, dim=2)[0].cpu(), seams, held
 
+    def at_once(self, name: str, tokens: list[int]) -> torch.Tensor:
+        """Mel (mel, frames) as that of hops, from one pass."""
+        return self._begun[name].fork().push(self._row(tokens), final=True)[0].cpu()
+
     def _row(self, tokens: list[int]) -> torch.Tensor:
         return torch.tensor([tokens], dtype=torch.int64, device=self._model.device)
 
@@ -169,19 +174,21 @@ class Maker:
         tts = load(model, device=device)
         voice = tts.voice(name)
         self._tokens_of, self._streams, self._facts = TokenCache(tokens, tts, voice), Streams(tts.model, voice), facts
+        self._measured = {row["id"] for row in read_rows(facts)}
 
     def __call__(self, line: Line) -> dict[str, np.ndarray]:
         tokens, streams = self._tokens_of(line), self._streams
-        mels = {"all": streams.mel("all", tokens)}
-        whole = mels["all"][0]
-        mels |= {
-            n: streams.mel(n, tokens) if streams.cuts(n, len(tokens)) else mels["all"] for n in VARIANTS if n != "all"
-        }
-        sounds = dict[str, np.ndarray]()
-        for name, (mel, seams, held) in mels.items():
-            sounds[name] = sounds["all"] if name != "all" and mel is whole else streams.sound(mel)
-            append_row(self._facts, {"id": line.id, "variant": name, **facts_of(mel, whole, seams, held)})
-        return sounds
+        some = ["all", *(name for name in VARIANTS if name != "all" and streams.cuts(name, len(tokens)))]
+        if line.id in self._measured:
+            mels = {name: streams.at_once(name, tokens) for name in some}
+        else:
+            hops = {name: streams.mel(name, tokens) for name in some}
+            mels = {name: mel for name, (mel, _, _) in hops.items()}
+            for name in VARIANTS:
+                mel, seams, held = hops.get(name, hops["all"])
+                append_row(self._facts, {"id": line.id, "variant": name, **facts_of(mel, mels["all"], seams, held)})
+        sounds = {name: streams.sound(mel) for name, mel in mels.items()}
+        return {name: sounds.get(name, sounds["all"]) for name in VARIANTS}
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:

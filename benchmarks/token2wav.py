@@ -63,7 +63,14 @@ are bound by arithmetic in the estimator's products and attention, and by memory
 convolutions are one kernel each with bias, residual and activation, in float16. Tried and dropped: an estimator's product, its sum
 and the LayerNorm behind it as one kernel (a program then has to compute whole lines, of which there are too few for one row, and
 with many rows it is slower than the library's product followed by the norm); a bfloat16 vocoder (20 dB more noise than float16 on
-recordings of two embedded voices)."""
+recordings of two embedded voices). What the estimator still takes are its products
+and its attention, each a kernel of ten to twenty microseconds, of which the start and the last sums are a good part: the next step
+is a block's products and norms in one kernel that keeps the frames of a row in shared memory. The flow's share of real time on two
+CPU cores is in [the runtimes](runtime.md), column mel."""
+ATTENTION = """\
+Launches of a hop's attention that were tried: microseconds of one, by rows with guidance, and what a hop of 32 rows takes with them
+(10 steps, commit {commit}). With 128 registers a thread four programs share a
+multiprocessor, and those of 32 rows run at once."""
 
 
 class Row(NamedTuple):
@@ -235,11 +242,31 @@ def render(result: dict[str, Any]) -> str:
         *([f"Memory of a stream beyond its voice's shared prompt: {held}."] if held else []),
         *(["## Goals", markdown_table(("figure", "reached", "goal"), reached)] if (reached := list(goals(result["rows"]))) else []),
         *(["## Parts of a hop, ms", markdown_table(PARTS, parts), NOTES] if parts else []),
+        *_launches(result.get("attention")),
         "Samples of hops in float32 differ from those of one stream's flow and vocoder by "
         f"{check['relative_rms']:.1e} (relative RMS).",
         "## How it was measured",
         footnote(result),
     ]) + "\n"  # fmt: skip
+
+
+def _launches(found: dict[str, Any] | None) -> list[str]:
+    """A table of the launches of attention."""
+    if found is None:
+        return []
+    rows = [
+        (one["warps"], one["stages"], one["registers"] or "as compiled", *(f"{us:.1f}" for us in one["us"].values()),
+         f"{one['hop_ms']:.1f}" if "hop_ms" in one else "")
+        for one in found["launches"]
+    ]  # fmt: skip
+    heads = (
+        "warps",
+        "stages",
+        "registers",
+        *(f"{batch} row{'s' * (batch != '1')}" for batch in found["launches"][0]["us"]),
+        "a hop, ms",
+    )
+    return [ATTENTION.format(commit=found["commit"]), markdown_table(heads, rows)]
 
 
 def options(parser: argparse.ArgumentParser) -> None:

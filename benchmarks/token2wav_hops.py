@@ -51,25 +51,29 @@ class Hops:
                 lambda hop: self.batch([hop]),
             )
         self._tokens, self._count, self.times = tokens, batch, list[list[float]]()
+        samples = len(tokens[0]) * sizes.ratio * self.batch.sound.vocoder.config.hop
+        # One array for all runs: memory that is new costs a hop of many rows more than the copy into it.
+        self._made = np.zeros((batch, samples), np.float32)
 
     def __call__(self, first: Callable[[], None]) -> list[np.ndarray]:
         """Samples of all streams; `first` is called after each hop with sound."""
         pool, chunk = self.batch.pool, self.batch.pool.sizes.chunk
         rows = [HopRow(pool, self.voice, self.batch.sound, seed) for seed in range(self._count)]
-        left, waves, times = [self.voice.rest + row for row in self._tokens], [], []
+        left, done, times = [self.voice.rest + row for row in self._tokens], 0, []
         while not rows[0].done:
             began = time.perf_counter()
             hops = [row.next(tokens, True) for row, tokens in zip(rows, left, strict=True)]
             begin, end = hops[0].heard
-            waves.append(self.batch.fetch(hops)[:, begin:end].numpy().copy())
+            self._made[:, done : done + end - begin] = self.batch.fetch(hops)[:, begin:end].numpy()
             times.append(time.perf_counter() - began)
+            done += end - begin
             left = [tokens[chunk:] for tokens in left]
             if end > begin:
                 first()
         for row in rows:
             row.free()
         self.times.append(times)
-        return list(np.concatenate(waves, axis=1))
+        return list(self._made)
 
     def noise(self, samples: int) -> Tensor:
         """(1, samples, 1) noise of the first stream, which it takes from the vocoder's table."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -65,6 +66,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     scores = open_paired(args, list(WAYS))
     every = list(enumerate(line for lines in sets.values() for line in lines))
     missing = [(seed, line) for seed, line in every if not scores.has(line)]
+    random.Random(0).shuffle(missing)  # what is done after any time is a fair part of the sets
     known = {"model": tts.model.name, "device": device_name(tts.model.device), "sets": about}
     for start in range(0, len(missing), args.rows):
         if time.monotonic() > until:

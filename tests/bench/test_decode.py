@@ -19,6 +19,7 @@ def test_decode(tmp_path):
     assert str(tmp_path) not in result["command"]
     page = (tmp_path / "decode.md").read_text()
     assert page == render(result)
+    assert "1 x 64 positions" in (tmp_path / "decode.svg").read_text()
     row = result["steps"][0]
     assert f"| 1:0 | 1 | 64 | {row['ms']:.3f} |" in page
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
-from mamtra.bench import latency_page, memory_page
+from mamtra.bench import latency, latency_page, memory_page
+from mamtra.bench.batch_parts import batch_parts
 from mamtra.cli import main
 from mamtra.synthesis.audio import Audio
 from mamtra.tts import TTS
+from tests.factories import tiny_model
 
 
 def test_memory(tmp_path):
@@ -42,6 +44,7 @@ def test_latency(tmp_path, monkeypatch):
             return iter([self.say(text)])
 
     monkeypatch.setattr(TTS, "load", lambda *_, **__: Voice())
+    monkeypatch.setattr(latency, "batch_parts", lambda *_: {"speech tokens": [0.125], "sound": [0.05]})
     assert main(["bench", "latency", "--tiny", "--device", "cpu", "-o", str(tmp_path)]) == 0
     result = json.loads((tmp_path / "bench_latency.json").read_text())
     assert [row["inputs"] for row in result["rows"] if "token" in row] == [20] * 3
@@ -54,3 +57,11 @@ def test_latency(tmp_path, monkeypatch):
     page = latency_page.render(result)
     assert "| 8.0 | 16.0 |" in page and "| 2.0 | 4.0 |" in page
     assert "| 1:1 | 15 | 9.00 (9.00 to 9.00) | 2.50 (2.50 to 2.50) | 6.50 |" in page
+    assert "| speech tokens | 0.125 (0.125 to 0.125) | 50% | 32.0 |" in page
+
+
+def test_parts_of_a_batch(tmp_path):
+    tts = TTS.load(tiny_model(tmp_path / "tiny"), device="cpu")
+    found = batch_parts(tts, ["Good morning.", "Seven."], 1)
+    assert [*found] == ["text", "speech tokens", "check of what was read", "sound"]
+    assert all(len(seconds) == 1 and seconds[0] > 0 for seconds in found.values())

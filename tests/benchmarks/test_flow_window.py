@@ -48,7 +48,7 @@ def test_the_whole_benchmark(tmp_path, monkeypatch, judges):
     assert json.loads(out.read_text())["results"] == found["results"]
 
 
-def test_tokens_are_spoken_once(tmp_path, monkeypatch):
+def test_tokens_are_spoken_once_and_one_pass_is_all_hops(tmp_path, monkeypatch):
     import mamtra
 
     tts, path = mamtra.load(tiny_model(tmp_path / "tiny"), device="cpu"), tmp_path / "tokens.jsonl"
@@ -57,6 +57,11 @@ def test_tokens_are_spoken_once(tmp_path, monkeypatch):
     assert tokens and paired_scores.read_rows(path) == [{"id": "a", "tokens": tokens}]
     monkeypatch.setattr(paired_scores, "best_run", None)
     assert paired_scores.TokenCache(path, tts, tts.voice())(line) == tokens
+    monkeypatch.setattr(flow_window, "VARIANTS", {"all": (0, 0), "50": (50, 0)})
+    streams, tokens = flow_window.Streams(tts.model, tts.voice()), list(range(90))
+    for name in flow_window.VARIANTS:
+        mel, seams, _ = streams.mel(name, tokens)
+        assert seams and (streams.at_once(name, tokens) - mel).abs().max() < 1e-4
 
 
 def test_what_is_done_after_any_time_is_a_part_of_every_set():

@@ -18,7 +18,7 @@ PAGES = {
     "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "librispeech_pc": "score_table",
     "cosyvoice3_parity": "cosyvoice3_parity",
     "runtime": "runtime", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
-    "weight_types": "weight_types", "guards": "guards",
+    "weight_types": "weight_types", "weight_words": "weight_words", "guards": "guards",
     "decode": "mamtra.bench.decode_page", "bench_memory": "mamtra.bench.memory_page", "bench_latency": "mamtra.bench.latency_page",
     "voice_stages": "voice_stages", "voice_choice": "voice_choice",
     "colocation": "colocation", "serve_gpu": "serve_gpu",

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from mamtra.bench.decode_page import render
+from mamtra.bench.decode_page import draw, render
 from mamtra.bench.decode_profile import kernel_times
 from mamtra.bench.plain_step import GraphedSteps
 from mamtra.cost.measured_memory import free, random_lm
@@ -53,7 +53,7 @@ def bench_decode(
     """Measure, writing after every row; returns the page.
 
     Args:
-        out: folder of ``decode.json`` and ``decode.md``.
+        out: folder of ``decode.json``, ``decode.md`` and ``decode.svg``.
         device: where to run; without a GPU steps are run as they are.
         seconds: no row is begun after so long.
         tiny: a small model and short contexts, to try the command.
@@ -72,6 +72,7 @@ def bench_decode(
         result[kind].append(row)
         tell(row)
         page = write_result(out / "decode.json", result, render)
+    draw(result, out / "decode.svg")
     return page
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from mamtra.runtime.plotting import canvas
 from mamtra.runtime.results import footnote, markdown_table
 
 GOALS = {
@@ -48,6 +50,7 @@ def render(result: dict[str, Any]) -> str:
     size = "A tiny model" if result["tiny"] else "The LM of CosyVoice 2 (24 layers of 896)"
     parts = [
         "# Decode steps",
+        "![Time of a step and its byte limit](decode.svg)",
         f"{size} with random weights on {result['device']}. Ratios are attention to Mamba layers; 1:0 is the all-attention "
         "teacher in the same engine. A step of the engine contains the sampler. The byte limit is the time to read the weights and "
         "the cached keys and values once and to read and write the Mamba states once, at "
@@ -188,3 +191,24 @@ def _gain(profiles: Sequence[dict[str, Any]], ours: dict[tuple, dict[str, Any]],
             markdown_table(("ratio", "time", "with products at their limit", "goal"), hybrids),
         ]
     return parts
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """A step of the engine for each shape and ratio, with its byte limit in front."""
+    steps = [row for row in result["steps"] if row["system"] == ENGINE and "ms" in row]
+    streams_of, ratios = (list(dict.fromkeys(row[key] for row in steps)) for key in ("rows", "ratio"))
+    with canvas(path, (9, 3.2)) as figure:
+        for at, streams in enumerate(streams_of):
+            axes = figure.add_subplot(1, len(streams_of), at + 1)
+            lengths = list(dict.fromkeys(row["length"] for row in steps if row["rows"] == streams))
+            for row in (row for row in steps if row["rows"] == streams):
+                place = lengths.index(row["length"]) * (len(ratios) + 1) + ratios.index(row["ratio"])
+                axes.bar(place, row["ms"], 0.9, color="#4477aa")
+                axes.bar(place, row["bytes"] / result["bandwidth"] * 1e3, 0.9, color="#ccbb44")
+            places = [i * (len(ratios) + 1) + j for i in range(len(lengths)) for j in range(len(ratios))]
+            axes.set_xticks(places, [ratio for _ in lengths for ratio in ratios], rotation=90)
+            axes.tick_params(labelsize=7)
+            axes.set_title(f"{streams} x {', '.join(f'{length:,}' for length in lengths)} positions", fontsize=8)
+            axes.spines[["top", "right"]].set_visible(False)
+            if at == 0:
+                axes.set_ylabel("ms a step; byte limit in front", fontsize=8)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mamtra.bench.batch_parts import batch_parts
 from mamtra.bench.decode_peers import Transformers
 from mamtra.bench.latency_page import draw, render
 from mamtra.bench.run import measure
@@ -126,6 +127,8 @@ def _voice(device: torch.device, tiny: bool, ends: float) -> Iterator[dict[str, 
             times[name].append(time.perf_counter() - began)
     for name in ways:
         yield {"voice": name, "texts": count, "audio_seconds": audio[name], "seconds": _spread(times[name])}
+    for name, seconds in batch_parts(tts, texts, rounds).items():
+        yield {"part": name, "texts": count, "spent": _spread(seconds)}
     for streams in STREAMS if not tiny else (1,):
         if time.perf_counter() > ends:
             return

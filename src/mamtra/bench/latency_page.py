@@ -35,6 +35,21 @@ def render(result: dict[str, Any]) -> str:
                 ),
             ),
         ]  # fmt: skip
+    spent = [row for row in rows if "part" in row]
+    if texts and spent:
+        together = next(row for row in texts if row["voice"] == "at once")
+        whole, audio = together["seconds"]["median"], together["audio_seconds"]
+        parts += [
+            "Parts of the texts at once, each measured by itself, and how many times as fast they would be without it:",
+            markdown_table(
+                ("part", "seconds (range)", "share", "times as fast without"),
+                (
+                    (row["part"], _shown(row["spent"], 3), f"{row['spent']['median'] / whole:.0%}",
+                     f"{alone * audio / max(1e-9, whole - row['spent']['median']):.1f}")
+                    for row in spent
+                ),
+            ),
+        ]  # fmt: skip
     sound = [row for row in rows if "first_sound" in row]
     if sound:
         parts += [

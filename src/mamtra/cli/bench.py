@@ -40,8 +40,7 @@ def _command(name: str) -> Callable[..., None]:
         from mamtra.runtime.plotting import need_matplotlib
 
         check_destination(out / f"{name}.json")
-        if name != "decode":
-            need_matplotlib()
+        need_matplotlib()
         from mamtra.runtime.device import pick_device
 
         module = importlib.import_module(f"mamtra.bench.{name}")

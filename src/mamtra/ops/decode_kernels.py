@@ -31,7 +31,7 @@ class Workspace:
 
 
 @lru_cache
-def launch_options(device: torch.device) -> dict[str, bool]:
+def launch_options(device: torch.device) -> dict[str, object]:
     """Keyword arguments of every launch: whether kernels start before the previous one has ended."""
     early = device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (9, 0)
     return {"PDL": early, "launch_pdl": True} if early else {"PDL": False}
