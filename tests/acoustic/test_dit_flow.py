@@ -21,7 +21,7 @@ GRAPHED = seeded(DiTFlow(SMALL), "flow")
 GRAPHED.use_graphs(Rerun())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(prompt=st.integers(0, 13), sizes=st.lists(st.integers(0, 17), min_size=1, max_size=6), batch=st.integers(1, 2))
 def test_pieces_are_the_whole(prompt, sizes, batch):
     count = max(1, sum(sizes))
@@ -37,7 +37,7 @@ def test_pieces_are_the_whole(prompt, sizes, batch):
         assert mel.shape == whole.shape and (mel - whole).abs().max() < 1e-4
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(rows=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 14)), min_size=2, max_size=4), chunked=st.booleans())
 def test_a_batch_is_its_rows(rows, chunked):
     voices = [voice(prompt) for prompt, _ in rows]

@@ -49,7 +49,7 @@ def voice(tokens: int, batch: int = 1) -> tuple[torch.Tensor, ...]:
 FLOW = build()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(prompt=st.integers(0, 13), sizes=st.lists(st.integers(0, 17), min_size=1, max_size=6), seed=st.integers(0, 99))
 def test_pieces_are_the_whole(prompt, sizes, seed):
     count = max(1, sum(sizes))
@@ -132,7 +132,7 @@ def test_every_position_is_computed_once():
     assert scratch.get_total_flops() > 8 * kept.get_total_flops()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(rows=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 14)), min_size=2, max_size=4))
 def test_a_batch_is_its_rows(rows):
     voices = [voice(prompt) for prompt, _ in rows]

@@ -40,7 +40,7 @@ def tape(samples: int, seed: int = 1):
     return noise, draw
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_pieces_are_the_whole(sizes, seed):
     sizes[0] += 1
@@ -89,7 +89,7 @@ def test_sines_go_on():
     assert (first - whole[..., : 15 * 480])[..., :-240].abs().max() < 1e-5
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(lengths=st.lists(st.integers(1, 30), min_size=2, max_size=4))
 def test_a_batch_is_its_rows(lengths):
     frames, generator = max(lengths), torch.Generator().manual_seed(sum(lengths))

@@ -21,10 +21,7 @@ def main(folder: Path) -> None:
         browser(Path(profile)) as tab,
     ):
         for name, (width, height, scheme) in VIEWS.items():
-            size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": name == "phone"}
-            tab.call("Emulation.setDeviceMetricsOverride", **size)
-            tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-            tab.call("Emulation.setScrollbarsHidden", hidden=True)
+            tab.show_as(width, height, scheme, name == "phone")
             show(tab, address)
             tab[f"$('voice').value = 'nora'; $('text').value = {TEXT!r}; $('seed').value = '7'; 1"]
             tab["$('speak').requestSubmit(); 1"]

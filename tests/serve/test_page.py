@@ -52,6 +52,13 @@ class Tab:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
+    def show_as(self, width, height, scheme, phone):
+        """Size of the window in pixels, and light or dark."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call("Emulation.setScrollbarsHidden", hidden=True)
+
     def picture(self, path):
         shot = self.call("Page.captureScreenshot", format="webp", quality=80)
         path.write_bytes(base64.b64decode(shot["data"]))

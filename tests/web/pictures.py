@@ -19,10 +19,7 @@ def main(folder: Path, packages: Path | None) -> None:
         site = write_site(Path(work) / "page", packages=packages)
         with browser(Path(work)) as tab, served(site) as (address, _):
             for name, (width, height, scheme) in VIEWS.items():
-                size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": name != "web"}
-                tab.call("Emulation.setDeviceMetricsOverride", **size)
-                tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-                tab.call("Emulation.setScrollbarsHidden", hidden=True)
+                tab.show_as(width, height, scheme, name != "web")
                 assert show(tab, address, 300) is None
                 put = f"put('voice', 'nora'); put('text', {TEXT!r}); put('seed', 7);"
                 tab[f"const put = (id, value) => {{ document.getElementById(id).value = value; }}; {put} 1"]
