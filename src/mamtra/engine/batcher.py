@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 
 from mamtra.engine.request import Inputs, TokenStream
 from mamtra.engine.scheduler import Running, Scheduler
-from mamtra.engine.slots import FAILED, IDLE, Fed, Slots, Snapshot
+from mamtra.engine.slots import FAILED, IDLE, Begun, Fed, Slots, Snapshot
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.kinds import SPEECH, TEXT
@@ -78,8 +78,8 @@ class Batcher:
     def turn(self) -> bool:
         """Leave, join, one chunk of a prefill, one decode step; False when there was nothing to do."""
         busy = self._drop_cancelled()
-        for run in self.scheduler.admit():
-            self.held.start(run.slot, run.stream.request)
+        if new := self.scheduler.admit():
+            self.held.start([(run.slot, run.stream.request) for run in new])
             busy = True
         for run in list(self.scheduler.running):
             if run.phase == "paused":
@@ -140,7 +140,7 @@ class Batcher:
             self.held.feed([Fed(run.slot, 0, inputs) for run, inputs in new])
             for run, inputs in new:
                 run.length += len(inputs)
-                self._begin(run)
+            self._begin([run for run, _ in new])
             self._steps = 0
             return True
         found = self.scheduler.next_prefill(self.prefill_chunk)
@@ -151,7 +151,7 @@ class Batcher:
             self.held.feed([Fed(run.slot, run.length, chunk)])
             run.length += len(chunk)
         if run.phase == "decode":
-            self._begin(run)
+            self._begin([run])
         return True
 
     def _gathers(self) -> bool:
@@ -160,11 +160,13 @@ class Batcher:
         running = self.held.lag > 0 and bool(self.scheduler.decoding())
         return few and running and self._steps < GATHER
 
-    def _begin(self, run: Running) -> None:
-        if run.most <= run.draws:
-            self._end(run, "length")
-        else:
-            self.held.begin(run.slot, run.segment, run.most)
+    def _begin(self, runs: Sequence[Running]) -> None:
+        for run in runs:
+            if run.most <= run.draws:
+                self._end(run, "length")
+        begun = [Begun(run.slot, run.segment, run.most) for run in runs if run.phase == "decode"]
+        if begun:
+            self.held.begin(begun)
 
     def _collect(self, flight: _Flight) -> None:
         for run, token in zip(flight.rows, flight.tokens(), strict=True):
