@@ -390,6 +390,30 @@ def test_streams_that_begin_wait_for_more_while_others_are_decoded(lm, monkeypat
     assert [each.tokens for each in streams] == [expected_of(lm, texts[i], i, "device") for i in range(3)]
 
 
+def test_streams_are_fed_beside_the_steps_of_others(lm, monkeypatch):
+    """As on a GPU, where inputs are taken in on a second stream; one that is cancelled meanwhile leaves its slot to another."""
+    engine = open_engine(lm, "device", slots=3)
+    held, batcher, settled = engine._batcher.held, engine._batcher, [True]
+    monkeypatch.setattr(type(held), "settled", property(lambda self: settled[0]))
+    text = ([1, 2, 3], [], [], False)
+    streams = [engine.submit(request_of(text, 0))]
+    batcher.turn()
+    settled[0] = False
+    streams += [engine.submit(request_of(text, seed)) for seed in (1, 2)]
+    for _ in range(3):
+        batcher.turn()
+    assert len(streams[0].tokens) == 4 and not streams[1].tokens and not streams[2].tokens
+    streams[2].cancel()
+    batcher.turn()
+    streams.append(engine.submit(request_of(text, 3)))
+    batcher.turn()
+    settled[0] = True
+    run(engine)
+    for i in (0, 1, 3):
+        assert streams[i].tokens == expected_of(lm, text, i, "device")
+    assert streams[2].finish_reason == "cancelled" and not streams[2].tokens
+
+
 def test_bytes_of_a_stream_are_known(lm):
     pool = StatePool(lm.config, 3, 100, torch.device("cpu"), torch.float32)
     real = sum(t.numel() * t.element_size() for t in (pool.kv, pool.conv, pool.ssm))

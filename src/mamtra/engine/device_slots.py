@@ -20,9 +20,12 @@ from mamtra.models.scaled_linear import scale_weights
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.decode_types import WeightType
 from mamtra.runtime.device import to_device
+from mamtra.runtime.side_stream import SideStream
 
 TOGETHER = 16
 """Streams whose inputs are fed at once."""
+FEED_PRIORITY = -1
+"""Inputs go after the steps of streams that are being decoded, and before hops."""
 
 
 class DeviceSlots:
@@ -56,23 +59,32 @@ class DeviceSlots:
         self.table = SlotTable(lm.config, slots, device, dtype, silent_ids)
         step = DecodeStep(weights, self.pool, self.table, StepRunner.widest(slots))
         self._prefill = Prefill(lm, self.pool, self._embed, graphs)
+        self._side = SideStream(device, FEED_PRIORITY)
         self._step = StepRunner(step, self.table, slots, deterministic=deterministic, graphs=graphs)
 
     def start(self, requests: Sequence[tuple[int, Request]]) -> None:
         """See `Slots.start`."""
-        slots = self._places([slot for slot, _ in requests])
-        self.pool.clear(slots)
-        for slot, request in requests:
-            if request.prefix is not None:
-                self.pool.restore(slot, request.prefix)
-        self.table.start(slots, [(request.seed, request.sampling) for _, request in requests])
+        with self._side.beside():
+            slots = self._places([slot for slot, _ in requests])
+            self.pool.clear(slots)
+            for slot, request in requests:
+                if request.prefix is not None:
+                    self.pool.restore(slot, request.prefix)
+            self.table.start(slots, [(request.seed, request.sampling) for _, request in requests])
 
     def feed(self, streams: Sequence[Fed]) -> None:
         """See `Slots.feed`."""
-        self._prefill(streams)
+        with self._side.beside():
+            self._prefill(streams)
+
+    @property
+    def settled(self) -> bool:
+        """See `Slots.settled`."""
+        return self._side.settled
 
     def begin(self, streams: Sequence[Begun]) -> None:
         """See `Slots.begin`."""
+        self._side.join()
         embedded = self._embed([each.segment.inputs[-1:] for each in streams], 1)[:, 0]
         rules = [(each.segment, each.most) for each in streams]
         self.table.begin(self._places([each.slot for each in streams]), rules, embedded)
@@ -89,7 +101,8 @@ class DeviceSlots:
         """See `Slots.warm_up`."""
         if self._device.type == "cuda":
             self._step.warm_up()
-            self._prefill.warm_up(inputs, self.together)
+            with self._side.beside():
+                self._prefill.warm_up(inputs, self.together)
 
     def memory(self) -> tuple[int, int]:
         """See `Slots.memory`; all slots are taken at the start."""
@@ -97,9 +110,12 @@ class DeviceSlots:
 
     def snapshot(self, slot: int, inputs: Inputs) -> PoolSnapshot:
         """See `Slots.snapshot`."""
-        self.pool.clear(self._places([slot]))
-        self.feed([Fed(slot, 0, inputs)])
-        return self.pool.snapshot(slot, len(inputs))
+        with self._side.beside():
+            self.pool.clear(self._places([slot]))
+            self._prefill([Fed(slot, 0, inputs)])
+            found = self.pool.snapshot(slot, len(inputs))
+        self._side.join()
+        return found
 
     def _places(self, slots: list[int]) -> Tensor:
         """(B,) int64 on the device."""

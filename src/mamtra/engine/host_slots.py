@@ -76,6 +76,7 @@ class HostSlots:
 
     lag = 0
     together = 1
+    settled = True
     restores = False
 
     def __init__(self, lm: SpeechLM, silent_ids: tuple[int, ...] = ()) -> None:

@@ -65,6 +65,7 @@ class Slots(Protocol):
         model: fingerprint of the model, for snapshots.
         lag: steps that may be under way before their tokens are read.
         together: streams that begin and that `feed` takes at once.
+        settled: whether `begin` would wait for nothing: a GPU feeds streams that begin beside the steps of others.
         restores: whether prompts are restored from snapshots unasked: where rounding differs between chunks, this changes samples.
     """
 
@@ -72,6 +73,9 @@ class Slots(Protocol):
     lag: int
     together: int
     restores: bool
+
+    @property
+    def settled(self) -> bool: ...
 
     def start(self, requests: Sequence[tuple[int, Request]]) -> None:
         """Make slots ready for new requests."""
