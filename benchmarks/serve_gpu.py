@@ -166,11 +166,9 @@ def render(result: dict[str, Any]) -> str:
         steps, of_these = server["steps"], [row for row in result["rows"] if row["steps"] == server["steps"]]
         loads = [row for row in of_these if row["mode"] == "listeners"]
         live = [row["amount"] for row in loads if is_live(row)]
-        streams = (
-            f"{max(live):g} live streams"
-            if live
-            else f"fewer than {min(row['amount'] for row in loads):g} live streams"
-        )
+        fewest = min((row["amount"] for row in loads), default=0)
+        streams = f"{max(live):g} live streams" if live else f"fewer than {fewest:g} live streams"
+        streams = streams if loads else "no listeners"
         memory = "" if server["bytes"] is None else f", {server['bytes'] / 2**30:.1f} GiB of the GPU in use at the end"
         lines.append(
             f"- {steps} steps: {streams}, of the loads above; ready after {server['ready_seconds']:.0f} s{memory}."

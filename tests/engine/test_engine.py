@@ -377,17 +377,17 @@ def test_warming_up_leaves_streams_alone(lm):
 def test_streams_that_begin_wait_for_more_while_others_are_decoded(lm, monkeypatch):
     """As on a GPU, where a call for several takes hardly longer than one."""
     monkeypatch.setattr("mamtra.engine.batcher.GATHER", 1e9)
-    engine = open_engine(lm, "device", slots=4)
+    engine = open_engine(lm, "device", slots=8)
     engine._batcher.held.lag = 1
-    texts = [([1, 2, 3], [], [], False)] * 3
-    streams = [engine.submit(request_of(texts[0], 0))]
+    text = ([1, 2, 3], [], [], False)
+    streams = [engine.submit(request_of(text, seed)) for seed in range(4)]
     engine._batcher.turn()
-    for seed in (1, 2):
-        streams.append(engine.submit(request_of(texts[seed], seed)))
+    for seed in (4, 5):
+        streams.append(engine.submit(request_of(text, seed)))
         engine._batcher.turn()
     assert engine._batcher.scheduler.beginning == 2
     run(engine)
-    assert [each.tokens for each in streams] == [expected_of(lm, texts[i], i, "device") for i in range(3)]
+    assert [each.tokens for each in streams] == [expected_of(lm, text, i, "device") for i in range(6)]
 
 
 def test_streams_are_fed_beside_the_steps_of_others(lm, monkeypatch):

@@ -92,7 +92,7 @@ class HopVoice:
         blocks = blocks.transpose(1, 2)
         row, pages = pool.free_rows[-1], list[int]()
         for state in pool.states:
-            state[row] = 0
+            state[row].zero_()
         pool.speaker[row] = flow.speaker(embedding[None].to(like.device))[0]
         for chunk in range(chunks):
             page, first = pool.free_pages.pop(), chunk * sizes.chunk
@@ -128,7 +128,7 @@ class HopRow:
             state[self.row] = kept
         pool.speaker[self.row] = voice.speaker
         pool.given[self.row] = voice.given
-        pool.sound[self.row] = 0
+        pool.sound[self.row].zero_()
 
     @property
     def wanted(self) -> int:

@@ -17,7 +17,7 @@ from mamtra.models.config import SpeechLMConfig
 from mamtra.models.kinds import SPEECH, TEXT
 
 GATHER = 10
-"""Steps between two calls that take in the inputs of streams that begin, while others are decoded."""
+"""Steps between two calls that take in the inputs of streams that begin, while as many others or more are decoded."""
 
 
 class _Flight(NamedTuple):
@@ -160,8 +160,8 @@ class Batcher:
     def _gathers(self) -> bool:
         """Whether streams that begin wait for more: on a GPU a call for several takes hardly longer than one."""
         few = self.scheduler.beginning < self.held.together
-        running = self.held.lag > 0 and bool(self.scheduler.decoding())
-        return few and running and self._steps < GATHER
+        running = len(self.scheduler.decoding()) if self.held.lag else 0
+        return few and self._steps < min(GATHER, running)
 
     def _begin(self) -> bool:
         """Decode those whose inputs were fed; while others are decoded, not before a GPU has taken the inputs in."""

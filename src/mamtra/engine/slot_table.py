@@ -72,7 +72,7 @@ class SlotTable:
 
     def stop(self, slot: int) -> None:
         """Take a slot out of all steps that begin later."""
-        self.ints[slot, ACTIVE] = 0
+        self.ints[slot, ACTIVE].zero_()  # the host would wait for a GPU if it assigned a number
 
 
 def _row(seed: int, sampling: Sampling) -> list[int]:

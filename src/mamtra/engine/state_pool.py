@@ -192,7 +192,7 @@ class StatePool:
         self.kv[:, slot, :, :, : snapshot.length] = snapshot.kv
         self.conv[:, slot] = snapshot.conv
         self.ssm[:, slot] = snapshot.ssm
-        self.lengths[slot] = snapshot.length
+        self.lengths[slot].fill_(snapshot.length)
 
 
 def stream_bytes(

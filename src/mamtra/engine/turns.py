@@ -85,8 +85,6 @@ class WorkerTurns:
         self._thread.join()
 
     def _run(self) -> None:
-        if self._stream is not None:  # what the host does in a turn is too little for a team of threads
-            torch.set_num_threads(1)
         with self._on_stream():
             self._loop()
             if self._stream is not None:
