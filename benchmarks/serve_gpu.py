@@ -1,6 +1,6 @@
 """`mamtra serve` at CosyVoice 2's sizes on a GPU, under listeners and under requests at a rate, from the same machine.
 
-    python benchmarks/serve_gpu.py [--steps 2,10] [--listeners 1,32,128,256,512] [--rate 10] [--seconds 20] [--tiny] [--out FILE]
+    python benchmarks/serve_gpu.py [--steps 2,10] [--loads 10/s,1,32,128,256,512] [--seconds 20] [--tiny] [--out FILE]
 
 A model directory with random weights is written for each number of flow steps: a 1:1 hybrid of CosyVoice 2's language model in
 bfloat16, its flow (with guidance at 10 steps, a few-step flow at fewer) and its vocoder, a tokenizer of single characters, and a
@@ -120,9 +120,9 @@ def used_memory(device: torch.device) -> int | None:
 
 
 def loads(args: argparse.Namespace) -> Iterator[tuple[Mode, float]]:
-    """Listeners, then rates."""
-    yield from (("listeners", int(each)) for each in filter(None, args.listeners.split(",")))
-    yield from (("rate", float(each)) for each in filter(None, args.rate.split(",")))
+    """In their order."""
+    for each in args.loads.split(","):
+        yield ("rate", float(each.removesuffix("/s"))) if each.endswith("/s") else ("listeners", int(each))
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -166,11 +166,9 @@ def render(result: dict[str, Any]) -> str:
         steps, of_these = server["steps"], [row for row in result["rows"] if row["steps"] == server["steps"]]
         loads = [row for row in of_these if row["mode"] == "listeners"]
         live = [row["amount"] for row in loads if is_live(row)]
-        streams = (
-            f"{max(live):g} live streams"
-            if live
-            else f"fewer than {min(row['amount'] for row in loads):g} live streams"
-        )
+        fewest = min((row["amount"] for row in loads), default=0)
+        streams = f"{max(live):g} live streams" if live else f"fewer than {fewest:g} live streams"
+        streams = streams if loads else "no listeners"
         memory = "" if server["bytes"] is None else f", {server['bytes'] / 2**30:.1f} GiB of the GPU in use at the end"
         lines.append(
             f"- {steps} steps: {streams}, of the loads above; ready after {server['ready_seconds']:.0f} s{memory}."
@@ -202,8 +200,7 @@ def is_live(row: dict[str, Any]) -> bool:
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="CUDA where there is one, else the CPU")
     parser.add_argument("--steps", default=f"2,{GUIDED}", help="of the flow, a server each")
-    parser.add_argument("--listeners", default="1,32,128,256,512")
-    parser.add_argument("--rate", default="10", help="requests a second")
+    parser.add_argument("--loads", default="10/s,1,32,128,256,512", help="requests a second, or listeners")
     parser.add_argument("--seconds", type=float, default=20, help="of each load")
     parser.add_argument("--most-seconds", type=float, default=1200, help="no load begins later")
     parser.add_argument("--start-seconds", type=float, default=300, help="a server has to be ready within")

@@ -79,6 +79,7 @@ class FakeCuda:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple] = []
+        self.priorities: list[int] = []
         handles = iter(range(1, 99))
         fake = self
 
@@ -96,8 +97,9 @@ class FakeCuda:
                 fake.calls.append(("replay",))
 
         class Stream:
-            def __init__(self, device=None):
-                pass
+            def __init__(self, device=None, priority=0):
+                self.priority = priority
+                fake.priorities.append(priority)
 
             def wait_stream(self, other):
                 pass
@@ -105,7 +107,7 @@ class FakeCuda:
         for name, value in {
             "CUDAGraph": Graph,
             "Stream": Stream,
-            "current_stream": Stream,
+            "current_stream": lambda device: Stream(device, -2),
             "current_device": lambda: 0,
             "stream": lambda stream: contextlib.nullcontext(),
             "synchronize": lambda device: fake.calls.append(("synchronize",)),

@@ -103,6 +103,19 @@ def test_a_row_that_is_not_a_number_fails_alone():
     assert hops([again.next(tokens, True)]).isfinite().all()
 
 
+@torch.inference_mode()
+def test_rows_placed_together_begin_as_each_would_alone():
+    hops = batch(10)
+    base = prompt(hops, 7)
+    for kept in (*hops.pool.states, hops.pool.speaker, hops.pool.given, hops.pool.sound):
+        kept[1:] = 3
+    alone = HopRow(hops.pool, base, hops.sound, 0).row
+    rows = [HopRow(hops.pool, base, hops.sound, seed, placed=False).row for seed in (1, 2)]
+    base.place(hops.pool, rows)
+    for kept in (*hops.pool.states, hops.pool.speaker, hops.pool.given, hops.pool.sound):
+        assert all(torch.equal(kept[row], kept[alone]) for row in rows) and (kept[alone] != 3).any()
+
+
 def test_bytes_of_a_stream_are_its_window():
     pool = batch(20).pool
     layers, width, frames = len(pool.plan.row_of) // 2, 16, 20

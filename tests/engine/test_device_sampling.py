@@ -40,9 +40,9 @@ SLOTS = len(RULES)
 
 def slot_table(device: torch.device) -> SlotTable:
     table = SlotTable(CONFIG, SLOTS, device, torch.float32, (1, 2, 3))
-    for slot, (sampling, segment) in enumerate(RULES):
-        table.start(slot, 1000 * slot - 1, sampling)
-        table.begin(slot, segment, segment.most, torch.zeros(16))
+    slots = torch.arange(SLOTS, device=device)
+    table.start(slots, [(1000 * slot - 1, sampling) for slot, (sampling, _) in enumerate(RULES)])
+    table.begin(slots, [(segment, segment.most) for _, segment in RULES], torch.zeros(SLOTS, 16, device=device))
     return table
 
 
@@ -90,10 +90,9 @@ def test_the_nucleus_has_the_right_distribution():
     table = SlotTable(CONFIG, 2000, torch.device("cpu"), torch.float32, ())
     logits = torch.full((93,), -20.0)
     logits[:4] = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
-    for slot in range(2000):
-        table.start(slot, slot, Sampling(RASConfig(top_p=0.9, win_size=0)))
-        table.begin(slot, Segment([], most=9), 9, torch.zeros(16))
     slots = torch.arange(2000)
+    table.start(slots, [(slot, Sampling(RASConfig(top_p=0.9, win_size=0))) for slot in range(2000)])
+    table.begin(slots, [(Segment([]), 9)] * 2000, torch.zeros(2000, 16))
     tokens = sample_slots_naive(
         logits.expand(2000, -1), slots, table, torch.zeros(2001, dtype=torch.int32), torch.zeros(93, 16)
     )
@@ -106,10 +105,10 @@ def test_draws_from_all_ids_at_a_temperature():
     logits[:4] = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()
     logits[91] = 5.0
     table, count = SlotTable(CONFIG, 4000, torch.device("cpu"), torch.float32, ()), 4000
-    for slot in range(count):
-        table.start(slot, slot, Sampling(temperature=2.0))
-        table.begin(slot, Segment([], most=9, least=1), 9, torch.zeros(16))
-    given = logits.expand(count, -1), torch.arange(count), table, torch.zeros(count + 1, dtype=torch.int32)
+    slots = torch.arange(count)
+    table.start(slots, [(slot, Sampling(temperature=2.0)) for slot in range(count)])
+    table.begin(slots, [(Segment([], least=1), 9)] * count, torch.zeros(count, 16))
+    given = logits.expand(count, -1), slots, table, torch.zeros(count + 1, dtype=torch.int32)
     tokens = sample_slots_naive(*given, torch.zeros(93, 16))
     expected = (logits[:4] / 2).softmax(0)
     assert (tokens.bincount(minlength=4) / count - expected).abs().max() < 0.03

@@ -14,6 +14,7 @@ import torch
 from mamtra.engine import prefixes
 from mamtra.engine.decode_weights import DecodeWeights
 from mamtra.engine.engine import Engine
+from mamtra.engine.input_table import InputTable
 from mamtra.engine.interleaved import Interleaved
 from mamtra.engine.reference import generate, generate_bistream
 from mamtra.engine.request import Request, Sampling, Unistream
@@ -23,7 +24,7 @@ from mamtra.engine.state_pool import StatePool, stream_bytes
 from mamtra.engine.steps import sequence_step
 from mamtra.engine.turns import WorkerTurns
 from mamtra.errors import MamTraError
-from mamtra.models.layout import SOS, TEXT
+from mamtra.models.layout import PAD, SOS, SPEECH, TASK, TEXT
 from mamtra.models.sampling_config import GuardConfig, LengthConfig
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.philox import philox_uniform_naive
@@ -182,7 +183,7 @@ def test_a_prefill_in_chunks_leaves_the_same_state(lm, chunk, count, capacity):
     slot = engine._batcher.scheduler.free[-1]
     with torch.inference_mode():
         whole = engine.snapshot(inputs)
-        engine._batcher.held.pool.clear(slot)
+        engine._batcher.held.pool.clear(torch.tensor([slot]))
         for start in range(0, len(inputs), chunk):
             engine._batcher.held.feed([Fed(slot, start, inputs[start : start + chunk])])
         parts = engine._batcher.held.pool.snapshot(slot, len(inputs))
@@ -201,7 +202,7 @@ def test_chunks_leave_the_same_state_through_graphs(lm):
     held._prefill._graphs = graphs = Rerun()
     with torch.inference_mode():
         for slot in range(4):
-            held.pool.clear(slot)
+            held.pool.clear(torch.tensor([slot]))
             for start in range(0, len(inputs), 32):
                 held.feed([Fed(slot, start, inputs[start : start + 32])])
         assert graphs.captured == 4 and graphs.replayed > 12
@@ -226,7 +227,7 @@ def test_streams_that_begin_together_have_the_states_that_they_have_alone(lm, ca
         found = [held.pool.snapshot(slot, len(given)) for slot, _, given in together]
         for slot, _, given in together:
             assert held.pool.lengths[slot] == len(given)
-            held.pool.clear(slot)
+            held.pool.clear(torch.tensor([slot]))
             held.feed([Fed(slot, 0, given)])
         for (slot, _, given), mine in zip(together, found, strict=True):
             alone = held.pool.snapshot(slot, len(given))
@@ -234,6 +235,13 @@ def test_streams_that_begin_together_have_the_states_that_they_have_alone(lm, ca
             pairs = (mine.kv, alone.kv), (mine.conv[:, read], alone.conv[:, read]), (mine.ssm, alone.ssm)
             for ours, expected in pairs:
                 torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_inputs_are_embedded_as_the_model_does_it(lm):
+    rows = [[(SOS, SOS), (TEXT, 7), (TEXT, 39), (TASK, TASK), (SPEECH, 3), (SPEECH, 31)], [], [(SPEECH, 0), (PAD, 0)]]
+    kind, ids = torch.tensor([row + [(PAD, 0)] * (8 - len(row)) for row in rows]).unbind(2)
+    for chosen in (rows, rows[1:]):  # without any text too
+        assert torch.equal(InputTable(lm)(chosen, 8), lm.embed(kind, ids)[-len(chosen) :])
 
 
 @HELD
@@ -369,17 +377,41 @@ def test_warming_up_leaves_streams_alone(lm):
 def test_streams_that_begin_wait_for_more_while_others_are_decoded(lm, monkeypatch):
     """As on a GPU, where a call for several takes hardly longer than one."""
     monkeypatch.setattr("mamtra.engine.batcher.GATHER", 1e9)
-    engine = open_engine(lm, "device", slots=4)
+    engine = open_engine(lm, "device", slots=8)
     engine._batcher.held.lag = 1
-    texts = [([1, 2, 3], [], [], False)] * 3
-    streams = [engine.submit(request_of(texts[0], 0))]
+    text = ([1, 2, 3], [], [], False)
+    streams = [engine.submit(request_of(text, seed)) for seed in range(4)]
     engine._batcher.turn()
-    for seed in (1, 2):
-        streams.append(engine.submit(request_of(texts[seed], seed)))
+    for seed in (4, 5):
+        streams.append(engine.submit(request_of(text, seed)))
         engine._batcher.turn()
     assert engine._batcher.scheduler.beginning == 2
     run(engine)
-    assert [each.tokens for each in streams] == [expected_of(lm, texts[i], i, "device") for i in range(3)]
+    assert [each.tokens for each in streams] == [expected_of(lm, text, i, "device") for i in range(6)]
+
+
+def test_streams_are_fed_beside_the_steps_of_others(lm, monkeypatch):
+    """As on a GPU, where inputs are taken in on a second stream; one that is cancelled meanwhile leaves its slot to another."""
+    engine = open_engine(lm, "device", slots=3)
+    held, batcher, settled = engine._batcher.held, engine._batcher, [True]
+    monkeypatch.setattr(type(held), "settled", property(lambda self: settled[0]))
+    text = ([1, 2, 3], [], [], False)
+    streams = [engine.submit(request_of(text, 0))]
+    batcher.turn()
+    settled[0] = False
+    streams += [engine.submit(request_of(text, seed)) for seed in (1, 2)]
+    for _ in range(3):
+        batcher.turn()
+    assert len(streams[0].tokens) == 4 and not streams[1].tokens and not streams[2].tokens
+    streams[2].cancel()
+    batcher.turn()
+    streams.append(engine.submit(request_of(text, 3)))
+    batcher.turn()
+    settled[0] = True
+    run(engine)
+    for i in (0, 1, 3):
+        assert streams[i].tokens == expected_of(lm, text, i, "device")
+    assert streams[2].finish_reason == "cancelled" and not streams[2].tokens
 
 
 def test_bytes_of_a_stream_are_known(lm):

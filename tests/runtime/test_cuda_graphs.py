@@ -111,6 +111,7 @@ def test_captures_share_a_pool_until_all_are_dropped(monkeypatch):
             cache("double", double, [torch.zeros(3)])
     begun = [("begin", (0, pool), "thread_local") for pool in (1, 1, 2)]
     assert fake.calls == [call for begin in begun for call in (begin, ("end",), ("replay",))]
+    assert set(fake.priorities) == {-2}  # of the current stream: kernels of a graph keep that of their capture
 
 
 def test_a_failed_capture_is_ended_everywhere(monkeypatch):

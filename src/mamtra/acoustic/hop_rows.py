@@ -12,6 +12,7 @@ from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.hop_vocoder import NOISE, HopVocoder
 from mamtra.errors import MamTraError
+from mamtra.runtime.device import to_device
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class HopVoice:
         blocks = blocks.transpose(1, 2)
         row, pages = pool.free_rows[-1], list[int]()
         for state in pool.states:
-            state[row] = 0
+            state[row].zero_()
         pool.speaker[row] = flow.speaker(embedding[None].to(like.device))[0]
         for chunk in range(chunks):
             page, first = pool.free_pages.pop(), chunk * sizes.chunk
@@ -103,6 +104,15 @@ class HopVoice:
         states = tuple(state[row].clone() for state in pool.states)
         return cls(pages, tokens[chunks * sizes.chunk :], states, pool.speaker[row].clone(), blocks[chunks:])
 
+    def place(self, pool: HopPool, rows: list[int]) -> None:
+        """Let rows of the pool continue the prompt, in as many launches as one row needs."""
+        at = to_device(torch.tensor(rows), pool.sound.device)
+        for state, kept in zip(pool.states, self.states, strict=True):
+            state[at] = kept
+        pool.speaker[at] = self.speaker
+        pool.given[at] = self.given
+        pool.sound.index_fill_(0, at, 0)
+
 
 class HopRow:
     """A stream in the pool.
@@ -112,6 +122,7 @@ class HopRow:
         voice: whose prompt it continues.
         sound: the vocoder.
         seed: of its noise.
+        placed: whether it continues the prompt from now on; else its user places it with others, see `HopVoice.place`.
 
     Attributes:
         row: of the pool.
@@ -119,16 +130,13 @@ class HopRow:
         noise: place of its first sample in the table of noise.
     """
 
-    def __init__(self, pool: HopPool, voice: HopVoice, sound: HopVocoder, seed: int) -> None:
+    def __init__(self, pool: HopPool, voice: HopVoice, sound: HopVocoder, seed: int, *, placed: bool = True) -> None:
         self._pool, self._voice, self._sound, self._hops, self._total = pool, voice, sound, 0, 0
         self.row, self.done = pool.free_rows.pop(), False
         self._ring = pool.ring(self.row)
         self.noise = torch.randint(NOISE, (), generator=torch.Generator().manual_seed(seed)).item()
-        for state, kept in zip(pool.states, voice.states, strict=True):
-            state[self.row] = kept
-        pool.speaker[self.row] = voice.speaker
-        pool.given[self.row] = voice.given
-        pool.sound[self.row] = 0
+        if placed:
+            voice.place(pool, [self.row])
 
     @property
     def wanted(self) -> int:

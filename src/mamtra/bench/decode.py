@@ -186,9 +186,9 @@ def engine_at(
     pool = StatePool(lm.config, rows, capacity, device, dtype, states)
     pool.kv.normal_()
     table = SlotTable(lm.config, rows, device, dtype, ())
-    for slot in range(rows):
-        table.start(slot, slot, Sampling())
-        table.begin(slot, Segment([], least=FOREVER), FOREVER, torch.zeros(lm.config.hidden_size))
+    slots = torch.arange(rows, device=device)
+    table.start(slots, [(slot, Sampling()) for slot in range(rows)])
+    table.begin(slots, [(Segment([], least=FOREVER), FOREVER)] * rows, table.inputs[:rows].clone())
     pool.lengths[:rows] = max(0, length - WARM - REPEATS * REPLAYS // 2)
     return DecodeStep(DecodeWeights.of(lm), pool, table, StepRunner.widest(rows))
 

@@ -11,13 +11,13 @@ import torch
 
 from mamtra.engine.request import Inputs, TokenStream
 from mamtra.engine.scheduler import Running, Scheduler
-from mamtra.engine.slots import FAILED, IDLE, Fed, Slots, Snapshot
+from mamtra.engine.slots import FAILED, IDLE, Begun, Fed, Slots, Snapshot
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.kinds import SPEECH, TEXT
 
 GATHER = 10
-"""Steps between two calls that take in the inputs of streams that begin, while others are decoded."""
+"""Steps between two calls that take in the inputs of streams that begin, while as many others or more are decoded."""
 
 
 class _Flight(NamedTuple):
@@ -59,7 +59,8 @@ class Batcher:
         self.prefill_chunk, self._eos, self._fill = prefill_chunk, config.eos_id, config.fill_id
         self._silent, self.guarded = frozenset(silent_ids), 0
         self._flights: deque[_Flight] = deque()
-        self._steps = 0  # since streams began
+        self._fed: list[Running] = []  # whose inputs are on their way
+        self._steps = 0  # since inputs were fed
 
     def submit(self, stream: TokenStream) -> None:
         """Take in a request.
@@ -78,8 +79,8 @@ class Batcher:
     def turn(self) -> bool:
         """Leave, join, one chunk of a prefill, one decode step; False when there was nothing to do."""
         busy = self._drop_cancelled()
-        for run in self.scheduler.admit():
-            self.held.start(run.slot, run.stream.request)
+        if new := self.scheduler.admit():
+            self.held.start([(run.slot, run.stream.request) for run in new])
             busy = True
         for run in list(self.scheduler.running):
             if run.phase == "paused":
@@ -115,6 +116,7 @@ class Batcher:
     def fail(self, error: str) -> None:
         """End all streams with an error."""
         self._flights.clear()
+        self._fed = []
         for run in list(self.scheduler.running):
             with suppress(Exception):  # a device after a fault takes no more orders, and the others are to be told too
                 self._end(run, "error", error)
@@ -133,38 +135,49 @@ class Batcher:
         return True
 
     def _prefill(self) -> bool:
-        if self._gathers():
-            return False
+        busy = self._begin()
+        if self._fed or self._gathers():
+            return busy
         new = self.scheduler.next_new(self.prefill_chunk, self.held.together)
         if new:
             self.held.feed([Fed(run.slot, 0, inputs) for run, inputs in new])
             for run, inputs in new:
                 run.length += len(inputs)
-                self._begin(run)
             self._steps = 0
-            return True
-        found = self.scheduler.next_prefill(self.prefill_chunk)
-        if found is None:
-            return False
-        run, chunk = found
-        if chunk:
-            self.held.feed([Fed(run.slot, run.length, chunk)])
-            run.length += len(chunk)
-        if run.phase == "decode":
-            self._begin(run)
+        else:
+            found = self.scheduler.next_prefill(self.prefill_chunk)
+            if found is None:
+                return busy
+            new = [found]
+            run, chunk = found
+            if chunk:
+                self.held.feed([Fed(run.slot, run.length, chunk)])
+                run.length += len(chunk)
+        self._fed = [run for run, _ in new if run.phase == "fed"]
+        self._begin()
         return True
 
     def _gathers(self) -> bool:
-        """Whether streams that begin wait for more: on a GPU a call for several takes hardly longer, and all others wait for it."""
+        """Whether streams that begin wait for more: on a GPU a call for several takes hardly longer than one."""
         few = self.scheduler.beginning < self.held.together
-        running = self.held.lag > 0 and bool(self.scheduler.decoding())
-        return few and running and self._steps < GATHER
+        running = len(self.scheduler.decoding()) if self.held.lag else 0
+        return few and self._steps < min(GATHER, running)
 
-    def _begin(self, run: Running) -> None:
-        if run.most <= run.draws:
-            self._end(run, "length")
-        else:
-            self.held.begin(run.slot, run.segment, run.most)
+    def _begin(self) -> bool:
+        """Decode those whose inputs were fed; while others are decoded, not before a GPU has taken the inputs in."""
+        if not self._fed or (self.scheduler.decoding() and not self.held.settled):
+            return False
+        begun = list[Begun]()
+        for run in self._fed:
+            if run.phase == "fed" and run.most <= run.draws:
+                self._end(run, "length")
+            elif run.phase == "fed":  # it may have been cancelled
+                run.phase = "decode"
+                begun.append(Begun(run.slot, run.segment, run.most))
+        self._fed = []
+        if begun:
+            self.held.begin(begun)
+        return True
 
     def _collect(self, flight: _Flight) -> None:
         for run, token in zip(flight.rows, flight.tokens(), strict=True):

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from mamtra.engine.decode_step import DecodeStep
 from mamtra.engine.decode_weights import DecodeWeights
+from mamtra.engine.input_table import InputTable
 from mamtra.engine.prefill import Prefill
-from mamtra.engine.request import Inputs, Request, Segment
+from mamtra.engine.request import Inputs, Request
 from mamtra.engine.slot_table import SlotTable
-from mamtra.engine.slots import Fed
+from mamtra.engine.slots import Begun, Fed
 from mamtra.engine.state_pool import PoolSnapshot, StatePool, fingerprint
 from mamtra.engine.step_runner import StepRunner
 from mamtra.models.scaled_linear import scale_weights
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.decode_types import WeightType
+from mamtra.runtime.device import to_device
+from mamtra.runtime.side_stream import SideStream
 
 TOGETHER = 16
 """Streams whose inputs are fed at once."""
+FEED_PRIORITY = -1
+"""Inputs go after the steps of streams that are being decoded, and before hops."""
 
 
 class DeviceSlots:
@@ -45,32 +51,43 @@ class DeviceSlots:
             self.model += f"-{weight_type}"
         weights = DecodeWeights.of(lm)
         device, dtype = weights.head.device, weights.head.dtype
-        self._lm, self._device = lm, device
+        self._device, self._embed = device, InputTable(lm)
         self.lag = 1 if device.type == "cuda" else 0
         # rounding differs between batch sizes
         self.together = 1 if deterministic else TOGETHER
         self.pool = StatePool(lm.config, slots, capacity, device, dtype, ssm_dtype, self.model)
         self.table = SlotTable(lm.config, slots, device, dtype, silent_ids)
         step = DecodeStep(weights, self.pool, self.table, StepRunner.widest(slots))
-        self._prefill = Prefill(lm, self.pool, graphs)
+        self._prefill = Prefill(lm, self.pool, self._embed, graphs)
+        self._side = SideStream(device, FEED_PRIORITY)
         self._step = StepRunner(step, self.table, slots, deterministic=deterministic, graphs=graphs)
 
-    def start(self, slot: int, request: Request) -> None:
+    def start(self, requests: Sequence[tuple[int, Request]]) -> None:
         """See `Slots.start`."""
-        if request.prefix is None:
-            self.pool.clear(slot)
-        else:
-            self.pool.restore(slot, request.prefix)
-        self.table.start(slot, request.seed, request.sampling)
+        with self._side.beside():
+            slots = self._places([slot for slot, _ in requests])
+            self.pool.clear(slots)
+            for slot, request in requests:
+                if request.prefix is not None:
+                    self.pool.restore(slot, request.prefix)
+            self.table.start(slots, [(request.seed, request.sampling) for _, request in requests])
 
     def feed(self, streams: Sequence[Fed]) -> None:
         """See `Slots.feed`."""
-        self._prefill(streams)
+        with self._side.beside():
+            self._prefill(streams)
 
-    def begin(self, slot: int, segment: Segment, most: int) -> None:
+    @property
+    def settled(self) -> bool:
+        """See `Slots.settled`."""
+        return self._side.settled
+
+    def begin(self, streams: Sequence[Begun]) -> None:
         """See `Slots.begin`."""
-        kind, ids = torch.tensor(segment.inputs[-1:]).T[:, None].to(self._lm.model.embed_tokens.weight.device)
-        self.table.begin(slot, segment, most, self._lm.embed(kind, ids)[0, 0])
+        self._side.join()
+        embedded = self._embed([each.segment.inputs[-1:] for each in streams], 1)[:, 0]
+        rules = [(each.segment, each.most) for each in streams]
+        self.table.begin(self._places([each.slot for each in streams]), rules, embedded)
 
     def step(self, slots: Sequence[int]) -> Callable[[], list[int]]:
         """See `Slots.step`."""
@@ -84,7 +101,8 @@ class DeviceSlots:
         """See `Slots.warm_up`."""
         if self._device.type == "cuda":
             self._step.warm_up()
-            self._prefill.warm_up(inputs, self.together)
+            with self._side.beside():
+                self._prefill.warm_up(inputs, self.together)
 
     def memory(self) -> tuple[int, int]:
         """See `Slots.memory`; all slots are taken at the start."""
@@ -92,6 +110,13 @@ class DeviceSlots:
 
     def snapshot(self, slot: int, inputs: Inputs) -> PoolSnapshot:
         """See `Slots.snapshot`."""
-        self.pool.clear(slot)
-        self.feed([Fed(slot, 0, inputs)])
-        return self.pool.snapshot(slot, len(inputs))
+        with self._side.beside():
+            self.pool.clear(self._places([slot]))
+            self._prefill([Fed(slot, 0, inputs)])
+            found = self.pool.snapshot(slot, len(inputs))
+        self._side.join()
+        return found
+
+    def _places(self, slots: list[int]) -> Tensor:
+        """(B,) int64 on the device."""
+        return to_device(torch.tensor(slots), self._device)

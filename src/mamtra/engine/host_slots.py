@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mamtra.engine.request import Inputs, Request, Sampling, Segment
 from mamtra.engine.sampling import greedy, ras_sample, sample_all
-from mamtra.engine.slots import FAILED, Fed
+from mamtra.engine.slots import FAILED, Begun, Fed
 from mamtra.engine.state_pool import fingerprint
 from mamtra.engine.steps import sequence_step
 from mamtra.models.layout import SPEECH
@@ -76,6 +76,7 @@ class HostSlots:
 
     lag = 0
     together = 1
+    settled = True
     restores = False
 
     def __init__(self, lm: SpeechLM, silent_ids: tuple[int, ...] = ()) -> None:
@@ -84,10 +85,11 @@ class HostSlots:
         self.model = f"host-{fingerprint(lm.config, lm.head_weight)}"
         self._streams: dict[int, _Stream] = {}
 
-    def start(self, slot: int, request: Request) -> None:
+    def start(self, requests: Sequence[tuple[int, Request]]) -> None:
         """See `Slots.start`."""
-        state = None if request.prefix is None else request.prefix.state.clone()
-        self._streams[slot] = _Stream(request.sampling, torch.Generator().manual_seed(request.seed), state)
+        for slot, request in requests:
+            state = None if request.prefix is None else request.prefix.state.clone()
+            self._streams[slot] = _Stream(request.sampling, torch.Generator().manual_seed(request.seed), state)
 
     def feed(self, streams: Sequence[Fed]) -> None:
         """Note the inputs: all of a segment are fed at once, with its first draw."""
@@ -97,13 +99,14 @@ class HostSlots:
                 stream.inputs, stream.segment = [], None
             stream.inputs += inputs
 
-    def begin(self, slot: int, segment: Segment, most: int) -> None:
+    def begin(self, streams: Sequence[Begun]) -> None:
         """See `Slots.begin`."""
-        self.feed([Fed(slot, 0, segment.inputs[-1:])])
-        stream = self._streams[slot]
-        stream.segment = segment
-        draws = (segment.fill_at if segment.interleaved else segment.most) - len(stream.history)
-        self._reserve(stream, len(stream.inputs) + max(1, draws))
+        for slot, segment, _ in streams:
+            self.feed([Fed(slot, 0, segment.inputs[-1:])])
+            stream = self._streams[slot]
+            stream.segment = segment
+            draws = (segment.fill_at if segment.interleaved else segment.most) - len(stream.history)
+            self._reserve(stream, len(stream.inputs) + max(1, draws))
 
     def step(self, slots: Sequence[int]) -> Callable[[], list[int]]:
         """See `Slots.step`."""

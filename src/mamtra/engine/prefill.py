@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from mamtra.engine.input_table import InputTable
 from mamtra.engine.slots import Fed
 from mamtra.engine.state_pool import StatePool
 from mamtra.models.layout import PAD
@@ -26,26 +27,23 @@ class Prefill:
     Args:
         lm: the model.
         pool: states of the slots; the last slot is scratch memory.
+        embed: embeds inputs.
         graphs: capture CUDA graphs, on a GPU.
     """
 
-    def __init__(self, lm: SpeechLM, pool: StatePool, graphs: bool) -> None:
-        self._lm, self._pool = lm, pool
+    def __init__(self, lm: SpeechLM, pool: StatePool, embed: InputTable, graphs: bool) -> None:
+        self._lm, self._pool, self._embed = lm, pool, embed
         device = lm.head_weight.device
         # a cache on another device runs everything as it is
         self._graphs = GraphCache(device if graphs else "cpu", capacity=32)
 
     def __call__(self, streams: Sequence[Fed]) -> None:
         """Take in inputs of one stream, or of several without any before; none is longer than its slot."""
-        lm, pool = self._lm, self._pool
-        rows = 1 << (len(streams) - 1).bit_length()
+        pool, rows = self._pool, 1 << (len(streams) - 1).bit_length()
         idle = rows - len(streams)
         before = max(fed.before for fed in streams)
         width = _padded(max(len(fed.inputs) for fed in streams), SHORTEST, pool.capacity - before)
-        padded = [fed.inputs + [(PAD, 0)] * (width - len(fed.inputs)) for fed in streams]
-        padded += [[(PAD, 0)] * width] * idle
-        kind, ids = torch.tensor(padded).unbind(2)
-        x = lm.embed(*(t.to(lm.model.embed_tokens.weight.device) for t in (kind, ids)))
+        x = self._embed([fed.inputs for fed in streams] + [[]] * idle, width)
         about = [
             [len(fed.inputs) for fed in streams] + [0] * idle,
             [fed.slot for fed in streams] + [pool.slots] * idle,

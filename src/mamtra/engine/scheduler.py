@@ -11,7 +11,7 @@ from mamtra.engine.request import Inputs, Segment, TokenStream
 from mamtra.errors import MamTraError
 from mamtra.models.kinds import SPEECH, TEXT
 
-Phase = Literal["prefill", "decode", "paused"]
+Phase = Literal["prefill", "fed", "decode", "paused"]
 NAMES = {TEXT: "text id", SPEECH: "speech token"}
 MOST_TOGETHER = 4096
 """Inputs, padding included, of streams that are fed together."""
@@ -24,7 +24,8 @@ class Running:
     Attributes:
         stream: the client's end.
         slot: its slot.
-        phase: ``prefill`` while inputs are fed, ``decode``, or ``paused`` while its text has not arrived.
+        phase: ``prefill`` while inputs are to be fed, ``fed`` when the last of them are on their way, ``decode``, or ``paused``
+            while its text has not arrived.
         segment: whose inputs are fed or whose rules hold.
         fed: inputs of the segment that were fed.
         length: positions in the slot.
@@ -136,7 +137,7 @@ class Scheduler:
             if run.fed + 1 < len(run.segment.inputs):
                 self._prefills.append(run)
             else:
-                run.phase = "decode"
+                run.phase = "fed"
             return run, chunk
         return None
 
@@ -153,7 +154,7 @@ class Scheduler:
                     break
             self._prefills.popleft()
             if run.phase == "prefill":
-                run.fed, run.phase = len(run.segment.inputs) - 1, "decode"
+                run.fed, run.phase = len(run.segment.inputs) - 1, "fed"
                 found.append((run, run.segment.inputs[:-1]))
         return found
 

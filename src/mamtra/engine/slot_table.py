@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mamtra.engine.request import MOST_WINDOW, Sampling, Segment
+from mamtra.runtime.device import to_device
 
 if TYPE_CHECKING:
     from mamtra.models.config import SpeechLMConfig
@@ -49,45 +51,44 @@ class SlotTable:
         """The slot that idle rows of a batch work on."""
         return self.ints.shape[0] - 1
 
-    def start(self, slot: int, seed: int, sampling: Sampling) -> None:
-        """Make a slot ready for a new request; it stays inactive until its first segment."""
-        ras = sampling.ras
-        low, high = struct.unpack("<2i", struct.pack("<q", (seed + 2**63) % 2**64 - 2**63))
-        row = [0] * COLUMNS
-        row[TOP_P], row[SHARPNESS] = _bits(ras.top_p), _bits(1 / (sampling.temperature or 1.0))
-        row[TOP_K], row[WINDOW] = (1, 0) if sampling.greedy else (ras.top_k, ras.win_size)
-        if sampling.temperature is not None:
-            row[TOP_K] = row[WINDOW] = 0
-        row[REPEATS] = max(1, -int(-(ras.win_size * ras.tau_r) // 1))
-        guards = sampling.guards
-        row[MOST_REPEATS], row[MOST_SILENCE], row[LAST] = guards.most_repeats, guards.most_silence, -1
-        row[SEED_LOW], row[SEED_HIGH] = low, high
-        self.ints[slot] = self._row(row)
-        self.history[slot] = -1
+    def start(self, slots: Tensor, requests: Sequence[tuple[int, Sampling]]) -> None:
+        """Make slots (B,) int64 ready for new requests of these seeds; they stay inactive until their first segment."""
+        rows = torch.tensor([_row(seed, sampling) for seed, sampling in requests], dtype=torch.int32)
+        self.ints.index_copy_(0, slots, to_device(rows, slots.device))
+        self.history.index_fill_(0, slots, -1)
 
-    def begin(self, slot: int, segment: Segment, most: int, embedded: Tensor) -> None:
-        """Let a slot decode by the rules of a segment.
+    def begin(self, slots: Tensor, segments: Sequence[tuple[Segment, int]], embedded: Tensor) -> None:
+        """Let slots decode by the rules of segments.
 
         Args:
-            slot: the slot.
-            segment: its rules.
-            most: draws of the request at most.
-            embedded: (hidden_size,), the last input of the segment.
+            slots: (B,) int64.
+            segments: of each slot, and draws of its request at most.
+            embedded: (B, hidden_size), the last input of each segment.
         """
-        self.inputs[slot] = embedded
-        rules = [segment.least, most, int(segment.interleaved), segment.fill_at]
-        self.ints[slot, RULES] = self._row(rules)
-        self.ints[slot, ACTIVE] = 1
+        self.inputs.index_copy_(0, slots, embedded)
+        rules = [[each.least, most, int(each.interleaved), each.fill_at] for each, most in segments]
+        self.ints[:, RULES].index_copy_(0, slots, to_device(torch.tensor(rules, dtype=torch.int32), slots.device))
+        self.ints[:, ACTIVE].index_fill_(0, slots, 1)
 
     def stop(self, slot: int) -> None:
         """Take a slot out of all steps that begin later."""
-        self.ints[slot, ACTIVE] = 0
+        self.ints[slot, ACTIVE].zero_()  # the host would wait for a GPU if it assigned a number
 
-    def _row(self, values: list[int]) -> Tensor:
-        row = torch.tensor(values, dtype=torch.int32)
-        if self.ints.device.type == "cuda":
-            row = row.pin_memory()
-        return row.to(self.ints.device, non_blocking=True)
+
+def _row(seed: int, sampling: Sampling) -> list[int]:
+    """The row of a new request."""
+    ras = sampling.ras
+    low, high = struct.unpack("<2i", struct.pack("<q", (seed + 2**63) % 2**64 - 2**63))
+    row = [0] * COLUMNS
+    row[TOP_P], row[SHARPNESS] = _bits(ras.top_p), _bits(1 / (sampling.temperature or 1.0))
+    row[TOP_K], row[WINDOW] = (1, 0) if sampling.greedy else (ras.top_k, ras.win_size)
+    if sampling.temperature is not None:
+        row[TOP_K] = row[WINDOW] = 0
+    row[REPEATS] = max(1, -int(-(ras.win_size * ras.tau_r) // 1))
+    guards = sampling.guards
+    row[MOST_REPEATS], row[MOST_SILENCE], row[LAST] = guards.most_repeats, guards.most_silence, -1
+    row[SEED_LOW], row[SEED_HIGH] = low, high
+    return row
 
 
 def _bits(value: float) -> int:

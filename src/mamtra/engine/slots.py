@@ -44,6 +44,20 @@ class Fed(NamedTuple):
     inputs: Inputs
 
 
+class Begun(NamedTuple):
+    """A stream all inputs of which but the last of a segment were fed.
+
+    Attributes:
+        slot: of the stream.
+        segment: by whose rules it is decoded.
+        most: draws of the request at most.
+    """
+
+    slot: int
+    segment: Segment
+    most: int
+
+
 class Slots(Protocol):
     """States and samplers of a fixed number of streams.
 
@@ -51,6 +65,7 @@ class Slots(Protocol):
         model: fingerprint of the model, for snapshots.
         lag: steps that may be under way before their tokens are read.
         together: streams that begin and that `feed` takes at once.
+        settled: whether `begin` would wait for nothing: a GPU feeds streams that begin beside the steps of others.
         restores: whether prompts are restored from snapshots unasked: where rounding differs between chunks, this changes samples.
     """
 
@@ -59,14 +74,17 @@ class Slots(Protocol):
     together: int
     restores: bool
 
-    def start(self, slot: int, request: Request) -> None:
-        """Make a slot ready for a new request."""
+    @property
+    def settled(self) -> bool: ...
+
+    def start(self, requests: Sequence[tuple[int, Request]]) -> None:
+        """Make slots ready for new requests."""
 
     def feed(self, streams: Sequence[Fed]) -> None:
         """Take in inputs of one stream, or of several without any before."""
 
-    def begin(self, slot: int, segment: Segment, most: int) -> None:
-        """Decode by the rules of a segment, all inputs of which but the last were fed; at most so many draws of the request."""
+    def begin(self, streams: Sequence[Begun]) -> None:
+        """Decode these streams from the next step on."""
 
     def step(self, slots: Sequence[int]) -> Callable[[], list[int]]:
         """Draw a token for each slot; the result waits for them. `IDLE` and `FAILED` stand for none."""

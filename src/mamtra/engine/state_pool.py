@@ -104,11 +104,11 @@ class StatePool:
         kv, mamba = iter(self.kv), iter(zip(self.conv, self.ssm, strict=True))
         return [(next(kv),) if kind == "full_attention" else next(mamba) for kind in self.kinds]
 
-    def clear(self, slot: int) -> None:
-        """Make a slot as before the first position."""
-        self.conv[:, slot] = 0
-        self.ssm[:, slot] = 0
-        self.lengths[slot] = 0
+    def clear(self, slots: Tensor) -> None:
+        """Make slots (B,) int64 as before the first position."""
+        self.conv.index_fill_(1, slots, 0)
+        self.ssm.index_fill_(1, slots, 0)
+        self.lengths.index_fill_(0, slots, 0)
 
     # No shape of `load` and `store` depends on values, so that CUDA graphs can hold them. Behind a row's length keys and values
     # mean nothing.
@@ -192,7 +192,7 @@ class StatePool:
         self.kv[:, slot, :, :, : snapshot.length] = snapshot.kv
         self.conv[:, slot] = snapshot.conv
         self.ssm[:, slot] = snapshot.ssm
-        self.lengths[slot] = snapshot.length
+        self.lengths[slot].fill_(snapshot.length)
 
 
 def stream_bytes(

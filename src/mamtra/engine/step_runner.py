@@ -33,6 +33,9 @@ class StepRunner:
         self._graphs: dict[int, _Graph] = {}
         self._backend = CudaGraphs(self._device)
         self._use_graphs = graphs and self._backend.available
+        self._turn, on_gpu = 0, self._device.type == "cuda"
+        self._tokens = torch.empty(_BUFFERS, self.widest(slots), dtype=torch.int32, pin_memory=on_gpu)
+        self._done = [torch.cuda.Event() for _ in range(_BUFFERS if on_gpu else 0)]
 
     @staticmethod
     def widest(slots: int) -> int:
@@ -59,14 +62,14 @@ class StepRunner:
             tokens = self._graph(len(padded))(padded)
         else:
             tokens = self._step(torch.tensor(padded, dtype=torch.int32).to(self._device))
-        pinned = torch.empty(len(slots), dtype=torch.int32, pin_memory=True)
-        pinned.copy_(tokens[: len(slots)], non_blocking=True)
-        done = torch.cuda.Event()
+        self._turn = (self._turn + 1) % _BUFFERS
+        pinned, done = self._tokens[self._turn, : len(padded)], self._done[self._turn]
+        pinned.copy_(tokens, non_blocking=True)
         done.record()
 
         def wait() -> list[int]:
             done.synchronize()
-            return pinned.tolist()
+            return pinned.tolist()[: len(slots)]
 
         return wait
 

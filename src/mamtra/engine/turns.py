@@ -13,6 +13,9 @@ import torch
 
 from mamtra.runtime.explain import explain
 
+FIRST = -2
+"""Priority on a GPU of steps of the language model."""
+
 
 class Work(Protocol):
     """What is done in turns: `mamtra.engine.batcher.Batcher`, `mamtra.synthesis.hop_turns.HopTurns`."""
@@ -51,7 +54,7 @@ class WorkerTurns:
 
     def __init__(self, batcher: Work, device: torch.device, *, first: bool = False) -> None:
         self._batcher, self._device = batcher, device
-        self._stream = torch.cuda.Stream(device, -1 if first else 0) if device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(device, FIRST if first else 0) if device.type == "cuda" else None
         if self._stream is not None:  # what the work holds was made on the current one
             self._stream.wait_stream(torch.cuda.current_stream(device))
         self._work, self._turn = threading.Event(), threading.Lock()

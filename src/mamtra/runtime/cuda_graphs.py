@@ -91,8 +91,9 @@ class CudaGraphs:
     def _fork(self) -> torch.cuda.Stream:
         """Let the side stream wait for the current one, and return the latter."""
         # One side stream for all: cuBLAS keeps a workspace for each stream that it ever saw.
-        self._side = self._side or torch.cuda.Stream(self.device)
         current = torch.cuda.current_stream(self.device)
+        # Kernels of a graph have the priority of the stream on which they were captured.
+        self._side = self._side or torch.cuda.Stream(self.device, current.priority)
         self._side.wait_stream(current)
         return current
 

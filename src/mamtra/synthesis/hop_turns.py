@@ -82,7 +82,7 @@ class HopTurns:
 
     def _join(self) -> bool:
         """Give places to streams that have tokens, in the order of their arrival."""
-        pool, joined = self.batch.pool, False
+        pool, joined = self.batch.pool, dict[str, list[int]]()
         for stream in list(self.waiting):
             if stream.closed:
                 self.waiting.remove(stream)
@@ -91,10 +91,12 @@ class HopTurns:
                 if voice is None:
                     break
                 self.waiting.remove(stream)
-                stream.row = HopRow(pool, voice, self.batch.sound, stream.seed)
+                stream.row = HopRow(pool, voice, self.batch.sound, stream.seed, placed=False)
                 self._running.append(stream)
-                joined = True
-        return joined
+                joined.setdefault(stream.voice.prompt_digest, []).append(stream.row.row)
+        for key, rows in joined.items():
+            self._voices[key].place(pool, rows)
+        return bool(joined)
 
     def _voice(self, voice: Voice) -> HopVoice | None:
         """The prompt of a voice; None while the streams of other voices need the memory."""
