@@ -210,7 +210,7 @@ def render(results: dict[str, Any]) -> str:
         "# Lists by duration", "",
         f"The {found['utterances']} utterances of [lists and repeated words](lists.md) again, by the LM alone with the same seeds:",
         f"how long the speech is beside what it should take. {found['same_number_of_runs']} of them took as many runs as before.",
-        f"Expected: {start:.0f} ms, {each:.1f} ms for each text id (a phoneme, mark or gap) and {pause:.0f} ms more for each comma,",
+        f"Expected: {start:.0f} ms, {each:.1f} ms for each text id (a phoneme, mark or gap), {pause:.0f} ms more for each comma,",
         f"a fit to the {results['dev']} sentences of set dev. Other seeds: the median of the first runs with them.",
         f"Heard as left out: the speech recogniser's text is at least {WRONG_LETTERS} letters shorter than the text",
         f"({found['short']} first runs); as added: as much longer ({found['long']}).",
