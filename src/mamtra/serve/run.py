@@ -29,7 +29,8 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
         settings: of the server.
 
     Raises:
-        MamTraError: it would be open to everybody, cannot listen there, or a library is missing.
+        MamTraError: it would be open to everybody, cannot listen there, has too few open files or addresses, or a library is
+            missing.
     """
     settings = settings or ServeSettings()
     settings.check_reach()
@@ -41,7 +42,9 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
 
     from mamtra.serve.app import create_app
     from mamtra.serve.listeners import ACCEPTED_AT_ONCE, listen, say_once
+    from mamtra.serve.memory import check_addresses
 
+    check_addresses(settings.streams)
     app = create_app(tts, settings)
 
     class Server(uvicorn.Server):
