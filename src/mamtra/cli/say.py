@@ -5,8 +5,6 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,7 @@ import typer
 from mamtra.cli.default_file import default_file
 from mamtra.cli.options import Device, Json, Model, Runtime, Seed, Speed, refuse_ignored
 from mamtra.cli.tables import Bars
-from mamtra.cli.tell import tell
+from mamtra.cli.tell import tell, warnings_in_words
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import printable
 
@@ -140,7 +138,7 @@ def say(
     for sentence in () if quiet or as_json else speaker.advice:
         tell(f"Advice: {sentence}")
     options = {"instruct": instruct, "mode": mode, "seed": seed, "speed": speed, "hops": schedule}
-    with _warnings_in_words(quiet):
+    with warnings_in_words(quiet):
         arriving_chunks = tts.stream(words, speaker, whole_sentences=not at_once, **options)
         chunks = _spoken(arriving_chunks, None if arriving else len(words), quiet or as_json)
         if at_once:
@@ -156,19 +154,6 @@ def say(
     if play:
         _play(audio, player, target)
     _tell(audio, target, tts.model.name, as_json, quiet)
-
-
-@contextmanager
-def _warnings_in_words(quiet: bool) -> Iterator[None]:
-    """Show warnings as a sentence on standard error, without the place in the source that raised them."""
-    with warnings.catch_warnings():
-
-        def show(message: Warning | str, *_: object) -> None:
-            if not quiet:
-                tell(f"Warning: {message}")
-
-        warnings.showwarning = show
-        yield
 
 
 def _show_text(text: str, model: str | None, lexicon: str | None, date_order: str | None, as_json: bool) -> None:
