@@ -253,6 +253,10 @@ def test_what_would_be_read_is_shown(capsys, tmp_path):
     assert "March fourth" in parts[0]["text"] and parts[-1]["unread"] == ["Привет"]
 
 
+def test_nothing_to_show_is_said(refused):
+    assert "nothing to say" in refused(["say", "--show-text", "..."])
+
+
 def test_what_is_not_read_is_said_once(capfd, tmp_path):
     assert main(["say", "Hello Привет.", "-o", str(tmp_path / "a.wav")]) == 0
     assert capfd.readouterr().err.count("Warning: Left out, because this voice reads English only: Привет") == 1

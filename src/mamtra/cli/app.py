@@ -14,6 +14,7 @@ from typing import Any
 
 import typer
 
+from mamtra.cli.streams import complete_streams
 from mamtra.cli.tell import tell, warnings_in_words
 from mamtra.errors import MamTraError
 from mamtra.runtime.explain import behind, explain
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentence on standard error; with `MAMTRA_DEBUG=1` the traceback follows.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    complete_streams()
     try:
         with _stopping(), warnings_in_words():
             _run(words)

@@ -157,9 +157,12 @@ def say(
 
 
 def _show_text(text: str, model: str | None, lexicon: str | None, date_order: str | None, as_json: bool) -> None:
+    from mamtra.text.split import nothing_to_say
     from mamtra.tts import load
 
     parts = load(model, lexicon=lexicon, date_order=date_order).explain(text)
+    if not parts:
+        raise nothing_to_say()
     if as_json:
         print(json.dumps([part._asdict() for part in parts], ensure_ascii=False))
         return
