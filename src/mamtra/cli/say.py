@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mamtra.cli.default_file import default_file
+from mamtra.cli.default_file import default_file, save_by_default
 from mamtra.cli.options import Device, Json, Model, Runtime, Seed, Speed, refuse_ignored
 from mamtra.cli.tables import Bars
 from mamtra.cli.tell import tell, warnings_in_words
@@ -145,7 +145,9 @@ def say(
             audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
         else:
             audio = _join(list(chunks))
-            if target is not None:
+            if target is not None and output is None:
+                target = save_by_default(audio, "speech", chosen)
+            elif target is not None:
                 audio.save(target, chosen)
     for path, form in captions.items():
         from mamtra.synthesis.subtitles import save_subtitles
@@ -184,7 +186,7 @@ def _play(audio: Audio, player: tuple[str, ...], target: str | None) -> None:
     try:
         play_audio(audio, player)
     except MamTraError as error:
-        kept = target or str(audio.save(default_file("speech")))
+        kept = target or save_by_default(audio, "speech")
         raise MamTraError(f"{player[0]} could not play the sound; it is in {kept}.") from error
 
 
