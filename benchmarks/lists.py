@@ -222,7 +222,7 @@ def render(results: dict[str, Any]) -> str:
         f"Wrong: at least {WRONG_LETTERS} letters of what the speech recogniser hears differ from the text.",
         "First run: of the LM, whatever it says. Kept run: as `mamtra say` speaks, which repeats a run that leaves words out or",
         "says them twice, up to five runs in all. An utterance that keeps its first run is the same to the bit.",
-        "In brackets: 95% bootstrap intervals over sentences and seeds.", "",
+        "In brackets: 95% bootstrap intervals over sentences and seeds. The same utterances [by duration](list_durations.md).", "",
         markdown_table(["", "wrong, % of utterances", "WER %"], rows), "",
         "## What the check finds", "",
         markdown_table(["first run wrong, repeated", "wrong, not repeated", "right, repeated", "runs per utterance"],

@@ -79,8 +79,18 @@ def test_resampling_keeps_pitch_and_length():
 
 
 def test_channels_are_averaged(tmp_path):
-    soundfile.write(tmp_path / "two.wav", np.stack([tone(), -tone()], axis=1), 24000)
-    assert np.abs(read_audio(tmp_path / "two.wav")[0]).max() < 1 / 32767
+    soundfile.write(tmp_path / "two.wav", np.stack([tone(), -tone() / 2], axis=1), 24000)
+    assert np.abs(read_audio(tmp_path / "two.wav")[0] - tone() / 4).max() < 1 / 32767
+
+
+def test_channels_that_cancel_each_other_leave_the_first(tmp_path):
+    soundfile.write(tmp_path / "two.wav", np.stack([tone(), -0.99 * tone()], axis=1), 24000)
+    assert np.abs(read_audio(tmp_path / "two.wav")[0] - tone()).max() < 1 / 32767
+
+
+def test_an_address_is_no_file():
+    with pytest.raises(MamTraError, match="is an address; download the sound first"):
+        read_audio("https://example.org/voice.wav")
 
 
 def test_unreadable_sources_are_one_sentence(tmp_path):

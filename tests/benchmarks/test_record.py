@@ -14,6 +14,7 @@ PAGES = {
     "memory_growth": "memory_growth", "../parity": "parity", "readers": "readers",
     "faults": "faults", "soak": "soak", "serve": "mamtra.bench.serve_page",
     "cloning": "cloning", "engine_memory": "engine_memory", "engine_step": "engine_step", "lists": "lists",
+    "list_durations": "list_durations",
     "conversion": "conversion",
     "distill_scaling": "distill_scaling", "distill_speed": "distill_speed", "librispeech_pc": "score_table",
     "cosyvoice3_parity": "cosyvoice3_parity",

@@ -192,3 +192,11 @@ def test_without_ray_the_extra_is_named(model, capsys, monkeypatch):
     Path("in.txt").write_text("Hi.\n")
     assert main(["batch", "in.txt", "out", "--model", model, "--ray", "local"]) == 2
     assert capsys.readouterr().err == "mamtra: A batch with --ray needs Ray; run `pip install 'mamtra[ray]'`.\n"
+
+
+def test_what_is_not_read_is_said_without_the_place_in_the_source(capsys):
+    words = [write([{"text": "Hello Привет."}]), "out"]
+    _, err = run(capsys, *words)
+    assert "Warning: Left out, because this voice reads English only: Привет\n" in err and ".py" not in err
+    _, err = run(capsys, *words[:1], "other", "-q")
+    assert "Warning" not in err

@@ -194,6 +194,16 @@ def test_tables_and_sounds_with_text_beside_them(model, capsys):
         assert found[0].text.tolist() == open_model(Path(model)).text.encode("Hello there, you.")
 
 
+def test_suffixes_in_capitals_count_and_hidden_files_do_not(model, capsys):
+    Path("clips").mkdir()
+    write_audio("clips/a.wav", speech_like(1.2), 16000)
+    Path("clips/a.wav").rename("clips/A.WAV")
+    for name in ("A.TXT", "._A.TXT", "._A.WAV"):
+        Path("clips", name).write_text("Hello there, you.")
+    summary = run(capsys, model, "clips", "out")
+    assert (summary["utterances"], summary["skipped"]) == (1, 0)
+
+
 def files(folder):
     return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 

@@ -13,8 +13,9 @@ import pytest
 import soundfile
 
 import mamtra
-from mamtra.cli import main
+from mamtra.cli import default_file, main
 from mamtra.cli.say import DEFAULT_TEXT, read_text
+from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
 from tests.factories import reference
 
@@ -157,6 +158,23 @@ def test_without_a_name_no_file_is_replaced(model, capsys):
     assert Path("speech.mp3").is_file() and not Path("speech-4.wav").exists()
 
 
+def test_processes_that_speak_at_once_take_names_of_their_own(monkeypatch):
+    class Sound:
+        def save(self, name):
+            if name.endswith("xyz"):
+                raise MamTraError("no such format")
+            Path(name).write_text("mine")
+
+    names = iter(["speech.wav", "speech-2.wav", "speech.xyz"])  # the other one was faster after the first look
+    monkeypatch.setattr(default_file, "default_file", lambda *_: next(names))
+    Path("speech.wav").write_text("of another")
+    assert default_file.save_by_default(Sound(), "speech") == "speech-2.wav"
+    assert Path("speech.wav").read_text() == "of another" and Path("speech-2.wav").read_text() == "mine"
+    with pytest.raises(MamTraError):
+        default_file.save_by_default(Sound(), "speech")
+    assert not Path("speech.xyz").exists()
+
+
 @pytest.mark.parametrize(
     "option", ["-o=a.wav", "--voice=tiny", "--seed=1", "--play", "--speed=1", "--format=mp3", "--srt=a.srt", "-q"]
 )
@@ -251,6 +269,10 @@ def test_what_would_be_read_is_shown(capsys, tmp_path):
     assert main(["say", "--show-text", text, "--json"]) == 0
     parts = json.loads(capsys.readouterr().out)
     assert "March fourth" in parts[0]["text"] and parts[-1]["unread"] == ["Привет"]
+
+
+def test_nothing_to_show_is_said(refused):
+    assert "nothing to say" in refused(["say", "--show-text", "..."])
 
 
 def test_what_is_not_read_is_said_once(capfd, tmp_path):

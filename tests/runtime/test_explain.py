@@ -75,6 +75,11 @@ def test_no_file_is_blamed_for_the_machine(cause, sentence):
         _damaged(cause)
 
 
+def test_half_of_a_character_is_no_name(tmp_path):
+    with pytest.raises(MamTraError, match="half of a character"), in_words():
+        (tmp_path / "a\ud800").touch()
+
+
 def test_what_is_said_already_stays():
     with pytest.raises(MamTraError, match="lower batch"), in_words():
         try:

@@ -3,7 +3,7 @@
 import pytest
 
 from mamtra.runtime import memory
-from mamtra.runtime.memory import describe_gpu_lack, describe_lack, free_memory
+from mamtra.runtime.memory import address_space, describe_gpu_lack, describe_lack, free_memory
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def test_the_limit_of_a_container_counts(machine, most, used, free):
 
 
 def test_without_control_groups(machine):
+    assert address_space() is None
     assert free_memory("mps") == 5_120_000
     (machine / "meminfo").unlink()
     assert free_memory() is None
@@ -36,6 +37,7 @@ def test_without_control_groups(machine):
 def test_the_limit_of_a_process_counts(machine):
     (machine / "limits").write_text("Max address space         6096000              unlimited            bytes\n")
     assert free_memory() == 2_000_000
+    assert address_space() == (4_096_000, 6_096_000)
     assert describe_lack(3_000_000) == "8 MB are needed, and this process can have 6 MB (ulimit -v)"
 
 

@@ -7,8 +7,11 @@ import subprocess
 import sys
 
 import httpx2
+import pytest
 
 from mamtra.cli import main
+from mamtra.errors import MamTraError
+from mamtra.serve import memory
 from tests.serve.conftest import wait_for
 
 
@@ -56,6 +59,21 @@ def test_mistakes_are_one_sentence(refused, tmp_path, monkeypatch):
         assert said in refused(["serve", *words.split()])
     monkeypatch.setenv("MAMTRA_API_KEY", "0123456789abcdef")
     assert "leave one of them out" in refused(["serve", "--keys", str(keys)])
+
+
+def test_a_limit_of_addresses_that_threads_would_not_survive_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "address_space", lambda: (240 * 10**6, 1500 * 10**6))
+    memory.check_addresses(3)
+    with pytest.raises(
+        MamTraError,
+        match=r"2,247 MB .* --streams 8, .* 1,500 MB \(ulimit -v\); serve with --streams 3, or allow more\.$",
+    ):
+        memory.check_addresses(8)
+    monkeypatch.setattr(memory, "address_space", lambda: (240 * 10**6, 600 * 10**6))
+    with pytest.raises(MamTraError, match=r"can have 600 MB \(ulimit -v\); allow more\.$"):
+        memory.check_addresses(1)
+    monkeypatch.setattr(memory, "address_space", lambda: None)
+    memory.check_addresses(1000)
 
 
 def test_what_is_missing_is_said(capsys, monkeypatch):

@@ -38,6 +38,7 @@ def test_a_good_recording_needs_no_advice(rate):
     ("change", "words"),
     [
         (lambda w: w + np.random.default_rng(1).normal(0, 0.01, len(w)), "above the background"),
+        (lambda w: np.random.default_rng(1).normal(0, 0.1, len(w)), "No speech stands out"),
         (lambda w: resample(resample(w, RATE, 8000), 8000, RATE), "no sound above about 4 kHz"),
         (lambda w: np.concatenate([w[:48000], np.zeros(32000, np.float32), w[48000:]]), "a pause of 2."),
         (lambda w: np.round(w * 128) / 128, "only 8 bits"),

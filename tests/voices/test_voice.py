@@ -158,6 +158,8 @@ def test_recordings_that_cannot_serve(tmp_path):
     soundfile.write(tmp_path / "long.wav", np.full(600 * 16000, 99, np.int16), 16000)
     soundfile.write(tmp_path / "silent.wav", np.zeros(48000), 16000)
     soundfile.write(tmp_path / "nan.wav", np.full(48000, np.nan, np.float32), 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "constant.wav", np.full(48000, 0.5, np.float32), 16000)
+    cases["constant.wav"] = (tmp_path / "constant.wav", "is silent")
     cases["nan.wav"] = (tmp_path / "nan.wav", "not numbers")
     blip = np.concatenate([np.zeros(16000), speech_like(0.4), np.zeros(16000)])
     soundfile.write(tmp_path / "blip.wav", blip, 16000)

@@ -17,6 +17,8 @@ from mamtra.errors import MamTraError
 _MOV, _ASF = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), b"0&\xb2u\x8ef\xcf\x11"
 HEADERLESS = (".raw", ".pcm")
 MIN_RATE, MAX_RATE, MAX_CHANNELS = 1000, 768_000, 64
+CANCELLED = 0.01
+"""Share of the channels' energy that is left of their average where they cancel each other."""
 LOUDEST = 2.0**31
 """Beyond any scale of integers that a float file might hold by mistake."""
 MOST_SAMPLES = 3600 * 48000
@@ -38,7 +40,7 @@ def decode(source: Path | bytes, name: str, max_seconds: float) -> tuple[np.ndar
         max_seconds: refuse longer ones, by the header before decoding and by what is decoded.
 
     Returns:
-        float32 samples (T,), channels averaged, and their rate in Hz.
+        float32 samples (T,), channels averaged (the first one where they cancel each other), and their rate in Hz.
 
     Raises:
         TooLong: it is longer than `max_seconds`, or than `MOST_SAMPLES`.
@@ -48,7 +50,9 @@ def decode(source: Path | bytes, name: str, max_seconds: float) -> tuple[np.ndar
     if suffix in HEADERLESS:
         raise MamTraError(f"{name} holds samples without a header; convert it to wav or flac.")
     mono: list[np.ndarray] = []
+    first: list[np.ndarray] = []
     rate = count = 0
+    energy = 0.0  # of the channels on average
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
             form = _container(file.read(16), suffix)
@@ -63,13 +67,19 @@ def decode(source: Path | bytes, name: str, max_seconds: float) -> tuple[np.ndar
                 if np.abs(block).max(initial=0) > LOUDEST:
                     raise MamTraError(f"{name} holds samples far outside -1 to 1; export it again.")
                 mono.append(block.mean(axis=1))
+                if block.shape[1] > 1:
+                    first.append(block[:, 0].copy())
+                    energy += float(np.square(block, dtype=np.float64).sum()) / block.shape[1]
                 count += len(block)
                 _check_length(name, count, rate, max_seconds)
     except OSError as error:
         raise MamTraError(f"{name} cannot be read: {(error.strerror or str(error)).lower()}.") from error
     if count == 0:
         raise MamTraError(f"{name} holds no sound.")
-    return np.concatenate(mono), rate
+    mixed = np.concatenate(mono)
+    if first and np.square(mixed, dtype=np.float64).sum() < CANCELLED * energy:
+        mixed = np.concatenate(first)  # one channel is the other upside down, as of a balanced microphone
+    return mixed, rate
 
 
 def _container(head: bytes, suffix: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def read_audio(
     try:
         kind = path.stat().st_mode
     except (OSError, ValueError) as error:  # missing, or a name that no file can have
+        if re.match(r"[a-z]{2,}:/", str(path)):
+            raise MamTraError(f"{printable(str(path), 200)} is an address; download the sound first.") from error
         raise MamTraError(f"There is no sound file {printable(str(path), 200)}.") from error
     if stat.S_ISDIR(kind):
         raise MamTraError(f"{path} is a folder, not a sound file.")

@@ -14,7 +14,8 @@ from typing import Any
 
 import typer
 
-from mamtra.cli.tell import tell
+from mamtra.cli.streams import complete_streams
+from mamtra.cli.tell import tell, warnings_in_words
 from mamtra.errors import MamTraError
 from mamtra.runtime.explain import behind, explain
 from mamtra.runtime.optional import torch_is_missing
@@ -84,8 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentence on standard error; with `MAMTRA_DEBUG=1` the traceback follows.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    complete_streams()
     try:
-        with _stopping():
+        with _stopping(), warnings_in_words():
             _run(words)
         return 0
     except typer.Exit as end:

@@ -11,6 +11,7 @@ import typer
 
 from mamtra.cli.options import Device, Json, Model, Runtime, refuse_ignored
 from mamtra.cli.tables import Bars
+from mamtra.cli.tell import warnings_in_words
 from mamtra.runtime.printable import printable
 
 SHOWN = 20
@@ -49,7 +50,7 @@ def batch(
 
     if ray is None:
         refuse_ignored(ctx, "without --ray", "workers")
-    with Bars("Speaking", quiet=quiet) as bars:
+    with warnings_in_words(quiet), Bars("Speaking", quiet=quiet) as bars:
         summary = run(
             file, folder, model=model, voice=voice, seed=seed, speed=speed, fmt=fmt, runtime=runtime,
             device=device, ray=ray, workers=workers, progress=bars.count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mamtra.cli.default_file import default_file
+from mamtra.cli.default_file import default_file, save_by_default
 from mamtra.cli.options import Device, Model, Seed, Speed
 from mamtra.cli.tell import tell
 
@@ -39,5 +39,8 @@ def convert_voice(
     format_of(target)
     check_destination(target)
     audio = load(model, device=device).convert_voice(recording, voice, seed=seed, speed=speed)
-    audio.save(target)
+    if output is None:
+        target = save_by_default(audio, "converted")
+    else:
+        audio.save(target)
     tell(f"{target}: {audio.seconds:.1f} s, voice {audio.voice}")

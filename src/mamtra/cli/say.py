@@ -5,17 +5,15 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from mamtra.cli.default_file import default_file
+from mamtra.cli.default_file import default_file, save_by_default
 from mamtra.cli.options import Device, Json, Model, Runtime, Seed, Speed, refuse_ignored
 from mamtra.cli.tables import Bars
-from mamtra.cli.tell import tell
+from mamtra.cli.tell import tell, warnings_in_words
 from mamtra.errors import MamTraError
 from mamtra.runtime.printable import printable
 
@@ -140,14 +138,16 @@ def say(
     for sentence in () if quiet or as_json else speaker.advice:
         tell(f"Advice: {sentence}")
     options = {"instruct": instruct, "mode": mode, "seed": seed, "speed": speed, "hops": schedule}
-    with _warnings_in_words(quiet):
+    with warnings_in_words(quiet):
         arriving_chunks = tts.stream(words, speaker, whole_sentences=not at_once, **options)
         chunks = _spoken(arriving_chunks, None if arriving else len(words), quiet or as_json)
         if at_once:
             audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
         else:
             audio = _join(list(chunks))
-            if target is not None:
+            if target is not None and output is None:
+                target = save_by_default(audio, "speech", chosen)
+            elif target is not None:
                 audio.save(target, chosen)
     for path, form in captions.items():
         from mamtra.synthesis.subtitles import save_subtitles
@@ -158,23 +158,13 @@ def say(
     _tell(audio, target, tts.model.name, as_json, quiet)
 
 
-@contextmanager
-def _warnings_in_words(quiet: bool) -> Iterator[None]:
-    """Show warnings as a sentence on standard error, without the place in the source that raised them."""
-    with warnings.catch_warnings():
-
-        def show(message: Warning | str, *_: object) -> None:
-            if not quiet:
-                tell(f"Warning: {message}")
-
-        warnings.showwarning = show
-        yield
-
-
 def _show_text(text: str, model: str | None, lexicon: str | None, date_order: str | None, as_json: bool) -> None:
+    from mamtra.text.split import nothing_to_say
     from mamtra.tts import load
 
     parts = load(model, lexicon=lexicon, date_order=date_order).explain(text)
+    if not parts:
+        raise nothing_to_say()
     if as_json:
         print(json.dumps([part._asdict() for part in parts], ensure_ascii=False))
         return
@@ -196,7 +186,7 @@ def _play(audio: Audio, player: tuple[str, ...], target: str | None) -> None:
     try:
         play_audio(audio, player)
     except MamTraError as error:
-        kept = target or str(audio.save(default_file("speech")))
+        kept = target or save_by_default(audio, "speech")
         raise MamTraError(f"{player[0]} could not play the sound; it is in {kept}.") from error
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mamtra.runtime.printable import printable
 
@@ -13,3 +16,16 @@ LONGEST = 2000
 def tell(line: str) -> None:
     """Write a line to standard error, without control characters and terminal escapes."""
     print(printable(" ".join(line.split()), LONGEST), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def warnings_in_words(quiet: bool = False) -> Iterator[None]:
+    """Show warnings as a line, without the place in the source that raised them; where it is quiet, not at all."""
+    with warnings.catch_warnings():
+
+        def show(message: Warning | str, *_: object) -> None:
+            if not quiet:
+                tell(f"Warning: {message}")
+
+        warnings.showwarning = show
+        yield

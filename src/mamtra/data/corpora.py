@@ -46,9 +46,9 @@ def open_recordings(place: str) -> Recordings:
         return LibriSpeech(path)
     if next(path.rglob("*.normalized.txt"), None) is not None:
         return LibriTTS(path)
-    if any(
-        text.with_suffix("").with_name(text.stem + kind).is_file() for text in path.rglob("*.txt") for kind in SOUNDS
-    ):
+    kinds = [form for kind in SOUNDS for form in (kind, kind.upper())]
+    texts = (text for ending in ("*.txt", "*.TXT") for text in path.rglob(ending))
+    if any(text.with_name(text.stem + kind).is_file() for text in texts for kind in kinds):
         return SoundsWithText(path)
     raise MamTraError(f"{place} holds no sound files with transcripts that are known; give {_FORMS}.")
 

@@ -23,6 +23,8 @@ class _Folder(Recordings):
         transcripts = []
         for path in sorted(self._root.rglob("*")):
             kind = path.suffix.lower()
+            if path.name.startswith("."):  # what file managers leave beside files
+                continue
             if kind in SOUNDS:
                 other = sounds.get(path.with_suffix(""))
                 if other is None or SOUNDS.index(kind) < SOUNDS.index(other.suffix.lower()):
@@ -100,7 +102,7 @@ class SoundsWithText(_Folder):
     def _transcribed(self, paths: list[Path], sounds: set[Path]) -> Iterator[Item]:
         for path in paths:
             stem = path.with_suffix("")
-            if path.suffix == ".txt" and stem in sounds:
+            if path.suffix.lower() == ".txt" and stem in sounds:
                 place = stem.relative_to(self._root)
                 speaker = place.parent.as_posix() if place.parent.parts else "unknown"
                 item = Item(place.as_posix(), str(stem), "", speaker, self._root.resolve().name)

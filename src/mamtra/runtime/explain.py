@@ -57,6 +57,8 @@ def explain(error: BaseException) -> str | None:
         return f"{place}{(error.strerror or str(error)).rstrip('.')}."
     if isinstance(error, ValueError) and "null byte" in str(error):
         return "The name of a file cannot hold a null character."
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return "The text or the name of a file holds half of a character (a lone surrogate); write it again."
     return None
 
 

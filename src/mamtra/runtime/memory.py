@@ -11,6 +11,7 @@ from typing import NamedTuple
 _MACHINE = Path("/proc/meminfo")
 _PROCESS = Path("/proc/self")
 _GROUP = Path("/sys/fs/cgroup")
+_ADDRESSES = " (ulimit -v)"
 
 
 class _Limit(NamedTuple):
@@ -32,6 +33,12 @@ def free_memory(device: str = "cpu") -> int | None:
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     return min((limit.free for limit in _limits()), default=None)
+
+
+def address_space() -> tuple[int, int] | None:
+    """Bytes of addresses that this process has taken, and the most that it may take; None where there is no limit."""
+    limits = [limit for limit in _limits() if limit.name == _ADDRESSES]
+    return (limits[0].taken, limits[0].taken + limits[0].free) if limits else None
 
 
 def describe_lack(asked: int | None = None) -> str | None:
@@ -86,7 +93,7 @@ def _limits() -> list[_Limit]:
         pass
     try:
         most = _number(_PROCESS / "limits", r"^Max address space\s+(\d+)")
-        limits.append(_Limit(max(0, most - mapped), mapped, " (ulimit -v)"))
+        limits.append(_Limit(max(0, most - mapped), mapped, _ADDRESSES))
     except (OSError, ValueError):  # no limit
         pass
     return limits

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import socket
 import sys
 from types import FrameType
 
@@ -12,6 +14,7 @@ from mamtra.runtime.optional import need
 from mamtra.serve.settings import ServeSettings
 from mamtra.tts import TTS
 
+log = logging.getLogger("mamtra.serve")
 PURPOSE, INSTALL = "The server", "'mamtra[serve]'"
 SWITCH_SECONDS = 0.0005
 """For how long a thread may keep others waiting for the interpreter, on a GPU; Python's own 5 ms are several steps."""
@@ -26,7 +29,8 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
         settings: of the server.
 
     Raises:
-        MamTraError: it would be open to everybody, cannot listen there, or a library is missing.
+        MamTraError: it would be open to everybody, cannot listen there, has too few open files or addresses, or a library is
+            missing.
     """
     settings = settings or ServeSettings()
     settings.check_reach()
@@ -37,10 +41,20 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
     import uvicorn
 
     from mamtra.serve.app import create_app
+    from mamtra.serve.listeners import ACCEPTED_AT_ONCE, listen, say_once
+    from mamtra.serve.memory import check_addresses
 
+    check_addresses(settings.streams)
     app = create_app(tts, settings)
 
     class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            asyncio.get_running_loop().set_exception_handler(say_once())
+            await super().startup(sockets)
+            for each in sockets or ():
+                host, port = each.getsockname()[:2]
+                log.info("Listening at http://%s:%d (Ctrl-C to stop).", f"[{host}]" if ":" in host else host, port)
+
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.speaker.admission.draining = True
             super().handle_exit(sig, frame)
@@ -50,8 +64,7 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
+        backlog=ACCEPTED_AT_ONCE,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -60,5 +73,6 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
         ws_max_size=settings.most_body,
         h11_max_incomplete_event_size=64 * 1024,
     )
+    sockets = listen(settings.host, settings.port)
     with contextlib.suppress(KeyboardInterrupt):  # it was told to stop, and has drained
-        Server(config).run()
+        Server(config).run(sockets)

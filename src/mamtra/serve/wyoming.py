@@ -18,6 +18,7 @@ from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, Synthesize
 
 from mamtra.serve.catalogue import about_voice
 from mamtra.serve.errors import ApiError, as_api_error
+from mamtra.serve.listeners import ACCEPTED_AT_ONCE, listen
 from mamtra.serve.live import TextFeed
 from mamtra.serve.speaker import Speaker
 from mamtra.version import VERSION
@@ -41,11 +42,13 @@ async def wyoming_server(speaker: Speaker, host: str, port: int) -> AsyncIterato
         finally:
             connections.discard(task)
 
-    server = await asyncio.start_server(connected, host, port)
+    sockets = listen(host, port)
+    servers = [await asyncio.start_server(connected, sock=each, backlog=ACCEPTED_AT_ONCE) for each in sockets]
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield sockets[0].getsockname()[1]
     finally:
-        server.close()
+        for server in servers:
+            server.close()
         for task in connections:
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)

@@ -13,6 +13,7 @@ from mamtra.audio.speech_level import background_db, high_band_db, pauses, short
 CLIPPED = 0.985
 BACKGROUND_DB = 26.0
 """`background_db` of LibriSpeech with white noise at an SNR of 31 dB is 24 in the median, of studio speech 31 or more."""
+HEARD_DB = 3.0
 HIGH_BAND_DB = -40.0
 """`high_band_db` of speech is above -39, of speech cut at 4 kHz below -42 even under noise."""
 QUIET_DB = -45.0
@@ -36,6 +37,8 @@ def advise(wave: np.ndarray, rate: int, text: str | None, continued: bool = True
     if (background := background_db(shorten_pauses(wave, rate), rate)) < BACKGROUND_DB:
         advice.append(
             f"Speech is only about {background:.0f} dB above the background; a quieter room gives a closer voice."
+            if background >= HEARD_DB
+            else "No speech stands out from the background; record someone speaking in a quiet room."
         )
     if rate >= _MIN_RATE and high_band_db(wave, rate) < HIGH_BAND_DB:
         advice.append(

@@ -87,7 +87,7 @@ def check_reference(path: str | os.PathLike, trim: bool = True) -> tuple[np.ndar
         raise MamTraError(f"{path} is {seconds:.1f} s long; a voice needs {MIN_SECONDS:.0f} s or more, better 5 to 10.")
     if seconds > MAX_SECONDS:
         raise MamTraError(f"{path} is {seconds:.0f} s long; cut out at most {MAX_SECONDS:.0f} s, best 5 to 10 s.")
-    if np.abs(wave).max() < SILENT:
+    if np.ptp(wave) < 2 * SILENT:  # a constant is no sound
         raise MamTraError(f"{path} is silent; record someone speaking.")
     if not trim:
         return wave, rate

@@ -36,8 +36,10 @@ _DOTTED_RE = re.compile(rf"(?<![\w.])({'|'.join(re.escape(k) for k in DOTTED)})\
 _ANY = re.compile(rf"(?<![\w.])({'|'.join(ANYWHERE)})\.(?!\w)")
 _STATE = re.compile(rf"(?<=[a-z], )({'|'.join(STATES)})\.")
 _POSTAL_RE = re.compile(rf"(?<=[a-z], )({'|'.join(POSTAL)})(?=[,.;!?]|$)")
+_PLACE = re.compile(r"\b[A-Z]?[a-z]+, $")
 _ZIP = re.compile(rf"((?<=[a-z]),? |^)({'|'.join(POSTAL)}),?\s+(\d{{5}})(?:-(\d{{4}}))?\b")
-_INITIALS = re.compile(r"(?<![\w.])(?:[A-Za-z]\.\s?(?=[A-Za-z]\.)(?!\s[a-z]))+[A-Za-z]\.(?:s\b|'s\b)?")
+_INITIALS = re.compile(r"(?<![\w.])(?:[A-Za-z]\.\s?(?=[A-Za-z]\.)(?!\s[a-z]))+[A-Za-z]\.(?:s\b|'s\b|(?!\w))")
+_LETTERS = re.compile(r"(?<![\w.])(?:[A-Za-z]\.){2,}[A-Za-z](?![\w.])")
 _PHD = re.compile(r"\bPh\.?\s?D(?=['s]*\b)(?:\.(?!s))?\.?(['s]*)")
 _DEGREE = re.compile(r"(?<![\w.])(LL|B|M|D|Ed|Pharm)\.\s?(B|D|M|Sc|Ed|Phil|Eng|Litt|Mus|Tech|Arch)\.(?=$|[\s,;:!?)])")
 _INITIAL = re.compile(r"(?<=\s)([A-Z])\.(?=\s+[A-Z][a-z'])|^([A-HJ-Z])\.(?=\s+[A-Z][a-z'])")
@@ -100,9 +102,10 @@ def _degree(match: re.Match[str]) -> str:
 def expand_abbreviations(text: str) -> str:
     """``"Lt. Col. Reyes lives on Elm St."`` -> ``"Lieutenant Colonel Reyes lives on Elm Street."``."""
     text = _ZIP.sub(_zip, text)
-    text = _POSTAL_RE.sub(lambda m: POSTAL[m[1]].replace("_", " "), text)
+    text = _POSTAL_RE.sub(lambda m: POSTAL[m[1]].replace("_", " ") if _PLACE.search(before(m)) else m[0], text)
     text = re.sub(r"\bw/(?=\s)", "with", re.sub(r"\bw/(?:o|out)\b", "without", re.sub(r"\bw/in\b", "within", text)))
     text = re.sub(r"\b(?:Rt|Rte)\.?\s(?=\d)", "Route ", text)
+    text = re.sub(r"\bPt\.\s?(?=\d)", "Part ", text)
     text = _BEFORE_STREET.sub(lambda m: f"{m[1]}{_COMPASS[m[2]]} ", text)
     if "." in text:
         text = _IN_CAPITALS.sub(lambda m: m[1].capitalize() + ".", text)
@@ -112,7 +115,7 @@ def expand_abbreviations(text: str) -> str:
         text = _STATE.sub(lambda m: stop(m, STATES[m[1]]), text)
         text = _DEGREE.sub(_degree, text)
     text = _PHD.sub(lambda m: stop(m, "P-H-D") + m[1], text)
-    text = _INITIALS.sub(_initials, text)
+    text = _INITIALS.sub(_initials, _LETTERS.sub(lambda m: m[0].replace(".", "-").upper(), text))
     text = _THE_DOCTOR.sub(r"\1 doctor", text)
     text = _STREET.sub(_street, text)
     text = _AFTER_STREET.sub(lambda m: f"{m[1]} {_QUADRANT[m[2].replace('.', '')]}", text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from mamtra.text.english.numbers import from_roman
 from mamtra.text.english.wordlists import listed
 
 _QUOTES = dict.fromkeys("“”„‟«»″〝〞", '"') | dict.fromkeys("‘’‚‛ʼ′`´＇", "'")
@@ -47,6 +48,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "012345678
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _THIN_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:[\u00a0\u2009\u202f\u2007]\d{3})+)(?![\d\u00a0\u2009\u202f])")
+_NUMERAL = re.compile("(?:([A-Z][a-z]+) )?([Ⅰ-ⅿ]+)")
 _DOT_PRODUCT = re.compile(r"(?<=\d)\s?·\s?(?=\d)")
 _LONE_GREEK = re.compile(r"(?<![Ͱ-Ͽἀ-῿])[α-ω](?![Ͱ-Ͽἀ-῿])")
 
@@ -76,6 +78,13 @@ def _greek(match: re.Match[str]) -> str:
     return f"{' ' if before.isalnum() else ''}{_GREEK.get(match[0], '')}{' ' if after.isalnum() else ''}"
 
 
+def _numeral(match: re.Match[str]) -> str:
+    """A number, but after a name letters, which other rules read: Henry Ⅷ."""
+    letters = unicodedata.normalize("NFKD", match[2]).upper()
+    value = from_roman(letters)
+    return match[0] if value is None else f"{match[1]} {letters}" if match[1] else str(value)
+
+
 def clean(text: str) -> str:
     """Straight quotes, plain spaces and unaccented Latin letters; emoji and control characters are dropped.
 
@@ -85,6 +94,7 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable() and "`" not in text:
         return re.sub(r" +", " ", text).strip()
     text = _THIN_THOUSANDS.sub(lambda m: re.sub(r"\s", ",", m[1]), unicodedata.normalize("NFC", text))
+    text = _NUMERAL.sub(_numeral, text)
     text = re.sub(r"(?<=[∑∏√])\s*of\b", "", text)  # their names end with it
     text = _RAISED.sub(_raised, _fractions(text)).translate(_SUBSCRIPTS)
     text = _DOT_PRODUCT.sub("×", text).translate(_TABLE)

@@ -31,12 +31,14 @@ _DETERMINER = re.compile(
 _NEXT_WORD = re.compile(r"[\s-]([A-Za-z]+)")
 _BUYING = frozenset(
     listed(
-        "bill bills bonus budget bond bonds contract contracts deal deals debt deficit donation fee fees fine fines fund "
-        "funds gift grant grants house investment job jobs lawsuit loan loans lottery mansion note notes order price "
-        "prize prizes program project property question ransom reward sale settlement stake surplus tag ticket tickets "
-        "tip upgrade valuation wager salary salaries raise raises pledge bounty payout check checks weight weights bag bags box "
-        "boxes bottle bottles resistor resistors dash run race races sprint walk turn turns drive hike ride swim nap cable cables "
-        "lens lenses dumbbell dumbbells bulb bulbs battery batteries charger chargers pack packs jar jars"
+        "bill bills bonus budget bond bonds contract contracts deal deals debt deficit donation fee fees fine fines fund funds "
+        "gift grant grants house investment job jobs lawsuit loan loans lottery mansion note notes order price prize prizes "
+        "program project property question ransom reward sale settlement stake surplus tag ticket tickets tip upgrade valuation "
+        "wager salary salaries raise raises pledge bounty payout check checks weight weights bag bags box boxes bottle bottles "
+        "resistor resistors dash run race races sprint walk turn turns drive hike ride swim nap cable cables lens lenses "
+        "dumbbell dumbbells bulb bulbs angle angles clock clocks delay delays film films flight flights lesson lessons meeting "
+        "meetings movie movies rope ropes session sessions talk talks trip trips video videos battery batteries charger "
+        "chargers pack packs jar jars"
     )
 )
 

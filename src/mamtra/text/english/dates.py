@@ -30,6 +30,7 @@ _DAY_MONTH = re.compile(
 _MONTH_YEAR = re.compile(rf"\b({_MONTH})\b\.?,?\s+(?:(\d{{4}})\b|'(\d\d)\b)")
 _MONTHS_RANGE = re.compile(rf"\b({_MONTH})\b\.?\s?[-–]\s?({_MONTH})\b")
 _DAYS_RANGE = re.compile(rf"\b((?:{_MONTH})\b\.?\s+\d{{1,2}}{_TH}(?:,\s+\d{{4}})?)\s?[-–—]\s?(?=(?:{_MONTH})\b)")
+_DAYS_OF_MONTHS = re.compile(rf"\b(\d{{1,2}}{_TH}\s(?:{_MONTH})\b)\.?\s?[-–—]\s?(?=\d{{1,2}}{_TH}\s(?:{_MONTH})\b)")
 _MONTH_DOT = re.compile(r"\b(Jan|Feb|Aug|Sept|Oct|Nov|Dec)\.")
 _ISO = re.compile(
     r"\b(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?=\b|T\d)(?!\2?\d)"
@@ -168,7 +169,7 @@ def expand_dates(text: str, order: DateOrder = "auto") -> str:
     text = _NO_YEAR.sub(lambda m: _no_year(m, order), text)
     text = _WEEK.sub(lambda m: f"{_WEEKDAYS[m[1]]} to {_WEEKDAYS[m[2]]}", text)
     text = _WEEKDAY.sub(_weekday, text)
-    text = _DAYS_RANGE.sub(r"\1 to ", text)
+    text = _DAYS_OF_MONTHS.sub(r"\1 to ", _DAYS_RANGE.sub(r"\1 to ", text))
     text = _MONTHS_RANGE.sub(lambda m: f"{_SHORT[m[1][:3]]} to {_SHORT[m[2][:3]]}", text)
     text = _MONTH_DAY.sub(_month_day, text)
     text = _DAY_MONTH.sub(_day_month, text)

@@ -41,6 +41,7 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,
 
 _NUMBER_OR_LETTER = r"(?:[A-Za-z]|\d[\d.,]*)"
 _COMPARED = re.compile(rf"(?<![\w.])({_NUMBER_OR_LETTER})\s*<\s*({_NUMBER_OR_LETTER})(?=[\s,.;:?!)]|$)")
+_CHAIN = re.compile(r"(?<![\w.])(\d[\d.,]*)\s*<\s*(?=\d[\d.,]*\s*[<>])")
 _GENERIC = re.compile(r"\b([A-Z]\w*|list|dict|set|map|vector|array|tuple|optional)<(?=[A-Za-z][\w<>, ?.\[\]]{0,80}>)")
 _GROUP = re.compile(r"<(?=\S)([^<>\n]{1,200})(?<=[^\s=-])>")
 _CLOSED = re.compile(r"(?<=\w)>+(?=[\s,.;:?!)(]|$)")
@@ -82,9 +83,10 @@ def strip_html(text: str) -> str:
         closed = {name.lower() for name in _CLOSING.findall(text)}
         text = _TAG.sub(lambda match: _tag(match, closed), text)
     if "&" in text:
-        text = _ENTITY.sub(lambda match: html.unescape(match[0]).replace("\xa0", " "), text)
+        for _ in range(2):  # feeds escape what is escaped already: &amp;quot;
+            text = _ENTITY.sub(lambda match: html.unescape(match[0]).replace("\xa0", " "), text)
     if "<" in text:
-        text = _COMPARED.sub(r"\1 less than \2", text)
+        text = _COMPARED.sub(r"\1 less than \2", _CHAIN.sub(r"\1 less than ", text))
         text, generics = _GENERIC.subn(r"\1 of ", text)
         text = _GROUP.sub(r"\1", text)
         if generics:

@@ -68,6 +68,9 @@ _SCALE = re.compile(r"(?<![\d.,:])1:(\d{1,3}(?:,\d{3})+|\d{3,})(?![\d:])")
 _GROUPED = re.compile(
     r"(?<![\d.,\w-])(\d{1,3}(?: 000)+|\d{1,3}(?: \d{3}){2,}|\d{1,3}(?:'\d{3})+|\d{1,3}(?:\.000){2,})(?![\d,]|\.\d{3}|[ -]\d)"
 )
+_CONTINENTAL = re.compile(r"(?<![\w.,])(\d{1,3}(?:\.\d{3}){2,}),(\d{1,2})(?![\d,]|\.\d)")
+_TRUNK = re.compile(r"(?<![\w.,+-])0\d{2,4}(?: \d{3,4}){1,3}(?![\w-]|[.,]\d| \d)")
+_POSTCODE = re.compile(r"\b([A-Z]{1,2}\d[A-Z\d]?) (\d[A-Z]{2})\b|\b([A-Z]\d[A-Z]) (\d[A-Z]\d)\b")
 _HASH = re.compile(
     r"(?<![\w-])(?=[a-f]*\d)(?=\d*[a-f])(?=(?:[a-f]+\d|\d+[a-f])[a-f\d]*(?:\d[a-f]|[a-f]\d))[a-f\d]{7,64}(?![\w-])"
 )
@@ -151,6 +154,9 @@ def expand_labels(text: str) -> str:
     text = _HASH.sub(lambda m: _characters(m[0]), text)
     text = _CARD.sub(lambda m: _groups(m[0]), text)
     text = _PHONE.sub(_phone, text)
+    text = _POSTCODE.sub(lambda m: ", ".join(_characters(part) for part in m.groups() if part), text)
+    text = _TRUNK.sub(lambda m: _groups(m[0]), text)
+    text = _CONTINENTAL.sub(lambda m: f"{m[1].replace('.', ',')}.{m[2]}", text)
     text = _ZIP_PLUS.sub(lambda m: f"{digits(m[1])} dash {digits(m[2])}", text)
     text = _ZIP.sub(lambda m: m[1] + digits(m[2]), _CODE_ALONE.sub(lambda m: digits(m[2]), text))
     text = _OF_ALL.sub(r"\1\2 of \3", _PART.sub(r"(\1 of \2)", text))

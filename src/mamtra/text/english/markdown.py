@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mamtra.text.english.lines import ITEM
+from mamtra.text.english.numbers import from_roman
 from mamtra.text.english.phonemes import ALPHABET
 
 PRONUNCIATION = re.compile(r"\[([^\[\]\n]{1,200})\]\(/([^/\n]{1,200})/\)")
@@ -21,15 +22,16 @@ _TABLE_RULE = re.compile(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ 
 _TABLE_ROW = re.compile(r"^[ \t]*\|(.+)\|[ \t]*$")
 _BULLET = re.compile(r"^[ \t]*(?:[-*+•‣◦▪●–—][ \t]+|[•‣◦▪●])(?:\[[ xX]\][ \t]+)?(?=\S)", re.M)
 _NUMBERED = re.compile(r"^[ \t]*(\d{1,3})[.)][ \t]+(?=\S)", re.M)
+_ROMAN_ITEM = re.compile(r"^[ \t]*\(?(x{0,2}(?:ix|iv|v?i{1,3}))\)[ \t]+(?=\S)", re.M)
 _IMAGE = re.compile(r"!\[([^\]\n]{0,300})\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
 _LINK = re.compile(r"\[([^\[\]\n]{1,300})\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
 _LINK_BY_NAME = re.compile(r"\[([^\[\]\n]{1,300})\]\[[^\[\]\n]{0,100}\]")
 _FOOTNOTE = re.compile(r"\[\^[\w-]{1,40}\]:?")
 _CODE = re.compile(r"(`+)(?=\S)([^`\n]{1,500})(?<=\S)\1(?!`)")
 _OPTION = re.compile(r"(?<!\S)--?(?=[A-Za-z])")
-_STRONG = re.compile(r"(?<![\w*])(\*{2,3}|\*)(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*])\1(?![\w*])")
+_STRONG = re.compile(r"(?<![\w*\\])(\*{2,3}|\*)(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*\\])\1(?![\w*])")
 _STRONG_INSIDE = re.compile(r"\*\*(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*])\*\*")
-_UNDERLINED = re.compile(r"(?<![\w_])(_{1,3})(?=[^\s_])([^\n]{1,1000}?)(?<=[^\s_])\1(?![\w_])")
+_UNDERLINED = re.compile(r"(?<![\w_\\])(_{1,3})(?=[^\s_])([^\n]{1,1000}?)(?<=[^\s_\\])\1(?![\w_])")
 _STRUCK = re.compile(r"~~(?=\S)([^~\n]{1,1000}?)(?<=\S)~~")
 _ESCAPED = re.compile(r"\\([*_`#\[\]()>|~$&.!+-])")
 _RUN = re.compile(r"(?<!\S)[=~*_#]{3,}(?!\S)")
@@ -70,6 +72,7 @@ def strip_markdown(text: str) -> str:
         text = "\n".join(_rows(text.split("\n")))
     text = _BULLET.sub(ITEM, text)
     text = _NUMBERED.sub(rf"{ITEM}\1, ", text)
+    text = _ROMAN_ITEM.sub(lambda match: f"{ITEM}{from_roman(match[1].upper())}, ", text)
     if "[" in text:
         text = _FOOTNOTE.sub("", text)
         text = _LINK_BY_NAME.sub(r"\1", _LINK.sub(_link, _IMAGE.sub(r"\1", text)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mamtra.text.english.context import after, before, is_attributive
+from mamtra.text.english.context import FUNCTION_WORDS, after, before, is_attributive
 from mamtra.text.english.units import PER, UNITS
 from mamtra.text.english.wordlists import STARTS_SENTENCE
 
@@ -18,6 +18,8 @@ _PER_WORD = re.compile(rf"(?<=[\w%])/(?=(?:{_PER_WORDS})\b)")
 _PER = re.compile(rf"(?<=[a-z\d])/({_SYMBOLS}|{'|'.join(PER)})(?:\^?([234]))?(?![A-Za-z/])")
 _PER_INVERSE = re.compile(r"(?<=[a-z])\s(m|s|kg|K|mol|L)\^-1\b")
 _FEET_INCHES = re.compile(r"(?<![\w.])(\d{1,2})'\s?(\d{1,2})(?:\"|'')")
+_HEIGHT = re.compile(r"(?<![\w.'])([3-8])'(1[01]|\d)(?![\w'\"]|[.,]\d)")
+_LONE_MARK = re.compile(r"(?<=\d)\"(?=\s([a-z]+))")
 _FEET = re.compile(r"(?<![\w.])(\d{1,3})'(?=\s?[x×]\s?\d|\s(?:tall|long|wide|high|deep))")
 _SIZE = re.compile(r"(?<![\w.])(\d{1,3})'\s?[x×]\s?(\d{1,3})'(?![\w'])")
 _INCHES = re.compile(
@@ -72,12 +74,14 @@ def _per(match: re.Match[str]) -> str:
 
 def expand_measures(text: str) -> str:
     """``"5 km²"`` -> ``"5 square kilometers"``; the numbers stay figures."""
-    text = _FEET_INCHES.sub(r"\1 foot \2", text)
+    text = _HEIGHT.sub(r"\1 foot \2", _FEET_INCHES.sub(r"\1 foot \2", text))
     text = _FEET.sub(r"\1 feet", _SIZE.sub(r"\1 feet by \2 feet", text))
     text = re.sub(r"(?<=\d ft \d) in\b|(?<=\d ft \d\d) in\b|(?<=^\d)\"(?=\s*$)|(?<=^\d\d)\"(?=\s*$)", " inches", text)
     text = re.sub(r"^(\d{1,2})'(?=\s*$)", r"\1 feet", text)
     text = _WARMTH.sub(lambda m: f"{m[1]} degrees {'Fahrenheit' if m[2] == 'F' else 'Celsius'}", text)
     text = _INCHES.sub(lambda m: " inches" if m[1] else " inch", text)
+    if text.count('"') == 1:  # it closes nothing
+        text = _LONE_MARK.sub(lambda m: " inches" if m[1] in FUNCTION_WORDS else " inch", text)
     text = re.sub(r"(?<=°) (?=[CF]\b)", "", text)
     text = re.sub(
         r"(?<=\d) in\.(?=[,;:!?)]|$|\s[a-z])", lambda m: " inch" if before(m, 2) in (" 1", "1") else " inches", text

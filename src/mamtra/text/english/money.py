@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mamtra.text.english.context import is_attributive
-from mamtra.text.english.numbers import cardinal, decimal
+from mamtra.text.english.numbers import cardinal, decimal, plural
 
 _DOLLARS = {
     "US": "U-S", "CA": "Canadian", "C": "Canadian", "A": "Australian", "AU": "Australian", "NZ": "New Zealand",
@@ -47,7 +47,7 @@ _SIGN = "|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=Tru
 _BEFORE = rf"(?<![A-Za-z])({_SIGN}|(?:{'|'.join(_CODES)})(?=\s?\d))"
 _MONEY = re.compile(
     rf"{_BEFORE}\s?({_NUMBER}){_SCALES}?(?:\s?[-–]\s?(?:{_SIGN})?({_NUMBER})(?!-)(?:\s?({_SCALE_WORDS})\b|(k|K|mn|m|M|bn|b|B|tn|T)\b)?)?"
-    r"(-(?:an?-)?(?=[a-z])|p\b)?"
+    r"(-(?:an?-)?(?=[a-z])|p\b|s\b)?"
 )
 _AFTER = re.compile(rf"(?<![\w.,])({_NUMBER}){_SCALES}?\s?([€£₹₽₪₩₺₫₴₦₱฿₿]|\$(?!\s?[\d.])|(?:{'|'.join(_CODES)})\b)")
 _COMMA_CENTS = re.compile(rf"((?:{_SIGN})\s?\d+),(\d\d)(?![\d,])|(?<![\d.,])(\d+),(\d\d)(?=\s?€)")
@@ -81,6 +81,8 @@ def _currency(name: str) -> Currency:
 
 def _money(match: re.Match[str]) -> str:
     name, first, word, letter, last, last_word, last_letter, tail = match.groups()
+    if tail == "s" and first.isdigit() and not (word or letter or last):
+        return plural(cardinal(first).removeprefix("one "))  # bills: "he paid in $20s"
     scale = word or (SCALES[letter.lower()] if letter else None)
     last_scale = last_word or (SCALES[last_letter.lower()] if last_letter else None)
     currency = _currency(name)
@@ -101,6 +103,7 @@ def _after(match: re.Match[str]) -> str:
 
 def expand_money(text: str) -> str:
     """``"C$50"`` -> ``"fifty Canadian dollars"``, ``"a $20 bill"`` -> ``"a twenty dollar bill"``."""
+    text = re.sub(r"\b(?:Rs|INR)\.?\s?(?=\d)", "₹", text)
     text = re.sub(r"¢\s?(\d+)(?![\d.,])", r"\1¢", text)
     text = _CONTINENTAL.sub(lambda m: f"{m[1] or ''}{(m[2] or m[5]).replace('.', ',')}.{m[3] or m[6]}", text)
     text = _COMMA_CENTS.sub(lambda m: f"{m[1]}.{m[2]}" if m[1] else f"{m[3]}.{m[4]}", text)

@@ -60,6 +60,8 @@ def _fraction(match: re.Match[str]) -> str:
 
 def _range(match: re.Match[str]) -> str:
     first, sign, last = match.groups()
+    if first == last == "50":
+        return "50 50"
     if len(first) == 4 and len(last) == 2 and first[:2] in ("17", "18", "19", "20"):
         return f"{first} to {cardinal(int(last)) if last[0] != '0' else 'oh ' + cardinal(int(last))}"
     return f"{first}{sign} to {last}"
@@ -84,6 +86,7 @@ def expand_quantities(text: str) -> str:
     """Replace money, measures, fractions, ranges, years and all remaining digits by words."""
     text = expand_money(expand_signed_money(text))
     text = re.sub(r"(?<=\d)x\b(?!\s?[\d+*/=^-])", " times", text)
+    text = re.sub(r"(?<=\d)\s?[xX]\s?(?=\d+(?:\.\d+)?\s?=)", " times ", text)
     text = re.sub(r"(?<=\d)\s?[xX]\s?(?=\d+(?!\d*\s?\^))", " by ", text)
     text = re.sub(r"(?<![\d,.])(\d+),(?=\d{1,2}(?![\d,]|\.\d))", r"\1, ", text)
     text = expand_differences(text)
@@ -101,6 +104,7 @@ def expand_quantities(text: str) -> str:
     text = _HOUSE.sub(lambda m: pairs(m[1]) + (f" {m[2]}" if m[2] else ""), text)
     text = _LABEL.sub(lambda m: f"{m[1]} {pairs(m[2])}", text)
     text = re.sub(r"\b(?:No\.|NO\.|[Nn]os?\.)\s?(?=\d)|#\s?(?=\d)", "number ", text)
+    text = re.sub(r"(?<=\d(?:st|nd|rd|th))\s?[-–]\s?(?=\d+(?:st|nd|rd|th)\b)", " to ", text)
     text = _ORDINAL.sub(lambda m: ordinal(int(m[1].replace(",", ""))), text)
     text = re.sub(r"(?<=[A-Za-z])-(?=\d)|(?<=\d)-(?=[A-Za-z])", " ", text)
     text = _YEARLIKE.sub(lambda m: year(int(m[1])), text)

@@ -64,22 +64,19 @@ _HEADING = re.compile(r"^\s*([IVXLC]{2,9})(?=\s*$|\s*[.:)—–-](?:\s|$))")
 _HEADING_ONE = re.compile(
     r"^\s*([IVX])(?=\.\s+(?:The|A|An|In|Of|On|Introduction|Conclusion|Overview|Background|Methods?|Results?|Discussion)\b)"
 )
+_INLINE_ITEM = re.compile(r"(?<![\w(])(\(?)(x{0,2}(?:ix|iv|v?i{1,3}|v|(?<=x)))\)")
 _INTRAVENOUS = re.compile(r"(?:\b(?:an?|her|his|my|the|their|via|through|with|of|by|on)\s+$)")
 _SAYS_I = frozenset(
     listed(
-        "am have think know believe guess suppose hope wish want need like love hate read wrote write saw see "
-        "said say  "
-        "told found find took take made make got get gave give bought borrowed used use chose teach taught learned "
-        "studied own keep watch watched miss missed buy sell sold eat ate drink drank cook cooked sing sang "
-        "wear wore drive  "
-        "drove run ran call called help helped try tried ask asked opened start skip skipped fly flew pick "
-        "picked play played live lived work worked heard hear felt feel remember remembered forgot mean meant "
-        "always  "
-        "never just really also still only can could will would should must may might shall do did don't "
-        "didn't can't  "
-        "won't wouldn't couldn't haven't hadn't ever recently actually finally once first last most had was "
-        "went came  "
-        "left lost kept mentioned finished started loved liked wanted needed enjoyed sent reached built live'd"
+        "am have think thought know knew believe believed guess guessed suppose supposed hope hoped wish wished want "
+        "need like love hate read wrote write saw see said say told found find took take made make got get gave give "
+        "bought borrowed used use chose teach taught learned studied own keep watch watched miss missed buy sell sold "
+        "eat ate drink drank cook cooked sing sang wear wore drive drove run ran call called help helped try tried ask "
+        "asked opened start skip skipped fly flew pick picked play played live lived work worked heard hear felt feel "
+        "remember remembered forgot mean meant always never just really also still only can could will would should "
+        "must may might shall do did don't didn't can't won't wouldn't couldn't haven't hadn't ever recently actually "
+        "finally once first last most had was went came left lost kept mentioned finished started loved liked wanted "
+        "needed enjoyed sent reached built live'd"
     )
 )
 _AMBIGUOUS = frozenset(
@@ -183,6 +180,8 @@ def _heading(match: re.Match[str]) -> str:
 def expand_roman(text: str) -> str:
     """``"Henry VIII"`` -> ``"Henry the eighth"``, ``"Chapter IV"`` -> ``"Chapter four"``."""
     text = _HEADING_ONE.sub(_heading, _HEADING.sub(_heading, text))
+    if "ii)" in text:
+        text = _INLINE_ITEM.sub(lambda m: f"{m[1]}{cardinal(from_roman(m[2].upper()) or 0)})", text)
     text = _YEAR.sub(_year, text)
     text = _AS_ORDINAL.sub(lambda m: ordinal(value) if (value := from_roman(m[1])) else m[0], text)
     text = _SMALL.sub(_small, text)

@@ -9,6 +9,9 @@ from mamtra.text.english.numbers import cardinal, decimal, ordinal
 
 _NAMES = [
     (re.compile(r"\bAT&T\b"), "A-T and T"),
+    (re.compile(r"\b([A-Z])&([A-Z])s\b"), r"\1 and \2's"),
+    (re.compile(r"\bAD(?=\s?\d{1,4}\b)|(?<=\d )AD\b"), "A-D"),
+    (re.compile(r"\bT-(?=\d+ (?:seconds?|minutes?|hours?|days?)\b)"), "T minus "),
     (re.compile(r"\bR&([BD])\b"), r"R and \1"),
     (re.compile(r"\bQ&A\b"), "Q and A"),
     (re.compile(r"\s*(?:!==?|≠|=/=)\s*"), " not equal to "),

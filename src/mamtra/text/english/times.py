@@ -12,7 +12,7 @@ _ANY_NOON = r"(?:\s?[aApP](?:\.\s?[mM]\.|-M\b|[mM]\b))"
 _CLOCK = re.compile(rf"(?<![\d:.])(\d{{1,2}}):(\d{{2}})(?::(\d{{2}}))?{_NOON}?(?!\d|,\d{{3}}|:)")
 _HOUR = re.compile(rf"(?<![\d:.,])(\d{{1,2}})(?:\s?(?:-|–|to)\s?(\d{{1,2}}))?{_NOON}")
 _RANGE = re.compile(
-    rf"(?<![\w:.])(\d{{1,2}}(?::\d{{2}}{_ANY_NOON}?|{_ANY_NOON}))\s?[-–—]\s?(?=\d{{1,2}}(?::\d{{2}}\b|{_ANY_NOON})|noon\b|midnight\b)"
+    rf"(?<![\w:.])(\d{{1,2}}(?::\d{{2}}{_ANY_NOON}?|{_ANY_NOON}))\s?[-–—]\s?(?=\d{{1,2}}(?::\d{{2}}(?!\d)|{_ANY_NOON})|noon\b|midnight\b)"
     rf"|(?<![\w:.-])(\d{{1,2}})\s?[-–—]\s?(?=\d{{1,2}}:\d{{2}}\b)"
 )
 _N = r"\d+(?:\.\d+)?"
@@ -53,6 +53,8 @@ def _calendar(match: re.Match[str]) -> str:
     """``"3w 2d"``, ``"6mo"``, ``"5w ago"``; "3d" alone is a dimension, and a "60w bulb" has watts."""
     parts = [(number, _CALENDAR_UNITS[unit[0]]) for number, unit in re.findall(r"(\d+)\s?([a-z]+)", match[0])]
     number, unit = parts[0]
+    if re.search(r"[-+*/=]\s?$", before(match, 2)) or re.match(r"\s?[+*=]", match.string[match.end() :]):
+        return match[0]  # a letter of an equation
     since, rest = _SINCE.match(match.string, match.end()), match.string[match.end() :]
     if len(parts) == 1 and not since:
         if unit == "day" and int(number) < 5:
