@@ -66,14 +66,16 @@ def speak_whole(
     """`mamtra.synthesis.pipeline.speak` with one chunk a segment.
 
     Args:
-        ahead: the text is there: segments are decoded side by side, beside the flow and the vocoder of those before.
+        ahead: the text is there: segments are decoded side by side, beside the flow and the vocoder of those before. Flow and
+            vocoder wait for the first segment, so that it is decoded beside the others, on a core that would have nothing to do.
     """
     runs, decoder = dict[int, Future[TokenRun | None]](), Decoder()
+    first = Decoder() if request.model.threads > 1 else decoder
 
     def started() -> Iterator[Segment]:
         waiting = deque[Segment]()
         for index, segment in enumerate(segments):
-            runs[index] = decoder.submit(request, list(segment.ids), index)
+            runs[index] = (decoder if index else first).submit(request, list(segment.ids), index)
             waiting.append(segment)
             if len(waiting) > (ROWS if ahead else 0):
                 yield waiting.popleft()
@@ -82,7 +84,8 @@ def speak_whole(
     try:
         yield from speak(request, started(), partial(decoded_segment, runs=runs, prompts=prompts))
     finally:
-        decoder.close()
+        for each in (first, decoder):
+            each.close()
 
 
 def decoded_segment(
