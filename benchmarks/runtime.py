@@ -285,7 +285,7 @@ def render(result: dict[str, Any]) -> str:
         parts += [
             f"Voice {result['voice']}. A text of three sentences in seconds of computing per second of sound, and the milliseconds "
             "to the first audio of a stream, of voices that have spoken before. Kokoro has no stream: its first audio is a "
-            f"sentence. What `--runtime onnx` takes by default is the row \"{DEFAULT}\".",
+            f'sentence. What `--runtime onnx` takes by default is the row "{DEFAULT}".',
             speeds(by),
         ]
     if by := result.get("one core"):

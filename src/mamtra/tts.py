@@ -83,8 +83,8 @@ class TTS:
         Weights are read when first needed.
 
         Args:
-            model: directory or name. By default "mini"; with the runtime "onnx" and no `flow_steps` "mini-fast", the same voice with
-                a faster flow.
+            model: directory or name. By default "mini"; with the runtime "onnx" and no `flow_steps` "mini-fast", the same voice
+                with a faster flow.
             runtime: "onnx" computes on the CPU with ONNX Runtime and needs no torch; "torch" runs every model on every device.
                 By default "torch" where it is installed.
             device: of all its parts, with torch.

@@ -96,7 +96,10 @@ def say(
     show_text: bool = typer.Option(False, "--show-text", help="Print what would be read, and speak nothing."),
     runtime: Runtime = None,
     flow_steps: int | None = typer.Option(
-        None, metavar="N", min=1, help="Steps of the flow; fewer are faster (the embedded voice: 10, with the runtime onnx 2)."
+        None,
+        metavar="N",
+        min=1,
+        help="Steps of the flow; fewer are faster (the embedded voice: 10, with the runtime onnx 2).",
     ),
     int8_lm: bool | None = typer.Option(
         None,
