@@ -27,8 +27,6 @@ from mamtra.synthesis.text_batch import Text, speak_each
 from mamtra.synthesis.voice_finder import VoiceFinder
 from mamtra.synthesis.word_times import Word, phoneme_weights, space_of
 from mamtra.text.bistream_text import Utterance, utterances
-from mamtra.text.bpe import BpeFrontend
-from mamtra.text.frontend import Explanation
 from mamtra.text.markup import parse_markup
 from mamtra.text.split import Segment, nothing_to_say
 from mamtra.voices.library import VoiceLibrary
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from mamtra.engine.stats import EngineStats
     from mamtra.light.model import LightModel
     from mamtra.synthesis.model import Model
+    from mamtra.text.frontend import Explanation
 
 
 class TTS:
@@ -140,7 +139,7 @@ class TTS:
     @property
     def interleaves(self) -> bool:
         """Whether the model can speak a sentence while its text is still arriving, see `stream`."""
-        return self.model.generation.bistream and isinstance(self.model.text, BpeFrontend)
+        return self.model.generation.bistream and self.model.text.reads_letters
 
     @property
     def decoding(self) -> EngineStats:
@@ -390,7 +389,7 @@ class TTS:
         return self._finder.find(voice, text)
 
     def _instruction(self, text: str) -> list[int]:
-        if not isinstance(self.model.text, BpeFrontend):
+        if not self.model.text.reads_letters:
             raise MamTraError(f"The model {self.model.name} follows no instructions; use CosyVoice 2, or leave it out.")
         return self.model.text.instruction(text)
 

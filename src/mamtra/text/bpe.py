@@ -118,6 +118,8 @@ class BpeFrontend(Splitter):
             CosyVoice 2 (`mamtra.text.cosyvoice_rules`), or not at all ("none").
     """
 
+    reads_letters = True
+
     def __init__(self, tokenizer: Tokenizer, config: BpeConfig | None = None, rules: TextRules = "mamtra") -> None:
         self.config, self.rules, self._tokenizer = config or BpeConfig(), rules, tokenizer
         special = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
