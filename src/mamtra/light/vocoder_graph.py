@@ -94,8 +94,8 @@ def _up(graph: GraphBuilder, x: str, name: str, rate: int, padding: int) -> str:
 def _resblock(graph: GraphBuilder, x: str, name: str, dilations: list[int]) -> str:
     """Residual pairs of activation and convolution.
 
-    An activation is ``x + sin(a x) ^ 2 / a``. With the factors ``a`` in the weights around it it is ``z + sin(z) ^ 2``: three passes
-    over memory instead of five.
+    An activation is ``x + sin(a x) ^ 2 / a``. With the factors ``a`` in the weights around it it is ``z + sin(z) ^ 2``: three
+    passes over memory instead of five.
     """
     channels, _, taps = graph.weights[f"{name}.convs1.0.weight"].shape
     flat = channels % _BLOCK != 0
