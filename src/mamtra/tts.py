@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from mamtra.checkpoints.find import FAST, find_model
+from mamtra.checkpoints import find
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 from mamtra.light.choice import choose_runtime
@@ -105,14 +105,15 @@ class TTS:
             MamTraError: no such model, device or dtype, or it does not speak; the lexicon cannot be read, or the model reads
                 letters instead of phonemes or the other way round.
         """
-        directory = find_model(model)
+        directory = find.find_model(model)
         opened: Model | LightModel
         asks_torch = device is not None or dtype is not None or bool(flow_history)
         if choose_runtime(directory, runtime, asks_torch=asks_torch) == "onnx":
             from mamtra.light.model import LightModel
 
-            fast = model is None and flow_steps is None
-            opened = LightModel(find_model(FAST) if fast else directory, int8_lm=int8_lm is not False)
+            if model is None and flow_steps is None:
+                directory = find.built_in_models().get(find.FAST, directory)
+            opened = LightModel(directory, int8_lm=int8_lm is not False)
         elif int8_lm:
             raise MamTraError(
                 "An LM that computes with int8 belongs to the runtime onnx; leave it out, or use that runtime."

@@ -29,6 +29,7 @@ from mamtra.serve.speaking import Piece, Speaking
 from mamtra.synthesis.live_words import WordTimes
 from mamtra.synthesis.spans import Span, moved
 from mamtra.synthesis.word_times import phoneme_weights, space_of
+from mamtra.text.bpe import BpeFrontend
 
 if TYPE_CHECKING:
     from mamtra.synthesis.audio import Audio
@@ -254,4 +255,4 @@ class Speaker:
 
     @property
     def _follows_instructions(self) -> bool:
-        return self.tts.model.text.reads_letters
+        return isinstance(self.tts.model.text, BpeFrontend)
