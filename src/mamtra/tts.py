@@ -115,7 +115,7 @@ class TTS:
                 directory = find.built_in_models().get(find.FAST, directory)
             opened = LightModel(directory, int8_lm=int8_lm is not False)
         elif int8_lm:
-            raise MamTraError("An LM with int8 products belongs to the runtime onnx; leave it out, or use that runtime.")
+            raise MamTraError("An LM with int8 products belongs to the runtime onnx; leave it out, or use that one.")
         else:
             from mamtra.synthesis.open_model import open_on
 
