@@ -35,9 +35,9 @@ from mamtra.runtime.results import footnote
 
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "torch": {"runtime": "torch", "device": "cpu"},
-    "onnx": {"runtime": "onnx"},
-    "onnx, int8 LM": {"runtime": "onnx", "int8_lm": True},
-    "onnx, int8 LM, mini-fast": {"model": "mini-fast", "runtime": "onnx", "int8_lm": True},
+    "onnx": {"model": "mini", "runtime": "onnx", "int8_lm": False},
+    "onnx, int8 LM": {"model": "mini", "runtime": "onnx"},
+    "onnx, int8 LM, mini-fast": {"runtime": "onnx"},
 }
 """Options of `mamtra.load` by the names in the table."""
 

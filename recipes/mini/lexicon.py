@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mamtra.runtime.files import write_bytes, write_text
 from mamtra.text.english.phonemes import ALPHABET
-from mamtra.text.tokenizer import build_phoneme_tokenizer
+from mamtra.text.tokenizer import write_phoneme_tokenizer
 
 SOURCES = ("lexicon_us_silver.json.gz", "lexicon_us_gold.json.gz")  # the later one wins
 TAGS = {"None": "PAUSE"}
@@ -65,7 +65,7 @@ def main() -> None:
     data = build(source)
     packed = lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
     write_bytes(args.out / "lexicon.txt.xz", packed)
-    build_phoneme_tokenizer().save(str(args.out / "tokenizer.json"), pretty=False)
+    write_phoneme_tokenizer(args.out / "tokenizer.json")
     about = {
         "kind": "phonemes",
         "language": "en-US",

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints import find
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
 from mamtra.light.choice import choose_runtime
@@ -27,8 +27,6 @@ from mamtra.synthesis.text_batch import Text, speak_each
 from mamtra.synthesis.voice_finder import VoiceFinder
 from mamtra.synthesis.word_times import Word, phoneme_weights, space_of
 from mamtra.text.bistream_text import Utterance, utterances
-from mamtra.text.bpe import BpeFrontend
-from mamtra.text.frontend import Explanation
 from mamtra.text.markup import parse_markup
 from mamtra.text.split import Segment, nothing_to_say
 from mamtra.voices.library import VoiceLibrary
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from mamtra.engine.stats import EngineStats
     from mamtra.light.model import LightModel
     from mamtra.synthesis.model import Model
+    from mamtra.text.frontend import Explanation
 
 
 class TTS:
@@ -76,14 +75,15 @@ class TTS:
         text_rules: str | None = None,
         flow_steps: int | None = None,
         flow_history: int | None = None,
-        int8_lm: bool = False,
+        int8_lm: bool | None = None,
     ) -> TTS:
         """Load a model by directory, built-in name or hub name; by default the one that comes with the package.
 
         Weights are read when first needed.
 
         Args:
-            model: directory or name.
+            model: directory or name. By default "mini"; with the runtime "onnx" and no `flow_steps` "mini-fast", the same voice
+                with a faster flow.
             runtime: "onnx" computes on the CPU with ONNX Runtime and needs no torch; "torch" runs every model on every device.
                 By default "torch" where it is installed.
             device: of all its parts, with torch.
@@ -98,23 +98,24 @@ class TTS:
             flow_history: mel frames before a chunk that the streaming flow sees besides those of the voice's prompt, with torch:
                 memory of a stream and time of a hop are then bounded. 0 is all; by default that of the model.
             int8_lm: with the runtime "onnx", multiply int8 weights of the language model as they are, with inputs rounded to 8
-                bits: faster, with less memory, and another choice of speech tokens for the same seed.
+                bits: faster, with less memory, and another choice of speech tokens for the same seed than with torch. By default
+                where the processor has instructions for it.
 
         Raises:
             MamTraError: no such model, device or dtype, or it does not speak; the lexicon cannot be read, or the model reads
                 letters instead of phonemes or the other way round.
         """
-        directory = find_model(model)
+        directory = find.find_model(model)
         opened: Model | LightModel
         asks_torch = device is not None or dtype is not None or bool(flow_history)
         if choose_runtime(directory, runtime, asks_torch=asks_torch) == "onnx":
             from mamtra.light.model import LightModel
 
-            opened = LightModel(directory, int8_lm=int8_lm)
+            if model is None and flow_steps is None:
+                directory = find.built_in_models().get(find.FAST, directory)
+            opened = LightModel(directory, int8_lm=int8_lm is not False)
         elif int8_lm:
-            raise MamTraError(
-                "An LM that computes with int8 belongs to the runtime onnx; leave it out, or use that runtime."
-            )
+            raise MamTraError("An LM with int8 products belongs to the runtime onnx; leave it out, or use that one.")
         else:
             from mamtra.synthesis.open_model import open_on
 
@@ -137,7 +138,7 @@ class TTS:
     @property
     def interleaves(self) -> bool:
         """Whether the model can speak a sentence while its text is still arriving, see `stream`."""
-        return self.model.generation.bistream and isinstance(self.model.text, BpeFrontend)
+        return self.model.generation.bistream and self.model.text.reads_letters
 
     @property
     def decoding(self) -> EngineStats:
@@ -387,7 +388,7 @@ class TTS:
         return self._finder.find(voice, text)
 
     def _instruction(self, text: str) -> list[int]:
-        if not isinstance(self.model.text, BpeFrontend):
+        if not self.model.text.reads_letters:
             raise MamTraError(f"The model {self.model.name} follows no instructions; use CosyVoice 2, or leave it out.")
         return self.model.text.instruction(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -216,3 +217,10 @@ def test_hashes_of_small_files_are_those_of_git(tmp_path):
     (tmp_path / "a").write_bytes(b"hello\n")
     assert not module._differs(tmp_path / "a", "ce013625030ba8dba906f756967f9e9ca394464a")
     assert module._differs(tmp_path / "a", "ce013625030ba8dba906f756967f9e9ca394464b")
+
+
+@pytest.mark.parametrize("ask", [lambda name, out: module.pull(name, out), lambda name, _: find_model(name)])
+def test_without_the_library_of_the_hub_it_is_said(ask, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MamTraError, match=r"needs huggingface-hub; pip install 'mamtra\[hub\]'"):
+        ask("somebody/a-model", tmp_path / "model")

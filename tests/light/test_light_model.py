@@ -190,11 +190,19 @@ def test_fewer_flow_steps_and_an_int8_lm(tmp_path: Path) -> None:
     plain, fast = (mamtra.load(model, runtime="onnx", flow_steps=steps, int8_lm=steps == 1) for steps in (2, 1))
     assert len(fast.model.flow.empty_state()) == len(plain.model.flow.empty_state()) - 1
     assert fast.model.lm.products == "blocks" and plain.model.lm.products == "float"
+    assert mamtra.load(model, runtime="onnx").model.lm.products == "blocks"
     assert len(fast.say("hello there").samples)
     with pytest.raises(MamTraError, match="cannot take 0 steps"):
         mamtra.load(model, flow_steps=0)
     with pytest.raises(MamTraError, match="belongs to the runtime onnx"):
         mamtra.load(model, runtime="torch", int8_lm=True)
+
+
+def test_the_faster_flow_is_the_default_and_a_number_of_steps_is_of_the_other() -> None:
+    assert mamtra.load(runtime="onnx").model.name == "mini-fast"
+    assert mamtra.load("mini", runtime="onnx").model.name == "mini"
+    assert mamtra.load(runtime="onnx", flow_steps=5).model.name == "mini"
+    assert mamtra.load(runtime="torch").model.name == "mini"
 
 
 def test_long_runs_leave_no_memory_to_flow_and_vocoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

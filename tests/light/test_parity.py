@@ -16,7 +16,7 @@ from mamtra.checkpoints.find import find_model
 from mamtra.engine.alignment import text_attention
 from mamtra.light.ahead import Ahead
 from mamtra.light.flow_graph import relative_positions, time_encoding
-from mamtra.light.lm_state import LMState
+from mamtra.light.lm_state import LMRows, LMState
 from mamtra.light.model import LightModel
 from mamtra.light.run import start_run
 from mamtra.synthesis.coverage import attention_of, misread, read_by
@@ -84,6 +84,16 @@ def test_logits_of_int8_products(theirs: TTS, ours: TTS, inputs: np.ndarray) -> 
     )
     divergence = (expected.exp() * (expected - found)).sum(-1)
     assert 0 < float(divergence.max()) < 0.02
+
+
+@pytest.mark.parametrize("runtime", ["exact", "ours"])
+def test_rows_side_by_side_are_as_if_alone(runtime: str, inputs: np.ndarray, request: pytest.FixtureRequest) -> None:
+    """To the bit, so that a sentence's tokens do not depend on when others come and go."""
+    lm = request.getfixturevalue(runtime).model.lm
+    states = [LMRows(lm, count, 8) for count in (1, 3, 4)]
+    for first in range(0, 16, 4):
+        one, three, four = (state.step(inputs[first : first + state.count]).copy() for state in states)
+        assert np.array_equal(one, four[:1]) and np.array_equal(three, four[:3])
 
 
 def test_embeddings(theirs: TTS, exact: TTS) -> None:

@@ -42,10 +42,10 @@ class ToldTTS(TTS):
 
     def __init__(self, library: VoiceLibrary, step: Callable[[int, str], None] = lambda n, text: None) -> None:
         self.step, self.library, self.closed, self.options, self.repeats = step, library, [], [], 0
-        segments = lambda text: [SimpleNamespace(ids=text.split())]  # noqa: E731
+        text = SimpleNamespace(segments=lambda text: [SimpleNamespace(ids=text.split())], reads_letters=True)
         layers = ["full_attention"] + ["linear_attention"] * 3
         self.model = SimpleNamespace(
-            name="told", arrays="torch", device="cpu", speakers={}, joins_hops=False, text=SimpleNamespace(segments=segments),
+            name="told", arrays="torch", device="cpu", speakers={}, joins_hops=False, text=text,
             config={"lm": {"layer_types": layers}},
         )  # fmt: skip
 

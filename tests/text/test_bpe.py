@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -136,4 +137,10 @@ def test_directory_round_trip(front, tmp_path):
         BpeFrontend.load(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(MamTraError, match="is missing"):
+        BpeFrontend.load(tmp_path)
+
+
+def test_without_the_library_of_tokenizers_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(MamTraError, match=r"needs tokenizers; pip install 'mamtra\[hub\]'"):
         BpeFrontend.load(tmp_path)

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
+from tokenizers import Tokenizer
 
 import mamtra
 from mamtra.errors import MamTraError
@@ -21,7 +22,7 @@ from mamtra.text.english.spelt_words import best_path, letter_ids, split_sounds
 from mamtra.text.frontend import TextFrontend
 from mamtra.text.sentence_ends import LONGEST_SENTENCE
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
-from mamtra.text.tokenizer import PhonemeTokenizer, build_phoneme_tokenizer
+from mamtra.text.tokenizer import PhonemeTokenizer, write_phoneme_tokenizer
 
 ASSETS = Path(mamtra.__path__[0]) / "assets" / "mini"
 SHAPE = {"width": 16, "layers": 1, "heads": 2, "kernel": 3}
@@ -46,7 +47,7 @@ def test_alphabet_is_fixed() -> None:
 
 
 def test_tokenizer_round_trip(tmp_path: Path) -> None:
-    build_phoneme_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    write_phoneme_tokenizer(tmp_path / "tokenizer.json")
     tokenizer = PhonemeTokenizer.load(tmp_path / "tokenizer.json")
     ids = tokenizer.encode(ALPHABET)
     assert ids == list(range(1, 115)) and tokenizer.vocab_size == 115
@@ -55,7 +56,23 @@ def test_tokenizer_round_trip(tmp_path: Path) -> None:
 
 
 def test_packaged_tokenizer_has_the_alphabet() -> None:
-    assert PhonemeTokenizer.load(ASSETS / "tokenizer.json").encode(ALPHABET) == list(range(1, 115))
+    path = ASSETS / "tokenizer.json"
+    assert PhonemeTokenizer.load(path).encode(ALPHABET) == list(range(1, 115))
+    assert Tokenizer.from_file(str(path)).encode(ALPHABET).ids == list(range(1, 115))
+
+
+def test_packaged_tokenizer_is_what_is_written(tmp_path: Path) -> None:
+    write_phoneme_tokenizer(tmp_path / "tokenizer.json")
+    assert (tmp_path / "tokenizer.json").read_bytes() == (ASSETS / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "model", [{"type": "BPE", "vocab": {"[PAD]": 0}}, {"type": "WordLevel", "vocab": {"ab": 1}}, None]
+)
+def test_another_tokenizer_is_refused(tmp_path: Path, model: object) -> None:
+    (tmp_path / "t.json").write_text(json.dumps({"model": model}))
+    with pytest.raises(MamTraError, match="is not a tokenizer of phonemes"):
+        PhonemeTokenizer.load(tmp_path / "t.json")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 
 from mamtra.audio.time_stretch import Stretcher
 from mamtra.audio.trim import EdgeTrimmer
-from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.find import FAST, find_model
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.model_files import find_beside
 from mamtra.light.random import Generator, normal_rows
@@ -15,7 +15,6 @@ from mamtra.light.sine_source import SineSource
 from mamtra.synthesis.coverage import misread
 from mamtra.text.english.letter_to_sound import LetterToSound
 from mamtra.text.english.spelt_words import letter_ids
-from mamtra.web.site import MODEL
 from tests.web.node import node_needed, run
 
 pytestmark = node_needed
@@ -169,7 +168,7 @@ def test_stored_weights(tmp_path):
 
 
 def test_letters_to_sounds():
-    path = find_beside(find_model(MODEL), "letter_to_sound.safetensors")
+    path = find_beside(find_model(FAST), "letter_to_sound.safetensors")
     words = [letter_ids(word) for word in ("zyxgrobbler", "a", "mamtra", "quizzaciously", "pneumothoraxes")]
     found = run(
         """

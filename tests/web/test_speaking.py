@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.find import FAST, find_model
 from mamtra.light.export import GRAPHS
 from mamtra.light.flow import LightFlow
 from mamtra.light.graph import GraphBuilder
@@ -19,7 +19,6 @@ from mamtra.synthesis.coverage import misread
 from mamtra.synthesis.pipeline import Request
 from mamtra.text.frontend import TextFrontend
 from mamtra.voices.voice import Voice
-from mamtra.web.site import MODEL
 from tests.text.test_readings import ROWS
 from tests.web.node import node_needed, run
 
@@ -40,7 +39,7 @@ const voice = (await use("voice.js")).readVoice("clara", files["voices/clara.saf
 
 @pytest.fixture(scope="module")
 def model():
-    return LightModel(find_model(MODEL), threads=1)
+    return LightModel(find_model(FAST), threads=1)
 
 
 @pytest.fixture(scope="module")

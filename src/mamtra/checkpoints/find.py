@@ -9,6 +9,8 @@ from mamtra.checkpoints.pull import HUB_NAME, PATTERNS, snapshot
 from mamtra.errors import MamTraError
 
 BUILT_IN = "mini"
+FAST = "mini-fast"
+"""The built-in model with a flow of few steps."""
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from mamtra.checkpoints.cosyvoice.files import LANGUAGE_MODELS, REINFORCED
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import check_folder, hash_files
+from mamtra.runtime.optional import need
 
 NATIVE = ("*.json", "*.safetensors", "voices/*.safetensors", "*.xz", "README.md", "LICENSE*")
 COSYVOICE = (
@@ -23,6 +24,7 @@ out. A ``*`` takes slashes too, as everywhere on the hub."""
 UNREAD = ("CosyVoice-BlankEN/*.safetensors",)
 """Files of those names that nothing reads: llm.pt holds the language model whole."""
 
+_NEEDS = ("A model of the Hugging Face hub", "'mamtra[hub]'")
 USUAL = LANGUAGE_MODELS[0]
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 """OWNER/NAME."""
@@ -54,6 +56,7 @@ def pull(
     check_folder(out)
     if reinforced and (out / USUAL).is_file():
         raise MamTraError(f"{out} has {USUAL}, which would be used instead of {REINFORCED}; name another directory.")
+    need("huggingface_hub", *_NEEDS)
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.utils import filter_repo_objects
 
@@ -101,10 +104,9 @@ def snapshot(repo: str, patterns: Sequence[str]) -> Path:
         MamTraError: the hash of a file differs.
         Exception: what the library raises where there is no such model or no way to the hub.
     """
-    from huggingface_hub import snapshot_download
-
+    library = need("huggingface_hub", *_NEEDS)
     began = time.time()
-    folder = Path(snapshot_download(repo, allow_patterns=list(patterns), ignore_patterns=list(UNREAD)))
+    folder = Path(library.snapshot_download(repo, allow_patterns=list(patterns), ignore_patterns=list(UNREAD)))
     for path in folder.rglob("*"):
         blob = path.resolve()  # the cache names a blob by its hash
         if blob.is_file() and blob.stat().st_mtime >= began - 1 and _differs(blob, blob.name):

@@ -20,15 +20,17 @@ CORE = (
     "numpy",
     "onnxruntime",
     "safetensors",
-    "tokenizers",
     "soundfile",
     "soxr",
     "typer",
     "rich",
     "pydantic",
-    "huggingface-hub",
 )
 EXTRAS = {
+    "hub": (
+        "pull, models by their names on the Hugging Face hub, models that read letters",
+        ("huggingface-hub", "tokenizers"),
+    ),
     "torch": ("clones, GPUs, CosyVoice 2, every other verb", ("torch",)),
     "formats": ("aac files with say; m4a, mp4, aac and webm recordings", ("av",)),
     "train": (

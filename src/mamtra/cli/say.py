@@ -94,10 +94,15 @@ def say(
     show_text: bool = typer.Option(False, "--show-text", help="Print what would be read, and speak nothing."),
     runtime: Runtime = None,
     flow_steps: int | None = typer.Option(
-        None, metavar="N", min=1, help="Steps of the flow; fewer are faster (the embedded voice: 10)."
+        None,
+        metavar="N",
+        min=1,
+        help="Steps of the flow; fewer are faster (the embedded voice: 10, with the runtime onnx 2).",
     ),
-    int8_lm: bool = typer.Option(
-        False, "--int8-lm", help="With the runtime onnx: a faster language model, with other tokens for a seed."
+    int8_lm: bool | None = typer.Option(
+        None,
+        "--int8-lm/--float-lm",
+        help="With the runtime onnx: a faster language model (the default), or torch's tokens for a seed.",
     ),
     device: Device = None,
     as_json: Json = False,

@@ -17,7 +17,6 @@ from mamtra.data.tokenize import Filter, Tokenizer
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.device import pick_device
 from mamtra.synthesis.open_model import open_model
-from mamtra.text.bpe import BpeFrontend
 
 LONGEST_TEXT = {"bpe": 200, "phonemes": 1000}
 """Text ids by text unit; 200 byte-pair units are CosyVoice 2's filter, and a text has about five times as many phonemes."""
@@ -64,7 +63,7 @@ def prepare(
     if corpus.endswith(".npz"):
         return _import_token_set(Path(corpus), out, model)
     recordings = open_recordings(absolute(corpus) if ray else corpus)
-    kind = "bpe" if isinstance(open_model(find_model(model)).text, BpeFrontend) else "phonemes"
+    kind = "bpe" if open_model(find_model(model)).text.reads_letters else "phonemes"
     keep = Filter(min_seconds, max_seconds, max_text or LONGEST_TEXT[kind])
     if ray:
         opened = RayTokenizer(recordings, model, keep, pick_device(device), address=ray, workers=workers)

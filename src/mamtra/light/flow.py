@@ -64,7 +64,7 @@ class LightFlow:
         graphs = [GraphBuilder(name, weights, products) for name in ("encoder", "step")]
         build_encoder(graphs[0], config)
         build_step(graphs[1], config)
-        self._encoder, self._step = (open_session(graph, threads, arena=False) for graph in graphs)
+        self._encoder, self._step = (open_session(graph, threads) for graph in graphs)
         times = 1 - np.cos(np.linspace(0, 1, steps + 1) * 0.5 * np.pi)
         encodings = [time_encoding(t, 4 * config["output_size"]) for t in times[:-1]]
         lengths = [np.array(length, np.float32) for length in np.diff(times)]

@@ -212,4 +212,4 @@ class GraphBuilder:
 
 def _block(inputs: int) -> int:
     """The largest size of a quantisation block that divides a row, 0 where none does."""
-    return next((size for size in (128, 64, 32, 16) if inputs % size == 0), 0)
+    return next((size for size in (64, 32, 16) if inputs % size == 0), 0)

@@ -32,7 +32,7 @@ class LightHearing:
                   (("tokenizer", tokenizer), ("speaker", speaker))]  # fmt: skip
         build_tokenizer(graphs[0], tokenizer[1])
         build_speaker(graphs[1], speaker[1])
-        self._tokenizer, self._speaker = (open_session(graph, threads, arena=False) for graph in graphs)
+        self._tokenizer, self._speaker = (open_session(graph, threads) for graph in graphs)
 
     def tokenize(self, wave: np.ndarray) -> np.ndarray:
         """Speech tokens, as of `mamtra.encoders.speech_tokenizer.SpeechTokenizer.tokenize`."""

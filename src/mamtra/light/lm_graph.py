@@ -26,6 +26,7 @@ import numpy as np
 from mamtra.light.graph import CONTRIB, GraphBuilder
 from mamtra.light.protobuf import INT32
 
+_VECTOR = 16
 STATES = {"full_attention": ("key", "value"), "linear_attention": ("conv", "ssm")}
 """Names of the state tensors of a layer, by its kind."""
 
@@ -160,11 +161,10 @@ def _mamba(
     projected = graph.linear(x, f"{prefix}.in_proj.weight", bias)
     z, xbc, dt = graph.ops(3, "Split", projected, graph.constant([inner, inner + 2 * narrow, heads]), axis=-1)
     weights = (graph.weight(f"{prefix}.conv1d.weight"), graph.weight(f"{prefix}.conv1d.bias"))
-    xbc, conv = graph.ops(
-        2, "CausalConvWithState", xbc, *weights, state[0], domain=CONTRIB, activation="silu", channels_last=1
-    )
-    x, b, c = graph.ops(3, "Split", xbc, graph.constant([narrow, narrow, inner]), axis=-1)
-    dt = graph.op("Softplus", dt)
+    # the operator's own activation takes as long as the rest of it
+    xbc, conv = graph.ops(2, "CausalConvWithState", xbc, *weights, state[0], domain=CONTRIB, channels_last=1)
+    x, b, c = graph.ops(3, "Split", graph.silu(xbc), graph.constant([narrow, narrow, inner]), axis=-1)
+    dt = _softplus(graph, dt, heads)
     decay = graph.op("Mul", dt, graph.op("Neg", graph.op("Exp", graph.weight(f"{prefix}.A_log"))))
     x, b = _spread(graph, x, heads, groups, dim), _repeated(graph, b, heads, groups, dim)
     value = graph.reshape(graph.op("Mul", x, graph.op("Unsqueeze", dt, graph.constant([-1]))), (0, 0, inner))
@@ -185,6 +185,15 @@ def _mamba(
     y = graph.op("SimplifiedLayerNormalization", y, ones, epsilon=float(config["mamba_norm_eps"]), axis=-1)
     y = graph.op("Mul", y, graph.reshape(graph.weight(f"{prefix}.norm.weight"), (heads, dim)))
     return graph.linear(graph.reshape(y, (0, 0, inner)), f"{prefix}.out_proj.weight"), [conv, ssm]
+
+
+def _softplus(graph: GraphBuilder, x: str, heads: int) -> str:
+    """Of (B, L, heads), in whole vectors of the processor: what is left over is computed otherwise, and a row would depend on B."""
+    missing = -heads % _VECTOR
+    if not missing:
+        return graph.op("Softplus", x)
+    padded = graph.op("Pad", x, graph.constant([0, 0, 0, 0, 0, missing]))
+    return graph.ops(2, "Split", graph.op("Softplus", padded), graph.constant([heads, missing]), axis=-1)[0]
 
 
 def _spread(graph: GraphBuilder, x: str, heads: int, groups: int, dim: int) -> str:

@@ -10,6 +10,9 @@ from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.light.random import Generator
 from mamtra.models.sampling_config import RASConfig
 
+_UNLIKELY = np.float32(1e-3)
+"""Ids that are less probable than the most probable one by this factor are looked at where the others do not fill the nucleus."""
+
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities (V,) float32."""
@@ -21,8 +24,9 @@ def nucleus(logits: np.ndarray, top_p: float, top_k: int) -> tuple[np.ndarray, n
     """The candidates as `mamtra.engine.sampling.nucleus` gives them: probabilities and ids, the most probable first."""
     probabilities = softmax(logits)
     count = min(top_k, len(probabilities))
-    least = np.partition(probabilities, -count)[-count]
-    candidates = np.flatnonzero(probabilities >= least)
+    candidates = np.flatnonzero(probabilities >= probabilities.max() * _UNLIKELY)
+    if len(candidates) < count and probabilities[candidates].sum() < top_p + _UNLIKELY:  # others may be in the nucleus
+        candidates = np.flatnonzero(probabilities >= np.partition(probabilities, -count)[-count])
     ids = candidates[np.argsort(-probabilities[candidates], kind="stable")[:count]]
     kept = probabilities[ids]
     before = np.cumsum(kept, dtype=np.float64) - kept

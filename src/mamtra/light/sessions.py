@@ -24,16 +24,15 @@ def session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def open_session(graph: GraphBuilder, threads: int, *, arena: bool = True) -> ort.InferenceSession:
+def open_session(graph: GraphBuilder, threads: int) -> ort.InferenceSession:
     """A session of a graph that is finished, and used up by it; weights are read from where they are mapped.
 
     Args:
         graph: the graph.
         threads: of the session.
-        arena: keep the memory of a run for the next one, which makes short runs faster; it grows to that of the longest run.
     """
     options = session_options(threads)
-    options.enable_cpu_mem_arena = arena
+    options.enable_cpu_mem_arena = False  # it grows to the longest run and makes short ones no faster
     tensors = {name: _value(stored) for name, stored in graph.used.items()}
     options.add_external_initializers(list(tensors), list(tensors.values()))
     session = ort.InferenceSession(graph.finish(), options, providers=["CPUExecutionProvider"], enable_fallback=0)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from threading import Thread
 
 import numpy as np
@@ -30,6 +29,8 @@ from mamtra.voices.voice import Voice
 
 HOPS = HopSchedule(first=17, hop=12)
 """The first audio comes early and lasts until the second is there: the LM goes on while flow and vocoder compute."""
+SOUNDS = 2
+"""Segments whose flow and vocoder are computed side by side: what one of them cannot divide between the cores the other takes."""
 PROMPT_BYTES = 2**26
 """Memory for the prompts of the voices used last."""
 
@@ -66,23 +67,30 @@ def speak_whole(
     """`mamtra.synthesis.pipeline.speak` with one chunk a segment.
 
     Args:
-        ahead: the text is there: segments are decoded side by side, beside the flow and the vocoder of those before.
+        ahead: the text is there: segments are decoded side by side, beside the flow and the vocoder of those before. These wait
+            for the first segment, so that it is decoded by itself, on a core that would have nothing to do.
     """
     runs, decoder = dict[int, Future[TokenRun | None]](), Decoder()
+    first = Decoder() if request.model.threads > 1 else decoder
+    pool, chunks = ThreadPoolExecutor(min(request.model.threads, SOUNDS)), dict[int, Future[list[AudioChunk]]]()
 
     def started() -> Iterator[Segment]:
         waiting = deque[Segment]()
         for index, segment in enumerate(segments):
-            runs[index] = decoder.submit(request, list(segment.ids), index)
+            runs[index] = (decoder if index else first).submit(request, list(segment.ids), index)
+            sounded = decoded_segment(request, (), index, runs=runs, prompts=prompts)
+            chunks[index] = pool.submit(list, sounded)
             waiting.append(segment)
             if len(waiting) > (ROWS if ahead else 0):
                 yield waiting.popleft()
         yield from waiting
 
     try:
-        yield from speak(request, started(), partial(decoded_segment, runs=runs, prompts=prompts))
+        yield from speak(request, started(), lambda _, __, index: iter(chunks.pop(index).result()))
     finally:
-        decoder.close()
+        for each in (first, decoder):
+            each.close()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def decoded_segment(

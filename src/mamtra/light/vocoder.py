@@ -32,7 +32,7 @@ class LightVocoder:
         graphs = [GraphBuilder(name, weights, "float", unpacked=True) for name in ("pitch", "wave")]
         build_pitch(graphs[0], config)
         build_wave(graphs[1], config)
-        self._pitch, self._wave = (open_session(graph, threads, arena=False) for graph in graphs)
+        self._pitch, self._wave = (open_session(graph, threads) for graph in graphs)
         mix = (weights.values(f"m_source.l_linear.{name}") for name in ("weight", "bias"))
         self.source = SineSource(config, *mix)
         self.hop = self.source.hop

@@ -15,7 +15,6 @@ from mamtra.checkpoints.cosyvoice.files import VOICE_SPACES
 from mamtra.errors import MamTraError
 from mamtra.synthesis.advice import advise
 from mamtra.synthesis.reference import encode_reference, resampled
-from mamtra.text.bpe import BpeFrontend
 from mamtra.voices.info import VoiceInfo, check_name
 from mamtra.voices.voice import Voice
 
@@ -117,7 +116,7 @@ def _text_ids(model: Model, text: str | None) -> np.ndarray:
     """Text ids (T,) int64."""
     if text is None:
         return np.zeros(0, np.int64)
-    if isinstance(model.text, BpeFrontend) and model.generation.like_original:
+    if model.text.reads_letters and model.generation.like_original:
         return np.array(model.text.transcript(text), np.int64)
     return np.array([i for segment in model.text.segments(text) for i in segment.ids], np.int64)
 

@@ -9,12 +9,10 @@ from mamtra.acoustic.flow_history import check_history
 from mamtra.acoustic.flow_steps import check_steps
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
-from mamtra.text.bpe import BpeFrontend, TextRules
-from mamtra.text.english.dates import DateOrder
-from mamtra.text.frontend import TextFrontend
 
 if TYPE_CHECKING:
     from mamtra.synthesis.model_directory import ModelDirectory
+    from mamtra.text.frontend import TextFrontend
 
 
 def choose_profile(
@@ -40,8 +38,10 @@ def choose_profile(
         changes["flow_history"] = flow_history
     if like_original is None and text_rules is None:
         return model.generation.model_copy(update=changes)
-    if not isinstance(model.text, BpeFrontend):
+    if not model.text.reads_letters:
         raise MamTraError(f"The model {model.name} has no original and one kind of text rules; leave the options out.")
+    from mamtra.text.bpe import TextRules
+
     if text_rules is not None and text_rules not in get_args(TextRules):
         raise MamTraError(f"There are no text rules {text_rules!r}; use {', '.join(get_args(TextRules))}.")
     if like_original is not None:
@@ -63,6 +63,8 @@ def adjust_reading(model: ModelDirectory, lexicon: str | os.PathLike | None, dat
         return
     front = phoneme_frontend(model)
     if date_order is not None:
+        from mamtra.text.english.dates import DateOrder
+
         if date_order not in get_args(DateOrder):
             raise MamTraError(f"There is no date order {date_order!r}; use {', '.join(get_args(DateOrder))}.")
         front.date_order = date_order
@@ -76,7 +78,7 @@ def phoneme_frontend(model: ModelDirectory) -> TextFrontend:
     Raises:
         MamTraError: it reads letters.
     """
-    if not isinstance(model.text, TextFrontend):
+    if model.text.reads_letters:
         raise MamTraError(
             f"The model {model.name} reads letters, not phonemes; leave out pronunciations and date order."
         )

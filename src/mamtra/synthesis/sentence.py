@@ -13,7 +13,6 @@ from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request, in_samples
 from mamtra.synthesis.retries import TokenRun, without_long_silence
 from mamtra.synthesis.token2wav import tokens_to_samples
-from mamtra.text.bpe import BpeFrontend
 from mamtra.voices.voice import Voice
 
 
@@ -72,7 +71,7 @@ def start_run(
 
 def opening_of(model: Model) -> list[int]:
     """Text ids up to ``<|endofprompt|>`` that a model was trained to read first; none but for CosyVoice 3."""
-    return model.text.opening if isinstance(model.text, BpeFrontend) else []
+    return model.text.opening if model.text.reads_letters else []
 
 
 def lm_prompt(model: Model, voice: Voice, text_ids: Sequence[int]) -> tuple[list[int], list[int], list[int]]:

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mamtra.errors import MamTraError
-from mamtra.text.frontend import TextFrontend
 from mamtra.text.split import Splitter
 
 WORDS = re.compile(r"\s*\S+\s*")
@@ -32,7 +31,7 @@ class Word(NamedTuple):
 
 def phoneme_weights(front: Splitter) -> Weight:
     """How long a word takes in comparison to others: its phonemes, or its letters where the model reads letters."""
-    if not isinstance(front, TextFrontend):
+    if front.reads_letters:
         return lambda word: len(word.strip()) + 1.0
 
     @lru_cache(4096)
@@ -47,4 +46,4 @@ def phoneme_weights(front: Splitter) -> Weight:
 
 def space_of(front: Splitter) -> int | None:
     """The text id between two words, where a model reads phonemes."""
-    return front.tokenizer.encode(" ")[0] if isinstance(front, TextFrontend) else None
+    return None if front.reads_letters else front.tokenizer.encode(" ")[0]

@@ -8,13 +8,15 @@ be, and at the latest near the longest text that the LM was trained on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mamtra.errors import MamTraError
-from mamtra.text.bpe import BpeFrontend
 from mamtra.text.incremental import settled_parts
 from mamtra.text.markup import Pause, parse_markup
 from mamtra.text.split import CLAUSE_PAUSE, CLOSED, PARAGRAPH_PAUSE, SENTENCE_PAUSE
+
+if TYPE_CHECKING:
+    from mamtra.text.bpe import BpeFrontend
 
 
 class _Encoded(NamedTuple):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import parse_model
+from mamtra.runtime.optional import need
+from mamtra.runtime.printable import printable
 from mamtra.runtime.strict_models import ClosedModel
 from mamtra.text import cosyvoice_rules
 from mamtra.text.english.normalize import normalize
@@ -27,7 +29,6 @@ from mamtra.text.split import (
     read_pieces,
     split_text,
 )
-from mamtra.text.tokenizer import open_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -42,6 +43,7 @@ SPECIAL_TOKENS = (
     *("[sigh]", "[vocalized-noise]", "[lipsmack]", "[mn]"),
 )
 """In the order of their ids, which follow those of the subwords."""
+_NEEDS = ("A model that reads letters", "'mamtra[hub]'")
 ASSISTANT = "You are a helpful assistant."
 """What CosyVoice 3 was trained to read before everything else, up to `END_OF_PROMPT`."""
 _WORDS = (
@@ -61,6 +63,7 @@ def build_qwen_tokenizer(directory: Path, more: Sequence[str] = ()) -> Tokenizer
     Raises:
         MamTraError: a file is missing or damaged.
     """
+    need("tokenizers", *_NEEDS)
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import BPE
 
@@ -115,6 +118,8 @@ class BpeFrontend(Splitter):
             CosyVoice 2 (`mamtra.text.cosyvoice_rules`), or not at all ("none").
     """
 
+    reads_letters = True
+
     def __init__(self, tokenizer: Tokenizer, config: BpeConfig | None = None, rules: TextRules = "mamtra") -> None:
         self.config, self.rules, self._tokenizer = config or BpeConfig(), rules, tokenizer
         special = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
@@ -136,7 +141,7 @@ class BpeFrontend(Splitter):
         Raises:
             MamTraError: a file is missing or damaged.
         """
-        tokenizer = open_tokenizer(Path(directory) / TOKENIZER_FILE)
+        tokenizer = _open_tokenizer(Path(directory) / TOKENIZER_FILE)
         return cls(tokenizer, parse_model(BpeConfig, Path(directory) / CONFIG_FILE, "a text front end"), rules)
 
     @property
@@ -252,3 +257,15 @@ class BpeFrontend(Splitter):
 
     def _length(self, text: str) -> int:
         return len(self.encode(text))
+
+
+def _open_tokenizer(path: Path) -> Tokenizer:
+    library = need("tokenizers", *_NEEDS)
+    if not path.is_file():
+        raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
+    try:
+        return library.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for malformed files
+        raise MamTraError(
+            f"{path} is not a tokenizer file ({printable(str(error))}): fetch the model again."
+        ) from error

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from mamtra.errors import MamTraError
 from mamtra.text.incremental import sentences
@@ -62,7 +62,13 @@ Piece = tuple[str, list[int]]
 
 
 class Splitter(ABC):
-    """What the text front ends share: from text, or text that is still arriving, to segments."""
+    """What the text front ends share: from text, or text that is still arriving, to segments.
+
+    Attributes:
+        reads_letters: its ids are of subwords instead of phonemes.
+    """
+
+    reads_letters: ClassVar[bool] = False
 
     @abstractmethod
     def arriving(self, parts: Iterable[str]) -> Iterator[Segment]:

@@ -1,80 +1,78 @@
-"""Phoneme strings to ids through a `tokenizer.json` of the `tokenizers` library."""
+"""Phoneme strings to ids, through the table of a `tokenizer.json` as the `tokenizers` library writes it."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mamtra.errors import MamTraError
-from mamtra.runtime.printable import printable
+from mamtra.runtime.files import write_text
 from mamtra.text.english.phonemes import phoneme_ids
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 PAD = "[PAD]"
 PAD_ID = 0
 
 
-def build_phoneme_tokenizer() -> Tokenizer:
-    """A tokenizer whose tokens are the characters of `ALPHABET`: ids from 1 in its order, 0 for padding and unknowns."""
-    from tokenizers import Regex, Tokenizer
-    from tokenizers.decoders import Fuse
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Split
-
-    tokenizer = Tokenizer(WordLevel({PAD: PAD_ID, **phoneme_ids()}, unk_token=PAD))
-    tokenizer.pre_tokenizer = Split(Regex(r"[\s\S]"), behavior="isolated")
-    tokenizer.decoder = Fuse()
-    return tokenizer
+def write_phoneme_tokenizer(path: Path) -> None:
+    """Write a tokenizer whose tokens are the characters of `ALPHABET`: ids from 1 in its order, 0 for padding and unknowns."""
+    content = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False},
+        "post_processor": None,
+        "decoder": {"type": "Fuse"},
+        "model": {"type": "WordLevel", "vocab": {PAD: PAD_ID, **phoneme_ids()}, "unk_token": PAD},
+    }
+    write_text(path, json.dumps(content, ensure_ascii=False, separators=(",", ":")))
 
 
 class PhonemeTokenizer:
-    """Encodes phoneme strings with a loaded `tokenizer.json`.
+    """Encodes phoneme strings.
 
     Args:
-        tokenizer: a `tokenizers.Tokenizer` in which every phoneme character is one token.
+        table: ids by their characters, and `PAD_ID` as `PAD`.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, table: Mapping[str, int]) -> None:
+        self._ids = {symbol: number for symbol, number in table.items() if number != PAD_ID}
+        self._symbols = {number: symbol for symbol, number in self._ids.items()}
 
     @classmethod
     def load(cls, path: Path | str) -> PhonemeTokenizer:
         """Read `tokenizer.json`.
 
         Raises:
-            MamTraError: the file is missing or is not a tokenizer.
+            MamTraError: the file is missing or is not a tokenizer whose tokens are characters.
         """
-        return cls(open_tokenizer(Path(path)))
+        from mamtra.runtime.json_files import read_json  # its libraries are not in the page of `mamtra web`
+
+        path = Path(path)
+        if not path.is_file():
+            raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
+        model = read_json(path).get("model")
+        table = model.get("vocab") if isinstance(model, dict) and model.get("type") == "WordLevel" else None
+        if not isinstance(table, dict) or table.get(PAD) != PAD_ID or not all(map(_fits, table.items())):
+            raise MamTraError(f"{path} is not a tokenizer of phonemes: fetch the model again.")
+        return cls(table)
 
     @property
     def vocab_size(self) -> int:
         """Number of ids, padding included."""
-        return self._tokenizer.get_vocab_size()
+        return len(self._ids) + 1
 
     def encode(self, phonemes: str) -> list[int]:
         """One id for each character of the alphabet; other characters are left out."""
-        return [i for i in self._tokenizer.encode(phonemes, add_special_tokens=False).ids if i != PAD_ID]
+        return [self._ids[symbol] for symbol in phonemes if symbol in self._ids]
 
     def decode(self, ids: list[int]) -> str:
         """The phoneme string of ids, without padding."""
-        return self._tokenizer.decode([i for i in ids if i != PAD_ID], skip_special_tokens=False)
+        return "".join(self._symbols.get(number, "") for number in ids)
 
 
-def open_tokenizer(path: Path) -> Tokenizer:
-    """Read a `tokenizer.json`.
-
-    Raises:
-        MamTraError: the file is missing or is not a tokenizer.
-    """
-    from tokenizers import Tokenizer
-
-    if not path.is_file():
-        raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for malformed files
-        raise MamTraError(
-            f"{path} is not a tokenizer file ({printable(str(error))}): fetch the model again."
-        ) from error
+def _fits(entry: tuple[str, object]) -> bool:
+    symbol, number = entry
+    return type(number) is int and number >= 0 and (len(symbol) == 1 or number == PAD_ID)

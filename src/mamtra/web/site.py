@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mamtra.acoustic.receptive_field import receptive_field
-from mamtra.checkpoints.find import find_model
+from mamtra.checkpoints.find import FAST, find_model
 from mamtra.checkpoints.model_files import CONFIG, find_beside
 from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
@@ -34,7 +34,6 @@ from mamtra.voices.info import read_info
 from mamtra.voices.library import VoiceLibrary
 from mamtra.web.packages import PACKAGES, copy_package, found_packages
 
-MODEL = "mini-fast"
 SITE = "site.json"
 PAGE = Path(__file__).with_name("page")
 _ROOT = Path(__file__).parents[1]
@@ -56,7 +55,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 @checked
 def write_site(
-    target: str | os.PathLike, model: str | os.PathLike = MODEL, packages: str | os.PathLike | None = None
+    target: str | os.PathLike, model: str | os.PathLike = FAST, packages: str | os.PathLike | None = None
 ) -> Path:
     """Write the folder.
 

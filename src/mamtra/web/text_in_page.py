@@ -1,7 +1,7 @@
-"""The text front end as the page runs it, in Pyodide: the same code but for the two parts that need libraries.
+"""The text front end as the page runs it, in Pyodide: the same code but for what needs libraries.
 
-Ids of phonemes are looked up here in place of the library `tokenizers`, and the network for unknown words is computed by the
-page (`page/letter_to_sound.js`).
+The network for unknown words is computed by the page (`page/letter_to_sound.js`), and settings are taken as they stand in the
+files, which were checked when the page was made.
 """
 
 from __future__ import annotations
@@ -17,24 +17,9 @@ from mamtra.text.english.lexicon import Lexicon
 from mamtra.text.english.spelt_words import read_letters
 from mamtra.text.frontend import CONFIG_FILE, LEXICON_FILE, TOKENIZER_FILE, TextFrontend
 from mamtra.text.split import nothing_to_say
+from mamtra.text.tokenizer import PhonemeTokenizer
 
 _DEFAULTS = {"date_order": "auto", "longest_segment": 250}
-
-
-class PhonemeIds:
-    """`mamtra.text.tokenizer.PhonemeTokenizer` over the table of a tokenizer.json whose tokens are characters."""
-
-    def __init__(self, path: Path) -> None:
-        self._ids = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
-        self._symbols = {number: symbol for symbol, number in self._ids.items()}
-
-    def encode(self, phonemes: str) -> list[int]:
-        """One id for each character of the alphabet; other characters are left out."""
-        return [self._ids[symbol] for symbol in phonemes if symbol in self._ids]
-
-    def decode(self, ids: list[int]) -> str:
-        """The phoneme string of ids."""
-        return "".join(self._symbols[number] for number in ids)
 
 
 def open_reader(folder: str, find: Callable[[list[int]], Any], sounds: list[str]) -> TextFrontend:
@@ -52,8 +37,8 @@ def open_reader(folder: str, find: Callable[[list[int]], Any], sounds: list[str]
         return read_letters(word.lower(), lambda letters: list(find(letters)), sounds)
 
     words = Lexicon.load(directory / LEXICON_FILE)
-    ids = PhonemeIds(directory / TOKENIZER_FILE)
-    return TextFrontend(cast(Any, SimpleNamespace(**config)), words, cast(Any, ids), read_unknown)
+    ids = PhonemeTokenizer(json.loads((directory / TOKENIZER_FILE).read_text(encoding="utf-8"))["model"]["vocab"])
+    return TextFrontend(cast(Any, SimpleNamespace(**config)), words, ids, read_unknown)
 
 
 class Reading:
