@@ -159,13 +159,6 @@ class Training:
         norm = self.own.step(self.config["mel_weight"] * distance)
         return {"mel": distance.detach(), **report, "norm": norm}
 
-    def step_catch_up(self, starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
-        """Discriminators and pitch; the generator stands still."""
-        mel, real, pitch = self.take(starts)
-        found, report = self.train_pitch(mel, pitch)
-        fake = self.generate(mel, torch.where(use_measured > 0, pitch, found))
-        return {"discriminator": self.train_discriminators(real, fake)[1], **report}
-
     def step_adversarial(self, starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
         """One step of the discriminators, then one of the generator with the adversarial losses."""
         mel, real, pitch = self.take(starts)
@@ -197,10 +190,7 @@ def main() -> None:
     corpus = Corpus(args.corpus, device, ("audio24", "f0"))
     print(f"{len(corpus.rows)} utterances, {corpus.hours():.1f} h", flush=True)
     training = Training(config, corpus, device, args.resume)
-    steps = {
-        name: Captured(getattr(training, f"step_{name}"), device)
-        for name in ("pitch", "warm_up", "catch_up", "adversarial")
-    }
+    steps = {name: Captured(getattr(training, f"step_{name}"), device) for name in ("pitch", "warm_up", "adversarial")}
     tokens = np.array([r.tokens for r in corpus.rows])
     begin = np.array([r.start for r in corpus.rows])
     room = tokens - (training.frames + 2 * EDGE) // 2 - 1
@@ -221,13 +211,13 @@ def main() -> None:
         """Of the step that comes, and how many crops it takes."""
         if not args.resume:
             return "warm_up" if run.number < config["warm_up"] else "adversarial", config["batch"]
-        if run.progress < config["pitch_alone"]:
-            return "pitch", 4 * config["batch"]
-        return "catch_up" if run.progress < catch_up else "adversarial", config["batch"]
+        return (
+            ("pitch", 4 * config["batch"]) if run.progress < config["pitch_alone"] else ("adversarial", config["batch"])
+        )
 
     for _ in run:
-        begun = max(0.0, run.progress - catch_up) / (1 - catch_up) if args.resume else run.progress
-        training.own.schedule(begun)
+        # The generator's learning rate begins at nothing: it stands still until the discriminators know it.
+        training.own.schedule(max(0.0, run.progress - catch_up) / (1 - catch_up) if args.resume else run.progress)
         training.other.schedule(run.progress)
         training.pitch.schedule(run.progress)
         name, crops = phase()
