@@ -1,8 +1,10 @@
+import average
 import pytest
 import torch
 import train_vocoder
 from layout import channels_last
 from rounding import round_weights
+from safetensors.torch import save_file
 
 from mamtra.checkpoints.storage import choose_storage, pack, unpack
 from tests.factories import tiny_parts
@@ -48,3 +50,13 @@ def test_layout_changes_no_sound(vocoder):
     before = vocoder.decode(mel, source)
     channels_last(vocoder)
     torch.testing.assert_close(vocoder.decode(mel, source), before, rtol=1e-4, atol=1e-5)
+
+
+def test_mean_of_two_vocoders_is_that_of_their_weights(vocoder, tmp_path):
+    state = {name: value.contiguous() for name, value in vocoder.state_dict().items()}
+    save_file(state, tmp_path / "trained.safetensors")
+    plain = {name: value.contiguous() for name, value in vocoder.remove_weight_norm().state_dict().items()}
+    assert average.folded(tmp_path / "trained.safetensors").keys() == plain.keys()
+    found = average.mean(average.folded(tmp_path / "trained.safetensors"), {n: 3 * v for n, v in plain.items()})
+    for name, value in plain.items():
+        torch.testing.assert_close(found[name], 2 * value)
