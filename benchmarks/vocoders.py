@@ -190,10 +190,11 @@ def render(result: dict[str, Any]) -> str:
     lines = ", ".join(f"{name} {found['lines']}" for name, found in result["groups"].items())
     hashes = " and ".join(f"`{result['vocoders'][name][:12]}` ({name})" for name in (BEFORE, AFTER))
     parts = [
-        "# A new vocoder",
-        f"The vocoder of the embedded voice was trained again; nothing else changed. Vocoders {hashes}, by their SHA-256. Both get "
-        f"the same spectra of development sentences ({result['set']}) and recordings: those of the {ENGINE} and of the recordings "
-        f"themselves, and those that the flow makes of the same tokens in each voice; {result['default']} is the default one. "
+        "# Two vocoders",
+        f"What changes when the embedded voice gets another vocoder; the [log of the recipe](../../recipes/mini/log.md) says where "
+        f"it comes from and what became of it. Vocoders {hashes}, by their SHA-256. Both get the same spectra of development "
+        f"sentences ({result['set']}) and recordings: those of the {ENGINE} and of the recordings themselves, and those that the "
+        f"flow makes of the same tokens in each voice; {result['default']} is the default one. "
         "Similarity is to another recording of the speaker. In brackets: 95% bootstrap intervals over utterances, "
         "of changes paired ones. F0 range and pauses as on [the page of the stages](voice_stages.md).",
         markdown_table(["sound", "vocoder", *(FIGURES[name][0] for name in SHOWN)], rows),
