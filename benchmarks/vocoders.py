@@ -185,7 +185,8 @@ def render(result: dict[str, Any]) -> str:
     """The page."""
     judges, rows = result["judges"], []
     for name, found in result["groups"].items():
-        rows += [[name, system, *cells(own, SHOWN)] for system, own in found["systems"].items()]
+        if ORIGINAL in found["systems"] or name in (result["default"], OTHERS):
+            rows += [[name, system, *cells(own, SHOWN)] for system, own in found["systems"].items()]
         rows.append([name, "change", *cells(found["change"], SHOWN)])
     lines = ", ".join(f"{name} {found['lines']}" for name, found in result["groups"].items())
     hashes = " and ".join(f"`{result['vocoders'][name][:12]}` ({name})" for name in (BEFORE, AFTER))
@@ -196,7 +197,8 @@ def render(result: dict[str, Any]) -> str:
         f"sentences ({result['set']}) and recordings: those of the {ENGINE} and of the recordings themselves, and those that the "
         f"flow makes of the same tokens in each voice; {result['default']} is the default one. "
         "Similarity is to another recording of the speaker. In brackets: 95% bootstrap intervals over utterances, "
-        "of changes paired ones. F0 range and pauses as on [the page of the stages](voice_stages.md).",
+        "of changes paired ones; of a single one of the other voices only the change is shown. F0 range and pauses as on [the page "
+        "of the stages](voice_stages.md).",
         markdown_table(["sound", "vocoder", *(FIGURES[name][0] for name in SHOWN)], rows),
         f"Utterances: {lines}.",
         f"ASR: {judges['asr']}, {judges['rule']}; {', '.join(judges['judges'])}; on {result['gpu'] or 'a CPU'}.",
