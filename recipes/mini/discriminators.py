@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from layout import ChannelsLast
+from memory_layout import ChannelsLast
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 

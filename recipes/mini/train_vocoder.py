@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from corpus import TOKEN_24, Corpus, crop, drawing_weights
 from discriminators import Discriminators, adversarial_loss, discriminator_loss, feature_loss
-from layout import channels_last
+from memory_layout import channels_last
 from rounding import round_weights
 from safetensors.torch import load_file
 from torch import Tensor

@@ -2,7 +2,7 @@ import average
 import pytest
 import torch
 import train_vocoder
-from layout import channels_last
+from memory_layout import channels_last
 from rounding import round_weights
 from safetensors.torch import save_file
 
