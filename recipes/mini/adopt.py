@@ -1,9 +1,10 @@
-"""Install a student trained by `mamtra distill` as the embedded voice's language model; all other parts are unchanged.
+"""Install a part of the embedded voice that was trained again; all other parts are unchanged.
 
     python adopt.py --student RUN/student [--model src/mamtra/assets/mini] [--teacher models/mini-teacher] [--storage int8]
+    python adopt.py --vocoder vocoder.safetensors [--model src/mamtra/assets/mini] [--storage int8]
 
-The layer plan, the origin of every tensor, and the settings and figures of the training run are written to provenance.json and
-the model card.
+A student is one of `mamtra distill`: the layer plan, the origin of every tensor, and the settings and figures of its training are
+written to provenance.json and the model card. Of a vocoder (train_vocoder.py) these are its figures, and which one it continues.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from export import size_table, trace_student
+from export import describe_stage, size_table, trace_student
 from model_card import write_card
+from trained import load_network
 
 from mamtra.checkpoints.native import PROVENANCE, hash_weights, save_model
 from mamtra.checkpoints.parts import PARTS
@@ -21,7 +23,7 @@ from mamtra.distill.models import open_speech_lm, read_weights
 from mamtra.runtime.json_files import read_json
 
 
-def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:
+def adopt_student(student: Path, model: Path, teacher: Path, storage: str) -> None:
     """Write the language model, its provenance and the model card."""
     lm, began = read_weights(open_speech_lm(student)), read_weights(open_speech_lm(teacher))
     training = read_json(student / PROVENANCE)["distillation"]
@@ -46,15 +48,34 @@ def adopt(student: Path, model: Path, teacher: Path, storage: str) -> None:
     write_card(model, provenance)
 
 
+def adopt_vocoder(weights: Path, model: Path, storage: str) -> None:
+    """Write the vocoder, its provenance and the model card."""
+    provenance = read_json(model / PROVENANCE)
+    earlier = provenance["stages"]["vocoder"]
+    kept = {
+        name: earlier[name] for name in ("steps", "minutes", "hours", "continues", "note", "sha256") if name in earlier
+    }
+    provenance["stages"]["vocoder"] = {**describe_stage(weights), "continues": kept}
+    provenance["storage"] = {**provenance["storage"], "vocoder": storage}
+    provenance.pop("sha256")
+    save_model(model, {"vocoder": load_network(weights, "vocoder")}, storage=storage, provenance=provenance)
+    write_card(model, provenance)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     root = Path(__file__).resolve().parents[2]
-    parser.add_argument("--student", type=Path, required=True, help="model directory written by a training run")
+    part = parser.add_mutually_exclusive_group(required=True)
+    part.add_argument("--student", type=Path, help="model directory written by a training run")
+    part.add_argument("--vocoder", type=Path, help="weights written by train_vocoder.py, its log beside them")
     parser.add_argument("--model", type=Path, default=root / "src" / "mamtra" / "assets" / "mini")
     parser.add_argument("--teacher", type=Path, default=root / "models" / "mini-teacher")
     parser.add_argument("--storage", choices=STORAGES, default="int8")
     args = parser.parse_args(argv)
-    adopt(args.student, args.model, args.teacher, args.storage)
+    if args.student:
+        adopt_student(args.student, args.model, args.teacher, args.storage)
+    else:
+        adopt_vocoder(args.vocoder, args.model, args.storage)
     print(size_table(args.model))
 
 

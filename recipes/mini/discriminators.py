@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
+from memory_layout import ChannelsLast
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -13,13 +15,13 @@ Scored = tuple[Tensor, list[Tensor]]  # score map, feature maps
 
 
 def conv(*args, **kwargs) -> nn.Module:
-    return weight_norm(nn.Conv2d(*args, **kwargs))
+    return weight_norm(ChannelsLast(*args, **kwargs))
 
 
 class PeriodDiscriminator(nn.Module):
     """Discriminator of the waveform folded into rows of `period` samples."""
 
-    def __init__(self, period: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, period: int, widths: Sequence[int]) -> None:
         super().__init__()
         self.period = period
         sizes = (1, *widths)
@@ -69,7 +71,7 @@ class Discriminators(nn.Module):
     ) -> None:
         super().__init__()
         self.parts = nn.ModuleList(
-            [PeriodDiscriminator(p, tuple(widths)) for p in periods] + [SpectrumDiscriminator(n, width) for n in sizes]
+            [PeriodDiscriminator(p, widths) for p in periods] + [SpectrumDiscriminator(n, width) for n in sizes]
         )
 
     def forward(self, wave: Tensor) -> list[Scored]:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import vocoders
 import voice_choice
 import voice_stages
 from voice_sounds import figures, liveliness, pauses, pitch
@@ -58,3 +59,12 @@ def test_fractions_are_of_the_first_system():
     value = lambda x, y: {"f0_range": {"value": x}, "pause": {"value": y}}  # noqa: E731
     (said,) = voice_stages.fractions({"engine": value(10.0, 0.4), "student": value(7.5, 0.1)})
     assert said == "student 75% of the F0 range and 25% of the pauses"
+
+
+def test_a_change_is_after_minus_before():
+    before = [{"errors": 1, "words": 10, "mos": 4.0}, {"errors": 0, "words": 10, "mos": 4.2, "f0_range": 9.0}]
+    after = [{"errors": 0, "words": 10, "mos": 4.3}, {"errors": 0, "words": 10, "mos": 4.4, "f0_range": 9.5}]
+    found = vocoders.changes({"before": before, "after": after})
+    assert set(found) == {"wer", "mos", "f0_range"}
+    assert found["wer"]["value"] == pytest.approx(-5.0) and found["mos"]["value"] == pytest.approx(0.25)
+    assert found["mos"]["ci95"] == pytest.approx((0.2, 0.3)) and found["f0_range"]["value"] == pytest.approx(0.5)

@@ -1,6 +1,8 @@
 import json
 import os
+import shutil
 
+import adopt
 import export
 import numpy as np
 import pytest
@@ -159,3 +161,18 @@ def test_what_cannot_be_exported(trained, tmp_path):
     teacher = save_training(tmp_path / "other.safetensors", SpeechLM(tiny_config("aa", intermediate_size=32)))
     with pytest.raises(SystemExit, match="no conversion of this teacher"):
         export.main([*arguments, "--teacher", str(teacher), "--out", str(tmp_path / "out")])
+
+
+def test_a_vocoder_that_was_trained_again_is_installed_alone(exported, tmp_path):
+    model, vocoder = tmp_path / "mini", tiny_parts()["vocoder"]
+    shutil.copytree(exported[0], model)
+    with torch.no_grad():
+        vocoder.conv_post.bias += 1
+    adopt.main(
+        ["--vocoder", str(save_training(tmp_path / "again.safetensors", vocoder, steps=7)), "--model", str(model)]
+    )
+    before, after = (json.loads((folder / "provenance.json").read_text()) for folder in (exported[0], model))
+    assert after["stages"]["vocoder"]["steps"] == 7
+    assert after["stages"]["vocoder"]["continues"]["sha256"] == before["stages"]["vocoder"]["sha256"]
+    assert {name for name in before["sha256"] if after["sha256"][name] != before["sha256"][name]} == {"vocoder"}
+    torch.testing.assert_close(load_part(model, "vocoder").conv_post.bias, vocoder.conv_post.bias)
