@@ -44,7 +44,8 @@ class LMRows:
         self.kv_bytes, self.state_bytes = state_bytes(lm.config, capacity, count)
         shapes = state_shapes(lm.config, capacity, count)
         first = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-        second = {name: a if name.startswith(_IN_PLACE) else np.zeros_like(a) for name, a in first.items()}
+        # not zeros_like, which writes to all rows
+        second = {name: a if name.startswith(_IN_PLACE) else np.zeros(a.shape, a.dtype) for name, a in first.items()}
         self._places, self._at = (first, second), 0
         self._after, self._total = np.zeros(count, np.int32), np.zeros((), np.int32)
         self._input = np.zeros((count, 1, lm.config["hidden_size"]), np.float32)

@@ -91,37 +91,28 @@ def _up(graph: GraphBuilder, x: str, name: str, rate: int, padding: int) -> str:
     return graph.op("ConvTranspose", x, *_kernel(graph, name), kernel_shape=[1, taps], strides=[1, rate], pads=pads)
 
 
-def _resblock(graph: GraphBuilder, x: str, name: str, dilations: list[int]) -> str:
-    """Residual pairs of activation and convolution.
+def _snake(graph: GraphBuilder, x: str, name: str, axes: int) -> str:
+    alpha = graph.reshape(graph.weight(f"{name}.alpha"), (-1, *[1] * axes))
+    scale = graph.op("Reciprocal", graph.op("Add", alpha, graph.constant(1e-9)))
+    sine = graph.op("Sin", graph.op("Mul", x, alpha))
+    return graph.op("Add", x, graph.op("Mul", graph.op("Mul", sine, sine), scale))
 
-    An activation is ``x + sin(a x) ^ 2 / a``. With the factors ``a`` in the weights around it it is ``z + sin(z) ^ 2``: three
-    passes over memory instead of five.
-    """
+
+def _resblock(graph: GraphBuilder, x: str, name: str, dilations: list[int]) -> str:
     channels, _, taps = graph.weights[f"{name}.convs1.0.weight"].shape
     flat = channels % _BLOCK != 0
-    axes = 1 if flat else 2
 
-    def factors(number: int, i: int) -> str:
-        return graph.op("Add", graph.weight(f"{name}.activations{number}.{i}.alpha"), graph.constant(1e-9))
-
-    def conv(z: str, number: int, i: int, dilation: int, given: str, wanted: str) -> str:
-        sine, padding = graph.op("Sin", z), (taps - 1) * dilation // 2
-        z = graph.op("Add", z, graph.op("Mul", sine, sine))
-        weight, bias = (graph.weight(f"{name}.convs{number}.{i}.{part}") for part in ("weight", "bias"))
-        weight = graph.op("Div", weight, graph.reshape(given, (1, -1, 1)))
-        if wanted:
-            weight, bias = graph.op("Mul", weight, graph.reshape(wanted, (-1, 1, 1))), graph.op("Mul", bias, wanted)
-        if flat:
-            sizes = {"kernel_shape": [taps], "pads": [padding, padding], "dilations": [dilation]}
-        else:
-            sizes = {"kernel_shape": [1, taps], "pads": [0, padding, 0, padding], "dilations": [1, dilation]}
-        return graph.op("Conv", z, weight if flat else _tall(graph, weight), bias, **sizes)
+    def conv(x: str, number: int, i: int, dilation: int) -> str:
+        x, padding = _snake(graph, x, f"{name}.activations{number}.{i}", 1 if flat else 2), (taps - 1) * dilation // 2
+        weights = f"{name}.convs{number}.{i}"
+        if not flat:
+            return _conv(graph, x, weights, padding=padding, dilation=dilation)
+        given = (graph.weight(f"{weights}.weight"), graph.weight(f"{weights}.bias"))
+        return graph.op("Conv", x, *given, kernel_shape=[taps], pads=[padding, padding], dilations=[dilation])
 
     x = _flat(graph, x) if flat else x
     for i, dilation in enumerate(dilations):
-        first, second = factors(1, i), factors(2, i)
-        z = graph.op("Mul", x, graph.reshape(first, (-1, *[1] * axes)))
-        x = graph.op("Add", x, conv(conv(z, 1, i, dilation, first, second), 2, i, 1, second, ""))
+        x = graph.op("Add", x, conv(conv(x, 1, i, dilation), 2, i, 1))
     return _tall(graph, x) if flat else x
 
 
