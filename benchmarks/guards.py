@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from lists import read_lists
 from record import benchmark
-from runtime_words import read_sentences
 
+from mamtra.evaluate.sets import read_set
 from mamtra.runtime.results import footnote, markdown_table
 from mamtra.synthesis.coverage import attention_of, misread
 from mamtra.synthesis.sentence import generate_tokens
@@ -45,7 +45,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         raise SystemExit("give --set")
     torch.set_num_threads(args.threads)
     tts = TTS.load("mini", device="cpu")
-    plain = [text for text, _ in read_sentences(args.set, args.sentences).values()]
+    plain = [line.text for line in read_set(args.set, args.sentences).lines]
     lists = [row["text"] for row in read_lists("dev")]
     spoken = {"plain": say(tts, plain, 1), "lists": say(tts, lists, args.seeds)}
     silent = silent_tokens(tts, [tokens for tokens, _ in spoken["plain"]])

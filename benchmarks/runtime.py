@@ -1,14 +1,13 @@
-"""ONNX Runtime against torch on one CPU: speed, start-up, memory, and how well both are understood.
+"""ONNX Runtime against torch on one CPU: speed, start-up and memory; how well both are understood: `runtime_quality.py`.
 
     python benchmarks/runtime.py [--runs 3] [--voice NAME] [--kokoro DIR] [--wheel FILE] [--resume]
-        [--out docs/results/runtime.json] [--set LIST.tsv --whisper DIR --work DIR [--sentences 100] [--seconds 500]]
+        [--out docs/results/runtime.json]
 
 Long text and first audio with all cores and with one, fresh processes with all, stages with one thread; ways of computing take
 turns, and medians are given. CPU seconds are beside those of the clock, since other programs disturb them less. It takes about ten
 minutes of an idle machine with two cores; --out is written after each part, and --resume makes those that it lacks.
 
-With --wheel an installation is timed, with packages that pip has cached. With --set sentences are spoken and transcribed
-(`runtime_words.py`); what is finished is kept in --work, so that a long measurement can be made in parts of --seconds.
+With --wheel an installation is timed, with packages that pip has cached.
 """
 
 from __future__ import annotations
@@ -28,9 +27,7 @@ from typing import Any
 import numpy as np
 from kokoro import Kokoro
 from record import benchmark
-from runtime_words import BASELINE, WAYS, compare, read_sentences, transcribe
 
-from mamtra.evaluate.judges.asr import FasterWhisper
 from mamtra.runtime.results import footnote, markdown_table
 
 TEXT = "The quick brown fox jumps over the lazy dog, and then it walks slowly back home."
@@ -50,8 +47,12 @@ FRESH = {
     "onnx, mini-fast": ["--runtime", "onnx", "--float-lm"],
     DEFAULT: ["--runtime", "onnx"],
 }
-SPEEDS = {
-    **WAYS,
+BASELINE = "torch"
+SPEEDS: dict[str, dict[str, Any]] = {
+    BASELINE: {"runtime": "torch", "device": "cpu"},
+    "onnx": {"model": "mini", "runtime": "onnx", "int8_lm": False},
+    "onnx, int8 LM": {"model": "mini", "runtime": "onnx"},
+    "onnx, 5 flow steps": {"runtime": "onnx", "flow_steps": 5, "int8_lm": False},
     "onnx, mini-fast": {"runtime": "onnx", "int8_lm": False},
     DEFAULT: {"runtime": "onnx"},
 }
@@ -242,19 +243,11 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     found: dict[str, Any] = {"voice": voice}
     if args.resume:
         kept = json.loads(args.out.read_text(encoding="utf-8"))
-        found |= {key: kept[key] for key in (*parts, "understood", "commit", "command") if key in kept}
+        found |= {key: kept[key] for key in (*parts, "commit", "command") if key in kept}
     for name, make in parts.items():
         if name not in found:
             found[name] = make()
             yield found
-    if args.set is not None:
-        sentences, listen = (
-            read_sentences(args.set, args.sentences),
-            FasterWhisper(args.whisper, args.threads, "int8", 1),
-        )
-        heard = transcribe(sentences, voice, args.work, listen, args.seconds)
-        found["understood"] = compare(sentences, heard) | {"recogniser": listen.about["asr"]}
-    yield found
 
 
 def bars(by: dict[str, dict[str, float]]) -> str:
@@ -322,18 +315,6 @@ def render(result: dict[str, Any]) -> str:
     parts.append(
         "All times are medians, the ways in turn. Those by the clock hold what other programs of the machine took."
     )
-    if found := result.get("understood"):
-        table = [[name, "{:.2f} [{:.2f}, {:.2f}]".format(*rate)] for name, rate in found["wer"].items()]
-        table += [
-            [f"{way} - {BASELINE}", "{:+.2f} [{:+.2f}, {:+.2f}]".format(*values)]
-            for way, values in found["differences"].items()
-        ]
-        parts += [
-            "## Word error rate",
-            f"{found['sentences']} development sentences, seed 0; {found['recogniser']}; {found['normaliser']}. "
-            "Bootstrap intervals of 95%, differences paired by sentence.",
-            markdown_table(["", "WER %"], table),
-        ]
     return "\n\n".join([*parts, footnote(result)]) + "\n"
 
 
@@ -343,11 +324,6 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--voice", default="clara")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help=argparse.SUPPRESS)
     parser.add_argument("--kokoro", type=Path, metavar="DIR", help="Kokoro-82M as a peer, see kokoro.py")
-    parser.add_argument("--set", type=Path, help="sentences: a list with the columns id, text and spoken")
-    parser.add_argument("--sentences", type=int, default=100)
-    parser.add_argument("--whisper", type=Path, metavar="DIR", help="a CTranslate2 Whisper")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="what was heard so far")
-    parser.add_argument("--seconds", type=float, default=500.0, help="of speaking and listening in this call")
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="of this package, to be installed")
     parser.add_argument("--resume", action="store_true", help="keep what --out has")
 

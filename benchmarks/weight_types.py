@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 from record import benchmark
-from runtime_words import read_sentences
 from weight_logits import compare_states, compare_weights
 from weight_words import capacity
 
 from mamtra.cost.measured_memory import open_engine, random_lm
+from mamtra.evaluate.sets import read_set
 from mamtra.models.layout import IGNORE, unistream
 from mamtra.ranking.calibration import batches, own_speech
 from mamtra.runtime.results import footnote, markdown_table
@@ -44,9 +44,9 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if args.set is None:
         raise SystemExit("give --set")
     torch.set_num_threads(args.threads)
-    tts, sentences = TTS.load(args.model, device="cpu"), read_sentences(args.set, args.sentences)
+    tts, sentences = TTS.load(args.model, device="cpu"), read_set(args.set, args.sentences).lines
     found: dict[str, Any] = {"model": tts.model.name, "sentences": len(sentences)}
-    yield (found := found | {"forced": forced(tts, [text for text, _ in sentences.values()])})
+    yield (found := found | {"forced": forced(tts, [line.text for line in sentences])})
     yield found | {"large": large()}
 
 
