@@ -1,16 +1,13 @@
-"""A page of samples to listen to, with spectrograms: voices, students and their teacher, flows of fewer steps, clones.
+"""A page of samples to listen to, with spectrograms: voices, a teacher and its students, flows of fewer steps, clones.
 
-    python benchmarks/samples.py --students DIR --clones META.lst --out docs/samples.html
+    python benchmarks/samples.py --models "teacher (1:0)=models/mini-teacher" "student (1:3)=mini" --clones META.lst --out PAGE.html
 
-DIR/NAME/ID.ogg are sounds that students of a study made, DIR/lines.tsv has their texts (id, text), and DIR/names.tsv says which
-student NAME is (name, title). META.lst names recordings of held-out speakers, one in `--every` of which is cloned; the recordings
-themselves are not on the page.
+META.lst names recordings of held-out speakers, one in `--every` of which is cloned; the recordings themselves are not on the page.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -35,10 +32,8 @@ STEPS = {
 Clip = dict[str, Any]
 
 
-def clip(name: str, sound: Audio | Path, about: str = "") -> Clip:
+def clip(name: str, sound: Audio, about: str = "") -> Clip:
     """Name, words about it, sound and spectrogram."""
-    if isinstance(sound, Path):
-        return {"name": name, "about": about, **inline_media(sound)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sample.wav"
         sound.save(path)
@@ -64,33 +59,27 @@ def clones(tts: TTS, recordings: Path, every: int) -> Iterator[Clip]:
         yield clip(line.prompt.stem, tts.say(TEXT, voice))
 
 
-def students(folder: Path) -> Iterator[tuple[str, list[Clip]]]:
-    """By line: its text, and the students that say it."""
-    titles = table(folder / "names.tsv")
-    for id, text in table(folder / "lines.tsv").items():
-        yield text, [clip(title, folder / name / f"{id}.ogg") for name, title in titles.items()]
-
-
-def table(path: Path) -> dict[str, str]:
-    """The first column of a file to the second."""
-    return dict(csv.reader(path.read_text().splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+def models(entries: Sequence[str]) -> Iterator[Clip]:
+    """Models, each as NAME=DIR, with the default voice."""
+    for entry in entries:
+        name, _, directory = entry.partition("=")
+        yield clip(name, mamtra.load(directory, runtime="torch").say(TEXT))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--students", type=Path)
+    parser.add_argument("--models", nargs="+", default=(), metavar="NAME=DIR")
     parser.add_argument("--clones", type=Path)
     parser.add_argument("--every", type=int, default=30)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     tts = mamtra.load(runtime="torch")
-    sections = [("Voices", TEXT, list(voices(tts))), ("Steps of the flow", TEXT, list(flows()))]
-    if args.students:
-        sections += [("Teacher and students", text, clips) for text, clips in students(args.students)]
+    sections = {"Voices": voices(tts), "Teacher and students": models(args.models), "Steps of the flow": flows()}
     if args.clones:
-        sections.append(("Clones of held-out speakers", TEXT, list(clones(tts, args.clones, args.every))))
+        sections["Clones of held-out speakers"] = clones(tts, args.clones, args.every)
+    heard = {title: found for title, clips in sections.items() if (found := list(clips))}
     made = circumstances(shown_command(["python", "benchmarks/samples.py", *(argv or sys.argv[1:])]))
-    write_text(args.out, render(Path(__file__).with_suffix(".html.j2"), sections=sections, made=footnote(made)))
+    write_text(args.out, render(Path(__file__).with_suffix(".html.j2"), text=TEXT, sections=heard, made=footnote(made)))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def test_what_is_missing_is_told_with_its_extra(model, capsys, monkeypatch):
     monkeypatch.setattr(doctor, "_version", lambda package: None if package == "av" else "1")
     assert main(["doctor", "--model", model]) == 0
     out = capsys.readouterr().out
-    assert "extras    torch yes  formats no  train yes" in out
+    assert "extras    hub yes  torch yes  formats no  train yes" in out
     assert "to get    aac files with say" in out and "pip install 'mamtra[formats]' (brings av)" in out
 
 

@@ -1,6 +1,6 @@
 """Every reader is handed damaged files: each is read, or refused in one sentence.
 
-`benchmarks/readers.py` does the same with more files and a bound on memory.
+`benchmarks/readers.py` does the same with a bound on memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from tests.readers.registry import READERS
 from tests.readers.trials import try_reader
 
-SEED, FILES = 0, 300
+SEED, FILES = 0, 1000
 MEMORY = Path("/dev/shm")
 
 

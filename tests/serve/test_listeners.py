@@ -13,6 +13,17 @@ from mamtra.serve import listeners
 from mamtra.serve.listeners import Listener, listen, raise_file_limit, say_once
 
 
+@pytest.fixture(autouse=True)
+def log_is_heard(monkeypatch):
+    """Packages that other tests import may have switched the logger off."""
+    monkeypatch.setattr(listeners.log, "disabled", False)
+    monkeypatch.setattr(listeners.log, "propagate", True)
+    monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
+    listeners.log.setLevel(logging.INFO)
+    yield
+    listeners.log.setLevel(logging.NOTSET)
+
+
 def test_connections_that_would_take_the_last_descriptors_wait(caplog):
     served, at_once = [], []
 
