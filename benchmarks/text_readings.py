@@ -144,7 +144,7 @@ def read_all(reader: str, texts: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _elsewhere(python: str, reader: str, texts: list[str], source: Path | None = None) -> list[dict[str, str]] | None:
-    """`read_all` in another interpreter, or with another source tree; None where it cannot be run."""
+    """`read_all` in another interpreter, or with another source tree; None where it cannot be run or reads nothing."""
     environment = dict(os.environ) | ({"PYTHONPATH": str(source / "src")} if source else {})
     done = subprocess.run(
         [python, str(Path(__file__).resolve()), "--read-with", reader],
@@ -153,7 +153,11 @@ def _elsewhere(python: str, reader: str, texts: list[str], source: Path | None =
     if done.returncode:
         print(f"{reader} is left out: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
         return None
-    return json.loads(done.stdout.splitlines()[-1])
+    said = json.loads(done.stdout.splitlines()[-1])
+    if all("error" in each for each in said):
+        print(f"{reader} is left out, since it reads nothing: {said[0]['error']}", file=sys.stderr)
+        return None
+    return said
 
 
 def _version(python: str, package: str) -> str:
