@@ -6,8 +6,8 @@
 The language model speaks every line once; a variant makes its own sound of these tokens, offline. N is so many Euler steps with
 guidance, N-GRID the same at other positions, NAME=MODEL:N a few-step flow of another model directory. The first variant is what the
 others are compared with. Without --whisper only time is measured, and with --fine the mel; on a GPU no time. The run folder keeps
-everything, so that a run continues where it stopped, and takes on more variants later. The page has two parts, times and judgements:
-what a run does not measure stays as --out has it.
+everything, so that a run continues where it stopped, and takes on more variants later. The page has two parts, times and what was
+judged: what a run does not measure stays as --out has it.
 """
 
 from __future__ import annotations
@@ -252,9 +252,9 @@ def render(result: dict[str, Any]) -> str:
         ]  # fmt: skip
         parts += [
             "## Time of the flow",
-            f"{timed['lines']} lines ({about_sets(timed['sets'])}). Medians over lines, variants in turn. Seconds are by the clock, "
-            "of a machine that may have done other work, so that only their ratios count. Mel error: root mean square against "
-            f"{FINE} Euler steps.",
+            f"{timed['lines']} lines ({about_sets(timed['sets'])}). Medians over lines, variants in turn. Seconds are by the "
+            "clock, of a machine that may have done other work, so that only their ratios count. Mel error: root mean square "
+            f"against {FINE} Euler steps.",
             markdown_table(["", "seconds of a second of sound", f"times faster than {first}", "mel error"], times),
             footnote(timed),
         ]
