@@ -30,8 +30,8 @@ BEAMS = 5
 LONGEST = 224
 """Speech is transcribed to so many tokens at most, a window."""
 BUDGET = {"cuda": 24 << 30, "cpu": 1 << 30}
-"""Bytes for the cross-attention cache on a kind of device, one copy a beam; they decide the size of a batch. On a GPU at most a fifth
-of what is free."""
+"""Bytes for the cross-attention cache on a kind of device, one copy a beam; they decide the size of a batch. On a GPU a fifth of
+what is free at most."""
 SILENCE, LOW = 0.6, -1.0
 """No words, where the probability of silence is above the first and the mean log probability of the words below the second."""
 
