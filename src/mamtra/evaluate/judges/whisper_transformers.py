@@ -29,9 +29,9 @@ HUB = "hf:"
 BEAMS = 5
 LONGEST = 224
 """Speech is transcribed to so many tokens at most, a window."""
-BUDGET = {"cuda": 24 << 30, "cpu": 1 << 30}
-"""Bytes for the cross-attention cache on a kind of device, one copy a beam; they decide the size of a batch. On a GPU a fifth of
-what is free at most."""
+BUDGET = {"cuda": 16 << 30, "cpu": 1 << 30}
+"""Bytes for the cross-attention cache on a kind of device, one copy a beam; they decide the size of a batch. On a GPU an eighth
+of what is free at most."""
 SILENCE, LOW = 0.6, -1.0
 """No words, where the probability of silence is above the first and the mean log probability of the words below the second."""
 
@@ -70,7 +70,7 @@ class TransformersWhisper:
         cache = 2 * config.decoder_layers * config.max_source_positions * config.d_model * self._model.dtype.itemsize
         budget = BUDGET.get(self.device.type, BUDGET["cpu"])
         if self.device.type == "cuda":
-            budget = min(budget, torch.cuda.mem_get_info(self.device)[0] // 5)
+            budget = min(budget, torch.cuda.mem_get_info(self.device)[0] // 8)
         self.batch_size = max(1, budget // (BEAMS * cache))
         name = source.removeprefix(HUB) if source.startswith(HUB) else folder.resolve().name
         self.about = {
