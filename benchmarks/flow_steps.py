@@ -5,13 +5,15 @@
 
 The language model speaks every line once; a variant makes its own sound of these tokens, offline. N is so many Euler steps with
 guidance, N-GRID the same at other positions, NAME=MODEL:N a few-step flow of another model directory. The first variant is what the
-others are compared with. Without --whisper only time is measured, and with --fine the mel. The run folder keeps everything, so that
-a run continues where it stopped, and takes on more variants later.
+others are compared with. Without --whisper only time is measured, and with --fine the mel; on a GPU no time. The run folder keeps
+everything, so that a run continues where it stopped, and takes on more variants later. The page has two parts, times and what was
+judged: what a run does not measure stays as --out has it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import time
@@ -36,9 +38,9 @@ from paired_scores import (
     reference_sound,
     trimmed,
 )
-from record import benchmark, say_progress
+from record import benchmark, made_with, say_progress
 from torch import Tensor
-from worker_pool import made
+from worker_pool import made as work_on
 
 import mamtra
 from mamtra.acoustic import flow_matching
@@ -57,6 +59,8 @@ GRIDS: dict[str, Callable[[Tensor], Tensor]] = {
 """Flow times of steps by their progress u in [0, 1]; the first is the flow's own, 1 - cos(pi u / 2)."""
 FINE = 100
 """Euler steps of the mel that others are compared with."""
+PARTS = ("judged", "timed")
+"""Of the result, each with its own circumstances."""
 KEPT = 6
 """Lines whose sounds are kept in the run folder, for `mamtra report`."""
 
@@ -121,18 +125,18 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         scores = open_paired(args, names)
     times, kept = args.run / "times.jsonl", {line.id for line in lines[:KEPT]}
 
+    parts = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
+    parts = {name: parts[name] for name in PARTS if name in parts}
+    made = {**made_with(args.threads), "model": args.model, "sets": about, "variants": names}
+
     def result() -> dict[str, Any]:
         known = {(row["id"], row["variant"]): row for row in read_rows(times)}
         ids = [line.id for line in lines if all((line.id, name) in known for name in names)]
-        return {
-            "model": args.model,
-            "sets": about,
-            "judges": None if scores is None else scores.about,
-            "lines": len(ids),
-            "times": summarise(known, ids, names) if args.speaker_device == "cpu" else None,
-            "variants": names,
-            "results": None if scores is None else compare_sets(scores.files, sets),
-        }
+        if args.speaker_device == "cpu":
+            parts["timed"] = {**made, "lines": len(ids), "times": summarise(known, ids, names)}
+        if scores is not None:
+            parts["judged"] = {**made, "judges": scores.about, "results": compare_sets(scores.files, sets)}
+        return parts
 
     known = {(row["id"], row["variant"]) for row in read_rows(times)}
     wanted = []
@@ -153,7 +157,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         scores is not None,
     )
     with say_progress("lines") as progress:
-        todo = made(Maker, given, wanted, args.workers, args.minutes)
+        todo = work_on(Maker, given, wanted, args.workers, args.minutes)
         for number, ((line, _), sounds) in enumerate(progress.track(todo, total=len(wanted)), 1):
             if scores is not None:
                 scores.add(line, sounds, tts.sample_rate, keep=line.id in kept)
@@ -225,30 +229,36 @@ def summarise(known: dict[tuple[str, str], dict[str, Any]], ids: Sequence[str], 
 
 def render(result: dict[str, Any]) -> str:
     """The page."""
-    first = next(iter(result["times"] or result["variants"]))
+    one = next(result[name] for name in PARTS if name in result)
+    first = one["variants"][0]
     parts = [
         "# Steps of the flow",
-        f"{result['lines']} lines ({about_sets(result['sets'])}) in the voice of {result['model']}: the language model "
-        "speaks each once, and every variant makes its own sound of these tokens, offline. The others are compared with "
-        f"{first}. A number is that of Euler steps with guidance, two evaluations each, at the flow's own positions "
-        "1 - cos(pi u / 2); uniform: u, square: u^2, sine: sin(pi u / 2). few-N takes N steps of one evaluation, trained by "
-        "`mamtra distill-flow`.",
+        f"In the voice of {one['model']}: the language model speaks each line once, and every variant makes its own sound of these "
+        f"tokens, offline. The others are compared with {first}. A number is that of Euler steps with guidance, two evaluations "
+        "each, at the flow's own positions 1 - cos(pi u / 2); uniform: u, square: u^2, sine: sin(pi u / 2). few-N takes N steps "
+        "of one evaluation, trained by `mamtra distill-flow`.",
     ]
-    if result["times"]:
+    if judged := result.get("judged"):
+        parts += [
+            f"## Judged\n\n{about_sets(judged['sets'])}. {about_judges(judged['judges'])}",
+            paired_sections(judged["results"], level=3),
+            footnote(judged),
+        ]
+    if timed := result.get("timed"):
         times = [
-            [name, f"{one['share']:.4f}", f"{one['faster']:.1f}",
-             "-" if one["mel_error"] is None else f"{one['mel_error']:.3f}"]
-            for name, one in result["times"].items()
+            [name, f"{row['share']:.4f}", f"{row['faster']:.1f}",
+             "-" if row["mel_error"] is None else f"{row['mel_error']:.3f}"]
+            for name, row in timed["times"].items()
         ]  # fmt: skip
         parts += [
             "## Time of the flow",
-            "Medians over lines, variants in turn. Seconds are by the clock, of a machine that may have done other work, so that "
-            f"only their ratios count. Mel error: root mean square against {FINE} Euler steps.",
+            f"{timed['lines']} lines ({about_sets(timed['sets'])}). Medians over lines, variants in turn. Seconds are by the "
+            "clock, of a machine that may have done other work, so that only their ratios count. Mel error: root mean square "
+            f"against {FINE} Euler steps.",
             markdown_table(["", "seconds of a second of sound", f"times faster than {first}", "mel error"], times),
+            footnote(timed),
         ]
-    if result.get("results"):
-        parts += [f"## Judged\n\n{about_judges(result['judges'])}", paired_sections(result["results"])]
-    return "\n\n".join([*parts, footnote(result)]) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

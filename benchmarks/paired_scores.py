@@ -219,15 +219,15 @@ def compare_sets(files: Mapping[str, ScoreFile], sets: Mapping[str, Iterable[Lin
     return found
 
 
-def paired_sections(results: Mapping[str, Any]) -> str:
-    """Results of `compare_sets` as Markdown, a section each."""
+def paired_sections(results: Mapping[str, Any], level: int = 2) -> str:
+    """Results of `compare_sets` as Markdown, a section each, with headings of a level."""
 
     def count(part: Mapping[str, Any]) -> str:
         said, lines = part["utterances"], part["lines"]
         return f"{lines}" if said == lines else f"{lines}, {said} utterances"
 
     return "\n\n".join(
-        f"## {name[0].upper()}{name[1:]}: {count(part)}\n\n{paired_table(part)}" for name, part in results.items()
+        f"{'#' * level} {name[0].upper()}{name[1:]}: {count(part)}\n\n{paired_table(part)}" for name, part in results.items()
     )
 
 

@@ -260,6 +260,7 @@ def about_run(folder: Path, judges: VoiceJudges | None) -> dict[str, Any]:
         device = judges.device
         gpu = torch.cuda.get_device_name(device) if device != "cpu" else ""
         made = made_with()
+        folder.mkdir(parents=True, exist_ok=True)
         write_json(
             path, {"judges": judges.about, "gpu": gpu, "hardware": made["hardware"], "versions": made["versions"]}
         )

@@ -23,9 +23,9 @@ PAGES = {
     "decode": "mamtra.bench.decode_page", "bench_memory": "mamtra.bench.memory_page", "bench_latency": "mamtra.bench.latency_page",
     "voice_stages": "voice_stages", "voice_choice": "voice_choice", "vocoders": "vocoders",
     "colocation": "colocation", "serve_gpu": "serve_gpu",
-    "layout": "layout", "word_times": "word_times", "flow_steps": "flow_steps", "flow_steps_held_out": "flow_steps",
+    "layout": "layout", "word_times": "word_times", "flow_steps": "flow_steps",
     "web": "web",
-    "flow_steps_judged": "flow_steps", "flow_window": "flow_window", "runtime_quality": "runtime_quality",
+    "flow_window": "flow_window", "runtime_quality": "runtime_quality",
     "hop_sound": "hop_sound",
 }  # fmt: skip
 

@@ -29,8 +29,9 @@ HUB = "hf:"
 BEAMS = 5
 LONGEST = 224
 """Speech is transcribed to so many tokens at most, a window."""
-BUDGET = {"cuda": 8 << 30, "cpu": 1 << 30}
-"""Bytes for the cross-attention cache on a kind of device, one copy a beam; they decide the size of a batch."""
+BUDGET = {"cuda": 16 << 30, "cpu": 1 << 30}
+"""Bytes for the cross-attention cache on a kind of device, one copy a beam; they decide the size of a batch. On a GPU an eighth
+of what is free at most."""
 SILENCE, LOW = 0.6, -1.0
 """No words, where the probability of silence is above the first and the mean log probability of the words below the second."""
 
@@ -67,7 +68,10 @@ class TransformersWhisper:
         self._prompt, self._no_speech = _prompt(self._tokenizer, options)
         self._options = _search_options(self._tokenizer, self._prompt, config, options)
         cache = 2 * config.decoder_layers * config.max_source_positions * config.d_model * self._model.dtype.itemsize
-        self.batch_size = max(1, BUDGET.get(self.device.type, BUDGET["cpu"]) // (BEAMS * cache))
+        budget = BUDGET.get(self.device.type, BUDGET["cpu"])
+        if self.device.type == "cuda":
+            budget = min(budget, torch.cuda.mem_get_info(self.device)[0] // 8)
+        self.batch_size = max(1, budget // (BEAMS * cache))
         name = source.removeprefix(HUB) if source.startswith(HUB) else folder.resolve().name
         self.about = {
             "asr": f"{name}, transformers {metadata.version('transformers')} generate, beam {BEAMS}, {precision}",
