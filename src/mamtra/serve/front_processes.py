@@ -7,6 +7,7 @@ hundreds of listeners would keep them waiting; in processes of their own they do
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -89,6 +90,8 @@ class FrontProcesses:
         except Exception:
             log.exception("The model could not speak; the server stays unready.")
             return
+        gc.collect()
+        gc.freeze()  # what the model consists of stays; the collector would look at all of it while steps wait
         log.info("Ready.")
         loop.call_soon_threadsafe(self._tell_ready)
 
