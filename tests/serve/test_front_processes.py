@@ -21,7 +21,8 @@ from tests.factories import reference
 from tests.serve.conftest import wait_for
 from tests.serve.test_command import ready
 
-LONG = " ".join(["This is a sentence that takes a while to be said."] * 40)
+LONG = " ".join(["Hello there, how are you?"] * 350)
+"""More sound than waits for a listener."""
 
 
 @contextmanager
@@ -78,9 +79,9 @@ def test_mistakes_have_their_status(address):
 
 
 def test_figures_are_those_of_all_processes(address):
-    name = 'mamtra_stops_total{reason="eos"}'
+    name = "mamtra_first_audio_seconds_count"
     speak(address)
-    wait_for(lambda: name in httpx2.get(f"{address}/metrics").text)
+    wait_for(lambda: figure(address, name) > 0)
     before, answered = (figure(address, each) for each in (name, "mamtra_audio_seconds_total"))
     with ThreadPoolExecutor(4) as threads:
         assert {answer.status_code for answer in threads.map(speak, [address] * 8)} == {200}
@@ -113,7 +114,8 @@ def test_a_front_process_that_dies_takes_only_its_own_texts_along(model_director
     with fronted(model_directory, tmp_path) as (address, process):
         first = fronts(process)
         assert len(first) == 2
-        with httpx2.stream("POST", f"{address}/v1/audio/speech", json={"input": LONG}, timeout=60) as answer:
+        body = {"input": LONG, "response_format": "pcm", "sample_rate": 48000}
+        with httpx2.stream("POST", f"{address}/v1/audio/speech", json=body, timeout=60) as answer:
             parts = answer.iter_raw()
             next(parts)
             assert figure(address, "mamtra_streams_running") == 1
@@ -137,7 +139,7 @@ def speaks(address: str) -> bool:
 
 
 def test_what_is_being_spoken_ends_before_the_server_does(model_directory, tmp_path):
-    text = "This is a sentence. And this is another one."
+    text = "Hello there. How are you?"
     with fronted(model_directory, tmp_path) as (address, process):
         body = {"input": text, "seed": 1, "response_format": "wav"}
         with httpx2.stream("POST", f"{address}/v1/audio/speech", json=body, timeout=60) as answer:
