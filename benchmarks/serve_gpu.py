@@ -150,6 +150,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if any(known[name] != result[name] for name in ("device", *about)):
             raise SystemExit(f"{args.earlier} was measured on another device or with other settings.")
         result |= {name: known[name] for name in ("servers", "rows")}
+        result["before"] = [*known.get("before", []), f"`{known['command']}`"]
     with tempfile.TemporaryDirectory() as folder:
         for each in args.servers:
             steps, fronts, wanted = each.split(":")
@@ -233,6 +234,7 @@ def render(result: dict[str, Any]) -> str:
         "\n".join(lines),
         "## How it was measured",
         footnote(result),
+        *([f"The first rows were made in the same way by {' and '.join(before)}."] if (before := result.get("before")) else []),
     ]) + "\n"  # fmt: skip
 
 
