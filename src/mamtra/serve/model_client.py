@@ -54,8 +54,8 @@ class ModelClient:
         number, answer = next(self._numbers), Future[Message]()
 
         def arrived(message: Message) -> None:
-            del self._waiting[number]
-            if answer.set_running_or_notify_cancel():
+            # the end of the other process may be told twice
+            if self._waiting.pop(number, None) is not None and answer.set_running_or_notify_cancel():
                 answer.set_result(message)
 
         self._wait(number, arrived)
