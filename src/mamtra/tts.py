@@ -313,11 +313,7 @@ class TTS:
         return speak_each(self.model, self.ways.batch(), texts, Text("", voice, seed, speed), self._request_of)
 
     def request(self, voice: Voice, seed: int, speed: float) -> Request:
-        """What the segments of a text have in common, checked, for the backends in `ways`.
-
-        Raises:
-            MamTraError: the voice does not fit the model, or the speed is out of range.
-        """
+        """What segments of a text have in common, for the backends in `ways`; MamTraError where the voice or speed does not fit."""
         retries = AS_IT_COMES if self.model.generation.like_original else AGAIN
         return Request(self.model, check_voice(self.model, voice), seed, check_speed(speed), retries)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ def main(words: Sequence[str]) -> None:
     generation = GenerationConfig.model_validate_json(setup.content["generation"])
     tts = FrontTTS(client, setup.content["directory"], generation)
     app = create_app(tts, settings, speaker=FrontSpeaker(tts, settings, client))
+    gc.freeze()  # the libraries stay; the collector would look at all of them while listeners wait
     most = raise_file_limit()
     log_to_stderr()
     run_app(app, [Listener(most, -1, -1, -1, number) for number in listening], settings, announce=False)
