@@ -1,12 +1,13 @@
 """`mamtra serve` at CosyVoice 2's sizes on a GPU, under listeners and under requests at a rate, from the same machine.
 
-    python benchmarks/serve_gpu.py [--steps 2,10] [--loads 10/s,1,32,128,256,512] [--seconds 20] [--tiny] [--out FILE]
+    python benchmarks/serve_gpu.py [--servers STEPS:FRONTS:LOADS ...] [--seconds 20] [--tiny] [--out FILE]
 
-A model directory with random weights is written for each number of flow steps: a 1:1 hybrid of CosyVoice 2's language model in
-bfloat16, its flow (with guidance at 10 steps, a few-step flow at fewer) and its vocoder, a tokenizer of single characters, and a
-voice with a prompt of 3 s. Random weights never end by themselves: the end is the only thing that the model may draw once a text
-has as many speech tokens as in speech of 15 characters a second, and cannot be drawn before. The server runs in a process of its
-own; `mamtra bench serve` loads it from several processes. Rows are written as they come.
+Each server has so many steps of the flow and so many front processes (`mamtra serve --front-processes`), and bears loads of so
+many listeners or requests a second: `2:4:10/s,256,512`. A model directory with random weights is written for each number of flow
+steps: a 1:1 hybrid of CosyVoice 2's language model in bfloat16, its flow (with guidance at 10 steps, a few-step flow at fewer) and
+its vocoder, a tokenizer of single characters, and a voice with a prompt of 3 s. Random weights never end by themselves: the end is
+the only thing that the model may draw once a text has as many speech tokens as in speech of 15 characters a second, and cannot be
+drawn before. The server runs in processes of its own; `mamtra bench serve` loads it from several. Rows are written as they come.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ TOKENS = 25
 """Speech tokens a second."""
 LIMIT = 0.3
 """Seconds until the first audio, in 95 of 100 requests: a live stream."""
+SERVERS = [f"{steps}:4:10/s,1,32,128,256,512" for steps in (2, GUIDED)]
 VOICE = "random"
 PROMPT_TEXT = 45
 """Characters of what the prompt says."""
@@ -87,11 +89,12 @@ def write_directory(directory: Path, device: str, steps: int, tiny: bool) -> Non
 
 
 @contextmanager
-def serving(directory: Path, args: argparse.Namespace, device: torch.device) -> Iterator[tuple[str, int]]:
+def serving(directory: Path, args: argparse.Namespace, device: torch.device, fronts: int) -> Iterator[tuple[str, int]]:
     """Address and process of a warm server."""
     port, dtype = free_port(), "bfloat16" if device.type == "cuda" else "float32"
     options = {
         "port": port, "model": directory, "device": device.type, "dtype": dtype, "streams": args.streams, "waiting": 2048,
+        "front-processes": fronts,
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     server = subprocess.Popen([sys.executable, "-m", "mamtra", "serve", *words], env=environment(args.threads))
@@ -103,10 +106,20 @@ def serving(directory: Path, args: argparse.Namespace, device: torch.device) -> 
         server.wait(60)
 
 
-def cpu_seconds(pid: int) -> float:
-    """Of a process, so far."""
+def cpu_seconds(pid: int) -> tuple[float, float]:
+    """Of a process, and of those that it has started, so far."""
+    return _seconds(pid), sum(_seconds(child) for child in _children(pid))
+
+
+def _seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _children(pid: int) -> list[int]:
+    """Those that run now, by their parents in /proc: not every kernel lists children."""
+    parents = {int(path.parent.name): path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()}
+    return [child for child, text in parents.items() if int(text.rpartition(")")[2].split()[1]) == pid]
 
 
 def used_memory(device: torch.device) -> int | None:
@@ -119,9 +132,9 @@ def used_memory(device: torch.device) -> int | None:
     return total - free
 
 
-def loads(args: argparse.Namespace) -> Iterator[tuple[Mode, float]]:
+def loads(text: str) -> Iterator[tuple[Mode, float]]:
     """In their order."""
-    for each in args.loads.split(","):
+    for each in text.split(","):
         yield ("rate", float(each.removesuffix("/s"))) if each.endswith("/s") else ("listeners", int(each))
 
 
@@ -132,46 +145,76 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     began, device = time.perf_counter(), pick_device(args.device)
     about = {name: getattr(args, name) for name in ("seconds", "streams", "processes", "seed", "tiny")}
     result: dict[str, Any] = {"device": device_name(device), **about, "servers": [], "rows": []}
-    for steps in map(int, args.steps.split(",")):
-        if time.perf_counter() - began > args.most_seconds:
-            break
-        with tempfile.TemporaryDirectory() as folder:
-            directory = Path(folder) / "model"
-            apart(write_directory, directory, device.type, steps, args.tiny)
-            started = time.perf_counter()
-            with serving(directory, args, device) as (url, pid):
-                server = {"steps": steps, "ready_seconds": time.perf_counter() - started, "bytes": used_memory(device)}
-                result["servers"].append(server)
-                ask = partial(listen, Target(url, {"voice": VOICE}))
-                if not (first := ask(WARM_UP)).good:
-                    raise SystemExit(f"the server does not speak: {first.error}")
-                for mode, amount in loads(args):
-                    if time.perf_counter() - began > args.most_seconds:
-                        break
-                    before, clock = cpu_seconds(pid), time.monotonic()
-                    heard, wall = run_load(ask, mode, amount, args.seconds, args.seed, args.processes)
-                    cores = (cpu_seconds(pid) - before) / (time.monotonic() - clock)
-                    row = {"steps": steps, "mode": mode, "amount": amount, **summary(heard, wall), "cores": cores}
-                    server["bytes"] = used_memory(device)
-                    result["rows"].append(row)
-                    print(row, file=sys.stderr, flush=True)
-                    yield result
+    if args.earlier is not None:
+        known = json.loads(args.earlier.read_text(encoding="utf-8"))
+        if any(known[name] != result[name] for name in ("device", *about)):
+            raise SystemExit(f"{args.earlier} was measured on another device or with other settings.")
+        result |= {name: known[name] for name in ("servers", "rows")}
+        result["before"] = [*known.get("before", []), f"`{known['command']}`"]
+    with tempfile.TemporaryDirectory() as folder:
+        for each in args.servers:
+            steps, fronts, wanted = each.split(":")
+            directory = Path(folder) / f"model-{steps}"
+            if time.perf_counter() - began > args.most_seconds:
+                return
+            if not directory.exists():
+                apart(write_directory, directory, device.type, int(steps), args.tiny)
+            for _ in measure_server(result, directory, args, device, int(steps), int(fronts), wanted, began):
+                yield result
+
+
+def measure_server(
+    result: dict[str, Any],
+    directory: Path,
+    args: argparse.Namespace,
+    device: torch.device,
+    steps: int,
+    fronts: int,
+    wanted: str,
+    began: float,
+) -> Iterator[None]:
+    """Add a server and the rows of its loads, one at each step."""
+    started, which = time.perf_counter(), {"steps": steps, "fronts": fronts}
+    with serving(directory, args, device, fronts) as (url, pid):
+        server = {**which, "ready_seconds": time.perf_counter() - started, "bytes": used_memory(device)}
+        result["servers"].append(server)
+        ask = partial(listen, Target(url, {"voice": VOICE}))
+        if not (first := ask(WARM_UP)).good:
+            raise SystemExit(f"the server does not speak: {first.error}")
+        for mode, amount in loads(wanted):
+            if time.perf_counter() - began > args.most_seconds:
+                break
+            before, clock = cpu_seconds(pid), time.monotonic()
+            heard, wall = run_load(ask, mode, amount, args.seconds, args.seed, args.processes)
+            spent = time.monotonic() - clock
+            cores, others = ((now - then) / spent for now, then in zip(cpu_seconds(pid), before, strict=True))
+            used = {"cores": cores, "front_cores": others}
+            row = {**which, "mode": mode, "amount": amount, **summary(heard, wall), **used}
+            server["bytes"] = used_memory(device)
+            result["rows"].append(row)
+            print(row, file=sys.stderr, flush=True)
+            yield
 
 
 def render(result: dict[str, Any]) -> str:
     """The page."""
-    rows = [[row["steps"], *load_cells(row), f"{row['cores']:.1f}"] for row in result["rows"]]
+    rows = [
+        [row["steps"], row["fronts"], *load_cells(row), f"{row['cores']:.1f}", f"{row['front_cores']:.1f}"]
+        for row in result["rows"]
+    ]
     lines = []
     for server in result["servers"]:
-        steps, of_these = server["steps"], [row for row in result["rows"] if row["steps"] == server["steps"]]
-        loads = [row for row in of_these if row["mode"] == "listeners"]
+        steps, fronts = server["steps"], server["fronts"]
+        loads = [row for row in result["rows"] if (row["steps"], row["fronts"]) == (steps, fronts)]
+        loads = [row for row in loads if row["mode"] == "listeners"]
         live = [row["amount"] for row in loads if is_live(row)]
         fewest = min((row["amount"] for row in loads), default=0)
         streams = f"{max(live):g} live streams" if live else f"fewer than {fewest:g} live streams"
         streams = streams if loads else "no listeners"
         memory = "" if server["bytes"] is None else f", {server['bytes'] / 2**30:.1f} GiB of the GPU in use at the end"
         lines.append(
-            f"- {steps} steps: {streams}, of the loads above; ready after {server['ready_seconds']:.0f} s{memory}."
+            f"- {steps} steps, {fronts} front processes: {streams}, of the loads above; ready after "
+            f"{server['ready_seconds']:.0f} s{memory}."
         )
     return "\n\n".join([
         "# A speech server on a GPU",
@@ -182,12 +225,16 @@ def render(result: dict[str, Any]) -> str:
         f"would have run out of audio. {SETTLED}"
         f"{result['seconds']:g} s a load, from {result['processes']} processes on this machine, "
         f"seed {result['seed']}.",
-        markdown_table(["flow steps", *HEADER, "cores of the server in use"], rows),
+        markdown_table(
+            ["flow steps", "front processes", *HEADER, "cores in use by the process with the model", "by front processes"],
+            rows,
+        ),
         f"Live streams are listeners of whom 95 of 100 requests have their first audio within {1000 * LIMIT:g} ms, without errors, "
         "and no more than one answer of 100 has a gap:",
         "\n".join(lines),
         "## How it was measured",
         footnote(result),
+        *([f"The first rows were made in the same way by {' and '.join(before)}."] if (before := result.get("before")) else []),
     ]) + "\n"  # fmt: skip
 
 
@@ -199,8 +246,10 @@ def is_live(row: dict[str, Any]) -> bool:
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="CUDA where there is one, else the CPU")
-    parser.add_argument("--steps", default=f"2,{GUIDED}", help="of the flow, a server each")
-    parser.add_argument("--loads", default="10/s,1,32,128,256,512", help="requests a second, or listeners")
+    parser.add_argument("--servers", nargs="+", default=SERVERS, metavar="STEPS:FRONTS:LOADS")
+    parser.add_argument(
+        "--earlier", type=Path, metavar="JSON", help="results of an earlier run, to which these are added"
+    )
     parser.add_argument("--seconds", type=float, default=20, help="of each load")
     parser.add_argument("--most-seconds", type=float, default=1200, help="no load begins later")
     parser.add_argument("--start-seconds", type=float, default=300, help="a server has to be ready within")

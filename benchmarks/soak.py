@@ -97,7 +97,7 @@ def wait_ready(address: str, server: subprocess.Popen, seconds: float = START_SE
     end = time.monotonic() + seconds
     while server.poll() is None and time.monotonic() < end:
         try:
-            with urllib.request.urlopen(address):
+            with urllib.request.urlopen(address, timeout=5):
                 return
         except OSError:
             time.sleep(0.2)

@@ -58,7 +58,7 @@ class TTS:
         self.model = model
         self.library = library or VoiceLibrary(model.directory)
         self._finder = VoiceFinder(model, self.library)
-        self._ways = ways_of(model)
+        self.ways = ways_of(model)
 
     @classmethod
     @checked
@@ -148,7 +148,7 @@ class TTS:
     @property
     def flow_bytes(self) -> int:
         """Memory of the flow's caches: the prompts of the voices used last, and streams on their way."""
-        return self._ways.prompts.bytes
+        return self.ways.prompts.bytes
 
     @checked
     def warm_up(self, voices: Iterable[str] | None = None) -> None:
@@ -170,7 +170,7 @@ class TTS:
         """
         ids = self.model.text.longest_ids if text_ids is None else text_ids
         tokens = self.model.generation.longest(ids)
-        prompts = self._ways.prompts
+        prompts = self.ways.prompts
         positions = ids + tokens + 2 * prompts.longest  # a prompt has as many text ids as speech tokens at most
         window = self.model.generation.flow_history // self.model.config["flow"].get("token_mel_ratio", 2)
         kept = min(tokens, window + HopSchedule().most) if window else tokens
@@ -271,7 +271,7 @@ class TTS:
             chosen = chosen.in_mode(mode)
         if instruct is not None:
             chosen = chosen.instruct(self._instruction(instruct))
-        request = self._request(chosen, seed, speed)
+        request = self.request(chosen, seed, speed)
         if interleave and (whole_sentences or not self.interleaves):
             raise MamTraError(
                 "Whole sentences cannot be given while their text is being read; leave out one of the two options."
@@ -281,13 +281,13 @@ class TTS:
             )
         if interleave is None:
             interleave = not isinstance(text, str) and self.interleaves and not whole_sentences
-        self._ways.prepare(request)
+        self.ways.prepare(request)
         segments = self._read(text, interleave)
         if whole_sentences:
             if hops is not None:
                 raise MamTraError("Hops set the chunks of a stream; leave them out with whole_sentences.")
-            return self._audio(request, self._ways.whole(request, segments, ahead=isinstance(text, str)), began)
-        return self._audio(request, speak(request, segments, partial(self._ways.segment, schedule=hops)), began)
+            return self._audio(request, self.ways.whole(request, segments, ahead=isinstance(text, str)), began)
+        return self._audio(request, speak(request, segments, partial(self.ways.segment, schedule=hops)), began)
 
     @checked
     def batch(
@@ -310,14 +310,15 @@ class TTS:
             One result a text, in their order: its audio, or the error of a text that cannot be spoken, which does not stop the
             others.
         """
-        return speak_each(self.model, self._ways.batch(), texts, Text("", voice, seed, speed), self._request_of)
+        return speak_each(self.model, self.ways.batch(), texts, Text("", voice, seed, speed), self._request_of)
 
-    def _request(self, voice: Voice, seed: int, speed: float) -> Request:
+    def request(self, voice: Voice, seed: int, speed: float) -> Request:
+        """What segments of a text have in common, for the backends in `ways`; MamTraError where the voice or speed does not fit."""
         retries = AS_IT_COMES if self.model.generation.like_original else AGAIN
         return Request(self.model, check_voice(self.model, voice), seed, check_speed(speed), retries)
 
     def _request_of(self, text: Text) -> Request:
-        return self._request(self.voice(text.voice), text.seed, text.speed)
+        return self.request(self.voice(text.voice), text.seed, text.speed)
 
     def _read(self, text: str | Iterable[str], interleave: bool) -> Iterator[Segment | Utterance]:
         """Segments one by one. Of a complete text the first one, and all pause marks, are read at once, so that errors show."""
@@ -362,7 +363,7 @@ class TTS:
         """
         from mamtra.synthesis.voice_conversion import convert_recording
 
-        return convert_recording(self._request(self.voice(voice), seed, speed), wav, self._ways.samples)
+        return convert_recording(self.request(self.voice(voice), seed, speed), wav, self.ways.samples)
 
     @checked
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:

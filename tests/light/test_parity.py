@@ -194,7 +194,7 @@ def test_words_left_out_are_noticed_as_with_torch(theirs: TTS, exact: TTS) -> No
     assert np.array_equal(read_by(found), read_by(again))
     for text in ("Oh.", LIST):  # runs are repeated alike, and very short texts have the same limits
         assert [each.tokens for each in exact.stream(text)] == [each.tokens for each in theirs.stream(text)]
-    said = next(exact._ways.whole(Request(exact.model, exact.voice()), [segment], ahead=False))
+    said = next(exact.ways.whole(Request(exact.model, exact.voice()), [segment], ahead=False))
     assert said.attempts > 1 and said.tokens == theirs.say(LIST).tokens
 
 
@@ -204,7 +204,7 @@ def test_segments_side_by_side_have_the_tokens_that_they_have_alone(exact: TTS) 
     [repeated] = exact.model.text.segments(LIST)
     [long] = exact.model.text.segments("It was a quiet morning in the harbour, and nobody said a word.")
     segments = [repeated, long, *(exact.model.text.segments(text)[0] for text in ("Oh.", TEXT, "No.", "Good night."))]
-    alone, together = (list(exact._ways.whole(request, segments, ahead=ahead)) for ahead in (False, True))
+    alone, together = (list(exact.ways.whole(request, segments, ahead=ahead)) for ahead in (False, True))
     assert [chunk.tokens for chunk in together] == [chunk.tokens for chunk in alone]
     for ours, theirs in zip(together, alone, strict=True):
         np.testing.assert_allclose(ours.samples, theirs.samples, atol=5e-3)

@@ -55,6 +55,8 @@ def test_mistakes_are_one_sentence(refused, tmp_path, monkeypatch):
         (f"--keys {tmp_path / 'none'}", "none"),
         ("--port 0", "--port"),
         ("--model nowhere", "nowhere"),
+        ("--front-processes 2 --runtime onnx", "models that run with torch"),
+        ("--front-processes 2 --ray local", "no effect with --ray"),
     ):
         assert said in refused(["serve", *words.split()])
     monkeypatch.setenv("MAMTRA_API_KEY", "0123456789abcdef")

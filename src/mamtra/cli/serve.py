@@ -42,6 +42,9 @@ def serve(
     memory: float | None = typer.Option(
         None, metavar="GB", min=0.001, help="For the texts being spoken; 4/5 of what is free by default."
     ),
+    front_processes: int = typer.Option(
+        0, "--front-processes", metavar="N", min=0, max=64, help="For HTTP and text, beside the one with the model."
+    ),
     max_characters: int = typer.Option(10_000, metavar="N", min=1, help="Of a text."),
     uploads: bool = typer.Option(True, "--uploads/--no-uploads", help="Let clients add and remove voices."),
     drain: float = typer.Option(30, metavar="S", min=0, help="Seconds for running texts after SIGTERM."),
@@ -79,6 +82,7 @@ def serve(
         origins=tuple(origin),
         waiting=waiting,
         most_memory=None if memory is None else round(1e9 * memory),
+        front_processes=front_processes,
         most_characters=max_characters,
         uploads=uploads,
         drain_seconds=drain,
@@ -89,6 +93,7 @@ def serve(
     settings.check_reach()
     options = {"device": device, "dtype": dtype, "flow_steps": flow_steps, "flow_history": flow_history}
     if ray is not None:
+        refuse_ignored(ctx, "with --ray", "front_processes")
         from mamtra.serve.replicas import ModelPlace, Replicas, serve_replicas
 
         place = ModelPlace(model, runtime, **options)

@@ -43,6 +43,8 @@ class Batcher:
         guarded: draws from which a guard has kept an id.
     """
 
+    again = None
+
     def __init__(
         self,
         config: SpeechLMConfig,

@@ -18,7 +18,13 @@ FIRST = -2
 
 
 class Work(Protocol):
-    """What is done in turns: `mamtra.engine.batcher.Batcher`, `mamtra.synthesis.hop_turns.HopTurns`."""
+    """What is done in turns: `mamtra.engine.batcher.Batcher`, `mamtra.synthesis.hop_turns.HopTurns`.
+
+    Attributes:
+        again: seconds after which there is something to do even if nothing happens; None where there is not.
+    """
+
+    again: float | None
 
     def turn(self) -> bool:
         """Do the next part; False when there was nothing to do."""
@@ -96,7 +102,7 @@ class WorkerTurns:
 
     def _loop(self) -> None:
         while True:
-            self._work.wait()
+            self._work.wait(self._batcher.again)
             self._work.clear()
             busy = True
             while busy and not self._closed:
@@ -138,7 +144,7 @@ class ClientTurns:
                 elif self._make_turn():
                     self._changed.notify_all()
                 elif arrived.empty():
-                    self._changed.wait()
+                    self._changed.wait(self._batcher.again)
 
     def _make_turn(self) -> bool:
         try:

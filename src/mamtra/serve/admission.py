@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mamtra.serve.errors import ApiError
 from mamtra.serve.keys import Key
+from mamtra.serve.settings import ServeSettings
 
 
 class _Waiting(NamedTuple):
@@ -58,7 +59,7 @@ class Admission:
             ApiError: 503 where too many wait, the wait was too long or the server is stopping; 429 where a key has its share.
         """
         if self.draining:
-            raise ApiError(503, "The server is stopping; try again in a moment.", code="stopping", headers=_later(5))
+            raise stopping()
         name = key.name if key else ""
         if key is not None and key.streams is not None and self._of_key[name] >= key.streams:
             raise ApiError(
@@ -145,6 +146,18 @@ class Ticket:
         if self._admission is not None:
             self._admission.leave(self._name, self._need, time.monotonic() - self._since)
             self._admission = None
+
+
+def admission_of(settings: ServeSettings) -> Admission:
+    """By the settings of a server."""
+    made = Admission(settings.streams, settings.waiting, settings.first_audio_seconds)
+    made.budget = settings.most_memory
+    return made
+
+
+def stopping() -> ApiError:
+    """The answer of a server that was told to end."""
+    return ApiError(503, "The server is stopping; try again in a moment.", code="stopping", headers=_later(5))
 
 
 def _later(seconds: float) -> dict[str, str]:

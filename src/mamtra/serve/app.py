@@ -18,7 +18,6 @@ from mamtra.serve.elevenlabs_socket import elevenlabs_socket_routes
 from mamtra.serve.errors import install_error_handlers
 from mamtra.serve.guard import Guard
 from mamtra.serve.health import health_routes
-from mamtra.serve.metrics import Metrics
 from mamtra.serve.openapi import use_own_document
 from mamtra.serve.page import page_routes
 from mamtra.serve.settings import ServeSettings
@@ -43,20 +42,22 @@ log = logging.getLogger("mamtra.serve")
 
 
 @checked
-def create_app(tts: TTS, settings: ServeSettings | None = None, *, warm_up: bool = True) -> FastAPI:
+def create_app(
+    tts: TTS, settings: ServeSettings | None = None, *, warm_up: bool = True, speaker: Speaker | None = None
+) -> FastAPI:
     """An ASGI application that speaks; it holds all its state itself, so that a process may have several.
 
     Args:
         tts: the model.
         settings: of the server.
         warm_up: speak a few words when it starts; it is ready afterwards.
+        speaker: that speaks; one in this process by default.
 
     Raises:
         MamTraError: an alias names no voice.
     """
     settings = settings or ServeSettings()
-    metrics = Metrics()
-    speaker = Speaker(tts, settings, metrics)
+    speaker = speaker or Speaker(tts, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -96,7 +97,7 @@ def create_app(tts: TTS, settings: ServeSettings | None = None, *, warm_up: bool
     install_error_handlers(app, [route for router in routers for route in router.routes])
     use_own_document(app)
     app.add_middleware(BoundedBody, settings=settings)
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    app.add_middleware(Guard, settings=settings, metrics=speaker.metrics)
     if settings.origins:  # outermost: what browsers ask before a request carries no key
         app.add_middleware(
             CORSMiddleware,

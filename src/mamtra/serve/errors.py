@@ -61,10 +61,15 @@ def as_api_error(error: Exception) -> ApiError:
     """The answer to anything that went wrong. What is not the client's fault is logged and not told."""
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, MamTraError) and not isinstance(error.__cause__, MemoryError | RuntimeError | OSError):
+    if is_users(error):
         return ApiError(400, str(error))
     log.error("A request failed.", exc_info=error)
     return ApiError(500, "The server failed on this request; its log says more.", code="internal_error")
+
+
+def is_users(error: Exception) -> bool:
+    """Whether who asks can correct it."""
+    return isinstance(error, MamTraError) and not isinstance(error.__cause__, MemoryError | RuntimeError | OSError)
 
 
 def install_error_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:

@@ -60,7 +60,7 @@ class Guard:
             await self._app(scope, receive, answer)
         if scope["type"] == "http":
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(scope["method"], route, str(status)).inc()
+            self._metrics.answered(scope["method"], route, status)
             log.info("%s %s %s %d %.3f s", number, scope["method"], route, status, time.monotonic() - began)
 
     def _admit(self, scope: Scope, headers: Headers) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -33,6 +34,7 @@ def health_routes(speaker: Speaker) -> APIRouter:
     @router.get("/metrics", responses=error_answers(401), response_class=Response)
     async def metrics() -> Response:
         """For Prometheus."""
-        return Response(speaker.metrics.page(), media_type=CONTENT_TYPE_LATEST)
+        page = await asyncio.to_thread(speaker.metrics.page)  # of the whole server, which another process may have
+        return Response(page, media_type=CONTENT_TYPE_LATEST)
 
     return router

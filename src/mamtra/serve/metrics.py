@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 if TYPE_CHECKING:
     from mamtra.serve.admission import Admission
-    from mamtra.serve.speaking import Speaking
     from mamtra.tts import TTS
 
 _FIRST = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 _FACTOR = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 5)
+
+
+class Spoken(NamedTuple):
+    """How the speech of a text went.
+
+    Attributes:
+        seconds: of audio.
+        tokens: speech tokens.
+        repeats: runs of the LM that were repeated.
+        underruns: gaps that its listener heard.
+        reason: why it ended.
+        first_audio: seconds to the first audio; None without any.
+        took: seconds to the last audio.
+    """
+
+    seconds: float
+    tokens: int
+    repeats: int
+    underruns: int
+    reason: str
+    first_audio: float | None
+    took: float
 
 
 class Metrics:
@@ -21,7 +42,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         own = {"registry": self.registry}
-        self.requests = Counter(
+        self._requests = Counter(
             "mamtra_http_requests", "Answers by method, route and status.", ["method", "route", "status"], **own
         )
         self._first = Histogram(
@@ -65,19 +86,22 @@ class Metrics:
         ):
             Gauge(name, about, registry=self.registry).set_function(value)
 
-    def ended(self, speaking: Speaking) -> None:
+    def answered(self, method: str, route: str, status: int) -> None:
+        """A request was answered."""
+        self._requests.labels(method, route, str(status)).inc()
+
+    def ended(self, spoken: Spoken) -> None:
         """A text was spoken, or given up."""
-        playback = speaking.playback
-        self._audio.inc(playback.seconds)
-        self._tokens.inc(speaking.tokens)
-        self._repeats.inc(speaking.repeats)
-        self._underruns.inc(playback.underruns)
-        self._gaps.inc(playback.underruns > 0)
-        self._stops.labels(speaking.finish_reason or "error").inc()
-        if playback.first_audio is not None:
-            self._first.observe(playback.first_audio)
-            if speaking.finish_reason in ("eos", "length"):
-                self._factor.observe(playback.took / playback.seconds)
+        self._audio.inc(spoken.seconds)
+        self._tokens.inc(spoken.tokens)
+        self._repeats.inc(spoken.repeats)
+        self._underruns.inc(spoken.underruns)
+        self._gaps.inc(spoken.underruns > 0)
+        self._stops.labels(spoken.reason or "error").inc()
+        if spoken.first_audio is not None:
+            self._first.observe(spoken.first_audio)
+            if spoken.reason in ("eos", "length"):
+                self._factor.observe(spoken.took / spoken.seconds)
 
     def refused(self, reason: str) -> None:
         """A request was not admitted."""

@@ -8,11 +8,15 @@ import logging
 import socket
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.optional import need
 from mamtra.serve.settings import ServeSettings
 from mamtra.tts import TTS
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 log = logging.getLogger("mamtra.serve")
 PURPOSE, INSTALL = "The server", "'mamtra[serve]'"
@@ -38,30 +42,52 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
         need(module, PURPOSE, INSTALL)
     if settings.wyoming_port is not None:
         need("wyoming", "--wyoming", INSTALL)
-    import uvicorn
-
     from mamtra.serve.app import create_app
-    from mamtra.serve.listeners import ACCEPTED_AT_ONCE, listen, say_once
+    from mamtra.serve.front_processes import FrontProcesses, check_front_processes
+    from mamtra.serve.listeners import listen
     from mamtra.serve.memory import check_addresses
 
     check_addresses(settings.streams)
-    app = create_app(tts, settings)
+    if settings.front_processes:
+        check_front_processes(tts)
+    if tts.model.joins_hops:  # the engines' threads ask for the interpreter at every step
+        sys.setswitchinterval(SWITCH_SECONDS)
+    app = None if settings.front_processes else create_app(tts, settings)
+    sockets = listen(settings.host, settings.port)
+    log_to_stderr()
+    if app is not None:
+        run_app(app, sockets, settings)
+        return
+    for each in sockets:
+        log_address(each)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(FrontProcesses(tts, settings, sockets).run())
+
+
+def run_app(app: FastAPI, sockets: list[socket.socket], settings: ServeSettings, *, announce: bool = True) -> None:
+    """Answer at these sockets until SIGTERM or Ctrl-C.
+
+    Args:
+        app: from `mamtra.serve.app.create_app`.
+        sockets: from `mamtra.serve.listeners.listen`.
+        settings: of the server.
+        announce: say where it listens.
+    """
+    import uvicorn
+
+    from mamtra.serve.listeners import ACCEPTED_AT_ONCE, say_once
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             asyncio.get_running_loop().set_exception_handler(say_once())
             await super().startup(sockets)
-            for each in sockets or ():
-                host, port = each.getsockname()[:2]
-                log.info("Listening at http://%s:%d (Ctrl-C to stop).", f"[{host}]" if ":" in host else host, port)
+            for each in sockets if announce and sockets else ():
+                log_address(each)
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.speaker.admission.draining = True
             super().handle_exit(sig, frame)
 
-    if tts.model.joins_hops:  # the engines' threads ask for the interpreter at every step
-        sys.setswitchinterval(SWITCH_SECONDS)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = uvicorn.Config(
         app,
         backlog=ACCEPTED_AT_ONCE,
@@ -73,6 +99,16 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
         ws_max_size=settings.most_body,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    sockets = listen(settings.host, settings.port)
     with contextlib.suppress(KeyboardInterrupt):  # it was told to stop, and has drained
         Server(config).run(sockets)
+
+
+def log_to_stderr() -> None:
+    """What the server tells its operator."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+
+def log_address(listening: socket.socket) -> None:
+    """Tell where the server is."""
+    host, port = listening.getsockname()[:2]
+    log.info("Listening at http://%s:%d (Ctrl-C to stop).", f"[{host}]" if ":" in host else host, port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Any
 
 from pydantic import Field
 
@@ -26,6 +27,7 @@ class ServeSettings(ClosedModel):
         most_memory: bytes that the states and caches of the texts being spoken may take; None for four fifths of what is free once
             the model is warm.
         first_audio_seconds: a request without audio after so long is given up (503).
+        front_processes: processes for HTTP, text and encoding beside the one with the model; 0 for all in one.
         hops_at_once: chunks of audio that are computed side by side, the most urgent ones first; None for one for each core, four
             at most: tokens of one text are drawn on one core while another turns those of another text into sound.
         most_characters: of a text.
@@ -51,6 +53,7 @@ class ServeSettings(ClosedModel):
     waiting: int = Field(32, ge=0)
     most_memory: int | None = Field(None, ge=1)
     first_audio_seconds: float = Field(30, gt=0)
+    front_processes: int = Field(0, ge=0, le=64)
     hops_at_once: int | None = Field(None, ge=1)
     most_characters: int = Field(10_000, ge=1, le=100_000)
     most_body: int = Field(2**20, ge=1024)
@@ -68,6 +71,17 @@ class ServeSettings(ClosedModel):
     def on_loopback(self) -> bool:
         """Whether only this machine reaches the server."""
         return is_loopback(self.host)
+
+    def pack(self) -> dict[str, Any]:
+        """As JSON for another process, see `unpack`."""
+        keys = [[key.name, key.digest.hex(), key.streams] for key in self.keys]
+        return {**self.model_dump(mode="json", exclude={"keys"}), "keys": keys}
+
+    @classmethod
+    def unpack(cls, packed: dict[str, Any]) -> ServeSettings:
+        """The settings of `pack`."""
+        keys = tuple(Key(name, bytes.fromhex(digest), streams) for name, digest, streams in packed["keys"])
+        return cls(**{**packed, "keys": keys, "origins": tuple(packed["origins"])})
 
     def check_reach(self) -> None:
         """Refuse to be reachable from elsewhere without a key, unless that is asked for.

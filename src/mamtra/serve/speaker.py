@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mamtra.errors import MamTraError
 from mamtra.runtime.memory import free_memory
 from mamtra.runtime.printable import printable
-from mamtra.serve.admission import Admission, Ticket
+from mamtra.serve.admission import Admission, Ticket, admission_of
 from mamtra.serve.encoders import MORE_RATES, RATES, Streamed, Whole, check_format
 from mamtra.serve.errors import ApiError
 from mamtra.serve.gate import Gate, Playback
@@ -68,7 +68,8 @@ class Speaker:
     Args:
         tts: the model.
         settings: of the server.
-        metrics: that are kept.
+        metrics: that are kept; new ones by default.
+        admission: who may speak; by default its own, with figures of it.
 
     Attributes:
         ready: whether the model is warm.
@@ -76,17 +77,19 @@ class Speaker:
         space: text id between words, where it is known.
     """
 
-    def __init__(self, tts: TTS, settings: ServeSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, tts: TTS, settings: ServeSettings, metrics: Metrics | None = None, admission: Admission | None = None
+    ) -> None:
+        metrics = metrics or Metrics()
         self.tts, self.settings, self.metrics = tts, settings, metrics
         self.names = VoiceNames(tts.voices, settings.aliases)
-        self.admission = Admission(settings.streams, settings.waiting, settings.first_audio_seconds)
-        self.admission.budget = settings.most_memory
-        at_once = settings.streams if tts.model.joins_hops else min(4, os.cpu_count() or 1)
-        self.gate = Gate(settings.hops_at_once or at_once)
+        self.admission = admission or admission_of(settings)
+        self.gate = Gate(computed_at_once(tts, settings))
         self.ready = False
         self.word_weight, self.space = phoneme_weights(tts.model.text), space_of(tts.model.text)
         self._threads = ThreadPoolExecutor(settings.streams, thread_name_prefix="mamtra-speak")
-        metrics.watch(self.admission, tts)
+        if admission is None:
+            metrics.watch(self.admission, tts)
 
     @property
     def models(self) -> list[str]:
@@ -170,7 +173,7 @@ class Speaker:
 
         def ended(speaking: Speaking) -> None:
             ticket.leave()
-            self.metrics.ended(speaking)
+            self.metrics.ended(speaking.spoken)
 
         encoder = (Whole if order.whole else Streamed)(self.tts.sample_rate, order.rate, order.fmt)
         speaking = Speaking(self._chunks(text, order, playback), encoder, self.gate, playback, ended).start(
@@ -219,21 +222,7 @@ class Speaker:
         Raises:
             MamTraError: no voice can speak.
         """
-        failed: MamTraError | None = None
-        spoken = list[str]()
-        for voice in self.tts.voices or [None]:
-            try:
-                for _ in self.tts.stream("Hello there.", voice):
-                    pass
-                spoken += [voice] if voice else []
-            except MamTraError as error:  # a damaged voice does not keep the others from speaking
-                log.warning("The voice %s cannot speak: %s", voice, error)
-                failed = error
-        if failed is not None and not spoken:
-            raise failed
-        self.tts.warm_up(spoken)
-        if self.admission.budget is None and (free := free_memory(str(self.tts.model.device))) is not None:
-            self.admission.budget = round(FRACTION * free)
+        warm_up(self.tts, self.admission)
         self.ready = True
 
     def close(self) -> None:
@@ -256,3 +245,31 @@ class Speaker:
     @property
     def _follows_instructions(self) -> bool:
         return isinstance(self.tts.model.text, BpeFrontend)
+
+
+def computed_at_once(tts: TTS, settings: ServeSettings) -> int:
+    """Chunks of audio that are computed side by side."""
+    return settings.hops_at_once or (settings.streams if tts.model.joins_hops else min(4, os.cpu_count() or 1))
+
+
+def warm_up(tts: TTS, admission: Admission) -> None:
+    """Load what speaking needs, speak a few words with every voice, and see how much memory is left. Takes seconds.
+
+    Raises:
+        MamTraError: no voice can speak.
+    """
+    failed: MamTraError | None = None
+    spoken = list[str]()
+    for voice in tts.voices or [None]:
+        try:
+            for _ in tts.stream("Hello there.", voice):
+                pass
+            spoken += [voice] if voice else []
+        except MamTraError as error:  # a damaged voice does not keep the others from speaking
+            log.warning("The voice %s cannot speak: %s", voice, error)
+            failed = error
+    if failed is not None and not spoken:
+        raise failed
+    tts.warm_up(spoken)
+    if admission.budget is None and (free := free_memory(str(tts.model.device))) is not None:
+        admission.budget = round(FRACTION * free)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mamtra.serve.encoders import Encoder
 from mamtra.serve.gate import Gate, Playback
+from mamtra.serve.metrics import Spoken
 from mamtra.synthesis.spans import Span, moved
 
 if TYPE_CHECKING:
@@ -78,6 +79,13 @@ class Speaking:
         """Begin to speak."""
         executor.submit(self._run)
         return self
+
+    @property
+    def spoken(self) -> Spoken:
+        """How it went so far."""
+        heard = self.playback
+        counts = heard.seconds, self.tokens, self.repeats, heard.underruns
+        return Spoken(*counts, self.finish_reason, heard.first_audio, heard.took)
 
     def cancel(self) -> None:
         """Nobody wants the rest: the thread stops after the chunk that it computes. May be called more than once."""

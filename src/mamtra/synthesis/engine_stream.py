@@ -30,6 +30,7 @@ class EngineStream:
         row: its place in the engine's memory, from the moment it has one.
         closed: whether its client has gone.
         ended: whether it has no place any more.
+        since: when it had the tokens of its next hop.
     """
 
     row: HopRow
@@ -39,13 +40,18 @@ class EngineStream:
         self.closed = self.ended = False
         self._left = (rest, False)  # tokens that no hop has taken yet, and whether no others will come
         self._made: list[np.ndarray] = []
-        self._given, self._began = 0, 0.0
+        self._given, self._began, self.since = 0, 0.0, 0.0
         self._arrived: queue.SimpleQueue[np.ndarray | str] = queue.SimpleQueue()
 
     @property
     def wanted(self) -> int:
         """How many tokens to push next."""
         return max(0, self._sizes.chunk + self._sizes.lookahead - len(self._left[0]))
+
+    @property
+    def heard(self) -> bool:
+        """Whether there was audio."""
+        return self._given > 0
 
     @property
     def ready(self) -> bool:
@@ -63,6 +69,7 @@ class EngineStream:
         self._left = (self._left[0] + tokens, final)
         if not self.ready and self._arrived.empty():
             return np.zeros(0, np.float32)
+        self.since = time.monotonic()
         self._turns.wake()
         self._turns.wait_for(self._arrived)
         found = self._arrived.get()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections import OrderedDict, deque
 from contextlib import suppress
@@ -14,6 +13,7 @@ from mamtra.acoustic.flow_matching import NOISE_FRAMES
 from mamtra.acoustic.hop_batch import LARGEST, HopBatch
 from mamtra.acoustic.hop_rows import Hop, HopRow, HopVoice
 from mamtra.synthesis.engine_stream import EngineStream
+from mamtra.synthesis.hop_order import choose
 from mamtra.voices.voice import Voice
 
 NOT_FINITE = "The model made sound that is not a number; its weights are damaged or overflow."
@@ -29,7 +29,10 @@ class HopTurns:
     Attributes:
         batch: see above.
         waiting: streams without a place; clients add to it.
+        again: see `mamtra.engine.turns.Work`.
     """
+
+    again: float | None = None
 
     def __init__(self, batch: HopBatch, largest: int = LARGEST) -> None:
         self.batch, self.waiting = batch, deque[EngineStream]()
@@ -46,7 +49,8 @@ class HopTurns:
         busy = self._join() or bool(gone)
         now = time.monotonic()
         ready = [stream for stream in self._running if stream.ready]
-        chosen = heapq.nsmallest(self._largest, ready, key=lambda stream: stream.slack(now, self._rate))
+        waits = any(not stream.heard and not stream.closed for stream in (*self._running, *list(self.waiting)))
+        chosen, self.again = choose(ready, now, self._rate, self._largest, somebody_waits=waits)
         hops = [(stream, hop) for stream in chosen if (hop := self._next(stream)) is not None]
         if not hops:
             return busy or bool(chosen)
