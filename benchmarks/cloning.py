@@ -25,7 +25,7 @@ from mamtra.audio.noise_gate import gate_noise
 from mamtra.audio.speech_level import pauses, speech_level
 from mamtra.audio.trim import trim_edges
 from mamtra.evaluate.statistics import interval, resamples
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 from mamtra.synthesis.advice import advise
 from mamtra.synthesis.cloning import prepare_reference
 from mamtra.synthesis.reference import Hearing, embed_speaker
@@ -184,27 +184,21 @@ def render(results: dict[str, Any]) -> str:
     ]
     advised = [(change, *(kinds[kind] or "-" for kind in KINDS)) for change, kinds in results["advice"].items()]
     plain = next(row for row in results["rows"] if row["change"] == AS_IT_IS)["after_to_before_as_it_is"]
-    return "\n".join([
+    return page(
+        results,
         "# Recordings to clone from",
-        "",
-        f"Cosine of the speaker embedding of a degraded recording to that of the same recording as it is, mean over {count}",
-        f"speakers of LibriSpeech train-clean-100 (up to {SECONDS:g} s each) with 95% bootstrap intervals: before, and after the",
-        "level is normalised, long pauses are shortened and the background in the encoder's input is evened out. The last two",
-        "columns count the recordings whose nearest undegraded recording is their own. Different speakers have a cosine of",
-        f"{different['before']:.2f} before and {different['after']:.2f} after; the preparation itself leaves {plain:.2f} of a",
-        "recording as it is. The settings were chosen on degraded recordings of the same training corpus, part of them by the",
+        f"Cosine of the speaker embedding of a degraded recording to that of the same recording as it is, mean over {count}\n"
+        f"speakers of LibriSpeech train-clean-100 (up to {SECONDS:g} s each) with 95% bootstrap intervals: before, and after the\n"
+        "level is normalised, long pauses are shortened and the background in the encoder's input is evened out. The last two\n"
+        "columns count the recordings whose nearest undegraded recording is their own. Different speakers have a cosine of\n"
+        f"{different['before']:.2f} before and {different['after']:.2f} after; the preparation itself leaves {plain:.2f} of a\n"
+        "recording as it is. The settings were chosen on degraded recordings of the same training corpus, part of them by the\n"
         "same speakers; no evaluation recording was used.",
-        "",
         markdown_table(("recording", "before", "after", "nearest before", "nearest after"), rows),
-        "",
-        f"Advice that was given, of {count} recordings each. The recordings of LibriSpeech have backgrounds of their own, so some",
+        f"Advice that was given, of {count} recordings each. The recordings of LibriSpeech have backgrounds of their own, so some\n"
         "are advised on as they are.",
-        "",
         markdown_table(("recording", *KINDS), advised),
-        "",
-        footnote(results),
-        "",
-    ])  # fmt: skip
+    )  # fmt: skip
 
 
 def options(parser: argparse.ArgumentParser) -> None:

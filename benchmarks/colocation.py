@@ -34,7 +34,7 @@ from mamtra.bench.decode import engine_at
 from mamtra.cost.measured_memory import random_lm
 from mamtra.runtime.cuda_graphs import CudaGraphs
 from mamtra.runtime.device import pick_device
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 TOKENS = 25
 """A second of speech."""
@@ -175,7 +175,8 @@ def render(result: dict[str, Any]) -> str:
         f"have gone from one machine to another. It would have to be {100 * WORTH:.0f}% more to be worth two kinds of deployments: "
         f"{'it is' if best > WORTH else 'it is not'}."
     )
-    return "\n\n".join([
+    return page(
+        result,
         "# Language model and token-to-sound: together or apart",
         f"Steps of a 1:1 hybrid and hops of a second, at CosyVoice 2's size with random weights on {result['device']}, each from a "
         "CUDA stream of its own, alone and at once.",
@@ -183,9 +184,7 @@ def render(result: dict[str, Any]) -> str:
         verdict,
         "Streams of a GPU that does both: steps run while they are needed and hops run always. Apart, the GPUs are divided in the "
         "way that serves most.",
-        "## How it was measured",
-        footnote(result),
-    ]) + "\n"  # fmt: skip
+    )  # fmt: skip
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -30,7 +30,7 @@ from mamtra.conversion.options import TransferOptions
 from mamtra.cost.presets import cosyvoice2_config
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 METHODS = ("streamed", "in memory", "copy")
 RATIOS = ("1:1", "1:3", "1:5", "1:11", "0:1")
@@ -141,7 +141,8 @@ def render(result: dict[str, Any]) -> str:
         (ratio, f"{n:,}", f"{counted['of the modules'][ratio]:,}", f"{(n - before) / 1e6:+.2f} M")
         for ratio, n in counted["by shapes"].items()
     ]
-    return "\n\n".join([
+    return page(
+        result,
         "# Converting a model of CosyVoice 2's size",
         f"{before:,} parameters in float32, {result['source_bytes'] / 2**20:,.0f} MiB in llm.pt, "
         f"largest tensor {result['largest_tensor_bytes'] / 2**20:,.0f} MiB; random weights; ratio {result['ratio']}; median of "
@@ -150,9 +151,7 @@ def render(result: dict[str, Any]) -> str:
         markdown_table(("method", "seconds", "ratio", "memory, MiB"), rows),
         "## Parameters",
         markdown_table(("ratio", "by shapes", "of the modules", "against the teacher"), counts),
-        "## How it was measured",
-        footnote(result),
-    ]) + "\n"  # fmt: skip
+    )  # fmt: skip
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ from record import benchmark, device_name
 
 from mamtra.cost.presets import cosyvoice2_config, tiny_config
 from mamtra.distill.distributed import Processes
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 
 def timed(step: Callable[[], Any], seconds: float, processes: Processes | None) -> list[float]:
@@ -47,16 +47,15 @@ def render(result: dict[str, Any]) -> str:
         (name, phase["processes"], show_step(phase), f"{phase['positions_a_second']:,.0f}", phase["steps"])
         for name, phase in result["phases"].items()
     ]  # fmt: skip
-    return "\n\n".join([
+    return page(
+        result,
         "# Distillation on several GPUs",
         f"{result['positions']:,} positions a step and process, ratio {result['ratio']}, {result['precision']}, on "
         f"{result['processes']} x {result['device']}; {result['gradient_bytes'] / 2**30:.2f} GiB of gradients are summed "
         "each step. Efficiency: "
         f"**{result['efficiency']:.3f}**.",
         markdown_table(("", "processes", "ms a step (fastest to slowest)", "positions a second", "steps"), rows),
-        "## How it was measured",
-        footnote(result),
-    ]) + "\n"  # fmt: skip
+    )  # fmt: skip
 
 
 def options(parser: argparse.ArgumentParser) -> None:

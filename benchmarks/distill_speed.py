@@ -49,7 +49,7 @@ from mamtra.models.positions import Positions
 from mamtra.models.speech_lm import SpeechLM
 from mamtra.ops.ssd import repeat_heads
 from mamtra.runtime.device import pick_device
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40": 181e12, "4090": 165e12}
 """Dense bfloat16 operations a second by the data sheets (SXM where there are several)."""
@@ -292,7 +292,8 @@ def render(result: dict[str, Any]) -> str:
         name += f", in {loop['parts']} parts" if loop.get("parts", 1) > 1 else ""
         rows.append((name, show_step(loop), speed, used, memory, f"{loop['ready_after']:.0f}"))
     ratio = result["speedup"]
-    return "\n\n".join([
+    return page(
+        result,
         "# Speed of distillation",
         f"{result['rows']} rows of {result['length']} positions a step, ratio {result['ratio']}, {result['precision']}, on "
         f"{result['device']}; {result['step_flops'] / 1e12:.3g} TFLOP a step, utilisation of {result['peak'] / 1e12:.4g} TFLOP/s "
@@ -300,9 +301,7 @@ def render(result: dict[str, Any]) -> str:
         + ("" if ratio is None else f" This package is {ratio:.2f} times as fast."),
         markdown_table(("loop", "ms a step", "positions a second", "utilisation", "peak memory, GiB", "s to the first step"), rows),
         *filter(None, [result.get("note")]),
-        "## How it was measured",
-        footnote(result),
-    ]) + "\n"  # fmt: skip
+    )  # fmt: skip
 
 
 def show_step(found: dict[str, Any]) -> str:

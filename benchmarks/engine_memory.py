@@ -28,7 +28,7 @@ from mamtra.errors import MamTraError
 from mamtra.models.layout import SOS, TEXT
 from mamtra.models.sampling_config import LengthConfig
 from mamtra.models.speech_lm import SpeechLM, SpeechLMConfig
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 KINDS = {"of a CPU": None, "of a GPU, run on the CPU": False}
 """Slots, and the engine's argument `deterministic` that chooses them."""
@@ -148,12 +148,7 @@ def render(result: dict[str, Any]) -> str:
         "while they run, and some are too long and refused. Resident size of the process and live tensors: medians over the "
         "first and the last tenth of the requests."
     )
-    return (
-        "\n\n".join(
-            ["# Memory of the decode engine over many requests", about, markdown_table(head, rows), footnote(result)]
-        )
-        + "\n"
-    )
+    return page(result, "# Memory of the decode engine over many requests", about, markdown_table(head, rows))
 
 
 def options(parser: argparse.ArgumentParser) -> None:

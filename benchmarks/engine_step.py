@@ -23,7 +23,7 @@ from mamtra.engine.reference import generate
 from mamtra.engine.request import Request, Sampling, Unistream
 from mamtra.engine.sampling import ras_sample
 from mamtra.models.sampling_config import LengthConfig
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 from mamtra.tts import TTS
 
 TEXT = "Good morning."
@@ -91,7 +91,7 @@ def render(result: dict[str, Any]) -> str:
         f"turn. The tokens of the first two are {'equal' if result['equal'] else 'NOT equal'}. Other programs used the machine "
         "meanwhile, which medians and ranges show; the fastest runs are those that were disturbed least."
     )
-    return "\n\n".join(["# One stream on a CPU", about, markdown_table(head, rows), footnote(result)]) + "\n"
+    return page(result, "# One stream on a CPU", about, markdown_table(head, rows))
 
 
 if __name__ == "__main__":

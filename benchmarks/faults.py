@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 
 from record import benchmark
 
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 FAULTS = Path(__file__).with_name("faults.tsv")
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +66,7 @@ def render(result: dict[str, Any]) -> str:
     for kind in kinds:
         cells = [(row["fault"], row["now"], _shown(row["tests"])) for row in rows if row["kind"] == kind]
         parts += [f"## {kind.capitalize()}", markdown_table(("fault", "what happens", "tests"), cells, numbers=False)]
-    return "\n\n".join([*parts, "## How it was measured", footnote(result)]) + "\n"
+    return page(result, *parts)
 
 
 def _shown(tests: dict[str, dict[str, int]]) -> str:

@@ -160,15 +160,7 @@ def read_lines(args: argparse.Namespace, prompt: Path) -> tuple[dict[str, list[L
 
 
 class Maker:
-    """Samples of all variants of a line; tokens and facts are written.
-
-    Args:
-        model: directory or name.
-        name: of the voice.
-        device: of the model.
-        tokens: file of them.
-        facts: file of them.
-    """
+    """Samples of all variants of a line; tokens and facts are written."""
 
     def __init__(self, model: str | None, name: str | None, device: str, tokens: Path, facts: Path) -> None:
         tts = load(model, device=device)

@@ -22,7 +22,7 @@ from lists import read_lists
 from record import benchmark
 
 from mamtra.evaluate.sets import read_set
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 from mamtra.synthesis.coverage import attention_of, misread
 from mamtra.synthesis.sentence import generate_tokens
 from mamtra.synthesis.token2wav import tokens_to_samples
@@ -117,9 +117,7 @@ def render(result: dict[str, Any]) -> str:
         "count as silent: most of their occurrences sound at less than -50 dB of full scale."
     )
     head = ("sentences", "guard", "runs", "changed", "misread runs", "changed among these")
-    return "\n\n".join(
-        ["# Guards of the sampler", about, markdown_table(head, rows), f"Longest rows: {longest}.", footnote(result)]
-    ) + "\n"  # fmt: skip
+    return page(result, "# Guards of the sampler", about, markdown_table(head, rows), f"Longest rows: {longest}.")
 
 
 if __name__ == "__main__":

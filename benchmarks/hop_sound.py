@@ -31,7 +31,7 @@ from mamtra.audio.io import write_audio
 from mamtra.engine.request import Request, Unistream
 from mamtra.evaluate.sentences import read_sentences
 from mamtra.runtime.device import pick_device
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.token2wav import voice_inputs
 from mamtra.voices.voice import Voice
@@ -152,7 +152,8 @@ def render(result: dict[str, Any]) -> str:
         )
         for name, row in rows
     ]
-    return "\n\n".join([
+    return page(
+        result,
         "# The sound of hops in float16",
         f"The embedded voice on {result['device']}: {result['sentences']} sentences side by side through the hops of many streams, "
         f"history of {result['history']} frames, against one stream at a time in float32 with the same tokens and the same noise.",
@@ -163,9 +164,7 @@ def render(result: dict[str, Any]) -> str:
         "F0 moves a little and with it the phase of all that follows: samples differ, and so does how harmonics add up within a "
         "band. Whether that is heard was not judged. The last row shows how far the same sound is from itself with another noise "
         "of the vocoder. F0, the excitation and the logarithms and phases of the spectrum are float32 in every row.",
-        "## How it was measured",
-        footnote(result),
-    ]) + "\n"  # fmt: skip
+    )  # fmt: skip
 
 
 def options(parser: argparse.ArgumentParser) -> None:

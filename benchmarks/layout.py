@@ -27,7 +27,7 @@ from typing import Any
 
 from record import benchmark, environment, show_spread, spread
 
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 TEXT = "Hello! This voice runs on your own machine."
 SAY = (
@@ -225,16 +225,15 @@ def render(result: dict[str, Any]) -> str:
         for key, title in titles.items()
         if key in sides[-1]
     ]
-    return "\n\n".join([
+    return page(
+        result,
         "# Layout before and after",
         f"Commits {', '.join(commits)}. A room is a "
         "folder of the package. Imports for type checkers do not count. Timings are medians (least to greatest), in turn."
         + (MOVED if "moved" in names else ""),
         markdown_table(("", *names), rows),
         *_rooms(names, sides),
-        "## How it was measured",
-        footnote(result),
-    ]) + "\n"  # fmt: skip
+    )  # fmt: skip
 
 
 def _rooms(names: list[str], sides: list[dict[str, Any]]) -> list[str]:

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from lists import LISTS, WRONG_LETTERS, Row, letters, read_lists, read_rows
+from lists import LISTS, ROWS, WRONG_LETTERS, Row, letters, read_lists
+from paired_scores import append_row, read_rows
 from record import benchmark
 from worker_pool import made
 
@@ -56,14 +57,12 @@ class Speaker:
 
 def speak(args: argparse.Namespace, wanted: Sequence[tuple[Row, int]]) -> list[Row]:
     """Rows of these utterances; what is missing in the run folder is spoken."""
-    args.run.mkdir(parents=True, exist_ok=True)
-    done = {(row["id"], row["seed"]) for row in read_rows(args.run)}
+    done = {(row["id"], row["seed"]) for row in read_rows(args.run / ROWS)}
     missing = [(sentence, seed) for sentence, seed in wanted if (sentence["id"], seed) not in done]
     for _, row in made(Speaker, (), missing, 0, args.minutes):
-        with (args.run / "rows.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_row(args.run / ROWS, row)
     asked = {(sentence["id"], seed) for sentence, seed in wanted}
-    return [row for row in read_rows(args.run) if (row["id"], row["seed"]) in asked]
+    return [row for row in read_rows(args.run / ROWS) if (row["id"], row["seed"]) in asked]
 
 
 def fit(rows: Sequence[Row]) -> np.ndarray:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from paired_scores import append_row, read_rows
 from record import benchmark
 from worker_pool import made
 
@@ -37,6 +37,7 @@ from mamtra.synthesis.retries import AGAIN, ONCE, Retries
 from mamtra.synthesis.sentence import whole_segment
 
 LISTS = Path(__file__).with_name("lists.tsv")
+ROWS = "rows.jsonl"
 PLAIN = "plain"
 WRONG_LETTERS = 3
 COST_TEXTS = 6
@@ -80,8 +81,7 @@ def utter(tts: TTS, text: str, seed: int, retries: Retries) -> tuple[np.ndarray,
 
 def speak_and_hear(args: argparse.Namespace, lists: Sequence[Row], plain: Sequence[Row]) -> dict[str, str]:
     """Speak and transcribe what is missing in the run folder; returns what the judge is."""
-    args.run.mkdir(parents=True, exist_ok=True)
-    done = {(row["id"], row["seed"]) for row in read_rows(args.run)}
+    done = {(row["id"], row["seed"]) for row in read_rows(args.run / ROWS)}
     wanted = [(s, 0) for s in (*lists, *plain)] + [(s, seed) for seed in range(1, args.seeds) for s in lists]
     wanted = [(sentence, seed) for sentence, seed in wanted if (sentence["id"], seed) not in done]
     transcriber = open_transcriber(args.whisper, args.threads, args.device)
@@ -89,9 +89,8 @@ def speak_and_hear(args: argparse.Namespace, lists: Sequence[Row], plain: Sequen
 
     def hear() -> None:
         heard = iter(judge_all(transcriber, [sound for _, said in waiting for sound in said.values()]))
-        with (args.run / "rows.jsonl").open("a", encoding="utf-8") as file:
-            for row, said in waiting:
-                file.write(json.dumps({**row, **{name: next(heard) for name in said}}, ensure_ascii=False) + "\n")
+        for row, said in waiting:
+            append_row(args.run / ROWS, {**row, **{name: next(heard) for name in said}})
         waiting.clear()
 
     for (sentence, seed), (runs, said) in made(Speaker, (args.speaker_device,), wanted, args.workers, args.minutes):
@@ -117,12 +116,6 @@ class Speaker:
         elif sentence["category"] == PLAIN:
             said = {}
         return runs, said
-
-
-def read_rows(run: Path) -> list[Row]:
-    """What is in the run folder."""
-    path = run / "rows.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def with_sentences(rows: Sequence[Row], sentences: Sequence[Row]) -> list[Row]:
@@ -250,7 +243,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     torch.set_num_threads(args.threads)
     lists, plain = read_lists(args.set), read_plain(args.plain)
     judge = speak_and_hear(args, lists, plain)
-    rows = read_rows(args.run)
+    rows = read_rows(args.run / ROWS)
     spoken, plainly = with_sentences(rows, lists), with_sentences(rows, plain)
     if not spoken:
         raise SystemExit("nothing was spoken in this time: run this again")

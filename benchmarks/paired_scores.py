@@ -40,13 +40,7 @@ REFERENCE = "The library opens at nine, and the garden behind it stays open unti
 
 
 class TokenCache:
-    """Speech tokens of lines, kept in a file of JSON lines.
-
-    Args:
-        path: of the file.
-        tts: the model.
-        voice: that speaks.
-    """
+    """Speech tokens of lines, kept in a file of JSON lines."""
 
     def __init__(self, path: Path, tts: TTS, voice: Voice) -> None:
         self._path, self._tts, self._request = path, tts, Request(tts.model, voice)

@@ -28,7 +28,7 @@ import numpy as np
 from kokoro import Kokoro
 from record import benchmark
 
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 TEXT = "The quick brown fox jumps over the lazy dog, and then it walks slowly back home."
 LONG = (
@@ -315,7 +315,7 @@ def render(result: dict[str, Any]) -> str:
     parts.append(
         "All times are medians, the ways in turn. Those by the clock hold what other programs of the machine took."
     )
-    return "\n\n".join([*parts, footnote(result)]) + "\n"
+    return page(result, *parts)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

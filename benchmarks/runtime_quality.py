@@ -31,7 +31,7 @@ from worker_pool import made
 
 from mamtra import TTS, load
 from mamtra.evaluate.sets import Line
-from mamtra.runtime.results import footnote
+from mamtra.runtime.results import page
 
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "torch": {"runtime": "torch", "device": "cpu"},
@@ -81,8 +81,8 @@ def render(result: dict[str, Any]) -> str:
         f"Every line is said with equal seeds in each way; the others are compared with {next(iter(WAYS))}. `changed`: lines "
         f"whose samples are not the same to the bit. Sets: {about_sets(result['sets'])}; {about_judges(result['judges'])}"
     )
-    parts = ["# Quality by runtime and flow", about, paired_sections(result["results"]), footnote(result)]
-    return "\n\n".join(parts) + "\n"
+    parts = ["# Quality by runtime and flow", about, paired_sections(result["results"])]
+    return page(result, *parts)
 
 
 if __name__ == "__main__":

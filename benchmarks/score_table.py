@@ -16,7 +16,7 @@ from record import benchmark
 
 from mamtra.evaluate.score_file import ScoreFile, differences, read_scores
 from mamtra.evaluate.summary import SPEED, compare_scores, summarise
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 FIGURES = {
     "wer_english": ("WER %", 2), "wer_basic": ("WER %, basic", 2), "wer_seedtts_macro": ("WER %, Seed-TTS", 2),
@@ -91,7 +91,7 @@ def render(result: dict[str, Any]) -> str:
     if spent:
         heads = next(s["spent"] for s in systems.values() if s["spent"])
         parts += ["## Seconds spent, all processes together", markdown_table(("", *heads), spent)]
-    return "\n\n".join([*parts, "## How it was measured", footnote(result)]) + "\n"
+    return page(result, *parts)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -30,7 +30,7 @@ from record import benchmark, environment
 from mamtra.bench.serve import summary
 from mamtra.bench.serve_client import Target, listen
 from mamtra.bench.serve_load import run_load
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 PARTS = 10
 SKIPPED = 0.2
@@ -115,21 +115,17 @@ def render(result: dict[str, Any]) -> str:
         for name, of_part in (("between texts (smallest)", np.min), ("while it speaks (median)", np.median))
     ]  # fmt: skip
     head = ["MiB", "first tenth", "last tenth", "slope, MiB an hour (95 %)"]
-    return "\n".join([
+    return page(
+        result,
         "# Memory of a server over time",
-        "",
         f"`mamtra serve --runtime {result['runtime']}` with the embedded voice for {result['minutes']:g} minutes under"
-        f" {result['listeners']} listeners who play",
+        f" {result['listeners']} listeners who play\n"
         f"what they get and ask again: {result['good']} good answers of {result['requests']}, {result['with_gaps']} with gaps,"
-        f" never more than {max(sizes):.0f} MiB. Gaps depend on what else the machine does.",
-        "The first fifth of the time, in which caches fill, is not counted; a slope is that of a line through ten parts of the",
+        f" never more than {max(sizes):.0f} MiB. Gaps depend on what else the machine does.\n"
+        "The first fifth of the time, in which caches fill, is not counted; a slope is that of a line through ten parts of the\n"
         "rest. The median depends on how many texts are spoken at once; what stays between texts shows whether memory is lost.",
-        "",
         markdown_table(head, rows),
-        "",
-        footnote(result),
-        "",
-    ])  # fmt: skip
+    )  # fmt: skip
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -39,7 +39,7 @@ from token2wav_phases import PHASES, PROMPT, RATE, STEPS, TOKENS, build, make_to
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.runtime.device import pick_device
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
 
@@ -222,7 +222,8 @@ def render(result: dict[str, Any]) -> str:
     size = "tiny" if result["tiny"] else "CosyVoice 2"
     earlier = result.get("earlier")
     left_out = f" {left} of {result['planned']} rows were left out: they did not fit into `--seconds`." if left else ""
-    return "\n\n".join([
+    return page(
+        result,
         "# Speech tokens to sound",
         f"Flow and vocoder of {size} size with random weights on {result['device']}; {STEPS} Euler steps with guidance, or {FEW} "
         f"steps of a few-step flow; prompt {PROMPT / 25:.0f} s, utterances of about {result['tokens'] / 25:.0f} s. Audio seconds a "
@@ -245,9 +246,7 @@ def render(result: dict[str, Any]) -> str:
         *_launches(result.get("attention")),
         "Samples of hops in float32 differ from those of one stream's flow and vocoder by "
         f"{check['relative_rms']:.1e} (relative RMS).",
-        "## How it was measured",
-        footnote(result),
-    ]) + "\n"  # fmt: skip
+    )  # fmt: skip
 
 
 def _launches(found: dict[str, Any] | None) -> list[str]:

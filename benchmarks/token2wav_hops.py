@@ -25,15 +25,7 @@ HISTORY = 100
 
 
 class Hops:
-    """Streams of one voice in lockstep.
-
-    Args:
-        model: flow and vocoder.
-        voice: of all streams.
-        batch: streams.
-        steps: of the flow.
-        tokens: of each stream.
-    """
+    """Streams of one voice in lockstep."""
 
     def __init__(self, model: Model, voice: Voice, batch: int, steps: int, tokens: list[list[int]]) -> None:
         sizes = HopSizes.of(model.flow, history=HISTORY, steps=steps)

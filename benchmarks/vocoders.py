@@ -27,7 +27,7 @@ from mamtra.checkpoints.native import hash_weights
 from mamtra.checkpoints.parts import PARTS
 from mamtra.evaluate.sets import Line, read_set
 from mamtra.evaluate.statistics import difference
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 
 BEFORE, AFTER, ORIGINAL = "before", "after", "original"
 PLAIN = ("plain", "plain_set", "plain_short", "plain_long", "harvard")
@@ -46,11 +46,7 @@ def plain_lines(lines: Sequence[Line], limit: int) -> list[Line]:
 
 
 class Pairs:
-    """The sounds of both vocoders, judged and kept in the run folder.
-
-    Args:
-        args: of the command line.
-    """
+    """The sounds of both vocoders, judged and kept in the run folder."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
@@ -202,9 +198,8 @@ def render(result: dict[str, Any]) -> str:
         markdown_table(["sound", "vocoder", *(FIGURES[name][0] for name in SHOWN)], rows),
         f"Utterances: {lines}.",
         f"ASR: {judges['asr']}, {judges['rule']}; {', '.join(judges['judges'])}; on {result['gpu'] or 'a CPU'}.",
-        footnote(result),
     ]
-    return "\n\n".join(parts) + "\n"
+    return page(result, *parts)
 
 
 if __name__ == "__main__":

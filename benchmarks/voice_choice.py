@@ -21,7 +21,7 @@ from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, 
 
 from mamtra import TTS
 from mamtra.evaluate.sets import Line, read_set
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 from mamtra.voices.voice import Voice
 
 WEIGHTS = {"wer": -1.0, "mos": 10.0, "cam": 20.0}
@@ -37,12 +37,7 @@ def score(found: dict[str, Any]) -> float:
 
 
 class Sayer:
-    """Voices that say lines, and their judged rows in the run folder.
-
-    Args:
-        args: of the command line.
-        lines: of the set.
-    """
+    """Voices that say lines, and their judged rows in the run folder."""
 
     def __init__(self, args: argparse.Namespace, lines: Sequence[Line]) -> None:
         self._args, self._lines = args, lines
@@ -161,9 +156,8 @@ def render(result: dict[str, Any]) -> str:
         f"## All candidates, first {result['first']} lines",
         markdown_table(["candidate", *heads, "score"], candidates),
         f"ASR: {judges['asr']}, {judges['rule']}; {', '.join(judges['judges'])}; on {result['gpu'] or 'a CPU'}.",
-        footnote(result),
     ]
-    return "\n\n".join(parts) + "\n"
+    return page(result, *parts)
 
 
 if __name__ == "__main__":

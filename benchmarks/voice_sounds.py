@@ -15,25 +15,21 @@ from record import made_with
 
 from mamtra.audio.features import kaldi_fbank_80
 from mamtra.audio.io import resample
-from mamtra.audio.trim import trim_edges
+from mamtra.audio.trim import frame_power, trim_edges
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
-from mamtra.engine.engine import Engine
-from mamtra.errors import MamTraError
 from mamtra.evaluate.error_rates import count_errors, english_normaliser
 from mamtra.evaluate.judges.asr import open_transcriber
+from mamtra.evaluate.judges.batches import judge_all
 from mamtra.evaluate.judges.ge2e import Resemblyzer
 from mamtra.evaluate.judges.models import RATE, DistilMOS, embed_file
 from mamtra.evaluate.statistics import interval, ratio, resamples
-from mamtra.models.layout import prompt
 from mamtra.runtime.json_files import write_json
-from mamtra.synthesis.batch import Batch
+from mamtra.synthesis.batch import speak_jobs
 from mamtra.synthesis.model import Model
-from mamtra.synthesis.pipeline import Request
 from mamtra.synthesis.retries import AGAIN
-from mamtra.synthesis.sentence import lm_prompt
 from mamtra.voices.voice import Voice
 
-BATCH, ROWS = 64, 128
+BATCH = 64
 LOWEST, HIGHEST = 60, 500
 """Of the pitch, Hz."""
 VOICED = 0.5
@@ -117,7 +113,7 @@ class VoiceJudges:
 
     def _batch(self, takes: Sequence[Take]) -> list[dict[str, Any]]:
         sounds = [(resample(take.samples, take.rate, RATE), RATE) for take in takes]
-        hypotheses, ratings = _each(self._transcriber, sounds), self._rater.many(sounds)
+        hypotheses, ratings = judge_all(self._transcriber, sounds), self._rater.many(sounds)
         rows = []
         for take, sound, hypothesis, rating in zip(takes, sounds, hypotheses, ratings, strict=True):
             errors = count_errors(take.reference, hypothesis, self._normalise)
@@ -129,10 +125,6 @@ class VoiceJudges:
         return rows
 
 
-def _each(judge: Any, sounds: Sequence[tuple[np.ndarray, int]]) -> list[str]:
-    return judge.many(sounds) if hasattr(judge, "many") else [judge(*sound) for sound in sounds]
-
-
 def speak_all(model: Model, jobs: Sequence[tuple[Voice, str, int]]) -> list[np.ndarray]:
     """Samples (T,) of every text in its voice, all in one batch of the engine, as `mamtra say` speaks them.
 
@@ -140,22 +132,7 @@ def speak_all(model: Model, jobs: Sequence[tuple[Voice, str, int]]) -> list[np.n
         model: on its device.
         jobs: voice, text and seed.
     """
-    segments = [model.text.segments(text) for _, text, _ in jobs]
-    longest = max(len(one.ids) for row in segments for one in row)
-    opened = 0
-    for voice in {id(voice): voice for voice, _, _ in jobs}.values():
-        opening, said, speech = lm_prompt(model, voice, ())
-        opened = max(opened, prompt([*opening, *said], speech)[0].shape[1])
-    capacity = opened + longest + model.generation.longest(longest)
-    with Engine(model.lm, slots=min(ROWS, len(jobs)), capacity=capacity, deterministic=False) as engine:
-        batch, made = Batch(engine, 2 * ROWS, BATCH), []
-        for (voice, _, seed), row in zip(jobs, segments, strict=True):
-            batch.add(Request(model, voice, seed, retries=AGAIN), row)
-        for _, found in batch.finished(last=True):
-            if isinstance(found, MamTraError):
-                raise found
-            made.append(np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in found)]))
-    return made
+    return list(speak_jobs(model, jobs, retries=AGAIN))
 
 
 def liveliness(samples: np.ndarray, rate: int) -> dict[str, float]:
@@ -200,8 +177,7 @@ def pitch(samples: np.ndarray, rate: int) -> np.ndarray:
 
 def pauses(samples: np.ndarray, rate: int) -> float:
     """Seconds of the pauses inside speech (T,): runs of 0.15 s or more, 35 dB below its loud parts."""
-    hop = rate // 100
-    power = np.square(samples[: len(samples) // hop * hop].astype(np.float64).reshape(-1, hop)).mean(1)
+    power = frame_power(samples, rate)
     if len(power) == 0:
         return 0.0
     quiet = power < np.percentile(power, 95) * 10 ** (QUIET_DB / 10)

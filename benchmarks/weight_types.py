@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from record import benchmark
 from weight_logits import compare_states, compare_weights
-from weight_words import capacity
 
 from mamtra.cost.measured_memory import open_engine, random_lm
 from mamtra.evaluate.sets import read_set
 from mamtra.models.layout import IGNORE, unistream
 from mamtra.ranking.calibration import batches, own_speech
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
+from mamtra.synthesis.batch import positions_needed
 from mamtra.tts import TTS
 
 STATE_BATCHES = 1
@@ -54,7 +54,8 @@ def forced(tts: TTS, texts: list[str]) -> dict[str, Any]:
     """The embedded voice on its own speech."""
     model = tts.model
     ids = [segment.ids for text in texts for segment in model.text.segments(text)]
-    with open_engine(model.lm, 32, capacity(tts, ids)) as engine:
+    room = positions_needed(model, [tts.voice()], map(len, ids))
+    with open_engine(model.lm, 32, room) as engine:
         utterances = own_speech(engine, ids, tts.voice().lm_prompt, model.generation)
     spoken = batches(utterances, model.lm.config.eos_id, positions=8192)
     for row in (row for batch in spoken for row in batch.targets):
@@ -105,7 +106,7 @@ def render(result: dict[str, Any]) -> str:
             "is nothing to predict, so only the errors say something.",
             markdown_table((*head[:1], *head[2:4]), [(row[0], *row[2:4]) for row in _rows(big)]),
         ]
-    return "\n\n".join([*parts, footnote(result)]) + "\n"
+    return page(result, *parts)
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, ...]]:

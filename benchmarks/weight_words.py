@@ -30,12 +30,8 @@ from paired_scores import (
 )
 from record import benchmark, device_name
 
-from mamtra.engine.engine import Engine
-from mamtra.runtime.results import footnote
-from mamtra.synthesis.batch import TOGETHER, Batch
-from mamtra.synthesis.model import Model
-from mamtra.synthesis.pipeline import Request
-from mamtra.synthesis.retries import ONCE
+from mamtra.runtime.results import page
+from mamtra.synthesis.batch import speak_jobs
 from mamtra.tts import TTS
 
 BASELINE = "float32"
@@ -81,24 +77,10 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     yield {**known, "judges": scores.about, "results": compare_sets(scores.files, sets)}
 
 
-def capacity(tts: TTS, ids: Sequence[Sequence[int]]) -> int:
-    """Positions that a stream needs at most, to speak one of the segments in the default voice."""
-    return 2 + sum(map(len, tts.voice().lm_prompt)) + max(len(n) + tts.model.generation.longest(len(n)) for n in ids)
-
-
 def say_together(tts: TTS, way: str, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[np.ndarray]:
     """Samples of each text, all decoded side by side in one way; each segment is tried once."""
-    model: Model = tts.model
-    segments = [model.text.segments(text) for text in texts]
-    ids = [segment.ids for row in segments for segment in row]
-    lm, room = copy.deepcopy(model.lm), capacity(tts, ids)
-    engine = Engine(lm, slots=len(ids), capacity=room, deterministic=False, **WAYS[way])
-    with engine:
-        batch = Batch(engine, 2 * len(texts), TOGETHER.get(model.device.type, 1))
-        for seed, row in zip(seeds, segments, strict=True):
-            batch.add(Request(model, tts.voice(), seed, retries=ONCE), row)
-        for _, chunks in batch.finished(last=True):
-            yield np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in chunks)])
+    jobs = [(tts.voice(), text, seed) for text, seed in zip(texts, seeds, strict=True)]
+    return speak_jobs(tts.model, jobs, lm=copy.deepcopy(tts.model.lm), rows=len(jobs), **WAYS[way])
 
 
 def render(result: dict[str, Any]) -> str:
@@ -108,7 +90,7 @@ def render(result: dict[str, Any]) -> str:
         f"once, with the same random numbers; the others are compared with {BASELINE}.\n\n"
         f"Sets: {about_sets(result['sets'])}; {about_judges(result['judges'])}"
     )
-    return "\n\n".join(["# Words with fewer bits", about, paired_sections(result["results"]), footnote(result)]) + "\n"
+    return page(result, "# Words with fewer bits", about, paired_sections(result["results"]))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from record import benchmark
 
 from mamtra.evaluate.sentences import read_sentences
 from mamtra.evaluate.statistics import difference
-from mamtra.runtime.results import footnote, markdown_table
+from mamtra.runtime.results import markdown_table, page
 from mamtra.synthesis.audio import Audio
 from mamtra.synthesis.live_words import WordTimes
 from mamtra.synthesis.spans import words_of
@@ -123,19 +123,14 @@ def render(result: dict[str, Any]) -> str:
         for other, name in (("interpolation", "difference"), ("the pace, live", "live_difference"))
         for less, low, high in [[1000 * value for value in result[name]]]
     ]
-    return "\n".join([
+    return page(
+        result,
         "# Times of words",
-        "",
-        "Distance in ms between the beginning of a word and where speech recognition (faster-whisper, its own times of words)",
+        "Distance in ms between the beginning of a word and where speech recognition (faster-whisper, its own times of words)\n"
         f"hears it, of {result['words']} words in {result['sentences']} plain sentences spoken by the embedded voice.",
-        "",
         markdown_table(["placed by", "median", "mean", "90 % are within", "median with its sign"], rows),
-        "",
         *lines,
-        "",
-        footnote(result),
-        "",
-    ])  # fmt: skip
+    )  # fmt: skip
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
 from mamtra.cli import main
 from tests.vectors import Vectors, distance
 
+# no test fails because a machine is busy
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 # test processes side by side have a core each
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1))
 

@@ -243,19 +243,6 @@ def test_a_run_without_end_is_tried_again_and_then_reported(tts, monkeypatch):
     assert len(set(seeds)) == Retries().attempts
 
 
-def test_the_first_run_that_ends_is_taken(tts, monkeypatch):
-    runs = iter([([1] * 30, "length"), ([], "eos"), ([2] * 20, "eos")])
-    monkeypatch.setattr(synthesis, "generate_tokens", lambda *_: next(runs))
-    audio = tts.say("Hello.")
-    assert audio.finish_reason == "eos" and audio.tokens == 20
-
-
-def test_no_speech_at_all_is_an_error(tts, monkeypatch):
-    monkeypatch.setattr(synthesis, "generate_tokens", lambda *_: ([], "eos"))
-    with pytest.raises(MamTraError, match="no speech"):
-        tts.say("Hello.")
-
-
 def test_sound_that_is_not_a_number_is_an_error(tts, monkeypatch):
     monkeypatch.setattr(synthesis, "tokens_to_samples", lambda *_, **__: np.array([np.nan], np.float32))
     with pytest.raises(MamTraError, match="not a number"):

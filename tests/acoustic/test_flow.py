@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.flow_matching import cosine_schedule, fixed_noise
 from mamtra.acoustic.masks import attention_mask, valid_positions
-from mamtra.acoustic.token_encoder import align_distances
 from mamtra.errors import MamTraError
 
 TINY = FlowConfig(
@@ -181,14 +180,6 @@ def test_lookahead_tokens_shape_the_mel_but_yield_none(small):
     assert not torch.equal(first, second)
 
 
-def test_a_padded_row_gives_what_it_gives_alone(small):
-    token = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(1))
-    both = small.inference(token, *prompt(2), steps=3, token_len=torch.tensor([9, 5]))
-    alone = small.inference(token[1:, :5], *prompt(), steps=3)
-    assert both.shape == (2, 80, 18)
-    assert torch.allclose(both[1:, :, :10], alone, atol=1e-4)
-
-
 def test_guidance_mixes_the_two_branches(small):
     token, voice = torch.arange(6)[None], prompt()
     plain, half, whole = (small.inference(token, *voice, steps=1, guidance=g) for g in (0.0, 0.5, 1.0))
@@ -267,14 +258,6 @@ def test_sampled_noise_is_deterministic_and_within_bounds(small):
     assert 0.35 < (first.cond_len > 0).float().mean() < 0.65
     assert 0.7 < first.keep.mean() < 0.9
     assert (first.t >= 0).all() and (first.t < 1).all()
-
-
-def test_align_distances_is_a_gather():
-    for size in (1, 2, 5):
-        scores = torch.randn(2, 3, size, 2 * size - 1)
-        query, key = torch.arange(size)[:, None], torch.arange(size)
-        index = (size - 1 - query + key).expand(2, 3, size, size)
-        assert torch.equal(align_distances(scores), scores.gather(3, index))
 
 
 def test_attention_mask():

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from mamtra.acoustic.dit_flow import DiTFlow
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.flow_matching import fixed_noise
 from mamtra.acoustic.flow_stream import FlowStream
 from mamtra.acoustic.history import Span
 from mamtra.acoustic.token_encoder import RelativeAttention, align_distances
+from tests.parity.cosyvoice3 import FLOW as DIT_SIZES
+from tests.parity.fixture import seeded
 from tests.rerun import Rerun
 
 SMALL = FlowConfig(
@@ -46,16 +51,21 @@ def voice(tokens: int, batch: int = 1) -> tuple[torch.Tensor, ...]:
     )
 
 
-FLOW = build()
+FLOW, DIT = build(), seeded(DiTFlow(DIT_SIZES), "flow")
+GRAPHED = [copy.deepcopy(flow) for flow in (FLOW, DIT)]
+for graphed in GRAPHED:
+    graphed.use_graphs(Rerun())
+BOTH = pytest.mark.parametrize("flow", [FLOW, DIT], ids=["U-Net", "DiT"])
 
 
-@settings(max_examples=15, deadline=None)
-@given(prompt=st.integers(0, 13), sizes=st.lists(st.integers(0, 17), min_size=1, max_size=6), seed=st.integers(0, 99))
-def test_pieces_are_the_whole(prompt, sizes, seed):
+@pytest.mark.parametrize("flow", [FLOW, DIT, *GRAPHED], ids=["U-Net", "DiT", "U-Net by graphs", "DiT by graphs"])
+@settings(max_examples=15)
+@given(prompt=st.integers(0, 13), sizes=st.lists(st.integers(0, 17), min_size=1, max_size=6), batch=st.integers(1, 2))
+def test_pieces_are_the_whole(flow, prompt, sizes, batch):
     count = max(1, sum(sizes))
-    token = torch.randint(0, 50, (1, count), generator=torch.Generator().manual_seed(seed))
-    whole = FLOW.inference(token, *voice(prompt), streaming=True, steps=2)
-    stream, pieces, begin = FlowStream(FLOW, *voice(prompt), steps=2), [], 0
+    token = torch.randint(0, 50, (batch, count), generator=torch.Generator().manual_seed(count))
+    whole = flow.inference(token, *voice(prompt, batch), streaming=True, steps=2)
+    stream, pieces, begin = FlowStream(flow, *voice(prompt, batch), steps=2), [], 0
     for size in sizes[:-1]:
         pieces.append(stream.push(token[:, begin : begin + size]))
         begin += size
@@ -132,25 +142,27 @@ def test_every_position_is_computed_once():
     assert scratch.get_total_flops() > 8 * kept.get_total_flops()
 
 
-@settings(max_examples=12, deadline=None)
-@given(rows=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 14)), min_size=2, max_size=4))
-def test_a_batch_is_its_rows(rows):
+@BOTH
+@settings(max_examples=12)
+@given(rows=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 14)), min_size=2, max_size=4), chunked=st.booleans())
+def test_a_batch_is_its_rows(flow, rows, chunked):
     voices = [voice(prompt) for prompt, _ in rows]
     tokens = [torch.randint(0, 50, (n,), generator=torch.Generator().manual_seed(n)) for _, n in rows]
     longest = max(prompt for prompt, _ in rows)
-    mel = FLOW.inference(
+    mel = flow.inference(
         torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True),
         torch.cat([torch.nn.functional.pad(v[0], (0, longest - v[0].shape[1]), value=7) for v in voices]),
         torch.cat([torch.nn.functional.pad(v[1], (0, 0, 0, 2 * (longest - v[0].shape[1])), value=3.0) for v in voices]),
         torch.cat([v[2] for v in voices]),
         steps=2,
+        streaming=chunked,
         token_len=torch.tensor([n for _, n in rows]),
         prompt_len=torch.tensor([prompt for prompt, _ in rows]),
     )
     assert mel.shape == (len(rows), 80, 2 * max(n for _, n in rows))
     for row, (token, alone) in enumerate(zip(tokens, voices, strict=True)):
         found = mel[row : row + 1, :, : 2 * len(token)]
-        assert (found - FLOW.inference(token[None], *alone, steps=2)).abs().max() < 1e-4
+        assert (found - flow.inference(token[None], *alone, steps=2, streaming=chunked)).abs().max() < 1e-4
 
 
 def test_masks_and_distances_with_an_offset():
@@ -171,10 +183,11 @@ def test_noise_that_is_too_short_is_named():
         stream.push(torch.zeros(1, 20, dtype=torch.int64), final=True)
 
 
-def test_bfloat16_weights():
+@BOTH
+def test_bfloat16_weights(flow):
     """All of it runs in the type of the weights, in one pass and by pieces; the Euler steps stay float32."""
-    half, token = build().to(torch.bfloat16), torch.arange(20)[None]
-    wanted = FLOW.inference(token, *voice(8), streaming=True, steps=2)
+    half, token = copy.deepcopy(flow).to(torch.bfloat16), torch.arange(20)[None]
+    wanted = flow.inference(token, *voice(8), streaming=True, steps=2)
     mel = half.inference(token, *voice(8), streaming=True, steps=2)
     stream = FlowStream(half, *voice(8), steps=2)
     pieces = torch.cat([stream.push(token[:, :12]), stream.push(token[:, 12:], final=True)], dim=2)

@@ -1,7 +1,5 @@
 """The layers of flow and vocoder in fewer kernels: the numbers of the plain ones."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

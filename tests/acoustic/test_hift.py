@@ -1,7 +1,5 @@
 """HiFT vocoder: the original's numbers, the pitch of its source, and fitness for training."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pydantic import ValidationError

@@ -87,7 +87,7 @@ def tokens_of(sizes, batch: int = 1) -> torch.Tensor:
     return torch.randint(0, 50, (batch, sum(sizes)), generator=torch.Generator().manual_seed(sum(sizes)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(sorted(FLOWS)),
     prompt=st.integers(0, 23),

@@ -55,7 +55,7 @@ def sound(streams: list[tuple[int, int, int]], seed: int) -> tuple[list[torch.Te
     return [torch.cat(pieces) for pieces in made], alone
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     streams=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 14), st.integers(2, 60)), min_size=1, max_size=3),
     seed=st.integers(0, 99),

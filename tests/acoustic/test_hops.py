@@ -41,7 +41,7 @@ def alone(hops: HopBatch, row: HopRow, count: int, tokens: list[int], history: i
 STREAM = st.tuples(st.integers(0, 3), st.sampled_from([0, 3, 7, 12, 21]), st.integers(1, 24))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     streams=st.lists(STREAM, min_size=1, max_size=4),
     history=st.sampled_from([10, 16, 30]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,8 @@ from mamtra.acoustic.receptive_field import receptive_field
 from mamtra.acoustic.sine_source import harmonic_sines, phase_after
 from mamtra.acoustic.stft import istft, stft
 from mamtra.acoustic.vocoder_stream import VocoderStream
+from tests.acoustic.test_causal_hift import VOCODER as CAUSAL
+from tests.acoustic.test_causal_hift import mels
 
 
 def build() -> HiFT:
@@ -40,14 +43,19 @@ def tape(samples: int, seed: int = 1):
     return noise, draw
 
 
-@settings(max_examples=8, deadline=None)
+BOTH = pytest.mark.parametrize("vocoder", [VOCODER, CAUSAL], ids=["CosyVoice 2", "CosyVoice 3"])
+"""The second one has noise of its own, the same for every utterance."""
+
+
+@BOTH
+@settings(max_examples=8)
 @given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=5), seed=st.integers(0, 99))
-def test_pieces_are_the_whole(sizes, seed):
+def test_pieces_are_the_whole(vocoder, sizes, seed):
     sizes[0] += 1
-    mel = torch.randn(1, 80, sum(sizes), generator=torch.Generator().manual_seed(seed))
-    noise, draw = tape(480 * sum(sizes))
-    whole = VOCODER.inference(mel, noise=noise)
-    stream, pieces = VocoderStream(VOCODER, draw), mel.split(sizes, dim=2)
+    mel = mels(sum(sizes), seed=seed)
+    noise, draw = tape(480 * sum(sizes)) if vocoder is VOCODER else (None, vocoder.noise(torch.Generator()))
+    whole = vocoder.inference(mel, noise=noise)
+    stream, pieces = VocoderStream(vocoder, draw), mel.split(sizes, dim=2)
     wave = torch.cat([stream.push(piece, final=i == len(sizes) - 1) for i, piece in enumerate(pieces)], dim=1)
     assert wave.shape == whole.shape and whole.std() > 0.01
     assert (wave - whole).abs().max() < 1e-4
@@ -89,16 +97,22 @@ def test_sines_go_on():
     assert (first - whole[..., : 15 * 480])[..., :-240].abs().max() < 1e-5
 
 
-@settings(max_examples=8, deadline=None)
+@BOTH
+@settings(max_examples=8)
 @given(lengths=st.lists(st.integers(1, 30), min_size=2, max_size=4))
-def test_a_batch_is_its_rows(lengths):
-    frames, generator = max(lengths), torch.Generator().manual_seed(sum(lengths))
-    mel = torch.randn(len(lengths), 80, frames, generator=generator)
-    noise = torch.randn(len(lengths), 480 * frames, 1, generator=generator)
-    batch = VOCODER.inference(mel, noise=noise, lengths=torch.tensor(lengths))
+def test_a_batch_is_its_rows(vocoder, lengths):
+    frames, seed = max(lengths), sum(lengths)
+    mel = mels(frames, len(lengths), seed)
+    noise = torch.randn(len(lengths), 480 * frames, 1, generator=torch.Generator().manual_seed(seed))
+
+    def given_noise(rows: slice, samples: int) -> torch.Tensor | None:
+        return noise[rows, :samples] if vocoder is VOCODER else None
+
+    batch = vocoder.inference(mel, noise=given_noise(slice(None), 480 * frames), lengths=torch.tensor(lengths))
     for row, n in enumerate(lengths):
-        alone = VOCODER.inference(mel[row : row + 1, :, :n], noise=noise[row : row + 1, : 480 * n])
-        assert (batch[row : row + 1, : 480 * n] - alone).abs().max() < 1e-4
+        rows = slice(row, row + 1)
+        alone = vocoder.inference(mel[rows, :, :n], noise=given_noise(rows, 480 * n))
+        assert (batch[rows, : 480 * n] - alone).abs().max() < 1e-4
         assert (batch[row, 480 * n :] == 0).all()
 
 

@@ -7,7 +7,7 @@ import soundfile
 
 from mamtra.audio.decode import TooLong
 from mamtra.audio.formats import FORMATS, StreamEncoder, available_formats, encode
-from mamtra.audio.io import SUFFIXES, decode_audio, format_of, read_audio, resample, write_audio, write_bytes
+from mamtra.audio.io import SUFFIXES, decode_audio, format_of, read_audio, resample, write_audio
 from mamtra.audio.resample_stream import ResampleStream
 from mamtra.errors import MamTraError
 
@@ -114,20 +114,6 @@ def test_samples_that_are_not_numbers_are_refused_and_nothing_is_left(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "a.wav"
-    path.write_bytes(b"old")
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(MamTraError, match="disk is full"):
-        write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
-
-
 def test_impossible_destinations(tmp_path):
     for path, words in [
         (tmp_path, "is a folder|names no sound format"),
@@ -137,24 +123,6 @@ def test_impossible_destinations(tmp_path):
     ]:
         with pytest.raises(MamTraError, match=words):
             write_audio(path, tone(), 24000)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
-def test_pipes_and_devices_are_written_into_not_replaced(tmp_path):
-    pipe = tmp_path / "pipe.wav"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    write_bytes(pipe, b"sound")
-    assert os.read(reader, 100) == b"sound"
-    os.close(reader)
-    assert not pipe.is_file() and [p.name for p in tmp_path.iterdir()] == ["pipe.wav"]
-
-
-def test_links_keep_pointing(tmp_path):
-    (tmp_path / "real.wav").write_bytes(b"old")
-    (tmp_path / "link.wav").symlink_to("real.wav")
-    write_bytes(tmp_path / "link.wav", b"new")
-    assert (tmp_path / "real.wav").read_bytes() == b"new" and (tmp_path / "link.wav").is_symlink()
 
 
 def test_read_only_folder(tmp_path, monkeypatch):

@@ -1,7 +1,5 @@
 """The resampling filter that prompts of CosyVoice 2 go through."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

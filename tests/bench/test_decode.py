@@ -1,7 +1,5 @@
 """The command runs, and its page says what the figures say."""
 
-from __future__ import annotations
-
 import json
 
 import torch

@@ -1,7 +1,5 @@
 """The commands run on a CPU, which counts no memory, and their pages say what the figures say."""
 
-from __future__ import annotations
-
 import json
 
 from mamtra.bench import latency, latency_page, memory_page

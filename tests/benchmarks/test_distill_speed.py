@@ -1,7 +1,5 @@
 """Both loops of the speed benchmark are the same training, at sizes of a second."""
 
-from __future__ import annotations
-
 import json
 
 import distill_scaling

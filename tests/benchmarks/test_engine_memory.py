@@ -1,7 +1,5 @@
 """The engine keeps nothing of the requests that it has served."""
 
-from __future__ import annotations
-
 import engine_memory
 import pytest
 

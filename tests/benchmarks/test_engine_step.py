@@ -1,7 +1,5 @@
 """The benchmark of a single stream compares runs that draw the same tokens."""
 
-from __future__ import annotations
-
 import argparse
 
 import engine_step

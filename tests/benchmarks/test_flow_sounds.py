@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import flow_sounds
 import numpy as np
 import paired_scores

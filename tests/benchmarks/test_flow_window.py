@@ -1,7 +1,5 @@
 """The windows of the flow on a tiny model with stand-ins for the judges: the same tokens for all, and a run that is continued."""
 
-from __future__ import annotations
-
 import json
 
 import flow_window

@@ -1,7 +1,5 @@
 """Rows of tokens, and the limits that would have cut them."""
 
-from __future__ import annotations
-
 import guards
 
 

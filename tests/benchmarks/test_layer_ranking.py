@@ -1,7 +1,5 @@
 """Stored rankings and the page that shows them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

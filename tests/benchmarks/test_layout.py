@@ -1,7 +1,5 @@
 """Figures of a layout are those of a tree small enough to count by hand."""
 
-from __future__ import annotations
-
 import layout
 
 FILES = {

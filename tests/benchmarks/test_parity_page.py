@@ -1,7 +1,5 @@
 """The parity page: every behaviour names tests that exist, and the figures are those that the tests noted."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from xml.etree import ElementTree

@@ -1,7 +1,5 @@
 """The command line of all benchmarks, and the pages of the repository."""
 
-from __future__ import annotations
-
 import importlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The comparison of the two runtimes: its picture, and parts that are kept."""
 
-from __future__ import annotations
-
 import pytest
 import runtime
 

@@ -1,7 +1,5 @@
 """Score files become a page with figures, differences and times; files that were measured differently do not."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Fewer bits cost something, and bfloat16 the least; what was measured is kept."""
 
-from __future__ import annotations
-
 import argparse
 from functools import partial
 

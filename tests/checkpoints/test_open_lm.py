@@ -1,7 +1,5 @@
 """Language models of other formats: sizes, names, what is refused, and that they compute the same."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """A fresh hybrid is known as one, until it has been trained."""
 
-from __future__ import annotations
-
 import warnings
 
 import pytest

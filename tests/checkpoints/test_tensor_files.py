@@ -1,7 +1,5 @@
 """Tensors one by one, read and written: what safetensors writes is read, and what is written safetensors reads."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

@@ -1,7 +1,5 @@
 """`mamtra batch --ray` gives the files of one process, on a Ray of this machine."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

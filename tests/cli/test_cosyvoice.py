@@ -1,7 +1,5 @@
 """CosyVoice 2 through the command line: speak, convert, list speakers, export."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """`mamtra distill` from the command line."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -79,8 +77,3 @@ def test_the_student_is_listened_to(tmp_path, capsys, monkeypatch):
     assert [line["wer"] for line in lines if line["kind"] == "validation"] == [75.0, 25.0, 0.0]
     assert "word error rate" in Path(facts["report"]).read_text()
     assert Path(facts["student"], "voices", "tiny.safetensors").is_file()
-
-
-def test_help(capsys):
-    assert main(["distill", "--help"]) == 0
-    assert "Example: mamtra distill" in capsys.readouterr().out

@@ -1,14 +1,10 @@
 """`mamtra plan`: JSON, strip, picture, models, and one sentence for every mistake."""
 
-from __future__ import annotations
-
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
-from shlex import split
 from xml.etree import ElementTree
 
 import pytest
@@ -29,7 +25,6 @@ FIXED_KEYS = {
     "state_bytes",
     "break_even_tokens",
 }
-PAGE = Path(__file__).parents[2] / "docs" / "plan.md"
 
 
 @pytest.fixture(autouse=True)
@@ -138,10 +133,7 @@ def test_picture(capsys):
     "words, expected",
     [
         (["--layers", "0"], "--layers"),
-        (["--ratio", "1-3"], "such as 1:3"),
         (["--layers", "4", "--ratio", "1:11"], "at least 12 layers, but there are 4"),
-        (["--ratio", "30:1"], "at least 31 layers"),
-        (["--ratio", "1:3", "--strategy", "best"], "choose one of block-beg"),
         (["--ratio", "1:3", "--strategy", "importance-kl"], "`mamtra rank` makes one"),
         (["--ratio", "1:3", "--strategy", "importance-kl", "--ranking", "gone.json"], "gone.json"),
         (["--ratio", "1:3", "--ranking", "gone.json"], "goes with a strategy of importance-cosine"),
@@ -150,15 +142,10 @@ def test_picture(capsys):
         (["--attention", "0,-1"], "between commas"),
         (["--attention", "first"], "between commas"),
         (["--attention", "0", "--ratio", "1:1"], "leave out ratio"),
-        (["--model", "nothing"], "no model 'nothing'"),
-        (["--model", "other"], "architecture 'gpt2'"),
-        (["--model", "."], "holds no language model"),
         (["--context", "0"], "--context"),
         (["--batch", "0"], "--batch"),
         (["--rate", "nan"], "rate is the number of tokens in a second"),
         (["--scores", "half"], "scores 'half' is unknown; choose one of full, causal"),
-        (["--head", "some"], "choose one of none, last, all"),
-        (["--scan", "fast"], "choose one of none, steps, chunks, 9ldn"),
         (["--state-dtype", "int8"], "choose one of float32"),
         (["--model", "zonos-v0.1", "--head", "all"], "do not include its head"),
         (["--svg", "a.png"], "a .svg file"),
@@ -166,29 +153,9 @@ def test_picture(capsys):
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(words, expected, refused):
-    Path("other").mkdir()
-    Path("other/config.json").write_text('{"model_type": "gpt2"}')
     before = sorted(os.listdir())
     assert expected in refused(["plan", *words])
     assert sorted(os.listdir()) == before
-
-
-def test_help_has_an_example(capsys):
-    assert main(["plan", "--help"]) == 0
-    out = capsys.readouterr().out
-    assert "Example: mamtra plan" in out and "--json" in out
-
-
-@pytest.mark.skipif(not PAGE.is_file(), reason="documentation is not part of this copy")
-def test_the_page_shows_what_happens(capsys):
-    blocks = dict(re.findall(r"```(sh|text|python)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
-    for number, line in enumerate(blocks["sh"].splitlines()):
-        assert main(split(line, comments=True)[1:]) == 0
-        shown = "\n".join(row.rstrip() for row in capsys.readouterr().out.splitlines())
-        if number == 0:
-            assert shown.strip() == blocks["text"].strip()
-    assert Path("plan.svg").is_file()
-    exec(blocks["python"], {})
 
 
 def test_python_gives_the_figures_of_the_command(facts, tmp_path):

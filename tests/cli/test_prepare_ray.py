@@ -3,8 +3,6 @@
 Corpora are named by absolute paths here: the list of what was skipped quotes the paths that were read.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

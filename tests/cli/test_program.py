@@ -21,10 +21,22 @@ def test_version_and_help(capsys):
 
 
 @pytest.mark.parametrize(
-    "verb", [["say"], ["doctor"], ["voices", "list"], ["voices", "show"], ["voices", "add"], ["voices", "remove"]]
+    "verb",
+    [
+        "say",
+        "doctor",
+        "voices list",
+        "voices show",
+        "voices add",
+        "voices remove",
+        "rank",
+        "plan",
+        "reproduce",
+        "distill",
+    ],
 )
 def test_each_verb_has_help_with_an_example_and_json(capsys, verb):
-    assert main([*verb, "--help"]) == 0
+    assert main([*verb.split(), "--help"]) == 0
     out = capsys.readouterr().out
     assert "Example: mamtra" in out and "--json" in out
 

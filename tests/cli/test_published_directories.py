@@ -1,7 +1,5 @@
 """A CosyVoice 2 directory as it was published is a model for plan and doctor, as for say, evaluate and rank."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -136,9 +136,3 @@ def test_missing_matplotlib(ranked, sentences, refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     said = refused(["rank", ranked, "--criterion", "kl", "--plot", "a.svg", *sentences])
     assert "A plot needs matplotlib; pip install 'mamtra[eval]'." in said
-
-
-def test_help_has_an_example(capsys):
-    assert main(["rank", "--help"]) == 0
-    out = capsys.readouterr().out
-    assert "Example: mamtra rank" in out and "--json" in out

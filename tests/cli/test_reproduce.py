@@ -1,7 +1,5 @@
 """`mamtra reproduce`: the list, the files, and one sentence for every mistake."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -67,9 +65,3 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(words, expected, refused, 
     before = sorted(os.listdir())
     assert expected in refused(["reproduce", *words])
     assert sorted(os.listdir()) == before
-
-
-def test_help_has_an_example(capsys):
-    assert main(["reproduce", "--help"]) == 0
-    out = capsys.readouterr().out
-    assert "Example: mamtra reproduce" in out and "--json" in out

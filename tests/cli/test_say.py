@@ -199,16 +199,11 @@ def bad_inputs():
     """Words of a command, and a part of the sentence it must answer with."""
     return {
         "empty": (["say", ""], "no text"),
-        "signs": (["say", "?!"], "nothing to say"),
-        "too much": (["say", "word " * 30_000], "at most 100,000"),
         "voice": (["say", "Hi", "--voice", "nobody"], "no voice 'nobody'"),
-        "model": (["say", "Hi", "--model", "nothing"], "no model 'nothing'"),
         "suffix": (["say", "Hi", "-o", "a.xyz"], "names no sound format"),
-        "format": (["say", "Hi", "--format", "midi"], "'midi' is unknown"),
         "folder": (["say", "Hi", "-o", "folder.wav"], "is a folder"),
         "no folder of subtitles": (["say", "Hi", "-o", "b.wav", "--srt", "gone/a.srt"], "does not exist"),
         "no folder": (["say", "Hi", "-o", "gone/a.wav"], "does not exist"),
-        "speed": (["say", "Hi", "--speed", "9"], "Speed 9 is out of range"),
         "hops": (["say", "Hi", "--stream", "-o", "-", "--hops", "soon"], "Hops 'soon' cannot be read"),
         "hops of nothing": (["say", "Hi", "--hops", "25,50"], "--hops has no effect without --stream"),
         "stream to a file": (["say", "Hi", "--stream", "-o", "a.wav"], "--stream has no effect without -o -"),
@@ -216,16 +211,7 @@ def bad_inputs():
         "no file": (["say", "Hi", "-o", ""], "name of the file is empty"),
         "words": (["say", "Hi", "there"], "put what belongs together in quotes"),
         "no home": (["say", "Hi", "--voice", "~no-such-user/a.wav"], "no sound file ~no-such-user/a.wav"),
-        "device file as voice": (["say", "Hi", "--voice", "/dev/zero"], "/dev/zero"),
-        "folder as voice": (["say", "Hi", "--voice", "."], "."),
-        "two formats": (["say", "Hi", "-o", "a.wav", "--format", "ogg"], "does not go with a.wav"),
-        "device": (["say", "Hi", "--device", "abacus"], "no device 'abacus'"),
-        "no reference": (["say", "Hi", "--voice", "gone.wav"], "no sound file"),
-        "text as sound": (["say", "Hi", "--voice", "text.wav"], "cannot be read"),
         "silent": (["say", "Hi", "--voice", "silent.wav"], "is silent"),
-        "short": (["say", "Hi", "--voice", "short.wav"], "0.1 s long"),
-        "long": (["say", "Hi", "--voice", "long.wav"], "600 s long"),
-        "nan": (["say", "Hi", "--voice", "nan.wav"], "not numbers"),
         "transcript": (["say", "Hi", "--voice", "tiny", "--voice-text", "words"], "goes with a recording"),
     }
 
@@ -233,11 +219,7 @@ def bad_inputs():
 @pytest.fixture
 def bad_files():
     Path("folder.wav").mkdir()
-    Path("text.wav").write_text("no sound")
     soundfile.write("silent.wav", np.zeros(32000), 16000)
-    reference(Path("short.wav"), 0.1)
-    soundfile.write("long.wav", np.zeros(600 * 16000, np.int16), 16000)
-    soundfile.write("nan.wav", np.full(32000, np.nan, np.float32), 16000, subtype="FLOAT")
 
 
 @pytest.mark.parametrize("case", bad_inputs())
@@ -252,11 +234,6 @@ def test_missing_weights(model, refused):
     shutil.copytree(model, "half")
     Path("half/flow.safetensors").unlink()
     assert "flow.safetensors is missing" in refused(["say", "Hi", "--model", "half"])
-
-
-def test_read_only_folder(model, refused, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
-    assert "read-only" in refused(["say", "Hi", "-o", "a.wav", "--model", model])
 
 
 def test_what_would_be_read_is_shown(capsys, tmp_path):

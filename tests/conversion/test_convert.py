@@ -1,7 +1,5 @@
 """Whole directories: every tensor accounted for, nothing left behind when something goes wrong, little memory."""
 
-from __future__ import annotations
-
 import errno
 import json
 import math

@@ -160,7 +160,8 @@ def test_places_that_no_table_can_go_to(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"num_layers": 2**63 - 1}, {"num_layers": 0}, {"candidates": [0, 9]}, {"candidates": [1, 0]}]
+    "changes",
+    [{"num_layers": 2**63 - 1}, {"num_layers": 0}, {"candidates": [0, 9]}, {"candidates": [1, 0]}, {"criterion": "x"}],
 )
 def test_impossible_headers_are_refused_at_once(tmp_path, changes):
     path = tmp_path / "ranking.jsonl"

@@ -1,7 +1,5 @@
 """Layer plans as text and as pictures."""
 
-from __future__ import annotations
-
 from xml.etree import ElementTree
 
 import pytest

@@ -1,7 +1,5 @@
 """Bytes by formula against real decode states, and where plans break even."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

@@ -1,7 +1,5 @@
 """Sizes from presets, model directories of this package, and Hugging Face configurations."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -89,13 +87,9 @@ def test_defaults_of_old_llama_configurations(hugging_face):
     [
         ({"model_type": "gpt2"}, "architecture 'gpt2'; of Hugging Face models qwen2 and llama are read"),
         ({"model_type": None}, "architecture None"),
-        ({"use_sliding_window": True, "sliding_window": 9}, "sliding window"),
-        ({"model_type": "llama", "mlp_bias": True}, "mlp_bias"),
-        ({"hidden_size": None}, "lacks hidden_size"),
         ({"hidden_size": "wide"}, "does not describe a model"),
         ({"head_dim": 64, "hidden_size": "wide"}, "model: hidden_size"),
         ({"num_attention_heads": 0}, "does not describe a model"),
-        ({"num_key_value_heads": 3}, "multiple of num_key_value_heads"),
         ({"format": 1}, "no language model"),
         ({"format": 1, "lm": {"hidden_size": 4}}, "model: intermediate_size"),
         ({"format": 99}, "format 99"),

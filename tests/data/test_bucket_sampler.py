@@ -1,7 +1,5 @@
 """The order of the batches: everything once, within the budget, the same whatever the processes and interruptions."""
 
-from __future__ import annotations
-
 import threading
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """Settings are read strictly and changed by dotted keys."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """CosyVoice 3 is distilled as it is spoken with: its opening comes before every text."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

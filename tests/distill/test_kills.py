@@ -1,7 +1,5 @@
 """A training that is killed between any two things that it writes, and resumed, leaves the log of one that was not."""
 
-from __future__ import annotations
-
 import shutil
 import signal
 

@@ -1,7 +1,5 @@
 """Top-k divergences: exact where k is everything, below the true one elsewhere."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """The walks of docs/architecture.md lead through files and names that exist."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """docs/settings.md names every setting, and is what the script makes of the settings' classes."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

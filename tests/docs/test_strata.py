@@ -1,7 +1,5 @@
 """The picture of the strata is the one that the import contract gives."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """CAM++: the original's embeddings, and independence of the rows of a batch."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pydantic import ValidationError

@@ -1,7 +1,5 @@
 """Evaluation from Python: systems, judges that are objects, comparison, report."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What users get wrong in an evaluation: one sentence each, before anything is measured."""
 
-from __future__ import annotations
-
 import sys
 import types
 

@@ -1,7 +1,5 @@
 """Many lines at once: the same rows as one by one, on disk as they come, and judges that can do it."""
 
-from __future__ import annotations
-
 import sys
 import types
 

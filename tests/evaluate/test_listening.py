@@ -1,7 +1,5 @@
 """Listening tests: pages, what a browser does with them, and statistics that simulated listeners check."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The set's recordings, and their resynthesis, beside the figures of a model."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """The report is one well-formed page with everything in it."""
 
-from __future__ import annotations
-
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -108,5 +106,6 @@ def test_unlike_fingerprints_are_reported(files, tmp_path):
     assert "must not be compared: asr: w against v" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
-def test_no_score_file(tmp_path, refused):
-    assert "no score file" in refused(["report", str(tmp_path / "none.jsonl")])
+def test_no_score_file(refused):
+    for words in (["report", "none.jsonl"], ["compare", "none.jsonl", "none.jsonl"]):
+        assert "no score file" in refused(words)

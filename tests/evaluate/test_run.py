@@ -1,7 +1,5 @@
 """A run over a set with a stand-in for the transcriber: rows, fingerprints, resuming, comparing."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
@@ -10,6 +8,7 @@ import pytest
 from mamtra.audio.io import write_audio
 from mamtra.cli import main
 from mamtra.errors import MamTraError
+from mamtra.evaluate.api import follow
 from mamtra.evaluate.run import Job, evaluate_set
 from mamtra.evaluate.score_file import differences, read_scores
 from mamtra.evaluate.scorer import Scorer
@@ -50,11 +49,7 @@ def judge(place, hypotheses, path="scores.jsonl", **options):
     steps = evaluate_set(
         Job(system="sounds", whisper=""), read_set(place / "set.tsv"), place / path, scorer=scorer, **options
     )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value, scorer.transcriber.calls
+    return follow(steps), scorer.transcriber.calls
 
 
 def untimed(scores):
@@ -117,17 +112,3 @@ def test_ground_truth_is_the_sets_own_recordings(place):
     scorer = Scorer(GroundTruth(), Says({7: "the old red hat"}))
     row = scorer(read_set(place / "m.lst").lines[0])
     assert row["duration_ratio"] == pytest.approx(1.0) and row["hypothesis"] == "the old red hat"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["evaluate", "mini"], "give a Whisper with --whisper"),
-        (["evaluate", "mini", "--whisper", "x", "--set", "none.lst"], "no test set"),
-        (["evaluate", "ground_truth", "--whisper", "x"], "no recordings of its texts"),
-        (["compare", "none.jsonl", "none.jsonl"], "no score file"),
-    ],
-)
-def test_mistakes_get_a_sentence(arguments, message, refused, monkeypatch):
-    monkeypatch.delenv("MAMTRA_WHISPER", raising=False)
-    assert message in refused(arguments)

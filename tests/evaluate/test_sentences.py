@@ -1,7 +1,5 @@
 """The sentences that come with the package and lists of the user's own."""
 
-from __future__ import annotations
-
 import pytest
 
 from mamtra.errors import MamTraError

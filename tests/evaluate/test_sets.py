@@ -1,7 +1,5 @@
 """Test sets in the forms that people have them."""
 
-from __future__ import annotations
-
 import pytest
 
 from mamtra.audio.io import read_audio

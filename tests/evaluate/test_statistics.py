@@ -1,7 +1,5 @@
 """Intervals and tests say what they should on data whose answer is known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

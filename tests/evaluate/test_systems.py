@@ -1,10 +1,9 @@
 """Models as systems: several seeds, resynthesis, devices in turn."""
 
-from __future__ import annotations
-
 import pytest
 
 from mamtra.cli.evaluate import split_devices
+from mamtra.evaluate.api import follow
 from mamtra.evaluate.run import Job, evaluate_set
 from mamtra.evaluate.score_file import read_scores
 from mamtra.evaluate.scorer import Scorer
@@ -39,11 +38,7 @@ def place(tmp_path_factory):
 
 def run(system, plan, place, name):
     steps = evaluate_set(plan, read_set(place / "set.lst"), place / name, scorer=Scorer(system, StandIn()))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    return follow(steps)
 
 
 def test_several_seeds_in_one_file(place):

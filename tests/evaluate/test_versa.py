@@ -1,7 +1,5 @@
 """VERSA's files, both ways."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

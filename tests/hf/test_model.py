@@ -1,7 +1,5 @@
 """The face of transformers computes what the package's own model computes, with the cache and padding of transformers."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
@@ -297,7 +295,9 @@ def test_other_models_without_mamba_are_what_they_were(tmp_path, kind, tied):
         rope |= {"original_max_position_embeddings": 16}
         extra = {"rope_parameters": rope} if kind == "llama3" else {}
         theirs = LlamaForCausalLM(LlamaConfig(**common, **extra))
-    theirs.eval().save_pretrained(tmp_path / "src")
+    theirs.load_state_dict(shaken(theirs.state_dict(), 1))
+    theirs.eval().save_pretrained(tmp_path / "src", max_shard_size="20KB" if tied else "1GB")
+    assert (len(list((tmp_path / "src").glob("*.safetensors"))) > 1) == tied
     mamtra.convert(tmp_path / "src", tmp_path / "dst", LayerPlan.from_ratio(4, "1:0"))
     ours = AutoModelForCausalLM.from_pretrained(tmp_path / "dst")
     ids = torch.randint(4, 50, (2, 30), generator=torch.Generator().manual_seed(1))

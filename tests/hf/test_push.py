@@ -1,7 +1,5 @@
 """What goes to the hub is what a saved directory holds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 

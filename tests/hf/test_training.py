@@ -1,7 +1,5 @@
 """What trainers ask of a model: packed and padded rows, replaced heads, adapters, checkpointing, accumulated gradients."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

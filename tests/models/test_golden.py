@@ -1,7 +1,5 @@
 """Parity with the original CosyVoice 2 language model on a tiny random model."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence

@@ -1,7 +1,5 @@
 """The bistream layout against a list-by-list construction and against the original code."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

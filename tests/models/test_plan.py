@@ -1,7 +1,5 @@
 """Layer plans: the table for 24 layers, other depths, the text form, JSON, and mistakes."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """One model, many ways to run it: whole, in pieces, by steps, padded, packed."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,7 +23,7 @@ def embeds(*shape):
     return torch.randn(*shape, 24, generator=torch.Generator().manual_seed(1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(PATTERNS), st.lists(st.integers(1, 11), min_size=1, max_size=6))
 def test_pieces_equal_the_whole(pattern, pieces):
     lm, total = MODELS[pattern], sum(pieces)
@@ -36,7 +34,7 @@ def test_pieces_equal_the_whole(pattern, pieces):
     assert state.length == total
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.sampled_from(PATTERNS), st.lists(st.integers(1, 12), min_size=2, max_size=4), st.integers(1, 5))
 def test_padded_rows_go_on_alone(pattern, lengths, more):
     lm, longest = MODELS[pattern], max(lengths)

@@ -1,7 +1,5 @@
 """Where the tests of Triton kernels run: on a GPU, or in Triton's interpreter, in the process that test_mixer_triton starts."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

@@ -1,7 +1,5 @@
 """Convolution, norms and rotation against independent definitions."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,7 +16,7 @@ def randn(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 3), st.integers(1, 12), st.integers(1, 5), st.integers(1, 5))
 def test_conv_is_torchs(batch, length, channels, taps):
     x, w, b, past = (
@@ -34,7 +32,7 @@ def test_conv_is_torchs(batch, length, channels, taps):
     torch.testing.assert_close(state, padded[:, length:])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 8), st.integers(2, 5), st.data())
 def test_conv_state_of_padded_rows(length, taps, data):
     lengths = torch.tensor([data.draw(st.integers(0, length)) for _ in range(3)])
@@ -54,7 +52,7 @@ def test_conv_steps():
     torch.testing.assert_close(state, last)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 5), st.integers(1, 5))
 def test_conv_with_silu_and_its_gradients(batch, length, channels, taps):
     args = [randn(batch, length, channels), randn(channels, taps, seed=1), randn(channels, seed=2)]

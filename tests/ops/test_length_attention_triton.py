@@ -1,7 +1,5 @@
 """Attention over lengths against PyTorch's with a mask, in Triton's interpreter where there is no GPU."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """The kernel of linear maps of few rows against PyTorch's, in Triton's interpreter where there is no GPU."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

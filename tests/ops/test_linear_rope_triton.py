@@ -1,7 +1,5 @@
 """Kernels of feed-forward layers and rotary positions in Triton's interpreter (see `test_mixer_triton`), against the plain form."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """The mixer's kernels against the plain functions, in Triton's interpreter where there is no GPU."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -38,7 +38,7 @@ def inputs(rows: list[tuple[int, int, int]], seed: int, dtype: torch.dtype = tor
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(1, SIZE)), min_size=1, max_size=4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=ROWS, seed=st.integers(0, 99))
 def test_pages_are_one_sequence(rows, seed):
     q, k, v, pages, places = inputs(rows, seed)

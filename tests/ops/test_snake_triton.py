@@ -1,7 +1,5 @@
 """The kernel of Snake against the plain function, in Triton's interpreter where there is no GPU."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

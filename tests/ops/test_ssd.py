@@ -38,7 +38,7 @@ shapes = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes, st.integers(1, 50), st.booleans())
 def test_chunks_equal_the_loop(shape, chunk, with_state):
     *args, h = inputs(*shape)
@@ -49,7 +49,7 @@ def test_chunks_equal_the_loop(shape, chunk, with_state):
     torch.testing.assert_close(last, expected_last, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shapes, st.integers(1, 16), st.data())
 def test_cutting_a_sequence_anywhere(shape, chunk, data):
     x, dt, A, B, C, D, h = inputs(*shape)
@@ -64,7 +64,7 @@ def test_cutting_a_sequence_anywhere(shape, chunk, data):
     torch.testing.assert_close(h, last, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shapes, st.integers(1, 16), st.data())
 def test_padding_leaves_the_state(shape, chunk, data):
     x, dt, A, B, C, D, h = inputs(*shape)

@@ -1,7 +1,5 @@
 """CosyVoice 3's language model gives what the original gave: tokens and layouts exactly, scores and losses to rounding."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from safetensors.numpy import load_file

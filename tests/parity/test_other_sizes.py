@@ -1,7 +1,5 @@
 """The tests of the original's vectors take all sizes from the vectors."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Every module that was compared with vectors of the original still gives what it gave then."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -42,8 +42,9 @@ from mamtra.distill.config import read_config as read_training
 from mamtra.distill.log import read_log
 from mamtra.encoders.onnx import OnnxSpeakerEncoder
 from mamtra.evaluate import load_scores
+from mamtra.evaluate.listening.analysis import analyse
 from mamtra.evaluate.listening.answers import read_answers
-from mamtra.evaluate.listening.key import read_key
+from mamtra.evaluate.listening.key import Key, read_key
 from mamtra.evaluate.sentences import read_sentences
 from mamtra.evaluate.sets import read_set
 from mamtra.evaluate.versa import read_config as read_versa
@@ -244,7 +245,18 @@ def _state(folder: Path) -> Path:
 def _answers(path: Path) -> None:
     key = path.with_name("k.key.json")
     key.write_text(json.dumps(KEY), encoding="utf-8")
-    read_answers([path], read_key(key))
+    _analysed(read_key(key), path)
+
+
+def _key(path: Path) -> None:
+    answers = path.with_name("a.json")
+    answers.write_text(json.dumps(SESSION), encoding="utf-8")
+    _analysed(read_key(path), answers)
+
+
+def _analysed(key: Key, answers: Path) -> None:
+    systems = analyse(read_answers([answers], key)[0], key)["systems"].values()
+    assert all(1 <= system["mean"] <= 5 for system in systems if system["ratings"])
 
 
 def _corpus(name: str, content: str) -> Callable[[Path], Path]:
@@ -317,7 +329,7 @@ READERS = (
     Reader("score file", _written("s.jsonl", lines([FIRST, *ROWS])), load_scores, "lines"),
     Reader("score lines of VERSA", _written("s.jsonl", lines(VERSA)), load_scores, "lines"),
     Reader("configuration of VERSA", _written("v.yaml", _VERSA), lambda p: read_versa(p, any_metric=True)),
-    Reader("key of a listening test", _written("k.key.json", json.dumps(KEY)), read_key, "json"),
+    Reader("key of a listening test", _written("k.key.json", json.dumps(KEY)), _key, "json"),
     Reader("answers of a listening test", _written("a.json", json.dumps(SESSION)), _answers, "json"),
     Reader("distill.yaml", _written("d.yaml", _DISTILL), read_training),
     Reader("experiments.yaml", _written("e.yaml", (RECIPES / "cosyvoice2" / "experiments.yaml").read_text()), read_experiments),

@@ -3,8 +3,6 @@
 `benchmarks/readers.py` does the same with a bound on memory.
 """
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The recipe for CosyVoice 2: its files are read, and its dry run holds at the published sizes, without any weights."""
 
-from __future__ import annotations
-
 import json
 import re
 import runpy

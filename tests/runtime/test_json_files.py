@@ -1,7 +1,5 @@
 """JSON on disk: what is written is read, in lines that a person can read too."""
 
-from __future__ import annotations
-
 import json
 import os
 
@@ -16,7 +14,7 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=8) | st.dictionaries(st.text(max_size=9), v, max_size=8))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.dictionaries(st.text(max_size=9), VALUES, max_size=5))
 def test_what_is_written_is_read(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "value.json"

@@ -1,7 +1,5 @@
 """One process a directory, one process a file."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """With what a result was made, and how it becomes a file and a page."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Settings files: plain YAML, and one sentence for everything else."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

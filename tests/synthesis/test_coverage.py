@@ -1,7 +1,5 @@
 """Runs that leave words out or say them twice are recognised by where the LM was in the text, and repeated."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

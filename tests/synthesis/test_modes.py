@@ -1,7 +1,5 @@
 """Every way to speak with a CosyVoice 2 model, and every ratio of attention to Mamba layers."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

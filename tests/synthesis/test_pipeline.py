@@ -1,7 +1,5 @@
 """The steps from segments to sound that all clients share, and the policy of repeated runs."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,17 +7,11 @@ import pytest
 
 from mamtra.errors import MamTraError
 from mamtra.synthesis.batch import speak_texts
-from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.pipeline import AudioChunk, Request, speak
 from mamtra.synthesis.retries import AGAIN, ONCE, Retries, TokenRun, segment_seed
 from mamtra.text.split import Segment
 from mamtra.tts import TTS, Text
-from tests.factories import tiny_model, tiny_voice
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return open_model(tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
+from tests.factories import tiny_voice
 
 
 def runs(*found):

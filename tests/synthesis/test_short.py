@@ -1,7 +1,5 @@
 """Utterances of one sound, spoken by the embedded voice: they end on their own, and are not a scrap."""
 
-from __future__ import annotations
-
 import pytest
 
 import mamtra

@@ -25,11 +25,6 @@ from tests.factories import tiny_model, tiny_voice
 from tests.rerun import Rerun
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return open_model(tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
-
-
 def feed(sound: SegmentStream, codes: list[int]) -> list[np.ndarray]:
     pieces = []
     while len(codes) >= (count := sound.wanted):

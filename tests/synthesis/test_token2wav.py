@@ -7,14 +7,8 @@ import pytest
 import torch
 
 from mamtra.errors import MamTraError
-from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.token2wav import batch_to_samples, tokens_to_samples
-from tests.factories import tiny_model, tiny_voice
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return open_model(tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
+from tests.factories import tiny_voice
 
 
 def codes(count: int, seed: int) -> list[int]:

@@ -1,7 +1,5 @@
 """Arriving text as runs of ids: the ids of the whole text however it was cut, and ends where a run should end."""
 
-from __future__ import annotations
-
 import json
 import re
 
@@ -15,6 +13,7 @@ from mamtra.text.bpe import BpeConfig, BpeFrontend, build_qwen_tokenizer
 from mamtra.text.incremental import settled_parts
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
 from tests.text.test_bpe import UNITS
+from tests.text.test_incremental import cut
 
 TEXT = (
     'On May 5, 2024, Dr. Smith paid $3.50 at 9:05 a.m. for 12 km of rope, and "that was that," he said to the others. '
@@ -36,11 +35,7 @@ def spoken(parts, front):
 
 @given(st.lists(st.integers(1, 30), max_size=40))
 def test_parts_do_not_lose_a_letter(sizes):
-    parts, at = [], 0
-    for size in sizes:
-        parts.append(TEXT[at : at + size])
-        at += size
-    parts.append(TEXT[at:])
+    parts = cut(TEXT, sizes)
     assert "".join(part.text for part in settled_parts(parts)) == TEXT
     assert [part.text.strip()[-7:] for part in settled_parts(parts) if part.ends] == ["others.", "l 1999.", " spoke."]
 

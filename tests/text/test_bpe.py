@@ -1,7 +1,5 @@
 """Subword front end: special tokens, chunks, and what is left as it is written."""
 
-from __future__ import annotations
-
 import json
 import sys
 

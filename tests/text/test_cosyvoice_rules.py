@@ -1,7 +1,5 @@
 """CosyVoice 2's own text rules: what is normalised, and where text is divided."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

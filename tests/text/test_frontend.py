@@ -23,6 +23,7 @@ from mamtra.text.frontend import TextFrontend
 from mamtra.text.sentence_ends import LONGEST_SENTENCE
 from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
 from mamtra.text.tokenizer import PhonemeTokenizer, write_phoneme_tokenizer
+from tests.text.test_incremental import cut
 
 ASSETS = Path(mamtra.__path__[0]) / "assets" / "mini"
 SHAPE = {"width": 16, "layers": 1, "heads": 2, "kernel": 3}
@@ -144,17 +145,13 @@ def test_eight_threads_lose_nothing(model: Path) -> None:
         assert all(found == whole for found in pool.map(front.segments, [text] * 16))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 40), max_size=20))
 def test_arriving_text_gives_the_segments_of_the_whole(sizes: list[int]) -> None:
     text = 'He said: "Stop!"\n\nDr. Ames left at 5 p.m. on May 5, 2024. [pause:1s] Did she?\n* milk\n* 2 eggs\n\nNo... it was cold.'
     front = TextFrontend.load(ASSETS)
-    parts, at = [], 0
-    for size in sizes:
-        parts.append(text[at : at + size])
-        at += size
     whole = front.segments(text)
-    assert list(front.arriving([*parts, text[at:]])) == whole
+    assert list(front.arriving(cut(text, sizes))) == whole
     pauses = [0.0, PARAGRAPH_PAUSE, 1.0, SENTENCE_PAUSE, SENTENCE_PAUSE, PARAGRAPH_PAUSE]
     assert [segment.pause_before for segment in whole] == pauses
 

@@ -81,7 +81,7 @@ PIECES = st.sampled_from([*WORDS.split("~"), *"a5.,:-\"')(#?!* "])
 TEXTS = st.one_of(st.lists(PIECES, max_size=60).map("".join), st.text(max_size=60))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(TEXTS, st.lists(st.integers(0, 9), max_size=40))
 def test_arriving_text_gives_the_sentences_of_the_whole_and_loses_nothing(text, sizes):
     whole = list(sentences([text]))
@@ -90,7 +90,7 @@ def test_arriving_text_gives_the_sentences_of_the_whole_and_loses_nothing(text, 
     assert "".join(part.text for part in settled_parts(cut(text, sizes))) == text
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_the_same_for_text_without_an_end(seed):
     choice = random.Random(seed)

@@ -98,7 +98,7 @@ def test_long_sentences_are_cut_at_clauses() -> None:
     assert pieces[0].endswith(",")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text("abc ,;—", max_size=200), st.integers(5, 50))
 def test_cutting_keeps_every_letter(text: str, limit: int) -> None:
     pieces = cut_long(text, limit)

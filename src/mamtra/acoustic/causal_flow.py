@@ -78,11 +78,7 @@ class FlowNoise(NamedTuple):
 
 
 class CausalFlow(nn.Module, ABC):
-    """A flow-matching decoder with the parameter names of the published one; a subclass adds `decoder` and what `encode` needs.
-
-    Args:
-        config: sizes.
-    """
+    """A flow-matching decoder with the parameter names of the published one; a subclass adds `decoder` and what `encode` needs."""
 
     decoder: FlowMatching
 

@@ -35,14 +35,7 @@ class CausalHiFTConfig(HiFTConfig):
 
 
 class LeftConv1d(Conv1d):
-    """A convolution over a position and those before it.
-
-    Args:
-        inputs: input channels.
-        outputs: output channels.
-        kernel: kernel size.
-        dilation: distance of its taps.
-    """
+    """A convolution over a position and those before it."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, dilation: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, dilation=dilation, padding=(kernel - 1) * dilation)
@@ -101,10 +94,6 @@ class CausalF0Predictor(nn.Module):
     """F0 of each mel frame from the frames before it and three after it; unvoiced frames come out near zero.
 
     It computes in float64: what a rounding error changes in F0 the phase of the sines adds up over all frames that follow.
-
-    Args:
-        mels: mel bins.
-        channels: width of the convolutions.
     """
 
     def __init__(self, mels: int, channels: int) -> None:
@@ -141,11 +130,7 @@ class HeldSineSource(SineSource):
 
 
 class CausalHiFT(HiFT):
-    """The vocoder, with the interface of `HiFT`.
-
-    Args:
-        config: sizes.
-    """
+    """The vocoder, with the interface of `HiFT`."""
 
     convolution = LeftConv1d
     source_class = HeldSineSource

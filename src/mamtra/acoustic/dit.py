@@ -88,12 +88,7 @@ class TimeModulation(nn.Module):
 
 
 class TanhFeedForward(nn.Module):
-    """Linear, GELU by its tanh approximation, linear.
-
-    Args:
-        width: model width.
-        hidden: inner width.
-    """
+    """Linear, GELU by its tanh approximation, linear."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -105,14 +100,7 @@ class TanhFeedForward(nn.Module):
 
 
 class DiTBlock(nn.Module):
-    """Attention and feed-forward, each modulated and gated by the flow time.
-
-    Args:
-        width: model width.
-        heads: number of heads.
-        head_dim: width of one head.
-        hidden: inner width of the feed-forward.
-    """
+    """Attention and feed-forward, each modulated and gated by the flow time."""
 
     def __init__(self, width: int, heads: int, head_dim: int, hidden: int) -> None:
         super().__init__()
@@ -174,11 +162,7 @@ class InputEmbedding(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Two linear layers with SiLU over a sinusoidal encoding of the flow time.
-
-    Args:
-        width: of the embedding.
-    """
+    """Two linear layers with SiLU over a sinusoidal encoding of the flow time."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -34,11 +34,7 @@ class DiTFlowConfig(CausalFlowConfig):
 
 
 class DiTFlow(CausalFlow):
-    """The flow of CosyVoice 3.
-
-    Args:
-        config: sizes.
-    """
+    """The flow of CosyVoice 3."""
 
     def __init__(self, config: DiTFlowConfig) -> None:
         super().__init__(config)

@@ -39,12 +39,7 @@ class CausalConv1d(WindowConv1d):
 
 
 class CausalBlock(nn.Module):
-    """Causal convolution, LayerNorm over channels, Mish.
-
-    Args:
-        inputs: input channels.
-        outputs: output channels.
-    """
+    """Causal convolution, LayerNorm over channels, Mish."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -114,12 +109,7 @@ class SelfAttention(nn.Module):
 
 
 class GeluProjection(nn.Module):
-    """Linear followed by the exact GELU.
-
-    Args:
-        inputs: input width.
-        outputs: output width.
-    """
+    """Linear followed by the exact GELU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -131,11 +121,7 @@ class GeluProjection(nn.Module):
 
 
 class FourfoldFeedForward(nn.Module):
-    """Feed-forward of four times the width.
-
-    Args:
-        width: model width.
-    """
+    """Feed-forward of four times the width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -147,13 +133,7 @@ class FourfoldFeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm attention and feed-forward.
-
-    Args:
-        width: model width.
-        heads: number of heads.
-        head_dim: width of one head.
-    """
+    """Pre-norm attention and feed-forward."""
 
     def __init__(self, width: int, heads: int, head_dim: int) -> None:
         super().__init__()

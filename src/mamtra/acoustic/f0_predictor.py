@@ -12,12 +12,7 @@ from mamtra.acoustic.masks import hide
 
 
 class F0Predictor(nn.Module):
-    """F0 of each mel frame; unvoiced frames come out near zero.
-
-    Args:
-        mels: mel bins.
-        channels: width of the convolutions.
-    """
+    """F0 of each mel frame; unvoiced frames come out near zero."""
 
     def __init__(self, mels: int, channels: int) -> None:
         super().__init__()

@@ -29,11 +29,7 @@ class FlowConfig(CausalFlowConfig):
 
 
 class Flow(CausalFlow):
-    """The flow of CosyVoice 2.
-
-    Args:
-        config: sizes.
-    """
+    """The flow of CosyVoice 2."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__(config)

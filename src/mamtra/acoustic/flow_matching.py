@@ -30,9 +30,6 @@ def fixed_noise(mels: int) -> Tensor:
 
     The buffer is always sampled in full, since a shorter sample of the same seed differs. The global generator is not used.
 
-    Args:
-        mels: mel bins.
-
     Returns:
         (1, mels, 15000) float32 on the CPU; shared, read-only.
     """

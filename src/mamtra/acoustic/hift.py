@@ -81,11 +81,7 @@ class Synthesis(NamedTuple):
 
 
 class HiFT(nn.Module):
-    """The vocoder; `mamtra.acoustic.causal_hift` replaces its layers by causal ones.
-
-    Args:
-        config: sizes.
-    """
+    """The vocoder; `mamtra.acoustic.causal_hift` replaces its layers by causal ones."""
 
     convolution: Callable[..., nn.Module] = staticmethod(centred)
     source_class = SineSource

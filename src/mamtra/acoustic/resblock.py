@@ -21,11 +21,7 @@ def normed(conv: nn.Module, small: bool = True) -> nn.Module:
 
 
 class Snake(nn.Module):
-    """x + sin^2(a x) / a with one trained frequency a for each channel (Ziyin et al. 2020).
-
-    Args:
-        channels: number of channels.
-    """
+    """x + sin^2(a x) / a with one trained frequency a for each channel (Ziyin et al. 2020)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -166,13 +166,7 @@ class ConformerBlock(nn.Module):
 
 
 class InputProjection(nn.Module):
-    """Linear and LayerNorm, scaled by sqrt(width) as Transformers do before adding a sinusoidal position encoding.
-
-    Args:
-        inputs: input width.
-        width: output width.
-        dropout: dropout in training.
-    """
+    """Linear and LayerNorm, scaled by sqrt(width) as Transformers do before adding a sinusoidal position encoding."""
 
     def __init__(self, inputs: int, width: int, dropout: float) -> None:
         super().__init__()

@@ -6,7 +6,21 @@ import numpy as np
 
 FADE_SECONDS = 0.005
 KEEP_SECONDS = 0.04
-FLOOR_DB = -45.0
+_FLOOR_DB = -45.0
+_NOTHING = 1e-10
+"""Power of the loudest frame where all is silent, at most."""
+
+
+def frame_power(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Mean squares (frames,), float64, of the whole frames of 10 ms of (T,) samples."""
+    hop = max(1, sample_rate // 100)
+    return np.square(samples[: len(samples) // hop * hop].reshape(-1, hop).astype(np.float64)).mean(axis=1)
+
+
+def is_loud(power: np.ndarray, loudest: float | None = None) -> np.ndarray:
+    """Which frames (frames,) are less than 45 dB below the loudest one, by default the loudest of these."""
+    loudest = power.max(initial=0.0) if loudest is None else loudest
+    return power > loudest * 10 ** (_FLOOR_DB / 10) if loudest > _NOTHING else np.zeros(len(power), bool)
 
 
 def trim_edges(samples: np.ndarray, sample_rate: int, *, keep: float = KEEP_SECONDS) -> np.ndarray:
@@ -15,15 +29,10 @@ def trim_edges(samples: np.ndarray, sample_rate: int, *, keep: float = KEEP_SECO
     Silence is more than 45 dB below the loudest 10 ms of the segment. A segment of silence alone is returned unchanged, since
     there is no speech to compare with.
     """
-    hop = max(1, sample_rate // 100)
-    frames = len(samples) // hop
-    if frames == 0:
+    loud = np.flatnonzero(is_loud(frame_power(samples, sample_rate)))
+    if not len(loud):
         return samples
-    power = np.square(samples[: frames * hop].reshape(frames, hop).astype(np.float64)).mean(axis=1)
-    if power.max() <= 1e-10:
-        return samples
-    loud = np.flatnonzero(power > power.max() * 10 ** (FLOOR_DB / 10))
-    margin = round(keep * sample_rate)
+    hop, margin = max(1, sample_rate // 100), round(keep * sample_rate)
     start = max(0, loud[0] * hop - margin)
     end = min(len(samples), (loud[-1] + 1) * hop + margin)
     return samples[start:end]
@@ -91,10 +100,9 @@ class EdgeTrimmer:
     def push(self, samples: np.ndarray, final: bool = False) -> np.ndarray:
         """Take samples (T,) and return those (T',) that can be played; `final` returns the rest."""
         held, hop = np.concatenate([self._held, samples]).astype(np.float32), self._hop
-        frames = len(held) // hop
-        power = np.square(held[: frames * hop].reshape(frames, hop).astype(np.float64)).mean(axis=1)
+        power = frame_power(held, self._rate)
         self._peak = max(self._peak, power.max(initial=0.0))
-        loud = np.flatnonzero(power > self._peak * 10 ** (FLOOR_DB / 10)) if self._peak > 1e-10 else np.zeros(0, int)
+        loud = np.flatnonzero(is_loud(power, self._peak))
         margin = round(KEEP_SECONDS * self._rate)
         if not (len(loud) or final):
             self._held = held

@@ -7,7 +7,6 @@ each of which is several replays of a captured step between two events; the firs
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ import torch
 from mamtra.bench.decode_page import draw, render
 from mamtra.bench.decode_profile import kernel_times
 from mamtra.bench.plain_step import GraphedSteps
+from mamtra.bench.run import measure
 from mamtra.cost.measured_memory import free, random_lm
 from mamtra.engine.decode_step import DecodeStep
 from mamtra.engine.decode_weights import DecodeWeights
@@ -31,7 +31,6 @@ from mamtra.models.speech_lm import SpeechLM
 from mamtra.models.state import AttentionState
 from mamtra.ops.decode_types import ScaledWeight, WeightType
 from mamtra.runtime.cuda_graphs import CudaGraphs
-from mamtra.runtime.results import circumstances, shown_command, write_result
 
 RATIOS = ("1:0", "1:1", "1:5", "1:11")
 SHAPES = ((1, 2048), (1, 8192), (32, 2048), (32, 8192), (128, 2048))
@@ -41,39 +40,10 @@ WARM, REPEATS, REPLAYS = 3, 9, 4
 FOREVER = 2**30
 
 
-def bench_decode(
-    out: Path,
-    *,
-    device: torch.device,
-    seconds: float,
-    tiny: bool = False,
-    peers: bool = True,
-    tell: Callable[[dict[str, Any]], None] = lambda _: None,
-) -> Path:
-    """Measure, writing after every row; returns the page.
-
-    Args:
-        out: folder of ``decode.json``, ``decode.md`` and ``decode.svg``.
-        device: where to run; without a GPU steps are run as they are.
-        seconds: no row is begun after so long.
-        tiny: a small model and short contexts, to try the command.
-        peers: measure the peers too.
-        tell: called with every row as it is measured.
-    """
-    ends = time.perf_counter() + seconds
-    result: dict[str, Any] = {
-        "benchmark": "decode", **circumstances(shown_command(["mamtra", *sys.argv[1:]]), packages=("torch", "triton")),
-        "tiny": tiny, "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        "bandwidth": bandwidth(device), "steps": [], "profiles": [], "skipped": 0,
-    }  # fmt: skip
-    page = out / "decode.md"
-    for row in _rows(device, tiny, peers, ends, result):
-        kind = "profiles" if "kernels" in row else "steps"
-        result[kind].append(row)
-        tell(row)
-        page = write_result(out / "decode.json", result, render)
-    draw(result, out / "decode.svg")
-    return page
+def bench_decode(out: Path, *, device: torch.device, **options: Any) -> Path:
+    """Measure, writing after every row, see `mamtra.bench.run.measure`; without a GPU steps are run as they are."""
+    known: dict[str, Any] = {"bandwidth": bandwidth(device), "steps": [], "profiles": [], "skipped": 0}
+    return measure(out, "decode", partial(_rows, known), render, draw, device=device, known=known, **options)
 
 
 def bandwidth(device: torch.device) -> float:
@@ -131,7 +101,15 @@ def step_bytes(lm: SpeechLM, rows: int, length: int, states: torch.dtype = torch
 
 
 def _rows(
-    device: torch.device, tiny: bool, peers: bool, ends: float, result: dict[str, Any]
+    known: dict[str, Any], device: torch.device, tiny: bool, peers: bool, ends: float
+) -> Iterator[dict[str, Any]]:
+    for row in _measured(known, device, tiny, peers, ends):
+        known["profiles" if "kernels" in row else "steps"].append(row)
+        yield row
+
+
+def _measured(
+    known: dict[str, Any], device: torch.device, tiny: bool, peers: bool, ends: float
 ) -> Iterator[dict[str, Any]]:
     shapes = SHAPES if not tiny else ((1, 64), (3, 64))
     for ratio in RATIOS:
@@ -139,7 +117,7 @@ def _rows(
         for rows, length in shapes:
             about = {"ratio": ratio, "rows": rows, "length": length}
             if time.perf_counter() > ends:
-                result["skipped"] += 1
+                known["skipped"] += 1
                 continue
             size = step_bytes(lm, rows, length)
             yield about | {"system": "engine", "bytes": size, **_spread(engine_step(lm, rows, length, device))}

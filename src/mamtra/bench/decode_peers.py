@@ -17,11 +17,7 @@ STEPS, COMPILED_STEPS = 8, 24
 
 
 class Transformers:
-    """Qwen2 of transformers at CosyVoice 2's size: bfloat16, random weights, the text table on the GPU, no head.
-
-    Attributes:
-        model: the network.
-    """
+    """Qwen2 of transformers at CosyVoice 2's size: bfloat16, random weights, the text table on the GPU, no head."""
 
     def __init__(self, device: torch.device) -> None:
         import transformers

@@ -27,6 +27,7 @@ def measure(
     tiny: bool = False,
     peers: bool = True,
     tell: Callable[[dict[str, Any]], None] = lambda _: None,
+    known: dict[str, Any] | None = None,
 ) -> Path:
     """Measure, writing after every row; returns the page.
 
@@ -41,15 +42,18 @@ def measure(
         tiny: a small model, to try the command.
         peers: measure other programs too.
         tell: called with every row as it is measured.
+        known: what `rows` keeps itself, in place of a list of all rows.
     """
     result: dict[str, Any] = {
         "benchmark": name, **circumstances(shown_command(["mamtra", *sys.argv[1:]]), packages=PACKAGES), "tiny": tiny,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU", "rows": [],
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
     }  # fmt: skip
+    found: dict[str, Any] = {"rows": []} if known is None else known
     page = out / f"{name}.md"
     for row in rows(device, tiny, peers, time.perf_counter() + seconds):
-        result["rows"].append(row)
+        if known is None:
+            found["rows"].append(row)
         tell(row)
-        page = write_result(out / f"{name}.json", result, render)
-    draw(result, out / f"{name}.svg")
+        page = write_result(out / f"{name}.json", result | found, render)
+    draw(result | found, out / f"{name}.svg")
     return page

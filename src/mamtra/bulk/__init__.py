@@ -1,7 +1,5 @@
 """Files of many texts to folders of sound files: `mamtra batch`, resumable line by line."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from mamtra.runtime.lazy import lazy_names

@@ -79,11 +79,7 @@ class LocalSpeaker:
 
 
 class VoiceHashes:
-    """Hashes of the voices that lines name; a recording is hashed without being cloned.
-
-    Args:
-        tts: whose voices they are.
-    """
+    """Hashes of the voices that lines name; a recording is hashed without being cloned."""
 
     def __init__(self, tts: TTS) -> None:
         self._tts, self._known = tts, dict[str | None, str]()

@@ -46,11 +46,14 @@ def build_uninitialised(factory: Callable[[], nn.Module]) -> nn.Module:
         torch.set_rng_state(state)
 
 
-def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], where: str) -> nn.Module:
+def load_strictly(
+    module: nn.Module, tensors: Mapping[str, torch.Tensor], where: str, sizes: str = "its config.json"
+) -> nn.Module:
     """Put `tensors` into `module` (no copy is made), which goes to eval mode with gradients off.
 
     Args:
         where: name of the file, for the message.
+        sizes: name of the file with the sizes, for the message.
 
     Raises:
         MamTraError: names or shapes differ; the message lists the first of each kind.
@@ -59,7 +62,7 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], where:
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     difference = describe_difference(wanted, found)
     if difference:
-        raise MamTraError(f"{where} does not fit its config.json: {difference}.")
+        raise MamTraError(f"{where} does not fit {sizes}: {difference}.")
     module.load_state_dict(dict(tensors), strict=True, assign=True)
     return module.eval().requires_grad_(False)
 

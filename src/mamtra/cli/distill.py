@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +60,6 @@ def distill(
         print(json.dumps(facts) if as_json else _page(facts))
         return
     from mamtra.distill.api import distill as train
-    from mamtra.distill.checkpoints import checkpoints
 
     make_observer = None
     if whisper is not None:
@@ -69,13 +70,20 @@ def distill(
         def make_observer(setup: Setup) -> Observer:
             return make(setup.initial.directory, setup.processes.device)
 
-    progress = {} if as_json else {"listener": show_line, "ticker": tick if sys.stderr.isatty() else None}
     if not as_json and sys.stderr.isatty():
         tell("Opening models and corpus.")
+    follow(partial(train, settings, resume=resume, make_observer=make_observer), Path(settings.out), as_json)
+
+
+def follow(train: Callable[..., Any], out: Path, as_json: bool) -> None:
+    """Train with the progress on standard error, and print what was made; Ctrl-C tells what is kept in `out`."""
+    from mamtra.distill.checkpoints import checkpoints
+
+    progress = {} if as_json else {"listener": show_line, "ticker": tick if sys.stderr.isatty() else None}
     try:
-        done = train(settings, resume=resume, make_observer=make_observer, **progress)
+        done = train(**progress)
     except KeyboardInterrupt:
-        found = checkpoints(Path(settings.out))
+        found = checkpoints(out)
         nothing = "No step was finished, so nothing is kept; start again."
         tell(f"mamtra: {found[-1]} is saved; go on with --resume." if found else f"mamtra: {nothing}")
         raise

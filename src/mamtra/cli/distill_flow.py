@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import typer
 
-from mamtra.cli.distill import show_line, tick
-from mamtra.cli.tell import LONGEST, tell
-from mamtra.runtime.printable import printable
+from mamtra.cli.distill import follow
 
 
 def register(app: typer.Typer) -> None:
@@ -33,19 +30,7 @@ def distill_flow(
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON; nothing on standard error."),
 ) -> None:
     """Train the flow of MODEL to make a mel in 2 or 4 steps without guidance; no recordings are needed, only tokens."""
-    from mamtra.distill.checkpoints import checkpoints
     from mamtra.distill.flow_trainer import distill_flow as train
 
     settings = {"model": model, "out": str(out), "data": str(data), "voices": None if voices is None else str(voices)}
-    progress = {} if as_json else {"listener": show_line, "ticker": tick if sys.stderr.isatty() else None}
-    try:
-        done = train(settings, *(changes or ()), resume=resume, **progress)
-    except KeyboardInterrupt:
-        found = checkpoints(out)
-        nothing = "No step was finished, so nothing is kept; start again."
-        tell(f"mamtra: {found[-1]} is saved; go on with --resume." if found else f"mamtra: {nothing}")
-        raise
-    if as_json:
-        print(json.dumps({**vars(done), "student": str(done.student), "report": str(done.report)}))
-    else:
-        print(printable(f"{done.student} is ready; the curves are in {done.report}", LONGEST))
+    follow(partial(train, settings, *(changes or ()), resume=resume), out, as_json)

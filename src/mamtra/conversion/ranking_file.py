@@ -28,13 +28,7 @@ SUFFIXES = (".jsonl", ".csv")
 
 
 class StoredTable(RankingTable):
-    """A table that appends each new row to its file at once.
-
-    Args:
-        path: the file.
-        header: of the table.
-        rows: measurements so far.
-    """
+    """A table that appends each new row to its file at once."""
 
     def __init__(self, path: Path, header: RankingHeader, rows: Iterable[Row] = ()) -> None:
         super().__init__(header, rows, str(path))

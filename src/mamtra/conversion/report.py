@@ -13,12 +13,7 @@ _LAYER = re.compile(r"(\.layers\.)(\d+)(?=\.)")
 
 
 def describe(provenance: dict[str, Any], origins: Sequence[TensorOrigin]) -> str:
-    """The report in Markdown.
-
-    Args:
-        provenance: content of provenance.json.
-        origins: of all tensors.
-    """
+    """The report in Markdown."""
     teacher, plan, made = provenance["teacher"], provenance["plan"], provenance["conversion"]
     before, after = teacher["parameters"], made["parameters"]
     kinds = plan["layer_types"]

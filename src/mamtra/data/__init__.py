@@ -1,7 +1,5 @@
 """Training data: recordings, tokenization, token shards, batches."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from mamtra.runtime.lazy import lazy_names

@@ -1,7 +1,5 @@
 """Distillation of hybrid students from a Transformer teacher, and of flows to few steps."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from mamtra.runtime.lazy import lazy_names

@@ -14,13 +14,7 @@ from mamtra.runtime.device import pick_device
 
 @dataclass(frozen=True)
 class Processes:
-    """This process and the number of all.
-
-    Attributes:
-        rank: of this one.
-        world: number of processes.
-        device: of this one.
-    """
+    """This process and the number of all."""
 
     rank: int
     world: int

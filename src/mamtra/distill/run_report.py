@@ -41,9 +41,6 @@ _CHARTS = (
 def write_run_report(out: Path) -> Path:
     """Draw the log of a training.
 
-    Args:
-        out: folder of the training.
-
     Returns:
         The file in it.
 

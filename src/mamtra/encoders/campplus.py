@@ -95,11 +95,7 @@ class ConvolutionHead(nn.Module):
 
 
 class NormRelu(nn.Module):
-    """Batch normalisation and ReLU.
-
-    Args:
-        channels: number of channels.
-    """
+    """Batch normalisation and ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -187,12 +183,7 @@ class DenseBlock(nn.Module):
 
 
 class TimeDelay(nn.Module):
-    """Entry convolution of stride 2 in time, then normalisation and ReLU.
-
-    Args:
-        inputs: input channels.
-        outputs: output channels.
-    """
+    """Entry convolution of stride 2 in time, then normalisation and ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -205,11 +196,7 @@ class TimeDelay(nn.Module):
 
 
 class Transit(nn.Module):
-    """Normalisation, ReLU and a 1x1 convolution that halves the channels.
-
-    Args:
-        inputs: input channels.
-    """
+    """Normalisation, ReLU and a 1x1 convolution that halves the channels."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -222,12 +209,7 @@ class Transit(nn.Module):
 
 
 class EmbeddingLayer(nn.Module):
-    """Statistics pooling over time, projection, normalisation without scale and shift.
-
-    Args:
-        inputs: input channels.
-        outputs: embedding size.
-    """
+    """Statistics pooling over time, projection, normalisation without scale and shift."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -241,11 +223,7 @@ class EmbeddingLayer(nn.Module):
 
 
 class CAMPPlus(nn.Module):
-    """The speaker encoder; use it in evaluation mode: batch statistics of one voice are meaningless.
-
-    Args:
-        config: sizes.
-    """
+    """The speaker encoder; use it in evaluation mode: batch statistics of one voice are meaningless."""
 
     def __init__(self, config: CAMPPlusConfig) -> None:
         super().__init__()

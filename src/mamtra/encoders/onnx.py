@@ -40,9 +40,6 @@ def open_session(path: str | os.PathLike) -> Any:
 class _OnnxNetwork(nn.Module):
     """One network in a file.
 
-    Args:
-        path: the file.
-
     Raises:
         MamTraError: see `open_session`, or the network has other inputs.
     """

@@ -73,9 +73,6 @@ class SpeechTokenizer(nn.Module):
     """Whisper-style log-mel at 100 Hz to tokens at 25 Hz.
 
     The receptive field is about a second, so tokens do not depend on the length of the utterance.
-
-    Args:
-        config: sizes.
     """
 
     def __init__(self, config: SpeechTokenizerConfig) -> None:

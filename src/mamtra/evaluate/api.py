@@ -161,10 +161,10 @@ def evaluate(
         # a file that does not fit is reported before a long run
         files = {one.name: begin(one, with_recordings, overwrite=overwrite) for one in beside}
         run = evaluate_set(job, lines, path, workers=workers, overwrite=overwrite, scorer=scorer)
-        scores = _follow(run, progress, "", len(lines.lines) * len(job.seeds))
+        scores = follow(run, progress, "", len(lines.lines) * len(job.seeds))
         for one in beside:
             steps = complete(files[one.name], one.job, with_recordings, one.scorer, workers)
-            _follow(steps, progress, one.name, len(with_recordings.lines))
+            follow(steps, progress, one.name, len(with_recordings.lines))
     if compared and not with_recordings.lines:
         remarks.append(f"The set {lines.name} has no recordings of its texts to compare with.")
     if versa is not None:
@@ -231,7 +231,7 @@ def _opened(source: str | os.PathLike | ScoreFile | Scores) -> ScoreFile:
     return source if isinstance(source, ScoreFile) else load_scores(source)
 
 
-def _follow(steps: Iterator[int], progress: Progress | None, name: str, total: int) -> ScoreFile:
+def follow(steps: Iterator[int], progress: Progress | None = None, name: str = "", total: int = 0) -> ScoreFile:
     """Run to the end; what the run returns."""
     while True:
         try:

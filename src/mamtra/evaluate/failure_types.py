@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mamtra.audio.trim import frame_power, is_loud
 from mamtra.evaluate.alignment import align
 
 FAILURES = ("missing", "silent", "early_stop", "no_stop", "skipped", "repeated", "inserted", "wrong_voice")
@@ -17,7 +18,6 @@ prompt, or to the ground truth, is far lower than in the other utterances (see `
 
 RUN = 3
 FRACTION = 0.2
-FLOOR_DB = -45.0
 FEWEST = 10
 """Similarities needed before one can be an outlier."""
 OUTLIER = 3.5
@@ -76,8 +76,5 @@ def _comes_twice(words: list[str], hypothesis: list[str]) -> bool:
 
 def silence_share(samples: np.ndarray, rate: int) -> float:
     """Fraction of 10 ms frames of samples (T,) that are 45 dB below the loudest one; 1 where all are silent."""
-    hop = rate // 100
-    power = np.square(samples[: len(samples) // hop * hop].astype(np.float64).reshape(-1, hop)).mean(1)
-    if len(power) == 0 or power.max() <= 1e-10:
-        return 1.0
-    return float(np.mean(power <= power.max() * 10 ** (FLOOR_DB / 10)))
+    power = frame_power(samples, rate)
+    return float(np.mean(~is_loud(power))) if len(power) else 1.0

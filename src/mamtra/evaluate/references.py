@@ -39,11 +39,6 @@ def references(job: Job, scorer: Scorer, path: Path) -> tuple[list[Reference], l
     """What to measure beside a system, with the judges that are open already, and a sentence for what cannot be measured.
 
     The ground truth goes with any system; the resynthesis, with the first seed, with a model that has a speech tokenizer.
-
-    Args:
-        job: of the system.
-        scorer: of the system.
-        path: its score file.
     """
     system = scorer.system
     found, remarks = [_reference(GROUND_TRUTH, path, job, scorer, GroundTruth())], []

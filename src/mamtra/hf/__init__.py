@@ -3,8 +3,6 @@
 Importing this module registers them: afterwards ``AutoConfig`` and ``AutoModelForCausalLM`` read model directories.
 """
 
-from __future__ import annotations
-
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mamtra.hf.config import MamTraConfig

@@ -74,9 +74,6 @@ class LanguageModel(nn.Module, ABC):
 
         Matrices and tables are normal with standard deviation 0.02, as in Qwen2, the layers' output matrices smaller by
         sqrt(2 * layers) so that the residual stream starts small; biases are zero.
-
-        Args:
-            generator: of the random numbers.
         """
         depth = (2 * self.config.num_hidden_layers) ** -0.5
         for name, module in self.named_modules():

@@ -102,6 +102,11 @@ def footnote(result: dict[str, Any]) -> str:
     return "\n".join([*lines, ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + "."])
 
 
+def page(result: dict[str, Any], *parts: str) -> str:
+    """A page of Markdown: its parts, and how they were measured."""
+    return "\n\n".join([*parts, "## How it was measured", footnote(result)]) + "\n"
+
+
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None

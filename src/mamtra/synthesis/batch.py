@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from mamtra.engine.engine import Engine
 from mamtra.engine.request import TokenStream
 from mamtra.errors import MamTraError
 from mamtra.models.layout import prompt
+from mamtra.models.speech_lm import SpeechLM
 from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request, in_samples, speak
@@ -214,19 +216,52 @@ def speak_texts(
     Raises:
         MamTraError: a text has no words, or its logits or samples are not finite numbers.
     """
-    segments = [model.text.segments(text) for text in texts]
+    jobs = [(voice, text, (seed + number * _TEXT_STRIDE) % 2**63) for number, text in enumerate(texts)]
+    yield from enumerate(speak_jobs(model, jobs, rows=rows, retries=retries))
+
+
+def speak_jobs(
+    model: Model,
+    jobs: Sequence[tuple[Voice, str, int]],
+    *,
+    lm: SpeechLM | None = None,
+    rows: int = 128,
+    retries: Retries = ONCE,
+    **options: Any,
+) -> Iterator[np.ndarray]:
+    """Samples (T,) of every text in its voice, in the order of the jobs.
+
+    Args:
+        model: on its device.
+        jobs: voice, text and seed.
+        lm: to use instead of the model's.
+        rows: segments side by side in the language model.
+        retries: of runs that fail.
+        options: of the engine.
+
+    Raises:
+        MamTraError: as in `speak_texts`.
+    """
+    segments = [model.text.segments(text) for _, text, _ in jobs]
     lengths = [len(segment.ids) for row in segments for segment in row]
     if not lengths:
         return
-    opening, said, speech = lm_prompt(model, voice, ())
-    spoken = prompt([*opening, *said], speech)[0].shape[1]
-    capacity = max(spoken + n + model.generation.longest(n) for n in lengths)
-    engine = Engine(model.lm, slots=min(rows, len(lengths)), capacity=capacity, deterministic=False)
-    with engine:
+    capacity = positions_needed(model, {id(voice): voice for voice, _, _ in jobs}.values(), lengths)
+    slots = min(rows, len(lengths))
+    with Engine(lm or model.lm, slots=slots, capacity=capacity, deterministic=False, **options) as engine:
         batch = Batch(engine, 2 * rows, TOGETHER.get(model.device.type, 16))
-        for number, row in enumerate(segments):
-            batch.add(Request(model, voice, (seed + number * _TEXT_STRIDE) % 2**63, retries=retries), row)
-        for number, (_, found) in enumerate(batch.finished(last=True)):
+        for (voice, _, seed), row in zip(jobs, segments, strict=True):
+            batch.add(Request(model, voice, seed, retries=retries), row)
+        for _, found in batch.finished(last=True):
             if isinstance(found, MamTraError):
                 raise found
-            yield number, np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in found)])
+            yield np.concatenate([np.zeros(0, np.float32), *(chunk.samples for chunk in found)])
+
+
+def positions_needed(model: Model, voices: Iterable[Voice], lengths: Iterable[int]) -> int:
+    """Positions of a stream that may speak a segment of any of these lengths, in ids, in any of these voices."""
+    opened = 0
+    for voice in voices:
+        opening, said, speech = lm_prompt(model, voice, ())
+        opened = max(opened, prompt([*opening, *said], speech)[0].shape[1])
+    return opened + max(n + model.generation.longest(n) for n in lengths)

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 class ModelDirectory:
     """A model directory (see `mamtra.checkpoints.native`): its settings, and its text front end.
 
-    Args:
-        directory: the model directory.
-
     Attributes:
         directory: the model directory.
         config: content of config.json.

@@ -38,9 +38,6 @@ def subtitles(words: Sequence[Word]) -> list[Subtitle]:
     """Words with times, cut into subtitles.
 
     A word that is longer than a line stands on a line of its own.
-
-    Args:
-        words: in order.
     """
     found = []
     for group in _groups(words):

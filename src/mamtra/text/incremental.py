@@ -57,9 +57,6 @@ def settled_parts(parts: Iterable[str]) -> Iterator[Part]:
     That is between two plain lower-case words (a number, a name or an abbreviation may belong to its neighbours, as in
     "May 5, 2024"), after a clause in scripts that have no spaces, and at the end of a sentence. A word counts once white space
     follows it. The texts joined are what came in.
-
-    Args:
-        parts: as for `sentences`.
     """
     waiting, column, start, given = "", 0, 0, 0  # `given`: characters of `waiting` that were yielded already
     for block, final in _blocks(parts):

@@ -1,7 +1,5 @@
 """Whisper as a transcriber; where its package is missing, the sentence that tells so."""
 
-from __future__ import annotations
-
 import sys
 import types
 

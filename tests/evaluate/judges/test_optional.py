@@ -1,7 +1,5 @@
 """Optional judges behind the small interface, and VERSA as a process, all with stand-ins."""
 
-from __future__ import annotations
-
 import json
 import sys
 

@@ -1,7 +1,5 @@
 """Whisper by transformers, tiny and random: features, decoder, batches, windows, and what is no Whisper."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

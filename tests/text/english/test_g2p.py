@@ -107,7 +107,7 @@ def test_lexicon_lines_are_sorted(lexicon: Lexicon) -> None:
     assert all(lexicon.exact(word.decode()) for word in words[::997])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text("abcdeiostnrT' -,.!?\"()—", max_size=40))
 def test_output_stays_in_the_alphabet(lexicon: Lexicon, text: str) -> None:
     phonemes = G2P(lexicon, lambda word: "ə")(text)

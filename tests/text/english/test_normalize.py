@@ -96,7 +96,7 @@ def test_nothing_to_say(text: str) -> None:
         normalize(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=60))
 def test_any_text_comes_out_plain(text: str) -> None:
     try:

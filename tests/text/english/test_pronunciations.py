@@ -84,7 +84,7 @@ def test_bad_lexicon_files(tmp_path: Path) -> None:
         read_user_lexicon(tmp_path / "latin")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=80))
 def test_any_lexicon_is_read_or_refused(text: str) -> None:
     try:

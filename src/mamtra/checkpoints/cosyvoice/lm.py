@@ -36,9 +36,6 @@ _SPECIAL_IDS = 3  # after the speech tokens: end of speech, a spare id, fill (as
 class PickledTensors(TensorSource):
     """The tensors of a flat state dict that ``torch.save`` wrote. Only tensors and numbers are unpickled, never objects.
 
-    Args:
-        path: the file.
-
     Raises:
         MamTraError: it is missing, damaged, or holds something else.
     """

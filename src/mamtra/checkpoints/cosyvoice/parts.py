@@ -20,7 +20,7 @@ from mamtra.checkpoints.cosyvoice.sizes3 import FREQUENCIES, read_dit_flow_confi
 from mamtra.checkpoints.cosyvoice.vocoder_sizes import SAMPLE_RATE, read_vocoder_sizes
 from mamtra.checkpoints.cosyvoice.yaml import Settings
 from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.checkpoints.strict_loading import build_uninitialised, describe_difference, load_strictly
+from mamtra.checkpoints.strict_loading import build_uninitialised, load_strictly
 from mamtra.errors import MamTraError
 from mamtra.models.config import SpeechLMConfig
 from mamtra.runtime.printable import printable
@@ -213,8 +213,6 @@ def _state(path: Path) -> dict[str, Tensor]:
 
 def _filled(factory: Any, state: dict[str, Tensor], path: Path, settings: Settings) -> Any:
     module: nn.Module = build_uninitialised(factory)
-    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    difference = describe_difference(wanted, {name: tuple(tensor.shape) for name, tensor in state.items()})
-    if difference:
-        raise MamTraError(f"{path} does not fit {settings.path.name}: {difference}.")
-    return load_strictly(module, {name: tensor.float() for name, tensor in state.items()}, str(path))
+    return load_strictly(
+        module, {name: tensor.float() for name, tensor in state.items()}, str(path), settings.path.name
+    )

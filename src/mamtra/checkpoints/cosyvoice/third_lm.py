@@ -18,11 +18,7 @@ MARKS, SPEECH, HEAD, BIAS = "llm_embedding.weight", "speech_embedding.weight", "
 
 
 class ThirdTensors(TensorSource):
-    """Tensors of an llm.pt, with those that CosyVoice 2 has besides.
-
-    Args:
-        source: the file's.
-    """
+    """Tensors of an llm.pt, with those that CosyVoice 2 has besides."""
 
     def __init__(self, source: TensorSource) -> None:
         self.path, self._source = source.path, source

@@ -44,9 +44,6 @@ _PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _without_tag)
 class Settings:
     """The entries of a file, found by their path.
 
-    Args:
-        path: the file.
-
     Raises:
         MamTraError: it is missing, is not YAML, or is no mapping.
     """

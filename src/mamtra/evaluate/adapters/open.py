@@ -92,9 +92,6 @@ def open_adapter(name: str, options: AdapterOptions) -> Adapter:
 class OwnFile:
     """A Python file of the user's, which is executed.
 
-    Args:
-        path: the file.
-
     Raises:
         MamTraError: it is missing, cannot be run, or lacks one of the two names.
     """

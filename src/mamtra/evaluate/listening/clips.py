@@ -8,13 +8,13 @@ import numpy as np
 
 from mamtra.audio.formats import MIME, encode
 from mamtra.audio.io import read_audio, resample
+from mamtra.audio.trim import frame_power, is_loud
 from mamtra.evaluate.report_media import data_url
 
 RATE = 24000
 LEVEL_DB = -26.0
 PEAK = 0.97
 ANCHOR_HZ = 3500.0
-_FLOOR_DB = -45.0
 
 
 def loudness_normalised(samples: np.ndarray) -> np.ndarray:
@@ -22,11 +22,11 @@ def loudness_normalised(samples: np.ndarray) -> np.ndarray:
 
     Silence is every 10 ms frame that is 45 dB below the loudest one, so that long pauses do not make a clip loud.
     """
-    hop = RATE // 100
-    power = np.square(samples[: len(samples) // hop * hop].astype(np.float64).reshape(-1, hop)).mean(1)
-    if len(power) == 0 or power.max() <= 1e-10:
+    power = frame_power(samples, RATE)
+    loud = power[is_loud(power)]
+    if not len(loud):
         return samples
-    level = np.sqrt(power[power > power.max() * 10 ** (_FLOOR_DB / 10)].mean())
+    level = np.sqrt(loud.mean())
     gain = min(10 ** (LEVEL_DB / 20) / level, PEAK / float(np.abs(samples).max()))
     return (samples * gain).astype(np.float32)
 

@@ -1,7 +1,5 @@
 """Abbreviations that are written with a full stop: what each is read as, and which ones hold a sentence together."""
 
-from __future__ import annotations
-
 from mamtra.text.english.wordlists import listed
 
 TITLES = {

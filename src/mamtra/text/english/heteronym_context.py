@@ -5,7 +5,7 @@ Each rule gives the reading of a word for its neighbours, or None where the usua
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from mamtra.text.english.wordlists import listed
 
@@ -90,6 +90,7 @@ _REASONED = frozenset(
         "orthogonal empirical statutory psychological cognitive mathematical religious ideological molecular"
     )
 )
+_STRINGED = frozenset(listed("string strings instrument instruments legs out"))
 _CITY_OF = {"reading": ("england", "ɹˈɛdɪŋ"), "nice": ("france", "nˈis")}
 _RESUME_BEFORE = frozenset(
     listed("my your his her their our a the updated this one's attached impressive on strong of")
@@ -120,8 +121,12 @@ def _lead(words: Sequence[str], place: int) -> str | None:
     return "lˈɛd" if (metal and before not in ("into", "with", "and")) or (before == "molten") else None
 
 
-def _bass(words: Sequence[str], place: int) -> str | None:
-    return "bˈæs" if _near(words, place) & _BASS_FISH else "bˈAs"
+def _if_near(others: Set[str], said: str, otherwise: str | None = None, reach: int = 6) -> Rule:
+    return lambda words, place: said if _near(words, place, reach) & others else otherwise
+
+
+def _if_next(others: Set[str], said: str, otherwise: str | None = None) -> Rule:
+    return lambda words, place: said if _next(words, place) in others else otherwise
 
 
 def _bow(words: Sequence[str], place: int) -> str | None:
@@ -144,20 +149,10 @@ def _tear(words: Sequence[str], place: int) -> str | None:
     return "tˈɛɹ" if noun and _near(words, place) & (_MENDED | _CLOTH) else None
 
 
-def _bowed(words: Sequence[str], place: int) -> str | None:
-    return (
-        "bˈOd" if _next(words, place) in ("string", "strings", "instrument", "instruments", "legs", "out") else "bˈWd"
-    )
-
-
 def _produce(words: Sequence[str], place: int) -> str | None:
     after = _next(words, place)
     noun = not after.isalpha() or after in ("is", "was", "from", "in", "at", "and", "or", "for", "section", "aisle")
     return "pɹˈOdˌus" if noun and _before(words, place) in _FARMED else None
-
-
-def _live(words: Sequence[str], place: int) -> str | None:
-    return "lˈIv" if _next(words, place) in _SENT_LIVE else None
 
 
 def _city(words: Sequence[str], place: int) -> str | None:
@@ -209,17 +204,10 @@ def _resume(words: Sequence[str], place: int) -> str | None:
     return "ɹˈɛzəmˌA" if _before(words, place) in _RESUME_BEFORE else None
 
 
-def _axes(words: Sequence[str], place: int) -> str | None:
-    return "ˈæksᵻz" if _near(words, place) & _CHOPPING else None
-
-
-def _bases(words: Sequence[str], place: int) -> str:
-    return "bˈAsˌiz" if _near(words, place, 2) & _REASONED else "bˈAsᵻz"
-
-
 RULES: dict[str, Rule] = {
-    "lead": _lead, "bass": _bass, "bow": _bow, "dove": _dove, "read": _read, "polish": _polish, "wound": _wound,
-    "resume": _resume, "tear": _tear, "bowed": _bowed, "produce": _produce, "live": _live, "reading": _city, "nice": _city,
-    "axes": _axes, "bases": _bases,
+    "lead": _lead, "bow": _bow, "dove": _dove, "read": _read, "polish": _polish, "wound": _wound, "resume": _resume, "tear": _tear,
+    "produce": _produce, "reading": _city, "nice": _city, "live": _if_next(_SENT_LIVE, "lˈIv"),
+    "bowed": _if_next(_STRINGED, "bˈOd", "bˈWd"), "bass": _if_near(_BASS_FISH, "bˈæs", "bˈAs"),
+    "axes": _if_near(_CHOPPING, "ˈæksᵻz"), "bases": _if_near(_REASONED, "bˈAsˌiz", "bˈAsᵻz", reach=2),
     "object": _verb_before_to("əbʤˈɛkt"), "refuse": _verb_before_to("ɹəfjˈuz"),
 }  # fmt: skip
