@@ -100,7 +100,8 @@ class LightModel(ModelDirectory):
         """Mel to samples."""
         from mamtra.light.vocoder import LightVocoder
 
-        return self._part("vocoder", lambda: LightVocoder(*self._stored("vocoder"), threads=self.threads))
+        options = {"threads": self.threads, "near": not self.exact}
+        return self._part("vocoder", lambda: LightVocoder(*self._stored("vocoder"), **options))
 
     @property
     def hearing(self) -> LightHearing:

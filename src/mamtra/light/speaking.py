@@ -27,7 +27,7 @@ from mamtra.synthesis.segment_stream import HopStream, stream_runs
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
-HOPS = HopSchedule(first=20, hop=8)
+HOPS = HopSchedule(first=12, hop=6)
 """The first audio comes early and lasts until the second is there: the LM goes on while flow and vocoder compute."""
 SOUNDS = 2
 """Segments whose flow and vocoder are computed side by side: what one of them cannot divide between the cores the other takes."""

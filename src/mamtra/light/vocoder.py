@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mamtra.acoustic.receptive_field import receptive_field
+from mamtra.acoustic.receptive_field import near_field, receptive_field
 from mamtra.light.graph import GraphBuilder
 from mamtra.light.random import Generator
 from mamtra.light.sessions import give_back, open_session
@@ -25,9 +25,13 @@ class LightVocoder:
         path: its weights.
         config: section of config.json.
         threads: of its sessions.
+        near: a stream's samples are computed from their `near_field`, not all that they depend on.
+
+    Attributes:
+        reach: frames before and after a sample that it is computed with in a stream.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1) -> None:
+    def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1, near: bool = False) -> None:
         weights = StoredWeights(path)
         graphs = [GraphBuilder(name, weights, "float", unpacked=True) for name in ("pitch", "wave")]
         build_pitch(graphs[0], config)
@@ -36,7 +40,7 @@ class LightVocoder:
         mix = (weights.values(f"m_source.l_linear.{name}") for name in ("weight", "bias"))
         self.source = SineSource(config, *mix)
         self.hop = self.source.hop
-        self.reach = receptive_field(SimpleNamespace(**config))
+        self.reach = (near_field if near else receptive_field)(SimpleNamespace(**config))
 
     def f0(self, mel: np.ndarray) -> np.ndarray:
         """F0 (T,) in Hz of mel (mel, T)."""
