@@ -45,15 +45,18 @@ def prompt_store(model: LightModel) -> Prompts:
 
 
 def open_parts(request: Request, *, prompts: Prompts) -> None:
-    """Begin to open what speaking needs, on two threads beside the reading of the text."""
+    """Begin to open what speaking needs, on a thread beside the reading of the text.
+
+    The language model is first: while it speaks there is a core for the rest.
+    """
     model: LightModel = request.model
 
-    def open_sound() -> None:
-        prompts.stream(request.voice)
-        _ = model.vocoder
+    def work() -> None:
+        _try(lambda: model.lm)
+        _try(lambda: prompts.stream(request.voice))
+        _try(lambda: model.vocoder)
 
-    for work in (lambda: model.lm, open_sound):
-        Thread(target=_try, args=(work,), name="mamtra-open").start()
+    Thread(target=work, name="mamtra-open").start()
 
 
 def _try(work: Callable[[], object]) -> None:
