@@ -178,44 +178,43 @@ def _mamba(
     # the operator's own activation takes as long as the rest of it
     xbc, conv = graph.ops(2, "CausalConvWithState", xbc, *weights, state[0], domain=CONTRIB, channels_last=1)
     x, b, c = graph.ops(3, "Split", graph.silu(xbc), graph.constant([narrow, narrow, inner]), axis=-1)
-    x, b = _repeated(graph, x, heads, groups, dim), _repeated(graph, b, heads, groups, dim)
-    rate = graph.op("Neg", graph.op("Exp", graph.weight(f"{prefix}.A_log")))
-    dt, decay = _steps(graph, dt, rate, heads, dim)
+    dt = _softplus(graph, dt, heads)
+    decay = graph.op("Mul", dt, graph.op("Neg", graph.op("Exp", graph.weight(f"{prefix}.A_log"))))
+    x, b = _spread(graph, x, heads, groups, dim), _repeated(graph, b, heads, groups, dim)
+    value = graph.reshape(graph.op("Mul", x, graph.op("Unsqueeze", dt, graph.constant([-1]))), (0, 0, inner))
     y, ssm = graph.ops(
         2,
         "LinearAttention",
-        *(c, b, graph.op("Mul", x, dt), state[1], decay),
+        *(c, b, value, state[1], decay),
         domain=CONTRIB,
         update_rule="gated",
         q_num_heads=heads,
         kv_num_heads=heads,
         scale=1.0,
     )
-    skip = graph.op("MatMul", graph.weight(f"{prefix}.D"), graph.constant(_copies(heads, dim)))
-    y = graph.op("Add", y, graph.op("Mul", x, skip))
-    y = graph.op("Mul", y, graph.silu(z))
-    norm = graph.reshape(graph.weight(f"{prefix}.norm.weight"), (heads, dim))
-    y = graph.reshape(y, (0, 0, heads, dim))
-    y = graph.op("SimplifiedLayerNormalization", y, norm, epsilon=float(config["mamba_norm_eps"]), axis=-1)
+    skipped = graph.op("Mul", x, graph.op("Unsqueeze", graph.weight(f"{prefix}.D"), graph.constant([-1])))
+    y = graph.op("Add", graph.reshape(y, (0, 0, heads, dim)), skipped)
+    y = graph.op("Mul", y, graph.reshape(graph.silu(z), (0, 0, heads, dim)))
+    ones = graph.constant(np.ones(dim, np.float32))
+    y = graph.op("SimplifiedLayerNormalization", y, ones, epsilon=float(config["mamba_norm_eps"]), axis=-1)
+    y = graph.op("Mul", y, graph.reshape(graph.weight(f"{prefix}.norm.weight"), (heads, dim)))
     return graph.linear(graph.reshape(y, (0, 0, inner)), f"{prefix}.out_proj.weight"), [conv, ssm]
 
 
-def _steps(graph: GraphBuilder, dt: str, rate: str, heads: int, dim: int) -> tuple[str, str]:
-    """``softplus(dt)`` of (B, L, heads) for each channel, (B, L, heads * dim), and times the rate (heads,) of each head.
-
-    The function is computed of whole vectors of the processor: what is left over is computed otherwise, and a row would depend on B.
-    """
-    padded = -(-heads // _VECTOR) * _VECTOR
-    dt = graph.op("Softplus", graph.op("MatMul", dt, graph.constant(np.eye(heads, padded, dtype=np.float32))))
-    rates = graph.op("Mul", graph.constant(np.eye(padded, heads, dtype=np.float32)), rate)
-    copies = graph.constant(np.eye(padded, heads, dtype=np.float32) @ _copies(heads, dim))
-    both = graph.op("MatMul", dt, graph.op("Concat", copies, rates, axis=1))
-    return tuple(graph.ops(2, "Split", both, graph.constant([heads * dim, heads]), axis=-1))
+def _softplus(graph: GraphBuilder, x: str, heads: int) -> str:
+    """Of (B, L, heads), in whole vectors of the processor: what is left over is computed otherwise, and a row would depend on B."""
+    missing = -heads % _VECTOR
+    if not missing:
+        return graph.op("Softplus", x)
+    padded = graph.op("Pad", x, graph.constant([0, 0, 0, 0, 0, missing]))
+    return graph.ops(2, "Split", graph.op("Softplus", padded), graph.constant([heads, missing]), axis=-1)[0]
 
 
-def _copies(heads: int, dim: int) -> np.ndarray:
-    """The matrix (heads, heads * dim) that copies a number of each head to its channels."""
-    return np.repeat(np.eye(heads, dtype=np.float32), dim, axis=1)
+def _spread(graph: GraphBuilder, x: str, heads: int, groups: int, dim: int) -> str:
+    """(1, L, groups * dim) to (1, L, heads, dim), or to (1, L, 1, dim) where all heads share one group."""
+    if groups == 1:
+        return graph.op("Unsqueeze", x, graph.constant([2]))
+    return graph.reshape(_repeated(graph, x, heads, groups, dim), (0, 0, heads, dim))
 
 
 def _repeated(graph: GraphBuilder, x: str, heads: int, groups: int, dim: int) -> str:

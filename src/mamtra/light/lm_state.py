@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mamtra.light.lm import LightLM
 
 MOST_BEGINNINGS = 8
-PIECES, SHORTEST = 4, 16
+PIECES, SHORTEST = 3, 16
 """Of many inputs: pieces that they are taken in by, on two threads, and inputs of a piece at least."""
 
 
@@ -67,10 +67,12 @@ class LMRows:
                 for part in first:
                     part.run(given, made := np.empty_like(piece), before)
                     given = made
-                later.append(pool.submit(last.run, given, self._logits, before))
                 self.lengths += piece.shape[1]
+                if len(later) + 1 < pieces:
+                    later.append(pool.submit(last.run, given, self._logits, before))
             for each in later:
                 each.result()
+            last.run(given, self._logits, before)
         return self._logits[0]
 
     def step(self, x: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,17 +19,21 @@ from mamtra.light.vocoder_graph import build_pitch, build_wave
 from mamtra.light.weights import StoredWeights
 
 
+SHORTEST = 50
+"""Frames of a piece of an utterance at least: the ends of pieces are computed twice."""
+
+
 class LightVocoder:
     """The vocoder.
 
     Args:
         path: its weights.
         config: section of config.json.
-        threads: of its sessions.
-        near: a stream's samples are computed from their `near_field`, not all that they depend on.
+        threads: that compute a whole utterance, a piece of it each: most of its operators do nothing on a second thread.
+        near: samples are computed from their `near_field`, not all that they depend on.
 
     Attributes:
-        reach: frames before and after a sample that it is computed with in a stream.
+        reach: frames before and after a sample that it is computed with in a stream or a piece.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1, near: bool = False) -> None:
@@ -36,7 +41,8 @@ class LightVocoder:
         graphs = [GraphBuilder(name, weights, "float", unpacked=True) for name in ("pitch", "wave")]
         build_pitch(graphs[0], config)
         build_wave(graphs[1], config)
-        self._pitch, self._wave = (open_session(graph, threads) for graph in graphs)
+        self._pitch, self._wave = (open_session(graph, 1) for graph in graphs)
+        self._threads = threads
         mix = (weights.values(f"m_source.l_linear.{name}") for name in ("weight", "bias"))
         self.source = SineSource(config, *mix)
         self.hop = self.source.hop
@@ -52,8 +58,19 @@ class LightVocoder:
 
     def whole(self, mel: np.ndarray, seed: int) -> np.ndarray:
         """Samples of mel, with the noise of a seed."""
-        noise = Generator(seed).normal(mel.shape[1] * self.hop)
-        samples = self.wave(mel, self.source(self.f0(mel), noise))
+        frames, hop = mel.shape[1], self.hop
+        source = self.source(self.f0(mel), Generator(seed).normal(frames * hop))
+        before, after = self.reach
+
+        def piece(begin: int, end: int) -> np.ndarray:
+            first, last = max(0, begin - before), min(frames, end + after)
+            wave = self.wave(mel[:, first:last], source[first * hop : last * hop])
+            return wave[(begin - first) * hop : (end - first) * hop]
+
+        pieces = max(1, min(self._threads, frames // SHORTEST))
+        bounds = np.linspace(0, frames, pieces + 1).astype(int).tolist()
+        with ThreadPoolExecutor(pieces, "mamtra-vocoder") as pool:
+            samples = np.concatenate(list(pool.map(piece, bounds[:-1], bounds[1:])))
         give_back()
         return samples
 
