@@ -92,7 +92,7 @@ class LightModel(ModelDirectory):
         from mamtra.light.flow import LightFlow
 
         products = self._products("rows" if has_dot_products() else "float")
-        options = {"threads": self.threads, "products": products, "free": not self.exact}
+        options = {"products": products, "free": not self.exact}
         return self._part("flow", lambda: LightFlow(*self._stored("flow"), self.generation.flow_steps, **options))
 
     @property

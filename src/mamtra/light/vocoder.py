@@ -42,7 +42,7 @@ class LightVocoder:
         graphs = [GraphBuilder(name, weights, "float", unpacked=True) for name in ("pitch", "wave")]
         build_pitch(graphs[0], config)
         build_wave(graphs[1], config, pieces=True)
-        self._pitch, self._wave = (open_session(graph, 1) for graph in graphs)
+        self._pitch, self._wave = (open_session(graph) for graph in graphs)
         self._threads = threads
         mix = (weights.values(f"m_source.l_linear.{name}") for name in ("weight", "bias"))
         self.source = SineSource(config, *mix)
