@@ -1,6 +1,6 @@
 """The language model as a graph: any number of new positions after a state, to the logits that follow the last of them.
 
-    inputs    x              (1, L, hidden_size)                    embedded inputs
+    inputs    x              (1, L, hidden_size)                    embedded inputs, or `hidden` of earlier layers
               after          (1,) int32                             positions of the sequence after this call, less one
               total          () int32                               positions of the sequence after this call
               cos, sin       (capacity, head_dim / 2)               `rope_table`
@@ -8,7 +8,7 @@
               conv.N         (1, taps - 1, channels)                of each Mamba layer N, oldest input first
               ssm.N          (1, heads, head_dim, head_dim)         of each Mamba layer N, state size by channels
     outputs   logits         (1, ids)
-              hidden         (1, L, hidden_size)                    instead, where other layers follow: their x
+              hidden         (1, L, 2 hidden_size)                  instead, where other layers follow: two parts of a sum
               query          (1, head_dim)                          with a head to follow: its query at the last position, not
                                                                     rotated; its keys are in key.N
               new.key.N, new.value.N, new.conv.N, new.ssm.N
@@ -73,14 +73,13 @@ def build_lm(
         shared |= {name: graph.input(name, ("capacity", config["head_dim"] // 2)) for name in ("cos", "sin")}
     shapes = state_shapes(config, numbers=numbers)
     states = {name: graph.input(name, shape) for name, shape in shapes.items()}
-    hidden = graph.input("x", ("B", "L", width))
-    normed = graph.op(
-        "SimplifiedLayerNormalization",
-        hidden,
-        graph.weight(f"model.layers.{numbers[0]}.input_layernorm.weight"),
-        epsilon=eps,
-        axis=-1,
-    )
+    first = f"model.layers.{numbers[0]}.input_layernorm.weight"
+    if numbers[0]:
+        parts = graph.ops(2, "Split", graph.input("x", ("B", "L", 2 * width)), axis=-1, num_outputs=2)
+        normed, hidden = _add_and_norm(graph, *parts, first, eps)
+    else:
+        hidden = graph.input("x", ("B", "L", width))
+        normed = graph.op("SimplifiedLayerNormalization", hidden, graph.weight(first), epsilon=eps, axis=-1)
     for layer in numbers:
         kind, prefix = kinds[layer], f"model.layers.{layer}"
         followed = head[1] if head and head[0] == layer else None
@@ -92,7 +91,8 @@ def build_lm(
         normed, hidden = _add_and_norm(graph, more, hidden, f"{prefix}.post_attention_layernorm.weight", eps)
         more = _mlp(graph, f"{prefix}.mlp", normed)
         if layer + 1 == numbers.stop < len(kinds):
-            graph.output("hidden", graph.op("Add", more, hidden), ("B", "L", width))
+            # the layers that follow add them in the operator that normalises, as within a graph
+            graph.output("hidden", graph.op("Concat", more, hidden, axis=-1), ("B", "L", 2 * width))
             return
         if layer + 1 == len(kinds):
             # only the last position is asked for its logits

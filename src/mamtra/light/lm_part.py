@@ -59,11 +59,11 @@ class LMPart:
         self._steps: dict[tuple[int, int], ort.IOBinding] = {}
 
     def run(self, x: np.ndarray, made: np.ndarray, before: np.ndarray) -> None:
-        """Take in more inputs (n, L, hidden_size) of the first rows.
+        """Take in more inputs of the first rows.
 
         Args:
-            x: inputs.
-            made: where the outputs go: (n, L, hidden_size) for the layers that follow, or logits (n, ids).
+            x: (n, L, hidden_size), or what earlier layers made of it.
+            made: where the outputs go: (n, L, 2 hidden_size) for the layers that follow, or logits (n, ids).
             before: (n,) positions of each row before this call.
         """
         self._run(self._bind(x, made), x, before)

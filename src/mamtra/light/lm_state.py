@@ -46,7 +46,7 @@ class LMRows:
         self.kv_bytes, self.state_bytes = state_bytes(lm.config, capacity, count)
         self._input = np.zeros((count, 1, lm.config["hidden_size"]), np.float32)
         self._logits = np.zeros((count, lm.config["speech_vocab_size"]), np.float32)
-        self._made = [*(np.zeros_like(self._input) for _ in lm.parts[1:]), self._logits]
+        self._made = [*(np.concatenate([self._input] * 2, axis=2) for _ in lm.parts[1:]), self._logits]
         self.tables = rope_table(lm.config, capacity)
         self._parts = [LMPart(lm, part, count, capacity, self.tables, self.queries) for part in lm.parts]
         lm.begun(self)
@@ -65,7 +65,7 @@ class LMRows:
             for piece in np.array_split(np.ascontiguousarray(x[None]), pieces, axis=1):
                 given, before = piece, self.lengths.copy()
                 for part in first:
-                    part.run(given, made := np.empty_like(piece), before)
+                    part.run(given, made := np.concatenate([piece, piece], axis=2), before)
                     given = made
                 self.lengths += piece.shape[1]
                 if len(later) + 1 < pieces:
