@@ -20,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ LONG = (
 )
 COLD = "Hello! This voice runs on your own machine."
 ROWS, STEPS = (1, 2, 4, 8), 50
+LARGE = 2
+"""MB of a package that is shown by itself."""
 STAGES = ("speech tokens", "mel", "samples")
 DEFAULT = "onnx, mini-fast, int8 LM"
 FRESH = {
@@ -47,6 +50,16 @@ FRESH = {
     "onnx, mini-fast": ["--runtime", "onnx", "--float-lm"],
     DEFAULT: ["--runtime", "onnx"],
 }
+GOALS = {
+    "real-time factor, long text": ("warm", "rtf", 1, 0.05),
+    "... one core": ("one core", "rtf", 1, 0.09),
+    "first audio, ms": ("warm", "first", 1000, 80),
+    "fresh process to a sound file, s": ("fresh", "wall", 1, 0.8),
+    "peak memory, MiB": ("fresh", "mebibytes", 1, 160),
+    "installation, s": ("installation", "seconds", 1, 10),
+    "installation, MB": ("installation", "megabytes", 1, 150),
+}
+"""Of the default: part of the record, what was measured, its factor, and what it should be at most."""
 BASELINE = "torch"
 SPEEDS: dict[str, dict[str, Any]] = {
     BASELINE: {"runtime": "torch", "device": "cpu"},
@@ -215,8 +228,8 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def install(wheel: Path) -> dict[str, float]:
-    """Seconds that an installation into a new environment takes, and its size in MB without pip itself."""
+def install(wheel: Path) -> dict[str, Any]:
+    """Seconds that an installation into a new environment takes, and its size in MB without pip itself, by packages too."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         python = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin") / "python"
@@ -225,7 +238,14 @@ def install(wheel: Path) -> dict[str, float]:
         subprocess.run(command, check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""})
         seconds = time.perf_counter() - begun
         files = [path for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink()]
-        return {"seconds": seconds, "megabytes": sum(path.stat().st_size for path in files) / 1e6}
+        found = distributions(path=[str(next(Path(folder).rglob("site-packages")))])
+        packages = {each.name: [Path(str(each.locate_file(file))) for file in each.files or ()] for each in found}
+        sizes = {name: _megabytes(path for path in parts if path.is_file()) for name, parts in packages.items()}
+        return {"seconds": seconds, "megabytes": _megabytes(files), "packages": sizes}
+
+
+def _megabytes(files: Iterable[Path]) -> float:
+    return sum(path.stat().st_size for path in files) / 1e6
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -312,6 +332,18 @@ def render(result: dict[str, Any]) -> str:
             f"Installing the package into a new environment, with packages that pip has cached, took {made['seconds']:.0f} s and "
             f"{made['megabytes']:.0f} MB."
         )
+        sizes = sorted(made.get("packages", {}).items(), key=lambda each: -each[1])
+        large = [[name, f"{size:.0f}"] for name, size in sizes if size >= LARGE]
+        rest = sum(size for _, size in sizes if size < LARGE)
+        if large:
+            parts.append(markdown_table(["package", "MB"], [*large, ["the others", f"{rest:.0f}"]]))
+    rows = [
+        [goal, f"{float(f'{value * factor:.3g}'):g}", f"{most:g}"]
+        for goal, (part, what, factor, most) in GOALS.items()
+        if (value := result.get(part, {}).get(DEFAULT, result.get(part, {})).get(what)) is not None
+    ]
+    if rows:
+        parts += ["## Goals", f'Of the row "{DEFAULT}".', markdown_table(["", "measured", "at most"], rows)]
     parts.append(
         "All times are medians, the ways in turn. Those by the clock hold what other programs of the machine took."
     )

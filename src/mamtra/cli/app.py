@@ -49,8 +49,8 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 
-def build() -> typer.Typer:
-    """The program with all its verbs."""
+def build(verbs: Sequence[str] = VERBS) -> typer.Typer:
+    """The program with some of its verbs, by their modules."""
     app = typer.Typer(
         name="mamtra",
         help="Hybrid Mamba-Transformer text to speech. Try: mamtra say 'Hello'",
@@ -69,7 +69,7 @@ def build() -> typer.Typer:
             typer.echo(f"mamtra {VERSION}")
             raise typer.Exit
 
-    for verb in VERBS:
+    for verb in verbs:
         importlib.import_module(f"mamtra.cli.{verb}").register(app)
     return app
 
@@ -110,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> None:
     """Parse and carry out a command. (Calling the app itself would hide interrupts and broken pipes.)"""
-    command = typer.main.get_command(build())
+    verb = words[0].replace("-", "_") if words else ""
+    command = typer.main.get_command(build([verb] if verb in VERBS else VERBS))
     with command.make_context("mamtra", words) as context:
         command.invoke(context)
 

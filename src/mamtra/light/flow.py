@@ -37,7 +37,6 @@ class LightFlow:
         path: its weights.
         config: section of config.json.
         steps: Euler steps, or steps of a few-step flow.
-        threads: of its sessions.
         products: see `mamtra.light.graph.Products`.
         free: a stream's tokens see all that are pushed with them, instead of those of their chunk of `chunk_size` alone: hops need
             not end with a chunk, and cost one call.
@@ -52,7 +51,6 @@ class LightFlow:
         path: Path,
         config: Mapping[str, Any],
         steps: int,
-        threads: int = 1,
         products: Products = "float",
         free: bool = False,
     ) -> None:
@@ -64,7 +62,7 @@ class LightFlow:
         graphs = [GraphBuilder(name, weights, products) for name in ("encoder", "step")]
         build_encoder(graphs[0], config)
         build_step(graphs[1], config)
-        self._encoder, self._step = (open_session(graph, threads) for graph in graphs)
+        self._encoder, self._step = (open_session(graph) for graph in graphs)
         times = 1 - np.cos(np.linspace(0, 1, steps + 1) * 0.5 * np.pi)
         encodings = [time_encoding(t, 4 * config["output_size"]) for t in times[:-1]]
         lengths = [np.array(length, np.float32) for length in np.diff(times)]

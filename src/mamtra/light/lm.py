@@ -11,6 +11,7 @@ import numpy as np
 from mamtra.engine.stats import EngineStats
 from mamtra.light.graph import GraphBuilder, Products
 from mamtra.light.lm_graph import build_lm
+from mamtra.light.lm_part import Layers
 from mamtra.light.lm_state import Beginnings, LMRows
 from mamtra.light.sessions import open_session
 from mamtra.light.weights import StoredWeights
@@ -23,11 +24,13 @@ class LightLM:
     Args:
         path: its weights.
         config: section of config.json.
-        threads: of its session; a step is too short for a second one to help.
+        threads: that may compute at a time, at most two: layers of their own each, since a step is too short for a second one.
         products: see `mamtra.light.graph.Products`.
         head: an attention layer and the number of a head in it, which `LMState.attention` is to follow.
 
     Attributes:
+        threads, head: see above.
+        parts: the layers in two halves, of which the later one computes beside the earlier one where there are many inputs.
         guarded: draws from which a guard has kept a token.
         beginnings: states that runs have in common.
     """
@@ -40,14 +43,19 @@ class LightLM:
         products: Products = "blocks",
         head: tuple[int, int] | None = None,
     ) -> None:
-        self.config, self.products, self.head = config, products, head
+        self.config, self.products, self.head, self.threads = config, products, head, threads
         self.guarded = 0
         self._weights = StoredWeights(path)
-        graph = GraphBuilder("lm", self._weights, products, unpacked=True)
-        build_lm(graph, config, head)
-        self.session = open_session(graph, threads)
+        count = len(config["layer_types"])
+        halves = range(count // 2), range(count // 2, count)
+        self.parts = [self._open(numbers) for numbers in halves if numbers]
         self._states: Living[LMRows] = Living()
         self.beginnings = Beginnings(self)
+
+    def _open(self, numbers: range) -> Layers:
+        graph = GraphBuilder("lm", self._weights, self.products, unpacked=True)
+        build_lm(graph, self.config, self.head, numbers)
+        return Layers(open_session(graph), numbers, self.head is not None and self.head[0] in numbers)
 
     def begun(self, rows: LMRows) -> None:
         """Told all states that are made."""

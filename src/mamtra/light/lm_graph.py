@@ -1,6 +1,6 @@
 """The language model as a graph: any number of new positions after a state, to the logits that follow the last of them.
 
-    inputs    x              (1, L, hidden_size)                    embedded inputs
+    inputs    x              (1, L, hidden_size)                    embedded inputs, or `hidden` of earlier layers
               after          (1,) int32                             positions of the sequence after this call, less one
               total          () int32                               positions of the sequence after this call
               cos, sin       (capacity, head_dim / 2)               `rope_table`
@@ -8,6 +8,7 @@
               conv.N         (1, taps - 1, channels)                of each Mamba layer N, oldest input first
               ssm.N          (1, heads, head_dim, head_dim)         of each Mamba layer N, state size by channels
     outputs   logits         (1, ids)
+              hidden         (1, L, 2 hidden_size)                  instead, where other layers follow: two parts of a sum
               query          (1, head_dim)                          with a head to follow: its query at the last position, not
                                                                     rotated; its keys are in key.N
               new.key.N, new.value.N, new.conv.N, new.ssm.N
@@ -32,9 +33,12 @@ STATES = {"full_attention": ("key", "value"), "linear_attention": ("conv", "ssm"
 
 
 def state_shapes(
-    config: Mapping[str, Any], capacity: int | str = "capacity", rows: int | str = "B"
+    config: Mapping[str, Any],
+    capacity: int | str = "capacity",
+    rows: int | str = "B",
+    numbers: range | None = None,
 ) -> dict[str, tuple[int | str, ...]]:
-    """Shapes of all state tensors by name, for a greatest number of positions and a number of sequences."""
+    """Shapes of state tensors by name, for a greatest number of positions and a number of sequences, of all or some layers."""
     heads, groups, dim = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
     kv = (rows, groups, capacity, dim)
     shapes = {
@@ -43,33 +47,41 @@ def state_shapes(
         "conv": (rows, config["mamba_conv_kernel"] - 1, (heads + 2 * groups) * dim),
         "ssm": (rows, heads, dim, dim),
     }
-    layers = enumerate(config["layer_types"])
-    return {f"{state}.{layer}": shapes[state] for layer, kind in layers for state in STATES[kind]}
+    kinds = config["layer_types"]
+    numbers = numbers or range(len(kinds))
+    return {f"{state}.{layer}": shapes[state] for layer in numbers for state in STATES[kinds[layer]]}
 
 
-def build_lm(graph: GraphBuilder, config: Mapping[str, Any], head: tuple[int, int] | None = None) -> None:
+def build_lm(
+    graph: GraphBuilder,
+    config: Mapping[str, Any],
+    head: tuple[int, int] | None = None,
+    numbers: range | None = None,
+) -> None:
     """Write the graph from an empty one over the weights of the language model.
 
     Args:
         graph: to write to.
         config: section of config.json.
         head: an attention layer and the number of a head in it, whose query is to be an output.
+        numbers: of the layers, one after the other; by default all.
     """
-    width, eps = config["hidden_size"], float(config["rms_norm_eps"])
-    shared = {"after": graph.input("after", ("B",), INT32), "total": graph.input("total", (), INT32)}
-    shared |= {name: graph.input(name, ("capacity", config["head_dim"] // 2)) for name in ("cos", "sin")}
-    shapes = state_shapes(config)
+    width, eps, kinds = config["hidden_size"], float(config["rms_norm_eps"]), config["layer_types"]
+    numbers, shared = numbers or range(len(kinds)), {}
+    if any(kinds[layer] == "full_attention" for layer in numbers):
+        shared |= {"after": graph.input("after", ("B",), INT32), "total": graph.input("total", (), INT32)}
+        shared |= {name: graph.input(name, ("capacity", config["head_dim"] // 2)) for name in ("cos", "sin")}
+    shapes = state_shapes(config, numbers=numbers)
     states = {name: graph.input(name, shape) for name, shape in shapes.items()}
-    hidden = graph.input("x", ("B", "L", width))
-    normed = graph.op(
-        "SimplifiedLayerNormalization",
-        hidden,
-        graph.weight("model.layers.0.input_layernorm.weight"),
-        epsilon=eps,
-        axis=-1,
-    )
-    for layer, kind in enumerate(config["layer_types"]):
-        prefix = f"model.layers.{layer}"
+    first = f"model.layers.{numbers[0]}.input_layernorm.weight"
+    if numbers[0]:
+        parts = graph.ops(2, "Split", graph.input("x", ("B", "L", 2 * width)), axis=-1, num_outputs=2)
+        normed, hidden = _add_and_norm(graph, *parts, first, eps)
+    else:
+        hidden = graph.input("x", ("B", "L", width))
+        normed = graph.op("SimplifiedLayerNormalization", hidden, graph.weight(first), epsilon=eps, axis=-1)
+    for layer in numbers:
+        kind, prefix = kinds[layer], f"model.layers.{layer}"
         followed = head[1] if head and head[0] == layer else None
         mixer = partial(_attention, followed=followed) if kind == "full_attention" else _mamba
         names = [f"{state}.{layer}" for state in STATES[kind]]
@@ -78,12 +90,14 @@ def build_lm(graph: GraphBuilder, config: Mapping[str, Any], head: tuple[int, in
             graph.output(f"new.{name}", value, shapes[name])
         normed, hidden = _add_and_norm(graph, more, hidden, f"{prefix}.post_attention_layernorm.weight", eps)
         more = _mlp(graph, f"{prefix}.mlp", normed)
-        if layer + 1 == len(config["layer_types"]):
+        if layer + 1 == numbers.stop < len(kinds):
+            # the layers that follow add them in the operator that normalises, as within a graph
+            graph.output("hidden", graph.op("Concat", more, hidden, axis=-1), ("B", "L", 2 * width))
+            return
+        if layer + 1 == len(kinds):
             # only the last position is asked for its logits
             more, hidden = (graph.op("Gather", value, graph.constant(-1), axis=1) for value in (more, hidden))
-        following = (
-            f"model.layers.{layer + 1}.input_layernorm" if layer + 1 < len(config["layer_types"]) else "model.norm"
-        )
+        following = f"model.layers.{layer + 1}.input_layernorm" if layer + 1 < len(kinds) else "model.norm"
         normed, hidden = _add_and_norm(graph, more, hidden, f"{following}.weight", eps)
     logits = graph.linear(normed, "llm_decoder.weight", graph.weight("llm_decoder.bias"))
     graph.output("logits", logits, ("B", config["speech_vocab_size"]))

@@ -6,18 +6,20 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 
 from mamtra.light.lm_graph import rope_table, state_shapes
+from mamtra.light.lm_part import IN_PLACE, LMPart
 
 if TYPE_CHECKING:
     from mamtra.light.lm import LightLM
 
 MOST_BEGINNINGS = 8
-_IN_PLACE = ("key", "value")
+PIECES, SHORTEST = 3, 16
+"""Of many inputs: pieces that they are taken in by, on two threads, and inputs of a piece at least."""
 
 
 class LMRows:
@@ -42,70 +44,59 @@ class LMRows:
         self.lengths = np.zeros(count, np.int32)
         self.queries = np.zeros((count, lm.config["head_dim"]), np.float32)
         self.kv_bytes, self.state_bytes = state_bytes(lm.config, capacity, count)
-        shapes = state_shapes(lm.config, capacity, count)
-        first = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-        # not zeros_like, which writes to all rows
-        second = {name: a if name.startswith(_IN_PLACE) else np.zeros(a.shape, a.dtype) for name, a in first.items()}
-        self._places, self._at = (first, second), 0
-        self._after, self._total = np.zeros(count, np.int32), np.zeros((), np.int32)
         self._input = np.zeros((count, 1, lm.config["hidden_size"]), np.float32)
         self._logits = np.zeros((count, lm.config["speech_vocab_size"]), np.float32)
+        self._made = [*(np.concatenate([self._input] * 2, axis=2) for _ in lm.parts[1:]), self._logits]
         self.tables = rope_table(lm.config, capacity)
-        self._steps: dict[tuple[int, int], ort.IOBinding] = {}
+        self._parts = [LMPart(lm, part, count, capacity, self.tables, self.queries) for part in lm.parts]
         lm.begun(self)
 
     def extend(self, x: np.ndarray) -> np.ndarray:
-        """Run more inputs (L, hidden_size) of the only row; logits (ids,) of what follows, which the next call overwrites."""
+        """Run more inputs (L, hidden_size) of the only row; logits (ids,) of what follows, which the next call overwrites.
+
+        Many inputs are taken in piece by piece, the later layers of a piece beside the earlier ones of the next.
+        """
         if len(x) == 1:
             return self.step(x)[0]
-        value = _value(np.ascontiguousarray(x[None]))
-        return self._run(self._bind(value, 1), 1, len(x))[0]
+        *first, last = self._parts
+        pieces = max(1, min(PIECES, len(x) // SHORTEST)) if self.lm.threads > 1 else 1
+        with ThreadPoolExecutor(1, "mamtra-layers") as pool:
+            later = list[Future[None]]()
+            for piece in np.array_split(np.ascontiguousarray(x[None]), pieces, axis=1):
+                given, before = piece, self.lengths.copy()
+                for part in first:
+                    part.run(given, made := np.concatenate([piece, piece], axis=2), before)
+                    given = made
+                self.lengths += piece.shape[1]
+                if len(later) + 1 < pieces:
+                    later.append(pool.submit(last.run, given, self._logits, before))
+            for each in later:
+                each.result()
+            last.run(given, self._logits, before)
+        return self._logits[0]
 
     def step(self, x: np.ndarray) -> np.ndarray:
         """Run one more input (n, hidden_size) of each of the first rows; logits (n, ids) as in `extend`."""
         rows = len(x)
         self._input[:rows, 0] = x
-        if (rows, self._at) not in self._steps:
-            self._steps[rows, self._at] = self._bind(_value(self._input[:rows]), rows)
-        return self._run(self._steps[rows, self._at], rows, 1)
+        given = self._input
+        for part, made in zip(self._parts, self._made, strict=True):
+            part.step(given[:rows], made[:rows], self.lengths[:rows])
+            given = made
+        self.lengths[:rows] += 1
+        return self._logits[:rows]
 
     def copy(self, row: int, other: LMRows, source: int) -> None:
         """Make a row what a row of the same or other states is."""
         length = int(other.lengths[source])
-        theirs, ours = other._places[other._at], self._places[self._at]
-        for name, values in theirs.items():
-            if name.startswith(_IN_PLACE):
-                ours[name][row, :, :length] = values[source, :, :length]
-            else:
-                ours[name][row] = values[source]
+        for ours, theirs in zip(self._parts, other._parts, strict=True):
+            ours.copy(row, theirs, source, length)
         self.lengths[row] = length
 
     def keys(self, row: int, layer: int, group: int) -> np.ndarray:
         """Keys (positions, head_dim) of a row."""
-        return self._places[0][f"key.{layer}"][row, group, : self.lengths[row]]
-
-    def _run(self, binding: ort.IOBinding, rows: int, count: int) -> np.ndarray:
-        self.lengths[:rows] += count
-        self._after[:rows] = self.lengths[:rows] - 1
-        self._total[()] = self.lengths[:rows].max()
-        self.lm.session.run_with_iobinding(binding)
-        self._at = 1 - self._at
-        return self._logits[:rows]
-
-    def _bind(self, x: ort.OrtValue, rows: int) -> ort.IOBinding:
-        """A call that reads moving states from one of the two places and writes them to the other."""
-        binding, past, new = self.lm.session.io_binding(), self._places[self._at], self._places[1 - self._at]
-        given = {"after": self._after[:rows], **{name: values[:rows] for name, values in past.items()}}
-        given |= {"total": self._total, **dict(zip(("cos", "sin"), self.tables, strict=True))}
-        made = {"logits": self._logits[:rows], **{f"new.{name}": values[:rows] for name, values in new.items()}}
-        if self.lm.head is not None:
-            made["query"] = self.queries[:rows]
-        binding.bind_ortvalue_input("x", x)
-        for name, values in given.items():
-            binding.bind_ortvalue_input(name, _value(values))
-        for name, values in made.items():
-            binding.bind_ortvalue_output(name, _value(values))
-        return binding
+        [keys] = [part.places[0][name] for part in self._parts if (name := f"key.{layer}") in part.places[0]]
+        return keys[row, group, : self.lengths[row]]
 
 
 class LMState:
@@ -206,10 +197,5 @@ class Beginnings:
 def state_bytes(config: Mapping[str, Any], capacity: int, rows: int = 1) -> tuple[int, int]:
     """Memory of states for so many positions: of keys and values, and of what moves between two places."""
     shapes = state_shapes(config, capacity, rows).items()
-    sizes = [(name.startswith(_IN_PLACE), 4 * math.prod(shape)) for name, shape in shapes]
+    sizes = [(name.startswith(IN_PLACE), 4 * math.prod(shape)) for name, shape in shapes]
     return sum(size for stays, size in sizes if stays), 2 * sum(size for stays, size in sizes if not stays)
-
-
-def _value(array: np.ndarray) -> ort.OrtValue:
-    """A view of an array, which must outlive it."""
-    return ort.OrtValue.ortvalue_from_numpy(array)

@@ -34,7 +34,7 @@ class LightModel(ModelDirectory):
 
     Args:
         directory: a model directory (see `mamtra.checkpoints.native`) that `mamtra.light.choice.obstacle` finds nothing against.
-        threads: of the flow and the vocoder; the language model uses one.
+        threads: of the flow and the vocoder; the language model uses one, or two for many inputs.
         exact: compute with weights unpacked to float32, for comparisons; by default the flow multiplies int8 weights as they are.
         int8_lm: multiply the int8 weights of the language model as they are too, which is faster and changes the tokens.
 
@@ -71,7 +71,8 @@ class LightModel(ModelDirectory):
         from mamtra.light.lm import LightLM
 
         head = usable_head(self.generation.alignment_head, self.config["lm"]["layer_types"])
-        return self._part("lm", lambda: LightLM(*self._stored("lm"), products=self._lm_products, head=head))
+        options = {"threads": self.threads, "products": self._lm_products, "head": head}
+        return self._part("lm", lambda: LightLM(*self._stored("lm"), **options))
 
     @property
     def decoding(self) -> EngineStats:
@@ -91,7 +92,7 @@ class LightModel(ModelDirectory):
         from mamtra.light.flow import LightFlow
 
         products = self._products("rows" if has_dot_products() else "float")
-        options = {"threads": self.threads, "products": products, "free": not self.exact}
+        options = {"products": products, "free": not self.exact}
         return self._part("flow", lambda: LightFlow(*self._stored("flow"), self.generation.flow_steps, **options))
 
     @property
@@ -99,7 +100,8 @@ class LightModel(ModelDirectory):
         """Mel to samples."""
         from mamtra.light.vocoder import LightVocoder
 
-        return self._part("vocoder", lambda: LightVocoder(*self._stored("vocoder"), threads=self.threads))
+        options = {"threads": self.threads, "near": not self.exact}
+        return self._part("vocoder", lambda: LightVocoder(*self._stored("vocoder"), **options))
 
     @property
     def hearing(self) -> LightHearing:

@@ -24,12 +24,12 @@ def session_options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def open_session(graph: GraphBuilder, threads: int) -> ort.InferenceSession:
+def open_session(graph: GraphBuilder, threads: int = 1) -> ort.InferenceSession:
     """A session of a graph that is finished, and used up by it; weights are read from where they are mapped.
 
     Args:
         graph: the graph.
-        threads: of the session.
+        threads: of the session. Several share an operator, which most operators are too short for: two take twice the CPU time.
     """
     options = session_options(threads)
     options.enable_cpu_mem_arena = False  # it grows to the longest run and makes short ones no faster

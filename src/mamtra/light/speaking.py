@@ -27,7 +27,7 @@ from mamtra.synthesis.segment_stream import HopStream, stream_runs
 from mamtra.text.split import Segment
 from mamtra.voices.voice import Voice
 
-HOPS = HopSchedule(first=20, hop=8)
+HOPS = HopSchedule(first=12, hop=6)
 """The first audio comes early and lasts until the second is there: the LM goes on while flow and vocoder compute."""
 SOUNDS = 2
 """Segments whose flow and vocoder are computed side by side: what one of them cannot divide between the cores the other takes."""
@@ -45,15 +45,18 @@ def prompt_store(model: LightModel) -> Prompts:
 
 
 def open_parts(request: Request, *, prompts: Prompts) -> None:
-    """Begin to open what speaking needs, on two threads beside the reading of the text."""
+    """Begin to open what speaking needs, on a thread beside the reading of the text.
+
+    The language model is first: while it speaks there is a core for the rest.
+    """
     model: LightModel = request.model
 
-    def open_sound() -> None:
-        prompts.stream(request.voice)
-        _ = model.vocoder
+    def work() -> None:
+        _try(lambda: model.lm)
+        _try(lambda: prompts.stream(request.voice))
+        _try(lambda: model.vocoder)
 
-    for work in (lambda: model.lm, open_sound):
-        Thread(target=_try, args=(work,), name="mamtra-open").start()
+    Thread(target=work, name="mamtra-open").start()
 
 
 def _try(work: Callable[[], object]) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from mamtra.acoustic.receptive_field import receptive_field
+from mamtra.acoustic.receptive_field import near_field, receptive_field, stage_fields
 from mamtra.light.graph import GraphBuilder
 from mamtra.light.random import Generator
 from mamtra.light.sessions import give_back, open_session
 from mamtra.light.sine_source import SineSource
 from mamtra.light.vocoder_graph import build_pitch, build_wave
 from mamtra.light.weights import StoredWeights
+
+SHORTEST = 30
+"""Frames of a piece at least: what lies around the ends of pieces is computed twice."""
 
 
 class LightVocoder:
@@ -24,32 +30,53 @@ class LightVocoder:
     Args:
         path: its weights.
         config: section of config.json.
-        threads: of its sessions.
+        threads: that compute a whole utterance, a piece of it each: some operators leave a second thread of their own without work.
+        near: samples are computed from their `near_field`, not all that they depend on.
+
+    Attributes:
+        reach: frames before and after a sample that it is computed with in a stream or a piece.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1) -> None:
+    def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1, near: bool = False) -> None:
         weights = StoredWeights(path)
         graphs = [GraphBuilder(name, weights, "float", unpacked=True) for name in ("pitch", "wave")]
         build_pitch(graphs[0], config)
-        build_wave(graphs[1], config)
-        self._pitch, self._wave = (open_session(graph, threads) for graph in graphs)
+        build_wave(graphs[1], config, pieces=True)
+        self._pitch, self._wave = (open_session(graph) for graph in graphs)
+        self._threads = threads
         mix = (weights.values(f"m_source.l_linear.{name}") for name in ("weight", "bias"))
         self.source = SineSource(config, *mix)
         self.hop = self.source.hop
-        self.reach = receptive_field(SimpleNamespace(**config))
+        sizes = SimpleNamespace(**config)
+        self.reach = (near_field if near else receptive_field)(sizes)
+        self._fields = [self.reach, *((field, field) for field in stage_fields(sizes)[1:])]
 
     def f0(self, mel: np.ndarray) -> np.ndarray:
         """F0 (T,) in Hz of mel (mel, T)."""
         return self._pitch.run(None, {"mel": mel[None]})[0][0]
 
-    def wave(self, mel: np.ndarray, source: np.ndarray) -> np.ndarray:
-        """Samples (hop * T,) of mel (mel, T) and excitation (hop * T,)."""
-        return self._wave.run(None, {"mel": mel[None], "source": source[None]})[0][0]
+    def wave(self, mel: np.ndarray, source: np.ndarray, begin: int = 0, end: int | None = None) -> np.ndarray:
+        """Samples (hop * (end - begin),) of some frames, by default all, of mel (mel, T) and excitation (hop * T,)."""
+        frames, hop = mel.shape[1], self.hop
+        end = frames if end is None else end
+        kept = [(max(0, begin - before), min(frames, end + after)) for before, after in self._fields]
+        drops = {
+            f"drop.{stage}": np.array([later[0] - earlier[0], earlier[1] - later[1]])
+            for stage, (earlier, later) in enumerate(pairwise(kept), 1)
+        }
+        first, last = kept[0]
+        given = {"mel": mel[None, :, first:last], "source": source[None, first * hop : last * hop], **drops}
+        start = begin - kept[-1][0]
+        return self._wave.run(None, given)[0][0, start * hop : (start + end - begin) * hop]
 
     def whole(self, mel: np.ndarray, seed: int) -> np.ndarray:
         """Samples of mel, with the noise of a seed."""
-        noise = Generator(seed).normal(mel.shape[1] * self.hop)
-        samples = self.wave(mel, self.source(self.f0(mel), noise))
+        frames = mel.shape[1]
+        source = self.source(self.f0(mel), Generator(seed).normal(frames * self.hop))
+        pieces = max(1, min(self._threads, frames // SHORTEST))
+        bounds = np.linspace(0, frames, pieces + 1).astype(int).tolist()
+        with ThreadPoolExecutor(pieces, "mamtra-vocoder") as pool:
+            samples = np.concatenate(list(pool.map(partial(self.wave, mel, source), bounds[:-1], bounds[1:])))
         give_back()
         return samples
 
@@ -83,7 +110,7 @@ class LightVocoderStream:
         noise = np.concatenate([self._noise, self._generator.normal(missing)])
         fresh = vocoder.source(f0, noise, self._phase)
         source = np.concatenate([self._source, fresh])
-        wave = vocoder.wave(mel, source)[done * hop : ready * hop]
+        wave = vocoder.wave(mel, source, done, ready)
         start = max(0, ready - self._before)
         self._mel, self._source = mel[:, start:], source[start * hop : ready * hop]
         self._noise = noise[(ready - done) * hop :]

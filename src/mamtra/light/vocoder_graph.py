@@ -4,7 +4,9 @@
               outputs   f0       (1, T)              Hz
     wave      inputs    mel      (1, mel, T)
                         source   (1, hop * T)        excitation, see `mamtra.light.sine_source`
-              outputs   wave     (1, hop * T)
+                        drop.N   (2,) int64          with pieces: frames at the start and the end that stage N (from 1) and
+                                                     those after it are not computed for
+              outputs   wave     (1, hop * T)        of the frames that are left
 
 The convolutions are of height 1 over images, (1, channels, 1, T): ONNX Runtime has its blocked kernels for these alone. Where
 channels do not fill its blocks, the many convolutions of a stage are over (1, channels, T): then they are products over windows.
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from mamtra.light.graph import GraphBuilder
+from mamtra.light.protobuf import INT64
 
 _LOG_LARGEST_MAGNITUDE = math.log(100.0)
 _BLOCK = 16
@@ -35,14 +38,24 @@ def build_pitch(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
     graph.output("f0", graph.op("Abs", graph.op("Squeeze", x, graph.constant([-1]))), (1, "T"))
 
 
-def build_wave(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
-    """Write the graph of the decoder from an empty one over the weights of the vocoder."""
+def build_wave(graph: GraphBuilder, config: Mapping[str, Any], *, pieces: bool = False) -> None:
+    """Write the graph of the decoder from an empty one over the weights of the vocoder.
+
+    Args:
+        graph: to write to.
+        config: section of config.json.
+        pieces: it is for pieces of an utterance; the later a stage, the fewer frames around a piece it needs.
+    """
     mel = graph.input("mel", (1, config["in_channels"], "T"))
     source = graph.input("source", (1, "S"))
     rates, kernels = config["upsample_rates"], len(config["resblock_kernel_sizes"])
     spectrum = _stft(graph, source, config["istft_n_fft"], config["istft_hop"])
     x = _conv(graph, _tall(graph, mel), "conv_pre", padding=3)
     for stage, (rate, kernel) in enumerate(zip(rates, config["upsample_kernel_sizes"], strict=True)):
+        if pieces and stage:
+            drop = graph.input(f"drop.{stage}", (2,), INT64)
+            x = _without(graph, x, drop, math.prod(rates[:stage]))
+            spectrum = _without(graph, spectrum, drop, math.prod(rates))
         x = graph.op("LeakyRelu", x, alpha=float(config["lrelu_slope"]))
         x = _up(graph, x, f"ups.{stage}", rate, (kernel - rate) // 2)
         if stage + 1 == len(rates):  # a centred STFT has one more frame than hops
@@ -72,6 +85,13 @@ def _tall(graph: GraphBuilder, x: str) -> str:
 
 def _flat(graph: GraphBuilder, x: str) -> str:
     return graph.op("Squeeze", x, graph.constant([2]))
+
+
+def _without(graph: GraphBuilder, x: str, drop: str, scale: int) -> str:
+    """(1, C, 1, N) without its first and last positions, so many frames of so many positions."""
+    first, last = graph.ops(2, "Split", graph.op("Mul", drop, graph.constant([scale])), axis=0, num_outputs=2)
+    end = graph.op("Sub", graph.op("Shape", x, start=3, end=4), last)
+    return graph.op("Slice", x, first, end, graph.constant([3]))
 
 
 def _kernel(graph: GraphBuilder, name: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mamtra.acoustic.receptive_field import receptive_field
+from mamtra.acoustic.receptive_field import near_field
 from mamtra.checkpoints.find import FAST, find_model
 from mamtra.checkpoints.model_files import CONFIG, find_beside
 from mamtra.checkpoints.parts import PARTS
@@ -102,7 +102,7 @@ def _describe(made: Path, about: dict[str, Any], default: str) -> dict[str, Any]
         "config": {name: config[name] for name in ("lm", "flow", "vocoder", "sample_rate")},
         "generation": about["generation"],
         "graphs": {name: {**about["graphs"][name], "weights": PARTS[GRAPHS[name][0]].file} for name in _SPEAKS},
-        "reach": receptive_field(SimpleNamespace(**config["vocoder"])),
+        "reach": near_field(SimpleNamespace(**config["vocoder"])),
         "default": default,
         "voices": [{"name": voice.name, "description": voice.description} for voice in voices],
         "files": files,

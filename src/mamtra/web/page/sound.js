@@ -6,7 +6,7 @@ import { EdgeTrimmer } from "./trim.js";
 import { VocoderStream } from "./vocoder.js";
 
 /** Lengths of the hops in tokens, see `mamtra.synthesis.hops`. */
-const FIRST = 20, HOP = 25, GROWTH = 2, MOST = 100;
+const FIRST = 15, HOP = 25, GROWTH = 2, MOST = 100;
 
 /** The flow behind the prompts of voices, and the streams that continue them. */
 export class Sound {
