@@ -221,7 +221,8 @@ def paired_sections(results: Mapping[str, Any], level: int = 2) -> str:
         return f"{lines}" if said == lines else f"{lines}, {said} utterances"
 
     return "\n\n".join(
-        f"{'#' * level} {name[0].upper()}{name[1:]}: {count(part)}\n\n{paired_table(part)}" for name, part in results.items()
+        f"{'#' * level} {name[0].upper()}{name[1:]}: {count(part)}\n\n{paired_table(part)}"
+        for name, part in results.items()
     )
 
 
