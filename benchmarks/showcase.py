@@ -37,7 +37,7 @@ def draw(sounds: dict[str, Audio], path: Path) -> None:
     axes[-1, 0].set_xlabel("seconds")
     figure.tight_layout()
     # WebP, for a picture of noise and texture takes three times as much as PNG
-    figure.savefig(path, dpi=110, pil_kwargs={"quality": 80, "method": 6})
+    figure.savefig(path, dpi=110, pil_kwargs={"quality": 60, "method": 6})
     pyplot.close(figure)
 
 
