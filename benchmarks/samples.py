@@ -23,7 +23,7 @@ from mamtra.runtime.results import circumstances, footnote, shown_command
 from mamtra.runtime.templates import render
 from mamtra.tts import Audio
 
-TEXT = "It has stopped raining. Why don't we walk?"
+TEXT = "Why don't we walk today?"
 STEPS = {"3 steps with guidance": ("mini", 3), "2 steps of mini-fast": ("mini-fast", 2)}
 Clip = dict[str, Any]
 

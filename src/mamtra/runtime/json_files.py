@@ -72,22 +72,39 @@ def parse_model(model: type[M], path: Path, what: str) -> M:
         ) from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys, so that equal content gives equal files; a value that fits into a line is written in one."""
-    write_text(path, _layout(value, 0) + "\n")
+def write_json(path: Path, value: Any, *, sort_keys: bool = True) -> None:
+    """Write JSON; a value that fits into a line, and a list without objects and lists, is written in one.
+
+    Args:
+        path: of the file.
+        value: what JSON can hold.
+        sort_keys: so that equal content gives equal files; else keys keep their order.
+    """
+    write_text(path, _layout(value, 0, 0, sort_keys) + "\n")
 
 
-def _layout(value: Any, depth: int, before: int = 0) -> str:
+def _layout(value: Any, depth: int, before: int, sort_keys: bool) -> str:
     """A value as JSON at an indentation depth, after `before` characters of its line."""
-    line = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    if not isinstance(value, dict | list | tuple) or before + len(line) <= LINE:
+    line = json.dumps(value, sort_keys=sort_keys, ensure_ascii=False)
+    if not _is_nested(value) or before + len(line) <= LINE:
         return line
     inner = "  " * (depth + 1)
     if isinstance(value, dict):
-        names = {json.dumps(str(name), ensure_ascii=False): entry for name, entry in sorted(value.items())}
-        entries = [f"{name}: {_layout(entry, depth + 1, len(inner + name) + 3)}" for name, entry in names.items()]
+        names = {
+            json.dumps(str(name), ensure_ascii=False): value[name] for name in (sorted(value) if sort_keys else value)
+        }
+        entries = [
+            f"{name}: {_layout(entry, depth + 1, len(inner + name) + 3, sort_keys)}" for name, entry in names.items()
+        ]
         start, end = "{}"
     else:
-        entries = [_layout(entry, depth + 1, len(inner) + 1) for entry in value]
+        entries = [_layout(entry, depth + 1, len(inner) + 1, sort_keys) for entry in value]
         start, end = "[]"
     return f"{start}\n" + ",\n".join(inner + entry for entry in entries) + "\n" + "  " * depth + end
+
+
+def _is_nested(value: Any) -> bool:
+    """Whether it is an object, or a list with objects or lists."""
+    return isinstance(value, dict) or (
+        isinstance(value, list | tuple) and any(isinstance(entry, dict | list | tuple) for entry in value)
+    )

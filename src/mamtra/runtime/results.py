@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.runtime.files import write_text
+from mamtra.runtime.json_files import write_json
 from mamtra.version import VERSION
 
 PACKAGES = ("torch", "numpy", "soundfile", "soxr", "tokenizers", "safetensors")
@@ -81,7 +82,7 @@ def write_result(path: Path, result: dict[str, Any], render: Callable[[dict[str,
         render: from the content of the JSON file to Markdown.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(short_numbers(result), indent=1, ensure_ascii=False) + "\n")
+    write_json(path, short_numbers(result), sort_keys=False)
     page = path.with_suffix(".md")
     write_text(page, render(json.loads(path.read_text(encoding="utf-8"))))
     return page
