@@ -40,6 +40,8 @@ LONG = (
     "Outside, the lights of the villages grew fewer. Then the mountains began, and the train slowed down."
 )
 VOICE, SEED = "nora", 0
+MOST_FACTOR, MOST_FIRST = 1.0, 500
+"""Goals: real-time factor, and milliseconds to the first audio."""
 TICKS = 100
 """Of processor time in a second, as Linux counts them in /proc."""
 
@@ -165,6 +167,11 @@ def render(result: dict[str, Any]) -> str:
     table = markdown_table([*head, "gaps", "threads"], rows)
     parts = list(next(iter(models.values()))["bytes"])
     folder = [[model, *(f"{of['bytes'][part] / 1e6:.1f}" for part in parts)] for model, of in models.items()]
+    goals = [
+        [model, f"{of['long']['factor']:.2f}", f"{MOST_FACTOR:g}", f"{of['short']['first']:.0f}", MOST_FIRST]
+        for model, of in models.items()
+    ]
+    reached = markdown_table(["", "real-time factor", "at most", "first audio, ms", "at most"], goals)
     packages = ", ".join(f"{name} {version}" for name, version in result["packages"].items())
     heard = [f"{model}:\n\n> {of['heard']}\n\n" for model, of in models.items() if "heard" in of]
     said = (
@@ -186,6 +193,10 @@ second of sound; times by the clock are as good as the machine was idle.
 Megabytes of the folder, of which a visit loads all but 17 for WebGPU and the voices that are not chosen:
 
 {markdown_table(["", *parts], folder)}
+
+## Goals
+
+{reached}
 
 {said}{footnote(result)}
 """

@@ -274,6 +274,14 @@ def test_the_number_of_samples_is_bounded(tmp_path, monkeypatch):
         read_audio(tmp_path / "a.wav")
 
 
+def test_a_small_file_of_a_very_high_rate_is_bounded_too():
+    """Silence of half of the seconds that it may last, and of more samples than those have at 192 kHz."""
+    content = encode(np.zeros(655_350, np.float32), 655_350, "flac")
+    assert len(content) < 10_000
+    with pytest.raises(TooLong, match="too large at 655350 Hz"):
+        decode_audio(content, "a.flac", max_seconds=2)
+
+
 @pytest.mark.parametrize("fmt", FORMATS)
 def test_a_stream_holds_little_back(fmt):
     """Bytes of the first 0.8 s that are there at once, played by themselves."""

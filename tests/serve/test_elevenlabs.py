@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import hypothesis.strategies as st
 import pytest
@@ -197,6 +198,13 @@ def test_single_context(base):
     assert messages[-1] == {"isFinal": True} and sound(messages) and "contextId" not in messages[0]
 
 
+@pytest.mark.parametrize("speed", [10**400, -(10**400), "1", None, [], True])
+def test_a_speed_that_cannot_be_is_bounded_or_ignored(base, speed):
+    with open_socket(base) as line:
+        send(line, text="Hello.", context_id="a", voice_settings={"speed": speed}, close_context=True)
+        assert sound(until_final(line)["a"])
+
+
 def test_the_speed_of_a_context(base):
     with open_socket(base, seed=3) as line:
         for name, speed in (("a", 1.0), ("b", 0.5)):
@@ -230,7 +238,13 @@ def test_bytes_where_text_is_due(base):
 
 
 @pytest.mark.parametrize(
-    ("voice", "query"), [("nobody", {}), ("tiny", {"output_format": "mp9_1_2"}), ("tiny", {"output_format": "pcm_7"})]
+    ("voice", "query"),
+    [
+        ("nobody", {}),
+        ("tiny", {"output_format": "mp9_1_2"}),
+        ("tiny", {"output_format": "pcm_7"}),
+        (quote("声" * 90), {}),
+    ],
 )
 def test_what_cannot_be_served_is_said(base, voice, query):
     with open_socket(base, voice, **query) as line:

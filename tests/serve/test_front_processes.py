@@ -15,10 +15,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.factories import reference
 from tests.serve.conftest import wait_for
+from tests.serve.test_bad_input import STRANGE, error_of, spoken_or_refused
 from tests.serve.test_command import ready
 
 LONG = " ".join(["Hello there, how are you?"] * 350)
@@ -73,9 +75,28 @@ def test_it_says_what_one_process_says(address, base, fields):
     assert answer.status_code == 200 and answer.content == speak(base, "Hello there. How are you?", **fields).content
 
 
-def test_mistakes_have_their_status(address):
-    assert speak(address, "...").status_code == 400
-    assert speak(address, voice="nobody").status_code == 400
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [({"text": "..."}, 400), ({"voice": "nobody"}, 400), ({"voice": "../../etc/passwd"}, 400), ({"speed": 9}, 400),
+     ({"text": "word " * 200_000}, 400), ({"text": "word " * 300_000}, 413)],
+)  # fmt: skip
+def test_mistakes_have_their_status(address, fields, status):
+    error_of(speak(address, **fields), status)
+
+
+@pytest.mark.parametrize("text", STRANGE)
+def test_strange_text_is_spoken_or_refused(address, text):
+    spoken_or_refused(address, text)
+
+
+@pytest.mark.parametrize(("content", "code"), [(b"\x00\x01", 1003), ("a" * 2**21, 1009)])
+def test_messages_that_end_a_connection(address, content, code):
+    for path in ("text-to-speech/tiny/multi-stream-input", "audio/speech/stream"):
+        with connect(f"ws{address[4:]}/v1/{path}") as line, pytest.raises(ConnectionClosed) as closed:
+            line.send(content)
+            while True:
+                line.recv(timeout=20)
+        assert closed.value.rcvd.code == code
 
 
 def test_figures_are_those_of_all_processes(address):

@@ -3,7 +3,9 @@
 import itertools
 import json
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import HealthCheck, given, settings
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -57,6 +59,43 @@ def test_closing_speaks_what_came(base):
         send(socket, "input.text", text="Hello there")
         send(socket, "session.close")
         assert utterance(socket)[1]
+
+
+MESSAGES = st.one_of(
+    st.sampled_from(["input.done", "session.config", "nothing"]).map(lambda kind: {"type": kind}),
+    st.sampled_from(["", " ", "one ", "two. ", "three", 3]).map(lambda text: {"type": "input.text", "text": text}),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(messages=st.lists(MESSAGES, max_size=10))
+def test_any_order_of_messages_leaves_a_session_that_speaks(told_once, messages):
+    """And each `input.done` is answered, without text before it too."""
+    with open_socket(told_once.base_url) as socket:
+        send(socket, "session.config")
+        for message in [*messages, {"type": "input.done"}]:
+            socket.send(json.dumps(message))
+        send(socket, "input.text", text="a few last words.")
+        send(socket, "input.done")
+        send(socket, "session.close")
+        said, done = [], 0
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                message = socket.recv(timeout=20)
+                if isinstance(message, bytes):
+                    said.append(message)
+                elif (event := json.loads(message))["type"] == "audio.start":
+                    said = []
+                else:
+                    done += event["type"] == "session.done"
+    assert closed.value.rcvd.code == 1000
+    assert done == 2 + sum(each["type"] == "input.done" for each in messages)
+    assert sum(map(len, said)) == 4 * 4800
+
+
+@pytest.fixture
+def told_once(told):
+    return told(streams=4)[1]
 
 
 @pytest.mark.parametrize(

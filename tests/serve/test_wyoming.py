@@ -2,9 +2,12 @@
 
 import asyncio
 import threading
+from contextlib import contextmanager
 
+import hypothesis.strategies as st
 import pytest
 import uvicorn
+from hypothesis import given, settings
 
 pytest.importorskip("wyoming")
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
@@ -18,20 +21,30 @@ from mamtra.serve.app import create_app
 from mamtra.serve.keys import make_key
 from mamtra.serve.settings import ServeSettings
 from mamtra.tts import load
-from tests.serve.conftest import wait_for
+from mamtra.voices.library import VoiceLibrary
+from tests.serve.conftest import ToldTTS, wait_for
 
 
-@pytest.fixture(scope="module")
-def port(model_directory):
-    app = create_app(load(model_directory), ServeSettings(wyoming_port=0), warm_up=False)
+@contextmanager
+def listening(tts):
+    """The port of a server."""
+    app = create_app(tts, ServeSettings(wyoming_port=0), warm_up=False)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_for(lambda: server.started)
-    yield app.state.wyoming_port
-    server.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()
+    try:
+        yield app.state.wyoming_port
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def port(model_directory):
+    with listening(load(model_directory)) as found:
+        yield found
 
 
 async def events(client, last):
@@ -120,9 +133,11 @@ def test_an_unknown_voice_and_then_a_known_one(port):
 
 
 @pytest.mark.parametrize(
-    "content", [b"\n", b"rubbish\n", b"[]\n", b'{"type": 3}\n', b'{"type": "synthesize"}\n', b"\xff" * 100_000]
-)
-def test_what_is_no_event_ends_that_connection_alone(port, content):
+    "content",
+    [b"\n", b"rubbish\n", b"[]\n", b'{"type": 3}\n', b'{"type": "synthesize"}\n', b"\xff" * 100_000,
+     b'{"type": "synthesize", "data_length": 9}\n{', b"[" * 50_000 + b"\n"],
+)  # fmt: skip
+def test_what_is_no_event_ends_that_connection_alone(port, content, caplog):
     async def say():
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(content)
@@ -132,6 +147,47 @@ def test_what_is_no_event_ends_that_connection_alone(port, content):
 
     asyncio.run(say())
     test_a_whole_text(port)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("length", ["data_length", "payload_length"])
+def test_more_bytes_than_a_request_may_have_are_not_read(port, length):
+    async def say():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b'{"type": "synthesize", "%s": 1099511627776}\n{' % length.encode())
+        assert await asyncio.wait_for(reader.read(), 20) == b""
+        writer.close()
+
+    asyncio.run(say())
+
+
+EVENTS = st.one_of(
+    st.sampled_from([SynthesizeStart(), SynthesizeStart(voice=SynthesizeVoice(name="nobody")), SynthesizeStop(), Describe(),
+                     AudioStop()]),
+    st.sampled_from(["", "one ", "two. ", "three"]).flatmap(
+        lambda text: st.sampled_from([SynthesizeChunk(text=text), Synthesize(text=text)])
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def told_port(model_directory, tmp_path_factory):
+    with listening(ToldTTS(VoiceLibrary(model_directory, tmp_path_factory.mktemp("home")))) as found:
+        yield found
+
+
+@settings(max_examples=25, deadline=None)
+@given(given_events=st.lists(EVENTS, max_size=10))
+def test_any_order_of_events_leaves_a_connection_that_speaks(told_port, given_events):
+    """The last text is longer than all before it together, which tells when it has been said."""
+
+    async def say(client):
+        for event in [*given_events, SynthesizeStop(), Synthesize(text="word " * 20)]:
+            await client.write_event(event.event())
+        while len(sound(await events(client, AudioStop))) < 20 * 4800:
+            pass
+
+    talk(told_port, say)
 
 
 def test_it_is_not_offered_to_others_by_mistake():

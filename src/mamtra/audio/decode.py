@@ -23,6 +23,8 @@ LOUDEST = 2.0**31
 """Beyond any scale of integers that a float file might hold by mistake."""
 MOST_SAMPLES = 3600 * 48000
 """An hour at 48 kHz: 0.7 GB of memory."""
+FINEST = 192_000
+"""Hz: a shorter bound of seconds is one of so many samples, however small the file."""
 _BLOCK = 1 << 20
 _UNKNOWN = 1 << 62  # libsndfile's frame count of a flac stream without a length, in which it cannot seek
 
@@ -43,7 +45,7 @@ def decode(source: Path | bytes, name: str, max_seconds: float) -> tuple[np.ndar
         float32 samples (T,), channels averaged (the first one where they cancel each other), and their rate in Hz.
 
     Raises:
-        TooLong: it is longer than `max_seconds`, or than `MOST_SAMPLES`.
+        TooLong: it is longer than `max_seconds`, has more samples than these at `FINEST`, or more than `MOST_SAMPLES`.
         MamTraError: it is not a sound file, is empty, or holds values that are not samples.
     """
     suffix = os.path.splitext(name)[1].lower()
@@ -111,7 +113,7 @@ def _check_header(path: str, rate: int, channels: int, frames: float, max_second
 def _check_length(path: str, frames: float, rate: int, max_seconds: float) -> None:
     if frames > max_seconds * rate:
         raise TooLong(f"{path} is longer than {max_seconds:g} s; cut it into shorter files.")
-    if frames > MOST_SAMPLES:
+    if frames > min(MOST_SAMPLES, max_seconds * FINEST):
         raise TooLong(f"{path} is too large at {rate} Hz; cut it into shorter files or convert it to 48000 Hz.")
 
 

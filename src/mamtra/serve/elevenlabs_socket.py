@@ -238,4 +238,5 @@ class _Context:
 def _speed(message: dict[str, Any]) -> float | None:
     settings = message.get("voice_settings")
     given = settings.get("speed") if isinstance(settings, dict) else None
-    return min(2.0, max(0.5, float(given))) if isinstance(given, int | float) and given == given else None
+    # bounded first: a whole number may be too large for a float
+    return float(min(2.0, max(0.5, given))) if isinstance(given, int | float) and given == given else None

@@ -82,4 +82,5 @@ class Line:
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close it, if the other side has not."""
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):  # it is closed
-            await self._socket.close(code, reason[:120])
+            # a closing frame holds 123 bytes of a reason
+            await self._socket.close(code, reason.encode()[:120].decode(errors="ignore"))

@@ -38,7 +38,7 @@ class SpeechRequest(BaseModel):
     )
     language: str | None = Field(None, max_length=35, description="Language of the text.")
     sample_rate: int | None = Field(
-        None, strict=True, description="8000, 12000, 16000, 24000 or 48000 Hz; the model's by default."
+        None, ge=0, le=10**6, strict=True, description="8000, 12000, 16000, 24000 or 48000 Hz; the model's by default."
     )
 
     @property

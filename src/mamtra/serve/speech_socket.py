@@ -68,7 +68,6 @@ class _Session:
     def __init__(self, speaker: Speaker, line: Line, key: Key | None) -> None:
         self._speaker, self._line, self._key = speaker, line, key
         self._feed: TextFeed | None = None
-        self._task: asyncio.Task[None] | None = None
         self._last: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -85,9 +84,9 @@ class _Session:
         except ApiError as error:  # before the session was configured
             await self._tell(error)
         finally:
-            for task in filter(None, (self._task, self._last)):
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            if self._last is not None:
+                self._last.cancel()
+                await asyncio.gather(self._last, return_exceptions=True)
             await self._line.close(code, reason)
 
     async def _configured(self) -> tuple[Order, bool]:
@@ -116,6 +115,8 @@ class _Session:
             if kind == "input.text":
                 self._text(message.get("text"), order, timed)
             elif kind == "input.done":
+                if self._feed is None:
+                    self._last = asyncio.create_task(self._nothing(self._last))
                 self._done()
             else:
                 raise ApiError(400, f"There is no message of type {str(kind)[:40]!r} here.", param="type")
@@ -160,6 +161,13 @@ class _Session:
             pass
         except Exception as error:
             await self._tell(as_api_error(error))
+
+    async def _nothing(self, before: asyncio.Task[None] | None) -> None:
+        """The end of an utterance without text."""
+        if before is not None:
+            await before
+        with contextlib.suppress(HungUp):
+            await self._line.send({"type": "session.done", "total_sentences": 0})
 
     async def _tell(self, error: ApiError) -> None:
         with contextlib.suppress(HungUp):

@@ -25,6 +25,8 @@ from mamtra.version import VERSION
 
 log = logging.getLogger("mamtra.serve")
 IDLE_SECONDS = 300.0
+_NO_EVENT = (asyncio.TimeoutError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading raises where nothing comes, the client leaves, or what it says is no event."""
 _US = Attribution("MamTra", "")
 
 
@@ -54,6 +56,28 @@ async def wyoming_server(speaker: Speaker, host: str, port: int) -> AsyncIterato
         await asyncio.gather(*connections, return_exceptions=True)
 
 
+class _Bounded:
+    """What events are read from: an event may announce only as many bytes as a request may have.
+
+    Args:
+        reader: from the client.
+        most: bytes.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, most: int) -> None:
+        self._most, self.readline, self._read = most, reader.readline, reader.readexactly
+
+    async def readexactly(self, count: int) -> bytes:
+        """The next bytes.
+
+        Raises:
+            ValueError: they are too many.
+        """
+        if count > self._most:
+            raise ValueError(f"{count} bytes are too many")
+        return await self._read(count)
+
+
 class _Connection:
     """One client; its utterances are spoken one after the other.
 
@@ -64,7 +88,8 @@ class _Connection:
     """
 
     def __init__(self, speaker: Speaker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._speaker, self._reader, self._writer = speaker, reader, writer
+        self._speaker, self._writer = speaker, writer
+        self._reader: Any = _Bounded(reader, speaker.settings.most_body)
         self._feed: TextFeed | None = None
         self._task: asyncio.Task[None] | None = None
         self._sending = asyncio.Lock()
@@ -77,8 +102,8 @@ class _Connection:
                     await self._take(event)
                 except ApiError as error:
                     await self._tell(error)
-        except (asyncio.TimeoutError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.info("A Wyoming client was left: %s.", type(error).__name__)  # it said what is no event
+        except _NO_EVENT as error:
+            log.info("A Wyoming client was left: %s.", type(error).__name__)
         finally:
             if self._task is not None:
                 self._task.cancel()
