@@ -122,7 +122,7 @@ def test_a_changed_voice_is_noticed(model, capsys):
 
 
 BAD = {
-    "{": "",
+    "{": "it is not valid JSON.",
     '{"text": 3}': "text: ",
     '{"text": "Hi.", "sped": 2}': "sped: ",
     '{"text": "Hi.", "speed": 9.0}': "Speed 9 is out of range",

@@ -83,6 +83,7 @@ def test_wrong_words_are_one_sentence_and_status_two(capsys, words):
         (["voices", "show"], "Missing argument 'NAME'; see `mamtra voices show --help`."),
         (["say", "Good", "day"], "'day' is too much; put what belongs together in quotes; see `mamtra say --help`."),
         (["sing"], "No such command 'sing'; see `mamtra --help`."),
+        (["saay"], "No such command 'saay'. Did you mean 'say'? See `mamtra --help`."),
     ],
 )
 def test_wrong_words_are_told_plainly_with_the_help_that_fits(capsys, words, sentence):

@@ -9,6 +9,7 @@ import pytest
 from mamtra.engine.stats import EngineStats
 from mamtra.light.choice import installation_problem
 from mamtra.tts import load
+from tests.factories import reference
 from tests.serve.conftest import running
 
 runtimes = [
@@ -30,6 +31,18 @@ def test_a_stream_is_what_the_model_streams(runtime):
     expected = np.concatenate([chunk.samples for chunk in tts.stream("Hello there.", "nora", seed=2)])
     assert np.abs(samples - expected).max() < 1e-3
     assert "".join(timed.json()["alignment"]["characters"]) == "Hello there."
+
+
+@pytest.mark.parametrize("runtime", runtimes)
+def test_a_voice_of_a_recording_is_added_and_spoken_with(runtime, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMTRA_HOME", str(tmp_path / "home"))
+    form = {"name": "me", "consent": "It is my own voice."}
+    files = {"audio_sample": ("me.wav", reference(tmp_path / "me.wav").read_bytes(), "audio/wav")}
+    with running(load(runtime=runtime)) as address:
+        added = httpx2.post(f"{address}/v1/audio/voices", data=form, files=files, timeout=120)
+        spoken = httpx2.post(f"{address}/v1/audio/speech", json={"input": "Hi.", "voice": "me"}, timeout=120)
+    assert added.status_code == 201, added.text
+    assert spoken.status_code == 200, spoken.text
 
 
 @pytest.mark.parametrize("runtime", runtimes)

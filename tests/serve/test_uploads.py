@@ -76,10 +76,3 @@ def test_uploads_may_be_off(told, recording):
 def test_not_more_than_so_many(told, recording):
     _, client = told(most_voices=0)
     assert upload(client, "me", recording).json()["error"]["code"] == "too_many_voices"
-
-
-def test_without_torch_it_is_said(told, recording):
-    tts, client = told()
-    tts.model.arrays = "numpy"
-    answer = upload(client, "me", recording)
-    assert answer.status_code == 501 and answer.json()["error"]["code"] == "needs_torch"

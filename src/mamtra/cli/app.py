@@ -186,7 +186,7 @@ def _usage(error: Any) -> str:
     for pattern, plain in _PLAIN:
         message = re.sub(pattern, plain, message)
     verb = error.ctx.command_path if getattr(error, "ctx", None) else "mamtra"
-    return f"{message}; see `{verb} --help`."
+    return f"{message} See `{verb} --help`." if message.endswith(("?", "!")) else f"{message}; see `{verb} --help`."
 
 
 def _report(message: str, status: int, error: BaseException | None = None) -> int:

@@ -96,7 +96,8 @@ def show_voice(name: str = typer.Argument(help="Name of a voice."), model: Model
         print(json.dumps(facts))
         return
     for key, value in facts.items():
-        print(f"{key.replace('_', ' '):<12} {printable(str(value), 4 * QUOTED)}")
+        shown = ("no", "yes")[value] if isinstance(value, bool) else str(value)
+        print(f"{key.replace('_', ' '):<12} {printable(shown, 4 * QUOTED)}".rstrip())
 
 
 def add_voice(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -52,6 +53,9 @@ def first_problem(error: ValidationError, renamed: Mapping[str, str] | None = No
         old = str(one["loc"][-1]) if one["loc"] else ""
         if one["type"] == "extra_forbidden" and old in (renamed or {}):
             return f"the key {old!r} is called {renamed[old]!r} now; rename it, or measure again"
+    if found[0]["type"] == "json_invalid":
+        line = re.search(r"at line (\d+)", found[0]["msg"])
+        return "it is not valid JSON" + (f" from its line {line[1]} on" if line and line[1] != "1" else "")
     place = printable(".".join(map(str, found[0]["loc"])))
     message = printable(found[0]["msg"].removeprefix("Value error, "), 4 * QUOTED)
     return f"{place}: {message[:1].lower()}{message[1:]}" if place else message

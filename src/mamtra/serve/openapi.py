@@ -45,7 +45,6 @@ def error_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
         413: "The request is too large.",
         429: "This key has as many streams as it may.",
         500: "The server failed.",
-        501: "This installation cannot do it.",
         503: "Too much to do; Retry-After tells when to come back.",
     }
     content = {"application/json": {"schema": _ERROR}}

@@ -27,7 +27,7 @@ def upload_routes(speaker: Speaker) -> APIRouter:
     router = APIRouter(tags=["voices"], responses=error_answers(400, 401, 403))
     one_at_a_time = asyncio.Lock()
 
-    @router.post("/v1/audio/voices", status_code=201, responses=error_answers(408, 409, 413, 500, 501))
+    @router.post("/v1/audio/voices", status_code=201, responses=error_answers(408, 409, 413, 500))
     async def add_voice(
         name: Annotated[str, Form(max_length=64, description="Letters, digits, dot, dash and underscore.")],
         consent: Annotated[str, Form(max_length=1000, description="How the speaker agreed; kept in the voice.")],
@@ -74,8 +74,6 @@ def _add(speaker: Speaker, name: str, content: bytes, text: str | None, facts: d
     """
     settings, library = speaker.settings, speaker.tts.library
     _check_allowed(speaker)
-    if speaker.tts.model.arrays == "numpy":
-        raise ApiError(501, "This server runs without torch, which making a voice needs.", code="needs_torch")
     try:
         check_name(name)
     except MamTraError as error:

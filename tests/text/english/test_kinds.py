@@ -56,6 +56,26 @@ WORDS = {
     "NaCl, CO, CO2": "N-A-C-L, C-O, C-O two",
     "(i) tea (ii) milk": "one, tea (two) milk",
     "i) first.\nii) second.": "one, first. ‖ two, second.",
+    # chapters and verses
+    "Matthew 5:3-12": "Matthew five three to twelve",
+    "1 Cor. 13:4-7": "First Corinthians thirteen four to seven",
+    "Gen. 1:1 and Ps. 23:4": "Genesis one one and Psalm twenty three four",
+    "Genesis 1:1-2:3": "Genesis one one to two three",
+    "Rev. Jones came at 3:30.": "Reverend Jones came at three thirty.",
+    "They won 3:1.": "They won three to one.",
+    "Mark 10:30 pm": "Mark ten thirty P-M",
+    # days of the week before a day, a month or a time
+    "Thu, 3 Oct 2024": "Thursday, the third of October, twenty twenty four",
+    "Mon 9am, Sun 14:30": "Monday nine A-M, Sunday fourteen thirty",
+    "He Sat 5 hours": "He Sat five hours",
+    # points for thousands
+    "1.000,50": "one thousand point five zero",
+    "12.345": "twelve point three four five",
+    # marks of chats
+    "I like ==this== a lot": "I like this a lot",
+    "if x==y and z==w": "if x equals y and z equals w",
+    "\u00af\\_(\u30c4)_/\u00af who knows": "who knows",
+    "AA batteries and two AAA cells": "double A batteries and two triple A cells",
     # bare dates, codes and durations
     "7/4": "July fourth",
     "6/8": "six eighths",
@@ -198,6 +218,15 @@ SOUNDS = {
     "The bases are loaded.": "bˈAsᵻz",
     "the legal bases of the claim": "bˈAsˌiz",
     "He dives in.": "dˈIvz",
+    # the letter a, which is no article before a pause or an equals sign
+    "a, b and c": "ˈA",
+    "B, A and D": "ˈA",
+    "a = 5": "ˈA",
+    "a² + b² = c²": "ˈA",
+    "a plan": "ɐ",
+    "Moby Dick: A Novel": "ɐ",
+    "Dr. Dre": "dɹˈA",
+    "the AA meeting": "ˌAˈA",
 }
 
 

@@ -59,7 +59,12 @@ POSTAL = dict(
 
 BEFORE_NAMES = frozenset(TITLES) - frozenset(STREETS) | frozenset(listed("Mmes Drs Mlle Mme Sra Rt Sens Reps"))
 """Titles: such a full stop never ends a sentence."""
-BEFORE_NUMBERS = frozenset(listed("No NO no Nos nos Art art Sec sec Op op Pt Rs Sat Sun Wed"))
+BEFORE_NUMBERS = frozenset(
+    listed(
+        "No NO no Nos nos Art art Sec sec Op op Pt Rs Sat Sun Wed Exod Lev Deut Josh Judg Kgs Chron Neh Ps Prov Eccl Isa "
+        "Jer Lam Ezek Hos Obad Mic Hab Zeph Zech Mk Lk Jn Rom Cor Gal Eph Thess Philem Heb Pet"
+    )
+)
 """Words of their own too: such a full stop ends a sentence unless a number follows."""
 BEFORE_MORE = frozenset(listed("e.g i.e vs cf ca viz approx esp incl fl nr"))
 """Followed by what they introduce: such a full stop does not end a sentence."""

@@ -54,7 +54,8 @@ _BEFORE_DATE = re.compile(
     re.IGNORECASE,
 )
 _WEEKDAY = re.compile(
-    rf"\b({'|'.join(_WEEKDAYS)})(?:\.|(?=,? (?:{_MONTH}|\d{{1,2}}[/.]|(?:the )?\d{{1,2}}(?:st|nd|rd|th))\b))"
+    rf"\b({'|'.join(_WEEKDAYS)})(?:\.|(?=,? (?:{_MONTH}|\d{{1,2}}[/.]|(?:the )?\d{{1,2}}(?:st|nd|rd|th)"
+    rf"|\d{{1,2}} (?:{_MONTH})|\d{{1,2}}(?::\d\d)?\s?[aApP]\.?[mM]|\d{{1,2}}:\d\d)\b))"
 )
 _WEEK = re.compile(rf"\b({'|'.join(_WEEKDAYS)})\.?\s?[-–]\s?({'|'.join(_WEEKDAYS)})\b\.?")
 _DECADE = re.compile(r"(?<![\w.])(?:(\d{2})|')(\d0)'?s\b")

@@ -45,6 +45,8 @@ _SHORT_PARTS = frozenset(
     )
 )
 
+_AFTER_LETTERS = frozenset((*",.;:?!)", "equals", "squared", "cubed"))
+"""What no article stands before."""
 _DRAWN_OUT = re.compile(r"(.)\1{2,}")
 _CONTRACTIONS = {"'ve": "əv", "'ll": "ᵊl", "'d": "d", "'re": "əɹ", "n't": "ᵊnt", "'m": "m"}
 
@@ -136,8 +138,12 @@ class G2P:
             return self._select(own, "", words, place)
         start = place == 0 or not words[place - 1][-1].isalpha()
         pause = vowel_next is None
+        after = words[place + 1] if place + 1 < len(words) else ""
         if word == "a":
-            return "ˈA" if text == "A" and (pause or not start) else "ɐ"
+            listed_before = place > 0 and words[place - 1] == ","  # B, A and D
+            alone = len(words) == 1 or after in _AFTER_LETTERS
+            is_letter = alone or (text == "A" and (pause or not start or listed_before))
+            return "ˈA" if is_letter else "ɐ"
         if word == "an":
             return "ɐn"
         if text == "I":
@@ -150,7 +156,6 @@ class G2P:
             return "ɐm"
         if word == "in":
             return "ˈɪn" if pause else "ɪn"
-        after = words[place + 1] if place + 1 < len(words) else ""
         if word == "used" and after == "to":
             return "jˈust"
         told = RULES[word](words, place) if word in RULES else None

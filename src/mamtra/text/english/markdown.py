@@ -33,6 +33,7 @@ _STRONG = re.compile(r"(?<![\w*\\])(\*{2,3}|\*)(?=[^\s*])([^*\n]{1,1000}?)(?<=[^
 _STRONG_INSIDE = re.compile(r"\*\*(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*])\*\*")
 _UNDERLINED = re.compile(r"(?<![\w_\\])(_{1,3})(?=[^\s_])([^\n]{1,1000}?)(?<=[^\s_\\])\1(?![\w_])")
 _STRUCK = re.compile(r"~~(?=\S)([^~\n]{1,1000}?)(?<=\S)~~")
+_MARKED = re.compile(r"(?<![\w=])==(?=[^\s=])([^=\n]{1,1000}?)(?<=\S)==(?![\w=])")
 _ESCAPED = re.compile(r"\\([*_`#\[\]()>|~$&.!+-])")
 _RUN = re.compile(r"(?<!\S)[=~*_#]{3,}(?!\S)")
 
@@ -79,5 +80,5 @@ def strip_markdown(text: str) -> str:
     text = _CODE.sub(lambda match: _OPTION.sub(lambda dashes: "dash " * len(dashes[0]), match[2]), text)
     for _ in range(2):  # **bold with *emphasis* inside**
         text = _STRONG_INSIDE.sub(r"\1", _STRONG.sub(r"\2", text))
-    text = _STRUCK.sub(r"\1", _UNDERLINED.sub(r"\2", text))
+    text = _MARKED.sub(r"\1", _STRUCK.sub(r"\1", _UNDERLINED.sub(r"\2", text)))
     return _RUN.sub(" ", _ESCAPED.sub(r"\1", text))

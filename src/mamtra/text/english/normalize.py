@@ -23,6 +23,7 @@ from mamtra.text.english.quantities import expand_quantities
 from mamtra.text.english.roman import expand_roman
 from mamtra.text.english.symbols import AFTER_NUMBERS, expand_names
 from mamtra.text.english.times import expand_times
+from mamtra.text.english.verses import expand_verses
 from mamtra.text.english.web import expand_web
 
 _OPENING = r"(?<![\w'])'(?!(?:tis|twas|twere|em|cause|til|n)\b)(?=[A-Za-z])"
@@ -57,7 +58,7 @@ def normalize(
     said = expand_long_numbers(clean(said))
     said = expand_web(said)
     said = expand_names(said)
-    said = expand_roman(said)
+    said = expand_roman(expand_verses(said))
     said = expand_abbreviations(said)
     said = expand_formulas(said)
     said = expand_dates(said, date_order)

@@ -37,6 +37,8 @@ _NAMES = [
     (re.compile(r"\b([a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*)\.(?=[a-z])|\b([a-z]{2,})\.(?=[a-z_]+\()"), r"\1\2 dot "),
     (re.compile(r"\btl;dr\b", re.I), "T-L-D-R"),
     (re.compile(r"\baka\b"), "A-K-A"),
+    (re.compile(r"\bAAA(?=\s(?:batter(?:y|ies)|cells?)\b)"), "triple A"),
+    (re.compile(r"\bAA(?=\s(?:batter(?:y|ies)|cells?)\b)"), "double A"),
     (re.compile(r"\bs/he\b"), "she or he"),
     (re.compile(r"(?<![\w/])([AaNn])/([CcAa])(?![\w/])"), lambda m: f"{m[1]}-{m[2]}".upper()),
     (
