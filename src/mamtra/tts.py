@@ -312,6 +312,7 @@ class TTS:
         """
         return speak_each(self.model, self.ways.batch(), texts, Text("", voice, seed, speed), self._request_of)
 
+    @checked
     def request(self, voice: Voice, seed: int, speed: float) -> Request:
         """What segments of a text have in common, for the backends in `ways`; MamTraError where the voice or speed does not fit."""
         retries = AS_IT_COMES if self.model.generation.like_original else AGAIN
@@ -327,8 +328,7 @@ class TTS:
             return utterances(text, front) if interleave else front.arriving(text)
         parse_markup(check_text(text))
         segments = utterances([text], front) if interleave else front.iterate(text)
-        first = next(segments, None)
-        if first is None:
+        if (first := next(segments, None)) is None:
             raise nothing_to_say()
         return chain([first], segments)
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from mamtra.errors import MamTraError
+from mamtra.runtime.arguments import checked
 from mamtra.runtime.strict_models import ClosedModel
 from mamtra.serve.keys import Key
 
@@ -78,6 +79,7 @@ class ServeSettings(ClosedModel):
         return {**self.model_dump(mode="json", exclude={"keys"}), "keys": keys}
 
     @classmethod
+    @checked
     def unpack(cls, packed: dict[str, Any]) -> ServeSettings:
         """The settings of `pack`."""
         keys = tuple(Key(name, bytes.fromhex(digest), streams) for name, digest, streams in packed["keys"])
