@@ -58,6 +58,8 @@ WORDS = {
     "i) first.\nii) second.": "one, first. ‖ two, second.",
     # chapters and verses
     "Matthew 5:3-12": "Matthew five three to twelve",
+    "Sam 10:15": "Sam ten fifteen",
+    "2 Sam 7:12": "Second Samuel seven twelve",
     "1 Cor. 13:4-7": "First Corinthians thirteen four to seven",
     "Gen. 1:1 and Ps. 23:4": "Genesis one one and Psalm twenty three four",
     "Genesis 1:1-2:3": "Genesis one one to two three",
