@@ -145,14 +145,10 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from mamtra.runtime.device import pick_device  # what listens starts without torch
 
     began, device = time.perf_counter(), pick_device(args.device)
-    about = {name: getattr(args, name) for name in ("seconds", "streams", "processes", "seed", "tiny")}
+    about = {name: getattr(args, name) for name in ("streams", "processes", "seed", "tiny")}
     result: dict[str, Any] = {"device": device_name(device), **about, "servers": [], "rows": []}
     if args.earlier is not None:
-        known = json.loads(args.earlier.read_text(encoding="utf-8"))
-        if any(known[name] != result[name] for name in ("device", *about)):
-            raise SystemExit(f"{args.earlier} was measured on another device or with other settings.")
-        result |= {name: known[name] for name in ("servers", "rows")}
-        result["before"] = [*known.get("before", []), f"`{known['command']}`"]
+        result |= earlier(json.loads(args.earlier.read_text(encoding="utf-8")), result, args)
     with tempfile.TemporaryDirectory() as folder:
         for each in args.servers:
             steps, fronts, wanted = each.split(":")
@@ -163,6 +159,21 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 apart(write_directory, directory, device.type, int(steps), args.tiny)
             for _ in measure_server(result, directory, args, device, int(steps), int(fronts), wanted, began):
                 yield result
+
+
+def earlier(known: dict[str, Any], result: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """Servers and rows of an earlier run, of those servers that are not measured again."""
+    if any(known[name] != result[name] for name in ("device", "streams", "processes", "seed", "tiny")):
+        raise SystemExit(f"{args.earlier} was measured on another device or with other settings.")
+    again = {tuple(each.split(":")[:2]) for each in args.servers}
+    kept = {
+        name: [each for each in known[name] if (str(each["steps"]), str(each["fronts"])) not in again]
+        for name in ("servers", "rows")
+    }
+    for row in kept["rows"]:
+        row.setdefault("seconds", known.get("seconds"))
+    made = f"`{known['command']}` at {known['commit']} on {known['hardware']['cores']} cores"
+    return {**kept, "before": [*known.get("before", []), made]}
 
 
 def measure_server(
@@ -187,11 +198,12 @@ def measure_server(
             if time.perf_counter() - began > args.most_seconds:
                 break
             before, clock = cpu_seconds(pid), time.monotonic()
-            heard, wall = run_load(ask, mode, amount, args.seconds, args.seed, args.processes)
+            seconds = args.rate_seconds if mode == "rate" else args.seconds
+            heard, wall = run_load(ask, mode, amount, seconds, args.seed, args.processes)
             spent = time.monotonic() - clock
             cores, others = ((now - then) / spent for now, then in zip(cpu_seconds(pid), before, strict=True))
             used = {"cores": cores, "front_cores": others}
-            row = {**which, "mode": mode, "amount": amount, **summary(heard, wall), **used}
+            row = {**which, "mode": mode, "amount": amount, "seconds": seconds, **summary(heard, wall), **used}
             server["bytes"] = used_memory(device)
             result["rows"].append(row)
             print(row, file=sys.stderr, flush=True)
@@ -201,9 +213,10 @@ def measure_server(
 def render(result: dict[str, Any]) -> str:
     """The page."""
     rows = [
-        [row["steps"], row["fronts"], *load_cells(row), f"{row['cores']:.1f}", f"{row['front_cores']:.1f}"]
+        [row["steps"], row["fronts"], *load_cells(row), f"{row['cores']:.1f}", f"{row['front_cores']:.1f}",
+         f"{row.get('seconds', result.get('seconds')):g}"]
         for row in result["rows"]
-    ]
+    ]  # fmt: skip
     lines = []
     for server in result["servers"]:
         steps, fronts = server["steps"], server["fronts"]
@@ -225,10 +238,10 @@ def render(result: dict[str, Any]) -> str:
         f"are one, two or four plain sentences, spoken at {CHARACTERS} characters a second. A listener plays an answer from its "
         "first sample on and then asks for the next one; requests/s arrive at random moments. An answer has a gap where a listener "
         f"would have run out of audio. {SETTLED}"
-        f"{result['seconds']:g} s a load, from {result['processes']} processes on this machine, "
-        f"seed {result['seed']}.",
+        f"From {result['processes']} processes on this machine, seed {result['seed']}.",
         markdown_table(
-            ["flow steps", "front processes", *HEADER, "cores in use by the process with the model", "by front processes"],
+            ["flow steps", "front processes", *HEADER, "cores in use by the process with the model", "by front processes",
+             "seconds of the load"],
             rows,
         ),
         f"Live streams are listeners of whom 95 of 100 requests have their first audio within {1000 * LIMIT:g} ms, without errors, "
@@ -263,9 +276,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="CUDA where there is one, else the CPU")
     parser.add_argument("--servers", nargs="+", default=SERVERS, metavar="STEPS:FRONTS:LOADS")
     parser.add_argument(
-        "--earlier", type=Path, metavar="JSON", help="results of an earlier run, to which these are added"
+        "--earlier", type=Path, metavar="JSON", help="results of an earlier run, whose other servers are kept"
     )
-    parser.add_argument("--seconds", type=float, default=20, help="of each load")
+    parser.add_argument("--seconds", type=float, default=20, help="of each load with listeners")
+    parser.add_argument("--rate-seconds", type=float, default=20, help="of each load with requests a second")
     parser.add_argument("--most-seconds", type=float, default=1200, help="no load begins later")
     parser.add_argument("--start-seconds", type=float, default=300, help="a server has to be ready within")
     parser.add_argument("--streams", type=int, default=640)

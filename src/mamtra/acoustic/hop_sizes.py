@@ -9,6 +9,9 @@ from mamtra.acoustic.flow_steps import check_steps
 from mamtra.acoustic.history import Span
 from mamtra.errors import MamTraError
 
+MOST_UNREAD = 0.25
+"""Of a prompt, that hops may leave out."""
+
 
 @dataclass(frozen=True)
 class HopSizes:
@@ -67,6 +70,13 @@ class HopSizes:
     def hidden(self) -> int:
         """Tokens of the oldest page of a full ring that are outside the window."""
         return self.ring * self.chunk - self.window
+
+    def unread(self, prompt: int) -> int:
+        """Tokens at the start of a prompt of so many that hops leave out, so that the end of the prompt takes up no more than two
+        fifths of a stream's first hop: the listener then hears it sooner, and never less than the rest of it."""
+        rest = prompt - self.prefix_chunks(prompt) * self.chunk
+        found = max(0, rest - max(self.lookahead, 2 * self.chunk // 5))
+        return found if found <= MOST_UNREAD * prompt else 0
 
     def prefix_chunks(self, prompt: int) -> int:
         """Chunks of a prompt of so many tokens whose look-ahead is in the prompt: what streams with one voice share."""

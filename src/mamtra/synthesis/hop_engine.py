@@ -19,7 +19,7 @@ from mamtra.engine.turns import CLOSED, ClientTurns, WorkerTurns
 from mamtra.errors import MamTraError
 from mamtra.runtime.memory import free_memory
 from mamtra.synthesis.engine_stream import EngineStream
-from mamtra.synthesis.hop_turns import HopTurns
+from mamtra.synthesis.hop_turns import HopTurns, hop_prompt
 from mamtra.voices.voice import Voice
 
 MOST_STREAMS = 512
@@ -87,7 +87,8 @@ class HopEngine:
         Raises:
             MamTraError: too many streams wait, the prompt is too long, or the engine is closed.
         """
-        pool, sizes, tokens = self._pool, self._pool.sizes, voice.prompt_speech.tolist()
+        pool, sizes = self._pool, self._pool.sizes
+        tokens, _ = hop_prompt(voice, sizes)
         chunks = sizes.prefix_chunks(len(tokens))
         if chunks > pool.prompt_pages:
             raise MamTraError(
@@ -110,7 +111,7 @@ class HopEngine:
         batch, sizes = self._work.batch, self._pool.sizes
         if batch.device.type != "cuda":
             return
-        fronts = {chunks(sizes.prefix_chunks(len(voice.prompt_speech))) for voice in voices}
+        fronts = {chunks(sizes.prefix_chunks(len(hop_prompt(voice, sizes)[0]))) for voice in voices}
         with self._turns.pause():
             for front in sorted(fronts, reverse=True):
                 for power in range((self._largest - 1).bit_length(), -1, -1):

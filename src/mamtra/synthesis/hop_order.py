@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-SOON = 0.5
+SOON = 0.3
 """Seconds of audio in hand below which a stream waits for nobody."""
 HELD = 0.25
 """Seconds that a hop is held back at most."""
@@ -51,16 +51,18 @@ def choose(ready: Iterable[Ready], now: float, rate: int, most: int, *, somebody
         most: rows of a hop.
         somebody_waits: for the first audio of a stream.
     """
-    urgent, held = list[tuple[float, int, Ready]](), list[Ready]()
+    urgent, held, again = list[tuple[float, int, Ready]](), list[Ready](), list[float]()
     for number, stream in enumerate(ready):
         slack = stream.slack(now, rate)
-        if somebody_waits and slack >= SOON and now - stream.since < HELD:
+        left = min(slack - SOON, HELD - (now - stream.since))
+        if somebody_waits and left > 0:
             held.append(stream)
+            again.append(left)
         else:
             urgent.append((slack, number, stream))
     streams = [stream for *_, stream in heapq.nsmallest(most, urgent)]
     if not streams:
-        return Chosen([], min((stream.since + HELD - now for stream in held), default=None))
+        return Chosen([], min(again, default=None))
     return Chosen([*streams, *_along(held, now, min(most, ALONG) - len(streams))])
 
 

@@ -12,11 +12,18 @@ import torch
 from mamtra.acoustic.flow_matching import NOISE_FRAMES
 from mamtra.acoustic.hop_batch import LARGEST, HopBatch
 from mamtra.acoustic.hop_rows import Hop, HopRow, HopVoice
+from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.synthesis.engine_stream import EngineStream
 from mamtra.synthesis.hop_order import choose
 from mamtra.voices.voice import Voice
 
 NOT_FINITE = "The model made sound that is not a number; its weights are damaged or overflow."
+
+
+def hop_prompt(voice: Voice, sizes: HopSizes) -> tuple[list[int], torch.Tensor]:
+    """Speech tokens (N,) and mel (N * ratio, mel) of a voice's prompt, without what hops leave out."""
+    cut = sizes.unread(len(voice.prompt_speech))
+    return voice.prompt_speech[cut:].tolist(), voice.prompt_mel[cut * sizes.ratio :]
 
 
 class HopTurns:
@@ -107,15 +114,17 @@ class HopTurns:
         key, pool = voice.prompt_digest, self.batch.pool
         if key not in self._voices:
             used = {stream.voice.prompt_digest for stream in self._running}
-            needed = pool.sizes.prefix_chunks(len(voice.prompt_speech))
+            tokens, mel = hop_prompt(voice, pool.sizes)
+            needed = pool.sizes.prefix_chunks(len(tokens))
             for other in [other for other in self._voices if other not in used]:
                 if needed <= len(pool.free_pages):
                     break
                 pool.free_pages.extend(self._voices.pop(other).pages)
             if needed > len(pool.free_pages):
                 return None
-            parts = voice.prompt_speech.tolist(), voice.prompt_mel, voice.embedding
-            self._voices[key] = HopVoice.make(self.batch.flow, pool, *parts, lambda hop: self.batch([hop]))
+            self._voices[key] = HopVoice.make(
+                self.batch.flow, pool, tokens, mel, voice.embedding, lambda hop: self.batch([hop])
+            )
         self._voices.move_to_end(key)
         return self._voices[key]
 
