@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mamtra.acoustic.causal_hift import CausalHiFT, CausalHiFTConfig
 from mamtra.acoustic.flow import Flow
@@ -19,6 +22,9 @@ from mamtra.voices.info import VoiceInfo
 from mamtra.voices.voice import Voice
 from tests.acoustic.test_flow_stream import FLOW
 from tests.acoustic.test_vocoder_stream import VOCODER
+
+SIZES = HopSizes(chunk=25, ratio=2, lookahead=3, mel=80, steps=2, branches=1, window=50, ring=2)
+"""Those of CosyVoice 2."""
 
 
 def engine(streams: int = 2, pages: int = 4, **options) -> HopEngine:
@@ -51,6 +57,23 @@ def test_any_length(count):
     made = spoken(hops, voice(7), tokens_of(count))
     assert made.shape == (count * 960,) and made.dtype == np.float32
     assert np.array_equal(made, spoken(hops, voice(7), tokens_of(count), pieces=False))
+
+
+def test_a_prompt_that_would_fill_the_first_hop_begins_later():
+    hops, long = engine(), voice(17)
+    late = replace(long, prompt_speech=long.prompt_speech[4:], prompt_mel=long.prompt_mel[8:])
+    assert hops.open(long, 0).wanted == hops.open(late, 0).wanted == 5
+    assert np.array_equal(spoken(hops, long, tokens_of(23)), spoken(engine(), late, tokens_of(23)))
+
+
+@given(st.integers(0, 1000))
+def test_what_hops_leave_out_of_a_prompt(prompt):
+    sizes = SIZES
+    cut = sizes.unread(prompt)
+    rest = prompt - cut - sizes.chunk * sizes.prefix_chunks(prompt - cut)
+    assert 0 <= cut <= prompt / 4 and (cut < sizes.chunk)
+    assert rest <= 10 or (cut == 0 and prompt < 68)
+    assert sizes.prefix_chunks(prompt - cut) == sizes.prefix_chunks(prompt)
 
 
 def test_threads_hear_what_each_would_alone():
