@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from record import TINY_FLOW, TINY_VOCODER, apart, benchmark, device_name, environment
-from soak import free_port, wait_ready
+from soak import children, free_port, wait_ready
 
 from mamtra.bench.serve import WARM_UP, summary
 from mamtra.bench.serve_client import Target, listen
@@ -110,18 +110,12 @@ def serving(directory: Path, args: argparse.Namespace, device: torch.device, fro
 
 def cpu_seconds(pid: int) -> tuple[float, float]:
     """Of a process, and of those that it has started, so far."""
-    return _seconds(pid), sum(_seconds(child) for child in _children(pid))
+    return _seconds(pid), sum(_seconds(child) for child in children(pid))
 
 
 def _seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _children(pid: int) -> list[int]:
-    """Those that run now, by their parents in /proc: not every kernel lists children."""
-    parents = {int(path.parent.name): path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()}
-    return [child for child, text in parents.items() if int(text.rpartition(")")[2].split()[1]) == pid]
 
 
 def used_memory(device: torch.device) -> int | None:
