@@ -52,7 +52,7 @@ class ToldTTS(TTS):
     def warm_up(self, voices=None):
         pass
 
-    def stream_bytes(self, text_ids=10):
+    def stream_bytes(self, text_ids=10, flow_steps=None):
         return text_ids * 2**20
 
     def clone(self, path, text=None, **info):

@@ -51,6 +51,22 @@ def sound(messages):
     return b"".join(base64.b64decode(each["audio"]) for each in messages if each.get("audio"))
 
 
+def test_steps_of_the_flow(base, client):
+    found = []
+    for query in ({}, {"flow_steps": 2}, {"flow_steps": 4}):
+        with open_socket(base, seed=3, **query) as line:
+            send(line, text="Hello there. ", context_id="a", flush=True)
+            send(line, context_id="a", close_context=True)
+            found.append(sound(until_final(line)["a"]))
+    assert found[0] == found[1] != found[2] and len(found[0]) == len(found[2])
+    address = "/v1/text-to-speech/tiny/with-timestamps?output_format=pcm_24000"
+    answer = client.post(address, json={"text": "Hello there.", "seed": 3, "flow_steps": 4})
+    assert base64.b64decode(answer.json()["audio_base64"]) == found[2]
+    assert client.post(address, json={"text": "Hello there.", "flow_steps": 0}).status_code == 400
+    with open_socket(base, flow_steps=33) as line:
+        assert receive(line)["error"] == "flow_steps 33 is out of range; use 1 to 32."
+
+
 def aligned(messages, key="alignment"):
     """Characters with start and duration."""
     found = [each[key] for each in messages if each.get(key)]

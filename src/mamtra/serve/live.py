@@ -89,7 +89,7 @@ def live_chunks(
         order: how to speak it.
         aside: see `TextFeed.spans`.
     """
-    options = {"instruct": order.instruct, "speed": order.speed}
+    options = {"instruct": order.instruct, "speed": order.speed, "flow_steps": order.flow_steps}
     count, unsaid = 0, ""
     for span in feed.spans(aside):
         if tts.interleaves:
