@@ -33,7 +33,9 @@ class Room:
     def __init__(self, segment: Callable | None, streams: int) -> None:
         self.admission, self.metrics = Admission(streams, 8, 30), Metrics()
         self.tts = SimpleNamespace(
-            ways=SimpleNamespace(segment=segment), request=lambda *about: about, stream_bytes=lambda ids=100, steps=None: 10 * ids
+            ways=SimpleNamespace(segment=segment),
+            request=lambda *about: about,
+            stream_bytes=lambda ids=100, steps=None: 10 * ids,
         )
         self.loop = asyncio.new_event_loop()
         self._threads = ThreadPoolExecutor(8)
