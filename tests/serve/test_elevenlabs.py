@@ -201,6 +201,37 @@ def test_a_context_that_waits_for_text_keeps_others_from_nothing(told):
         until_final(line)
 
 
+@pytest.mark.parametrize("text", ["...", "?! — ", "\N{GRINNING FACE}"])
+def test_a_context_without_anything_to_say_is_told_so_and_ends(base, text):
+    with open_socket(base) as line:
+        send(line, text=" ", context_id="a")
+        send(line, text=text, context_id="a", flush=True)
+        send(line, context_id="a", close_context=True)
+        error, final = until_final(line)["a"]
+        assert error["error"].startswith("There is nothing to say in this text") and final["isFinal"] is True
+        send(line, text=text, context_id="a", flush=True)  # words that follow are spoken
+        send(line, text="Hello there.", context_id="a")
+        send(line, context_id="a", close_context=True)
+        messages = until_final(line)["a"]
+        assert sound(messages) and not any("error" in each for each in messages)
+    with open_socket(base, path="stream-input") as line:
+        for part in (" ", text, ""):
+            send(line, text=part)
+        assert [set(receive(line)) & {"error", "isFinal"} for _ in range(2)] == [{"error"}, {"isFinal"}]
+
+
+def test_a_context_that_is_closed_before_any_text_is_no_mistake(base):
+    with open_socket(base) as line:
+        send(line, text=" ", context_id="a")
+        send(line, context_id="a", close_context=True)
+        assert [set(each) for each in until_final(line)["a"]] == [{"isFinal", "contextId"}]
+
+
+def test_times_of_a_text_without_anything_to_say(client):
+    answer = client.post("/v1/text-to-speech/tiny/with-timestamps", json={"text": "..."})
+    assert answer.status_code == 400 and "nothing to say" in answer.json()["error"]["message"]
+
+
 def test_single_context(base):
     with open_socket(base, path="stream-input") as line:
         send(line, text=" ", voice_settings={"speed": 0.8})
