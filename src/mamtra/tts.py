@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from mamtra.checkpoints import find
@@ -20,15 +19,12 @@ from mamtra.synthesis.audio import Audio, audio_of
 from mamtra.synthesis.cloning import clone_voice
 from mamtra.synthesis.hops import HopSchedule
 from mamtra.synthesis.pipeline import AudioChunk, Request, check_speed, check_text, check_voice, speak
-from mamtra.synthesis.profile import adjust_reading, choose_profile, phoneme_frontend
+from mamtra.synthesis.profile import adjust_reading, choose_profile, own_steps, phoneme_frontend, read
 from mamtra.synthesis.retries import AGAIN, AS_IT_COMES
 from mamtra.synthesis.spans import words_of
 from mamtra.synthesis.text_batch import Text, speak_each
 from mamtra.synthesis.voice_finder import VoiceFinder
 from mamtra.synthesis.word_times import Word, phoneme_weights, space_of
-from mamtra.text.bistream_text import Utterance, utterances
-from mamtra.text.markup import parse_markup
-from mamtra.text.split import Segment, nothing_to_say
 from mamtra.voices.library import VoiceLibrary
 from mamtra.voices.voice import Voice
 
@@ -93,8 +89,7 @@ class TTS:
             like_original: for models of CosyVoice 2: speak as the published code does, text rules included, or with this
                 package's text rules, trimming, pauses and repeats. A CosyVoice 2 directory does the former by default.
             text_rules: for models of CosyVoice 2: "cosyvoice2", "mamtra" or "none" (text is read as written, in one piece).
-            flow_steps: steps of the flow; fewer are faster. A few-step flow takes those that it was trained for. By default those
-                of the model.
+            flow_steps: steps of the flow; fewer are faster. A few-step flow takes those that it was trained for.
             flow_history: mel frames before a chunk that the streaming flow sees besides those of the voice's prompt, with torch:
                 memory of a stream and time of a hop are then bounded. 0 is all; by default that of the model.
             int8_lm: with the runtime "onnx", multiply int8 weights of the language model as they are, with inputs rounded to 8
@@ -160,21 +155,23 @@ class TTS:
         self.model.warm_up([self.voice(name) for name in (self.voices if voices is None else voices)])
 
     @checked
-    def stream_bytes(self, text_ids: int | None = None) -> int:
+    def stream_bytes(self, text_ids: int | None = None, flow_steps: int | None = None) -> int:
         """Memory that a text takes at most while it is spoken, known before it begins: states of the LM, caches of the flow.
 
         The flow's part is known once a voice has spoken; it is told for the one with the longest prompt.
 
         Args:
             text_ids: of the longest segment of the text; by default of the longest that there can be.
+            flow_steps: as in `say`.
         """
         ids = self.model.text.longest_ids if text_ids is None else text_ids
+        own = self.model.generation.flow_steps
         tokens = self.model.generation.longest(ids)
         prompts = self.ways.prompts
         positions = ids + tokens + 2 * prompts.longest  # a prompt has as many text ids as speech tokens at most
         window = self.model.generation.flow_history // self.model.config["flow"].get("token_mel_ratio", 2)
         kept = min(tokens, window + HopSchedule().most) if window else tokens
-        return self.model.run_bytes(positions) + prompts.stream_bytes(kept)
+        return self.model.run_bytes(positions) + prompts.stream_bytes(kept, flow_steps or own, own)
 
     @checked
     def segments(self, text: str) -> list[str]:
@@ -214,6 +211,7 @@ class TTS:
         mode: str | None = None,
         seed: int = 0,
         speed: float = 1.0,
+        flow_steps: int | None = None,
     ) -> Audio:
         """Synthesise a text of up to 100,000 characters.
 
@@ -226,12 +224,14 @@ class TTS:
                 ("cross-lingual"), or its speaker embedding alone ("speaker").
             seed: the same seed gives the same audio.
             speed: 0.5 (slow) to 2 (fast).
+            flow_steps: steps of the flow, as in `load`; those of the model by default.
 
         Raises:
             MamTraError: for anything the caller can correct, in one sentence.
         """
-        options = {"voice_text": voice_text, "instruct": instruct, "mode": mode, "seed": seed, "speed": speed}
-        return Audio.joined(list(self.stream(check_text(text), voice, whole_sentences=True, **options)))
+        what = {"voice_text": voice_text, "instruct": instruct, "mode": mode}
+        how = {"seed": seed, "speed": speed, "flow_steps": flow_steps, "whole_sentences": True}
+        return Audio.joined(list(self.stream(check_text(text), voice, **what, **how)))
 
     @checked
     def stream(
@@ -244,6 +244,7 @@ class TTS:
         mode: str | None = None,
         seed: int = 0,
         speed: float = 1.0,
+        flow_steps: int | None = None,
         whole_sentences: bool = False,
         interleave: bool | None = None,
         hops: HopSchedule | None = None,
@@ -271,7 +272,7 @@ class TTS:
             chosen = chosen.in_mode(mode)
         if instruct is not None:
             chosen = chosen.instruct(self._instruction(instruct))
-        request = self.request(chosen, seed, speed)
+        request = self.request(chosen, seed, speed, flow_steps)
         if interleave and (whole_sentences or not self.interleaves):
             raise MamTraError(
                 "Whole sentences cannot be given while their text is being read; leave out one of the two options."
@@ -282,7 +283,7 @@ class TTS:
         if interleave is None:
             interleave = not isinstance(text, str) and self.interleaves and not whole_sentences
         self.ways.prepare(request)
-        segments = self._read(text, interleave)
+        segments = read(self.model.text, text, interleave)
         if whole_sentences:
             if hops is not None:
                 raise MamTraError("Hops set the chunks of a stream; leave them out with whole_sentences.")
@@ -310,27 +311,19 @@ class TTS:
             One result a text, in their order: its audio, or the error of a text that cannot be spoken, which does not stop the
             others.
         """
-        return speak_each(self.model, self.ways.batch(), texts, Text("", voice, seed, speed), self._request_of)
+        return speak_each(self.model, self.ways.batch(), texts, Text("", voice, seed, speed), self._of_text)
 
-    @checked
-    def request(self, voice: Voice, seed: int, speed: float) -> Request:
-        """What segments of a text have in common, for the backends in `ways`; MamTraError where the voice or speed does not fit."""
-        retries = AS_IT_COMES if self.model.generation.like_original else AGAIN
-        return Request(self.model, check_voice(self.model, voice), seed, check_speed(speed), retries)
-
-    def _request_of(self, text: Text) -> Request:
+    def _of_text(self, text: Text) -> Request:
         return self.request(self.voice(text.voice), text.seed, text.speed)
 
-    def _read(self, text: str | Iterable[str], interleave: bool) -> Iterator[Segment | Utterance]:
-        """Segments one by one. Of a complete text the first one, and all pause marks, are read at once, so that errors show."""
-        front = self.model.text
-        if not isinstance(text, str):
-            return utterances(text, front) if interleave else front.arriving(text)
-        parse_markup(check_text(text))
-        segments = utterances([text], front) if interleave else front.iterate(text)
-        if (first := next(segments, None)) is None:
-            raise nothing_to_say()
-        return chain([first], segments)
+    @checked
+    def request(self, voice: Voice, seed: int, speed: float, flow_steps: int | None = None) -> Request:
+        """What segments of a text have in common, for the backends in `ways`; MamTraError where one does not fit the model."""
+        retries, steps = (
+            AS_IT_COMES if self.model.generation.like_original else AGAIN,
+            own_steps(self.model, flow_steps),
+        )
+        return Request(self.model, check_voice(self.model, voice), seed, check_speed(speed), retries, steps)
 
     def _audio(self, request: Request, chunks: Iterable[AudioChunk], began: float) -> Iterator[Audio]:
         ttfa_ms = None

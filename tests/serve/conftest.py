@@ -17,6 +17,7 @@ import uvicorn
 from mamtra.audio.io import read_audio
 from mamtra.engine.stats import EngineStats
 from mamtra.serve.app import create_app
+from mamtra.serve.listeners import listen
 from mamtra.serve.settings import ServeSettings
 from mamtra.synthesis.audio import Audio
 from mamtra.tts import TTS
@@ -52,7 +53,7 @@ class ToldTTS(TTS):
     def warm_up(self, voices=None):
         pass
 
-    def stream_bytes(self, text_ids=10):
+    def stream_bytes(self, text_ids=10, flow_steps=None):
         return text_ids * 2**20
 
     def clone(self, path, text=None, **info):
@@ -84,14 +85,13 @@ class ToldTTS(TTS):
 def running(tts, settings: ServeSettings | None = None, *, warm_up: bool = False) -> Iterator[str]:
     """A server in a thread of its own; its address."""
     app = create_app(tts, settings, warm_up=warm_up)
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=2)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    server, sockets = uvicorn.Server(config), listen("127.0.0.1", 0, (settings or ServeSettings()).stall_seconds)
+    thread = threading.Thread(target=server.run, args=[sockets], daemon=True)
     thread.start()
     try:
         wait_for(lambda: server.started)
-        address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        yield address
+        yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(20)

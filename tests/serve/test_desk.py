@@ -33,7 +33,9 @@ class Room:
     def __init__(self, segment: Callable | None, streams: int) -> None:
         self.admission, self.metrics = Admission(streams, 8, 30), Metrics()
         self.tts = SimpleNamespace(
-            ways=SimpleNamespace(segment=segment), request=lambda *about: about, stream_bytes=lambda ids=100: 10 * ids
+            ways=SimpleNamespace(segment=segment),
+            request=lambda *about: about,
+            stream_bytes=lambda ids=100, steps=None: 10 * ids,
         )
         self.loop = asyncio.new_event_loop()
         self._threads = ThreadPoolExecutor(8)
@@ -118,18 +120,20 @@ def chunk(tokens, reason="", read=None):
 
 
 def speak(client, ids, voice=None, **how):
-    return client.speak(voice or tiny_voice(), ids, **{"seed": 1, "speed": 1.0, "index": 0, "whole": False, **how})
+    return client.speak(
+        voice or tiny_voice(), ids, **{"seed": 1, "speed": 1.0, "steps": None, "index": 0, "whole": False, **how}
+    )
 
 
 def test_chunks_arrive_as_they_are(room):
     read = np.array([[0, 1], [2, 3]], np.float32)
 
     def segment(request, ids, index):
-        assert request[1:] == (7, 1.5) and index == 3
+        assert request[1:] == (7, 1.5, 4) and index == 3
         yield chunk(ids)
         yield chunk(ids[:1], "eos", read)
 
-    first, last = speak(room(segment).client(), [5, 6, 7], seed=7, speed=1.5, index=3)
+    first, last = speak(room(segment).client(), [5, 6, 7], seed=7, speed=1.5, steps=4, index=3)
     assert (
         np.array_equal(first.samples, [0, 1, 2])
         and (first.tokens, first.finish_reason) == (3, "")
@@ -206,7 +210,7 @@ def test_figures_and_bytes(room):
     page = FrontMetrics(client).page().decode()
     assert 'mamtra_http_requests_total{method="GET",route="/",status="200"} 1.0' in page
     assert "mamtra_speech_tokens_total 50.0" in page and 'mamtra_refused_total{reason="overloaded"} 1.0' in page
-    assert client.answer("bytes", ids=3).content["bytes"] == 30
+    assert client.answer("bytes", ids=3, steps=None).content["bytes"] == 30
 
 
 def test_a_question_after_the_end_is_answered(room):

@@ -51,6 +51,22 @@ def sound(messages):
     return b"".join(base64.b64decode(each["audio"]) for each in messages if each.get("audio"))
 
 
+def test_steps_of_the_flow(base, client):
+    found = []
+    for query in ({}, {"flow_steps": 2}, {"flow_steps": 4}):
+        with open_socket(base, seed=3, **query) as line:
+            send(line, text="Hello there. ", context_id="a", flush=True)
+            send(line, context_id="a", close_context=True)
+            found.append(sound(until_final(line)["a"]))
+    assert found[0] == found[1] != found[2] and len(found[0]) == len(found[2])
+    address = "/v1/text-to-speech/tiny/with-timestamps?output_format=pcm_24000"
+    answer = client.post(address, json={"text": "Hello there.", "seed": 3, "flow_steps": 4})
+    assert base64.b64decode(answer.json()["audio_base64"]) == found[2]
+    assert client.post(address, json={"text": "Hello there.", "flow_steps": 0}).status_code == 400
+    with open_socket(base, flow_steps=33) as line:
+        assert receive(line)["error"] == "flow_steps 33 is out of range; use 1 to 32."
+
+
 def aligned(messages, key="alignment"):
     """Characters with start and duration."""
     found = [each[key] for each in messages if each.get(key)]
@@ -183,6 +199,37 @@ def test_a_context_that_waits_for_text_keeps_others_from_nothing(told):
         assert client.post("/v1/audio/speech", json={"input": "other"}).status_code == 200
         send(line, context_id="a", close_context=True)
         until_final(line)
+
+
+@pytest.mark.parametrize("text", ["...", "?! — ", "\N{GRINNING FACE}"])
+def test_a_context_without_anything_to_say_is_told_so_and_ends(base, text):
+    with open_socket(base) as line:
+        send(line, text=" ", context_id="a")
+        send(line, text=text, context_id="a", flush=True)
+        send(line, context_id="a", close_context=True)
+        error, final = until_final(line)["a"]
+        assert error["error"].startswith("There is nothing to say in this text") and final["isFinal"] is True
+        send(line, text=text, context_id="a", flush=True)  # words that follow are spoken
+        send(line, text="Hello there.", context_id="a")
+        send(line, context_id="a", close_context=True)
+        messages = until_final(line)["a"]
+        assert sound(messages) and not any("error" in each for each in messages)
+    with open_socket(base, path="stream-input") as line:
+        for part in (" ", text, ""):
+            send(line, text=part)
+        assert [set(receive(line)) & {"error", "isFinal"} for _ in range(2)] == [{"error"}, {"isFinal"}]
+
+
+def test_a_context_that_is_closed_before_any_text_is_no_mistake(base):
+    with open_socket(base) as line:
+        send(line, text=" ", context_id="a")
+        send(line, context_id="a", close_context=True)
+        assert [set(each) for each in until_final(line)["a"]] == [{"isFinal", "contextId"}]
+
+
+def test_times_of_a_text_without_anything_to_say(client):
+    answer = client.post("/v1/text-to-speech/tiny/with-timestamps", json={"text": "..."})
+    assert answer.status_code == 400 and "nothing to say" in answer.json()["error"]["message"]
 
 
 def test_single_context(base):

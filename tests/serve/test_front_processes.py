@@ -69,7 +69,10 @@ def fronts(process: subprocess.Popen) -> list[int]:
     return [int(word) for word in found.split()]
 
 
-@pytest.mark.parametrize("fields", [{}, {"stream": False}, {"speed": 1.5}, {"response_format": "flac"}])
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"stream": False}, {"speed": 1.5}, {"response_format": "flac"}, {"flow_steps": 4}, {"flow_steps": 4, "stream": False}],
+)  # fmt: skip
 def test_it_says_what_one_process_says(address, base, fields):
     answer = speak(address, "Hello there. How are you?", **fields)
     assert answer.status_code == 200 and answer.content == speak(base, "Hello there. How are you?", **fields).content
@@ -78,7 +81,7 @@ def test_it_says_what_one_process_says(address, base, fields):
 @pytest.mark.parametrize(
     ("fields", "status"),
     [({"text": "..."}, 400), ({"voice": "nobody"}, 400), ({"voice": "../../etc/passwd"}, 400), ({"speed": 9}, 400),
-     ({"text": "word " * 200_000}, 400), ({"text": "word " * 300_000}, 413)],
+     ({"flow_steps": 33}, 400), ({"text": "word " * 200_000}, 400), ({"text": "word " * 300_000}, 413)],
 )  # fmt: skip
 def test_mistakes_have_their_status(address, fields, status):
     error_of(speak(address, **fields), status)

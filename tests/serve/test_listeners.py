@@ -36,7 +36,7 @@ def test_connections_that_would_take_the_last_descriptors_wait(caplog):
     async def run():
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(say_once())
-        [one] = listen("127.0.0.1", 0)
+        [one] = listen("127.0.0.1", 0, 60)
         one.listen()
         clients = [socket.create_connection(one.getsockname()) for _ in range(12)]
         with socket.socket() as lowest:
@@ -83,17 +83,17 @@ def test_where_it_cannot_listen_is_one_sentence(monkeypatch):
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(MamTraError, match=f"port {port}: Address already in use"):
-            listen("127.0.0.1", port)
+            listen("127.0.0.1", port, 60)
     with pytest.raises(MamTraError, match=r"cannot listen at 192\.0\.2\.7, port 0"):
-        listen("192.0.2.7", 0)
+        listen("192.0.2.7", 0, 60)
     monkeypatch.setattr(listeners, "raise_file_limit", lambda: 20)
     with pytest.raises(MamTraError, match=r"needs at least \d+ open files, and 20 are allowed \(ulimit -n\)"):
-        listen("127.0.0.1", 0)
+        listen("127.0.0.1", 0, 60)
 
 
 def test_every_address_of_a_host_is_listened_at():
     try:
-        found = listen("localhost", 0)
+        found = listen("localhost", 0, 60)
     except MamTraError:
         pytest.skip("no such name here")
     assert all(isinstance(each, Listener) for each in found)

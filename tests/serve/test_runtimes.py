@@ -1,5 +1,6 @@
 """The embedded voice itself, with either runtime."""
 
+import asyncio
 import gc
 
 import httpx2
@@ -8,6 +9,10 @@ import pytest
 
 from mamtra.engine.stats import EngineStats
 from mamtra.light.choice import installation_problem
+from mamtra.serve.admission import Admission
+from mamtra.serve.memory import bytes_needed
+from mamtra.serve.speaking import MOST_AHEAD
+from mamtra.synthesis.audio import Audio
 from mamtra.tts import load
 from tests.factories import reference
 from tests.serve.conftest import running
@@ -31,6 +36,25 @@ def test_a_stream_is_what_the_model_streams(runtime):
     expected = np.concatenate([chunk.samples for chunk in tts.stream("Hello there.", "nora", seed=2)])
     assert np.abs(samples - expected).max() < 1e-3
     assert "".join(timed.json()["alignment"]["characters"]) == "Hello there."
+
+
+@pytest.mark.parametrize("runtime", runtimes)
+@pytest.mark.parametrize(("model", "steps"), [("mini", 3), ("mini-fast", 4)])
+def test_steps_of_the_flow_for_a_request(runtime, model, steps):
+    asked = {"seed": 2, "response_format": "pcm", "flow_steps": steps}
+    with running(load(model, runtime=runtime)) as address:
+        answers = [
+            httpx2.post(
+                f"{address}/v1/audio/speech", json={"input": "Hi.", "voice": "nora", **asked, **more}, timeout=120
+            )
+            for more in ({}, {"stream": False}, {"flow_steps": 3 if model == "mini-fast" else 99})
+        ]
+    tts = load(model, runtime=runtime, flow_steps=steps)
+    expected = Audio.joined(list(tts.stream("Hi.", "nora", seed=2))), tts.say("Hi.", "nora", seed=2)
+    for answer, audio in zip(answers, expected, strict=False):
+        assert np.abs(np.frombuffer(answer.content, "<i2") / 32767 - audio.samples).max() < 1e-3
+    message = "trained for 2 or 4 steps and cannot take 3" if model == "mini-fast" else "flow_steps 99 is out of range"
+    assert answers[2].status_code == 400 and message in answers[2].json()["error"]["message"]
 
 
 @pytest.mark.parametrize("runtime", runtimes)
@@ -78,5 +102,12 @@ def test_memory_of_a_stream_is_known_before_it_begins(runtime):
         now = tts.decoding
         taken = max(taken, now.kv_bytes + now.state_bytes + tts.flow_bytes - kept)
     assert 0.2 * known < taken <= known < most
+    own = tts.model.generation.flow_steps
+    twice = tts.stream_bytes(len(segment.ids), 2 * own)
+    assert known < twice < 2 * known and tts.stream_bytes(len(segment.ids), own) == known
+    admission = Admission(4, 4, 1.0)
+    assert asyncio.run(bytes_needed(tts, admission, text, 2 * own)) == tts.stream_bytes(None, 2 * own) + MOST_AHEAD
+    admission.budget = 1
+    assert asyncio.run(bytes_needed(tts, admission, text, 2 * own)) == twice + MOST_AHEAD
     tts.model.generation = tts.model.generation.model_copy(update={"flow_history": 100})
     assert tts.stream_bytes() < most and tts.stream_bytes(20) <= known

@@ -56,6 +56,32 @@ def test_every_format_holds_what_was_said(client, samples, fmt, whole):
         assert np.abs(found - samples).max() < 1e-4
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_steps_of_the_flow_are_those_that_a_request_asks_for(client, model_directory, whole):
+    found = {
+        steps: say(client, response_format="pcm", stream=not whole, flow_steps=steps).content for steps in (None, 2, 4)
+    }
+    tts = load(model_directory, flow_steps=4)
+    chunks = [tts.say(TEXT, "tiny", seed=3)] if whole else tts.stream(TEXT, "tiny", seed=3)
+    wanted = np.concatenate([chunk.samples for chunk in chunks])
+    assert found[2] == found[None] != found[4]
+    assert np.abs(np.frombuffer(found[4], "<i2") / 32767 - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"), [(0, "flow_steps 0 is out of range; use 1 to 32."), (33, "use 1 to 32.")]
+)
+def test_steps_that_no_request_may_ask_for(client, steps, sentence):
+    answer = say(client, flow_steps=steps)
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == "flow_steps"
+    assert answer.json()["error"]["message"].endswith(sentence)
+
+
+@pytest.mark.parametrize("steps", [True, 2.5, "2", -1, 10**7])
+def test_steps_of_another_type(client, steps):
+    assert say(client, flow_steps=steps).status_code == 400
+
+
 def test_a_complete_wav_file_is_read_by_the_standard_library(client):
     with wave.open(io.BytesIO(say(client, response_format="wav", stream=False).content)) as file:
         assert file.getnframes() > 10000

@@ -53,6 +53,18 @@ def test_sentences_with_their_audio_several_times(base):
         assert closed.value.rcvd.code == 1000
 
 
+def test_steps_of_the_flow(base):
+    sounds = {}
+    for steps in (None, 4, 99):
+        with open_socket(base) as socket:
+            send(socket, "session.config", seed=3, **({} if steps is None else {"flow_steps": steps}))
+            send(socket, "input.text", text="Hello there.")
+            send(socket, "input.done")
+            events, sounds[steps] = utterance(socket)
+    assert len(b"".join(sounds[None])) == len(b"".join(sounds[4])) and sounds[None] != sounds[4]
+    assert events[0]["error"]["message"] == "flow_steps 99 is out of range; use 1 to 32."
+
+
 def test_closing_speaks_what_came(base):
     with open_socket(base) as socket:
         send(socket, "session.config")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,32 @@ class LightFlow:
         products: Products = "float",
         free: bool = False,
     ) -> None:
-        trained = config.get("trained_steps", ())
-        check_steps(steps, trained)
         self.path, self.config, weights = path, config, StoredWeights(path)
-        self.free = free
-        self.settings = {"config": dict(config), "steps": steps, "products": products}
+        self.free, self._products = free, products
+        self._plan(steps)
         graphs = [GraphBuilder(name, weights, products) for name in ("encoder", "step")]
         build_encoder(graphs[0], config)
         build_step(graphs[1], config)
         self._encoder, self._step = (open_session(graph) for graph in graphs)
+        self._noise = np.zeros((0, config["output_size"]), np.float32)
+
+    def of_steps(self, steps: int | None) -> LightFlow:
+        """The same flow with another number of steps; itself for None.
+
+        Raises:
+            MamTraError: it cannot take so many.
+        """
+        if steps is None:
+            return self
+        other = copy(self)
+        other._plan(steps)
+        return other
+
+    def _plan(self, steps: int) -> None:
+        config = self.config
+        trained = config.get("trained_steps", ())
+        check_steps(steps, trained)
+        self.settings = {"config": dict(config), "steps": steps, "products": self._products}
         times = 1 - np.cos(np.linspace(0, 1, steps + 1) * 0.5 * np.pi)
         encodings = [time_encoding(t, 4 * config["output_size"]) for t in times[:-1]]
         lengths = [np.array(length, np.float32) for length in np.diff(times)]
@@ -70,7 +88,6 @@ class LightFlow:
         if trained:
             for step in self._steps:
                 step["length"] = time_encoding(float(step["dt"]), 4 * config["output_size"])
-        self._noise = np.zeros((0, config["output_size"]), np.float32)
 
     def stream(self, prompt_speech: np.ndarray, prompt_mel: np.ndarray, embedding: np.ndarray) -> LightFlowStream:
         """A stream that begins with a prompt: tokens (P,), their mel (ratio * P, mel) and the speaker embedding (E,)."""

@@ -41,7 +41,7 @@ Prompts = PromptStore[LightFlowStream]
 def prompt_store(model: LightModel) -> Prompts:
     """Flow streams behind the prompts of a model's voices."""
 
-    return PromptStore(lambda voice: behind_prompt(model.flow, voice), PROMPT_BYTES)
+    return PromptStore(lambda voice, steps: behind_prompt(model.flow.of_steps(steps), voice), PROMPT_BYTES)
 
 
 def open_parts(request: Request, *, prompts: Prompts) -> None:
@@ -53,7 +53,7 @@ def open_parts(request: Request, *, prompts: Prompts) -> None:
 
     def work() -> None:
         _try(lambda: model.lm)
-        _try(lambda: prompts.stream(request.voice))
+        _try(lambda: prompts.stream(request.voice, request.flow_steps))
         _try(lambda: model.vocoder)
 
     Thread(target=work, name="mamtra-open").start()
@@ -108,13 +108,21 @@ def decoded_segment(
             prompts=prompts,
             seed=request.seed_of(index, run.attempt),
             speed=request.speed,
+            steps=request.flow_steps,
         )
         read = in_samples(run.read, len(samples) / len(run.tokens))
         yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=read)
 
 
 def tokens_to_samples(
-    model: LightModel, voice: Voice, tokens: list[int], *, prompts: Prompts, seed: int, speed: float = 1.0
+    model: LightModel,
+    voice: Voice,
+    tokens: list[int],
+    *,
+    prompts: Prompts,
+    seed: int,
+    speed: float = 1.0,
+    steps: int | None = None,
 ) -> np.ndarray:
     """Speech tokens, at least one, to float32 samples (T,) with the timbre of `voice`.
 
@@ -123,9 +131,9 @@ def tokens_to_samples(
     """
     ids = np.array(tokens)
     if model.exact:
-        mel = model.flow.whole(ids, voice.prompt_speech, voice.prompt_mel, voice.embedding)
+        mel = model.flow.of_steps(steps).whole(ids, voice.prompt_speech, voice.prompt_mel, voice.embedding)
     else:
-        mel = prompts.stream(voice).whole(ids)
+        mel = prompts.stream(voice, steps).whole(ids)
     return model.vocoder.whole(stretch(mel, speed), seed)
 
 
@@ -142,7 +150,7 @@ def stream_segment(
         return Ahead(run, alone) if isinstance(text_ids, list) else run
 
     def sound(seed: int) -> HopStream:
-        flow, vocoder = prompts.stream(request.voice), LightVocoderStream(model.vocoder, seed)
+        flow, vocoder = prompts.stream(request.voice, request.flow_steps), LightVocoderStream(model.vocoder, seed)
         return HopStream(flow, Stretcher(request.speed), vocoder, schedule)
 
     def cover(run: LightRun | Ahead, _: list[int], ended: bool) -> Coverage:

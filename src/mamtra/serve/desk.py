@@ -132,7 +132,9 @@ class Desk:
     # Everything else.
 
     def _do_bytes(self, message: Message) -> None:
-        self._answer(message.content["number"], bytes=self._tts.stream_bytes(message.content["ids"]))
+        self._answer(
+            message.content["number"], bytes=self._tts.stream_bytes(message.content["ids"], message.content["steps"])
+        )
 
     def _do_clone(self, message: Message) -> None:
         self._apart(message, self._clone)

@@ -18,6 +18,7 @@ from mamtra.serve.elevenlabs_words import http_alignment, parse_format
 from mamtra.serve.errors import as_api_error
 from mamtra.serve.live import TextFeed
 from mamtra.serve.openapi import ERRORS
+from mamtra.serve.schemas import FlowSteps
 from mamtra.serve.speaker import LARGEST_SEED, Speaker
 from mamtra.serve.speaking import Piece
 from mamtra.synthesis.live_words import WordTimes
@@ -45,6 +46,7 @@ class SpeechBody(BaseModel):
     language_code: str | None = Field(None, max_length=35)
     voice_settings: VoiceSettings | None = None
     seed: int | None = Field(None, ge=0, le=LARGEST_SEED, strict=True)
+    flow_steps: FlowSteps = None
 
 
 Format = Annotated[str, Query(alias="output_format", max_length=40)]
@@ -61,7 +63,10 @@ def elevenlabs_routes(speaker: Speaker) -> APIRouter:
         fmt, rate = parse_format(output_format)
         speed = (body.voice_settings and body.voice_settings.speed) or 1.0
         name = speaker.names.find(voice, speaker.tts.voices, status=404)
-        order = speaker.order(voice=name, seed=body.seed, speed=speed, language=body.language_code, fmt=fmt, rate=rate)
+        order = speaker.order(
+            voice=name, seed=body.seed, speed=speed, language=body.language_code, fmt=fmt, rate=rate,
+            flow_steps=body.flow_steps,
+        )  # fmt: skip
         text = speaker.check_text(body.text)
         feed = TextFeed([text], ended=True) if timed else text  # which gives the sentences as they are written
         speaking, first, resources = await begin_speech(request, speaker, feed, order)

@@ -54,11 +54,14 @@ def _order(speaker: Speaker, voice: str, socket: WebSocket) -> Order:
     query = socket.query_params
     speaker.check_model(query.get("model_id"))
     fmt, rate = parse_format(query.get("output_format", "mp3_44100_128"))
-    seed = query.get("seed", "")
     return speaker.order(
-        voice=voice, seed=int(seed) if seed.isdecimal() and len(seed) < 18 else None, fmt=fmt, rate=rate,
-        language=query.get("language_code"),
+        voice=voice, seed=_number(query.get("seed")), fmt=fmt, rate=rate, language=query.get("language_code"),
+        flow_steps=_number(query.get("flow_steps")),
     )  # fmt: skip
+
+
+def _number(given: str | None) -> int | None:
+    return int(given) if given and given.isdecimal() and len(given) < 18 else None
 
 
 def _seconds(given: str | None) -> float:

@@ -13,6 +13,7 @@ from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.serve.model_client import ModelClient
 from mamtra.synthesis.open_model import open_model
 from mamtra.synthesis.pipeline import AudioChunk, Request, check_speed, speak
+from mamtra.synthesis.profile import own_steps
 from mamtra.text.split import Segment
 from mamtra.tts import TTS
 from mamtra.voices.voice import Voice
@@ -36,15 +37,15 @@ class FrontTTS(TTS):
         self._client = client
         self.ways = self.ways._replace(whole=self._whole, segment=self._segment)
 
-    def request(self, voice: Voice, seed: int, speed: float) -> Request:
+    def request(self, voice: Voice, seed: int, speed: float, flow_steps: int | None = None) -> Request:
         """See `TTS.request`; the process with the model checks the voice."""
-        return Request(self.model, voice, seed, check_speed(speed))
+        return Request(self.model, voice, seed, check_speed(speed), flow_steps=own_steps(self.model, flow_steps))
 
-    def stream_bytes(self, text_ids: int | None = None) -> int:
+    def stream_bytes(self, text_ids: int | None = None, flow_steps: int | None = None) -> int:
         """See `TTS.stream_bytes`."""
-        if text_ids is None:
+        if text_ids is None and flow_steps is None:
             return self._client.longest_bytes
-        return self._client.answer("bytes", ids=text_ids).content["bytes"]
+        return self._client.answer("bytes", ids=text_ids, steps=flow_steps).content["bytes"]
 
     def clone(self, wav: str | os.PathLike, text: str | None = None, **info: str) -> Voice:
         """See `TTS.clone`."""
@@ -60,5 +61,5 @@ class FrontTTS(TTS):
         return speak(request, segments, partial(self._spoken, whole=True))
 
     def _spoken(self, request: Request, ids: Iterable[int], index: int, *, whole: bool) -> Iterator[AudioChunk]:
-        how = {"seed": request.seed, "speed": request.speed, "index": index, "whole": whole}
-        return self._client.speak(request.voice, ids, **how)
+        how = {"seed": request.seed, "speed": request.speed, "steps": request.flow_steps}
+        return self._client.speak(request.voice, ids, **how, index=index, whole=whole)

@@ -31,8 +31,13 @@ Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]
 _SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, stall_seconds: float) -> list[socket.socket]:
     """Sockets at all addresses of a host; the process is allowed more open files where the system lets it.
+
+    Args:
+        host: a name or an address.
+        port: 0 for one that is free.
+        stall_seconds: after which Linux ends a connection whose other side takes nothing, whatever is left to be sent on it.
 
     Raises:
         MamTraError: it cannot listen there, or may open too few files.
@@ -46,6 +51,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
             found.append(Listener(most, family, kind, protocol))
             if os.name == "posix":
                 found[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                limit = max(1, min(2**31 - 1, round(1000 * stall_seconds)))
+                found[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit)
             if family == socket.AF_INET6:
                 found[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             found[-1].bind(address)

@@ -14,7 +14,7 @@ from mamtra.errors import MamTraError
 from mamtra.synthesis.audio import Audio
 from mamtra.synthesis.retries import segment_seed
 from mamtra.text.incremental import sentences
-from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE
+from mamtra.text.split import PARAGRAPH_PAUSE, SENTENCE_PAUSE, nothing_to_say
 
 if TYPE_CHECKING:
     from mamtra.serve.speaker import Order
@@ -88,8 +88,11 @@ def live_chunks(
         feed: the text.
         order: how to speak it.
         aside: see `TextFeed.spans`.
+
+    Raises:
+        MamTraError: none of the text can be spoken; nobody is told of a part that cannot.
     """
-    options = {"instruct": order.instruct, "speed": order.speed}
+    options = {"instruct": order.instruct, "speed": order.speed, "flow_steps": order.flow_steps}
     count, unsaid = 0, ""
     for span in feed.spans(aside):
         if tts.interleaves:
@@ -114,6 +117,8 @@ def live_chunks(
                 yield replace(chunk, text=text, finish_reason="" if segments > 0 else chunk.finish_reason)
                 text = ""
             count += 1
+    if not count and unsaid.strip():
+        raise nothing_to_say()
 
 
 def _with(first: str, rest: Iterator[str]) -> Iterator[str]:

@@ -43,7 +43,7 @@ def check_addresses(texts: int) -> None:
         )
 
 
-async def bytes_needed(tts: TTS, admission: Admission, text: str | TextFeed) -> int:
+async def bytes_needed(tts: TTS, admission: Admission, text: str | TextFeed, flow_steps: int | None = None) -> int:
     """Bytes that a text takes at most.
 
     Where so many of the longest sentences fit as texts may be spoken at once, the text is not read for it.
@@ -52,16 +52,18 @@ async def bytes_needed(tts: TTS, admission: Admission, text: str | TextFeed) -> 
         tts: the model.
         admission: that knows the limits.
         text: whole, or still arriving.
+        flow_steps: as in `TTS.say`.
     """
-    longest = tts.stream_bytes() + MOST_AHEAD
+    longest = await asyncio.to_thread(tts.stream_bytes, None, flow_steps) if flow_steps else tts.stream_bytes()
+    longest += MOST_AHEAD
     enough = admission.budget is None or admission.streams * longest <= admission.budget
     if enough or isinstance(text, TextFeed):
         return longest
-    return await asyncio.to_thread(_of_text, tts, text) + MOST_AHEAD
+    return await asyncio.to_thread(_of_text, tts, text, flow_steps) + MOST_AHEAD
 
 
-def _of_text(tts: TTS, text: str) -> int:
+def _of_text(tts: TTS, text: str, flow_steps: int | None) -> int:
     try:
-        return tts.stream_bytes(max(len(segment.ids) for segment in tts.model.text.segments(text)))
+        return tts.stream_bytes(max(len(segment.ids) for segment in tts.model.text.segments(text)), flow_steps)
     except MamTraError:
         return 0  # it cannot be spoken, which its speaker will say

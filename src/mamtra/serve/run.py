@@ -53,7 +53,7 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
     if tts.model.joins_hops:  # the engines' threads ask for the interpreter at every step
         sys.setswitchinterval(SWITCH_SECONDS)
     app = None if settings.front_processes else create_app(tts, settings)
-    sockets = listen(settings.host, settings.port)
+    sockets = listen(settings.host, settings.port, settings.stall_seconds)
     log_to_stderr()
     if app is not None:
         run_app(app, sockets, settings)

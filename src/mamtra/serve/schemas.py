@@ -8,6 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mamtra.serve.speaker import LARGEST_SEED
 
+FlowSteps = Annotated[
+    int | None,
+    Field(ge=0, le=10**6, strict=True, description="Steps of the flow, 1 to 32, or those that it was trained for."),
+]
+
 
 class VoiceId(BaseModel):
     """A voice as an object."""
@@ -36,6 +41,7 @@ class SpeechRequest(BaseModel):
     seed: int | None = Field(
         None, ge=0, le=LARGEST_SEED, strict=True, description="The same seed gives the same audio."
     )
+    flow_steps: FlowSteps = None
     language: str | None = Field(None, max_length=35, description="Language of the text.")
     sample_rate: int | None = Field(
         None, ge=0, le=10**6, strict=True, description="8000, 12000, 16000, 24000 or 48000 Hz; the model's by default."

@@ -84,7 +84,7 @@ class SegmentRun:
         from mamtra.synthesis.sentence import whole_segment
 
         content, ids = self._content, self._content.get("ids")
-        request = self._tts.request(self._voice, content["seed"], content["speed"])
+        request = self._tts.request(self._voice, content["seed"], content["speed"], content["steps"])
         backend = whole_segment if content["whole"] else self._tts.ways.segment
         return backend(request, self._ids if ids is None else ids, content["index"])
 

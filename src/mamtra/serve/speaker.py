@@ -27,6 +27,7 @@ from mamtra.serve.names import OPENAI_MODELS, VoiceNames
 from mamtra.serve.settings import ServeSettings
 from mamtra.serve.speaking import Piece, Speaking
 from mamtra.synthesis.live_words import WordTimes
+from mamtra.synthesis.profile import own_steps
 from mamtra.synthesis.spans import Span, moved
 from mamtra.synthesis.word_times import phoneme_weights, space_of
 from mamtra.text.bpe import BpeFrontend
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mamtra.serve")
 LARGEST_SEED = 2**63 - 1
+MOST_FLOW_STEPS = 32
+"""That a client may ask for; more sound alike and take long."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Order:
         fmt: format of the sound.
         rate: sample rate of the sound, Hz.
         whole: one complete file, of the quality of `TTS.say`.
+        flow_steps: as in `TTS.say`.
     """
 
     voice: str | None
@@ -60,6 +64,7 @@ class Order:
     fmt: str
     rate: int
     whole: bool = False
+    flow_steps: int | None = None
 
 
 class Speaker:
@@ -117,6 +122,7 @@ class Speaker:
         fmt: str = "mp3",
         rate: int | None = None,
         whole: bool = False,
+        flow_steps: int | None = None,
     ) -> Order:
         """Check what a client asks for.
 
@@ -140,6 +146,7 @@ class Speaker:
             fmt=check_format(fmt),
             rate=rate or own,
             whole=whole,
+            flow_steps=check_flow_steps(self.tts, flow_steps),
         )
 
     def check_text(self, text: str) -> str:
@@ -169,7 +176,7 @@ class Speaker:
             ApiError: see `Admission.enter`.
         """
         playback = Playback()
-        ticket = await self._admit(key, await bytes_needed(self.tts, self.admission, text))
+        ticket = await self._admit(key, await bytes_needed(self.tts, self.admission, text, order.flow_steps))
 
         def ended(speaking: Speaking) -> None:
             ticket.leave()
@@ -239,12 +246,29 @@ class Speaker:
     def _chunks(self, text: str | TextFeed, order: Order, playback: Playback) -> Callable[[], Iterator[Audio]]:
         if isinstance(text, TextFeed):
             return lambda: live_chunks(self.tts, text, order, lambda: self.gate.aside(playback))
-        options = {"instruct": order.instruct, "seed": order.seed, "speed": order.speed}
+        options = {"instruct": order.instruct, "seed": order.seed, "speed": order.speed, "flow_steps": order.flow_steps}
         return lambda: self.tts.stream(text, order.voice, whole_sentences=order.whole, **options)
 
     @property
     def _follows_instructions(self) -> bool:
         return isinstance(self.tts.model.text, BpeFrontend)
+
+
+def check_flow_steps(tts: TTS, steps: int | None) -> int | None:
+    """The number of steps that a client asks for; None where it is the model's own.
+
+    Raises:
+        ApiError: the flow cannot take so many, or they would keep others waiting.
+    """
+    if steps is None:
+        return None
+    most = max(MOST_FLOW_STEPS, tts.model.generation.flow_steps)
+    try:
+        if not 1 <= steps <= most and not tts.model.config["flow"].get("trained_steps"):
+            raise MamTraError(f"flow_steps {steps} is out of range; use 1 to {most}.")
+        return own_steps(tts.model, steps)
+    except MamTraError as error:
+        raise ApiError(400, str(error), param="flow_steps", code="invalid_value") from error
 
 
 def computed_at_once(tts: TTS, settings: ServeSettings) -> int:

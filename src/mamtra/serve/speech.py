@@ -54,6 +54,7 @@ def speech_routes(speaker: Speaker) -> APIRouter:
             fmt=body.response_format.lower(),
             rate=body.sample_rate,
             whole=body.stream is False,
+            flow_steps=body.flow_steps,
         )
         text = speaker.check_text(body.input)
         speaking, first, resources = await begin_speech(request, speaker, text, order)

@@ -18,7 +18,7 @@ from mamtra.serve.errors import ApiError, as_api_error
 from mamtra.serve.keys import Key
 from mamtra.serve.line import TOO_LONG_SILENT, HungUp, Line
 from mamtra.serve.live import TextFeed
-from mamtra.serve.schemas import VoiceId
+from mamtra.serve.schemas import FlowSteps, VoiceId
 from mamtra.serve.speaker import LARGEST_SEED, Order, Speaker
 from mamtra.serve.speaking import Piece
 from mamtra.synthesis.live_words import WordTimes
@@ -38,6 +38,7 @@ class Config(BaseModel):
     response_format: str = Field("pcm", max_length=20)
     speed: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     seed: int | None = Field(None, ge=0, le=LARGEST_SEED, strict=True)
+    flow_steps: FlowSteps = None
     language: str | None = Field(None, max_length=35)
     instructions: str | None = Field(None, max_length=4096)
     sample_rate: int | None = None
@@ -100,7 +101,7 @@ class _Session:
         order = self._speaker.order(
             voice=config.voice.id if isinstance(config.voice, VoiceId) else config.voice, seed=config.seed,
             speed=config.speed, instructions=config.instructions, language=config.language,
-            fmt=config.response_format.lower(), rate=config.sample_rate,
+            fmt=config.response_format.lower(), rate=config.sample_rate, flow_steps=config.flow_steps,
         )  # fmt: skip
         return order, config.word_timestamps
 

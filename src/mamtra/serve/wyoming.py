@@ -44,7 +44,7 @@ async def wyoming_server(speaker: Speaker, host: str, port: int) -> AsyncIterato
         finally:
             connections.discard(task)
 
-    sockets = listen(host, port)
+    sockets = listen(host, port, speaker.settings.stall_seconds)
     servers = [await asyncio.start_server(connected, sock=each, backlog=ACCEPTED_AT_ONCE) for each in sockets]
     try:
         yield sockets[0].getsockname()[1]

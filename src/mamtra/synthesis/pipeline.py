@@ -54,6 +54,7 @@ class Request:
         seed: with the place of a segment it fixes the segment's audio.
         speed: 0.5 (slow) to 2 (fast).
         retries: of runs of the LM that fail.
+        flow_steps: of the flow; None for those of the model.
     """
 
     model: Any
@@ -61,6 +62,7 @@ class Request:
     seed: int = 0
     speed: float = 1.0
     retries: Retries = AGAIN
+    flow_steps: int | None = None
 
     @property
     def token_samples(self) -> float:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, get_args
 
 from mamtra.acoustic.flow_history import check_history
 from mamtra.acoustic.flow_steps import check_steps
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
+from mamtra.synthesis.pipeline import check_text
+from mamtra.text.bistream_text import Utterance, utterances
+from mamtra.text.markup import parse_markup
+from mamtra.text.split import Segment, nothing_to_say
 
 if TYPE_CHECKING:
     from mamtra.synthesis.model_directory import ModelDirectory
+    from mamtra.text.bpe import BpeFrontend
     from mamtra.text.frontend import TextFrontend
 
 
@@ -29,8 +36,7 @@ def choose_profile(
             a history.
     """
     changes: dict[str, object] = {}
-    if flow_steps is not None:
-        check_steps(flow_steps, model.config.get("flow", {}).get("trained_steps", ()))
+    if own_steps(model, flow_steps) is not None:
         changes["flow_steps"] = flow_steps
     if flow_history is not None:
         flow = model.config.get("flow", {})
@@ -53,6 +59,18 @@ def choose_profile(
     return generation
 
 
+def own_steps(model: ModelDirectory, flow_steps: int | None) -> int | None:
+    """A number of steps of a model's flow; None where it is the model's own.
+
+    Raises:
+        MamTraError: the flow cannot take so many.
+    """
+    if flow_steps is None:
+        return None
+    check_steps(flow_steps, model.config.get("flow", {}).get("trained_steps", ()))
+    return None if flow_steps == model.generation.flow_steps else flow_steps
+
+
 def adjust_reading(model: ModelDirectory, lexicon: str | os.PathLike | None, date_order: str | None) -> None:
     """Give the text front end a user's lexicon and order of dates, where there are any.
 
@@ -70,6 +88,24 @@ def adjust_reading(model: ModelDirectory, lexicon: str | os.PathLike | None, dat
         front.date_order = date_order
     if lexicon is not None:
         front.use_lexicon(lexicon)
+
+
+def read(
+    front: TextFrontend | BpeFrontend, text: str | Iterable[str], interleave: bool
+) -> Iterator[Segment | Utterance]:
+    """Segments one by one, or with `interleave` what is read while it is spoken. Of a complete text the first one, and all pause
+    marks, are read at once, so that errors show.
+
+    Raises:
+        MamTraError: a complete text is empty, too long or without words.
+    """
+    if not isinstance(text, str):
+        return utterances(text, front) if interleave else front.arriving(text)
+    parse_markup(check_text(text))
+    segments = utterances([text], front) if interleave else front.iterate(text)
+    if (first := next(segments, None)) is None:
+        raise nothing_to_say()
+    return chain([first], segments)
 
 
 def phoneme_frontend(model: ModelDirectory) -> TextFrontend:

@@ -30,21 +30,23 @@ class Forkable(Protocol):
 
 
 S = TypeVar("S", bound=Forkable)
+Key = tuple[str, int | None]
+"""Digest of a prompt, and steps of the flow."""
 
 
 class PromptStore(Generic[S]):
     """Streams of the voices used last. Threads may share it.
 
     Args:
-        compute: a stream that has taken in the prompt of a voice.
+        compute: a stream that has taken in the prompt of a voice, with a number of steps of the flow (None for the model's).
         limit: bytes to keep; the latest prompt is kept even if it is larger.
     """
 
-    def __init__(self, compute: Callable[[Voice], S], limit: int) -> None:
+    def __init__(self, compute: Callable[[Voice, int | None], S], limit: int) -> None:
         self._compute, self._limit = compute, limit
         self._lock = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-        self._kept: OrderedDict[str, S] = OrderedDict()
+        self._locks: dict[Key, threading.Lock] = {}
+        self._kept: OrderedDict[Key, S] = OrderedDict()
         self._forks: Living[S] = Living()
 
     @property
@@ -62,22 +64,31 @@ class PromptStore(Generic[S]):
         with self._lock:
             return max((stream.offset for stream in self._kept.values()), default=0)
 
-    def stream_bytes(self, tokens: int) -> int:
-        """Memory of a stream of so many tokens behind the largest prompt that is kept; 0 before there is one."""
+    def stream_bytes(self, tokens: int, steps: int, own: int) -> int:
+        """Memory of a stream of so many tokens behind the largest prompt that is kept; 0 before there is one.
+
+        Args:
+            tokens: of the stream.
+            steps: of the flow, each of which has a cache.
+            own: those of the model.
+        """
         with self._lock:
-            kept = [(stream.bytes, stream.offset) for stream in self._kept.values()]
+            kept = [
+                (round(stream.bytes * max(1.0, steps / (known or own))), stream.offset)
+                for (_, known), stream in self._kept.items()
+            ]
         of_token = max((size / offset for size, offset in kept if offset), default=0.0)
         return max((size for size, _ in kept), default=0) + round(of_token * tokens)
 
-    def stream(self, voice: Voice) -> S:
+    def stream(self, voice: Voice, steps: int | None = None) -> S:
         """A new stream that continues the voice's prompt; who asks for another voice meanwhile does not wait."""
-        key = voice.prompt_digest
+        key = voice.prompt_digest, steps
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             kept = self._kept.get(key)
             if kept is None:
-                kept = self._compute(voice)
+                kept = self._compute(voice, steps)
         with self._lock:
             self._kept[key] = kept
             self._kept.move_to_end(key)

@@ -21,7 +21,8 @@ def whole_segment(request: Request, text_ids: Iterable[int], index: int) -> Iter
     run = best_run(request, list(text_ids), index)
     if run is not None:
         seed = request.seed_of(index, run.attempt)
-        samples = tokens_to_samples(request.model, request.voice, run.tokens, seed=seed, speed=request.speed)
+        how = {"seed": seed, "speed": request.speed, "steps": request.flow_steps}
+        samples = tokens_to_samples(request.model, request.voice, run.tokens, **how)
         read = in_samples(run.read, len(samples) / len(run.tokens))
         yield AudioChunk(samples, len(run.tokens), run.finish_reason, run.attempt + 1, read=read)
 

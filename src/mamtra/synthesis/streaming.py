@@ -33,8 +33,8 @@ PROMPT_BYTES = 2**29
 def prompt_store(model: Model) -> PromptStore[FlowStream]:
     """Flow streams behind the prompts of a model's voices."""
 
-    def compute(voice: Voice) -> FlowStream:
-        stream = flow_stream(model, voice)
+    def compute(voice: Voice, steps: int | None) -> FlowStream:
+        stream = flow_stream(model, voice, steps)
         stream.push(torch.zeros(1, 0, dtype=torch.int64, device=model.device))
         return stream
 
@@ -103,11 +103,13 @@ def _open(
     request: Request, seed: int, prompts: PromptStore[FlowStream], schedule: HopSchedule | None
 ) -> SegmentStream | OriginalStream | EngineStream:
     model, voice = request.model, request.voice
-    # The original can stream at its own speed, by its own hops and with all of the past only.
-    settings, plain = model.generation, request.speed == 1.0 and schedule is None
+    # The original can stream at its own speed, by its own hops and steps, and with all of the past only.
+    settings, plain = model.generation, request.speed == 1.0 and schedule is None and request.flow_steps is None
     if settings.like_original and plain and settings.flow_history == 0:
         return OriginalStream(model, voice, seed=seed)
-    # An engine's hops are all of one length, and of its own speed too.
+    # An engine's hops are all of one length, of its own speed, and of as many steps as its memory was made for.
     if plain and model.hop_engine is not None:
         return model.hop_engine.open(voice, seed)
-    return SegmentStream(model, prompts.stream(voice), seed=seed, speed=request.speed, schedule=schedule)
+    return SegmentStream(
+        model, prompts.stream(voice, request.flow_steps), seed=seed, speed=request.speed, schedule=schedule
+    )

@@ -20,7 +20,14 @@ ALIKE = {"cuda": 8}
 
 @torch.inference_mode()
 def tokens_to_samples(
-    model: Model, voice: Voice, tokens: list[int], *, seed: int, speed: float = 1.0, chunked: bool = False
+    model: Model,
+    voice: Voice,
+    tokens: list[int],
+    *,
+    seed: int,
+    speed: float = 1.0,
+    chunked: bool = False,
+    steps: int | None = None,
 ) -> np.ndarray:
     """Speech tokens to float32 samples (T,) with the timbre of `voice`.
 
@@ -28,6 +35,7 @@ def tokens_to_samples(
         tokens: at least one.
         seed: of the vocoder's noise.
         speed: the mel is stretched by it before the vocoder.
+        steps: of the flow; None for those of the model.
         chunked: attend by chunks as `mamtra.synthesis.streaming` must; the audio differs, since no chunk sees later ones.
 
     Raises:
@@ -36,22 +44,23 @@ def tokens_to_samples(
     device = model.device
     row = torch.tensor([tokens], dtype=torch.int64, device=device)
     if chunked:
-        mel = Stretcher(speed).push(flow_stream(model, voice).push(row, final=True), final=True)
+        mel = Stretcher(speed).push(flow_stream(model, voice, steps).push(row, final=True), final=True)
     else:
-        mel = model.flow.inference(row, *voice_inputs(model, voice), steps=model.generation.flow_steps)
+        mel = model.flow.inference(row, *voice_inputs(model, voice), steps=steps or model.generation.flow_steps)
         mel = stretch(mel, speed)
     noise = model.vocoder.noise(torch.Generator().manual_seed(seed))(mel.shape[-1] * model.vocoder.config.hop)
     return model.vocoder.inference(mel, noise=noise.to(device)).reshape(-1).float().cpu().numpy()
 
 
-def flow_stream(model: Model, voice: Voice) -> FlowStream:
+def flow_stream(model: Model, voice: Voice, steps: int | None = None) -> FlowStream:
     """A stream of the flow that begins with the prompt of a voice, and has computed nothing of it yet.
 
     Raises:
         MamTraError: the model's settings ask for a history that its flow cannot keep.
     """
     settings = model.generation
-    return FlowStream(model.flow, *voice_inputs(model, voice), steps=settings.flow_steps, history=settings.flow_history)
+    steps = steps or settings.flow_steps
+    return FlowStream(model.flow, *voice_inputs(model, voice), steps=steps, history=settings.flow_history)
 
 
 def voice_inputs(model: Model, voice: Voice) -> tuple[torch.Tensor, ...]:
