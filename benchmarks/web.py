@@ -1,9 +1,14 @@
 """The page of `mamtra web` in headless Chromium: how long it loads, when the first audio comes, and how fast it is.
 
     python benchmarks/web.py [--models mini-fast mini] [--packages FOLDER] [--runs 5] [--whisper DIR] [--out docs/results/web.json]
+    python benchmarks/web.py --gpu=--use-angle=vulkan,... --sounds FOLDER --out docs/results/web_gpu.json
+    python benchmarks/web.py --hear FOLDER --whisper DIR --out docs/results/web_gpu.json
 
-With --whisper what the page has spoken is transcribed by faster-whisper. The page keeps its files, which the second visit takes.
-Processor time is that of all of Chromium's processes.
+With --whisper faster-whisper transcribes what the page has spoken; --hear adds that to a result, from the sounds that --sounds
+kept. The page keeps its files, which the second visit takes. Processor time is that of all of Chromium's processes.
+
+--gpu gives Chromium options with which it finds the GPU. Each model then speaks three times: as the page chooses, with the vocoder
+on the GPU whether it is faster or not, and without a GPU.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import json
 import statistics
 import sys
 import tempfile
@@ -23,14 +29,12 @@ import soundfile
 from record import benchmark
 
 from mamtra.checkpoints.find import FAST
-from mamtra.evaluate.judges.asr import FasterWhisper
 from mamtra.runtime.results import footnote, markdown_table
 from mamtra.web.packages import PACKAGES
 from mamtra.web.site import write_site
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from tests.serve.conftest import wait_for
-from tests.serve.test_page import browser
+from tests.browser import browser, wait_for
 from tests.web.test_page import served, show
 
 SHORT = "The library opens at nine."
@@ -42,6 +46,13 @@ LONG = (
 VOICE, SEED = "nora", 0
 MOST_FACTOR, MOST_FIRST = 1.0, 500
 """Goals: real-time factor, and milliseconds to the first audio."""
+WAYS = {"": "", "GPU": "second.spent < first.spent", "no GPU": '"gpu" in navigator'}
+"""What the vocoder is computed with, and the condition of `faster.js` that is made true or false for it."""
+ADAPTER = """(async () => {
+  const adapter = await navigator.gpu?.requestAdapter();
+  const { vendor, architecture, description } = adapter?.info ?? {};
+  return adapter && { vendor, architecture, description };
+})()"""
 TICKS = 100
 """Of processor time in a second, as Linux counts them in /proc."""
 
@@ -82,12 +93,20 @@ def speak(tab: Any, text: str) -> dict[str, float]:
     }
 
 
-def visit(site: Path, runs: int) -> tuple[dict[str, Any], bytes]:
+def force(site: Path, way: str) -> None:
+    """Have the page compute the vocoder with what a way says."""
+    choice = site / "faster.js"
+    if (text := choice.read_text()).count(WAYS[way]) != 1:
+        raise SystemExit(f"{choice} does not hold {WAYS[way]} once.")
+    choice.write_text(text.replace(WAYS[way], str(way == "GPU").lower()))
+
+
+def visit(site: Path, runs: int, gpu: list[str]) -> tuple[dict[str, Any], bytes]:
     """A first visit, a second one, then each text in turn after one for warming up; and the content of the last WAV file."""
     made: dict[str, Any] = {}
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
-        browser(Path(profile)) as tab,
+        browser(Path(profile), *gpu, gpu=bool(gpu)) as tab,
         served(site) as (address, _),
     ):
         for name in ("first visit", "second visit"):
@@ -96,7 +115,8 @@ def visit(site: Path, runs: int) -> tuple[dict[str, Any], bytes]:
             if problem:
                 raise SystemExit(problem)
             made[name] = time.perf_counter() - began
-        made["threads"] = int(tab["document.getElementById('threads').textContent"])
+        threads, _, device = tab["document.getElementById('threads').textContent"].partition(", ")
+        made |= {"threads": int(threads), "device": device or "WebAssembly", "adapter": tab[ADAPTER] if gpu else None}
         for name, text in (("short", SHORT), ("long", LONG)):
             found = [speak(tab, text) for _ in range(runs + 1)][1:]
             made[name] = {key: statistics.median(each[key] for each in found) for key in found[0]}
@@ -109,6 +129,8 @@ def visit(site: Path, runs: int) -> tuple[dict[str, Any], bytes]:
 
 def hear(whisper: Path, sound: bytes) -> tuple[str, str]:
     """What faster-whisper hears in the content of a WAV file, and which it is."""
+    from mamtra.evaluate.judges.asr import FasterWhisper
+
     judge = FasterWhisper(whisper, precision="int8", beams=1)
     return judge(*soundfile.read(io.BytesIO(sound), dtype="float32")), judge.about["asr"]
 
@@ -125,17 +147,31 @@ def sizes(site: Path) -> dict[str, int]:
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Model by model: the folder, the visits, what was heard."""
-    found: dict[str, Any] = {"voice": VOICE, "seed": SEED, "runs": args.runs, "text": LONG, "models": {}}
+    if args.hear is not None:
+        found = json.loads(args.out.read_text(encoding="utf-8"))
+        for name, of in found["models"].items():
+            of["heard"], found["judge"] = hear(args.whisper, (args.hear / f"{name}.wav").read_bytes())
+        yield found
+        return
+    found = {"voice": VOICE, "seed": SEED, "runs": args.runs, "text": LONG, "gpu": args.gpu, "models": {}}
     found["packages"] = {package.name: package.version for package in PACKAGES}
     for model in args.models:
-        with tempfile.TemporaryDirectory() as folder:
-            site = write_site(Path(folder) / "page", model, args.packages)
-            made, sound = visit(site, args.runs)
-            found["models"][model] = made | {"bytes": sizes(site)}
-        yield found
-        if args.whisper is not None:
-            found["models"][model]["heard"], found["judge"] = hear(args.whisper, sound)
+        for way in WAYS if args.gpu else [""]:
+            name = f"{model}, {way}" if way else model
+            with tempfile.TemporaryDirectory() as folder:
+                site = write_site(Path(folder) / "page", model, args.packages)
+                found["models"][name] = {"bytes": sizes(site)}
+                if way:
+                    force(site, way)
+                made, sound = visit(site, args.runs, args.gpu)
+            found["models"][name] |= made
+            if args.sounds is not None:
+                args.sounds.mkdir(parents=True, exist_ok=True)
+                (args.sounds / f"{name}.wav").write_bytes(sound)
             yield found
+            if args.whisper is not None:
+                found["models"][name]["heard"], found["judge"] = hear(args.whisper, sound)
+                yield found
 
 
 def render(result: dict[str, Any]) -> str:
@@ -152,6 +188,7 @@ def render(result: dict[str, Any]) -> str:
             f"{of['long']['cpu']:.2f}",
             f"{of['long']['gaps']:.0f}",
             of["threads"],
+            of.get("device", "WebAssembly"),
         ]
         for model, of in models.items()
     ]
@@ -164,7 +201,7 @@ def render(result: dict[str, Any]) -> str:
         "real-time factor",
         "CPU s per s",
     ]
-    table = markdown_table([*head, "gaps", "threads"], rows)
+    table = markdown_table([*head, "gaps", "threads", "vocoder"], rows)
     parts = list(next(iter(models.values()))["bytes"])
     folder = [[model, *(f"{of['bytes'][part] / 1e6:.1f}" for part in parts)] for model, of in models.items()]
     goals = [
@@ -179,9 +216,13 @@ def render(result: dict[str, Any]) -> str:
         if heard
         else ""
     )
-    return f"""# The page in the browser
+    graphics = "without a GPU"
+    if result.get("gpu"):
+        adapter = next(iter(models.values()))["adapter"] or {}
+        graphics = f"with the GPU {' '.join(map(str, adapter.values()))} (`{' '.join(result['gpu'])}`)"
+    return f"""# The page in the browser{" with a GPU" if result.get("gpu") else ""}
 
-Headless Chromium without a GPU, {packages}, voice {result["voice"]}, seed {result["seed"]}; medians of {
+Headless Chromium {graphics}, {packages}, voice {result["voice"]}, seed {result["seed"]}; medians of {
         result["runs"]
     } runs
 after one for warming up. A visit is timed from the address to a voice that is ready; the second one takes the files that the first
@@ -207,6 +248,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", default=[FAST, "mini"])
     parser.add_argument("--packages", type=Path, help="folder with the npm packages; npm fetches them without it")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument(
+        "--gpu", type=lambda given: given.split(","), default=[], help="Chromium's options for one, by commas"
+    )
+    parser.add_argument("--sounds", type=Path, help="folder for what was spoken last")
+    parser.add_argument("--hear", type=Path, help="add what --whisper hears in --sounds of an earlier run to --out")
     parser.add_argument("--whisper", type=Path, help="a folder of faster-whisper's")
     parser.set_defaults(threads=2)
 

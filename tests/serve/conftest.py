@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from mamtra.serve.settings import ServeSettings
 from mamtra.synthesis.audio import Audio
 from mamtra.tts import TTS
 from mamtra.voices.library import VoiceLibrary
+from tests.browser import wait_for
 from tests.factories import tiny_model, tiny_voice
 
 RATE = 24000
@@ -96,14 +96,6 @@ def running(tts, settings: ServeSettings | None = None, *, warm_up: bool = False
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive(), "the server did not stop"
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to be"
-        time.sleep(0.01)
 
 
 def figure(client, name):

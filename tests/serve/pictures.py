@@ -6,8 +6,9 @@ from pathlib import Path
 
 from mamtra.serve.settings import ServeSettings
 from mamtra.tts import load
-from tests.serve.conftest import running, wait_for
-from tests.serve.test_page import browser, show
+from tests.browser import browser, wait_for
+from tests.serve.conftest import running
+from tests.serve.test_page import show
 
 TEXT = "Hello! This voice runs on your own machine, and you hear it while it is being made. Every word is marked as it is said."
 VIEWS = {"light": (900, 664, "light"), "dark": (900, 664, "dark"), "phone": (390, 844, "light")}

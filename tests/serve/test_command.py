@@ -12,7 +12,7 @@ import pytest
 from mamtra.cli import main
 from mamtra.errors import MamTraError
 from mamtra.serve import memory
-from tests.serve.conftest import wait_for
+from tests.browser import wait_for
 
 
 def ready(address):

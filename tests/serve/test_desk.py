@@ -23,8 +23,8 @@ from mamtra.serve.metrics import Metrics, Spoken
 from mamtra.serve.model_client import ModelClient
 from mamtra.serve.voice_messages import KEPT
 from mamtra.synthesis.pipeline import AudioChunk
+from tests.browser import wait_for
 from tests.factories import tiny_voice
-from tests.serve.conftest import wait_for
 
 
 class Room:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from mamtra.serve.keys import make_key
-from tests.serve.conftest import wait_for
+from tests.browser import wait_for
 
 
 @contextmanager

@@ -18,8 +18,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.browser import wait_for
 from tests.factories import reference
-from tests.serve.conftest import wait_for
 from tests.serve.test_bad_input import STRANGE, error_of, spoken_or_refused
 from tests.serve.test_command import ready
 

@@ -12,7 +12,8 @@ from mamtra.errors import MamTraError
 from mamtra.serve.gate import Gate, Playback
 from mamtra.serve.keys import make_key
 from mamtra.voices.library import VoiceLibrary
-from tests.serve.conftest import ToldTTS, figure, running, wait_for
+from tests.browser import wait_for
+from tests.serve.conftest import ToldTTS, figure, running
 
 
 class Held:

@@ -1,6 +1,7 @@
 """Figures at `/metrics`."""
 
-from tests.serve.conftest import figure, wait_for
+from tests.browser import wait_for
+from tests.serve.conftest import figure
 
 
 def test_metrics_count(client):

@@ -19,7 +19,7 @@ from mamtra.errors import MamTraError
 from mamtra.serve.keys import KEY_VARIABLE
 from mamtra.serve.replicas import ModelPlace, Replicas, application, start_replicas
 from mamtra.serve.settings import ServeSettings
-from tests.serve.conftest import wait_for
+from tests.browser import wait_for
 from tests.serve.test_speech_socket import open_socket, send, utterance
 
 SOURCE = str(Path(mamtra.__file__).parents[1])

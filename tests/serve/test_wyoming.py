@@ -22,7 +22,8 @@ from mamtra.serve.keys import make_key
 from mamtra.serve.settings import ServeSettings
 from mamtra.tts import load
 from mamtra.voices.library import VoiceLibrary
-from tests.serve.conftest import ToldTTS, wait_for
+from tests.browser import wait_for
+from tests.serve.conftest import ToldTTS
 
 
 @contextmanager

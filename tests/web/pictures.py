@@ -5,8 +5,7 @@ import tempfile
 from pathlib import Path
 
 from mamtra.web.site import write_site
-from tests.serve.conftest import wait_for
-from tests.serve.test_page import browser
+from tests.browser import browser, wait_for
 from tests.web.test_page import served, show
 
 TEXT = "Hello! This voice runs in your own browser, and you hear it while it is being made. No server hears what you write."

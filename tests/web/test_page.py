@@ -9,8 +9,7 @@ from functools import partial
 
 import pytest
 
-from tests.serve.conftest import wait_for
-from tests.serve.test_page import browser, browser_needed
+from tests.browser import browser, browser_needed, wait_for
 
 pytestmark = browser_needed
 _SHOWN = "document.getElementById('message').textContent"
