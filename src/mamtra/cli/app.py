@@ -24,6 +24,7 @@ VERBS = (
     "say",
     "batch",
     "serve",
+    "detect",
     "web",
     "voices",
     "convert_voice",
