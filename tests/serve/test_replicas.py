@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -124,7 +124,11 @@ def replicas():
     """Process ids."""
     psutil = pytest.importorskip("psutil")
     mine = psutil.Process().children(recursive=True)
-    return [process.pid for process in mine if "ServeReplica" in " ".join(process.cmdline())]
+    found = []
+    for process in mine:
+        with suppress(psutil.Error):  # one that has just ended
+            found += [process.pid] if "ServeReplica" in " ".join(process.cmdline()) else []
+    return found
 
 
 def speak(address, seed):

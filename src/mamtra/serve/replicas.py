@@ -240,7 +240,7 @@ def _options(settings: ServeSettings, replicas: Replicas) -> dict[str, Any]:
                 "min_replicas": replicas.least,
                 "max_replicas": replicas.most,
                 "target_ongoing_requests": settings.streams,
-                "look_back_period_s": replicas.patience,
+                "look_back_period_s": max(11.0, replicas.patience),  # Ray wants more than the 10 s of its own interval
                 "upscale_delay_s": replicas.patience,
                 "downscale_delay_s": 20 * replicas.patience,
                 "policy": {"policy_function": POLICY},
