@@ -281,7 +281,7 @@ class TTS:
             )
         if interleave is None:
             interleave = not isinstance(text, str) and self.interleaves and not whole_sentences
-        self.ways.prepare(request)
+        self.ways.prepare(chosen)
         segments = self._read(text, interleave)
         if whole_sentences:
             if hops is not None:

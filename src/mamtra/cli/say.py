@@ -141,6 +141,7 @@ def say(
     schedule = None if hops is None else HopSchedule.parse(hops)
     profile = {"like_original": like_original, "text_rules": text_rules, "flow_steps": flow_steps, "int8_lm": int8_lm}
     tts = load(model, runtime=runtime, device=device, lexicon=lexicon, date_order=date_order, **profile)
+    tts.ways.prepare()  # the text front end is loaded beside it
     speaker = tts.voice(voice, voice_text)
     for sentence in () if quiet or as_json else speaker.advice:
         tell(f"Advice: {sentence}")
