@@ -46,8 +46,6 @@ VERBS = (
 )
 """Modules of this package that register themselves, in the order of `mamtra --help`."""
 
-_OBJECTS = 20_000
-"""That are made before the collector looks for garbage; Python's own number is for programs that need not start soon."""
 USER_ERROR = 2
 INTERNAL_ERROR = 1
 INTERRUPTED = 130
@@ -91,9 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
-        # modules are no garbage: not looked through while they are loaded, nor when the process ends, which took 60 ms
-        gc.set_threshold(_OBJECTS)
-        atexit.register(gc.freeze)
+        atexit.register(gc.freeze)  # what is left when the process ends is not looked through for garbage
     complete_streams()
     try:
         with _stopping(), warnings_in_words():
