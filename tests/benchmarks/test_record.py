@@ -24,7 +24,7 @@ PAGES = {
     "layout": "layout", "word_times": "word_times", "flow_steps": "flow_steps",
     "web": "web",
     "flow_window": "flow_window", "runtime_quality": "runtime_quality",
-    "hop_sound": "hop_sound",
+    "hop_sound": "hop_sound", "watermark": "watermark",
 }  # fmt: skip
 
 

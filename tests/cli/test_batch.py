@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 import mamtra
+from mamtra.audio.watermark import mark
 from mamtra.cli import main
 from mamtra.errors import MamTraError
 from mamtra.tts import TTS, Audio, Text
@@ -55,6 +56,16 @@ def spoken(monkeypatch):
 
     monkeypatch.setattr(TTS, "batch", watched)
     return texts
+
+
+def test_lines_that_are_to_be_marked_are_made_again(model, capsys, monkeypatch):
+    words = [write(ROWS), "out", "--model", model]
+    run(capsys, *words)
+    plain, rate = soundfile.read("out/hello.wav", dtype="float32")
+    assert run(capsys, *words, "--watermark")[0]["made"] == 3 and run(capsys, *words, "--watermark")[0]["kept"] == 3
+    np.testing.assert_allclose(soundfile.read("out/hello.wav")[0], mark(plain, rate), atol=1e-4)
+    monkeypatch.setenv("MAMTRA_WATERMARK_KEY", "mine")
+    assert run(capsys, *words, "--watermark")[0]["made"] == 3
 
 
 def test_lines_are_what_say_makes_of_them(model, capsys):

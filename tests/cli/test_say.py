@@ -61,6 +61,21 @@ def test_same_seed_same_bytes(model):
     assert Path("a.wav").read_bytes() == Path("b.wav").read_bytes() != Path("c.wav").read_bytes()
 
 
+@pytest.mark.parametrize("more", [[], ["--stream"]])
+def test_say_marks_what_it_makes(model, capfdbinary, more):
+    """The same samples but for the mark, chunk by chunk where it streams."""
+    made = []
+    for words in ([], ["--watermark"]):
+        assert (
+            main(["say", "Hello there. How are you?", "-o", "-", "--format", "pcm", "--model", model, *more, *words])
+            == 0
+        )
+        made.append(np.frombuffer(capfdbinary.readouterr().out, "<i2") / 32767)
+    plain, marked = made
+    assert len(plain) == len(marked)
+    assert 1e-4 < np.square(marked - plain).mean() / np.square(plain).mean() < 0.03
+
+
 SAY = [sys.executable, "-m", "mamtra", "say"]
 if find_spec("onnxruntime"):  # a process with torch takes seconds to start
     SAY += ["--runtime", "onnx"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -16,9 +20,12 @@ import mamtra
 from mamtra.audio.io import decode_audio
 from mamtra.cli import main
 from mamtra.errors import MamTraError
+from mamtra.serve.admission import Admission
 from mamtra.serve.keys import KEY_VARIABLE
 from mamtra.serve.replicas import ModelPlace, Replicas, application, start_replicas
+from mamtra.serve.scaling import wanted_replicas
 from mamtra.serve.settings import ServeSettings
+from mamtra.tts import load
 from tests.browser import wait_for
 from tests.serve.test_speech_socket import open_socket, send, utterance
 
@@ -27,13 +34,43 @@ SOURCE = str(Path(mamtra.__file__).parents[1])
 
 @pytest.mark.parametrize(("text", "least", "most"), [("1", 1, 1), ("3", 3, 3), ("2-5", 2, 5)])
 def test_numbers_of_replicas(text, least, most):
-    assert Replicas.parse(text, gpus=0.5) == (least, most, 1.0, 0.5)
+    assert Replicas.parse(text, gpus=0.5) == (least, most, 1.0, 0.5, 30.0)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "4-2", "1-", "two", "1-2-3", "²", "100000"])
 def test_other_numbers_are_refused(text):
     with pytest.raises(MamTraError, match="--replicas"):
         Replicas.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "size", "queued", "wanted"),
+    [([0.0], [0.0], 0, 1), ([1.0], [0.9], 0, 1), ([1.5], [0.2], 0, 2), ([0.3], [2.4], 0, 3), ([0.5, 0.4], [0.1, 0.2], 0, 1),
+     ([1.0, 1.0], [0.0, 0.0], 4, 3), ([], [], 4, 7)],
+)  # fmt: skip
+def test_replicas_that_are_wanted(texts, size, queued, wanted):
+    told = {"texts": dict(enumerate(texts)), "bytes": dict(enumerate(size))} if texts else {}
+    context = SimpleNamespace(
+        aggregated_metrics=told, target_num_replicas=7, total_queued_requests=queued,
+        config=SimpleNamespace(target_ongoing_requests=4),
+    )  # fmt: skip
+    assert wanted_replicas(context) == (wanted, {})
+
+
+def test_load_counts_what_waits():
+    async def fill():
+        admission = Admission(2, 4, 30)
+        admission.budget = 100
+        spoken = [await admission.enter(None, 50) for _ in range(2)]
+        waiting = asyncio.create_task(admission.enter(None, 60))
+        await asyncio.sleep(0)
+        full = admission.load()
+        for ticket in (*spoken,):
+            ticket.leave()
+        (await waiting).leave()
+        return full, admission.load()
+
+    assert asyncio.run(fill()) == ({"texts": 1.5, "bytes": 1.6}, {"texts": 0.0, "bytes": 0.0})
 
 
 def test_mistakes_are_one_sentence(capsys, monkeypatch):
@@ -60,26 +97,38 @@ def test_arguments_of_a_configuration_file(monkeypatch):
     assert application({"streams": 3, "runtime": "onnx"})
 
 
-@pytest.fixture(scope="module")
-def address(model_directory):
+@contextmanager
+def started(model_directory, how_many, **settings):
+    """Replicas on a Ray of this machine; gives their address."""
     pytest.importorskip("ray.serve", reason="needs Ray Serve, of the extra ray")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join((SOURCE, os.environ.get("PYTHONPATH", ""))))
-        stop = start_replicas(
-            ModelPlace(str(model_directory)), ServeSettings(port=port, streams=2), Replicas(2, 2, 0.5)
-        )
-    yield f"http://127.0.0.1:{port}"
-    stop()
+        patch.setenv("RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "0.5")
+        stop = start_replicas(ModelPlace(str(model_directory)), ServeSettings(port=port, **settings), how_many)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop()
+
+
+@pytest.fixture(scope="module")
+def address(model_directory):
+    with started(model_directory, Replicas(2, 2, 0.5), streams=2) as address:
+        yield address
 
 
 def replicas():
     """Process ids."""
     psutil = pytest.importorskip("psutil")
     mine = psutil.Process().children(recursive=True)
-    return [process.pid for process in mine if "ServeReplica" in " ".join(process.cmdline())]
+    found = []
+    for process in mine:
+        with suppress(psutil.Error):  # one that has just ended
+            found += [process.pid] if "ServeReplica" in " ".join(process.cmdline()) else []
+    return found
 
 
 def speak(address, seed):
@@ -99,6 +148,27 @@ def speak(address, seed):
         return answer.status_code
     samples, rate = decode_audio(answer.content, "answer")
     return len(samples) / rate
+
+
+def test_bytes_start_replicas_and_rest_ends_them(model_directory):
+    """Eight texts may be spoken side by side, but the memory is that of one and a half: the texts alone would start none."""
+    memory = int(1.5 * load(model_directory).stream_bytes(20))
+    with started(model_directory, Replicas(1, 2, 0.5, patience=2), streams=8, most_memory=memory) as address:
+        assert len(replicas()) == 1
+        over = threading.Event()
+
+        def ask(seed):
+            while not over.is_set():
+                speak(address, seed)
+
+        with ThreadPoolExecutor(4) as pool:
+            pool.map(ask, range(4))
+            try:
+                wait_for(lambda: len(replicas()) == 2, 90)
+            finally:
+                over.set()
+        wait_for(lambda: len(replicas()) == 1, 120)
+        assert speak(address, 0) > 0
 
 
 def test_a_killed_replica_costs_only_what_it_was_speaking(address):

@@ -12,6 +12,7 @@ import httpx2
 import numpy as np
 import pytest
 
+from mamtra.audio.watermark import mark
 from mamtra.tts import load
 
 TEXT = "Hello there. How are you?"
@@ -41,6 +42,16 @@ def as_players_read_it(content):
 @pytest.fixture(scope="module")
 def samples(model_directory):
     return np.concatenate([chunk.samples for chunk in load(model_directory).stream(TEXT, "tiny", seed=3)])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_server_that_marks(told, samples, whole):
+    _, client = told(watermark="mine")
+    answer = client.post(
+        "/v1/audio/speech", json={"input": "one two three", "response_format": "pcm", "stream": not whole}
+    )
+    chunks = [mark(np.sin(np.arange(2400) * 0.05).astype(np.float32) / 2, 24000, 2400 * n, "mine") for n in range(3)]
+    np.testing.assert_allclose(np.frombuffer(answer.content, "<i2") / 32767, np.concatenate(chunks), atol=1e-4)
 
 
 @pytest.mark.parametrize("fmt", sorted(MIMES))

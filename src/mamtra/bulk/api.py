@@ -56,6 +56,7 @@ def batch(
     device: str | None = None,
     ray: str | None = None,
     workers: int | None = None,
+    watermark: str | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Speak every line of a file into ID.FORMAT of a folder. The same call resumes an interrupted one.
@@ -76,6 +77,7 @@ def batch(
         device: cpu, cuda, cuda:N or mps.
         ray: speak on a Ray cluster: ``auto``, ``HOST:PORT``, or ``local`` for this machine.
         workers: with `ray`, the most actors.
+        watermark: key to mark the samples with, see `mamtra.audio.watermark`; None for no mark.
         progress: told after every line.
 
     Raises:
@@ -95,7 +97,8 @@ def batch(
     with directory_lock(out, "mamtra batch"):
         record = Record(out)
         digests, waiting = dict[int, str](), list[Line]()
-        weights = join_hashes({**hash_parts(tts.model), "generation": tts.model.generation.model_dump_json()})
+        decides = {**hash_parts(tts.model), "generation": tts.model.generation.model_dump_json()}
+        weights = join_hashes(decides if watermark is None else {**decides, "watermark": watermark})
         voices = VoiceHashes(tts)
         for line in (entry for entry in entries if isinstance(entry, Line)):
             try:
@@ -106,7 +109,7 @@ def batch(
             if not record.has(line, digests[line.number]):
                 waiting.append(line)
         kept = len(digests) - len(waiting)
-        for result in _speak(tts, source, waiting, ray, workers):
+        for result in _speak(tts, source, waiting, ray, workers, watermark):
             if isinstance(result, Failure):
                 failures.append(result)
             else:
@@ -124,14 +127,14 @@ def batch(
 
 
 def _speak(
-    tts: TTS, source: Path, lines: list[Line], ray: str | None, workers: int | None
+    tts: TTS, source: Path, lines: list[Line], ray: str | None, workers: int | None, watermark: str | None
 ) -> Iterator[Sound | Failure]:
     if not lines:
         return
     if ray is None:
-        yield from LocalSpeaker(tts, str(source)).each(lines)
+        yield from LocalSpeaker(tts, str(source), watermark).each(lines)
         return
     from mamtra.bulk.ray_speaker import RaySpeaker
 
-    with RaySpeaker(tts, str(source), ray, workers) as speaker:
+    with RaySpeaker(tts, str(source), ray, workers, watermark) as speaker:
         yield from speaker.each(lines)

@@ -30,16 +30,18 @@ class RaySpeaker:
         source: name of the batch file, for messages.
         address: see `mamtra.runtime.ray_data.RayData`.
         workers: largest number of actors.
+        watermark: see `LocalSpeaker`.
 
     Raises:
         MamTraError: Ray is not installed, or nothing answers at the address.
     """
 
-    def __init__(self, tts: TTS, source: str, address: str, workers: int | None) -> None:
+    def __init__(self, tts: TTS, source: str, address: str, workers: int | None, watermark: str | None = None) -> None:
         device = tts.model.device.type
         self._each = LINES_PER_TASK.get(device, LINES_PER_TASK["cpu"])
         self._ray = RayData("A batch with --ray", address, workers, gpu=device == "cuda")
-        self._given = {"directory": str(tts.model.directory.resolve()), "source": source, "device": device}
+        directory = str(tts.model.directory.resolve())
+        self._given = {"directory": directory, "source": source, "device": device, "watermark": watermark}
 
     def __enter__(self) -> RaySpeaker:
         return self
@@ -69,10 +71,10 @@ class RaySpeaker:
 class _Actor:
     """One process on the cluster."""
 
-    def __init__(self, directory: str, source: str, device: str) -> None:
+    def __init__(self, directory: str, source: str, device: str, watermark: str | None) -> None:
         if device == "cpu":
             torch.set_num_threads(1)
-        self._speaker = LocalSpeaker(TTS.load(directory, device=device), source)
+        self._speaker = LocalSpeaker(TTS.load(directory, device=device), source, watermark)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         lines = [Line(**line) for group in batch["lines"] for line in json.loads(group)]

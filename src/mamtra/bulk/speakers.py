@@ -9,6 +9,7 @@ from pathlib import Path
 from mamtra.bulk.lines import Failure, Line
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import hash_files
+from mamtra.synthesis.audio import marked
 from mamtra.synthesis.fingerprint import hash_voice
 from mamtra.tts import TTS, Text
 from mamtra.voices.voice import Voice
@@ -37,10 +38,11 @@ class LocalSpeaker:
     Args:
         tts: the model.
         source: name of the batch file, for messages.
+        watermark: key to mark the samples with; None for no mark.
     """
 
-    def __init__(self, tts: TTS, source: str) -> None:
-        self._tts, self._source = tts, source
+    def __init__(self, tts: TTS, source: str, watermark: str | None = None) -> None:
+        self._tts, self._source, self._watermark = tts, source, watermark
         self._voices: dict[str | None, Voice] = {}
 
     def each(self, lines: Iterable[Line]) -> Iterator[Sound | Failure]:
@@ -64,6 +66,8 @@ class LocalSpeaker:
             try:
                 if isinstance(audio, MamTraError):
                     raise audio
+                if self._watermark is not None:
+                    (audio,) = marked([audio], self._watermark)
                 yield Sound(line, audio.to_bytes(line.format), audio.seconds, audio.finish_reason)
             except MamTraError as error:
                 yield self._failure(line, error)

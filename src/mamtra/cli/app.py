@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import os
 import re
@@ -24,6 +26,7 @@ VERBS = (
     "say",
     "batch",
     "serve",
+    "detect",
     "web",
     "voices",
     "convert_voice",
@@ -85,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentence on standard error; with `MAMTRA_DEBUG=1` the traceback follows.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        atexit.register(gc.freeze)  # what is left when the process ends is not looked through for garbage
     complete_streams()
     try:
         with _stopping(), warnings_in_words():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from mamtra.cli.options import Device, Json, Model, Runtime, refuse_ignored
+from mamtra.cli.options import Device, Json, Model, Runtime, Watermark, refuse_ignored, watermark_key
 from mamtra.cli.tables import Bars
 from mamtra.cli.tell import warnings_in_words
 from mamtra.runtime.printable import printable
@@ -42,6 +42,7 @@ def batch(
         None, metavar="ADDRESS", help="Speak on a Ray cluster: auto, HOST:PORT, or local for this machine."
     ),
     workers: int | None = typer.Option(None, metavar="N", min=1, help="With --ray: the most actors."),
+    watermark: Watermark = False,
     as_json: Json = False,
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but failures."),
 ) -> None:
@@ -53,7 +54,7 @@ def batch(
     with warnings_in_words(quiet), Bars("Speaking", quiet=quiet) as bars:
         summary = run(
             file, folder, model=model, voice=voice, seed=seed, speed=speed, fmt=fmt, runtime=runtime,
-            device=device, ray=ray, workers=workers, progress=bars.count,
+            device=device, ray=ray, workers=workers, watermark=watermark_key(watermark), progress=bars.count,
         )  # fmt: skip
     for failure in summary.failures[:SHOWN]:
         print(f"mamtra: {printable(failure.reason, 400)}", file=sys.stderr)

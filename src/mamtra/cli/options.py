@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -33,7 +34,19 @@ Whisper = Annotated[
         metavar="DIR|NAME", envvar="MAMTRA_WHISPER", help="Whisper that transcribes: a folder, hf:NAME or a size."
     ),
 ]
+KEY_OF_MARKS = "MAMTRA_WATERMARK_KEY"
+Watermark = Annotated[
+    bool,
+    typer.Option("--watermark", help=f"Mark the samples for `mamtra detect`, with the key in {KEY_OF_MARKS} if any."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def watermark_key(wanted: bool = True) -> str | None:
+    """Whose watermark it is; None where none is wanted."""
+    from mamtra.audio.watermark import KEY
+
+    return (os.environ.get(KEY_OF_MARKS) or KEY) if wanted else None
 
 
 def read_indices(text: str | None) -> list[int] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mamtra.cli.default_file import default_file, save_by_default
-from mamtra.cli.options import Device, Json, Model, Runtime, Seed, Speed, refuse_ignored
+from mamtra.cli.options import Device, Json, Model, Runtime, Seed, Speed, Watermark, refuse_ignored, watermark_key
 from mamtra.cli.tables import Bars
 from mamtra.cli.tell import tell, warnings_in_words
 from mamtra.errors import MamTraError
@@ -37,6 +37,7 @@ _OF_SPEECH = (
     "srt",
     "vtt",
     "flow_steps",
+    "watermark",
     "int8_lm",
     "device",
     "quiet",
@@ -105,6 +106,7 @@ def say(
         help="With the runtime onnx: a faster language model (the default), or torch's tokens for a seed.",
     ),
     device: Device = None,
+    watermark: Watermark = False,
     as_json: Json = False,
     quiet: bool = typer.Option(False, "-q", "--quiet", help="Print nothing but errors."),
 ) -> None:
@@ -139,6 +141,7 @@ def say(
     schedule = None if hops is None else HopSchedule.parse(hops)
     profile = {"like_original": like_original, "text_rules": text_rules, "flow_steps": flow_steps, "int8_lm": int8_lm}
     tts = load(model, runtime=runtime, device=device, lexicon=lexicon, date_order=date_order, **profile)
+    tts.ways.prepare()  # the text front end is loaded beside it
     speaker = tts.voice(voice, voice_text)
     for sentence in () if quiet or as_json else speaker.advice:
         tell(f"Advice: {sentence}")
@@ -146,6 +149,10 @@ def say(
     with warnings_in_words(quiet):
         arriving_chunks = tts.stream(words, speaker, whole_sentences=not at_once, **options)
         chunks = _spoken(arriving_chunks, None if arriving else len(words), quiet or as_json)
+        if watermark:
+            from mamtra.synthesis.audio import marked
+
+            chunks = marked(chunks, watermark_key())
         if at_once:
             audio = _write_while_speaking(chunks, chosen, tts.sample_rate)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mamtra.cli.options import Device, Model, Runtime, refuse_ignored
+from mamtra.cli.options import Device, Model, Runtime, Watermark, refuse_ignored, watermark_key
 from mamtra.errors import MamTraError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def serve(
     max_characters: int = typer.Option(10_000, metavar="N", min=1, help="Of a text."),
     uploads: bool = typer.Option(True, "--uploads/--no-uploads", help="Let clients add and remove voices."),
     drain: float = typer.Option(30, metavar="S", min=0, help="Seconds for running texts after SIGTERM."),
+    watermark: Watermark = False,
     runtime: Runtime = None,
     device: Device = None,
     dtype: str | None = typer.Option(
@@ -87,6 +88,7 @@ def serve(
         uploads=uploads,
         drain_seconds=drain,
         strict_models=strict_models,
+        watermark=watermark_key(watermark),
         aliases=_aliases(voice_alias),
         **({} if streams is None else {"streams": streams}),
     )

@@ -12,9 +12,13 @@ FLOAT, UINT8, INT8, INT32, INT64, BOOL, FLOAT16, BFLOAT16 = 1, 2, 3, 6, 7, 9, 10
 """Element types."""
 Attribute = int | float | str | bytes | Sequence[int] | Sequence[float]
 _IR_VERSION = 10
+_SHORT = [bytes([value]) for value in range(0x80)]
+"""Of numbers and tags that fit into a byte: nearly all, and a graph has tens of thousands."""
 
 
 def _varint(value: int) -> bytes:
+    if 0 <= value < 0x80:
+        return _SHORT[value]
     value &= 2**64 - 1
     parts = bytearray()
     while value > 0x7F:
@@ -30,7 +34,8 @@ def _integer(field: int, value: int) -> bytes:
 
 def _bytes(field: int, value: bytes | str) -> bytes:
     value = value.encode() if isinstance(value, str) else value
-    return _varint(field << 3 | 2) + _varint(len(value)) + value
+    size = len(value)
+    return _SHORT[field << 3 | 2] + (_SHORT[size] if size < 0x80 else _varint(size)) + value
 
 
 def _many(field: int, values: Iterable[bytes | str]) -> bytes:

@@ -44,16 +44,20 @@ def prompt_store(model: LightModel) -> Prompts:
     return PromptStore(lambda voice, steps: behind_prompt(model.flow.of_steps(steps), voice), PROMPT_BYTES)
 
 
-def open_parts(request: Request, *, prompts: Prompts) -> None:
+def open_parts(request: Request | None = None, *, model: LightModel, prompts: Prompts) -> None:
     """Begin to open what speaking needs, on a thread beside the reading of the text.
 
     The language model is first: while it speaks there is a core for the rest.
+
+    Args:
+        request: the prompt of its voice is computed too, where it is known.
+        model: whose parts they are.
+        prompts: of the model.
     """
-    model: LightModel = request.model
 
     def work() -> None:
         _try(lambda: model.lm)
-        _try(lambda: prompts.stream(request.voice, request.flow_steps))
+        _try(lambda: model.flow if request is None else prompts.stream(request.voice, request.flow_steps))
         _try(lambda: model.vocoder)
 
     Thread(target=work, name="mamtra-open").start()

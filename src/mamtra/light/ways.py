@@ -21,7 +21,7 @@ class Ways(NamedTuple):
     """How a runtime speaks.
 
     Attributes:
-        prepare: begin to open what a request needs, while its text is being read.
+        prepare: begin to open what speaking needs, of a request where it is known, while something else is done.
         whole: a request and segments to one chunk a segment; `ahead`: the text is complete, so that segments may be read early.
         segment: the backend that gives a segment chunk by chunk.
         samples: speech tokens of a voice to samples.
@@ -29,7 +29,7 @@ class Ways(NamedTuple):
         prompts: flow streams behind the prompts of voices.
     """
 
-    prepare: Callable[[Request], None]
+    prepare: Callable[..., None]
     whole: Callable[..., Iterator[AudioChunk]]
     segment: Callable[..., Iterator[AudioChunk]]
     samples: SamplesOf
@@ -44,8 +44,9 @@ def ways_of(model: Model | LightModel) -> Ways:
         from mamtra.light.batch import Batch
 
         prompts = speaking.prompt_store(model)
-        ways = speaking.open_parts, speaking.speak_whole, speaking.stream_segment, speaking.tokens_to_samples
-        return Ways(*(partial(way, prompts=prompts) for way in ways), partial(Batch, model, prompts), prompts)
+        opening = partial(speaking.open_parts, model=model, prompts=prompts)
+        ways = speaking.speak_whole, speaking.stream_segment, speaking.tokens_to_samples
+        return Ways(opening, *(partial(way, prompts=prompts) for way in ways), partial(Batch, model, prompts), prompts)
     from mamtra.synthesis.batch import Batch
     from mamtra.synthesis.sentence import whole_segment
     from mamtra.synthesis.streaming import prompt_store, stream_segment
@@ -56,4 +57,4 @@ def ways_of(model: Model | LightModel) -> Ways:
 
     prompts = prompt_store(model)
     segment = partial(stream_segment, prompts=prompts)
-    return Ways(lambda _: None, whole, segment, tokens_to_samples, partial(Batch.of, model), prompts)
+    return Ways(lambda _=None: None, whole, segment, tokens_to_samples, partial(Batch.of, model), prompts)

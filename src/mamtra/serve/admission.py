@@ -48,6 +48,12 @@ class Admission:
         """Requests that wait now."""
         return len(self._queue)
 
+    def load(self) -> dict[str, float]:
+        """What is asked for as a multiple of what fits: texts, and bytes of the budget; what waits counts too."""
+        needed = self.held + sum(waiting.need for waiting in self._queue)
+        texts = (self.busy + self.waiting) / self.streams
+        return {"texts": texts, "bytes": needed / self.budget if self.budget else 0.0}
+
     async def enter(self, key: Key | None, need: int = 0) -> Ticket:
         """Take a slot, or wait for one.
 

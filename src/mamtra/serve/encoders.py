@@ -8,6 +8,7 @@ import numpy as np
 
 from mamtra.audio.formats import FORMATS, StreamEncoder, available_formats, encode
 from mamtra.audio.resample_stream import ResampleStream
+from mamtra.audio.watermark import mark
 from mamtra.serve.errors import ApiError
 
 COMMENT = "AI-generated speech, made by MamTra"
@@ -25,6 +26,26 @@ class Encoder(Protocol):
 
     def close(self) -> bytes:
         """Get the last bytes."""
+
+
+class Marked:
+    """Puts a watermark into the samples before they are encoded.
+
+    Args:
+        encoder: of the marked samples.
+        rate: of the samples, Hz.
+        key: whose mark it is.
+    """
+
+    def __init__(self, encoder: Encoder, rate: int, key: str) -> None:
+        self._encoder, self._rate, self._key, self._offset = encoder, rate, key, 0
+        self.close = encoder.close
+
+    def write(self, samples: np.ndarray) -> bytes:
+        """See `Encoder.write`."""
+        marked = mark(samples, self._rate, self._offset, self._key)
+        self._offset += len(samples)
+        return self._encoder.write(marked)
 
 
 class Streamed:

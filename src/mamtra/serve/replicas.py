@@ -1,7 +1,8 @@
 """`mamtra serve --ray`: replicas of the server on one machine or many, behind the proxy of Ray Serve.
 
 Every replica is a process with the whole server (`mamtra.serve.app`) and a model of its own. Ray Serve gives a request to the
-less busy of two replicas drawn at random, starts more of them while requests wait, and replaces one that dies or cannot speak.
+less busy of two replicas drawn at random, starts more of them while texts or their bytes do not fit (`mamtra.serve.scaling`), and
+replaces one that dies or cannot speak.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mamtra.runtime.optional import need
 from mamtra.runtime.ray_cluster import HERE, join_cluster
 from mamtra.runtime.strict_models import first_problem
 from mamtra.serve.keys import environment_keys
+from mamtra.serve.scaling import POLICY
 from mamtra.serve.settings import ServeSettings
 
 NAME = "mamtra"
@@ -35,15 +37,17 @@ class Replicas(NamedTuple):
 
     Attributes:
         least: that run always.
-        most: that run while requests wait.
+        most: that run while what is asked for does not fit into fewer.
         cpus: reserved for each.
         gpus: reserved for each; a fraction where several share one.
+        patience: seconds that more must be needed until there are more; 20 times as long for fewer.
     """
 
     least: int = 1
     most: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
+    patience: float = 30.0
 
     @classmethod
     def parse(cls, text: str, gpus: float = 0.0) -> Replicas:
@@ -194,6 +198,10 @@ class Replica:
         if not self.app.state.speaker.ready:
             raise RuntimeError("The model cannot speak.")
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called every few seconds, see `mamtra.serve.admission.Admission.load`."""
+        return self.app.state.speaker.admission.load()
+
 
 def application(arguments: dict[str, Any]) -> Any:
     """The application for a configuration file of Ray Serve, as ``import_path: mamtra.serve.replicas:application``.
@@ -232,6 +240,10 @@ def _options(settings: ServeSettings, replicas: Replicas) -> dict[str, Any]:
                 "min_replicas": replicas.least,
                 "max_replicas": replicas.most,
                 "target_ongoing_requests": settings.streams,
+                "look_back_period_s": max(11.0, replicas.patience),  # Ray wants more than the 10 s of its own interval
+                "upscale_delay_s": replicas.patience,
+                "downscale_delay_s": 20 * replicas.patience,
+                "policy": {"policy_function": POLICY},
             }
         }
     return {

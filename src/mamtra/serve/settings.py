@@ -41,6 +41,7 @@ class ServeSettings(ClosedModel):
         upload_seconds: duration of a recording once it is decoded.
         most_voices: that users may add.
         strict_models: refuse names of models other than the one that is served.
+        watermark: key to mark the samples with, see `mamtra.audio.watermark`; None for no mark.
         aliases: further names of voices, such as {"alloy": "clara"}, above the defaults.
     """
 
@@ -66,6 +67,7 @@ class ServeSettings(ClosedModel):
     upload_seconds: float = Field(60, gt=0)
     most_voices: int = Field(1000, ge=0)
     strict_models: bool = False
+    watermark: str | None = None
     aliases: dict[str, str] = Field(default_factory=dict)
 
     @property

@@ -16,7 +16,7 @@ from mamtra.errors import MamTraError
 from mamtra.runtime.memory import free_memory
 from mamtra.runtime.printable import printable
 from mamtra.serve.admission import Admission, Ticket, admission_of
-from mamtra.serve.encoders import MORE_RATES, RATES, Streamed, Whole, check_format
+from mamtra.serve.encoders import MORE_RATES, RATES, Marked, Streamed, Whole, check_format
 from mamtra.serve.errors import ApiError
 from mamtra.serve.gate import Gate, Playback
 from mamtra.serve.keys import Key
@@ -183,6 +183,8 @@ class Speaker:
             self.metrics.ended(speaking.spoken)
 
         encoder = (Whole if order.whole else Streamed)(self.tts.sample_rate, order.rate, order.fmt)
+        if self.settings.watermark is not None:
+            encoder = Marked(encoder, self.tts.sample_rate, self.settings.watermark)
         speaking = Speaking(self._chunks(text, order, playback), encoder, self.gate, playback, ended).start(
             self._threads
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from mamtra.audio.formats import encode
 from mamtra.audio.io import write_audio
+from mamtra.audio.watermark import mark
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.synthesis.pipeline import AudioChunk, Request
@@ -100,6 +101,14 @@ class Audio:
             repeats=sum(chunk.repeats for chunk in chunks),
             spans=tuple(spans),
         )
+
+
+def marked(chunks: Iterable[Audio], key: str) -> Iterator[Audio]:
+    """The chunks of one stream with a watermark, see `mamtra.audio.watermark`."""
+    offset = 0
+    for chunk in chunks:
+        yield replace(chunk, samples=mark(chunk.samples, chunk.sample_rate, offset, key))
+        offset += len(chunk.samples)
 
 
 def audio_of(request: Request, chunk: AudioChunk, ttfa_ms: float) -> Audio:
