@@ -27,7 +27,6 @@ from mamtra.checkpoints.storage import STORAGES
 from mamtra.distill.models import open_speech_lm, read_weights
 from mamtra.runtime.json_files import read_json
 
-
 EARLIER = ("steps", "minutes", "hours", "continues", "note", "sha256")
 """What is kept of the training that a training goes on from."""
 

@@ -9,36 +9,20 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-NUMBERS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen twenty thirty forty fifty".split()
-)
-PEOPLE = "he she they we you I".split()
-NAMES = "Anna Peter Helen Robert Clara Samuel Julia Martin Emma Walter Rosa Victor Edith Leon Nora Oscar".split()
+NUMBERS = [
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
+    "fifteen", "twenty", "thirty", "forty", "fifty",
+]  # fmt: skip
+PEOPLE = ["he", "she", "they", "we", "you", "I"]
+NAMES = [
+    "Anna", "Peter", "Helen", "Robert", "Clara", "Samuel", "Julia", "Martin", "Emma", "Walter", "Rosa", "Victor", "Edith",
+    "Leon", "Nora", "Oscar",
+]  # fmt: skip
 ENDINGS = ".....!?"
-# A: a word, each other than the others of its sentence; S: sounds like the last A or S; R: one of the A and S so far, again;
-# N: a number; P: he, she ...; M: a name
-FRAMES = """
-A, R, R.|A, R, R A.|A and R and R A A.|A A A, R, R, R A.|It was A, R, R A.|P A and R and R until P A.|No, no, A, R, no.|A! R! R!
-Oh, A, R, A.|The A A, R, R, and A.|Very, very A, and A.|So A, so A, so R.|Again and again P A the A.|A, A, A, R, R, R.|A A, R R, A.
-A or A or A or A.|Was it A or A or A?|Is P A or R A or A A?|P may A by A or by A or by A.|No A or A or A or A can A this A.|Either A, A or A.
-A by R.|R by A and A by R.|P A A by R, A by A.|A by A the A A.|From A to A, from A to A, from A to R.|A to A, R to R.|A after A P A.
-First A it, then A it, then A it.|First A, then A, and then A.|Then P A, then P R, then P A again.|A it, A it, and A it.|A the A, then R the A.
-First the A, then the A, then the A, and last the A.|A up, A up, A down.|Turn A, then A, then A again.|P A it A, A it A, and A it A.
-Every A, every A and every A was A.|Each A, each A and each S A.|My A, my A and my A A.|Some A A, some A R, and some A A.|All the A, all the A and all R A.
-A A, A R and A A.|The A A, the A S and the A A were A.|The R A A the S A and the A A.|A A of A, a A of A and a A of A.|This A, that A, this R, that S.
-Not A, not A, but A.|Neither the A nor the A nor the A A.|P did not A, not R, not S.|Without A, without A and without A P A.|With no A, no A and no A P A.
-P had no A, no A and no A.|It is not the A, not the R A, but the S.|I do not A what, A, A or why.|Nobody, nobody A, and nothing A.
-A A or A S.|A A and S A.|P A a A A S A.|The A S A A.|A, S, S and A.|It is a A or S A.|P A of A or S A.|The S of A S is A.|A S, S A.|A A S A S A.
-N, N, N, N, N.|N N, N N, N R.|The A is N, N, N, N.|A N, then N, then R, then N.|N and N are N, and N and R are N.|N A, N A, N S.|N A and N A and N A.
-A, A, A, A and A.|P A A, A, A, A and A.|The A is A, A, A and A.|A: A, A, A, A, A.|We A A, S, A, A and R.|Bring A, A, A, and A, please.|A, A; A, R; A, S.
-A and A and A and A.|P A and A and A and R again.|There was A and A and A and A.|It was A and A and R and A and long.|A and R, A and S.
-What P A is not what P A.|The more P A, the more P A, and the more P R.|If it A, it R, and if it does not, it does not.|A will be A and S will be S.
-P A, P A, P A, and P R.|A is A, and A is A, but R is never A.|P that A A, and P that R A.|To A is to A, and to S is to A.|A of A, R of R.|As A as A, as S as A.
-"A?" "A." "A?" "No, R."|"A, A," P A. "A?"|"Yes, yes," A M, "A, A."|"M!" P A. "M! M! Where are you?"|"Is it A?" "It is." "Is it R?" "It is not."|"A A A," A M. "R R R," A M.
-Who A the A? Who A the S? Who, who?|Where is the A, where is the R A, and where is M?|A or not A?|P A, A P not?|Did P A the A, or did the A A P?|Why A, why R, why now?
-M and M and M A.|M, M, M and M are A.|M told M, M told M, and M told me.|M A the A, M A the S, and M A R.|Come, M, come, come A.|M? M! M, A the A.
-""".replace("\n", "|").strip("|").split("|")  # fmt: skip
+FRAMES = Path(__file__).with_name("repeats.txt").read_text(encoding="utf-8").splitlines()
+"""A is a word; S one like the last A or S; R one of the A, S, N, M so far, again; N a number; P a pronoun; M a name."""
 
 
 class Words:
@@ -50,7 +34,9 @@ class Words:
     """
 
     def __init__(self, lines: Iterable[str], most: int = 6000) -> None:
-        found = Counter(word for line in lines for word in (w.strip(".,;:!?\"'()") for w in line.split()) if word.isalpha())
+        found = Counter(
+            word for line in lines for word in (w.strip(".,;:!?\"'()") for w in line.split()) if word.isalpha()
+        )
         self.common = [word for word, _ in found.most_common() if word.islower() and len(word) > 2][:most]
         self.alike: dict[str, list[str]] = {}
         for word in self.common:
@@ -76,7 +62,7 @@ def fill(frame: str, words: Words, rng: random.Random) -> str:
     used: list[str] = []
     out, person = [], rng.choice(PEOPLE)
     for token in frame.split():
-        core = token.strip("\".,;:!?")
+        core = token.strip('".,;:!?')
         new = core
         if core in ("A", "S"):
             new = words.like(used[-1], rng) if core == "S" and used else words.one(rng)
@@ -100,7 +86,7 @@ def again(line: str, rng: random.Random) -> str:
     way = rng.randrange(5)
     if way == 0:  # a word twice or three times, with commas
         at = rng.randrange(len(words))
-        bare = words[at].strip("\".,;:!?()")
+        bare = words[at].strip('".,;:!?()')
         words[at:at] = [f"{bare},"] * rng.randint(1, 3)
     elif way == 1:  # a phrase again
         at, size = rng.randrange(len(words)), rng.randint(2, 6)
@@ -110,7 +96,7 @@ def again(line: str, rng: random.Random) -> str:
         words = words + words
     elif way == 3:  # "and" between two of a kind
         at = rng.randrange(len(words))
-        bare = words[at].strip("\".,;:!?()")
+        bare = words[at].strip('".,;:!?()')
         words[at:at] = [bare, "and"] * rng.randint(1, 2)
     else:  # an earlier phrase at the end
         at, size = rng.randrange(len(words)), rng.randint(2, 7)
