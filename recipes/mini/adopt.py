@@ -1,19 +1,24 @@
 """Install a part of the embedded voice that was trained again; all other parts are unchanged.
 
+    python adopt.py --lm-teacher teacher.safetensors [--tokens tokens.npz] [--model ...] [--teacher models/mini-teacher]
     python adopt.py --student RUN/student [--model src/mamtra/assets/mini] [--teacher models/mini-teacher] [--storage int8]
     python adopt.py --vocoder vocoder.safetensors [--model src/mamtra/assets/mini] [--storage int8]
 
 A student is one of `mamtra distill`: the layer plan, the origin of every tensor, and the settings and figures of its training are
-written to provenance.json and the model card. Of a vocoder (train_vocoder.py) these are its figures, and which one it continues.
+written to provenance.json and the model card; one that was trained on from the installed student keeps its plan and origins. Of a
+vocoder (train_vocoder.py) or a teacher (train_lm.py) these are its figures, and which one it continues. The teacher comes first.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from export import describe_stage, size_table, trace_student
+from export import describe_data, describe_stage, size_table, trace_student
 from model_card import write_card
+from tokens import TokenSet
+from torch import nn
 from trained import load_network
 
 from mamtra.checkpoints.native import PROVENANCE, hash_weights, save_model
@@ -21,6 +26,22 @@ from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
 from mamtra.distill.models import open_speech_lm, read_weights
 from mamtra.runtime.json_files import read_json
+
+EARLIER = ("steps", "minutes", "hours", "continues", "note", "sha256")
+"""What is kept of the training that a training goes on from."""
+
+
+def continued(stage: dict[str, Any]) -> dict[str, Any]:
+    """The record of a stage in that of the one that goes on from it."""
+    return {name: stage[name] for name in EARLIER if name in stage}
+
+
+def install(model: Path, parts: dict[str, nn.Module], storage: str, provenance: dict[str, Any]) -> None:
+    """Write these parts of the model, its provenance and its card."""
+    provenance["storage"] = {**provenance["storage"], **dict.fromkeys(parts, storage)}
+    provenance.pop("sha256")
+    save_model(model, parts, storage=storage, provenance=provenance)
+    write_card(model, provenance)
 
 
 def adopt_student(student: Path, model: Path, teacher: Path, storage: str) -> None:
@@ -30,10 +51,15 @@ def adopt_student(student: Path, model: Path, teacher: Path, storage: str) -> No
     settings, provenance = training["settings"], read_json(model / PROVENANCE)
     chosen, held = settings["student"], training["validation"]
     record = {name: training[name] for name in ("steps", "epochs", "minutes", "utterances", "device", "processes")}
-    provenance["plan"] = {
-        "ratio": chosen["ratio"], "strategy": chosen["strategy"], "layer_types": list(lm.config.layer_types)
-    }  # fmt: skip
-    provenance["student"] = trace_student(began, lm, chosen["seed"])
+    if chosen["model"] is None:
+        provenance["plan"] = {
+            "ratio": chosen["ratio"], "strategy": chosen["strategy"], "layer_types": list(lm.config.layer_types)
+        }  # fmt: skip
+        provenance["student"] = trace_student(began, lm, chosen["seed"])
+    elif list(lm.config.layer_types) == provenance["plan"]["layer_types"]:
+        record["continues"] = continued(provenance["stages"]["student"])
+    else:
+        raise SystemExit("this student goes on from another one than the installed one")
     provenance["seeds"] = {**provenance["seeds"], "student": settings["run"]["seed"]}
     provenance["stages"]["student"] = {
         **record,
@@ -41,25 +67,29 @@ def adopt_student(student: Path, model: Path, teacher: Path, storage: str) -> No
         "settings": {name: settings[name] for name in ("losses", "batch", "optimizer", "alignment", "on_policy")},
         "fraction_of_data": settings["data"]["fraction"],
         "sha256": hash_weights(student / PARTS["lm"].file),
-    }  # fmt: skip
-    provenance["storage"] = {**provenance["storage"], "lm": storage}
-    provenance.pop("sha256")
-    save_model(model, {"lm": lm}, storage=storage, provenance=provenance)
-    write_card(model, provenance)
+    }
+    install(model, {"lm": lm}, storage, provenance)
+
+
+def adopt_teacher(weights: Path, model: Path, teacher: Path, storage: str, tokens: Path | None) -> None:
+    """Write the teacher; its figures, and those of the token set, go to the provenance and the card of the model."""
+    provenance = read_json(model / PROVENANCE)
+    earlier = provenance["stages"]["teacher"]
+    stage = {**describe_stage(weights), "continues": continued(earlier)}
+    provenance["stages"]["teacher"] = stage
+    provenance["teacher"] = {**provenance["teacher"], "sha256": stage["sha256"]}
+    if tokens is not None:
+        provenance["data"] = describe_data(TokenSet.load(tokens))
+    save_model(teacher, {"lm": load_network(weights, "lm")}, storage=storage)
+    install(model, {}, storage, provenance)
 
 
 def adopt_vocoder(weights: Path, model: Path, storage: str) -> None:
     """Write the vocoder, its provenance and the model card."""
     provenance = read_json(model / PROVENANCE)
-    earlier = provenance["stages"]["vocoder"]
-    kept = {
-        name: earlier[name] for name in ("steps", "minutes", "hours", "continues", "note", "sha256") if name in earlier
-    }
-    provenance["stages"]["vocoder"] = {**describe_stage(weights), "continues": kept}
-    provenance["storage"] = {**provenance["storage"], "vocoder": storage}
-    provenance.pop("sha256")
-    save_model(model, {"vocoder": load_network(weights, "vocoder")}, storage=storage, provenance=provenance)
-    write_card(model, provenance)
+    earlier = continued(provenance["stages"]["vocoder"])
+    provenance["stages"]["vocoder"] = {**describe_stage(weights), "continues": earlier}
+    install(model, {"vocoder": load_network(weights, "vocoder")}, storage, provenance)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -68,12 +98,16 @@ def main(argv: list[str] | None = None) -> None:
     part = parser.add_mutually_exclusive_group(required=True)
     part.add_argument("--student", type=Path, help="model directory written by a training run")
     part.add_argument("--vocoder", type=Path, help="weights written by train_vocoder.py, its log beside them")
+    part.add_argument("--lm-teacher", type=Path, help="weights written by train_lm.py, its log beside them")
+    parser.add_argument("--tokens", type=Path, help="token set of the teacher, to list the data")
     parser.add_argument("--model", type=Path, default=root / "src" / "mamtra" / "assets" / "mini")
     parser.add_argument("--teacher", type=Path, default=root / "models" / "mini-teacher")
     parser.add_argument("--storage", choices=STORAGES, default="int8")
     args = parser.parse_args(argv)
     if args.student:
         adopt_student(args.student, args.model, args.teacher, args.storage)
+    elif args.lm_teacher:
+        adopt_teacher(args.lm_teacher, args.model, args.teacher, args.storage, args.tokens)
     else:
         adopt_vocoder(args.vocoder, args.model, args.storage)
     print(size_table(args.model))

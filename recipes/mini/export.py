@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -112,9 +113,29 @@ def trace_student(teacher: SpeechLM, student: SpeechLM, seed: int) -> dict[str, 
     ]
     return {
         "note": "origin of the tensor at the start of distillation, which then trained all of them; without a source it is the "
-        "teacher's of the same name; moved: relative change, where the start is not zero",
-        "tensors": [{**record, **moved.get(record["tensor"], {})} for record in records],
+        "teacher's of the same name; layers: by number in place of the star; moved: relative change of each, where the start "
+        "is not zero",
+        "tensors": by_layer([{**record, **moved.get(record["tensor"], {})} for record in records]),
     }
+
+
+def by_layer(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One record for all layers in which a tensor has the same origin: a star for the layer in its name and its source's."""
+    groups: dict[str, dict[str, Any]] = {}
+    for record in records:
+        layer = re.search(r"\.layers\.(\d+)\.", record["tensor"])
+        if layer is None:
+            groups[record["tensor"]] = record
+            continue
+        about = {k: v.replace(layer[0], ".layers.*.") if isinstance(v, str) else v for k, v in record.items()}
+        moved = about.pop("moved", None)
+        group = groups.setdefault(json.dumps(about, sort_keys=True), {**about, "layers": [], "moved": []})
+        group["layers"].append(int(layer[1]))
+        group["moved"].append(moved)
+    for group in groups.values():
+        if "layers" in group and not any(value is not None for value in group["moved"]):
+            del group["moved"]
+    return list(groups.values())
 
 
 def part_sizes(directory: Path) -> dict[str, tuple[int, int]]:

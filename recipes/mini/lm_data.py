@@ -12,7 +12,7 @@ from torch import Tensor
 from mamtra.models.layout import unistream
 
 NOTHING = np.zeros(0, np.int64)
-SHAPES = (64, 96, 128, 160, 200, 250, 310, 390, 500, 640, 800, 960)  # positions
+SHAPES = (64, 96, 128, 160, 200, 250, 310, 390, 500, 640, 800, 960, 1120, 1280)  # positions
 
 
 def held_out(data: TokenSet, every: int = 100) -> np.ndarray:

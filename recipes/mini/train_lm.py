@@ -69,13 +69,13 @@ def main() -> None:
     codebook = SpeechTokenizerConfig(**section(args.config, "tokenizer")["model"])
     with torch.no_grad():
         for table in (lm.speech_embedding.weight, lm.llm_decoder.weight):
-            table[: codebook.codes] = digit_rows(codebook, lm.config.hidden_size, 0.02, config["seed"])
+            table[: codebook.num_tokens] = digit_rows(codebook, lm.config.hidden_size, 0.02, config["seed"])
     resume(lm, args.resume)
     lm.to(device)
     optimiser = Optimiser(lm, config["lr"], decay=config["decay"], average=config["average"])
 
     def step(kind: Tensor, ids: Tensor, target: Tensor) -> dict[str, Tensor]:
-        loss, right = guess(lm, kind, add_token_noise(kind, ids, config["token_noise"], codebook.codes), target)
+        loss, right = guess(lm, kind, add_token_noise(kind, ids, config["token_noise"], codebook.num_tokens), target)
         norm = optimiser.step(loss)
         return {"loss": loss.detach(), "right": right, "norm": norm}
 

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from itertools import chain
 
 import adopt
 import export
@@ -115,14 +116,20 @@ def test_provenance(exported, trained):
     assert record["stages"]["flow"]["hours"] == 1.5 and record["stages"]["flow"]["last_log_line"]["loss"] == 1.25
     assert record["stages"]["teacher"]["measured"] == {"kokoro": 2.5}
     assert record["sha256"]["lm"] == hash_weights(exported[0] / "model.safetensors")
-    tensors = {(entry["tensor"], tuple(entry.get("rows", ()))): entry for entry in record["student"]["tensors"]}
-    names = {name for name, _ in tensors}
+    entries = record["student"]["tensors"]
+    names = {entry["tensor"].replace("*", str(n)) for entry in entries for n in entry.get("layers", [0])}
     assert names == set(load_part(exported[0], "lm").state_dict())
-    moved = {name: entry.get("moved") for (name, _), entry in tensors.items()}
+    moved = {entry["tensor"]: entry.get("moved") for entry in entries}
     assert moved.pop("llm_decoder.weight") == 0.5
-    assert moved.pop("model.layers.1.mamba.conv1d.bias") is None  # it began at zero
-    assert set(moved.values()) == {0.0, None}
-    assert tensors["model.layers.1.mamba.out_proj.weight", ()]["source"] == "model.layers.1.self_attn.o_proj.weight"
+    assert moved.pop("model.layers.*.mamba.conv1d.bias") is None  # it began at zero
+    assert set(chain.from_iterable(found if isinstance(found, list) else [found] for found in moved.values())) <= {
+        0.0,
+        None,
+    }
+    [projected] = [entry for entry in entries if entry["tensor"] == "model.layers.*.mamba.out_proj.weight"]
+    assert projected["source"] == "model.layers.*.self_attn.o_proj.weight" and projected["layers"] == [1]
+    [norms] = [entry for entry in entries if entry["tensor"] == "model.layers.*.input_layernorm.weight"]
+    assert norms["layers"] == [0, 1] and norms["moved"] == [0.0, 0.0]
 
 
 def test_the_card_names_every_source_with_its_licence(exported):
@@ -176,3 +183,40 @@ def test_a_vocoder_that_was_trained_again_is_installed_alone(exported, tmp_path)
     assert after["stages"]["vocoder"]["continues"]["sha256"] == before["stages"]["vocoder"]["sha256"]
     assert {name for name in before["sha256"] if after["sha256"][name] != before["sha256"][name]} == {"vocoder"}
     torch.testing.assert_close(load_part(model, "vocoder").conv_post.bias, vocoder.conv_post.bias)
+
+
+def test_a_teacher_that_was_trained_again_is_installed_with_its_data(exported, trained, tmp_path):
+    model, teacher = tmp_path / "assets" / "mini", tmp_path / "models" / "mini-teacher"
+    for here, there in zip(exported, (model, teacher), strict=True):
+        shutil.copytree(here, there)
+    lm = SpeechLM(tiny_config("aa"), torch.Generator().manual_seed(2))
+    weights = save_training(tmp_path / "again.safetensors", lm, steps=7, measured={"running": 2.0})
+    places = ["--model", str(model), "--teacher", str(teacher)]
+    adopt.main(["--lm-teacher", str(weights), *places, "--tokens", str(trained[0] / "tokens.npz")])
+    before, after = (json.loads((folder / "provenance.json").read_text()) for folder in (exported[0], model))
+    assert after["stages"]["teacher"]["continues"] == {"sha256": before["stages"]["teacher"]["sha256"]}
+    assert after["teacher"]["sha256"] == hash_weights(weights) and after["data"] == before["data"]
+    assert after["sha256"] == before["sha256"]  # the model itself holds no teacher
+    torch.testing.assert_close(load_part(teacher, "lm").llm_decoder.weight, lm.llm_decoder.weight, atol=1e-3, rtol=0)
+    assert "| teacher | measured running | 2.0 |" in (model / "README.md").read_text()
+
+
+def test_a_student_that_goes_on_keeps_its_plan_and_its_origins(exported, tmp_path):
+    model, student = tmp_path / "mini", tmp_path / "student"
+    shutil.copytree(exported[0], model)
+    shutil.copytree(exported[0], student)
+    settings = {name: {} for name in ("losses", "batch", "optimizer", "alignment", "on_policy")}
+    settings |= {"student": {"model": "mini"}, "run": {"seed": 3}, "data": {"fraction": 1.0}}
+    done = dict.fromkeys(("epochs", "minutes", "utterances", "device", "processes"), 1) | {"steps": 9}
+    record = {**done, "settings": settings, "validation": {"ce": 2.0, "teacher_ce": 1.9}}
+    began = json.loads((exported[0] / "provenance.json").read_text())
+    (student / "provenance.json").write_text(json.dumps({**began, "distillation": record}))
+    places = ["--model", str(model), "--teacher", str(exported[1])]
+    adopt.main(["--student", str(student), *places])
+    after = json.loads((model / "provenance.json").read_text())
+    assert after["plan"] == began["plan"] and after["student"] == began["student"] and after["seeds"]["student"] == 3
+    assert after["stages"]["student"]["continues"] == {"sha256": began["stages"]["student"]["sha256"]}
+    began["plan"]["layer_types"] = ["linear_attention"] * 2
+    (model / "provenance.json").write_text(json.dumps(began))
+    with pytest.raises(SystemExit, match="another one than the installed one"):
+        adopt.main(["--student", str(student), *places])
