@@ -49,7 +49,14 @@ def _required(function):
         if parameter.default is not inspect.Parameter.empty or parameter.kind.name.startswith("VAR"):
             continue
         kind = str(parameter.annotation)
-        simple = {"int": 1, "list[int]": [1], "Iterable[int]": [1], "Sequence[Audio]": [], "dict[str, Any]": {}}
+        simple = {
+            "int": 1,
+            "float": 1.0,
+            "list[int]": [1],
+            "Iterable[int]": [1],
+            "Sequence[Audio]": [],
+            "dict[str, Any]": {},
+        }
         found[parameter.name] = stand_ins.get(kind, simple.get(kind, "x"))
         if kind.startswith(("Sequence[str", "Iterable[str")):
             found[parameter.name] = ["x"]
