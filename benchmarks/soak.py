@@ -4,9 +4,10 @@
 
 `mamtra serve` runs in processes of its own with the embedded voice, and listeners play what they get and ask again, with texts of
 one, two or four sentences. From time to time (`--rests`) nobody asks until all texts have ended; then every process of the server
-collects garbage and gives freed memory back (`malloc_trim`), and its resident size is read: what is left is in use. The first fifth
-of the time is not counted: caches fill. A slope is that of a line through the rest, its interval is Student's. Memory that is lost
-grows by as much in the second half of the time that is counted as in the first, a cache that fills by less.
+collects garbage and gives freed memory back (`malloc_trim`), and its resident size is read, without mapped files: what is left is
+in use. The first fifth of the time is not counted: caches fill. A slope is that of a line through the rest, its interval is
+Student's. Memory that is lost grows by as much in the second half of the time that is counted as in the first, a cache that fills
+by less.
 """
 
 from __future__ import annotations
@@ -123,11 +124,12 @@ def watching(pid: int, sizes: list[float]) -> Iterator[None]:
 
 
 def resident(pid: int) -> float:
-    """MiB of a process, those included that it shares with others; 0 where it has ended."""
+    """MiB of a process, without files that it maps, which the system takes away and reads again; 0 where it has ended."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        _, all_pages, of_files, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
     except OSError:
         return 0.0
+    return (all_pages - of_files) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def children(pid: int) -> list[int]:
@@ -174,8 +176,8 @@ def render(result: dict[str, Any]) -> str:
         f"what they get and ask again: {result['good']} good answers of {result['requests']}, {result['with_gaps']} with gaps,"
         f" never more than {result['most']:.0f} MiB. Gaps depend on what else the machine does.\n"
         f"{len(rests)} times nobody asked until all texts had ended; garbage was then collected, freed memory given back, and the\n"
-        "resident size read. The first fifth of the time, in which caches fill, is not counted. Memory that is lost grows by as\n"
-        "much in the second half of the rest as in the first, a cache that fills by less.",
+        "resident size read, without mapped files. The first fifth of the time, in which caches fill, is not counted. Memory that\n"
+        "is lost grows by as much in the second half of the rest as in the first, a cache that fills by less.",
         markdown_table(
             ["MiB", "first", "last", "slope, MiB an hour (95 %)", "in the first half", "in the second half"],
             [_row(name, counted(points)) for name, points in sizes.items()],

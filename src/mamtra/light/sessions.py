@@ -19,6 +19,7 @@ def session_options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4  # errors are raised
+    options.enable_mem_pattern = False  # one is kept for every shape there ever was, and makes nothing faster
     # threads that wait actively for one another crawl once other programs want the cores
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
