@@ -63,7 +63,9 @@ def main() -> None:
         source = Path(spec.origin).parent / "assets"
     args.out.mkdir(parents=True, exist_ok=True)
     data = build(source)
-    packed = lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
+    # letters: more of those before one tell it, and no position does
+    letters = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "pb": 0}
+    packed = lzma.compress(data, filters=[letters])
     write_bytes(args.out / "lexicon.txt.xz", packed)
     write_phoneme_tokenizer(args.out / "tokenizer.json")
     about = {

@@ -39,6 +39,13 @@ def test_a_part_of_it_is_enough(speech, cut):
     assert detect(mark(speech, RATE)[cut : cut + 2 * RATE], RATE).marked
 
 
+def test_a_weak_mark_is_found_in_a_long_recording():
+    sound, over = np.random.default_rng(0).normal(0, 0.1, (2, 20 * RATE)).astype(np.float32)
+    weak = mark(sound, RATE) + 1.5 * over
+    found, short = detect(weak, RATE), detect(weak[: 5 * RATE], RATE)
+    assert found.marked and found.score > 1.5 * short.score and not detect(sound + 1.5 * over, RATE).marked
+
+
 @pytest.mark.parametrize("fmt", ["mp3", "opus", "flac"])
 def test_it_survives_formats(speech, tmp_path, fmt):
     write_audio(tmp_path / f"a.{fmt}", mark(speech, RATE), RATE)

@@ -28,7 +28,9 @@ FRAMES, PAIRS = 4, 8
 """Frames of a cell, and pairs of cells until the signs are repeated."""
 FOUND = 6.0
 """Standard deviations of the correlation that a recording without the mark does not reach by chance."""
-LEAST_SECONDS, PART_SECONDS = 0.5, 5.0
+LEAST_SECONDS = 0.5
+PART_SECONDS = 5.0, 20.0
+"""A short part is enough for a mark that was not weakened; a long one may hold enough of a weak one."""
 _AROUND, _MOST_NEPERS = 9, 1.0
 
 
@@ -80,7 +82,7 @@ def mark(samples: np.ndarray, sample_rate: int, offset: int = 0, key: str = KEY)
 
 
 def detect(samples: np.ndarray, sample_rate: int, key: str = KEY) -> Found:
-    """Look for the mark of a key, in parts of about 5 s.
+    """Look for the mark of a key, in parts of each of `PART_SECONDS`.
 
     Args:
         samples: float32 (T,).
@@ -94,10 +96,13 @@ def detect(samples: np.ndarray, sample_rate: int, key: str = KEY) -> Found:
         raise MamTraError(f"The recording is shorter than {LEAST_SECONDS:g} s, too short to tell.")
     samples = resample(samples, sample_rate, RATE)
     signs = _signs(key)[::2]
-    parts = np.array_split(samples, max(1, round(len(samples) / RATE / PART_SECONDS)))
-    scores = [max(_correlations(part, signs), default=0.0) for part in parts]
-    marked = sum(len(part) for part, score in zip(parts, scores, strict=True) if score >= FOUND)
-    return Found(marked > 0, float(max(scores)), marked / RATE)
+    best, longest = 0.0, 0
+    for count in {max(1, round(len(samples) / RATE / seconds)) for seconds in PART_SECONDS}:
+        parts = np.array_split(samples, count)
+        scores = [max(_correlations(part, signs), default=0.0) for part in parts]
+        best = max(best, *scores)
+        longest = max(longest, sum(len(part) for part, score in zip(parts, scores, strict=True) if score >= FOUND))
+    return Found(longest > 0, float(best), longest / RATE)
 
 
 def _correlations(samples: np.ndarray, signs: np.ndarray) -> Iterator[float]:
