@@ -208,6 +208,7 @@ class Training:
 def main() -> None:
     parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
+    parser.add_argument("--eager", action="store_true", help="do not capture CUDA graphs")
     args = parser.parse_args()
     config, device = section(args.config, "vocoder", args.changes), args.device
     torch.manual_seed(config["seed"])
@@ -216,7 +217,8 @@ def main() -> None:
     corpus = Corpus(args.corpus, device, ("audio24", "f0"))
     print(f"{len(corpus.rows)} utterances, {corpus.hours():.1f} h", flush=True)
     training = Training(config, corpus, device, args.resume)
-    steps = {name: Captured(getattr(training, f"step_{name}"), device) for name in ("pitch", "warm_up", "adversarial")}
+    capture, place = ("cpu", device) if args.eager else (device, "cpu")
+    steps = {name: Captured(getattr(training, f"step_{name}"), capture) for name in ("pitch", "warm_up", "adversarial")}
     tokens = np.array([r.tokens for r in corpus.rows])
     begin = np.array([r.start for r in corpus.rows])
     length = (training.frames + 2 * EDGE) // 2
@@ -229,7 +231,7 @@ def main() -> None:
     def draw(count: int) -> Tensor:
         picked = rng.choice(usable, size=count, p=mass)
         start = begin[picked] - over + (rng.random(count) * room[picked]).astype(np.int64)
-        return torch.from_numpy(np.stack([start, begin[picked], begin[picked] + tokens[picked]], axis=1))
+        return torch.from_numpy(np.stack([start, begin[picked], begin[picked] + tokens[picked]], axis=1)).to(place)
 
     run, saved, catch_up = Run(args.out, config["steps"], config["minutes"]), 0.0, config["catch_up"]
 
@@ -250,7 +252,7 @@ def main() -> None:
         training.other.schedule(run.progress)
         training.pitch.schedule(run.progress)
         name, crops = phase()
-        measured = torch.tensor(float(run.progress < config["measured_pitch_until"]))
+        measured = torch.tensor(float(run.progress < config["measured_pitch_until"]), device=place)
         run.report(200, **steps[name](spans=draw(crops), use_measured=measured))
         if run.progress - saved > 0.08:
             saved = run.progress

@@ -59,7 +59,9 @@ class SourceFilterConfig(BaseModel):
     def _consistent(self) -> SourceFilterConfig:
         step = self.hop // self.rate
         if self.hop % self.rate or self.n_fft % step or self.n_fft < 3 * step or self.n_fft % 2:
-            raise ValueError("hop must be a multiple of rate, and n_fft an even multiple of hop / rate, 3 times it or more")
+            raise ValueError(
+                "hop must be a multiple of rate, and n_fft an even multiple of hop / rate, 3 times it or more"
+            )
         if self.source_bins > self.n_fft // 2 + 1:
             raise ValueError("source_bins exceeds the number of bins, n_fft / 2 + 1")
         if self.kernel % 2 == 0:
@@ -159,14 +161,16 @@ class SourceFilter(Vocoder):
         x = self.last_norm(x.transpose(1, 2))
         with torch.autocast(mel.device.type, enabled=False):
             # A phase or a logarithm rounded to bfloat16 is noise at -40 dB.
-            spectrum = self._spectrum(self.last(x.to(self.last.bias.dtype)).transpose(1, 2), pulses, noise, turn[:, None])
+            spectrum = self._spectrum(
+                self.last(x.to(self.last.bias.dtype)).transpose(1, 2), pulses, noise, turn[:, None]
+            )
             wave = istft(spectrum, config.n_fft, self.step, *samples).clamp(-config.audio_limit, config.audio_limit)
         if begin is None:
             return wave
         return wave * inside(samples[1], samples[0], wave.shape[1])
 
     def _spectrum(self, x: Tensor, pulses: Tensor, noise: Tensor, turn: Tensor) -> Tensor:
-        """The spectrum (B, 2 bins, T) from the last layer (B, 5 bins, T), the sources' spectra and the sign of each bin (bins, 1)."""
+        """The spectrum (B, 2 bins, T) from the last layer (B, 5 bins, T), the spectra of the sources and signs (bins, 1)."""
         logs, phases = x.float().split([3 * self.bins, 2 * self.bins], dim=1)
         voiced, breath, free = logs.clamp(max=LARGEST_LOG).exp().chunk(3, dim=1)
         (phase, angle), (real, imaginary) = phases.chunk(2, dim=1), pulses.chunk(2, dim=1)
