@@ -9,7 +9,6 @@ it takes a fraction of the time of HiFT, whose last layers run at a quarter of t
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -21,13 +20,11 @@ from mamtra.acoustic.convolution import Conv1d, ConvTranspose1d
 from mamtra.acoustic.f0_predictor import F0Predictor
 from mamtra.acoustic.masks import hide, inside
 from mamtra.acoustic.pulse_source import PulseSource
-from mamtra.acoustic.receptive_field import F0_REACH
+from mamtra.acoustic.receptive_field import OVER, receptive_field
 from mamtra.acoustic.stft import istft, stft
 from mamtra.acoustic.vocoder import Vocoder
 from mamtra.runtime.strict_models import Size
 
-EDGE = 2
-"""Positions by which the first layer reaches over the ends of a mel frame."""
 LARGEST_LOG = 4.0
 """Of a gain; limiting before exp keeps the gradient finite."""
 QUIET = (-5.0, -6.0, -9.0)
@@ -97,7 +94,7 @@ class SourceFilter(Vocoder):
         width, rate = config.width, config.rate
         self.m_source = PulseSource(config.hop, config.sampling_rate, config.highest_harmonic, config.voiced_threshold)
         # A position at each end of a mel frame: one more than rate * T.
-        self.first = ConvTranspose1d(config.in_channels, width, rate + 1 + 2 * EDGE, rate, padding=EDGE)
+        self.first = ConvTranspose1d(config.in_channels, width, rate + 1 + 2 * OVER, rate, padding=OVER)
         self.pulses = nn.Linear(2 * config.source_bins, width)
         self.first_norm = nn.LayerNorm(width, eps=1e-6)
         self.blocks = nn.ModuleList(
@@ -117,12 +114,8 @@ class SourceFilter(Vocoder):
         return F0Predictor(self.config.in_channels, self.config.f0_channels)
 
     def receptive_field(self) -> tuple[int, int]:
-        """See `Vocoder.receptive_field`; 10 and 15 frames with the default sizes. F0 reaches as far again as its own predictor."""
-        config = self.config
-        frame = config.n_fft / (2 * config.hop)
-        layers = frame + config.blocks * (config.kernel // 2) / config.rate
-        mel, source = layers + (EDGE + 1) / config.rate, layers + frame
-        return math.ceil(max(mel, source)), math.ceil(max(mel, source + 0.5 + F0_REACH))
+        """See `Vocoder.receptive_field`; 10 and 15 frames with the default sizes."""
+        return receptive_field(self.config)
 
     def _decode(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
         if lengths is None:
