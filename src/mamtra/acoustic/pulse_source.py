@@ -22,6 +22,7 @@ class PulseSource(nn.Module):
         voiced_threshold: F0 in Hz above which a frame counts as voiced.
     """
 
+    channels = 2
     harmonics = 2
     """Numbers that a stream keeps: the phase at the centre of the last frame in cycles, and its F0, 0 where unvoiced."""
 
@@ -63,22 +64,22 @@ class PulseSource(nn.Module):
             cycles = start[..., None] + (first + (last - first) * (weight / 2)) * weight * (hop / self.rate)
             edge = slice(hop // 2, hop // 2 + hop * f0.shape[1])
             cycles, frequency = cycles.flatten(1)[:, edge].remainder(1), frequency.flatten(1)[:, edge]
-            count = (self.highest / frequency.clamp(min=self.voiced_threshold)).floor()
-            half = torch.sin(cycles * math.pi)
-            # The sum of cosines of the first `count` multiples.
+            most = self.highest / frequency.clamp(min=self.voiced_threshold)
+            count = most.floor()
+            half, turn = torch.sin(cycles * math.pi), 2 * math.pi
+            # The sum of the cosines of the first `count` multiples; the next one comes and goes by degrees as F0 glides.
             near = half.abs() < NEAR
-            pulse = (
-                torch.sin((2 * math.pi) * ((count + 0.5) * cycles).remainder(1)) / (2 * half.masked_fill(near, 1.0))
-                - 0.5
-            )
-            pulse = torch.where(near, count, pulse) * voiced.repeat_interleave(hop, dim=1)
+            pulse = torch.sin(((count + 0.5) * cycles).remainder(1) * turn) / (2 * half.masked_fill(near, 1.0)) - 0.5
+            following = torch.cos(((count + 1) * cycles).remainder(1) * turn)
+            pulse = torch.where(near, count, pulse) + (most - count) * following
+            pulse = pulse * voiced.repeat_interleave(hop, dim=1)
             return torch.stack([pulse, noise.float()[:, :, 0]], dim=1)
 
     def phase_after(self, f0: Tensor, phase: Tensor | None = None) -> Tensor:
         """What `forward` wants to know (B, 2, 1) of the blocks up to this F0 (B, T), which continues from `phase`."""
-        _, last, centres = self._intervals(f0.float(), phase)
+        centres = self._intervals(f0.float(), phase)[2]
         voiced = f0[:, -1] > self.voiced_threshold
-        return torch.stack([centres[:, -1].remainder(1), last[:, -1] * voiced], dim=1)[..., None]
+        return torch.stack([centres[:, -1].remainder(1), f0[:, -1] * voiced], dim=1)[..., None]
 
     def _intervals(self, f0: Tensor, phase: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Of each frame (B, T): F0 at the centre of the frame before and at its own, and the phase there in cycles.

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from mamtra.acoustic.hift import HiFTConfig
     from mamtra.acoustic.source_filter import SourceFilterConfig
 
+SOURCE_FILTER = "source_filter"
+"""`architecture` of the vocoder at frame rate in config.json."""
 OVER = 2
 """Positions by which the first layer of `mamtra.acoustic.source_filter` reaches over the ends of a mel frame."""
 F0_REACH = 5
@@ -20,8 +22,7 @@ def receptive_field(config: HiFTConfig | SourceFilterConfig) -> tuple[int, int]:
 
     The excitation of earlier frames is cached, that of later ones depends on their F0, whose receptive field adds up.
     """
-
-    if getattr(config, "architecture", None) == "source_filter":
+    if getattr(config, "architecture", None) == SOURCE_FILTER:
         return _of_frames(config)
 
     def block(kernel: int, dilations: tuple[int, ...]) -> float:

@@ -43,13 +43,14 @@ class PulseSource:
         # Only samples of voiced frames have a pulse.
         heard = np.repeat(f0 > self._threshold, hop)
         cycles, frequency = cycles[heard] % 1, frequency[heard]
-        count = np.floor(self._highest / np.maximum(frequency, self._threshold))
-        half = np.sin(cycles * _PI)
+        most = self._highest / np.maximum(frequency, self._threshold)
+        count, half = np.floor(most), np.sin(cycles * _PI)
         near = np.abs(half) < _NEAR
         half[near] = 1
-        sums = np.sin((2 * _PI) * ((count + np.float32(0.5)) * cycles % 1)) / (2 * half) - np.float32(0.5)
+        sums = np.sin((count + np.float32(0.5)) * cycles % 1 * (2 * _PI)) / (2 * half) - np.float32(0.5)
+        following = np.cos((count + 1) * cycles % 1 * (2 * _PI))
         made = np.zeros((2, hop * len(f0)), np.float32)
-        made[0, heard] = np.where(near, count, sums)
+        made[0, heard] = np.where(near, count, sums) + (most - count) * following
         made[1] = noise
         return made
 

@@ -1,4 +1,4 @@
-"""Mel to samples: `mamtra.acoustic.hift` and `mamtra.acoustic.vocoder_stream` over the graphs of `mamtra.light.vocoder_graph`."""
+"""Mel to samples: the vocoders of `mamtra.acoustic` and `mamtra.acoustic.vocoder_stream` over graphs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mamtra.acoustic.receptive_field import near_field, receptive_field, stage_fields
+from mamtra.acoustic.receptive_field import SOURCE_FILTER, near_field, receptive_field, stage_fields
 from mamtra.light.graph import GraphBuilder
 from mamtra.light.pulse_source import PulseSource
 from mamtra.light.random import Generator
@@ -24,6 +24,18 @@ from mamtra.light.weights import StoredWeights
 
 SHORTEST = 30
 """Frames of a piece at least: what lies around the ends of pieces is computed twice."""
+
+
+def _at_frame_rate(config: Mapping[str, Any]) -> bool:
+    return config.get("architecture") == SOURCE_FILTER
+
+
+def build_samples(graph: GraphBuilder, config: Mapping[str, Any], *, pieces: bool = False) -> None:
+    """Write the graph of the decoder from an empty one over the weights of the vocoder; arguments as in `build_wave`."""
+    if _at_frame_rate(config):
+        build_filter(graph, config)
+    else:
+        build_wave(graph, config, pieces=pieces)
 
 
 class LightVocoder:
@@ -45,11 +57,10 @@ class LightVocoder:
         build_pitch(graphs[0], config)
         self.reach = (near_field if near else receptive_field)(sizes)
         self._fields, self._threads = [self.reach], threads
-        if config.get("architecture") == "source_filter":
-            build_filter(graphs[1], config)
+        build_samples(graphs[1], config, pieces=True)
+        if _at_frame_rate(config):
             self.source: PulseSource | SineSource = PulseSource(config)
         else:
-            build_wave(graphs[1], config, pieces=True)
             mix = (weights.values(f"m_source.l_linear.{name}") for name in ("weight", "bias"))
             self.source = SineSource(config, *mix)
             self._fields += [(field, field) for field in stage_fields(sizes)[1:]]
