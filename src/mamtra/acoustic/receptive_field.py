@@ -54,9 +54,12 @@ def _of_frames(config: SourceFilterConfig) -> tuple[int, int]:
 def near_field(config: HiFTConfig | SourceFilterConfig) -> tuple[int, int]:
     """Mel frames before and after a sample beyond which others hardly change it; 12 and 10 with CosyVoice 2's kernels.
 
-    Few paths through all layers lead farther: what lies there changes samples of the embedded vocoder by less than 0.001.
+    Few paths through all layers lead farther: what lies there changes samples of a trained vocoder by less than 0.001. Where all
+    layers run at one rate the edges of the field are heard, and what F0 adds to it is not: 10 and 9 with the default sizes.
     """
     before, after = receptive_field(config)
+    if getattr(config, "architecture", None) == SOURCE_FILTER:
+        return before, math.ceil(0.6 * after)
     return math.ceil(0.8 * before), math.ceil(0.5 * after)
 
 
