@@ -51,11 +51,11 @@ def adopt_student(student: Path, model: Path, teacher: Path, storage: str) -> No
 def adopt_vocoder(weights: Path, model: Path, storage: str) -> None:
     """Write the vocoder, its provenance and the model card."""
     provenance = read_json(model / PROVENANCE)
-    earlier = provenance["stages"]["vocoder"]
-    kept = {
-        name: earlier[name] for name in ("steps", "minutes", "hours", "continues", "note", "sha256") if name in earlier
-    }
-    provenance["stages"]["vocoder"] = {**describe_stage(weights), "continues": kept}
+    about, earlier = describe_stage(weights), provenance["stages"]["vocoder"]
+    if about.pop("resumed", False):
+        names = ("steps", "minutes", "hours", "continues", "note", "sha256")
+        about["continues"] = {name: earlier[name] for name in names if name in earlier}
+    provenance["stages"]["vocoder"] = about
     provenance["storage"] = {**provenance["storage"], "vocoder": storage}
     provenance.pop("sha256")
     save_model(model, {"vocoder": load_network(weights, "vocoder")}, storage=storage, provenance=provenance)

@@ -236,7 +236,8 @@ def main() -> None:
     run, saved, catch_up = Run(args.out, config["steps"], config["minutes"]), 0.0, config["catch_up"]
 
     def save(**about: object) -> None:
-        run.save(training.state(), config=training.generator.config.model_dump(), **about)
+        sizes = training.generator.config.model_dump()
+        run.save(training.state(), config=sizes, resumed=args.resume is not None, **about)
 
     def phase() -> tuple[str, int]:
         """Of the step that comes, and how many crops it takes."""
