@@ -17,6 +17,7 @@ import numpy as np
 
 from mamtra.acoustic.receptive_field import OVER
 from mamtra.light.graph import CONTRIB, GraphBuilder
+from mamtra.light.protobuf import FLOAT
 
 _LARGEST_LOG = 4.0
 
@@ -76,11 +77,18 @@ def _block(graph: GraphBuilder, x: str, name: str, config: Mapping[str, Any]) ->
     return graph.op("Mul", y, graph.weight(f"{name}.scale"))
 
 
-def _tables(n_fft: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of a sample and a bin, (bins, bins), and sines without the first and the last, which are 0."""
+def _tables(graph: GraphBuilder, n_fft: int) -> tuple[str, str]:
+    """Cosines of a sample and a bin, (bins, bins), and sines without the first and the last, which are 0.
+
+    They are nodes: ONNX Runtime computes them when it opens the graph, which stays small.
+    """
     half = n_fft // 2
-    angle = 2 * np.pi / n_fft * np.outer(np.arange(half + 1), np.arange(half + 1))
-    return np.cos(angle), np.sin(angle)[1:-1, 1:-1]
+    places = np.arange(half + 1)
+    turns = graph.op("Mul", graph.constant(places[:, None]), graph.constant(places[None]))
+    turns = graph.op("Cast", graph.op("Mod", turns, graph.constant([n_fft])), to=FLOAT)
+    angle = graph.op("Mul", turns, graph.constant(2 * np.pi / n_fft))
+    sines = _cut(graph, _cut(graph, graph.op("Sin", angle), 1, half, 0), 1, half, 1)
+    return graph.op("Cos", angle), sines
 
 
 def _window(n_fft: int) -> np.ndarray:
@@ -107,24 +115,26 @@ def _analysis(graph: GraphBuilder, waves: str, n_fft: int, step: int) -> tuple[s
     early, late = _cut(graph, frame, 1, half, 2), _cut(graph, frame, n_fft - 1, half, 2, -1)
     middle = _cut(graph, frame, half, half + 1, 2)
     even = graph.op("Concat", graph.op("Add", early, late), middle, axis=2)
-    cosines, sines = _tables(n_fft)
-    window = _window(n_fft)[1 : half + 1, None]
-    real = graph.op("MatMul", even, graph.constant((window * cosines[1:]).astype(np.float32)))
+    cosines, sines = _tables(graph, n_fft)
+    window = _window(n_fft)[1 : half + 1, None].astype(np.float32)
+    later = _cut(graph, cosines, 1, half + 1, 0)
+    real = graph.op("MatMul", even, graph.op("Mul", later, graph.constant(window)))
     odd = graph.op("Sub", late, early)
-    imaginary = graph.op("MatMul", odd, graph.constant((window[:-1] * sines).astype(np.float32)))
+    imaginary = graph.op("MatMul", odd, graph.op("Mul", sines, graph.constant(window[:-1])))
     return real, graph.op("Pad", imaginary, graph.constant([0, 0, 1, 0, 0, 1]))
 
 
 def _synthesis(graph: GraphBuilder, real: str, imaginary: str, n_fft: int, step: int) -> str:
     """Wave (1, step * (F - 1)) of a spectrum (1, F, bins)."""
     half, parts = n_fft // 2, n_fft // step
-    cosines, sines = _tables(n_fft)
-    weight = np.full((half + 1, 1), 2 / n_fft)
+    cosines, sines = _tables(graph, n_fft)
+    weight = np.full((half + 1, 1), 2 / n_fft, np.float32)
     weight[0] = weight[-1] = 1 / n_fft
-    window = _window(n_fft)[1 : half + 1]
-    even = graph.op("MatMul", real, graph.constant((weight * cosines[:, 1:] * window).astype(np.float32)))
-    inner = _cut(graph, imaginary, 1, half, 2)
-    odd = graph.op("MatMul", inner, graph.constant((-2 / n_fft * sines * window[:-1]).astype(np.float32)))
+    window = _window(n_fft)[1 : half + 1].astype(np.float32)
+    table = graph.op("Mul", _cut(graph, cosines, 1, half + 1, 1), graph.constant(weight))
+    even = graph.op("MatMul", real, graph.op("Mul", table, graph.constant(window)))
+    inner, scale = _cut(graph, imaginary, 1, half, 2), np.float32(-2 / n_fft) * window[:-1]
+    odd = graph.op("MatMul", inner, graph.op("Mul", sines, graph.constant(scale)))
     both, middle = _cut(graph, even, 0, half - 1, 2), _cut(graph, even, half - 1, half, 2)
     early = graph.op("Add", both, odd)
     late = _cut(graph, graph.op("Sub", both, odd), -1, -half, 2, -1)
