@@ -87,8 +87,10 @@ def adopt_teacher(weights: Path, model: Path, teacher: Path, storage: str, token
 def adopt_vocoder(weights: Path, model: Path, storage: str) -> None:
     """Write the vocoder, its provenance and the model card."""
     provenance = read_json(model / PROVENANCE)
-    earlier = continued(provenance["stages"]["vocoder"])
-    provenance["stages"]["vocoder"] = {**describe_stage(weights), "continues": earlier}
+    about, earlier = describe_stage(weights), provenance["stages"]["vocoder"]
+    if about.pop("resumed", False):
+        about["continues"] = continued(earlier)
+    provenance["stages"]["vocoder"] = about
     install(model, {"vocoder": load_network(weights, "vocoder")}, storage, provenance)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from train_vocoder import with_weight_norm
 from trained import read_metadata
 
-from mamtra.acoustic.hift import HiFT, HiFTConfig
+from mamtra.acoustic.source_filter import SourceFilter, SourceFilterConfig
 from mamtra.checkpoints.storage import unpack
 
 NORM = ".parametrizations.weight.original"
@@ -47,7 +47,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
     about = read_metadata(args.second)
-    names = HiFT(HiFTConfig(**about["config"])).state_dict()
+    names = SourceFilter(SourceFilterConfig(**about["config"])).state_dict()
     state = with_weight_norm(mean(folded(args.first), folded(args.second)), names)
     metadata = {name: json.dumps(value) for name, value in about.items()}
     save_file({name: value.contiguous() for name, value in state.items()}, args.out, metadata=metadata)

@@ -31,3 +31,15 @@ def channels_last(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, nn.Conv1d):
             part.forward = MethodType(_forward, part)
+
+
+def _products(self: nn.Conv1d, x: Tensor) -> Tensor:
+    windows = F.pad(x, self.padding * 2).unfold(2, self.kernel_size[0], 1)
+    return (windows * self.weight).sum(3) + self.bias[:, None]
+
+
+def depthwise_products(module: nn.Module) -> None:
+    """Compute the convolutions of single channels in `module` as products from now on: kernels for them have slow gradients."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv1d) and part.groups == part.in_channels:
+            part.forward = MethodType(_products, part)

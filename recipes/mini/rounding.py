@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -22,7 +24,13 @@ class Rounded(nn.Module):
 
 
 def round_weights(module: nn.Module) -> None:
-    """Round every weight-normalised weight that is stored as int8, from now on; the names in the state dict stay."""
-    for part in module.modules():
-        if parametrize.is_parametrized(part, "weight") and choose_storage(part.weight, "int8") == "int8":
+    """Round every weight that is stored as int8 from now on; see `plain_names` for the names in the state dict."""
+    for part in list(module.modules()):
+        weight = getattr(part, "weight", None)
+        if isinstance(weight, Tensor) and choose_storage(weight, "int8") == "int8":
             parametrize.register_parametrization(part, "weight", Rounded(), unsafe=True)
+
+
+def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the names that rounding gives to weights; those of weight norm stay."""
+    return {re.sub(r"parametrizations\.weight\.original$", "weight", name): value for name, value in state.items()}

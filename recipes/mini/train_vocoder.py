@@ -1,4 +1,4 @@
-"""Train the vocoder: HiFT, 80-bin mel to 24 kHz, with discriminators; its pitch predictor is trained on measured pitch.
+"""Train the vocoder: 80-bin mel to 24 kHz, with discriminators; its pitch predictor is trained on measured pitch.
 
 python train_vocoder.py --config mini.yaml --corpus DIR ... --out vocoder.safetensors [--resume earlier.safetensors] [key=value ...]
 
@@ -10,19 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from corpus import TOKEN_24, Corpus, crop, drawing_weights
 from discriminators import Discriminators, adversarial_loss, discriminator_loss, feature_loss
-from memory_layout import channels_last
-from rounding import round_weights
+from memory_layout import channels_last, depthwise_products
+from rounding import plain_names, round_weights
 from safetensors.torch import load_file
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, section
 
 from mamtra.acoustic.f0_predictor import F0Predictor
-from mamtra.acoustic.hift import HiFT, HiFTConfig
+from mamtra.acoustic.masks import inside
+from mamtra.acoustic.source_filter import SourceFilter, SourceFilterConfig
 from mamtra.audio.features import mel_24k, slaney_filterbank
 from mamtra.checkpoints.storage import unpack
 
@@ -59,6 +61,24 @@ def with_weight_norm(state: dict[str, Tensor], names: Iterable[str]) -> dict[str
     return found
 
 
+class Taken(NamedTuple):
+    """Crops of utterances, over whose ends they may reach: beyond them all is zero, as where the vocoder is used.
+
+    Attributes:
+        mel: (B, 80, frames + 2 SEEN).
+        wave: (B, 480 frames) samples.
+        pitch: (B, frames + 2 SEEN) in Hz.
+        begin: (B,) int64 first of the mel frames that is the utterance's.
+        end: (B,) int64 frame at which it ends.
+    """
+
+    mel: Tensor
+    wave: Tensor
+    pitch: Tensor
+    begin: Tensor
+    end: Tensor
+
+
 class Training:
     """The networks of a training, their optimisers, and what one step of each phase does.
 
@@ -72,56 +92,61 @@ class Training:
     def __init__(self, config: dict, corpus: Corpus, device: str, earlier: Path | None = None) -> None:
         self.config, self.corpus, self.device = config, corpus, device
         self.frames = config["frames"]
-        self.generator = HiFT(HiFTConfig(**config["model"])).to(device)
+        self.generator = SourceFilter(SourceFilterConfig(**config["model"])).to(device)
         self.predictor: F0Predictor = self.generator.f0().to(device)
         self.discriminators = Discriminators(**config["discriminators"]).to(device)
         if earlier:
             self._start_from(unpack(load_file(earlier)))
         self.generator.f0_predictor.requires_grad_(False)
         round_weights(self.generator)
-        if config["channels_last"]:
-            channels_last(self.generator)
+        channels_last(self.generator)
+        depthwise_products(self.generator)
         usual, average = {"betas": (0.8, 0.99), "clip": 10.0}, config["average"]
         self.own = Optimiser(self.generator, config["lr"], **usual, average=average)
         self.other = Optimiser(self.discriminators, config["discriminator_lr"], **usual)
         self.pitch = Optimiser(self.predictor, config["pitch_lr"], average=average)
 
     def _start_from(self, state: dict[str, Tensor]) -> None:
-        """Take the weights, but not those of a pitch predictor of another size, which is trained anew."""
-        mine = self.generator.state_dict()
-        state = with_weight_norm(state, mine)
-        pitch = {name: value for name, value in state.items() if name.startswith(PITCH)}
-        if all(mine[name].shape == value.shape for name, value in pitch.items()):
-            self.predictor.load_state_dict({name.removeprefix(PITCH): value for name, value in pitch.items()})
-        self.generator.load_state_dict({**mine, **{n: v for n, v in state.items() if n not in pitch}})
+        """Take the weights of an earlier training or a model directory."""
+        state = with_weight_norm(state, self.generator.state_dict())
+        pitch = {name.removeprefix(PITCH): value for name, value in state.items() if name.startswith(PITCH)}
+        self.predictor.load_state_dict(pitch)
+        self.generator.load_state_dict(state)
 
     def state(self) -> dict[str, Tensor]:
         """The averaged weights of generator and pitch predictor."""
         pitch = {PITCH + name: value for name, value in self.pitch.averaged_state().items()}
-        return {**self.own.averaged_state(), **pitch}
+        return {**plain_names(self.own.averaged_state()), **pitch}
 
-    def take(self, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """starts (B,) in tokens -> mel (B, 80, frames + 2 SEEN), samples (B, 480 frames), pitch (B, frames + 2 SEEN)."""
+    def take(self, spans: Tensor) -> Taken:
+        """spans (B, 3): the first token of each crop, and of which tokens the utterance begins and ends."""
         more = EDGE - SEEN
         with torch.no_grad():
             length = self.frames + 2 * EDGE
-            wave = crop(self.corpus.audio24, starts * TOKEN_24, length * 480).float() / 32768
-            pitch = crop(self.corpus.f0, starts * 2, length).float()
-            return (
+            start, begin, end = spans.unbind(1)
+            begin, end = (2 * (bound - start) for bound in (begin, end))
+            exists = inside(begin, end, length)
+            wave = crop(self.corpus.audio24, start * TOKEN_24, length * 480).float() / 32768
+            wave = wave * exists.repeat_interleave(480, dim=1)
+            pitch = crop(self.corpus.f0, start * 2, length).float() * exists
+            return Taken(
                 mel_24k(wave)[:, :, more : length - more],
                 wave[:, EDGE * 480 : (length - EDGE) * 480],
                 pitch[:, more : length - more],
+                (begin - more).clamp(min=0),
+                (end - more).clamp(max=length - 2 * more),
             )
 
     def mixed(self) -> torch.autocast:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.device != "cpu", cache_enabled=False)
 
-    def train_pitch(self, mel: Tensor, pitch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """A step of the predictor, on spectra as disturbed as a flow's may be; the pitch it finds in `mel`, and its loss."""
+    def train_pitch(self, taken: Taken) -> tuple[Tensor, dict[str, Tensor]]:
+        """A step of the predictor, on spectra as disturbed as a flow's may be; the pitch it finds, and its loss."""
+        mel, exists = taken.mel, inside(taken.begin, taken.end, taken.mel.shape[2])[:, None]
         noise = torch.randn_like(mel) * torch.rand(len(mel), 1, 1, device=mel.device) * self.config["pitch_noise"]
         with self.mixed():
-            found = self.predictor(torch.cat([mel, mel + noise])).float()
-        pitch, voiced = pitch.repeat(2, 1), (pitch > 0).repeat(2, 1)
+            found = self.predictor(torch.cat([mel, mel + noise]), exists.repeat(2, 1, 1)).float()
+        pitch, voiced = taken.pitch.repeat(2, 1), (taken.pitch > 0).repeat(2, 1)
         # The error in octaves matters more than in hertz, but unvoiced frames must still go to zero.
         octaves = ((found.clamp(min=1).log2() - pitch.clamp(min=1).log2()).abs() * voiced).sum() / voiced.sum().clamp(
             min=1
@@ -129,10 +154,10 @@ class Training:
         self.pitch.step((found - pitch).abs().mean() / 100 + 4 * octaves)
         return found[: len(mel)].detach(), {"semitones": 12 * octaves.detach()}
 
-    def generate(self, mel: Tensor, pitch: Tensor) -> Tensor:
+    def generate(self, taken: Taken, pitch: Tensor) -> Tensor:
         """Samples (B, 480 frames)."""
         with self.mixed():
-            wave = self.generator.decode(mel, self.generator.source(pitch))
+            wave = self.generator.decode_inside(taken.mel, self.generator.source(pitch), taken.begin, taken.end)
         return wave[:, SEEN * 480 : -SEEN * 480]
 
     def train_discriminators(self, real: Tensor, fake: Tensor) -> tuple[list, Tensor]:
@@ -146,24 +171,24 @@ class Training:
         self.other.step(loss)
         return [(score.detach(), [f.detach() for f in features]) for score, features in true], loss.detach()
 
-    def step_pitch(self, starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
+    def step_pitch(self, spans: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
         """Pitch alone."""
-        mel, _, pitch = self.take(starts)
-        return self.train_pitch(mel, pitch)[1]
+        return self.train_pitch(self.take(spans))[1]
 
-    def step_warm_up(self, starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
+    def step_warm_up(self, spans: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
         """Spectral and pitch losses only: the first, cheaper phase of a training from nothing."""
-        mel, real, pitch = self.take(starts)
-        found, report = self.train_pitch(mel, pitch)
-        distance = spectral_distance(self.generate(mel, torch.where(use_measured > 0, pitch, found)), real)
+        taken = self.take(spans)
+        found, report = self.train_pitch(taken)
+        fake = self.generate(taken, torch.where(use_measured > 0, taken.pitch, found))
+        distance = spectral_distance(fake, taken.wave)
         norm = self.own.step(self.config["mel_weight"] * distance)
         return {"mel": distance.detach(), **report, "norm": norm}
 
-    def step_adversarial(self, starts: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
+    def step_adversarial(self, spans: Tensor, use_measured: Tensor) -> dict[str, Tensor]:
         """One step of the discriminators, then one of the generator with the adversarial losses."""
-        mel, real, pitch = self.take(starts)
-        found, report = self.train_pitch(mel, pitch)
-        fake = self.generate(mel, torch.where(use_measured > 0, pitch, found))
+        taken = self.take(spans)
+        found, report = self.train_pitch(taken)
+        fake, real = self.generate(taken, torch.where(use_measured > 0, taken.pitch, found)), taken.wave
         true, discriminator = self.train_discriminators(real, fake)
         for parameter in self.other.parameters:
             parameter.requires_grad_(False)
@@ -183,29 +208,36 @@ class Training:
 def main() -> None:
     parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
+    parser.add_argument("--eager", action="store_true", help="do not capture CUDA graphs")
     args = parser.parse_args()
     config, device = section(args.config, "vocoder", args.changes), args.device
     torch.manual_seed(config["seed"])
     torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 4
+    torch.set_float32_matmul_precision("high")
     corpus = Corpus(args.corpus, device, ("audio24", "f0"))
     print(f"{len(corpus.rows)} utterances, {corpus.hours():.1f} h", flush=True)
     training = Training(config, corpus, device, args.resume)
-    steps = {name: Captured(getattr(training, f"step_{name}"), device) for name in ("pitch", "warm_up", "adversarial")}
+    capture, place = ("cpu", device) if args.eager else (device, "cpu")
+    steps = {name: Captured(getattr(training, f"step_{name}"), capture) for name in ("pitch", "warm_up", "adversarial")}
     tokens = np.array([r.tokens for r in corpus.rows])
     begin = np.array([r.start for r in corpus.rows])
-    room = tokens - (training.frames + 2 * EDGE) // 2 - 1
+    length = (training.frames + 2 * EDGE) // 2
+    over = EDGE // 2 + training.frames // 4  # tokens beyond an utterance, so that half of a crop may be none of it
+    room = tokens - length + 2 * over
     usable = np.flatnonzero(room > 0)
     mass = drawing_weights([corpus.rows[i] for i in usable], tokens[usable], config["fractions"])
     rng = np.random.default_rng(config["seed"])
 
     def draw(count: int) -> Tensor:
         picked = rng.choice(usable, size=count, p=mass)
-        return torch.from_numpy(begin[picked] + (rng.random(count) * room[picked]).astype(np.int64))
+        start = begin[picked] - over + (rng.random(count) * room[picked]).astype(np.int64)
+        return torch.from_numpy(np.stack([start, begin[picked], begin[picked] + tokens[picked]], axis=1)).to(place)
 
     run, saved, catch_up = Run(args.out, config["steps"], config["minutes"]), 0.0, config["catch_up"]
 
     def save(**about: object) -> None:
-        run.save(training.state(), config=training.generator.config.model_dump(), **about)
+        sizes = training.generator.config.model_dump()
+        run.save(training.state(), config=sizes, resumed=args.resume is not None, **about)
 
     def phase() -> tuple[str, int]:
         """Of the step that comes, and how many crops it takes."""
@@ -221,9 +253,9 @@ def main() -> None:
         training.other.schedule(run.progress)
         training.pitch.schedule(run.progress)
         name, crops = phase()
-        measured = torch.tensor(float(run.progress < config["measured_pitch_until"]))
-        run.report(200, **steps[name](starts=draw(crops), use_measured=measured))
-        if run.progress - saved > 0.15:
+        measured = torch.tensor(float(run.progress < config["measured_pitch_until"]), device=place)
+        run.report(200, **steps[name](spans=draw(crops), use_measured=measured))
+        if run.progress - saved > 0.08:
             saved = run.progress
             save(progress=run.progress)
     save(hours=round(corpus.hours(), 2))

@@ -14,6 +14,7 @@ from mamtra.acoustic.stft import istft, stft
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from tests.acoustic.test_causal_hift import VOCODER as CAUSAL
 from tests.acoustic.test_causal_hift import mels
+from tests.acoustic.test_source_filter import VOCODER as FRAMES
 
 
 def build() -> HiFT:
@@ -43,22 +44,25 @@ def tape(samples: int, seed: int = 1):
     return noise, draw
 
 
-BOTH = pytest.mark.parametrize("vocoder", [VOCODER, CAUSAL], ids=["CosyVoice 2", "CosyVoice 3"])
+EACH = pytest.mark.parametrize(
+    "vocoder", [VOCODER, CAUSAL, FRAMES], ids=["CosyVoice 2", "CosyVoice 3", "at frame rate"]
+)
 """The second one has noise of its own, the same for every utterance."""
 
 
-@BOTH
+@EACH
 @settings(max_examples=8)
 @given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_pieces_are_the_whole(vocoder, sizes, seed):
     sizes[0] += 1
     mel = mels(sum(sizes), seed=seed)
-    noise, draw = tape(480 * sum(sizes)) if vocoder is VOCODER else (None, vocoder.noise(torch.Generator()))
+    noise, draw = tape(480 * sum(sizes)) if vocoder is not CAUSAL else (None, vocoder.noise(torch.Generator()))
     whole = vocoder.inference(mel, noise=noise)
     stream, pieces = VocoderStream(vocoder, draw), mel.split(sizes, dim=2)
     wave = torch.cat([stream.push(piece, final=i == len(sizes) - 1) for i, piece in enumerate(pieces)], dim=1)
     assert wave.shape == whole.shape and whole.std() > 0.01
-    assert (wave - whole).abs().max() < 1e-4
+    # A rounding error of F0 moves a pulse, which is steep.
+    assert (wave - whole).abs().max() < (1e-3 if vocoder is FRAMES else 1e-4)
 
 
 def test_the_receptive_field_is_enough_and_not_lavish():
@@ -97,7 +101,7 @@ def test_sines_go_on():
     assert (first - whole[..., : 15 * 480])[..., :-240].abs().max() < 1e-5
 
 
-@BOTH
+@EACH
 @settings(max_examples=8)
 @given(lengths=st.lists(st.integers(1, 30), min_size=2, max_size=4))
 def test_a_batch_is_its_rows(vocoder, lengths):
@@ -106,13 +110,13 @@ def test_a_batch_is_its_rows(vocoder, lengths):
     noise = torch.randn(len(lengths), 480 * frames, 1, generator=torch.Generator().manual_seed(seed))
 
     def given_noise(rows: slice, samples: int) -> torch.Tensor | None:
-        return noise[rows, :samples] if vocoder is VOCODER else None
+        return noise[rows, :samples] if vocoder is not CAUSAL else None
 
     batch = vocoder.inference(mel, noise=given_noise(slice(None), 480 * frames), lengths=torch.tensor(lengths))
     for row, n in enumerate(lengths):
         rows = slice(row, row + 1)
         alone = vocoder.inference(mel[rows, :, :n], noise=given_noise(rows, 480 * n))
-        assert (batch[rows, : 480 * n] - alone).abs().max() < 1e-4
+        assert (batch[rows, : 480 * n] - alone).abs().max() < (1e-3 if vocoder is FRAMES else 1e-4)
         assert (batch[row, 480 * n :] == 0).all()
 
 

@@ -170,17 +170,18 @@ def test_what_cannot_be_exported(trained, tmp_path):
         export.main([*arguments, "--teacher", str(teacher), "--out", str(tmp_path / "out")])
 
 
-def test_a_vocoder_that_was_trained_again_is_installed_alone(exported, tmp_path):
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_vocoder_that_was_trained_again_is_installed_alone(exported, tmp_path, resumed):
     model, vocoder = tmp_path / "mini", tiny_parts()["vocoder"]
     shutil.copytree(exported[0], model)
     with torch.no_grad():
         vocoder.conv_post.bias += 1
-    adopt.main(
-        ["--vocoder", str(save_training(tmp_path / "again.safetensors", vocoder, steps=7)), "--model", str(model)]
-    )
+    again = save_training(tmp_path / "again.safetensors", vocoder, steps=7, resumed=resumed)
+    adopt.main(["--vocoder", str(again), "--model", str(model)])
     before, after = (json.loads((folder / "provenance.json").read_text()) for folder in (exported[0], model))
     assert after["stages"]["vocoder"]["steps"] == 7
-    assert after["stages"]["vocoder"]["continues"]["sha256"] == before["stages"]["vocoder"]["sha256"]
+    earlier = after["stages"]["vocoder"].get("continues")
+    assert earlier["sha256"] == before["stages"]["vocoder"]["sha256"] if resumed else earlier is None
     assert {name for name in before["sha256"] if after["sha256"][name] != before["sha256"][name]} == {"vocoder"}
     torch.testing.assert_close(load_part(model, "vocoder").conv_post.bias, vocoder.conv_post.bias)
 

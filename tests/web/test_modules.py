@@ -9,6 +9,7 @@ from mamtra.audio.trim import EdgeTrimmer
 from mamtra.checkpoints.find import FAST, find_model
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.model_files import find_beside
+from mamtra.light.pulse_source import PulseSource
 from mamtra.light.random import Generator, normal_rows
 from mamtra.light.sampler import bar, nucleus, ras_sample
 from mamtra.light.sine_source import SineSource
@@ -131,8 +132,8 @@ def test_excitation_block_by_block():
         const { SineSource } = await use("sine_source.js");
         const source = new SineSource(given.config, floats(given.weight[0]), given.bias[0]);
         const f0 = floats(given.f0), noise = floats(given.noise), phase = source.phaseAfter(f0.subarray(0, 12), null);
-        return [source.excite(f0, noise, null), phase, source.excite(f0.subarray(12), noise.subarray(given.cut), phase),
-                source.phaseAfter(f0.subarray(12), phase)];
+        const [whole, rest] = [source.excite(f0, noise, null), source.excite(f0.subarray(12), noise.subarray(given.cut), phase)];
+        return [whole[0], phase, rest[0], source.phaseAfter(f0.subarray(12), phase)];
         """,
         config=config, weight=weight, bias=bias, f0=f0, noise=noise, cut=cut,
     )  # fmt: skip
@@ -140,6 +141,28 @@ def test_excitation_block_by_block():
     expected = [source(f0, noise), phase, source(f0[12:], noise[cut:], phase), source.phase_after(f0[12:], phase)]
     for got, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(got, wanted.reshape(-1), atol=2e-5)
+
+
+def test_pulses_block_by_block():
+    config = {"hop": 480, "sampling_rate": 24000, "highest_harmonic": 11500.0, "voiced_threshold": 45.0}
+    rng, source = np.random.default_rng(4), PulseSource(config)
+    f0 = np.where(rng.random(20) < 0.7, rng.uniform(80, 300, 20), 0).astype(np.float32)
+    noise = rng.normal(size=20 * source.hop).astype(np.float32)
+    cut = 12 * source.hop
+    found = run(
+        """
+        const { PulseSource } = await use("pulse_source.js");
+        const source = new PulseSource(given.config), f0 = floats(given.f0), noise = floats(given.noise);
+        const phase = source.phaseAfter(f0.subarray(0, 12), null);
+        const [whole, rest] = [source.excite(f0, noise, null), source.excite(f0.subarray(12), noise.subarray(given.cut), phase)];
+        return [...whole, phase, ...rest, source.phaseAfter(f0.subarray(12), phase)];
+        """,
+        config=config, f0=f0, noise=noise, cut=cut,
+    )  # fmt: skip
+    phase = source.phase_after(f0[:12])
+    rest = source(f0[12:], noise[cut:], phase)
+    for got, wanted in zip(found, [*source(f0, noise), phase, *rest, source.phase_after(f0[12:], phase)], strict=True):
+        np.testing.assert_allclose(got, wanted, atol=0.1)  # of pulses of 100, which are steep
 
 
 def test_stored_weights(tmp_path):

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, model_validator
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from mamtra.acoustic.convolution import Conv1d, ConvTranspose1d
 from mamtra.acoustic.f0_predictor import F0Predictor
@@ -23,6 +21,7 @@ from mamtra.acoustic.receptive_field import receptive_field
 from mamtra.acoustic.resblock import ResBlock, centred, normed
 from mamtra.acoustic.sine_source import SineSource
 from mamtra.acoustic.stft import istft, stft
+from mamtra.acoustic.vocoder import Vocoder
 from mamtra.runtime.cuda_graphs import GraphCache
 from mamtra.runtime.strict_models import Size
 
@@ -73,22 +72,14 @@ class HiFTConfig(BaseModel):
         return self
 
 
-class Synthesis(NamedTuple):
-    """Waveform (B, hop*T) and the excitation (B, 1, hop*T) it was made from, whose tail the next chunk needs."""
-
-    wave: Tensor
-    source: Tensor
-
-
-class HiFT(nn.Module):
+class HiFT(Vocoder):
     """The vocoder; `mamtra.acoustic.causal_hift` replaces its layers by causal ones."""
 
     convolution: Callable[..., nn.Module] = staticmethod(centred)
     source_class = SineSource
 
     def __init__(self, config: HiFTConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         bins = config.istft_n_fft + 2
         rates, base = config.upsample_rates, config.base_channels
         widths = [base >> (stage + 1) for stage in range(len(rates))]
@@ -120,7 +111,6 @@ class HiFT(nn.Module):
         self.resblocks = nn.ModuleList(ResBlock(width, *kind, self.convolution) for width in widths for kind in kinds)
         self.conv_post = normed(self.convolution(widths[-1], bins, 7))
         self.f0_predictor = self.f0()
-        self._graphs: GraphCache | None = None
         self._fused: FusedHiFT | None = None
 
     def first_convolution(self) -> nn.Module:
@@ -143,62 +133,11 @@ class HiFT(nn.Module):
         """Mel frames before and after it that a sample depends on."""
         return receptive_field(self.config)
 
-    def noise(self, generator: torch.Generator) -> Callable[[int], Tensor]:
-        """The noise of an utterance: a function that returns the next n samples (1, n, 1) on the CPU.
-
-        It is drawn there from `generator`, so that a seed means the same on every device.
-        """
-        return lambda count: torch.randn(1, count, 1, generator=generator)
-
     def use_graphs(self, graphs: GraphCache) -> None:
-        """Run `predict_f0` and `decode` through captured graphs in inference, from now on; training stays eager."""
-        self._graphs = graphs
+        """See `Vocoder.use_graphs`."""
+        super().use_graphs(graphs)
         if graphs.device.type == "cuda" and type(self) is HiFT:
             self._fused = FusedHiFT(self)
-
-    def remove_weight_norm(self) -> HiFT:
-        """Fold every weight norm into a plain weight, for faster inference; names in the state dict change."""
-        for module in self.modules():
-            if parametrize.is_parametrized(module, "weight"):
-                parametrize.remove_parametrizations(module, "weight")
-        return self
-
-    def predict_f0(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Predict F0 in Hz (B, T), float32, from mel (B, in_channels, T); `lengths` as in `decode`."""
-        return self._run(self._predict_f0, mel, lengths)
-
-    def source(
-        self,
-        f0: Tensor,
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        phase: Tensor | None = None,
-    ) -> Tensor:
-        """Make the excitation (B, 1, hop*T) of F0 (B, T) in Hz; the other arguments as in `SineSource.forward`."""
-        return self.m_source(f0, noise, generator, phase)
-
-    def decode(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Turn mel and excitation into a waveform; differentiable, and without a host synchronisation.
-
-        Args:
-            mel: (B, in_channels, T).
-            source: (B, 1, hop*T).
-            lengths: (B,) int64 frames of each row, which then sounds as it does alone; None when all are full.
-
-        Returns:
-            (B, hop*T) float32 within +-audio_limit; zero beyond `lengths`.
-        """
-        return self._run(self._decode, mel, source, lengths)
-
-    def _run(self, function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
-        """Call a function of tensors, of which the last may be None, through captured graphs if there are any."""
-        if self._graphs is None:
-            return function(*inputs)
-        given = [value for value in inputs if value is not None]
-        return self._graphs(function.__name__, lambda *tensors: (function(*tensors),), given)[0]
-
-    def _predict_f0(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return self.f0_predictor(mel, None if lengths is None else valid_positions(lengths, mel.shape[2])[:, None])
 
     def _decode(self, mel: Tensor, source: Tensor, lengths: Tensor | None = None) -> Tensor:
         if self._fused is not None and not torch.is_grad_enabled():
@@ -260,58 +199,3 @@ class HiFT(nn.Module):
         magnitude = log_magnitude.clamp(max=LOG_LARGEST_MAGNITUDE).exp()
         phase = torch.sin(phase)
         return torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=1)
-
-    def forward(
-        self, mel: Tensor, noise: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Resynthesise for training.
-
-        Args:
-            mel: (B, in_channels, T).
-            noise: as in `source`.
-            generator: as in `source`.
-
-        Returns:
-            Waveform (B, hop*T) and F0 (B, T) in Hz; the waveform's gradient does not reach the F0 predictor.
-        """
-        f0 = self.predict_f0(mel)
-        return self.decode(mel, self.source(f0, noise, generator)), f0
-
-    @torch.inference_mode()
-    def synthesize(
-        self,
-        mel: Tensor,
-        *,
-        source_cache: Tensor | None = None,
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        lengths: Tensor | None = None,
-    ) -> Synthesis:
-        """Turn mel into a waveform, continuing the excitation of the previous chunk if given.
-
-        Args:
-            mel: (B, in_channels, T); when streaming, it starts with the last frames of the previous chunk.
-            source_cache: (B, 1, S) tail of the previous chunk's excitation (CosyVoice 2: 8 frames, 3840 samples), which
-                replaces the first S samples, so that the phase is continuous.
-            noise: as in `source`.
-            generator: as in `source`.
-            lengths: as in `decode`.
-
-        Returns:
-            Waveform and the excitation it was made from.
-        """
-        source = self.source(self.predict_f0(mel, lengths), noise, generator)
-        if source_cache is not None:
-            source = torch.cat([source_cache.to(source), source[:, :, source_cache.shape[2] :]], dim=2)
-        return Synthesis(self.decode(mel, source, lengths), source)
-
-    def inference(
-        self,
-        mel: Tensor,
-        *,
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        lengths: Tensor | None = None,
-    ) -> Tensor:
-        """Turn mel (B, in_channels, T) into a waveform (B, hop*T); arguments as in `synthesize`."""
-        return self.synthesize(mel, noise=noise, generator=generator, lengths=lengths).wave

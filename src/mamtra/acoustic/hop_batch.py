@@ -15,6 +15,7 @@ from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.hop_rows import Hop
 from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.acoustic.hop_vocoder import HopVocoder
+from mamtra.acoustic.source_filter import SourceFilter
 from mamtra.ops.places import Places
 from mamtra.runtime.cuda_graphs import GraphCache
 
@@ -29,7 +30,7 @@ class HopBatch:
 
     Args:
         flow: of CosyVoice 2's kind, in evaluation mode.
-        vocoder: of CosyVoice 2's kind.
+        vocoder: of CosyVoice 2's kind or at frame rate.
         sizes: of the hops.
         streams: rows of the pool.
         pages: of prompts in the pool.
@@ -46,7 +47,7 @@ class HopBatch:
     def __init__(
         self,
         flow: Flow,
-        vocoder: HiFT,
+        vocoder: HiFT | SourceFilter,
         sizes: HopSizes,
         *,
         streams: int,

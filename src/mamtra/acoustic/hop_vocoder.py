@@ -6,6 +6,7 @@ from a table. Each stage is computed as far as the samples of the hop depend on 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -15,6 +16,7 @@ from mamtra.acoustic.fused_hift import FusedHiFT
 from mamtra.acoustic.hift import HiFT
 from mamtra.acoustic.masks import inside
 from mamtra.acoustic.receptive_field import F0_REACH, stage_fields
+from mamtra.acoustic.source_filter import SourceFilter
 from mamtra.errors import MamTraError
 
 NOISE = 2**22
@@ -32,9 +34,9 @@ class HopVocoder:
     """A vocoder with the sizes of its window.
 
     Args:
-        vocoder: of CosyVoice 2's kind, in evaluation mode.
+        vocoder: of CosyVoice 2's kind or at frame rate, in evaluation mode.
         frames: mel frames of a hop.
-        dtype: of the layers, see `FusedHiFT`.
+        dtype: of the layers of CosyVoice 2's kind, see `FusedHiFT`.
 
     Attributes:
         frames: see above.
@@ -46,16 +48,17 @@ class HopVocoder:
         MamTraError: the vocoder is of another kind.
     """
 
-    def __init__(self, vocoder: HiFT, frames: int, dtype: torch.dtype | None = None) -> None:
-        if type(vocoder) is not HiFT:
-            raise MamTraError("Hops need the vocoder of CosyVoice 2.")
-        self.vocoder, self.frames, self._fields = vocoder, frames, stage_fields(vocoder.config)
-        self._layers = FusedHiFT(vocoder, dtype)
+    def __init__(self, vocoder: HiFT | SourceFilter, frames: int, dtype: torch.dtype | None = None) -> None:
+        if type(vocoder) not in (HiFT, SourceFilter):
+            raise MamTraError("Hops need the vocoder of CosyVoice 2 or one at frame rate.")
+        self.vocoder, self.frames = vocoder, frames
+        self._layers = FusedHiFT(vocoder, dtype) if isinstance(vocoder, HiFT) else None
         self.before, self._after = vocoder.receptive_field()
         self.size = self.before + frames + self._after
         self._mel = (vocoder.config.in_channels, self.size - frames)
-        self._source = self.before * vocoder.config.hop
-        self.state = self._mel[0] * self._mel[1] + self._source + vocoder.m_source.harmonics
+        self._source = (vocoder.m_source.channels, self.before * vocoder.config.hop)
+        self._sizes = [math.prod(self._mel), math.prod(self._source), vocoder.m_source.harmonics]
+        self.state = sum(self._sizes)
 
     def __call__(self, mel: Tensor, state: Tensor, begin: Tensor, end: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """One hop.
@@ -72,7 +75,7 @@ class HopVocoder:
         """
         hop, source = self.vocoder.config.hop, self.vocoder.m_source
         begin, end = begin.clamp(0, self.size), end.clamp(0, self.size)
-        held, excitation, phase = state.split([self._mel[0] * self._mel[1], self._source, source.harmonics], dim=1)
+        held, excitation, phase = state.split(self._sizes, dim=1)
         window = torch.cat([held.unflatten(1, self._mel), mel], dim=2)
         exists = inside(begin, end, self.size)[:, None]
         window = torch.where(exists, window, 0.0)
@@ -83,13 +86,22 @@ class HopVocoder:
         drawn = noise[:, None] + torch.arange((self.size - self.before) * hop, device=mel.device)
         noises = noise_on(mel.device)[drawn % NOISE][:, :, None]
         phase = phase[:, :, None]
-        fresh = source(f0, noises, phase=phase, begin=begin - self.before)[:, 0]
-        excitation = torch.cat([excitation, fresh], dim=1)
-        wave = self._layers.decode(window, excitation, begin, end, self.before, self.frames, self._fields)
+        fresh = source(f0, noises, phase=phase, begin=begin - self.before)
+        excitation = torch.cat([excitation.unflatten(1, self._source), fresh], dim=2)
+        wave = self._decode(window, excitation, begin, end)
         first = self.frames * hop
         kept = (
             window[:, :, self.frames :].flatten(1),
-            excitation[:, first : first + self._source],
+            excitation[:, :, first : first + self._source[1]].flatten(1),
             source.phase_after(f0[:, : self.frames], phase)[:, :, 0],
         )
         return wave, torch.cat(kept, dim=1)
+
+    def _decode(self, window: Tensor, excitation: Tensor, begin: Tensor, end: Tensor) -> Tensor:
+        """Samples of the hop."""
+        vocoder, before = self.vocoder, self.before
+        if self._layers is not None:
+            fields = stage_fields(vocoder.config)
+            return self._layers.decode(window, excitation[:, 0], begin, end, before, self.frames, fields)
+        made = vocoder.decode_inside(window, excitation, begin, end)
+        return made[:, before * vocoder.config.hop : (before + self.frames) * vocoder.config.hop]

@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mamtra.acoustic.hift import HiFTConfig
+    from mamtra.acoustic.source_filter import SourceFilterConfig
 
+SOURCE_FILTER = "source_filter"
+"""`architecture` of the vocoder at frame rate in config.json."""
+OVER = 2
+"""Positions by which the first layer of `mamtra.acoustic.source_filter` reaches over the ends of a mel frame."""
 F0_REACH = 5
 """Receptive field of the F0 predictor in frames on either side: five convolutions of three taps."""
 
 
-def receptive_field(config: HiFTConfig) -> tuple[int, int]:
+def receptive_field(config: HiFTConfig | SourceFilterConfig) -> tuple[int, int]:
     """Receptive field of a sample in mel frames, before and after it; 15 and 20 with CosyVoice 2's kernels.
 
     The excitation of earlier frames is cached, that of later ones depends on their F0, whose receptive field adds up.
     """
+    if getattr(config, "architecture", None) == SOURCE_FILTER:
+        return _of_frames(config)
 
     def block(kernel: int, dilations: tuple[int, ...]) -> float:
         return sum((kernel - 1) // 2 * (dilation + 1) for dilation in dilations)
@@ -36,12 +43,23 @@ def receptive_field(config: HiFTConfig) -> tuple[int, int]:
     return math.ceil(max(decoder, excitation)), math.ceil(max(decoder, excitation + F0_REACH + 0.5))
 
 
-def near_field(config: HiFTConfig) -> tuple[int, int]:
+def _of_frames(config: SourceFilterConfig) -> tuple[int, int]:
+    """`receptive_field` where all layers run at one rate."""
+    frame = config.n_fft / (2 * config.hop)
+    layers = frame + config.blocks * (config.kernel // 2) / config.rate
+    before = max(layers + (OVER + 1) / config.rate, layers + frame)
+    return math.ceil(before), math.ceil(max(before, layers + frame + 0.5 + F0_REACH))
+
+
+def near_field(config: HiFTConfig | SourceFilterConfig) -> tuple[int, int]:
     """Mel frames before and after a sample beyond which others hardly change it; 12 and 10 with CosyVoice 2's kernels.
 
-    Few paths through all layers lead farther: what lies there changes samples of the embedded vocoder by less than 0.001.
+    Few paths through all layers lead farther: what lies there changes samples of a trained vocoder by less than 0.001. Where all
+    layers run at one rate the edges of the field are heard, and what F0 adds to it is not: 10 and 9 with the default sizes.
     """
     before, after = receptive_field(config)
+    if getattr(config, "architecture", None) == SOURCE_FILTER:
+        return before, math.ceil(0.6 * after)
     return math.ceil(0.8 * before), math.ceil(0.5 * after)
 
 

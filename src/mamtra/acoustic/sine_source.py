@@ -85,6 +85,7 @@ class SineSource(nn.Module):
     """
 
     sines = staticmethod(harmonic_sines)
+    channels = 1
 
     def __init__(
         self, harmonics: int, hop: int, rate: int, amplitude: float, noise_level: float, voiced_threshold: float

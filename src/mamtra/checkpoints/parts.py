@@ -85,7 +85,11 @@ PARTS = {
             "turns a spectrogram into sound",
             weight_norm=True,
             others={
-                "causal": ("mamtra.acoustic.causal_hift:CausalHiFT", "mamtra.acoustic.causal_hift:CausalHiFTConfig")
+                "causal": ("mamtra.acoustic.causal_hift:CausalHiFT", "mamtra.acoustic.causal_hift:CausalHiFTConfig"),
+                "source_filter": (
+                    "mamtra.acoustic.source_filter:SourceFilter",
+                    "mamtra.acoustic.source_filter:SourceFilterConfig",
+                ),
             },
         ),
         Part(

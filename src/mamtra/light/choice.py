@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from mamtra.acoustic.receptive_field import SOURCE_FILTER
 from mamtra.checkpoints.model_files import find_beside, is_native, read_config
 from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
@@ -64,7 +65,8 @@ def obstacle(directory: Path) -> str | None:
 
 
 def _unknown_sound(config: Mapping[str, Any]) -> str | None:
-    if any(isinstance(config[name], dict) and "architecture" in config[name] for name in ("flow", "vocoder")):
+    kinds = [config[name].get("architecture") for name in ("flow", "vocoder") if isinstance(config[name], dict)]
+    if any(kind not in (None, SOURCE_FILTER) for kind in kinds):
         return "ONNX Runtime does not run the flow and the vocoder of CosyVoice 3"
     return None
 

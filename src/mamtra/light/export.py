@@ -29,7 +29,8 @@ from mamtra.light.graph import GraphBuilder, Products
 from mamtra.light.lm_graph import build_lm
 from mamtra.light.model import HEARING
 from mamtra.light.sessions import session_options
-from mamtra.light.vocoder_graph import build_pitch, build_wave
+from mamtra.light.vocoder import build_samples
+from mamtra.light.vocoder_graph import build_pitch
 from mamtra.light.weights import StoredWeights
 from mamtra.runtime.files import atomic_directory, hash_files
 from mamtra.runtime.json_files import write_json
@@ -43,7 +44,7 @@ GRAPHS: Mapping[str, tuple[str, Products, Callable[..., None]]] = {
     "flow_encoder": ("flow", "rows", build_encoder),
     "flow_step": ("flow", "rows", build_step),
     "pitch": ("vocoder", "float", build_pitch),
-    "wave": ("vocoder", "float", build_wave),
+    "wave": ("vocoder", "float", build_samples),
     "tokenizer": ("speech_tokenizer", "float", build_tokenizer),
     "speaker": ("speaker_encoder", "float", build_speaker),
 }

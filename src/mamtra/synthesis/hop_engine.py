@@ -14,6 +14,7 @@ from mamtra.acoustic.hift import HiFT
 from mamtra.acoustic.hop_batch import HopBatch, chunks
 from mamtra.acoustic.hop_pool import page_bytes
 from mamtra.acoustic.hop_sizes import HopSizes
+from mamtra.acoustic.source_filter import SourceFilter
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.engine.turns import CLOSED, ClientTurns, WorkerTurns
 from mamtra.errors import MamTraError
@@ -31,7 +32,7 @@ PROMPT_CHUNKS = 64
 
 def hops_fit(flow: nn.Module, vocoder: nn.Module) -> bool:
     """Whether a GPU can compute hops of many streams with these networks; its kernels take heads of a power of two from 16 on."""
-    if type(flow) is not Flow or type(vocoder) is not HiFT:
+    if type(flow) is not Flow or type(vocoder) not in (HiFT, SourceFilter):
         return False
     width = flow.config.estimator_head_dim
     return width >= 16 and width & (width - 1) == 0
@@ -57,7 +58,9 @@ class HopEngine:
         self._end = weakref.finalize(self, self._turns.close)
 
     @classmethod
-    def of(cls, flow: Flow, vocoder: HiFT, settings: GenerationConfig, dtype: torch.dtype = torch.float16) -> HopEngine:
+    def of(
+        cls, flow: Flow, vocoder: HiFT | SourceFilter, settings: GenerationConfig, dtype: torch.dtype = torch.float16
+    ) -> HopEngine:
         """For networks on a GPU, with as many streams as fit into half of its free memory, up to `MOST_STREAMS`.
 
         Args:

@@ -13,7 +13,7 @@ export class SineSource {
     this.norm = Math.hypot(...weight);
   }
 
-  /** The excitation (hop * T) of F0 (T) in Hz, with standard normal noise of that length.
+  /** The excitation, one channel (hop * T), of F0 (T) in Hz, with standard normal noise of that length.
    *  @param phase of each harmonic at the end of the block before, from `phaseAfter`; null at the beginning */
   excite(f0, noise, phase) {
     const { hop, weight, config } = this, frames = f0.length, edge = hop >> 1;
@@ -43,7 +43,7 @@ export class SineSource {
       const level = voiced ? config.nsf_sigma : alpha / 3;
       made[i] = Math.tanh((voiced ? harmonics[edge + i] : 0) + noise[i] * this.norm * level + this.bias);
     }
-    return made;
+    return [made];
   }
 
   /** Phase of each harmonic in cycles at the centre of the last frame of F0, continuing from `phase`. */

@@ -1,6 +1,7 @@
 // Mel to samples over the graphs of the vocoder, see `mamtra.light.vocoder`. Mel is time first.
 
 import { joined } from "./arrays.js";
+import { PulseSource } from "./pulse_source.js";
 import { Generator } from "./random.js";
 import { SineSource } from "./sine_source.js";
 
@@ -13,7 +14,8 @@ export class Vocoder {
   constructor(ort, sessions, weights, config, reach) {
     Object.assign(this, { ort, sessions, reach, bands: config.in_channels });
     const mix = name => weights.values(`m_source.l_linear.${name}`);
-    this.source = new SineSource(config, mix("weight"), mix("bias")[0]);
+    this.source = config.architecture === "source_filter"
+      ? new PulseSource(config) : new SineSource(config, mix("weight"), mix("bias")[0]);
   }
 
   async run(session, mel, more = {}) {
@@ -27,15 +29,17 @@ export class Vocoder {
   trial() {
     return (session, frames) => {
       const hum = Float32Array.from({ length: frames * this.source.hop }, (_, i) => .1 * Math.sin(i / 20));
-      const source = new this.ort.Tensor("float32", hum, [1, hum.length]);
-      return this.run(session, Float32Array.from({ length: frames * this.bands }, (_, i) => -4 + Math.sin(i)), { source });
+      const source = this.source.excite(new Float32Array(frames).fill(150), hum, null);
+      return this.wave(Float32Array.from({ length: frames * this.bands }, (_, i) => -4 + Math.sin(i)), source, session);
     };
   }
 
   f0(mel) { return this.run(this.sessions.pitch, mel); }
 
-  wave(mel, source) {
-    return this.run(this.sessions.wave, mel, { source: new this.ort.Tensor("float32", source, [1, source.length]) });
+  /** @param {Float32Array[]} source its channels */
+  wave(mel, source, session = this.sessions.wave) {
+    const channels = source.length > 1 ? [source.length] : [];
+    return this.run(session, mel, { source: new this.ort.Tensor("float32", joined(source), [1, ...channels, source[0].length]) });
   }
 }
 
@@ -43,22 +47,22 @@ export class Vocoder {
 export class VocoderStream {
   constructor(vocoder, seed) {
     const none = new Float32Array(0);
-    Object.assign(this, { vocoder, generator: new Generator(seed), mel: none, source: none, noise: none, phase: null });
+    Object.assign(this, { vocoder, generator: new Generator(seed), mel: none, source: [none], noise: none, phase: null });
   }
 
   /** Take frames and return the samples that no later frame changes; `final` returns the rest. */
   async push(mel, final = false) {
     const { vocoder } = this, { source, bands, reach: [before, after] } = vocoder, { hop } = source;
     mel = joined([this.mel, mel]);
-    const done = this.source.length / hop, frames = mel.length / bands, ready = final ? frames : frames - after;
+    const done = this.source[0].length / hop, frames = mel.length / bands, ready = final ? frames : frames - after;
     this.mel = mel;
     if (ready <= done) return new Float32Array(0);
     const f0 = (await vocoder.f0(mel)).subarray(done);
     const noise = joined([this.noise, this.generator.normal((frames - done) * hop - this.noise.length)]);
-    const excitation = joined([this.source, source.excite(f0, noise, this.phase)]);
+    const excitation = source.excite(f0, noise, this.phase).map((channel, i) => joined([this.source[i] ?? channel.slice(0, 0), channel]));
     const wave = await vocoder.wave(mel, excitation), start = Math.max(0, ready - before);
     this.mel = mel.slice(start * bands);
-    this.source = excitation.slice(start * hop, ready * hop);
+    this.source = excitation.map(channel => channel.slice(start * hop, ready * hop));
     this.noise = noise.slice((ready - done) * hop);
     this.phase = source.phaseAfter(f0.subarray(0, ready - done), this.phase);
     return wave.slice(done * hop, ready * hop);
