@@ -31,6 +31,13 @@ def test_a_result_is_rendered_from_its_file(tmp_path):
     assert " 2 threads used);" in text and "threads" not in footnote(circumstances("c"))
 
 
+def test_a_result_of_other_weights_of_the_embedded_voice_says_so():
+    now = circumstances("c")
+    assert "Since then" not in footnote(now) and {len(digest) for digest in now["mini"].values()} == {12}
+    then = now | {"mini": now["mini"] | {"vocoder": "0123", "speech_tokenizer": "4567"}}
+    assert footnote(then).endswith("Since then the embedded voice has got another speech tokenizer, vocoder.")
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_the_commit_is_that_of_the_package_and_of_nothing_around_it(tmp_path, monkeypatch):
     def git(*words):

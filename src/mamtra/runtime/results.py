@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mamtra.runtime.files import write_text
-from mamtra.runtime.json_files import write_json
+from mamtra.runtime.json_files import read_json, write_json
 from mamtra.version import VERSION
 
 PACKAGES = ("torch", "numpy", "soundfile", "soxr", "tokenizers", "safetensors")
@@ -21,7 +21,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def circumstances(command: str, threads: int | None = None, packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
-    """Command, commit, hardware and versions.
+    """Command, commit, weights of the embedded voice, hardware and versions.
 
     Args:
         command: that leads to the result.
@@ -30,7 +30,13 @@ def circumstances(command: str, threads: int | None = None, packages: Sequence[s
     """
     hardware = {"cpu": _cpu(), "cores": os.cpu_count(), "threads": threads, "system": platform.system()}
     versions = {"python": platform.python_version(), "mamtra": VERSION, **{name: _version(name) for name in packages}}
-    return {"command": command, "commit": commit(), "hardware": hardware, "versions": versions}
+    return {
+        "command": command,
+        "commit": commit(),
+        "mini": embedded_parts(),
+        "hardware": hardware,
+        "versions": versions,
+    }
 
 
 def shown_command(words: Sequence[str]) -> str:
@@ -64,6 +70,12 @@ def commit() -> str:
         return ""
 
 
+def embedded_parts() -> dict[str, str]:
+    """Parts of the embedded voice, with the first digits of the SHA-256 of their weights."""
+    parts = read_json(_PACKAGE / "assets" / "mini" / "provenance.json")["sha256"]
+    return {name: digest[:12] for name, digest in parts.items()}
+
+
 def short_numbers(value: Any) -> Any:
     """The same with numbers of eight digits: half the size of files, and more than any figure is known to."""
     if isinstance(value, float):
@@ -95,12 +107,16 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]], *, n
 
 
 def footnote(result: dict[str, Any]) -> str:
-    """Circumstances as a paragraph of Markdown; hardware is left out where a result has none."""
+    """Circumstances as a paragraph of Markdown, with what has been replaced since; hardware is left out where a result has none."""
     lines = [f"Made by `{result['command']}`", f"at {result.get('commit') or 'an unknown commit'}"]
     if machine := result.get("hardware"):
         used = "" if machine.get("threads") is None else f", {machine['threads']} threads used"
         lines.append(f"on {machine['cpu']} ({machine['cores']} cores{used});")
-    return "\n".join([*lines, ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + "."])
+    lines.append(", ".join(f"{name} {number}" for name, number in result["versions"].items()) + ".")
+    now = embedded_parts()
+    if other := [name.replace("_", " ") for name, digest in result.get("mini", {}).items() if digest != now.get(name)]:
+        lines.append(f"Since then the embedded voice has got another {', '.join(other)}.")
+    return "\n".join(lines)
 
 
 def page(result: dict[str, Any], *parts: str) -> str:
