@@ -39,8 +39,10 @@ def test_connections_that_would_take_the_last_descriptors_wait(caplog):
         [one] = listen("127.0.0.1", 0, 60)
         one.listen()
         clients = [socket.create_connection(one.getsockname()) for _ in range(12)]
-        with socket.socket() as lowest:
-            one._most = lowest.fileno() + listeners.RESERVED + 4
+        free = [socket.socket() for _ in range(5)]  # the lowest ones, which need not follow each other
+        one._most = free[-1].fileno() + listeners.RESERVED
+        for each in free:
+            each.close()
         server = await asyncio.start_server(answer, sock=one, backlog=8)
         await asyncio.sleep(0.05)
         assert len(at_once) == 4
