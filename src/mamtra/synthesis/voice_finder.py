@@ -16,7 +16,7 @@ _STORED = "A transcript goes with a recording; a stored voice has its own."
 
 
 class VoiceFinder:
-    """Finds voices, and keeps the files it has read.
+    """Finds voices, and keeps files it has read.
 
     Args:
         model: of either runtime.
