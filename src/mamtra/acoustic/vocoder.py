@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,7 +23,7 @@ class Synthesis(NamedTuple):
     source: Tensor
 
 
-class Vocoder(nn.Module):
+class Vocoder(nn.Module, ABC):
     """A vocoder over an F0 predictor and a source of excitation, which classes below it make.
 
     Args:
