@@ -57,8 +57,8 @@ def open_parts(request: Request | None = None, *, model: LightModel, prompts: Pr
 
     def work() -> None:
         _try(lambda: model.lm)
-        _try(lambda: model.flow if request is None else prompts.stream(request.voice, request.flow_steps))
         _try(lambda: model.vocoder)
+        _try(lambda: model.flow if request is None else prompts.stream(request.voice, request.flow_steps))
 
     Thread(target=work, name="mamtra-open").start()
 

@@ -92,7 +92,9 @@ class LightVocoder:
         pieces = max(1, min(self._threads, frames // SHORTEST))
         bounds = np.linspace(0, frames, pieces + 1).astype(int).tolist()
         with ThreadPoolExecutor(pieces, "mamtra-vocoder") as pool:
-            samples = np.concatenate(list(pool.map(partial(self.wave, mel, source), bounds[:-1], bounds[1:])))
+            later = pool.map(partial(self.wave, mel, source), bounds[1:-1], bounds[2:])
+            # the first one on this thread, whose part of the C library's memory the flow has left
+            samples = np.concatenate([self.wave(mel, source, *bounds[:2]), *later])
         give_back()
         return samples
 
