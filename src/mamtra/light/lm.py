@@ -53,9 +53,9 @@ class LightLM:
         self.beginnings = Beginnings(self)
 
     def _open(self, numbers: range) -> Layers:
-        graph = GraphBuilder("lm", self._weights, self.products, unpacked=True)
+        graph = GraphBuilder("lm", self._weights, self.products, folded=True)
         build_lm(graph, self.config, self.head, numbers)
-        return Layers(open_session(graph), numbers, self.head is not None and self.head[0] in numbers)
+        return Layers(open_session(graph, plain=True), numbers, self.head is not None and self.head[0] in numbers)
 
     def begun(self, rows: LMRows) -> None:
         """Told all states that are made."""

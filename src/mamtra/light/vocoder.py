@@ -53,7 +53,7 @@ class LightVocoder:
 
     def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1, near: bool = False) -> None:
         weights, sizes = StoredWeights(path), SimpleNamespace(**config)
-        graphs = [GraphBuilder(name, weights, "float", unpacked=True) for name in ("pitch", "wave")]
+        graphs = [GraphBuilder(name, weights, "float", folded=True) for name in ("pitch", "wave")]
         build_pitch(graphs[0], config)
         self.reach = (near_field if near else receptive_field)(sizes)
         self._fields, self._threads = [self.reach], threads
