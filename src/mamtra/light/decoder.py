@@ -92,12 +92,15 @@ class Decoder:
 
     def _place(self, segment: _Segment) -> None:
         state = segment.run.state()
-        if self._rows is None or self._rows.capacity < state.capacity:
+        if not (self._active or self._waiting):  # a segment that is alone stays in its own row
+            self._rows = state.rows
+        elif self._rows is None or self._rows.capacity < state.capacity or self._rows.count < ROWS:
             rows = LMRows(segment.request.model.lm, ROWS, state.capacity)
             for row, other in enumerate(self._active):
                 other.run.state().move(rows, row)
             self._rows = rows
-        state.move(self._rows, len(self._active))
+        if state.rows is not self._rows:
+            state.move(self._rows, len(self._active))
         self._active.append(segment)
         self._rows.used = len(self._active)
 
