@@ -10,6 +10,7 @@ import numpy as np
 
 from mamtra.light.lm_state import LMRows
 from mamtra.light.run import LightRun, start_run
+from mamtra.light.sessions import give_back
 from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.pipeline import Request
 from mamtra.synthesis.retries import TokenRun
@@ -53,6 +54,9 @@ class Decoder:
                 if segment.kept.set_running_or_notify_cancel():
                     self._begin(segment)
             if not self._active:
+                if self._rows is not None:  # while flow and vocoder take memory, there is none for what is over
+                    self._rows = None
+                    give_back()
                 return
             try:
                 self._step()
