@@ -30,7 +30,7 @@ def need(module: str, purpose: str, install: str = "'mamtra[eval]'") -> Any:
 
 
 def torch_is_missing(error: Exception) -> MamTraError | None:
-    """The sentence for an error that came about because torch, or what comes with it, is not installed; None for any other error."""
+    """The sentence for an error because of torch, or what comes with it, not being installed; None for any other error."""
     name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if name not in ("torch", "yaml"):
         return None
