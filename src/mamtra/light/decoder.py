@@ -99,7 +99,8 @@ class Decoder:
         if not (self._active or self._waiting):  # a segment that is alone stays in its own row
             self._rows = state.rows
         elif self._rows is None or self._rows.capacity < state.capacity or self._rows.count < ROWS:
-            rows = LMRows(segment.request.model.lm, ROWS, state.capacity)
+            capacity = max(state.capacity, *(other.run.state().capacity for other in self._active), 0)
+            rows = LMRows(segment.request.model.lm, ROWS, capacity)
             for row, other in enumerate(self._active):
                 other.run.state().move(rows, row)
             self._rows = rows
