@@ -11,7 +11,7 @@ import lzma
 from bisect import bisect_right
 from itertools import accumulate, pairwise, takewhile
 
-PIECE = 2**15
+PIECE = 3 * 2**14
 """Bytes of lines that are packed together; more take less space, and a word more time."""
 _NONE, _MOST = ord("A"), 60
 
