@@ -10,7 +10,7 @@ import numpy as np
 
 from mamtra.light.lm_state import LMRows
 from mamtra.light.run import LightRun, start_run
-from mamtra.light.sessions import give_back
+from mamtra.runtime.allocator import give_back
 from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.pipeline import Request
 from mamtra.synthesis.retries import TokenRun
