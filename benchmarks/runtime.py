@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import distributions
 from pathlib import Path
@@ -41,6 +42,8 @@ COLD = "Hello! This voice runs on your own machine."
 ROWS, STEPS = (1, 2, 4, 8), 50
 LARGE = 2
 """MB of a package that is shown by itself."""
+OF_LIGHT = ("light", "web", "assets/mini-fast")
+"""Folders of the package that came with this runtime."""
 STAGES = ("speech tokens", "mel", "samples")
 DEFAULT = "onnx, mini-fast, int8 LM"
 FRESH = {
@@ -241,7 +244,15 @@ def install(wheel: Path) -> dict[str, Any]:
         found = distributions(path=[str(next(Path(folder).rglob("site-packages")))])
         packages = {each.name: [Path(str(each.locate_file(file))) for file in each.files or ()] for each in found}
         sizes = {name: _megabytes(path for path in parts if path.is_file()) for name, parts in packages.items()}
-        return {"seconds": seconds, "megabytes": _megabytes(files), "packages": sizes}
+        return {"seconds": seconds, "megabytes": _megabytes(files), "packages": sizes, "wheel": _folders(wheel)}
+
+
+def _folders(wheel: Path) -> dict[str, float]:
+    """MB of a wheel, and of what came with this runtime in it."""
+    with zipfile.ZipFile(wheel) as packed:
+        sizes = [(each.filename, each.compress_size / 1e6) for each in packed.infolist()]
+    folders = {name: sum(size for path, size in sizes if path.startswith(f"mamtra/{name}/")) for name in OF_LIGHT}
+    return {"all": wheel.stat().st_size / 1e6, **folders}
 
 
 def _megabytes(files: Iterable[Path]) -> float:
@@ -337,6 +348,9 @@ def render(result: dict[str, Any]) -> str:
         rest = sum(size for _, size in sizes if size < LARGE)
         if large:
             parts.append(markdown_table(["package", "MB"], [*large, ["the others", f"{rest:.0f}"]]))
+        if whole := (folders := dict(made.get("wheel", {}))).pop("all", None):
+            only = ", ".join(f"`{name}` {size:.2f} MB" for name, size in folders.items())
+            parts.append(f"Of the wheel's {whole:.1f} MB, what came with this runtime: {only}.")
     rows = [
         [goal, f"{float(f'{value * factor:.3g}'):g}", f"{most:g}"]
         for goal, (part, what, factor, most) in GOALS.items()

@@ -25,7 +25,7 @@ from tests.factories import tiny_model
 
 WITHOUT_TORCH = """
 import sys
-sys.modules["torch"] = None  # imports of it fail as where it is not installed
+sys.modules["torch"] = sys.modules["yaml"] = None  # imports of them fail as where they are not installed
 from mamtra.cli import main
 sys.exit(main(sys.argv[1:]))
 """

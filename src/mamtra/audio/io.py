@@ -8,7 +8,6 @@ import stat
 from pathlib import Path
 
 import numpy as np
-import soxr
 
 from mamtra.audio.decode import decode
 from mamtra.audio.formats import encode
@@ -33,6 +32,8 @@ def resample(samples: np.ndarray, source: int, target: int) -> np.ndarray:
     """Resample (T,) or (T, channels) float32 samples from `source` to `target` Hz with soxr's high quality."""
     if source == target:
         return samples
+    import soxr
+
     return soxr.resample(samples, source, target).astype(np.float32, copy=False)
 
 

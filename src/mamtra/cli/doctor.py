@@ -31,7 +31,7 @@ EXTRAS = {
         "pull, models by their names on the Hugging Face hub, models that read letters",
         ("huggingface-hub", "tokenizers"),
     ),
-    "torch": ("clones, GPUs, CosyVoice 2, every other verb", ("torch",)),
+    "torch": ("clones, GPUs, CosyVoice 2, every other verb", ("torch", "PyYAML")),
     "formats": ("aac files with say; m4a, mp4, aac and webm recordings", ("av",)),
     "train": (
         "prepare hf:NAME, run.tensorboard of distill, the recipe of the built-in voice",

@@ -10,6 +10,7 @@ import numpy as np
 
 from mamtra.light.lm_state import LMRows
 from mamtra.light.run import LightRun, start_run
+from mamtra.runtime.allocator import give_back
 from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.pipeline import Request
 from mamtra.synthesis.retries import TokenRun
@@ -53,6 +54,9 @@ class Decoder:
                 if segment.kept.set_running_or_notify_cancel():
                     self._begin(segment)
             if not self._active:
+                if self._rows is not None:  # while flow and vocoder take memory, there is none for what is over
+                    self._rows = None
+                    give_back()
                 return
             try:
                 self._step()
@@ -92,12 +96,16 @@ class Decoder:
 
     def _place(self, segment: _Segment) -> None:
         state = segment.run.state()
-        if self._rows is None or self._rows.capacity < state.capacity:
-            rows = LMRows(segment.request.model.lm, ROWS, state.capacity)
+        if not (self._active or self._waiting):  # a segment that is alone stays in its own row
+            self._rows = state.rows
+        elif self._rows is None or self._rows.capacity < state.capacity or self._rows.count < ROWS:
+            capacity = max(state.capacity, *(other.run.state().capacity for other in self._active), 0)
+            rows = LMRows(segment.request.model.lm, ROWS, capacity)
             for row, other in enumerate(self._active):
                 other.run.state().move(rows, row)
             self._rows = rows
-        state.move(self._rows, len(self._active))
+        if state.rows is not self._rows:
+            state.move(self._rows, len(self._active))
         self._active.append(segment)
         self._rows.used = len(self._active)
 

@@ -58,10 +58,10 @@ class LightFlow:
         self.path, self.config, weights = path, config, StoredWeights(path)
         self.free, self._products = free, products
         self._plan(steps)
-        graphs = [GraphBuilder(name, weights, products) for name in ("encoder", "step")]
+        graphs = [GraphBuilder(name, weights, products, folded=True) for name in ("encoder", "step")]
         build_encoder(graphs[0], config)
         build_step(graphs[1], config)
-        self._encoder, self._step = (open_session(graph) for graph in graphs)
+        self._encoder, self._step = (open_session(graph, plain=True) for graph in graphs)
         self._noise = np.zeros((0, config["output_size"]), np.float32)
 
     def of_steps(self, steps: int | None) -> LightFlow:

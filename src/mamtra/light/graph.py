@@ -1,7 +1,8 @@
 """Writing a graph node by node, and the weights that it takes from safetensors files.
 
-A graph holds no weights. What a kernel wants of them (another sign of int8, several matrices as one) is written as nodes over
-constants, which ONNX Runtime computes once, when it opens the graph; so the stored weights serve as they are.
+A graph for a file holds no weights. What a kernel wants of them (another sign of int8, several matrices as one) is written as nodes
+over constants, which ONNX Runtime computes once, when it opens the graph; so the stored weights serve as they are. For a session of
+this process that is computed here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from mamtra.light import protobuf
+from mamtra.light.folding import FOLDED
 from mamtra.light.protobuf import Attribute
 from mamtra.light.weights import StoredTensor, StoredWeights
 
@@ -25,7 +27,7 @@ _KINDS = {
     np.dtype("uint8"): protobuf.UINT8,
     np.dtype("bool"): protobuf.BOOL,
 }
-_SCALE = ".scale"
+_SCALE, _LARGE = ".scale", 1024
 Products = Literal["float", "blocks", "rows"]
 """Products with int8 weights: with weights that are unpacked to float32 when the graph is opened; as they are stored, with inputs
 rounded to 8 bits in blocks of each row; as they are stored, with inputs rounded to 8 bits with one scale for all rows, which is
@@ -39,17 +41,19 @@ class GraphBuilder:
         name: of the graph.
         weights: what `weight` and `linear` look up.
         products: how to multiply with int8 weights, see `Products`.
-        unpacked: int8 weights that are wanted as float32 or in blocks are made here, in less time and memory than ONNX Runtime has
-            for nodes; such a graph is for a session of this process, not for a file. Products of "blocks" need it.
+        folded: it is for a session of this process, not for a file: what depends on constants alone is computed here, in less time
+            and memory than ONNX Runtime has for it. Products of "blocks" need it.
 
     Attributes:
         used: the tensors that the graph refers to, by name.
     """
 
-    def __init__(self, name: str, weights: StoredWeights, products: Products, *, unpacked: bool = False) -> None:
-        self.name, self.weights, self.products, self._unpacked = name, weights, products, unpacked
+    def __init__(self, name: str, weights: StoredWeights, products: Products, *, folded: bool = False) -> None:
+        self.name, self.weights, self.products, self._folded = name, weights, products, folded
         self.used: dict[str, StoredTensor] = {}
-        self._nodes: list[bytes] = []
+        self._nodes: list[tuple[str, Sequence[str], Sequence[str], Mapping[str, Attribute], str]] = []
+        self._given: dict[str, str] = {}
+        self._known: dict[str, StoredTensor] = {}
         self._tensors: dict[str, bytes] = {}
         self._inputs: list[bytes] = []
         self._outputs: list[bytes] = []
@@ -61,8 +65,8 @@ class GraphBuilder:
         return name
 
     def output(self, name: str, value: str, shape: Sequence[int | str], kind: int = protobuf.FLOAT) -> None:
-        """Make `value` an output of the graph under this name."""
-        self._nodes.append(protobuf.node("Identity", [value], [name], {}, ""))
+        """Make `value`, which a node has made, an output of the graph under this name."""
+        self._given[value] = name
         self._outputs.append(protobuf.value_info(name, kind, shape))
 
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Attribute) -> str:
@@ -73,7 +77,13 @@ class GraphBuilder:
         """Add a node with several outputs and return their names."""
         self._count += 1
         names = [f"{kind}_{self._count}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
-        self._nodes.append(protobuf.node(kind, inputs, names, attributes, domain))
+        if self._folded and kind in FOLDED and all(name in self._known for name in inputs):
+            given = [self._known[name] for name in inputs]
+            array = np.asarray(FOLDED[kind](*(each.array for each in given), **attributes))
+            return [self._know(names[0], int(attributes.get("to", given[0].kind)), array)]
+        for name in inputs:
+            self._need(name)
+        self._nodes.append((kind, inputs, names, attributes, domain))
         return names
 
     def constant(self, value: np.ndarray | Sequence[int] | float) -> str:
@@ -82,16 +92,16 @@ class GraphBuilder:
         if not isinstance(value, np.ndarray):
             array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
         data = array.tobytes()
-        name = f"constant_{array.dtype}_{'x'.join(map(str, array.shape))}_{data.hex() if len(data) < 64 else len(self._tensors)}"
-        if name not in self._tensors:
-            self._tensors[name] = protobuf.tensor(name, _KINDS[array.dtype], array.shape, data)
-        return name
+        about = data.hex() if len(data) < 64 else len(self._known)
+        return self._know(
+            f"constant_{array.dtype}_{'x'.join(map(str, array.shape))}_{about}", _KINDS[array.dtype], array
+        )
 
     def weight(self, name: str) -> str:
         """A stored tensor as float32."""
         stored = self.weights[name]
-        if self._unpacked and stored.kind == protobuf.INT8:
-            return self._made(f"{name}:unpacked", lambda: self.weights.values(name))
+        if self._folded and stored.kind != protobuf.FLOAT:
+            return self._once(f"{name}:unpacked", lambda: self.weights.values(name))
         raw = self._raw(name)
         if stored.kind == protobuf.FLOAT:
             return raw
@@ -124,8 +134,8 @@ class GraphBuilder:
             sizes = {"K": inputs, "N": outputs, "bits": 8, "block_size": block, "accuracy_level": 4}
             given = (x, packed, scale, "", "", bias) if bias else (x, packed, scale)
             return self.op("MatMulNBits", *given, domain=CONTRIB, **sizes)
-        if self._unpacked and kinds == {protobuf.INT8}:
-            matrix = self._made(f"{names[0]}:unpacked matrix", lambda: self._unpack(names, inputs, outputs))
+        if self._folded and kinds == {protobuf.INT8}:
+            matrix = self._once(f"{names[0]}:unpacked matrix", lambda: self._unpack(names, inputs, outputs))
         else:
             matrix = self._joined([self._matrix(self.weight(name), name) for name in names])
             matrix = self.op("Transpose", matrix, perm=[1, 0])
@@ -170,8 +180,8 @@ class GraphBuilder:
         def spread() -> np.ndarray:
             return np.repeat(np.concatenate(scales).reshape(-1, 1), shape[1], axis=1)
 
-        packed = self._made(f"{names[0]}:packed", pack, protobuf.UINT8)
-        return packed, self._made(f"{names[0]}:scales", spread)
+        packed = self._once(f"{names[0]}:packed", pack, protobuf.UINT8)
+        return packed, self._once(f"{names[0]}:scales", spread)
 
     def _unpack(self, names: list[str], inputs: int, outputs: int) -> np.ndarray:
         """Several matrices below each other as one, transposed, (in, out) float32."""
@@ -186,28 +196,50 @@ class GraphBuilder:
         rows = self.weights[name].array
         return rows if rows.ndim == 2 else rows.transpose(0, 2, 1).reshape(len(rows), -1)
 
-    def _made(self, name: str, make: Callable[[], np.ndarray], kind: int = protobuf.FLOAT) -> str:
+    def _once(self, name: str, make: Callable[[], np.ndarray], kind: int = protobuf.FLOAT) -> str:
         """A tensor that is computed here, under a name of its own."""
-        if name not in self.used:
-            array = make()
-            nowhere = {"location": name, "offset": 0, "length": array.nbytes}
-            self.used[name] = StoredTensor(kind, array.shape, nowhere, array)
-            self._tensors[name] = protobuf.external_tensor(name, kind, array.shape, nowhere)
-        return name
+        return name if name in self._known else self._know(name, kind, make())
 
     def _joined(self, parts: list[str]) -> str:
         return parts[0] if len(parts) == 1 else self.op("Concat", *parts, axis=0)
 
     def _raw(self, name: str) -> str:
-        self.used[name] = stored = self.weights[name]
-        if name not in self._tensors:
-            self._tensors[name] = protobuf.external_tensor(name, stored.kind, stored.shape, stored.location)
+        self._known[name] = self.weights[name]
         return name
+
+    def _know(self, name: str, kind: int, array: np.ndarray) -> str:
+        """A tensor that is no stored one; a large one lies beside a graph for a session."""
+        large = self._folded and array.nbytes > _LARGE
+        place = {"location": name, "offset": 0, "length": array.nbytes} if large else {}
+        self._known[name] = StoredTensor(kind, array.shape, place, array)
+        return name
+
+    def _need(self, name: str) -> None:
+        """Put a tensor into the graph, where the name is one's."""
+        if name not in self._known or name in self._tensors:
+            return
+        known = self._known[name]
+        if known.location:
+            self.used[name] = known
+            self._tensors[name] = protobuf.external_tensor(name, known.kind, known.shape, known.location)
+        else:
+            self._tensors[name] = protobuf.tensor(name, known.kind, known.shape, known.array.tobytes())
+
+    def let_go(self) -> None:
+        """Keep no tensor: it is finished."""
+        self.used.clear()
+        self._known.clear()
 
     def finish(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """The graph as the content of an .onnx file."""
-        tensors = self._tensors.values()
-        return protobuf.model(self.name, self._nodes, tensors, self._inputs, self._outputs, OPSETS, metadata or {})
+        tensors, given = self._tensors.values(), self._given
+        nodes = [
+            protobuf.node(
+                kind, *([given.get(name, name) for name in names] for names in (inputs, outputs)), about, domain
+            )
+            for kind, inputs, outputs, about, domain in self._nodes
+        ]
+        return protobuf.model(self.name, nodes, tensors, self._inputs, self._outputs, OPSETS, metadata or {})
 
 
 def _block(inputs: int) -> int:

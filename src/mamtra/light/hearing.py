@@ -28,7 +28,7 @@ class LightHearing:
     def __init__(
         self, tokenizer: tuple[Path, Mapping[str, Any]], speaker: tuple[Path, Mapping[str, Any]], threads: int = 1
     ) -> None:
-        graphs = [GraphBuilder(name, StoredWeights(path), "float") for name, (path, _) in
+        graphs = [GraphBuilder(name, StoredWeights(path), "float", folded=True) for name, (path, _) in
                   (("tokenizer", tokenizer), ("speaker", speaker))]  # fmt: skip
         build_tokenizer(graphs[0], tokenizer[1])
         build_speaker(graphs[1], speaker[1])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 
 from mamtra.engine.stats import EngineStats
 from mamtra.light.graph import GraphBuilder, Products
@@ -19,7 +22,7 @@ from mamtra.runtime.living import Living
 
 
 class LightLM:
-    """The language model.
+    """The language model. Its sessions are opened on a thread, beside what comes before they are asked for.
 
     Args:
         path: its weights.
@@ -30,7 +33,6 @@ class LightLM:
 
     Attributes:
         threads, head: see above.
-        parts: the layers in two halves, of which the later one computes beside the earlier one where there are many inputs.
         guarded: draws from which a guard has kept a token.
         beginnings: states that runs have in common.
     """
@@ -46,16 +48,30 @@ class LightLM:
         self.config, self.products, self.head, self.threads = config, products, head, threads
         self.guarded = 0
         self._weights = StoredWeights(path)
-        count = len(config["layer_types"])
-        halves = range(count // 2), range(count // 2, count)
-        self.parts = [self._open(numbers) for numbers in halves if numbers]
+        self._lock, self._parts = Lock(), list[Layers]()
+        self._opening = self._open()
         self._states: Living[LMRows] = Living()
         self.beginnings = Beginnings(self)
 
-    def _open(self, numbers: range) -> Layers:
-        graph = GraphBuilder("lm", self._weights, self.products, unpacked=True)
-        build_lm(graph, self.config, self.head, numbers)
-        return Layers(open_session(graph), numbers, self.head is not None and self.head[0] in numbers)
+    @property
+    def parts(self) -> list[Layers]:
+        """The layers in two halves, of which the later one computes beside the earlier one where there are many inputs."""
+        with self._lock:
+            if not self._parts:
+                opening, self._opening = self._opening or self._open(), []
+                layer = self.head[0] if self.head else -1
+                self._parts = [Layers(session.result(), numbers, layer in numbers) for session, numbers in opening]
+            return self._parts
+
+    def _open(self) -> list[tuple[Future[ort.InferenceSession], range]]:
+        count, opening = len(self.config["layer_types"]), list[tuple[Future[ort.InferenceSession], range]]()
+        pool = ThreadPoolExecutor(1, "mamtra-open")
+        for numbers in filter(None, (range(count // 2), range(count // 2, count))):
+            graph = GraphBuilder("lm", self._weights, self.products, folded=True)
+            build_lm(graph, self.config, self.head, numbers)
+            opening.append((pool.submit(open_session, graph, plain=True), numbers))
+        pool.shutdown(wait=False)
+        return opening
 
     def begun(self, rows: LMRows) -> None:
         """Told all states that are made."""

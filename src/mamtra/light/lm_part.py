@@ -57,6 +57,7 @@ class LMPart:
         self.places, self._at = (first, second), 0
         self._after, self._total = np.zeros(count, np.int32), np.zeros((), np.int32)
         self._steps: dict[tuple[int, int], ort.IOBinding] = {}
+        self._values: dict[tuple[int, int], dict[str, ort.OrtValue]] = {}
 
     def run(self, x: np.ndarray, made: np.ndarray, before: np.ndarray) -> None:
         """Take in more inputs of the first rows.
@@ -94,17 +95,26 @@ class LMPart:
     def _bind(self, x: np.ndarray, made: np.ndarray) -> ort.IOBinding:
         """A call that reads moving states from one of the two places and writes them to the other."""
         rows, binding = len(x), self._layers.session.io_binding()
-        past, new = self.places[self._at], self.places[1 - self._at]
-        given = {"x": x, **{name: values[:rows] for name, values in past.items()}}
+        past, new = self._states(self._at, rows), self._states(1 - self._at, rows)
+        given = {"x": x}
         if any(name.startswith(IN_PLACE) for name in past):
             given |= {"after": self._after[:rows], "total": self._total}
             given |= dict(zip(("cos", "sin"), self._tables, strict=True))
-        results = {f"new.{name}": values[:rows] for name, values in new.items()}
-        results["logits" if made.ndim == 2 else "hidden"] = made
+        results = {"logits" if made.ndim == 2 else "hidden": made}
         if self._layers.followed:
             results["query"] = self._queries[:rows]
-        for name, values in given.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(values))
-        for name, values in results.items():
-            binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(values))
+        for name, value in (past | _values(given)).items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in ({f"new.{name}": value for name, value in new.items()} | _values(results)).items():
+            binding.bind_ortvalue_output(name, value)
         return binding
+
+    def _states(self, place: int, rows: int) -> dict[str, ort.OrtValue]:
+        """Those of the first rows in one of the two places."""
+        if (place, rows) not in self._values:
+            self._values[place, rows] = _values({name: each[:rows] for name, each in self.places[place].items()})
+        return self._values[place, rows]
+
+
+def _values(arrays: dict[str, np.ndarray]) -> dict[str, ort.OrtValue]:
+    return {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}

@@ -105,20 +105,23 @@ class LMState:
     Args:
         lm: the model.
         capacity: greatest number of positions.
+
+    Attributes:
+        rows: where it is a row of.
     """
 
     def __init__(self, lm: LightLM, capacity: int) -> None:
-        self._lm, self._rows, self._row = lm, LMRows(lm, 1, capacity), 0
+        self._lm, self.rows, self._row = lm, LMRows(lm, 1, capacity), 0
         self._queries: list[np.ndarray] = []
 
     @property
     def capacity(self) -> int:
         """Greatest number of positions."""
-        return self._rows.capacity
+        return self.rows.capacity
 
     def extend(self, x: np.ndarray) -> np.ndarray:
         """Run more inputs (L, hidden_size), in a row of its own; logits (ids,) of what follows, which the next call overwrites."""
-        logits = self._rows.extend(x)
+        logits = self.rows.extend(x)
         self.ran()
         return logits
 
@@ -128,21 +131,21 @@ class LMState:
 
     def take(self, other: LMRows) -> None:
         """Become what the only row of other states is."""
-        self._rows.copy(self._row, other, 0)
+        self.rows.copy(self._row, other, 0)
 
     def ran(self) -> None:
         """Told that its row has been run."""
         if self._lm.head is not None:
-            self._queries.append(self._rows.queries[self._row].copy())
+            self._queries.append(self.rows.queries[self._row].copy())
 
     def move(self, rows: LMRows, row: int) -> None:
         """Go on in another row, which has room for it."""
-        rows.copy(row, self._rows, self._row)
-        self._rows, self._row = rows, row
+        rows.copy(row, self.rows, self._row)
+        self.rows, self._row = rows, row
 
     def with_room(self, more: int) -> LMState:
         """This state, of twice its size at least where there is no room for so many more positions."""
-        needed = int(self._rows.lengths[self._row]) + more
+        needed = int(self.rows.lengths[self._row]) + more
         if needed > self.capacity:
             self.move(LMRows(self._lm, 1, max(needed, 2 * self.capacity)), 0)
         return self
@@ -155,9 +158,9 @@ class LMState:
         """
         (layer, head), config = self._lm.head, self._lm.config
         queries = np.stack(self._queries)
-        keys = self._rows.keys(self._row, layer, head * config["num_key_value_heads"] // config["num_attention_heads"])
+        keys = self.rows.keys(self._row, layer, head * config["num_key_value_heads"] // config["num_attention_heads"])
         begin = len(keys) - len(queries)
-        cos, sin = (table[begin : len(keys)] for table in self._rows.tables)
+        cos, sin = (table[begin : len(keys)] for table in self.rows.tables)
         low, high = np.split(queries, 2, axis=1)
         turned = np.concatenate([low * cos - high * sin, high * cos + low * sin], axis=1)
         # not a product of BLAS, whose threads go on waiting actively and take the cores from the sessions for 30 ms

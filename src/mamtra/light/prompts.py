@@ -1,7 +1,7 @@
 """The flow behind the prompt of a voice: computed once, and kept in a folder for the processes that follow.
 
-A file holds the state of one prompt, about 20 MB for 4 s, and the SHA-256 of its content; its name is the hash of all that
-decides the state. The folder is safe to delete: what is missing or damaged is computed again.
+A file holds the state of one prompt, about a megabyte for 4 s and an evaluation of the flow, and the SHA-256 of its content; its
+name is the hash of all that decides the state. The folder is safe to delete: what is missing or damaged is computed again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The random numbers of torch's CPU generator, without torch: the same seed gives both runtimes the same draws.
 
-The generator is a Mersenne Twister (Matsumoto and Nishimura 1998). An exponential number is
-the logarithm of a uniform double, which takes two 32-bit numbers and keeps 53 bits.
+The generator is a Mersenne Twister (Matsumoto and Nishimura 1998), and so is Python's, which is there already; numpy's would have
+to be imported. An exponential number is the logarithm of a uniform double, which takes two 32-bit numbers and keeps 53 bits.
 Normal numbers are made 16 at a time from 16 uniform float32 numbers of 24 bits (Box and Muller 1958), eight of them for the
 radius and eight for the angle; where the count is no multiple of 16, the last 16 are made anew.
 """
@@ -9,10 +9,15 @@ radius and eight for the angle; where the count is no multiple of 16, the last 1
 from __future__ import annotations
 
 import math
+import random
 
 import numpy as np
 
 _BLOCK = 16
+_SIZE = 624
+"""Words of the state."""
+_AT_ONCE = 1024
+"""Words that are drawn by one call; a number of so many bytes takes more time than many short ones."""
 
 
 class Generator:
@@ -23,12 +28,20 @@ class Generator:
     """
 
     def __init__(self, seed: int) -> None:
-        self._bits = np.random.MT19937()
-        self._bits._legacy_seeding(seed & 0xFFFFFFFF)
+        state = [seed & 0xFFFFFFFF]
+        for place in range(1, _SIZE):
+            state.append((1812433253 * (state[-1] ^ state[-1] >> 30) + place) & 0xFFFFFFFF)
+        self._bits = random.Random()
+        self._bits.setstate((3, (*state, _SIZE), None))
+
+    def words(self, count: int) -> np.ndarray:
+        """Numbers (count,) of 32 bits, uint32."""
+        sizes = [_AT_ONCE] * (count // _AT_ONCE) + [count % _AT_ONCE]
+        return np.frombuffer(b"".join(self._bits.randbytes(4 * size) for size in sizes), "<u4")
 
     def exponential(self, count: int) -> np.ndarray:
         """``torch.empty(count).exponential_()``, (count,) float32, equal up to rounding."""
-        high, low = self._bits.random_raw(2 * count).reshape(count, 2).T
+        high, low = self.words(2 * count).astype(np.uint64).reshape(count, 2).T
         uniform = ((high << np.uint64(32) | low) & np.uint64(2**53 - 1)).astype(np.float64) * 2.0**-53
         return -np.log1p(-uniform).astype(np.float32)
 
@@ -45,7 +58,7 @@ class Generator:
         return raw[:count]
 
     def _floats(self, count: int) -> np.ndarray:
-        raw = self._bits.random_raw(count).astype(np.uint32) & np.uint32(0xFFFFFF)
+        raw = self.words(count) & np.uint32(0xFFFFFF)
         return raw.astype(np.float32) * np.float32(2.0**-24)
 
 

@@ -45,9 +45,10 @@ def prompt_store(model: LightModel) -> Prompts:
 
 
 def open_parts(request: Request | None = None, *, model: LightModel, prompts: Prompts) -> None:
-    """Begin to open what speaking needs, on a thread beside the reading of the text.
+    """Begin to open what speaking needs, on threads beside the reading of the text.
 
-    The language model is first: while it speaks there is a core for the rest.
+    The language model is first: while it speaks there is a core for the rest. Its graph is written before the rules of reading are
+    imported, since Python does one of these at a time.
 
     Args:
         request: the prompt of its voice is computed too, where it is known.
@@ -55,10 +56,12 @@ def open_parts(request: Request | None = None, *, model: LightModel, prompts: Pr
         prompts: of the model.
     """
 
+    _try(lambda: model.lm)
+
     def work() -> None:
-        _try(lambda: model.lm)
-        _try(lambda: model.flow if request is None else prompts.stream(request.voice, request.flow_steps))
+        _try(lambda: model.lm.parts)
         _try(lambda: model.vocoder)
+        _try(lambda: model.flow if request is None else prompts.stream(request.voice, request.flow_steps))
 
     Thread(target=work, name="mamtra-open").start()
 

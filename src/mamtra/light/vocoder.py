@@ -54,7 +54,7 @@ class LightVocoder:
 
     def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1, near: bool = False) -> None:
         weights, sizes = StoredWeights(path), SimpleNamespace(**config)
-        graphs = [GraphBuilder(name, weights, "float", unpacked=True) for name in ("pitch", "wave")]
+        graphs = [GraphBuilder(name, weights, "float", folded=True) for name in ("pitch", "wave")]
         build_pitch(graphs[0], config)
         self.reach = (near_field if near else receptive_field)(sizes)
         self._fields, self._threads = [self.reach], threads
@@ -93,7 +93,9 @@ class LightVocoder:
         pieces = max(1, min(self._threads, frames // SHORTEST))
         bounds = np.linspace(0, frames, pieces + 1).astype(int).tolist()
         with ThreadPoolExecutor(pieces, "mamtra-vocoder") as pool:
-            samples = np.concatenate(list(pool.map(partial(self.wave, mel, source), bounds[:-1], bounds[1:])))
+            later = pool.map(partial(self.wave, mel, source), bounds[1:-1], bounds[2:])
+            # the first one on this thread, whose part of the C library's memory the flow has left
+            samples = np.concatenate([self.wave(mel, source, *bounds[:2]), *later])
         give_back()
         return samples
 

@@ -1,4 +1,4 @@
-"""Settings of the libraries below torch, which read them from the environment when they are first used."""
+"""Settings of the libraries below torch and numpy, which read them from the environment when they are first used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ has new lengths, and so new shapes in each layer: memory would grow, and what is
 def set_environment() -> None:
     """Set what is not set: bounded caches, and threads that wait passively.
 
-    Threads that wait actively for one another crawl once other programs want the cores; OpenMP reads this when torch is imported.
+    Threads that wait actively for one another crawl once other programs want the cores; OpenMP reads this when torch is imported,
+    OpenBLAS when numpy is, whose threads else wait so at once, before there is anything to compute.
     """
-    for name, value in {"OMP_WAIT_POLICY": "PASSIVE", **CACHES}.items():
+    for name, value in {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "4", **CACHES}.items():
         os.environ.setdefault(name, value)

@@ -30,7 +30,8 @@ def need(module: str, purpose: str, install: str = "'mamtra[eval]'") -> Any:
 
 
 def torch_is_missing(error: Exception) -> MamTraError | None:
-    """The sentence for an error that came about because torch is not installed; None for any other error."""
-    if not isinstance(error, ModuleNotFoundError) or (error.name or "").partition(".")[0] != "torch":
+    """The sentence for an error because of torch, or what comes with it, not being installed; None for any other error."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if name not in ("torch", "yaml"):
         return None
-    return MamTraError("This needs torch, which is not installed; pip install 'mamtra[torch]'.")
+    return MamTraError(f"This needs {name}, which is not installed; pip install 'mamtra[torch]'.")

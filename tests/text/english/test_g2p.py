@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from lzma import compress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mamtra.text.english.g2p import G2P
 from mamtra.text.english.lexicon import Lexicon
+from mamtra.text.english.lexicon_file import LexiconFile
 from mamtra.text.english.morphology import add_ed, add_ing, add_s
 from mamtra.text.english.phonemes import ALPHABET
 
@@ -93,7 +96,7 @@ def test_compounds_and_unknown_words(g2p: G2P, lexicon: Lexicon) -> None:
 
 
 def test_lexicon_finds_every_word() -> None:
-    lexicon = Lexicon(b"Aa\t1\na\t2\nab\t3|VERB=4\nz\t5\n")
+    lexicon = Lexicon(LexiconFile(compress(b"Aa\t1\na\t2\nab\t3|VERB=4\nz\t5\n")))
     assert [lexicon.readings(w) for w in ("a", "z")] == [{"DEFAULT": "2"}, {"DEFAULT": "5"}]
     assert lexicon.readings("ab") == {"DEFAULT": "3", "VERB": "4"}
     assert lexicon.readings("Ab") == {"DEFAULT": "3", "VERB": "4"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from lzma import compress
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import mamtra
 from mamtra.errors import MamTraError
 from mamtra.text.english.characters import unread
 from mamtra.text.english.lexicon import Lexicon, packaged_additions
+from mamtra.text.english.lexicon_file import LexiconFile
 from mamtra.text.english.phonemes import ALPHABET
 from mamtra.text.english.pronunciations import parse_user_lexicon, read_user_lexicon, without_pronunciations
 from mamtra.text.frontend import TextFrontend, UnreadText
@@ -95,9 +97,9 @@ def test_any_lexicon_is_read_or_refused(text: str) -> None:
 
 
 def test_a_lexicon_without_a_last_newline_ends() -> None:
-    lexicon = Lexicon(b"a\t1\nb\t2\nc\t3")
+    lexicon = Lexicon(LexiconFile(compress(b"a\t1\nb\t2\nc\t3")))
     assert [lexicon.exact(word) for word in "abcd"] == [{"DEFAULT": "1"}, {"DEFAULT": "2"}, {"DEFAULT": "3"}, None]
-    assert Lexicon(b"").exact("a") is None
+    assert Lexicon(LexiconFile(compress(b""))).exact("a") is None
 
 
 def test_packaged_additions_are_phonemes() -> None:

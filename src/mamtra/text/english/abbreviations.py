@@ -7,14 +7,15 @@ import re
 from mamtra.text.english.abbreviation_list import ANYWHERE, DOTTED, POSTAL, STARTERS, STATES, STREETS, TITLES
 from mamtra.text.english.context import after, before, stop
 from mamtra.text.english.numbers import digits
+from mamtra.text.english.patterns import FigurePattern, Pattern
 from mamtra.text.english.wordlists import STARTS_SENTENCE, listed
 
 _BOTH = frozenset(TITLES) & frozenset(STREETS)
 """Before a name a title, after one a street: Dr., St., Mt."""
 _ORDINAL = r"\d+(?:st|nd|rd|th)"
-_STREET = re.compile(rf"\b([A-Z][a-z]+(?:'s)?|[A-Z]{{3,}}|{_ORDINAL})\s+({'|'.join(STREETS)})\b(\.?)(?!')")
-_HOUSE_NUMBER = re.compile(r"\d[\dA-Za-z-]* (?:[NSEW]\.? |North |South |East |West |[A-Z][a-z]+ )?$")
-_AFTER_STREETS = re.compile(r"\s+(?:Journal|Station|Bridge|Market|Theat(?:er|re)|Cafe|Apartments|[NSEW]\b|[NS][EW]\b)")
+_STREET = Pattern(rf"\b([A-Z][a-z]+(?:'s)?|[A-Z]{{3,}}|{_ORDINAL})\s+({'|'.join(STREETS)})\b(\.?)(?!')")
+_HOUSE_NUMBER = FigurePattern(r"\d[\dA-Za-z-]* (?:[NSEW]\.? |North |South |East |West |[A-Z][a-z]+ )?$")
+_AFTER_STREETS = Pattern(r"\s+(?:Journal|Station|Bridge|Market|Theat(?:er|re)|Cafe|Apartments|[NSEW]\b|[NS][EW]\b)")
 _NOT_A_NAME = STARTERS | frozenset(
     listed(
         "While Whereas Said Asked Though Unless Until Whenever Wherever Once Perhaps Maybe Soon Later Next Last Dear Poor "
@@ -24,36 +25,34 @@ _NOT_A_NAME = STARTERS | frozenset(
     )
 )
 _NO_STOP_NEEDED = "Mr|Mrs|Ms|Dr|Prof|St|Mt|Ft|Lt|Col|Capt|Sgt|Cpl|Cmdr|Supt|Pvt|Msgr|Messrs|Drs"
-_TITLE = re.compile(
+_TITLE = Pattern(
     rf"\b(?:({'|'.join(TITLES)})\.\s*(?=[A-Z]|(?:&|and)\s(?:Mrs?|Ms|Dr|Prof)\b)|({_NO_STOP_NEEDED})\s+(?=[A-Z]))"
 )
-_IN_CAPITALS = re.compile(
+_IN_CAPITALS = Pattern(
     r"\b(MR|MRS|MS|DR|PROF|REV|SGT|CAPT|LT|COL|GEN|GOV|SEN|REP|HON|ST|AVE|BLVD|RD|LN|JR|SR|INC|LTD|CORP|CO"
     r"|DEPT|BROS)\.(?=\s*$|,?\s+[A-Z])"
 )
-_THE_DOCTOR = re.compile(r"\b([Tt]he|[Aa]|[Mm]y|[Yy]our|[Hh]is|[Hh]er|[Oo]ur|[Tt]heir)\s+Dr\.(?=\s+[a-z]|,)")
-_DOTTED_RE = re.compile(rf"(?<![\w.])({'|'.join(re.escape(k) for k in DOTTED)})\.(?!\w)", re.IGNORECASE)
-_ANY = re.compile(rf"(?<![\w.])({'|'.join(ANYWHERE)})\.(?!\w)")
-_STATE = re.compile(rf"(?<=[a-z], )({'|'.join(STATES)})\.")
-_POSTAL_RE = re.compile(rf"(?<=[a-z], )({'|'.join(POSTAL)})(?=[,.;!?]|$)")
-_PLACE = re.compile(r"\b[A-Z]?[a-z]+, $")
-_ZIP = re.compile(rf"((?<=[a-z]),? |^)({'|'.join(POSTAL)}),?\s+(\d{{5}})(?:-(\d{{4}}))?\b")
-_INITIALS = re.compile(r"(?<![\w.])(?:[A-Za-z]\.\s?(?=[A-Za-z]\.)(?!\s[a-z]))+[A-Za-z]\.(?:s\b|'s\b|(?!\w))")
-_LETTERS = re.compile(r"(?<![\w.])(?:[A-Za-z]\.){2,}[A-Za-z](?![\w.])")
-_PHD = re.compile(r"\bPh\.?\s?D(?=['s]*\b)(?:\.(?!s))?\.?(['s]*)")
-_DEGREE = re.compile(r"(?<![\w.])(LL|B|M|D|Ed|Pharm)\.\s?(B|D|M|Sc|Ed|Phil|Eng|Litt|Mus|Tech|Arch)\.(?=$|[\s,;:!?)])")
-_INITIAL = re.compile(r"(?<=\s)([A-Z])\.(?=\s+[A-Z][a-z'])|^([A-HJ-Z])\.(?=\s+[A-Z][a-z'])")
-_PAGE = re.compile(r"(?<![\w.])([Pp])\.\s?(?=\d|[ivxl]{1,6}\b)")
-_FOUNDED = re.compile(r"(?<![\w.])est\.\s?(?=(?:1[5-9]|20)\d\d\b)")
-_CIRCA = re.compile(r"(?<![\w.])[Cc]a?\.\s?(?=\d)")
+_THE_DOCTOR = Pattern(r"\b([Tt]he|[Aa]|[Mm]y|[Yy]our|[Hh]is|[Hh]er|[Oo]ur|[Tt]heir)\s+Dr\.(?=\s+[a-z]|,)")
+_DOTTED_RE = Pattern(rf"(?<![\w.])({'|'.join(re.escape(k) for k in DOTTED)})\.(?!\w)", re.IGNORECASE)
+_ANY = Pattern(rf"(?<![\w.])({'|'.join(ANYWHERE)})\.(?!\w)")
+_STATE = Pattern(rf"(?<=[a-z], )({'|'.join(STATES)})\.")
+_POSTAL_RE = Pattern(rf"(?<=[a-z], )({'|'.join(POSTAL)})(?=[,.;!?]|$)")
+_PLACE = Pattern(r"\b[A-Z]?[a-z]+, $")
+_ZIP = FigurePattern(rf"((?<=[a-z]),? |^)({'|'.join(POSTAL)}),?\s+(\d{{5}})(?:-(\d{{4}}))?\b")
+_INITIALS = Pattern(r"(?<![\w.])(?:[A-Za-z]\.\s?(?=[A-Za-z]\.)(?!\s[a-z]))+[A-Za-z]\.(?:s\b|'s\b|(?!\w))")
+_LETTERS = Pattern(r"(?<![\w.])(?:[A-Za-z]\.){2,}[A-Za-z](?![\w.])")
+_PHD = Pattern(r"\bPh\.?\s?D(?=['s]*\b)(?:\.(?!s))?\.?(['s]*)")
+_DEGREE = Pattern(r"(?<![\w.])(LL|B|M|D|Ed|Pharm)\.\s?(B|D|M|Sc|Ed|Phil|Eng|Litt|Mus|Tech|Arch)\.(?=$|[\s,;:!?)])")
+_INITIAL = Pattern(r"(?<=\s)([A-Z])\.(?=\s+[A-Z][a-z'])|^([A-HJ-Z])\.(?=\s+[A-Z][a-z'])")
+_PAGE = Pattern(r"(?<![\w.])([Pp])\.\s?(?=\d|[ivxl]{1,6}\b)")
+_FOUNDED = FigurePattern(r"(?<![\w.])est\.\s?(?=(?:1[5-9]|20)\d\d\b)")
+_CIRCA = FigurePattern(r"(?<![\w.])[Cc]a?\.\s?(?=\d)")
 _COMPASS = {"N": "North", "S": "South", "E": "East", "W": "West"}
 _QUADRANT = {"NW": "Northwest", "NE": "Northeast", "SW": "Southwest", "SE": "Southeast"} | _COMPASS
-_AFTER_STREET = re.compile(
+_AFTER_STREET = Pattern(
     rf"((?:{'|'.join(sorted(set(STREETS.values())))})),?\s+(N\.?W\.?|N\.?E\.?|S\.?W\.?|S\.?E\.?|[NSEW]\.?)(?=[\s,;:!?)]|\.?$)"
 )
-_BEFORE_STREET = re.compile(
-    rf"(\d+ |\bon |\bat |^)([NSEW])\.? (?=(?:[A-Z][a-z]+|{_ORDINAL}) (?:{'|'.join(STREETS)})\b)"
-)
+_BEFORE_STREET = Pattern(rf"(\d+ |\bon |\bat |^)([NSEW])\.? (?=(?:[A-Z][a-z]+|{_ORDINAL}) (?:{'|'.join(STREETS)})\b)")
 _SPOKEN_PART = {
     "Ed": "Ed",
     "Phil": "Phil",

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 
 from mamtra.text.english.morphology import inflected
+from mamtra.text.english.patterns import Pattern
 from mamtra.text.english.wordlists import listed
 
 _WORD = r"[A-Z]+(?:'[A-Z]+)*"
-_CAPS = re.compile(r"(?<![\w'-])([A-Z]{2,}(?:'[A-Z]+)?|[A-Z]'[A-Z]{1,12})('?s)?(?![\w])")
-_RUN = re.compile(rf"(?<![\w'-]){_WORD}(?:[ ,;:]+{_WORD})+(?![\w'-])")
+_CAPS = Pattern(r"(?<![\w'-])([A-Z]{2,}(?:'[A-Z]+)?|[A-Z]'[A-Z]{1,12})('?s)?(?![\w])")
+_RUN = Pattern(rf"(?<![\w'-]){_WORD}(?:[ ,;:]+{_WORD})+(?![\w'-])")
 
 # Said as words although they look like initials; the lexicon knows more of them.
 _WORDS = frozenset(

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from mamtra.text.english.numbers import from_roman
+from mamtra.text.english.patterns import FigurePattern, Pattern
 from mamtra.text.english.wordlists import listed
 
 _QUOTES = dict.fromkeys("“”„‟«»″〝〞", '"') | dict.fromkeys("‘’‚‛ʼ′`´＇", "'")
@@ -46,11 +47,11 @@ PLACEHOLDER = "\ue000"
 _KEPT_SYMBOLS = frozenset(_CURRENCIES + PLACEHOLDER + "%&+=<>@#*/\\^_|~°§×÷±→¬µΩ≤≥≈≠–—\"'-()[]{}.,;:!?")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
-_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
-_THIN_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:[\u00a0\u2009\u202f\u2007]\d{3})+)(?![\d\u00a0\u2009\u202f])")
-_NUMERAL = re.compile("(?:([A-Z][a-z]+) )?([Ⅰ-ⅿ]+)")
-_DOT_PRODUCT = re.compile(r"(?<=\d)\s?·\s?(?=\d)")
-_LONE_GREEK = re.compile(r"(?<![Ͱ-Ͽἀ-῿])[α-ω](?![Ͱ-Ͽἀ-῿])")
+_RAISED = Pattern("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_THIN_THOUSANDS = FigurePattern(r"(?<![\d.,])(\d{1,3}(?:[\u00a0\u2009\u202f\u2007]\d{3})+)(?![\d\u00a0\u2009\u202f])")
+_NUMERAL = Pattern("(?:([A-Z][a-z]+) )?([Ⅰ-ⅿ]+)")
+_DOT_PRODUCT = FigurePattern(r"(?<=\d)\s?·\s?(?=\d)")
+_LONE_GREEK = Pattern(r"(?<![Ͱ-Ͽἀ-῿])[α-ω](?![Ͱ-Ͽἀ-῿])")
 
 
 def _fractions(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from mamtra.text.english.patterns import Pattern
 from mamtra.text.english.wordlists import STARTS_SENTENCE, listed
 
 _REACH = 60
@@ -21,14 +22,14 @@ FUNCTION_WORDS = frozenset(
         "whose why will with within without would yesterday yet you your went came goes comes cost costs left remained"
     )
 )
-_DETERMINER = re.compile(
+_DETERMINER = Pattern(
     r"(?:\b(an?|the|this|that|his|her|my|our|your|their|its|each|every|another|any|no|one|some)|'s?)\s+"
     r"(?:(?:new|mere|whole|full|single|second|first|third|last|next|proposed|estimated|reported|additional|extra|annual"
     r"|total|crisp|record|recent|further|planned|massive|huge|big|small|cool|hefty|modest|initial|final|daily|monthly"
     r"|weekly|yearly|standard|typical|short|long|quick|[a-z]+ly)\s+){0,2}$",
     re.IGNORECASE,
 )
-_NEXT_WORD = re.compile(r"[\s-]([A-Za-z]+)")
+_NEXT_WORD = Pattern(r"[\s-]([A-Za-z]+)")
 _BUYING = frozenset(
     listed(
         "bill bills bonus budget bond bonds contract contracts deal deals debt deficit donation fee fees fine fines fund funds "

@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 from mamtra.text.english.numbers import cardinal, ordinal, plural, year
+from mamtra.text.english.patterns import FigurePattern, Pattern
 from mamtra.text.english.wordlists import listed
 
 DateOrder = Literal["auto", "mdy", "dmy"]
@@ -20,47 +21,47 @@ _WEEKDAYS = {
 }  # fmt: skip
 _TH = r"(?:st|nd|rd|th)?"
 
-_MONTH_DAY = re.compile(
+_MONTH_DAY = FigurePattern(
     rf"\b({_MONTH})\b\.?\s+(\d{{1,2}}){_TH}(?:\s?[-–]\s?(\d{{1,2}}){_TH})?(?![\w:]|[.,]\d)(?:(,)?\s+(\d{{4}})\b(?!,\d))?"
 )
-_DAY_MONTH = re.compile(
+_DAY_MONTH = FigurePattern(
     rf"(?<![\d.,/:-])(?:[Tt]he )?(?:(\d{{1,2}}){_TH}\s?[-–]\s?)?\b(\d{{1,2}}){_TH}(?:\s+(?:of )?|-)({_MONTH})\b\.?"
     rf"(?:(?:,?\s+|-)(\d{{4}})\b)?"
 )
-_MONTH_YEAR = re.compile(rf"\b({_MONTH})\b\.?,?\s+(?:(\d{{4}})\b|'(\d\d)\b)")
-_MONTHS_RANGE = re.compile(rf"\b({_MONTH})\b\.?\s?[-–]\s?({_MONTH})\b")
-_DAYS_RANGE = re.compile(rf"\b((?:{_MONTH})\b\.?\s+\d{{1,2}}{_TH}(?:,\s+\d{{4}})?)\s?[-–—]\s?(?=(?:{_MONTH})\b)")
-_DAYS_OF_MONTHS = re.compile(rf"\b(\d{{1,2}}{_TH}\s(?:{_MONTH})\b)\.?\s?[-–—]\s?(?=\d{{1,2}}{_TH}\s(?:{_MONTH})\b)")
-_MONTH_DOT = re.compile(r"\b(Jan|Feb|Aug|Sept|Oct|Nov|Dec)\.")
-_ISO = re.compile(
+_MONTH_YEAR = FigurePattern(rf"\b({_MONTH})\b\.?,?\s+(?:(\d{{4}})\b|'(\d\d)\b)")
+_MONTHS_RANGE = Pattern(rf"\b({_MONTH})\b\.?\s?[-–]\s?({_MONTH})\b")
+_DAYS_RANGE = FigurePattern(rf"\b((?:{_MONTH})\b\.?\s+\d{{1,2}}{_TH}(?:,\s+\d{{4}})?)\s?[-–—]\s?(?=(?:{_MONTH})\b)")
+_DAYS_OF_MONTHS = FigurePattern(rf"\b(\d{{1,2}}{_TH}\s(?:{_MONTH})\b)\.?\s?[-–—]\s?(?=\d{{1,2}}{_TH}\s(?:{_MONTH})\b)")
+_MONTH_DOT = Pattern(r"\b(Jan|Feb|Aug|Sept|Oct|Nov|Dec)\.")
+_ISO = FigurePattern(
     r"\b(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?=\b|T\d)(?!\2?\d)"
     r"(?:[T ]?(?<=[T ])(\d{2}:\d{2})(?::(\d{2})(?:\.\d+)?)?\s?(Z\b|[+-]\d{2}:?\d{2}\b)?)?"
 )
-_NUMERIC = re.compile(r"(?<![\w/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|'?\d{2})(?![\w/-]|\.\d)")
-_NO_YEAR = re.compile(
+_NUMERIC = FigurePattern(r"(?<![\w/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|'?\d{2})(?![\w/-]|\.\d)")
+_NO_YEAR = FigurePattern(
     r"(?<![\w/.$-])(\d{1,2})/(\d{1,2})(?![\w/%]|\.\d)(?!\s+(?:of|cups?|inch|miles?|tea|table|the|a)\b)"
 )
-_ALONE = re.compile(r"^\s*\d{1,2}/\d{1,2}\s*[.!?]?\s*$")
-_AFTER_DATE = re.compile(
+_ALONE = FigurePattern(r"^\s*\d{1,2}/\d{1,2}\s*[.!?]?\s*$")
+_AFTER_DATE = Pattern(
     r"\s(?:at|@)\s\d|,?\s(?:party|meeting|deadline|appointment|game|show|concert|birthday|flight|due)\b"
 )
 _COMMON = frozenset((2, 3, 4, 5, 6, 8, 10, 12, 16))
 """Denominators of everyday fractions and time signatures."""
-_MONTH_OF_YEAR = re.compile(r"(?<![\w/.$-])(0?[1-9]|1[0-2])/((?:19|20)\d\d)(?![\w/]|[.,]\d)")
-_SEASON = re.compile(r"(?<![\w/.$-])((?:19|20)\d\d)/(\d\d)(?![\w/]|[.,]\d)")
-_BEFORE_DATE = re.compile(
+_MONTH_OF_YEAR = FigurePattern(r"(?<![\w/.$-])(0?[1-9]|1[0-2])/((?:19|20)\d\d)(?![\w/]|[.,]\d)")
+_SEASON = FigurePattern(r"(?<![\w/.$-])((?:19|20)\d\d)/(\d\d)(?![\w/]|[.,]\d)")
+_BEFORE_DATE = Pattern(
     r"\b(?:on|by|until|till|since|due|dated?|from|before|after|through|starting|starts|ends|deadline:?|arrives|week of"
     r"|birthday|(?:mon|tues?|wed|wednes|thu|thurs?|fri|sat|satur|sun)(?:day)?,?)\s+$",
     re.IGNORECASE,
 )
-_WEEKDAY = re.compile(
+_WEEKDAY = Pattern(
     rf"\b({'|'.join(_WEEKDAYS)})(?:\.|(?=,? (?:{_MONTH}|\d{{1,2}}[/.]|(?:the )?\d{{1,2}}(?:st|nd|rd|th)"
     rf"|\d{{1,2}} (?:{_MONTH})|\d{{1,2}}(?::\d\d)?\s?[aApP]\.?[mM]|\d{{1,2}}:\d\d)\b))"
 )
-_WEEK = re.compile(rf"\b({'|'.join(_WEEKDAYS)})\.?\s?[-–]\s?({'|'.join(_WEEKDAYS)})\b\.?")
-_DECADE = re.compile(r"(?<![\w.])(?:(\d{2})|')(\d0)'?s\b")
-_DECADES = re.compile(r"(?<![\w.])((?:\d{2}|')\d0'?s)\s?[-–]\s?(?=(?:'|\d\d)?\d0'?s\b)")
-_BARE_DECADE = re.compile(
+_WEEK = Pattern(rf"\b({'|'.join(_WEEKDAYS)})\.?\s?[-–]\s?({'|'.join(_WEEKDAYS)})\b\.?")
+_DECADE = FigurePattern(r"(?<![\w.])(?:(\d{2})|')(\d0)'?s\b")
+_DECADES = FigurePattern(r"(?<![\w.])((?:\d{2}|')\d0'?s)\s?[-–]\s?(?=(?:'|\d\d)?\d0'?s\b)")
+_BARE_DECADE = FigurePattern(
     r"(?:(?<=\bthe )|(?<=\bearly )|(?<=\blate )|(?<=\bmid[- ])|(?<=\btheir )|(?<=\bhis )|(?<=\bher )|(?<=\bmy )|(?<=\bto ))"
     r"([2-9]0)'?s\b|\b([2-9]0)s(?=\s(?:music|kids?|hits|movies?|fashion|rock|pop|style|shows?|hair|bands?|songs?|nostalgia"
     r"|era|vibe|party|cartoons?|sitcoms?|disco)\b)"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
+from mamtra.text.english.patterns import FigurePattern, Pattern
 
 _SIGN = r"(?:[❤♥♡]\N{VARIATION SELECTOR-16}?|[💓💕💖💗💘💙💚💛💜💞🖤🤍🤎🧡])"
 _ANY = rf"(?:<3+(?!\d)|{_SIGN})"
-_LOVE = re.compile(rf"\b(I|[Ww]e|[Yy]ou|[Tt]hey|[Hh]e|[Ss]he)\s?{_ANY}\s?(?=[A-Za-z])(?!kg|cm|mm|km|m\b|g\b)")
-_ALONE = re.compile(rf"^\s*(?:{_ANY}\s*)+[.!]*\s*$")
-_BROKEN_ALONE = re.compile(r"^\s*(?:</3|💔)\s*$")
-_AT_THE_END = re.compile(
+_LOVE = Pattern(rf"\b(I|[Ww]e|[Yy]ou|[Tt]hey|[Hh]e|[Ss]he)\s?{_ANY}\s?(?=[A-Za-z])(?!kg|cm|mm|km|m\b|g\b)")
+_ALONE = Pattern(rf"^\s*(?:{_ANY}\s*)+[.!]*\s*$")
+_BROKEN_ALONE = Pattern(r"^\s*(?:</3|💔)\s*$")
+_AT_THE_END = FigurePattern(
     r"(?<!\bis)(?<!\bare)(?<!\bwas)(?<!\bbe)(?<!\bof)(?<!\bvalues)(?<!\bsizes)(?<!\bscores)(?<!\blevels)(?<!\bages)(?<!\bwith)"
     r"(?:(?<=[A-Za-z]{2})|(?<=[A-Za-z]{2}[.!?,]))\s+(?:</?3+\s*)+(?=$|[\n.!?,)]|[^\x00-\x7f])"
 )
-_FACE = re.compile(
+_FACE = Pattern(
     r"(?<!\S)(?:[:;=][-'o^]?[DPpOoSsXx3]|xD+|[:;=][-'o^]?[()\[\]/\\|]+|[oO][._][oO]|T[_.]T|\^[_.]?\^|>[_.]<|-_+-)(?=[\s.!?,]|$)"
     r"|[¯‾]\\*_?\(ツ\)_?/[¯‾]"
 )

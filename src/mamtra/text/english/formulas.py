@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mamtra.text.english.numbers import cardinal, digits
+from mamtra.text.english.patterns import FigurePattern, Pattern
 from mamtra.text.english.wordlists import listed
 
 _ELEMENTS = frozenset(
@@ -19,15 +20,15 @@ _WITHOUT_FIGURES = frozenset(
         "PbO PbS NiO BaO SrO LiH CdS CdTe ZnS"
     )
 )
-_FORMULA = re.compile(r"(?<![\w.'-])((?:\(?[A-Z][a-z]?\)?\d{0,3}){1,12})(?:\^?(\d?[+-]))?(?![\w'-])")
-_PART = re.compile(r"([A-Z][a-z]?)(\d*)|\((?=[A-Z])|\)(\d*)")
-_CARBON_OXIDE = re.compile(
+_FORMULA = Pattern(r"(?<![\w.'-])((?:\(?[A-Z][a-z]?\)?\d{0,3}){1,12})(?:\^?(\d?[+-]))?(?![\w'-])")
+_PART = Pattern(r"([A-Z][a-z]?)(\d*)|\((?=[A-Z])|\)(\d*)")
+_CARBON_OXIDE = Pattern(
     r"\bCO(?=\s(?:detectors?|alarms?|poisoning|levels?|gas|emissions?|sensors?|molecules?|bonds?)\b)"
 )
-_IP = re.compile(r"\bIPv([46])\b")
-_ION = re.compile(r"(?<![\w'-])(Na|K|Ca|Mg|Fe|Cu|Zn|Al|Li|Ag|Ba|Mn|Pb|Cl|Br|I|F|O|S)([1-4]?)([+-])(?![\w'-])")
-_SMALL_FIRST = re.compile(r"(?<![\w'-])([a-z]{1,2})([A-Z]{2,5})(s?)(?![\w'])")
-_PH = re.compile(r"\bpH\b")
+_IP = FigurePattern(r"\bIPv([46])\b")
+_ION = Pattern(r"(?<![\w'-])(Na|K|Ca|Mg|Fe|Cu|Zn|Al|Li|Ag|Ba|Mn|Pb|Cl|Br|I|F|O|S)([1-4]?)([+-])(?![\w'-])")
+_SMALL_FIRST = Pattern(r"(?<![\w'-])([a-z]{1,2})([A-Z]{2,5})(s?)(?![\w'])")
+_PH = Pattern(r"\bpH\b")
 _NOT_SPELT = frozenset(("mc", "de", "la", "le", "du", "of", "to", "al"))
 
 

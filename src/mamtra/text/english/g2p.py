@@ -14,6 +14,7 @@ from mamtra.text.english.heteronym_context import RULES
 from mamtra.text.english.heteronyms import choose, guess_tag, is_demonstrative
 from mamtra.text.english.lexicon import DEFAULT, LONGEST_WORD, Lexicon
 from mamtra.text.english.morphology import add_s, inflected
+from mamtra.text.english.patterns import Pattern
 from mamtra.text.english.phonemes import (
     CONSONANTS,
     PAUSES,
@@ -28,13 +29,13 @@ from mamtra.text.english.phonemes import (
 )
 from mamtra.text.english.wordlists import listed
 
-_TOKEN = re.compile(
+_TOKEN = Pattern(
     r"(?P<given>\[[^\[\]\s]+\]\(/[^/\s]+/\)(?:'s\b)?)"
     r"|(?P<word>(?:(?<!\w)'(?=(?i:tis|twas|twere)\b))?[^\W\d_]+(?:['-][^\W\d_]+)*'?)"
     r"|(?P<mark>[^\w\s])|(?P<space>\s+)"
 )
-_GIVEN = re.compile(r"\[(.+)\]\(/(.+)/\)('s)?")
-_LETTERS = re.compile(r"[A-Z](?:-[A-Z])+(?:'?s)?|[A-HJ-Z]'s")
+_GIVEN = Pattern(r"\[(.+)\]\(/(.+)/\)('s)?")
+_LETTERS = Pattern(r"[A-Z](?:-[A-Z])+(?:'?s)?|[A-HJ-Z]'s")
 _SHORT_PARTS = frozenset(
     listed(
         "air arm bar bed bee big box boy bus car cat cow cup day dog ear egg end eye fan far fat fir fly fog "
@@ -47,7 +48,7 @@ _SHORT_PARTS = frozenset(
 
 _AFTER_LETTERS = frozenset((*",.;:?!)", "equals", "squared", "cubed"))
 """What no article stands before."""
-_DRAWN_OUT = re.compile(r"(.)\1{2,}")
+_DRAWN_OUT = Pattern(r"(.)\1{2,}")
 _CONTRACTIONS = {"'ve": "əv", "'ll": "ᵊl", "'d": "d", "'re": "əɹ", "n't": "ᵊnt", "'m": "m"}
 
 

@@ -9,6 +9,7 @@ import html
 import re
 from collections.abc import Set
 
+from mamtra.text.english.patterns import FigurePattern, Pattern
 from mamtra.text.english.wordlists import listed
 
 _BLOCKS = listed(
@@ -32,19 +33,19 @@ _ATTRIBUTE = (
     r"\s+(?:[A-Za-z_:@][\w:.@-]*\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>=]+)"
     r"|checked|disabled|hidden|required|selected|readonly|open|controls|autoplay|loop|muted|async|defer)"
 )
-_SILENT = re.compile(r"<!--.{0,20000}?-->|<(script|style)\b[^<>]*>.{0,100000}?</\1\s*>|<!DOCTYPE[^<>]*>", re.I | re.S)
-_TAG = re.compile(rf"<(/?)({'|'.join(_BLOCKS + _INLINE)})((?:{_ATTRIBUTE})*)\s*/?>", re.IGNORECASE)
-_CLOSING = re.compile(r"</([A-Za-z]\w*)")
-_RAISED = re.compile(r"<sup>\s*([-−+]?\w{1,4})\s*</sup>", re.IGNORECASE)
-_ALTERNATIVE = re.compile(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_SILENT = Pattern(r"<!--.{0,20000}?-->|<(script|style)\b[^<>]*>.{0,100000}?</\1\s*>|<!DOCTYPE[^<>]*>", re.I | re.S)
+_TAG = Pattern(rf"<(/?)({'|'.join(_BLOCKS + _INLINE)})((?:{_ATTRIBUTE})*)\s*/?>", re.IGNORECASE)
+_CLOSING = Pattern(r"</([A-Za-z]\w*)")
+_RAISED = Pattern(r"<sup>\s*([-−+]?\w{1,4})\s*</sup>", re.IGNORECASE)
+_ALTERNATIVE = Pattern(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
+_ENTITY = Pattern(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
 _NUMBER_OR_LETTER = r"(?:[A-Za-z]|\d[\d.,]*)"
-_COMPARED = re.compile(rf"(?<![\w.])({_NUMBER_OR_LETTER})\s*<\s*({_NUMBER_OR_LETTER})(?=[\s,.;:?!)]|$)")
-_CHAIN = re.compile(r"(?<![\w.])(\d[\d.,]*)\s*<\s*(?=\d[\d.,]*\s*[<>])")
-_GENERIC = re.compile(r"\b([A-Z]\w*|list|dict|set|map|vector|array|tuple|optional)<(?=[A-Za-z][\w<>, ?.\[\]]{0,80}>)")
-_GROUP = re.compile(r"<(?=\S)([^<>\n]{1,200})(?<=[^\s=-])>")
-_CLOSED = re.compile(r"(?<=\w)>+(?=[\s,.;:?!)(]|$)")
+_COMPARED = Pattern(rf"(?<![\w.])({_NUMBER_OR_LETTER})\s*<\s*({_NUMBER_OR_LETTER})(?=[\s,.;:?!)]|$)")
+_CHAIN = FigurePattern(r"(?<![\w.])(\d[\d.,]*)\s*<\s*(?=\d[\d.,]*\s*[<>])")
+_GENERIC = Pattern(r"\b([A-Z]\w*|list|dict|set|map|vector|array|tuple|optional)<(?=[A-Za-z][\w<>, ?.\[\]]{0,80}>)")
+_GROUP = Pattern(r"<(?=\S)([^<>\n]{1,200})(?<=[^\s=-])>")
+_CLOSED = Pattern(r"(?<=\w)>+(?=[\s,.;:?!)(]|$)")
 
 
 def _tag(match: re.Match[str], closed: Set[str]) -> str:

@@ -6,34 +6,35 @@ import re
 
 from mamtra.text.english.context import after, before
 from mamtra.text.english.numbers import ONES, cardinal, digits, pairs
+from mamtra.text.english.patterns import FigurePattern, Pattern
 from mamtra.text.english.wordlists import listed
 
-_PHONE = re.compile(
+_PHONE = FigurePattern(
     r"(?<![\w-])(?:\+?(\d{1,2})[\s.-])?(?:\((\d{3})\)\s?|(\d{3})[\s.-])(\d{3})[\s.-](\d{4})(?![\w-])"
     r"|(?<![\w-])(\d{3})-(\d{4})(?![\w-])"
 )
-_ABROAD = re.compile(r"(?<!\w)\+\d{1,3}(?:[\s-]\(?\d{1,5}\)?){2,6}\b|(?<!\w)\+\d{7,15}\b")
-_SERIAL = re.compile(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
-_PROCESSOR = re.compile(
+_ABROAD = FigurePattern(r"(?<!\w)\+\d{1,3}(?:[\s-]\(?\d{1,5}\)?){2,6}\b|(?<!\w)\+\d{7,15}\b")
+_SERIAL = FigurePattern(r"(?<![\w-])\d+(?:-\d+){2,}(?![\w-])")
+_PROCESSOR = FigurePattern(
     r"\b((?:RTX|GTX|RX|GT|Arc|EPYC|Threadripper|Ryzen \d|Core i\d)\s)(\d{4})(?=(?:X3D|XTX?|Ti|[XSG])?\b)"
 )
-_FISCAL = re.compile(r"\bFY(?=\d{4}\b)")
-_ZIP_PLUS = re.compile(r"(?<![\w.,$-])(\d{5})-(\d{4})(?![\w-]|[.,]\d)")
-_ZIP = re.compile(r"(?<=[\w.,] )([A-Z][a-z]+,? )(?!\d{3}00)(\d{5})(?=\s*(?:[.,;!?)]|$))(?![.,]\d)")
-_CODE_ALONE = re.compile(r"^(\s*)(?!\d+00\s*$)(\d{5,9})(?=\s*$)")
-_OF_ALL = re.compile(
+_FISCAL = FigurePattern(r"\bFY(?=\d{4}\b)")
+_ZIP_PLUS = FigurePattern(r"(?<![\w.,$-])(\d{5})-(\d{4})(?![\w-]|[.,]\d)")
+_ZIP = FigurePattern(r"(?<=[\w.,] )([A-Z][a-z]+,? )(?!\d{3}00)(\d{5})(?=\s*(?:[.,;!?)]|$))(?![.,]\d)")
+_CODE_ALONE = FigurePattern(r"^(\s*)(?!\d+00\s*$)(\d{5,9})(?=\s*$)")
+_OF_ALL = FigurePattern(
     r"\b((?:pages?|p\.|slide|part|step|question|item|level|round|day|chapter|episode|photo|image|figure|task|lap|set|section"
     r"|lesson|week|attempt|disc|volume)\s)(\d{1,4})/(\d{1,4})(?![\w/]|\.\d)",
     re.IGNORECASE,
 )
-_PART = re.compile(r"(?:^|(?<=[\w.!?] ))\((\d{1,3})/(\d{1,3})\)(?=\s*$|\s[A-Z])")
-_CARD = re.compile(r"(?<![\w-])\d{4}(?:[ -]\d{4}){2,4}(?![\w-])|(?<![\w-])\d{4} \d{6} \d{5}(?![\w-])")
-_LONG = re.compile(r"(?<![\w.,])\d{19,}(?:\.\d+)?(?![\w,])|(?<!\d)\d{40,}|(?<=\.)\d{40,}")
-_EMERGENCY = re.compile(
+_PART = FigurePattern(r"(?:^|(?<=[\w.!?] ))\((\d{1,3})/(\d{1,3})\)(?=\s*$|\s[A-Z])")
+_CARD = FigurePattern(r"(?<![\w-])\d{4}(?:[ -]\d{4}){2,4}(?![\w-])|(?<![\w-])\d{4} \d{6} \d{5}(?![\w-])")
+_LONG = FigurePattern(r"(?<![\w.,])\d{19,}(?:\.\d+)?(?![\w,])|(?<!\d)\d{40,}|(?<=\.)\d{40,}")
+_EMERGENCY = FigurePattern(
     r"\b((?:[Cc]all(?:ed|ing|s)?|[Dd]ial(?:ed|ing|s)?|[Pp]hone[ds]?|[Tt]ext(?:ed)?(?: \w+ to)?)\s)(\d{3,6})\b"
     r"(?![,.:]\d|-|\s(?:people|men|women|times|of|more|dollars)\b)"
 )
-_NINE_ONE_ONE = re.compile(
+_NINE_ONE_ONE = FigurePattern(
     r"^\s*911(?=\s*[.!?]*\s*$)|(?<![\w.,$:/-])911(?=\s(?:operators?|calls?|dispatch\w*|centers?|system|emergency)\b)"
 )
 _CODE_WORD = (
@@ -44,43 +45,45 @@ _NUMBERED_THING = (
     r"|card)"
 )
 _NUMBER_WORD = r"(?:number|no\.|#)"
-_CODE_AFTER = re.compile(rf"(?<![\w.,$/:-])(\d{{4,12}})(?=\s(?:is your |as your |is the )?(?:\w+ )?{_CODE_WORD}\b)")
-_CODE_BEFORE = re.compile(
+_CODE_AFTER = FigurePattern(rf"(?<![\w.,$/:-])(\d{{4,12}})(?=\s(?:is your |as your |is the )?(?:\w+ )?{_CODE_WORD}\b)")
+_CODE_BEFORE = FigurePattern(
     rf"\b((?:{_CODE_WORD}(?:\s(?:{_NUMBER_WORD}|is|was|code))*|{_NUMBERED_THING}\s{_NUMBER_WORD}(?:\s(?:is|was))?):?\s?#?)"
     r"(?<=[\s#])(\d{4,12})\b(?![,.:/]\d|-\d|%|\s(?:of|people|items|times)\b)",
     re.IGNORECASE,
 )
-_ORDER = re.compile(
+_ORDER = FigurePattern(
     r"\b((?:order|ticket|booking|reservation|case|invoice|tracking|account)\s#?)(\d{5,12})\b(?![,.:/]\d|-\d|%|\s(?:of|people|items)\b)",
     re.IGNORECASE,
 )
-_CAR = re.compile(r"\b(Porsche|Peugeot|Ferrari|BMW|Fiat|Volvo|McLaren|Lexus)\s(\d)(\d\d)(?=([a-z]{0,2})\b)(?![,.]\d)")
-_AIRCRAFT = re.compile(r"\b((?:Boeing|Airbus|Cessna|MD|DC)[ -])(\d{3})(?:-(\d{1,4})(ER|LR|MAX)?)?(s\b)?(?!\w)")
-_JETS = re.compile(r"(?<![\w.,$-])(7[0-9]7)(?:-(\d{1,3})|(?= MAX\b)())?(s?)(?=s?\b)(?![\w,.]*\d)")
-_VERSION = re.compile(r"\b[vV](\d+(?:\.\d+)+)(?![\w]|\.\d)|\b[vV](\d{1,2})\b(?![.,:]\d)")
-_THREE_PARTS = re.compile(r"(?<![\d.,])(\d+(?:\.\d+){2,})(?![\d]|\.\d)")
-_DOTTED_VERSION = re.compile(
+_CAR = FigurePattern(
+    r"\b(Porsche|Peugeot|Ferrari|BMW|Fiat|Volvo|McLaren|Lexus)\s(\d)(\d\d)(?=([a-z]{0,2})\b)(?![,.]\d)"
+)
+_AIRCRAFT = FigurePattern(r"\b((?:Boeing|Airbus|Cessna|MD|DC)[ -])(\d{3})(?:-(\d{1,4})(ER|LR|MAX)?)?(s\b)?(?!\w)")
+_JETS = FigurePattern(r"(?<![\w.,$-])(7[0-9]7)(?:-(\d{1,3})|(?= MAX\b)())?(s?)(?=s?\b)(?![\w,.]*\d)")
+_VERSION = FigurePattern(r"\b[vV](\d+(?:\.\d+)+)(?![\w]|\.\d)|\b[vV](\d{1,2})\b(?![.,:]\d)")
+_THREE_PARTS = FigurePattern(r"(?<![\d.,])(\d+(?:\.\d+){2,})(?![\d]|\.\d)")
+_DOTTED_VERSION = FigurePattern(
     r"\b([Vv]ersion|[Rr]elease|Python|Java|Node|Ubuntu|Debian|Fedora|Android|iOS|macOS|CUDA|PyTorch|Kernel|kernel)\s(\d{1,2})\.(\d{2})\b(?![.,]?\d|%)"
 )
-_HEX = re.compile(r"(?<![\w.])0x([0-9a-fA-F]{1,16})(?!\w)")
-_RATIO = re.compile(r"\b([Ss]cale|[Rr]atio|[Oo]dds)((?:\s(?:of|is|at|was))?\s)(\d+):(\d+)(?![\d:])")
-_SCALE = re.compile(r"(?<![\d.,:])1:(\d{1,3}(?:,\d{3})+|\d{3,})(?![\d:])")
-_GROUPED = re.compile(
+_HEX = FigurePattern(r"(?<![\w.])0x([0-9a-fA-F]{1,16})(?!\w)")
+_RATIO = FigurePattern(r"\b([Ss]cale|[Rr]atio|[Oo]dds)((?:\s(?:of|is|at|was))?\s)(\d+):(\d+)(?![\d:])")
+_SCALE = FigurePattern(r"(?<![\d.,:])1:(\d{1,3}(?:,\d{3})+|\d{3,})(?![\d:])")
+_GROUPED = FigurePattern(
     r"(?<![\d.,\w-])(\d{1,3}(?: 000)+|\d{1,3}(?: \d{3}){2,}|\d{1,3}(?:'\d{3})+|\d{1,3}(?:\.000){2,})(?![\d,]|\.\d{3}|[ -]\d)"
 )
-_CONTINENTAL = re.compile(r"(?<![\w.,])(\d{1,3}(?:\.\d{3})+),(\d{1,2})(?![\d,]|\.\d)")
-_TRUNK = re.compile(r"(?<![\w.,+-])0\d{2,4}(?: \d{3,4}){1,3}(?![\w-]|[.,]\d| \d)")
-_POSTCODE = re.compile(r"\b([A-Z]{1,2}\d[A-Z\d]?) (\d[A-Z]{2})\b|\b([A-Z]\d[A-Z]) (\d[A-Z]\d)\b")
-_HASH = re.compile(
+_CONTINENTAL = FigurePattern(r"(?<![\w.,])(\d{1,3}(?:\.\d{3})+),(\d{1,2})(?![\d,]|\.\d)")
+_TRUNK = FigurePattern(r"(?<![\w.,+-])0\d{2,4}(?: \d{3,4}){1,3}(?![\w-]|[.,]\d| \d)")
+_POSTCODE = FigurePattern(r"\b([A-Z]{1,2}\d[A-Z\d]?) (\d[A-Z]{2})\b|\b([A-Z]\d[A-Z]) (\d[A-Z]\d)\b")
+_HASH = FigurePattern(
     r"(?<![\w-])(?=[a-f]*\d)(?=\d*[a-f])(?=(?:[a-f]+\d|\d+[a-f])[a-f\d]*(?:\d[a-f]|[a-f]\d))[a-f\d]{7,64}(?![\w-])"
 )
-_UUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
-_FLIGHT = re.compile(
+_UUID = Pattern(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
+_FLIGHT = FigurePattern(
     r"\b(AA|AC|AF|BA|BR|CX|DL|EK|F9|IB|JL|KE|KL|LH|LX|LY|NH|NK|NZ|OS|QF|QR|SK|SQ|UA|UX|VS|WN|EI|B6) ?(\d{2,4})\b(?![.,]\d)"
 )
-_MODEL = re.compile(r"(?<![\w.'-])([A-Z]{1,4})[- ]?(?<![ ])(\d{3,4})(?![\w,]|\.\d|-\d)")
-_RETIREMENT = re.compile(r"\b(401|403|501|529)\s?\(?([kKbBcC])\)?(?:\((\d)\))?(?!\w)")
-_SCREEN = re.compile(r"\b(2160|1440|1080|720|480|360|240)([pi])\b")
+_MODEL = FigurePattern(r"(?<![\w.'-])([A-Z]{1,4})[- ]?(?<![ ])(\d{3,4})(?![\w,]|\.\d|-\d)")
+_RETIREMENT = FigurePattern(r"\b(401|403|501|529)\s?\(?([kKbBcC])\)?(?:\((\d)\))?(?!\w)")
+_SCREEN = FigurePattern(r"\b(2160|1440|1080|720|480|360|240)([pi])\b")
 _ACRONYM_DIGITS = frozenset(listed("ISO RFC PEP HTTP CVE DIN EN ISBN ISSN"))
 
 

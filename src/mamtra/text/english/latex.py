@@ -5,27 +5,28 @@ from __future__ import annotations
 import re
 
 from mamtra.text.english.lines import ITEM
+from mamtra.text.english.patterns import Pattern
 from mamtra.text.english.wordlists import listed
 
-_BLOCK = re.compile(r"\$\$(.{1,2000}?)\$\$|\\\[(.{1,2000}?)\\\]|\\\((.{1,2000}?)\\\)", re.S)
-_INLINE = re.compile(r"(?<![\\\w$])\$(?=[^\s$])([^$\n]{1,300}?)(?<=[^\s\\$])\$(?![\d$])")
-_FORMULA = re.compile(r"[\\^_={}<>]|^[A-Za-z]$|^[A-Za-z]\s?[-+*/]\s?\w+$")
-_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(\w+\*?)\}(?:\[[^\]\n]*\])?")
-_LAYOUT = re.compile(
+_BLOCK = Pattern(r"\$\$(.{1,2000}?)\$\$|\\\[(.{1,2000}?)\\\]|\\\((.{1,2000}?)\\\)", re.S)
+_INLINE = Pattern(r"(?<![\\\w$])\$(?=[^\s$])([^$\n]{1,300}?)(?<=[^\s\\$])\$(?![\d$])")
+_FORMULA = Pattern(r"[\\^_={}<>]|^[A-Za-z]$|^[A-Za-z]\s?[-+*/]\s?\w+$")
+_ENVIRONMENT = Pattern(r"\\(?:begin|end)\{(\w+\*?)\}(?:\[[^\]\n]*\])?")
+_LAYOUT = Pattern(
     r"\\(?:textbf|textit|texttt|textsc|emph|underline|mbox|text|mathrm|mathbf|mathit|mathbb|mathcal|operatorname"
     r"|section|subsection|subsubsection|chapter|paragraph|title|author|caption|url)\*?\{([^{}\n]{0,500})\}"
 )
-_REFERENCE = re.compile(
+_REFERENCE = Pattern(
     r"~?\\(?:cite[tp]?|ref|eqref|label|pageref|includegraphics|vspace|hspace)(?:\[[^\]]*\])?\{[^{}\n]*\}"
 )
-_SILENT = re.compile(
+_SILENT = Pattern(
     r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|limits|quad|qquad|noindent|maketitle|item|centering)\b"
 )
-_FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}\s*\{([^{}]*)\}|(\d)(\d))")
-_ROOT = re.compile(r"\\sqrt\s*(?:\[([^\]]*)\])?\s*\{([^{}]*)\}")
-_POWER = re.compile(r"\^\{([^{}]*)\}")
-_INDEX = re.compile(r"_(?:\{([^{}]*)\}|(\w))")
-_COMMAND = re.compile(r"\\([A-Za-z]+)")
+_FRACTION = Pattern(r"\\[dt]?frac\s*(?:\{([^{}]*)\}\s*\{([^{}]*)\}|(\d)(\d))")
+_ROOT = Pattern(r"\\sqrt\s*(?:\[([^\]]*)\])?\s*\{([^{}]*)\}")
+_POWER = Pattern(r"\^\{([^{}]*)\}")
+_INDEX = Pattern(r"_(?:\{([^{}]*)\}|(\w))")
+_COMMAND = Pattern(r"\\([A-Za-z]+)")
 _SIGNS = {
     "times": "times", "cdot": "times", "div": "divided by", "pm": "plus or minus", "mp": "minus or plus", "leq": "≤",
     "le": "≤", "geq": "≥", "ge": "≥", "neq": "≠", "ne": "≠", "approx": "≈", "sim": "is similar to",
@@ -43,7 +44,7 @@ _GREEK = frozenset(
         "phi varphi chi psi omega"
     )
 )
-_GREEK_ALONE = re.compile(rf"(?<![\w:\\])\\({'|'.join(_GREEK)})\b")
+_GREEK_ALONE = Pattern(rf"(?<![\w:\\])\\({'|'.join(_GREEK)})\b")
 _ORDINAL_ROOTS = {"": "the square root of", "2": "the square root of", "3": "the cube root of"}
 
 

@@ -1,19 +1,21 @@
-"""The pronouncing lexicon: a sorted text file, searched in place.
+"""The pronouncing lexicon: sorted lines of text, searched in place.
 
 One line a word: ``word<TAB>phonemes``, or ``word<TAB>phonemes|NOUN=...|VERB=...`` where the reading depends on the part
 of speech (``PAUSE`` is the full form that a function word takes before a pause). Lines are sorted by their bytes, so
-that a lookup is a binary search over the decompressed bytes: nothing is parsed or hashed when the file is opened.
+that a lookup is a binary search over bytes: nothing is unpacked, parsed or hashed when the file is opened.
 """
 
 from __future__ import annotations
 
 import lzma
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
 from mamtra.errors import MamTraError
+from mamtra.text.english.lexicon_file import LexiconFile
 
 DEFAULT = "DEFAULT"
 LONGEST_WORD = 48
@@ -35,30 +37,32 @@ class Lexicon:
     """Word -> readings.
 
     Args:
-        data: the lines described in the module docstring, sorted by their UTF-8 bytes.
-        additions: readings that go before those of `data`.
+        file: the lines described in the module docstring, sorted by their UTF-8 bytes.
+        additions: readings that go before those of `file`.
+        path: of the file.
     """
 
-    def __init__(self, data: bytes, additions: Mapping[str, dict[str, str]] | None = None) -> None:
-        self._data = data if not data or data.endswith(b"\n") else data + b"\n"
+    def __init__(
+        self, file: LexiconFile, additions: Mapping[str, dict[str, str]] | None = None, path: Path | None = None
+    ) -> None:
+        self._file, self._path = file, path
         self._additions = dict(additions or {})
         self._own: frozenset[str] = frozenset()
         self._cached = lru_cache(maxsize=_CACHE_SIZE)(self._search)
 
     @classmethod
     def load(cls, path: Path | str) -> Lexicon:
-        """Open an xz-compressed lexicon.
+        """Open a lexicon's file.
 
         Raises:
-            MamTraError: the file is missing or damaged.
+            MamTraError: it is missing or damaged; of a damaged part the methods tell that look into it.
         """
         path = Path(path)
         try:
-            return cls(lzma.decompress(path.read_bytes()), packaged_additions())
+            with _told(path):
+                return cls(LexiconFile(path.read_bytes()), packaged_additions(), path)
         except FileNotFoundError as error:
             raise MamTraError(f"{path} is missing: the model is incomplete, fetch it again.") from error
-        except lzma.LZMAError as error:
-            raise MamTraError(f"{path} is damaged ({error}): fetch the model again.") from error
 
     def add_own(self, readings: Mapping[str, dict[str, str]]) -> None:
         """Layer a user's readings over all others."""
@@ -91,11 +95,14 @@ class Lexicon:
 
     def words(self) -> list[tuple[str, dict[str, str]]]:
         """Every word with its readings, in file order."""
-        lines = self._data.decode().splitlines()
+        with _told(self._path):
+            lines = self._file.all().decode().splitlines()
         return [(word, parse_readings(field)) for word, _, field in (line.partition("\t") for line in lines)]
 
     def _search(self, sought: str) -> dict[str, str] | None:
-        data, key = self._data, sought.encode("utf-8", "replace")
+        key = sought.encode("utf-8", "replace")
+        with _told(self._path):
+            data = self._file.near(key)
         low, high = 0, len(data)
         while low < high:
             start = data.rfind(b"\n", low, (low + high) // 2) + 1 or low
@@ -108,6 +115,14 @@ class Lexicon:
             else:
                 high = start
         return None
+
+
+@contextmanager
+def _told(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except (lzma.LZMAError, ValueError) as error:
+        raise MamTraError(f"{path} is damaged ({error}): fetch the model again.") from error
 
 
 @lru_cache(maxsize=1)

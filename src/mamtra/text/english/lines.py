@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from mamtra.text.english.patterns import Pattern
+
 ITEM = "\x1e"
 """Begins a line that is an item of a list; removed here."""
 
 _NARROW = 50
-_ENDED = re.compile(r"[.!?;:,…—–][\"'”’)\]]*$")
-_BROKEN_WORD = re.compile(r"([A-Za-z]+)[-‐­]\n[ \t]*([a-z]+)")
-_FIELD = re.compile(r"[A-Z][\w ./'-]{0,30}:(?:\s|$)")
-_GOES_ON = re.compile(
+_ENDED = Pattern(r"[.!?;:,…—–][\"'”’)\]]*$")
+_BROKEN_WORD = Pattern(r"([A-Za-z]+)[-‐­]\n[ \t]*([a-z]+)")
+_FIELD = Pattern(r"[A-Z][\w ./'-]{0,30}:(?:\s|$)")
+_GOES_ON = Pattern(
     r"(?:and|or|of|in|on|with|to|that|who|which|where|when|while|for|from|by|as|at|but|upon|through|beneath|like|than|nor"
     r"|under|over|into|without|till|until)\b",
     re.IGNORECASE,

@@ -6,36 +6,37 @@ import re
 
 from mamtra.text.english.lines import ITEM
 from mamtra.text.english.numbers import from_roman
+from mamtra.text.english.patterns import FigurePattern, Pattern
 from mamtra.text.english.phonemes import ALPHABET
 
-PRONUNCIATION = re.compile(r"\[([^\[\]\n]{1,200})\]\(/([^/\n]{1,200})/\)")
+PRONUNCIATION = Pattern(r"\[([^\[\]\n]{1,200})\]\(/([^/\n]{1,200})/\)")
 """``[word](/phonemes/)``; it is told from a link by `is_pronunciation`."""
 
-_FENCED = re.compile(r"^[ \t]*(```|~~~)[^\n`]*\n(.{0,20000}?)^[ \t]*\1[ \t]*$", re.M | re.S)
-_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n`]*$", re.M)
-_RULE = re.compile(r"^[ \t]*(?:([-*_=~#+])[ \t]*(?:\1[ \t]*){2,})$", re.M)
-_LINK_TARGET = re.compile(r"^[ \t]*\[[^\]\n]{1,200}\]:[ \t]*\S+.*$", re.M)
-_HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$", re.M)
-_DECORATED_HEADING = re.compile(r"^[ \t]*(={2,6})[ \t]*([^=\n]+?)[ \t]*\1[ \t]*$", re.M)
-_QUOTE = re.compile(r"^[ \t]*>(?:[ \t]*>)*[ \t]*(?![ \t\d=])", re.M)
-_TABLE_RULE = re.compile(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)+\|?[ \t]*$", re.M)
-_TABLE_ROW = re.compile(r"^[ \t]*\|(.+)\|[ \t]*$")
-_BULLET = re.compile(r"^[ \t]*(?:[-*+•‣◦▪●–—][ \t]+|[•‣◦▪●])(?:\[[ xX]\][ \t]+)?(?=\S)", re.M)
-_NUMBERED = re.compile(r"^[ \t]*(\d{1,3})[.)][ \t]+(?=\S)", re.M)
-_ROMAN_ITEM = re.compile(r"^[ \t]*\(?(x{0,2}(?:ix|iv|v?i{1,3}))\)[ \t]+(?=\S)", re.M)
-_IMAGE = re.compile(r"!\[([^\]\n]{0,300})\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
-_LINK = re.compile(r"\[([^\[\]\n]{1,300})\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
-_LINK_BY_NAME = re.compile(r"\[([^\[\]\n]{1,300})\]\[[^\[\]\n]{0,100}\]")
-_FOOTNOTE = re.compile(r"\[\^[\w-]{1,40}\]:?")
-_CODE = re.compile(r"(`+)(?=\S)([^`\n]{1,500})(?<=\S)\1(?!`)")
-_OPTION = re.compile(r"(?<!\S)--?(?=[A-Za-z])")
-_STRONG = re.compile(r"(?<![\w*\\])(\*{2,3}|\*)(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*\\])\1(?![\w*])")
-_STRONG_INSIDE = re.compile(r"\*\*(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*])\*\*")
-_UNDERLINED = re.compile(r"(?<![\w_\\])(_{1,3})(?=[^\s_])([^\n]{1,1000}?)(?<=[^\s_\\])\1(?![\w_])")
-_STRUCK = re.compile(r"~~(?=\S)([^~\n]{1,1000}?)(?<=\S)~~")
-_MARKED = re.compile(r"(?<![\w=])==(?=[^\s=])([^=\n]{1,1000}?)(?<=\S)==(?![\w=])")
-_ESCAPED = re.compile(r"\\([*_`#\[\]()>|~$&.!+-])")
-_RUN = re.compile(r"(?<!\S)[=~*_#]{3,}(?!\S)")
+_FENCED = Pattern(r"^[ \t]*(```|~~~)[^\n`]*\n(.{0,20000}?)^[ \t]*\1[ \t]*$", re.M | re.S)
+_FENCE = Pattern(r"^[ \t]*(?:```|~~~)[^\n`]*$", re.M)
+_RULE = Pattern(r"^[ \t]*(?:([-*_=~#+])[ \t]*(?:\1[ \t]*){2,})$", re.M)
+_LINK_TARGET = Pattern(r"^[ \t]*\[[^\]\n]{1,200}\]:[ \t]*\S+.*$", re.M)
+_HEADING = Pattern(r"^[ \t]{0,3}#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$", re.M)
+_DECORATED_HEADING = Pattern(r"^[ \t]*(={2,6})[ \t]*([^=\n]+?)[ \t]*\1[ \t]*$", re.M)
+_QUOTE = Pattern(r"^[ \t]*>(?:[ \t]*>)*[ \t]*(?![ \t\d=])", re.M)
+_TABLE_RULE = Pattern(r"^[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)+\|?[ \t]*$", re.M)
+_TABLE_ROW = Pattern(r"^[ \t]*\|(.+)\|[ \t]*$")
+_BULLET = Pattern(r"^[ \t]*(?:[-*+•‣◦▪●–—][ \t]+|[•‣◦▪●])(?:\[[ xX]\][ \t]+)?(?=\S)", re.M)
+_NUMBERED = FigurePattern(r"^[ \t]*(\d{1,3})[.)][ \t]+(?=\S)", re.M)
+_ROMAN_ITEM = Pattern(r"^[ \t]*\(?(x{0,2}(?:ix|iv|v?i{1,3}))\)[ \t]+(?=\S)", re.M)
+_IMAGE = Pattern(r"!\[([^\]\n]{0,300})\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
+_LINK = Pattern(r"\[([^\[\]\n]{1,300})\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"\n]*\")?\)")
+_LINK_BY_NAME = Pattern(r"\[([^\[\]\n]{1,300})\]\[[^\[\]\n]{0,100}\]")
+_FOOTNOTE = Pattern(r"\[\^[\w-]{1,40}\]:?")
+_CODE = Pattern(r"(`+)(?=\S)([^`\n]{1,500})(?<=\S)\1(?!`)")
+_OPTION = Pattern(r"(?<!\S)--?(?=[A-Za-z])")
+_STRONG = Pattern(r"(?<![\w*\\])(\*{2,3}|\*)(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*\\])\1(?![\w*])")
+_STRONG_INSIDE = Pattern(r"\*\*(?=[^\s*])([^*\n]{1,1000}?)(?<=[^\s*])\*\*")
+_UNDERLINED = Pattern(r"(?<![\w_\\])(_{1,3})(?=[^\s_])([^\n]{1,1000}?)(?<=[^\s_\\])\1(?![\w_])")
+_STRUCK = Pattern(r"~~(?=\S)([^~\n]{1,1000}?)(?<=\S)~~")
+_MARKED = Pattern(r"(?<![\w=])==(?=[^\s=])([^=\n]{1,1000}?)(?<=\S)==(?![\w=])")
+_ESCAPED = Pattern(r"\\([*_`#\[\]()>|~$&.!+-])")
+_RUN = Pattern(r"(?<!\S)[=~*_#]{3,}(?!\S)")
 
 
 def is_pronunciation(phonemes: str) -> bool:

@@ -5,40 +5,41 @@ from __future__ import annotations
 import re
 
 from mamtra.text.english.context import FUNCTION_WORDS, after, before, is_attributive
+from mamtra.text.english.patterns import FigurePattern, Pattern
 from mamtra.text.english.units import PER, UNITS
 from mamtra.text.english.wordlists import STARTS_SENTENCE
 
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 _SYMBOLS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
-_UNIT = re.compile(
+_UNIT = FigurePattern(
     rf"(?<![\w.^])(-?(?:{_NUMBER})|\d+ \d+/\d+|\d+/\d+)([\s-]?)({_SYMBOLS})(?:\^?([23])(?!\d))?(?![A-Za-z\d'µΩ])(\.?)"
 )
 _PER_WORDS = r"day|week|month|year|hour|minute|second|person|night|mile|gallon|serving|student|unit|user|page"
-_PER_WORD = re.compile(rf"(?<=[\w%])/(?=(?:{_PER_WORDS})\b)")
-_PER = re.compile(rf"(?<=[a-z\d])/({_SYMBOLS}|{'|'.join(PER)})(?:\^?([234]))?(?![A-Za-z/])")
-_PER_INVERSE = re.compile(r"(?<=[a-z])\s(m|s|kg|K|mol|L)\^-1\b")
-_FEET_INCHES = re.compile(r"(?<![\w.])(\d{1,2})'\s?(\d{1,2})(?:\"|'')")
-_HEIGHT = re.compile(r"(?<![\w.'])([3-8])'(1[01]|\d)(?![\w'\"]|[.,]\d)")
-_LONE_MARK = re.compile(r"(?<=\d)\"(?=\s([a-z]+))")
-_FEET = re.compile(r"(?<![\w.])(\d{1,3})'(?=\s?[x×]\s?\d|\s(?:tall|long|wide|high|deep))")
-_SIZE = re.compile(r"(?<![\w.])(\d{1,3})'\s?[x×]\s?(\d{1,3})'(?![\w'])")
-_INCHES = re.compile(
+_PER_WORD = Pattern(rf"(?<=[\w%])/(?=(?:{_PER_WORDS})\b)")
+_PER = Pattern(rf"(?<=[a-z\d])/({_SYMBOLS}|{'|'.join(PER)})(?:\^?([234]))?(?![A-Za-z/])")
+_PER_INVERSE = FigurePattern(r"(?<=[a-z])\s(m|s|kg|K|mol|L)\^-1\b")
+_FEET_INCHES = FigurePattern(r"(?<![\w.])(\d{1,2})'\s?(\d{1,2})(?:\"|'')")
+_HEIGHT = FigurePattern(r"(?<![\w.'])([3-8])'(1[01]|\d)(?![\w'\"]|[.,]\d)")
+_LONE_MARK = FigurePattern(r"(?<=\d)\"(?=\s([a-z]+))")
+_FEET = FigurePattern(r"(?<![\w.])(\d{1,3})'(?=\s?[x×]\s?\d|\s(?:tall|long|wide|high|deep))")
+_SIZE = FigurePattern(r"(?<![\w.])(\d{1,3})'\s?[x×]\s?(\d{1,3})'(?![\w'])")
+_INCHES = FigurePattern(
     r"(?<=\d)\"(?=\s(?:(tall|long|wide|high|deep|thick)|screens?|pipes?|nails?|monitors?|TVs?|laptops?|tablets?)\b)"
 )
-_DIRECTION = re.compile(r"(?<=\d)°\s?([NSEW])\b(?!\.)")
+_DIRECTION = FigurePattern(r"(?<=\d)°\s?([NSEW])\b(?!\.)")
 _COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 _CUBIC_FREE = frozenset(("%", "°", "°C", "°F"))
-_NAMED_PINT = re.compile(r"(?<![\w.])(\d+|\d+/\d+)\s?pts?\.(?=\s[a-z])")
-_BARE = re.compile(
+_NAMED_PINT = FigurePattern(r"(?<![\w.])(\d+|\d+/\d+)\s?pts?\.(?=\s[a-z])")
+_BARE = Pattern(
     r"(?<![\w'./^-])(mAh|kWh|Wh|(?<=in )psi|eV|keV|MeV|GeV|GHz|MHz|kHz|Hz|Mbps|Gbps|kbps|km/h|km|kg|cm|mm(?=\^)|mph|kV|kW|mW|mV"
     r"|kJ|kPa|m(?=\^))(?:\^([23]))?(?![\w'/^-])"
 )
-_WARMTH = re.compile(
+_WARMTH = FigurePattern(
     r"(?:(?<=is )|(?<='s )|(?<=was )|(?<=to )|(?<=about )|(?<=around )|(?<=below )|(?<=above )|(?<=hit )|(?<=reached )|(?<=over ))"
     r"(\d{2,3})([FC])(?=[,.!?;]|$|\s[a-z])"
 )
-_ONE_OF = re.compile(r"\b(?:per|an?|each|every|one|the)\s$")
-_TEMPERATURE_K = re.compile(r"(?<=\d) K(?=\s*[.,;)]|$|\s(?:and|or|to|at)\b)")
+_ONE_OF = Pattern(r"\b(?:per|an?|each|every|one|the)\s$")
+_TEMPERATURE_K = FigurePattern(r"(?<=\d) K(?=\s*[.,;)]|$|\s(?:and|or|to|at)\b)")
 
 
 def _unit(match: re.Match[str]) -> str:

@@ -6,6 +6,7 @@ import re
 
 from mamtra.text.english.context import is_attributive
 from mamtra.text.english.numbers import cardinal, decimal, plural
+from mamtra.text.english.patterns import FigurePattern
 
 _DOLLARS = {
     "US": "U-S", "CA": "Canadian", "C": "Canadian", "A": "Australian", "AU": "Australian", "NZ": "New Zealand",
@@ -45,17 +46,17 @@ _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 _SCALES = rf"(?:[\s-]?({_SCALE_WORDS})s?\b|\s?(k|K|mn|mm|mln|mio|m|M|MM|bn|b|B|tn|trn|T)\b)"
 _SIGN = "|".join(re.escape(sign) for sign in sorted(_SIGNS, key=len, reverse=True) if sign not in ("¢", "zł"))
 _BEFORE = rf"(?<![A-Za-z])({_SIGN}|(?:{'|'.join(_CODES)})(?=\s?\d))"
-_MONEY = re.compile(
+_MONEY = FigurePattern(
     rf"{_BEFORE}\s?({_NUMBER}){_SCALES}?(?:\s?[-–]\s?(?:{_SIGN})?({_NUMBER})(?!-)(?:\s?({_SCALE_WORDS})\b|(k|K|mn|m|M|bn|b|B|tn|T)\b)?)?"
     r"(-(?:an?-)?(?=[a-z])|p\b|s\b)?"
 )
-_AFTER = re.compile(rf"(?<![\w.,])({_NUMBER}){_SCALES}?\s?([€£₹₽₪₩₺₫₴₦₱฿₿]|\$(?!\s?[\d.])|(?:{'|'.join(_CODES)})\b)")
-_COMMA_CENTS = re.compile(rf"((?:{_SIGN})\s?\d+),(\d\d)(?![\d,])|(?<![\d.,])(\d+),(\d\d)(?=\s?€)")
-_CONTINENTAL = re.compile(
+_AFTER = FigurePattern(rf"(?<![\w.,])({_NUMBER}){_SCALES}?\s?([€£₹₽₪₩₺₫₴₦₱฿₿]|\$(?!\s?[\d.])|(?:{'|'.join(_CODES)})\b)")
+_COMMA_CENTS = FigurePattern(rf"((?:{_SIGN})\s?\d+),(\d\d)(?![\d,])|(?<![\d.,])(\d+),(\d\d)(?=\s?€)")
+_CONTINENTAL = FigurePattern(
     rf"((?:{_SIGN})\s?)(\d{{1,3}}(?:\.\d{{3}})+),(\d\d)(?!\d)|(?<![\w.,])()(\d{{1,3}}(?:\.\d{{3}})+),(\d\d)(?=\s?(?:€|EUR\b))"
 )
-_CENTS = re.compile(r"(?<![\d.,])(\d+)\s?¢")
-_PENCE = re.compile(r"(?<![\w.,$£€])(\d{1,2})p\b")
+_CENTS = FigurePattern(r"(?<![\d.,])(\d+)\s?¢")
+_PENCE = FigurePattern(r"(?<![\w.,$£€])(\d{1,2})p\b")
 
 
 def _amount(number: str, currency: Currency, scale: str | None, singular: bool = False) -> str:

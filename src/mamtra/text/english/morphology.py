@@ -6,13 +6,14 @@ speech followed: -s is s, ᵻz or z; -ed is t, ᵻd or d; a t between vowels is 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
+
+from mamtra.text.english.patterns import Pattern
 
 Reader = Callable[[str], str | None]
 
 _FLAP_AFTER = frozenset("AIOWYiuæɑəɛɪɹʊʌ")
-_DOUBLED = re.compile(r"([bcdgklmnprstvxz])\1$")
+_DOUBLED = Pattern(r"([bcdgklmnprstvxz])\1$")
 _PLAIN_SUFFIXES = {"ly": "li", "ness": "nəs", "less": "ləs", "like": "lˌIk", "wise": "wˌIz", "ship": "ʃˌɪp"}
 
 

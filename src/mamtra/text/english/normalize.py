@@ -17,6 +17,7 @@ from mamtra.text.english.characters import PLACEHOLDER, clean
 from mamtra.text.english.dates import DateOrder, expand_dates
 from mamtra.text.english.formulas import expand_formulas
 from mamtra.text.english.labels import expand_labels, expand_long_numbers
+from mamtra.text.english.patterns import Pattern
 from mamtra.text.english.plain_text import plain_text
 from mamtra.text.english.pronunciations import OwnWords, set_aside, written_pronunciation
 from mamtra.text.english.quantities import expand_quantities
@@ -28,11 +29,11 @@ from mamtra.text.english.web import expand_web
 
 _OPENING = r"(?<![\w'])'(?!(?:tis|twas|twere|em|cause|til|n)\b)(?=[A-Za-z])"
 _QUOTED = [  # a closing mark after punctuation is surer than one after a word, which may be a possessive
-    re.compile(_OPENING + r"([^\"]{0,1000}?[,.!?;])'(?!\w)"),
-    re.compile(_OPENING + r"([^'\"]{0,1000}(?:\w'\w[^'\"]{0,1000})*\w)'(?!\w)"),
+    Pattern(_OPENING + r"([^\"]{0,1000}?[,.!?;])'(?!\w)"),
+    Pattern(_OPENING + r"([^'\"]{0,1000}(?:\w'\w[^'\"]{0,1000})*\w)'(?!\w)"),
 ]
-_CLOSING = re.compile(r"(?<=[A-Za-z][.!?,])'(?=\s*\"?\s*$)")
-_NUMBER_SIGN = re.compile(r"(?<!\w)#(?!\w)")
+_CLOSING = Pattern(r"(?<=[A-Za-z][.!?,])'(?=\s*\"?\s*$)")
+_NUMBER_SIGN = Pattern(r"(?<!\w)#(?!\w)")
 
 
 class NothingToSay(MamTraError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from mamtra.text.english.emoticons import strip_emoticons
@@ -10,8 +9,9 @@ from mamtra.text.english.html import strip_html
 from mamtra.text.english.latex import strip_latex
 from mamtra.text.english.lines import join_lines
 from mamtra.text.english.markdown import strip_markdown
+from mamtra.text.english.patterns import Pattern
 
-_ESCAPES = re.compile(
+_ESCAPES = Pattern(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences
     r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # strings, such as titles and links
     r"|\x1b[ -/]*[0-~]"

@@ -8,6 +8,7 @@ from mamtra.text.english.context import before
 from mamtra.text.english.measures import expand_measures
 from mamtra.text.english.money import SCALES, expand_money
 from mamtra.text.english.numbers import cardinal, decimal, digits, fraction, ordinal, pairs, plural, year
+from mamtra.text.english.patterns import FigurePattern
 from mamtra.text.english.symbols import expand_differences, expand_mathematics, expand_signed_money
 from mamtra.text.english.units import UNITS
 
@@ -18,27 +19,27 @@ _COUNTED = "|".join(
         | {"people", "years", "steps", "miles", "points", "words", "items", "dollars", "euros", "votes", "units"}
     )
 )
-_FRACTION = re.compile(
+_FRACTION = FigurePattern(
     r"(?<![\w/.])(?:(\d+)[\s-])?(\d{1,6})/(\d{1,6})(?:rds?|ths?|nds?)?(?![\w/])(?:\s+(of an?|of the|cup|inch|mile|hour)\b)?"
 )
-_RANGE = re.compile(
+_RANGE = FigurePattern(
     r"(?<![\w.-])(\d[\d,]*(?:\.\d+)?)([%°]?)\s?[-–]\s?(\d[\d,]*(?:\.\d+)?)(?![\d-]|-?[A-Z]{2})(?=\b|[^\W\d_]|[^\w])"
 )
-_SCORE = re.compile(r"(?<![\w.,/-])(\d{1,2})[-–]0(?![\w,/-]|\.\d)")
-_LABEL = re.compile(
+_SCORE = FigurePattern(r"(?<![\w.,/-])(\d{1,2})[-–]0(?![\w,/-]|\.\d)")
+_LABEL = FigurePattern(
     r"\b([Ff]light|[Rr]oom|[Ss]uite|[Aa]partment|[Aa]pt\.?|[Hh]ighway|[Rr]oute|[Ee]xtension|[Ee]xt\.?|[Uu]nit|[Ii]nterstate"
     r"|[Tt]rain|[Bb]us|[Ll]ocker|[Cc]hannel)\s+#?(\d{3,4})\b(?![,.]\d)"
 )
-_HOUSE = re.compile(
+_HOUSE = FigurePattern(
     r"(?<![\w.,$-])(\d{3,4})([A-Z])?(?=\s(?:North |South |East |West )?(?:[A-Z][a-z]+ ){1,2}"
     r"(?:Street|Avenue|Boulevard|Road|Lane|Drive|Court|Place|Square|Highway|Parkway|Terrace|Way|Apartment)\b)"
 )
-_ORDINAL = re.compile(r"\b(\d[\d,]{0,20})(?:st|nd|rd|th)\b")
-_YEARLIKE = re.compile(
+_ORDINAL = FigurePattern(r"\b(\d[\d,]{0,20})(?:st|nd|rd|th)\b")
+_YEARLIKE = FigurePattern(
     r"(?<![\w.,$-])(1[1-9]\d\d|20\d\d|(?:(?<=[Ii]n )|(?<=year ))10[1-9]\d)"
     rf"(?![\w,.]*\d)(?!\s(?:{_COUNTED})\b)(?!\w)"
 )
-_PLAIN = re.compile(rf"({_NUMBER})(s\b)?")
+_PLAIN = FigurePattern(rf"({_NUMBER})(s\b)?")
 
 
 def _fraction(match: re.Match[str]) -> str:

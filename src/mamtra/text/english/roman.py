@@ -6,6 +6,7 @@ import re
 
 from mamtra.text.english.context import FUNCTION_WORDS, after, before
 from mamtra.text.english.numbers import cardinal, from_roman, ordinal, year
+from mamtra.text.english.patterns import Pattern
 from mamtra.text.english.wordlists import STARTS_SENTENCE, listed
 
 _REIGNS = (
@@ -34,38 +35,36 @@ _ABOVE_TEN = frozenset(
 _ABOVE_TEN |= frozenset(("fantasy", "rocky", "verse", "psalm", "lesson", "amendment", "olympiad", "episode"))
 # What can only be a numeral: no word, no size, no disc.
 _NUMERAL = r"(?:M{1,3}(?=CM|DC|X|C)|)(?:CM|CD(?=[XVI])|D?C{1,3}(?=[XLVI])|)(?:X[CL](?=[IVX])|L?X{1,3}|L|XC)?(?:IX|IV|V?I{1,3}|V)?"
-_REIGN = re.compile(
+_REIGN = Pattern(
     rf"\b((?:{_REIGNS}|[A-Z][a-z]+ (?:Paul|Frederick|William|Albert|Emmanuel|Philippe)))\s+([IVXL]+)\b(\.?)"
 )
-_RULER = re.compile(
+_RULER = Pattern(
     r"\b(?:King|Queen|Pope|Emperor|Empress|Tsar|Czar|Sultan|Prince|Kaiser|Saint|Pharaoh|Duke|under|of)\s+$"
 )
-_NUMBERED_RE = re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVXLCDM]+)\b(?!['-]\w)(\.?)", re.IGNORECASE)
-_SMALL = re.compile(
+_NUMBERED_RE = Pattern(rf"\b((?:{_NUMBERED})s?)\s+([IVXLCDM]+)\b(?!['-]\w)(\.?)", re.IGNORECASE)
+_SMALL = Pattern(
     rf"\b((?:{_NUMBERED}|pages?|pp?\.)s?)\s+(?=[ivx])((?:x{{0,2}})(?:ix|iv|v?i{{0,3}}))(?:(\s?[-–]\s?|\s+(?:to|and)\s+)"
     r"(?=[ivx])((?:x{0,2})(?:ix|iv|v?i{0,3})))?(?![\w'])(?=(\s+\w)?)",
     re.IGNORECASE,
 )
-_AS_ORDINAL = re.compile(r"\b([IVX]{1,6})(?:st|nd|rd|th)\b")
-_YEAR = re.compile(
-    r"(?<![\w.-])(?=[MDCLXVI]{4,})(M{1,2}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?![\w'-])"
-)
-_IN_PART = re.compile(
+_AS_ORDINAL = Pattern(r"\b([IVX]{1,6})(?:st|nd|rd|th)\b")
+_YEAR = Pattern(r"(?<![\w.-])(?=[MDCLXVI]{4,})(M{1,2}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?![\w'-])")
+_IN_PART = Pattern(
     r"\b(?:in|on|for|(?:in|on|for) (?:my|your|his|her|our|their|its|large|good|great|no small))\s+$", re.I
 )
-_SPAN = re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVXL]+)\s?[-–]\s?([IVXL]+)(?![\w'])", re.IGNORECASE)
-_SUFFIX = re.compile(r"\b([A-Z][a-z]+\s+(?:[A-Z]\.?\s+)?[A-Z][a-z]+),?\s+(II|III|IV)\b")
-_LONE = re.compile(
+_SPAN = Pattern(rf"\b((?:{_NUMBERED})s?)\s+([IVXL]+)\s?[-–]\s?([IVXL]+)(?![\w'])", re.IGNORECASE)
+_SUFFIX = Pattern(r"\b([A-Z][a-z]+\s+(?:[A-Z]\.?\s+)?[A-Z][a-z]+),?\s+(II|III|IV)\b")
+_LONE = Pattern(
     r"(?<=[a-z]\s)(II|III|IV|VI|VII|VIII|IX|XI|XII|XIII|XIV|XV|XVI|XVII|XVIII|XIX|XX|XXI|XXII|XXIII|XXIV|XXV|X{3})\b"
 )
 _COUNTED = r"century|centuries|dynasty|Century|Dynasty|Olympiad|Olympics|Congress|Corps|Legion"
-_NTH = re.compile(rf"\b([IVX]{{1,6}})(?=(?:(?:\s?[-–]\s?|\s+(?:and|to|or)\s+)[IVX]{{1,6}})?\s+(?:{_COUNTED})\b)")
-_HEADING = re.compile(r"^\s*([IVXLC]{2,9})(?=\s*$|\s*[.:)—–-](?:\s|$))")
-_HEADING_ONE = re.compile(
+_NTH = Pattern(rf"\b([IVX]{{1,6}})(?=(?:(?:\s?[-–]\s?|\s+(?:and|to|or)\s+)[IVX]{{1,6}})?\s+(?:{_COUNTED})\b)")
+_HEADING = Pattern(r"^\s*([IVXLC]{2,9})(?=\s*$|\s*[.:)—–-](?:\s|$))")
+_HEADING_ONE = Pattern(
     r"^\s*([IVX])(?=\.\s+(?:The|A|An|In|Of|On|Introduction|Conclusion|Overview|Background|Methods?|Results?|Discussion)\b)"
 )
-_INLINE_ITEM = re.compile(r"(?<![\w(])(\(?)(x{0,2}(?:ix|iv|v?i{1,3}|v|(?<=x)))\)")
-_INTRAVENOUS = re.compile(r"(?:\b(?:an?|her|his|my|the|their|via|through|with|of|by|on)\s+$)")
+_INLINE_ITEM = Pattern(r"(?<![\w(])(\(?)(x{0,2}(?:ix|iv|v?i{1,3}|v|(?<=x)))\)")
+_INTRAVENOUS = Pattern(r"(?:\b(?:an?|her|his|my|the|their|via|through|with|of|by|on)\s+$)")
 _SAYS_I = frozenset(
     listed(
         "am have think thought know knew believe believed guess guessed suppose supposed hope hoped wish wished want "
@@ -82,12 +81,12 @@ _SAYS_I = frozenset(
 _AMBIGUOUS = frozenset(
     listed("had was could will would should may might must can did do shall left came went kept lost")
 )
-_DETERMINED = re.compile(
+_DETERMINED = Pattern(
     r"\b(the|this|that|these|those|every|each|any|all|no|some|first|last|best|worst|only|one|which|what|favorite)"
     r"(?:\s+(?!of|in|on)[a-z]+)?\s+$",
     re.IGNORECASE,
 )
-_WORD_AFTER = re.compile(r"\s+([A-Za-z']+)")
+_WORD_AFTER = Pattern(r"\s+([A-Za-z']+)")
 
 
 def _is_pronoun(match: re.Match[str]) -> bool:

@@ -6,84 +6,81 @@ import re
 
 from mamtra.text.english.context import before
 from mamtra.text.english.numbers import cardinal, decimal, ordinal
+from mamtra.text.english.patterns import FigurePattern, Pattern
 
 _NAMES = [
-    (re.compile(r"\bAT&T\b"), "A-T and T"),
-    (re.compile(r"\b([A-Z])&([A-Z])s\b"), r"\1 and \2's"),
-    (re.compile(r"\bAD(?=\s?\d{1,4}\b)|(?<=\d )AD\b"), "A-D"),
-    (re.compile(r"\bT-(?=\d+ (?:seconds?|minutes?|hours?|days?)\b)"), "T minus "),
-    (re.compile(r"\bR&([BD])\b"), r"R and \1"),
-    (re.compile(r"\bQ&A\b"), "Q and A"),
-    (re.compile(r"\s*(?:!==?|≠|=/=)\s*"), " not equal to "),
-    (re.compile(r"\s*(?:<=|≤|⩽)(?!>)\s*"), " less than or equal to "),
-    (re.compile(r"\s*(?:>=|≥|⩾)\s*"), " greater than or equal to "),
-    (re.compile(r"(?<=[\w)\]\s\"'])\s*={2,3}\s*(?=[\w(\"'-])"), " equals "),
-    (re.compile(r"([A-Z])\s?&\s?([A-Z])(?![A-Za-z])"), r"\1 and \2"),
-    (re.compile(r"\s*&&\s*"), " and "),
-    (re.compile(r"(?<=[\w)])\s*\|\|\s*(?=[\w(!])"), " or "),
-    (re.compile(r"\bC\+\+"), "C plus plus"),
-    (re.compile(r"(?<=\w)\+\+"), " plus plus"),
-    (re.compile(r"\b([a-z])--(?=[;)]|$)"), r"\1 minus minus"),
-    (re.compile(r"(?<=\w)\s*\+=\s*"), " plus equals "),
-    (re.compile(r"(?<=\w)\s*-=\s*"), " minus equals "),
-    (re.compile(r"\b([A-GJ])#(?!\w)"), r"\1 sharp"),
-    (re.compile(r"(?<![\w-])([A-DF])-(?=\s(?:grades?|average|student|in|on|for|and|or)\b|[.,;!?]|$)"), r"\1 minus"),
-    (re.compile(r"[=-]+>|→"), " to "),
-    (re.compile(r"(?<=\w)\s*<-+\s*(?=[A-Za-z])"), " from "),
-    (re.compile(r"~\s?(?=\d)"), "about "),
-    (re.compile(r"\band/or\b"), "and or"),
-    (re.compile(r"\b(he|she|him|his|hers?)/(she|he|hers?|him|his)\b", re.I), r"\1 or \2"),
-    (re.compile(r"\$(?=[A-Za-z_])"), "dollar "),
-    (re.compile(r"\b([a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*)\.(?=[a-z])|\b([a-z]{2,})\.(?=[a-z_]+\()"), r"\1\2 dot "),
-    (re.compile(r"\btl;dr\b", re.I), "T-L-D-R"),
-    (re.compile(r"\baka\b"), "A-K-A"),
-    (re.compile(r"\bAAA(?=\s(?:batter(?:y|ies)|cells?)\b)"), "triple A"),
-    (re.compile(r"\bAA(?=\s(?:batter(?:y|ies)|cells?)\b)"), "double A"),
-    (re.compile(r"\bs/he\b"), "she or he"),
-    (re.compile(r"(?<![\w/])([AaNn])/([CcAa])(?![\w/])"), lambda m: f"{m[1]}-{m[2]}".upper()),
+    (Pattern(r"\bAT&T\b"), "A-T and T"),
+    (Pattern(r"\b([A-Z])&([A-Z])s\b"), r"\1 and \2's"),
+    (FigurePattern(r"\bAD(?=\s?\d{1,4}\b)|(?<=\d )AD\b"), "A-D"),
+    (FigurePattern(r"\bT-(?=\d+ (?:seconds?|minutes?|hours?|days?)\b)"), "T minus "),
+    (Pattern(r"\bR&([BD])\b"), r"R and \1"),
+    (Pattern(r"\bQ&A\b"), "Q and A"),
+    (Pattern(r"\s*(?:!==?|≠|=/=)\s*"), " not equal to "),
+    (Pattern(r"\s*(?:<=|≤|⩽)(?!>)\s*"), " less than or equal to "),
+    (Pattern(r"\s*(?:>=|≥|⩾)\s*"), " greater than or equal to "),
+    (Pattern(r"(?<=[\w)\]\s\"'])\s*={2,3}\s*(?=[\w(\"'-])"), " equals "),
+    (Pattern(r"([A-Z])\s?&\s?([A-Z])(?![A-Za-z])"), r"\1 and \2"),
+    (Pattern(r"\s*&&\s*"), " and "),
+    (Pattern(r"(?<=[\w)])\s*\|\|\s*(?=[\w(!])"), " or "),
+    (Pattern(r"\bC\+\+"), "C plus plus"),
+    (Pattern(r"(?<=\w)\+\+"), " plus plus"),
+    (Pattern(r"\b([a-z])--(?=[;)]|$)"), r"\1 minus minus"),
+    (Pattern(r"(?<=\w)\s*\+=\s*"), " plus equals "),
+    (Pattern(r"(?<=\w)\s*-=\s*"), " minus equals "),
+    (Pattern(r"\b([A-GJ])#(?!\w)"), r"\1 sharp"),
+    (Pattern(r"(?<![\w-])([A-DF])-(?=\s(?:grades?|average|student|in|on|for|and|or)\b|[.,;!?]|$)"), r"\1 minus"),
+    (Pattern(r"[=-]+>|→"), " to "),
+    (Pattern(r"(?<=\w)\s*<-+\s*(?=[A-Za-z])"), " from "),
+    (FigurePattern(r"~\s?(?=\d)"), "about "),
+    (Pattern(r"\band/or\b"), "and or"),
+    (Pattern(r"\b(he|she|him|his|hers?)/(she|he|hers?|him|his)\b", re.I), r"\1 or \2"),
+    (Pattern(r"\$(?=[A-Za-z_])"), "dollar "),
+    (Pattern(r"\b([a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*)\.(?=[a-z])|\b([a-z]{2,})\.(?=[a-z_]+\()"), r"\1\2 dot "),
+    (Pattern(r"\btl;dr\b", re.I), "T-L-D-R"),
+    (Pattern(r"\baka\b"), "A-K-A"),
+    (Pattern(r"\bAAA(?=\s(?:batter(?:y|ies)|cells?)\b)"), "triple A"),
+    (Pattern(r"\bAA(?=\s(?:batter(?:y|ies)|cells?)\b)"), "double A"),
+    (Pattern(r"\bs/he\b"), "she or he"),
+    (Pattern(r"(?<![\w/])([AaNn])/([CcAa])(?![\w/])"), lambda m: f"{m[1]}-{m[2]}".upper()),
     (
-        re.compile(r"(?<![\w/])(I/O|A/B|A/V|R/C|TCP/IP)(?![\w/])"),
+        Pattern(r"(?<![\w/])(I/O|A/B|A/V|R/C|TCP/IP)(?![\w/])"),
         lambda m: m[1].replace("/", " " if len(m[1]) > 3 else "-"),
     ),
     (
-        re.compile(
-            r"(?<![\w/=] )(?<![\w/])b/c(?=\s[A-Za-z])|(?<=[a-z] )b/c(?=\s(?:I|it|he|she|we|they|you|the|of|my)\b)"
-        ),
+        Pattern(r"(?<![\w/=] )(?<![\w/])b/c(?=\s[A-Za-z])|(?<=[a-z] )b/c(?=\s(?:I|it|he|she|we|they|you|the|of|my)\b)"),
         "because",
     ),
-    (re.compile(r"(?<![\w/])c/o(?=\s[A-Z])"), "care of"),
-    (re.compile(r"\b24/7/365\b"), "twenty four seven three sixty five"),
-    (re.compile(r"\bWW(I{1,3}|[123])\b"), r"World War \1"),
-    (re.compile(r"(?<![\w-])(?:A-Z|a-z)(?![\w-])"), "A to Z"),
-    (re.compile(r"(?<=[A-Za-z])-a-(?=\w)"), " a "),
+    (Pattern(r"(?<![\w/])c/o(?=\s[A-Z])"), "care of"),
+    (FigurePattern(r"\b24/7/365\b"), "twenty four seven three sixty five"),
+    (Pattern(r"\bWW(I{1,3}|[123])\b"), r"World War \1"),
+    (Pattern(r"(?<![\w-])(?:A-Z|a-z)(?![\w-])"), "A to Z"),
+    (Pattern(r"(?<=[A-Za-z])-a-(?=\w)"), " a "),
 ]
 _CURRENCY = r"[$£€¥₹₽₪₩₺₫₴₦₱฿₿]"
-_ZONE = re.compile(r"\b(UTC|GMT)\s?([+-])\s?(\d{1,2})(?::?(\d{2}))?\b")
-_SIGNED_MONEY = re.compile(
+_ZONE = FigurePattern(r"\b(UTC|GMT)\s?([+-])\s?(\d{1,2})(?::?(\d{2}))?\b")
+_SIGNED_MONEY = Pattern(
     rf"(?:(?<=^)|(?<=[\s(=<>:,/\[]))([-–+])\s?(?=(?:[A-Z]{{1,2}})?{_CURRENCY}\s?\.?\d)|\((?={_CURRENCY}[\d,.]+\))"
 )
-_SIGN_AT_END = re.compile(
+_SIGN_AT_END = FigurePattern(
     rf"(?:(?<=^)|(?<=[\s(=<>:,/\[]))[-–](?=\d[\d.,]*(?:\s?(?:k|m|bn?|tn?))?\s?{_CURRENCY}(?!\s?\d))", re.IGNORECASE
 )
-_TWICE = re.compile(rf"(?<![\w.,])(\d[\d.,]*)\s?({_CURRENCY})\s?[-–]\s?(\d[\d.,]*\s?)(?=\2)")
-_RANGE_AT_END = re.compile(rf"(?<![\w.,$£€])(\d[\d.,]*)\s?[-–]\s?(?=\d[\d.,]*\s?{_CURRENCY}(?!\d))")
-_UNSIGNED_RANGE = re.compile(rf"(?<![\w.,$£€])(\d[\d.,]*)\s?[-–]\s?(?={_CURRENCY}\d)")
-_NEGATIVE = re.compile(r"(?:(?<=^)|(?<=[\s(=<>≈±*×÷^\[]))[-–](?=\.?\d)")
-_POSITIVE = re.compile(r"(?:(?<=^)|(?<=[\s(=]))\+(?=\.?\d)")
-_MINUS = re.compile(r"(?<=\d)\s+[-–]\s+(?=\.?\d)")
-_MINUS_BEFORE_EQUALS = re.compile(r"(?<![\d-])(\d+(?:\.\d+)?)\s?[-–]\s?(\d+(?:\.\d+)?)(?=\s?[=≈≠<>])")
-_MINUS_LETTER = re.compile(
+_TWICE = FigurePattern(rf"(?<![\w.,])(\d[\d.,]*)\s?({_CURRENCY})\s?[-–]\s?(\d[\d.,]*\s?)(?=\2)")
+_RANGE_AT_END = FigurePattern(rf"(?<![\w.,$£€])(\d[\d.,]*)\s?[-–]\s?(?=\d[\d.,]*\s?{_CURRENCY}(?!\d))")
+_UNSIGNED_RANGE = FigurePattern(rf"(?<![\w.,$£€])(\d[\d.,]*)\s?[-–]\s?(?={_CURRENCY}\d)")
+_NEGATIVE = FigurePattern(r"(?:(?<=^)|(?<=[\s(=<>≈±*×÷^\[]))[-–](?=\.?\d)")
+_POSITIVE = FigurePattern(r"(?:(?<=^)|(?<=[\s(=]))\+(?=\.?\d)")
+_MINUS = FigurePattern(r"(?<=\d)\s+[-–]\s+(?=\.?\d)")
+_MINUS_BEFORE_EQUALS = FigurePattern(r"(?<![\d-])(\d+(?:\.\d+)?)\s?[-–]\s?(\d+(?:\.\d+)?)(?=\s?[=≈≠<>])")
+_MINUS_LETTER = Pattern(
     r"(?:(?<=[=(+*/]\s)|(?<=[=(+*/])|(?<=\d)|\b(?=[a-z]\s?[-–]\s?\w+\s?=))([a-z]?)\s?[-–]\s?(?=[a-z]\b|\d+\b(?!-))"
 )
-_SCIENTIFIC = re.compile(
+_SCIENTIFIC = FigurePattern(
     r"(?<![\w.,])(\d+(?:\.\d+)?)(?:e([+-]?)(\d{1,3})|E([+-])(\d{1,3})|(?<=\.\d)E()(\d{1,3})|(?<=\.\d\d)E()(\d{1,3}))(?!\w|\.\d)"
 )
-_TIMES_TEN = re.compile(r"(?<=\d)\s?[x×·*]\s?(?=10\s?\^)", re.IGNORECASE)
-_POWER = re.compile(
-    r"\s?(?:\^|\*\*)\s?(?:\(\s?([-+−–]?\s?\w+(?:\s?[-+*/]\s?\w+)?)\s?\)|([-+−–]?)(\d+(?:\.\d+)?|[a-z]\b))"
-)
-_CONSONANTS = re.compile(r"\b([b-df-hj-np-tv-xz])([b-df-hj-np-tv-xz])(?=\s?\^|\s(?:squared|cubed))")
-_FACTORIAL = re.compile(r"(?<=\d)!(?=\s?[=+*/])")
+_TIMES_TEN = FigurePattern(r"(?<=\d)\s?[x×·*]\s?(?=10\s?\^)", re.IGNORECASE)
+_POWER = Pattern(r"\s?(?:\^|\*\*)\s?(?:\(\s?([-+−–]?\s?\w+(?:\s?[-+*/]\s?\w+)?)\s?\)|([-+−–]?)(\d+(?:\.\d+)?|[a-z]\b))")
+_CONSONANTS = Pattern(r"\b([b-df-hj-np-tv-xz])([b-df-hj-np-tv-xz])(?=\s?\^|\s(?:squared|cubed))")
+_FACTORIAL = FigurePattern(r"(?<=\d)!(?=\s?[=+*/])")
 
 
 def expand_names(text: str) -> str:

@@ -6,47 +6,48 @@ import re
 
 from mamtra.text.english.context import before, ends_sentence, is_attributive
 from mamtra.text.english.numbers import cardinal, decimal, plural
+from mamtra.text.english.patterns import FigurePattern, Pattern
 
 _NOON = r"(?:\s?([aApP])(?:\.\s?[mM]\.|-M\b|[mM]\b\.?))"
 _ANY_NOON = r"(?:\s?[aApP](?:\.\s?[mM]\.|-M\b|[mM]\b))"
-_CLOCK = re.compile(rf"(?<![\d:.])(\d{{1,2}}):(\d{{2}})(?::(\d{{2}}))?{_NOON}?(?!\d|,\d{{3}}|:)")
-_HOUR = re.compile(rf"(?<![\d:.,])(\d{{1,2}})(?:\s?(?:-|–|to)\s?(\d{{1,2}}))?{_NOON}")
-_RANGE = re.compile(
+_CLOCK = FigurePattern(rf"(?<![\d:.])(\d{{1,2}}):(\d{{2}})(?::(\d{{2}}))?{_NOON}?(?!\d|,\d{{3}}|:)")
+_HOUR = FigurePattern(rf"(?<![\d:.,])(\d{{1,2}})(?:\s?(?:-|–|to)\s?(\d{{1,2}}))?{_NOON}")
+_RANGE = FigurePattern(
     rf"(?<![\w:.])(\d{{1,2}}(?::\d{{2}}{_ANY_NOON}?|{_ANY_NOON}))\s?[-–—]\s?(?=\d{{1,2}}(?::\d{{2}}(?!\d)|{_ANY_NOON})|noon\b|midnight\b)"
     rf"|(?<![\w:.-])(\d{{1,2}})\s?[-–—]\s?(?=\d{{1,2}}:\d{{2}}\b)"
 )
 _N = r"\d+(?:\.\d+)?"
-_HOURS = re.compile(
+_HOURS = FigurePattern(
     rf"(?<![\w.,])(?:(\d+)\s?d\s?)?({_N})\s?(?:h|hrs?)(?:\b|(?=\d+\s?m(?:ins?)?(?:\b|\d+s\b)))(?:\s?(\d+)\s?(?:m|mins?)(?:\b|(?=\d+s\b)))?(?:\s?({_N})\s?(?:s|secs?)\b)?"
     rf"|(?<![\w.,])(\d+)h(\d\d)(?:m\b)?(?:({_N})s\b)?(?!\w)"
 )
-_MINUTES = re.compile(rf"(?<![\w.,])(\d+)\s?(?:m|mins?)\b\s?({_N})\s?(?:s|secs?)\b")
-_SECONDS = re.compile(rf"(?<![\w.,$])({_N})(\s?)(?:s|S(?=\s[a-z]))(?![\w'])")
-_PLURAL_FIGURES = re.compile(
+_MINUTES = FigurePattern(rf"(?<![\w.,])(\d+)\s?(?:m|mins?)\b\s?({_N})\s?(?:s|secs?)\b")
+_SECONDS = FigurePattern(rf"(?<![\w.,$])({_N})(\s?)(?:s|S(?=\s[a-z]))(?![\w'])")
+_PLURAL_FIGURES = Pattern(
     r"(?:\b(?:the|these|those|two|three|four|five|six|some|many|all|of|in|no|several|his|her|their|my|both|and|by)\s)$",
     re.I,
 )
-_TIMED = re.compile(
+_TIMED = Pattern(
     r"\s(?:timers?|clips?|delays?|videos?|windows?|marks?|limits?|countdowns?|pauses?|breaks?|cooldowns?|ads?|intervals?|exposures?"
     r"|sprints?|timeouts?|recordings?|later|ago|per|each|long|remaining|left)\b"
 )
 
 
-_CALENDAR = re.compile(
+_CALENDAR = FigurePattern(
     r"(?<![\w.,$/-])(?:\d{1,4}\s?(?:y|mo|wks?|w|d)\b\s?){2,4}(?<=\w)(?![\w'/-])|(?<![\w.,$/-])\d{1,4}(?:y|mo|w|d)(?![\w'/-])"
 )
 _CALENDAR_UNITS = {"y": "year", "m": "month", "w": "week", "d": "day"}
-_SINCE = re.compile(r"\s(?:ago|old|later|left|remaining|pregnant|away|before|after|from|post|notice|each)\b")
-_WATTS = re.compile(
+_SINCE = Pattern(r"\s(?:ago|old|later|left|remaining|pregnant|away|before|after|from|post|notice|each)\b")
+_WATTS = Pattern(
     r"\s(?:LEDs?|bulbs?|chargers?|lights?|lamps?|adapt[eo]rs?|solar|panels?|speakers?|amps?|power|USB|fast|max|output|heaters?"
     r"|lasers?|equivalent|GaN|bricks?|supply|fans?|motors?)\b"
 )
-_AGED = re.compile(
+_AGED = Pattern(
     r"\s(?:daughters?|sons?|bab(?:y|ies)|kids?|girls?|boys?|twins?|pupp(?:y|ies)|kittens?|child(?:ren)?|infants?|toddlers?"
     r"|dogs?|cats?|nephews?|nieces?|grand\w+)\b"
 )
-_YEARS_OLD = re.compile(r"(?<![\w.,$-])(\d{1,3})[\s-]?(?:yo|y/o|y\.o\.|YO|Y/O)(?![\w/])")
-_STATED = re.compile(r"(?:\b(?:is|was|are|were|am|turned|now|age)|'(?:s|m|re))\s$")
+_YEARS_OLD = FigurePattern(r"(?<![\w.,$-])(\d{1,3})[\s-]?(?:yo|y/o|y\.o\.|YO|Y/O)(?![\w/])")
+_STATED = Pattern(r"(?:\b(?:is|was|are|were|am|turned|now|age)|'(?:s|m|re))\s$")
 
 
 def _calendar(match: re.Match[str]) -> str:

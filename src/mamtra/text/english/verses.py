@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mamtra.text.english.numbers import cardinal
+from mamtra.text.english.patterns import FigurePattern
 from mamtra.text.english.wordlists import listed
 
 _BOOKS = {
@@ -22,7 +23,7 @@ _ALSO_PEOPLE = frozenset(listed("Dan Phil Sam Tim"))
 _WHOLE = [*_BOOKS.values(), *listed("Ruth Ezra Esther Job Psalms Joel Amos Jonah Acts Titus Jude Sirach Tobit Wisdom")]
 _NAMES = "|".join(sorted({*_BOOKS, *_WHOLE}, key=len, reverse=True))
 _PARTS = {"1": "First ", "2": "Second ", "3": "Third ", "I": "First ", "II": "Second ", "III": "Third "}
-_VERSE = re.compile(
+_VERSE = FigurePattern(
     rf"(?<![\w.,:])(?:([123]|I{{1,3}})\s)?\b({_NAMES})(\.?)\s(\d{{1,3}}):([1-9]\d{{0,2}})"
     r"(?:[-–](\d{1,3})(?::([1-9]\d{0,2}))?)?(?![\w:]|[.,]\d|\s?[ap]\.?m\b)"
 )

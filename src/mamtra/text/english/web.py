@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mamtra.text.english.numbers import cardinal, digits, pairs, year
+from mamtra.text.english.patterns import FigurePattern, Pattern
 from mamtra.text.english.wordlists import listed
 
 _SAID_DOMAINS = frozenset(
@@ -33,28 +34,26 @@ _MARKS = {
     "&": "and", "#": "hash", "%": "percent", "~": "tilde", ":": "colon", "@": "at", "\\": "backslash", "$": "dollar",
     "*": "star", "!": "exclamation mark", ",": "comma", ";": "semicolon",
 }  # fmt: skip
-_EMAIL = re.compile(
-    r"(?:mailto:)?(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
-)
+_EMAIL = Pattern(r"(?:mailto:)?(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 _REST = r"[^\s<>\"()\[\]{}]*[A-Za-z0-9/]"
-_URL = re.compile(
+_URL = Pattern(
     rf"(?:https?://|ftp://|\bwww\.){_REST}"
     rf"|(?<![\w@.-])(?:(?:[A-Za-z0-9-]+\.)+(?:{_TOP_LEVEL})(?![\w-])(?!\.\w)|{_SHORTENERS})(?::\d+)?(?:[/?]{_REST})?"
     rf"|(?<![\w@.-])(?:[A-Za-z0-9-]+\.)+[a-z]{{2,6}}/{_REST}"
     rf"|(?<![\w@.-])localhost(?::\d+)?(?:/{_REST})?"
     rf"|(?<![\w@.:/-])[\w-]+\.(?:php|html?|aspx?|jsp|cgi)\?{_REST}"
 )
-_FILE = re.compile(
+_FILE = Pattern(
     rf"(?<![\w@.:/-])(?:\.{{0,2}}/|~/)?(?:[\w.-]+/)*(?:(?:[\w-]+\.)+({_EXTENSIONS})|[a-z_]\w+\.([chr]))(?![\w-]|\.\w)",
     re.IGNORECASE,
 )
-_PATH = re.compile(r"(?<![\w/.<>])(?:~|\.{1,2})?(?:/[\w.-]*[\w-]){2,}/?|(?<!\w)[A-Z]:\\[\w\\.-]*\w")
-_DOTTED_QUAD = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+|/\d+)?(?![\w.]*\d)")
-_DOT_NAME = re.compile(r"(?<![\w.!?,;:)'\"])\.(?=(?:[a-z]{2,}|NET)\b)")
-_HASHTAG = re.compile(r"(?<![\w&])#([A-Za-z]\w*)")
-_HANDLE = re.compile(r"(?<!\w)@([A-Za-z]\w*)")
-_PIECE = re.compile(r"[A-Za-z]+|\d+|[^\w\s]|_")
-_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|_")
+_PATH = Pattern(r"(?<![\w/.<>])(?:~|\.{1,2})?(?:/[\w.-]*[\w-]){2,}/?|(?<!\w)[A-Z]:\\[\w\\.-]*\w")
+_DOTTED_QUAD = FigurePattern(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+|/\d+)?(?![\w.]*\d)")
+_DOT_NAME = Pattern(r"(?<![\w.!?,;:)'\"])\.(?=(?:[a-z]{2,}|NET)\b)")
+_HASHTAG = Pattern(r"(?<![\w&])#([A-Za-z]\w*)")
+_HANDLE = Pattern(r"(?<!\w)@([A-Za-z]\w*)")
+_PIECE = Pattern(r"[A-Za-z]+|\d+|[^\w\s]|_")
+_CAMEL = Pattern(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|_")
 
 
 def _number(piece: str) -> str:
