@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import lzma
 from importlib.util import find_spec
 from pathlib import Path
 
 from mamtra.runtime.files import write_bytes, write_text
+from mamtra.text.english.lexicon_file import pack_lexicon
 from mamtra.text.english.phonemes import ALPHABET
 from mamtra.text.tokenizer import write_phoneme_tokenizer
 
@@ -34,8 +34,8 @@ def render(entry: str | dict[str, str | None]) -> str:
     return "|".join([default, *(f"{k}={v}" for k, v in varied)])
 
 
-def build(source: Path) -> bytes:
-    """The sorted lines of the lexicon, uncompressed."""
+def build(source: Path) -> list[bytes]:
+    """The sorted lines of the lexicon."""
     entries: dict[str, str | dict[str, str | None]] = {}
     for name in SOURCES:
         with gzip.open(source / name, "rt", encoding="utf-8") as file:
@@ -47,7 +47,7 @@ def build(source: Path) -> bytes:
     unknown = {c for line in lines for c in line.decode().split("\t")[1].strip() if c not in known}
     if unknown:
         raise SystemExit(f"Symbols outside the alphabet: {sorted(unknown)}")
-    return b"".join(lines)
+    return lines
 
 
 def main() -> None:
@@ -62,10 +62,8 @@ def main() -> None:
             raise SystemExit("hibari-tts is not installed: pip install hibari-tts, or pass --source.")
         source = Path(spec.origin).parent / "assets"
     args.out.mkdir(parents=True, exist_ok=True)
-    data = build(source)
-    # letters: more of those before one tell it, and no position does
-    letters = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "pb": 0}
-    packed = lzma.compress(data, filters=[letters])
+    lines = build(source)
+    packed = pack_lexicon(lines)
     write_bytes(args.out / "lexicon.txt.xz", packed)
     write_phoneme_tokenizer(args.out / "tokenizer.json")
     about = {
@@ -74,7 +72,7 @@ def main() -> None:
         "lexicon_source": "American English dictionaries of misaki (Apache-2.0), from hibari-tts (Apache-2.0)",
     }
     write_text(args.out / "text.json", json.dumps(about, indent=1) + "\n")
-    print(f"{len(data.splitlines())} words, {len(data)} bytes, {len(packed)} compressed -> {args.out}")
+    print(f"{len(lines)} words, {sum(map(len, lines))} bytes, {len(packed)} compressed -> {args.out}")
 
 
 if __name__ == "__main__":
