@@ -26,7 +26,8 @@ from training import CapturedAround, Optimiser, Run, command, resume, section
 from mamtra.audio.features import mel_24k, whisper_log_mel_128
 from mamtra.encoders.speech_tokenizer import MARGIN, ConvNeXtBlock, SpeechTokenizer, SpeechTokenizerConfig
 
-BUCKETS = (50, 75, 100, 130, 170, 220, 300)  # tokens
+BUCKETS = (50, 75, 100, 130, 170, 220, 300, 370, 450)
+"""Tokens, up to 18 s: two thirds of the recordings of real speakers are longer than 12 s."""
 NOT_SPOKEN = frozenset(' ˈˌː;:,.!?—…"()“”')
 
 
@@ -35,14 +36,30 @@ def phones(phonemes: str) -> str:
     return "".join(c for c in phonemes if c not in NOT_SPOKEN)
 
 
-class Heads(nn.Module):
-    """Training heads: phones at 50 Hz, and the 80-bin mel at 50 Hz given the speaker. Discarded after training."""
+class Reader(nn.Module):
+    """Training head that reads phones at 50 Hz from digits of tokens."""
 
     def __init__(self, dims: int, phones: int, width: int = 256) -> None:
         super().__init__()
         self.read = nn.Linear(dims, width)
         self.spell = nn.Sequential(*[ConvNeXtBlock(width, 5, 3) for _ in range(3)])
         self.phones = nn.Linear(width, 2 * (phones + 1))
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """Of what `read` gives (B, N, width): phone log-probabilities (B, 2N, phones + 1)."""
+        found = self.phones(self.spell(hidden.transpose(1, 2)).transpose(1, 2))
+        return found.float().reshape(len(hidden), 2 * hidden.shape[1], -1).log_softmax(-1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """values (B, N, dims) -> phone log-probabilities (B, 2N, phones + 1)."""
+        return self.log_probs(self.read(values))
+
+
+class Heads(Reader):
+    """Training heads: phones, and the 80-bin mel at 50 Hz given the speaker. Discarded after training."""
+
+    def __init__(self, dims: int, phones: int, width: int = 256) -> None:
+        super().__init__(dims, phones, width)
         self.speaker = nn.Linear(192, width)
         self.spread = nn.Linear(width, 2 * width)
         self.paint = nn.Sequential(*[ConvNeXtBlock(width, 7, 3) for _ in range(4)])
@@ -50,13 +67,10 @@ class Heads(nn.Module):
 
     def forward(self, values: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
         """values (B, N, dims), speaker (B, 192) -> phone log-probabilities (B, 2N, phones + 1), mel (B, 2N, 80)."""
-        batch, tokens, _ = values.shape
         hidden = self.read(values)
-        phones_read = self.spell(hidden.transpose(1, 2)).transpose(1, 2)
-        log_probs = self.phones(phones_read).float().view(batch, 2 * tokens, -1).log_softmax(-1)
-        spread = self.spread(hidden + self.speaker(speaker)[:, None]).reshape(batch, 2 * tokens, -1)
+        spread = self.spread(hidden + self.speaker(speaker)[:, None]).reshape(len(values), 2 * values.shape[1], -1)
         painted = self.paint(spread.transpose(1, 2)).transpose(1, 2)
-        return log_probs, self.mel(painted)
+        return self.log_probs(hidden), self.mel(painted)
 
 
 def augment(log_mel: Tensor, strength: Tensor) -> Tensor:
@@ -191,11 +205,11 @@ def batches(rows: list[Row], weights: np.ndarray, per_batch: int, rng: np.random
         yield high, rng.choice(members, size=max(1, per_batch // high), p=p)
 
 
-def error_rate(log_probs: Tensor, lengths: Tensor, targets: list[list[int]]) -> tuple[int, int]:
-    """Greedy CTC: (edit errors, phones)."""
+def error_rate(log_probs: Tensor, lengths: Tensor, targets: list[list[int]], margin: int = MARGIN) -> tuple[int, int]:
+    """Greedy CTC: (edit errors, phones). `margin` tokens stand in front of every utterance."""
     errors = total = 0
     for row, length, target in zip(log_probs.argmax(-1).tolist(), lengths.tolist(), targets, strict=True):
-        best = row[2 * MARGIN : 2 * (MARGIN + length)]
+        best = row[2 * margin : 2 * (margin + length)]
         phones_read = [p for i, p in enumerate(best) if p and (i == 0 or p != best[i - 1])]
         errors, total = errors + Levenshtein.distance(phones_read, target), total + len(target)
     return errors, total
