@@ -7,7 +7,8 @@
 
 A student is one of `mamtra distill`: the layer plan, the origin of every tensor, and the settings and figures of its training are
 written to provenance.json and the model card; one that was trained on from the installed student keeps its plan and origins. Of a
-vocoder (train_vocoder.py), an encoder (train_encoder.py) or a teacher (train_lm.py) these are its figures, and which one it continues. The teacher comes first.
+vocoder (train_vocoder.py), a speech tokenizer (train_encoder.py) or a teacher (train_lm.py) these are its figures, and which one it
+continues. The teacher comes first.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tokens import TokenSet
 from torch import nn
 from trained import load_network
 
-from mamtra.checkpoints.native import PROVENANCE, hash_weights, save_model
+from mamtra.checkpoints.native import PROVENANCE, hash_weights, read_config, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
 from mamtra.distill.models import open_speech_lm, read_weights
@@ -38,10 +39,10 @@ def continued(stage: dict[str, Any]) -> dict[str, Any]:
 
 
 def install(model: Path, parts: dict[str, nn.Module], storage: str, provenance: dict[str, Any]) -> None:
-    """Write these parts of the model, its provenance and its card."""
+    """Write these parts of the model, its provenance and its card. Its voices stay, also with another speech tokenizer."""
     provenance["storage"] = {**provenance["storage"], **dict.fromkeys(parts, storage)}
     provenance.pop("sha256")
-    save_model(model, parts, storage=storage, provenance=provenance)
+    save_model(model, parts, storage=storage, provenance=provenance, space=read_config(model)["voice_space"])
     write_card(model, provenance)
 
 

@@ -4,7 +4,8 @@ python train_encoder.py --config mini.yaml --corpus DIR ... --tokenizer PLACE --
 
 PLACE is a model directory or a file of train_tokenizer.py: the given tokenizer. Known voices (all sources but "real") keep its
 tokens, also where their sound is perturbed. Real speakers get the tokens that a known voice would have had: `Listener` learns the
-tokens of the known voices from the states of Whisper's encoder, which hardly depend on who speaks, and then listens to the others.
+tokens of the known voices from the states of Whisper's encoder, which hardly depend on who speaks, and then listens to the others
+(where that makes their phones easier to read).
 A reader of phones that has learned the tokens of the known voices, and learns no more, has to find the words of all of them.
 """
 
@@ -134,14 +135,14 @@ class Speech:
         wave = cut(self.corpus.audio16, batch.starts, batch.lengths, batch.inside.shape[1], TOKEN_16)
         return whisper_log_mel_128(wave)
 
-    def ctc(self, log_probs: Tensor, batch: Batch) -> Tensor:
-        """CTC per phone of log-probabilities (B, 2N, V)."""
+    def ctc(self, log_probs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """CTC of log-probabilities (B, 2N, V), nats of each row, and the phones of all of them."""
         targets = [self.phones[i] for i in batch.rows]
         flat = torch.tensor([p for target in targets for p in target], device=self.device)
         counts = torch.tensor([len(target) for target in targets], device=self.device)
         scores, frames = log_probs.transpose(0, 1), 2 * batch.lengths
         each = F.ctc_loss(scores, flat, frames, counts, reduction="none", zero_infinity=True)
-        return each.sum() / counts.sum()
+        return each, counts.sum()
 
 
 @torch.no_grad()
@@ -156,6 +157,11 @@ def over_corpus(speech: Speech, give) -> Tensor:
         places = batch.starts[:, None] + torch.arange(values.shape[1], device=speech.device)
         found[places[batch.inside]] = values[batch.inside]
     return found
+
+
+def per_phone(found: tuple[Tensor, Tensor]) -> Tensor:
+    """What `Speech.ctc` finds, in nats per phone."""
+    return found[0].sum() / found[1]
 
 
 def middle(latents: Tensor) -> Tensor:
@@ -207,7 +213,7 @@ class Training:
                 log_probs = self.reader(torch.where(wrong, other, latents.round()) * batch.inside[..., None])
                 logits = self.listener(crop(self.heard, batch.starts, high) * batch.inside[..., None])
             losses = {
-                "ctc": self.speech.ctc(log_probs, batch),
+                "ctc": per_phone(self.speech.ctc(log_probs, batch)),
                 "listener": distance(logits, self.probabilities(latents), batch.inside),
             }
             optimiser.step(sum(losses.values()))
@@ -216,14 +222,28 @@ class Training:
         heads.load_state_dict(optimiser.averaged_state())
         heads.eval().requires_grad_(False)
 
-    def listened(self) -> Tensor:
-        """Wanted probabilities (tokens, dims, levels) float16: of the known voices their own, of others the listener's."""
-        listen = over_corpus(self.speech, self.listen).softmax(-1).half()
-        own = self.probabilities(self.known).half()
-        for row in self.speech.rows:
-            if row.source != REAL:
-                listen[row.start : row.start + row.tokens] = own[row.start : row.start + row.tokens]
-        return listen
+    @torch.no_grad()
+    def wanted(self) -> Tensor:
+        """Probabilities (tokens, dims, levels) float16: those of the given tokens; for a real speaker the listener's,
+        if the reader finds its phones more easily in them."""
+        found, listened = (self.probabilities(self.known), over_corpus(self.speech, self.listen).softmax(-1))
+        hardness = [self.hardness(one.argmax(-1).float() - (self.sizes.levels - 1) // 2) for one in (found, listened)]
+        real = [i for i, row in enumerate(self.speech.rows) if row.source == REAL]
+        chosen = [i for i in real if hardness[1][i] < hardness[0][i]]
+        for row in (self.speech.rows[i] for i in chosen):
+            found[row.start : row.start + row.tokens] = listened[row.start : row.start + row.tokens]
+        print(f"{len(chosen)} of {len(real)} recordings get the listener's tokens", flush=True)
+        return found.half()
+
+    def hardness(self, digits: Tensor) -> list[float]:
+        """CTC of every row of the corpus by the reader, from digits (tokens, dims)."""
+        found = [0.0] * len(self.speech.rows)
+        for rows in by_length(self.speech.rows, 10_000):
+            batch = self.speech.batch(rows, max(self.speech.rows[i].tokens for i in rows))
+            values = crop(digits, batch.starts, batch.inside.shape[1]) * batch.inside[..., None]
+            for row, nats in zip(rows, self.speech.ctc(self.reader(values), batch)[0].tolist(), strict=True):
+                found[row] = nats
+        return found
 
     def listen(self, batch: Batch) -> Tensor:
         """The listener's logits (B, N, dims, levels)."""
@@ -231,7 +251,7 @@ class Training:
 
     def encoder(self, tokenizer: SpeechTokenizer, save) -> None:
         """The encoder learns; `save(tokenizer's state)` is called every now and then."""
-        config, wanted, saved = self.config, self.listened(), time.time()
+        config, wanted, saved = self.config, self.wanted(), time.time()
         optimiser = Optimiser(tokenizer, config["lr"], average=config["average"])
         draw = self.speech.draw(config["fractions"], config["tokens_per_batch"], self.rng)
         strength = torch.tensor(float(config["augmentation"]), device=self.speech.device)
@@ -248,7 +268,7 @@ class Training:
             logits = digit_logits(middle(latents), self.sizes.levels, config["temperature"])
             losses = {
                 "distance": distance(logits, crop(wanted, batch.starts, batch.inside.shape[1]), batch.inside),
-                "ctc": self.speech.ctc(log_probs, batch),
+                "ctc": per_phone(self.speech.ctc(log_probs, batch)),
             }
             norm = optimiser.step(losses["distance"] + config["ctc_weight"] * losses["ctc"])
             if step % 100 == 0:
@@ -284,12 +304,12 @@ class Training:
         return found
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--tokenizer", type=Path, required=True, help="the given one")
     parser.add_argument("--whisper", type=Path, required=True, help="a Whisper of transformers")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     config = section(args.config, "encoder", args.changes)
     torch.manual_seed(config["seed"])
 

@@ -192,8 +192,8 @@ def batches(rows: list[Row], weights: np.ndarray, per_batch: int, rng: np.random
     pools = {}
     edges = (0, *BUCKETS)
     for low, high in zip(edges, BUCKETS, strict=False):
-        members = np.array([i for i, r in enumerate(rows) if low < r.tokens <= high])
-        if len(members):
+        members = np.array([i for i, r in enumerate(rows) if low < r.tokens <= high], int)
+        if weights[members].sum() > 0:
             pools[high] = (members, weights[members] / weights[members].sum())
     mass = np.array(
         [weights[m].sum() * high for high, (m, _) in pools.items()]

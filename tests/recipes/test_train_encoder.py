@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import train_encoder
+from corpus import Corpus, ShardWriter
+from trained import load_network, read_metadata
+
+from mamtra.checkpoints.native import save_model
+from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig
+from tests.factories import speech_like
+
+SIZES = SpeechTokenizerConfig(width=16, fine_blocks=1, coarse_blocks=1, dims=4)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Utterances of the bulk voice, of Kokoro and of real speakers in turns, each an octave above the one before."""
+    folder = tmp_path_factory.mktemp("corpus")
+    writer = ShardWriter(folder / "0")
+    for number in range(6):
+        source = ("books", "kokoro", "real")[number % 3]
+        f0 = np.full(100, 60.0 * 2 ** (number % 3))
+        f0[::4] = 0
+        writer.add(f"u{number}", source, source, "hˈI ðɛɹ.", speech_like(2.0, 24000), f0)
+    writer.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("whisper")
+    sizes = dict.fromkeys(("encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads"), 1)
+    config = transformers.WhisperConfig(
+        d_model=8, encoder_ffn_dim=8, decoder_ffn_dim=8, vocab_size=16, pad_token_id=0, **sizes
+    )
+    torch.manual_seed(0)
+    transformers.WhisperModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A model directory with a speech tokenizer alone."""
+    folder = tmp_path_factory.mktemp("given")
+    torch.manual_seed(0)
+    return save_model(folder, {"speech_tokenizer": SpeechTokenizer(SIZES)}, storage="int8")
+
+
+def test_a_listener_hears_no_mean_and_no_usual_pitch(corpus):
+    loaded = Corpus([corpus], "cpu")
+    heard = train_encoder.hear(loaded, torch.randn(600, 8).half() + 3)
+    assert heard.shape == (300, 20) and heard.dtype == torch.float16
+    assert float(heard[:50, :16].float().unflatten(1, (2, 8)).mean((0, 1)).abs().max()) < 0.01
+    assert heard[:, 16::2].unique().tolist() == [0.0]  # all are flat
+    assert heard[:, 17::2].float().mean() == 0.75
+
+
+def test_equal_latents_are_nearest_and_the_digit_is_the_likeliest():
+    latents = torch.rand(2, 5, 4) * 2 - 1
+    wanted = train_encoder.digit_logits(latents, 3, 0.1).softmax(-1)
+    assert torch.equal(wanted.argmax(-1) - 1, latents.round().long())
+    inside = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
+
+    def loss(moved):
+        return float(train_encoder.distance(train_encoder.digit_logits(moved, 3, 0.1), wanted, inside))
+
+    assert loss(latents) < min(loss(latents + 0.1), loss(latents - 0.1))
+    outside = latents.clone()
+    outside[1, 2:] = 1.0
+    assert loss(outside) == loss(latents)
+
+
+def test_an_encoder_is_trained_on_and_keeps_its_tokens(corpus, whisper, given, tmp_path):
+    out = tmp_path / "encoder.safetensors"
+    settings = ["minutes=null", "steps=8", "tokens_per_batch=100", "wrong_tokens=0.0"]
+    places = ["--corpus", str(corpus), "--tokenizer", str(given), "--whisper", str(whisper), "--out", str(out)]
+    config = Path(train_encoder.__file__).with_name("mini.yaml")
+    train_encoder.main(["--config", str(config), "--device", "cpu", *places, *settings])
+    before, after = load_network(given, "speech_tokenizer"), load_network(out, "speech_tokenizer")
+    assert not torch.equal(before.digits.weight, after.digits.weight)
+    about = read_metadata(out)
+    assert about["steps"] == 8 and about["resumed"] is True
+    assert about["measured"]["equal_digits_percent_bulk_trained"] > 90
+    assert about["measured"]["phone_errors_percent_bulk_given"] >= 0
