@@ -10,14 +10,13 @@ speaker and source (indices into the lists speakers and sources).
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from corpus import CODES, TOKEN_16, Corpus, Row, finished, read_index
-from train_tokenizer import cut
+from corpus import CODES, TOKEN_16, Corpus, finished, read_index
+from speech import by_length, cut
 from trained import load_network
 
 from mamtra.audio.features import whisper_log_mel_128
@@ -58,18 +57,6 @@ class TokenSet:
 
     def ids(self, row: int) -> np.ndarray:
         return self.text[self.text_at[row] : self.text_at[row + 1]]
-
-
-def by_length(rows: Sequence[Row], tokens: int) -> Iterator[list[int]]:
-    """Numbers of all rows in groups of similar length, which padded to the longest have at most `tokens` or are one row."""
-    order = sorted(range(len(rows)), key=lambda i: rows[i].tokens)
-    at = 0
-    while at < len(order):
-        count = 1
-        while at + count < len(order) and (count + 1) * rows[order[at + count]].tokens <= tokens:
-            count += 1
-        yield order[at : at + count]
-        at += count
 
 
 @torch.inference_mode()

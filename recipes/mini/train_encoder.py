@@ -5,72 +5,31 @@ python train_encoder.py --config mini.yaml --corpus DIR ... --tokenizer PLACE --
 PLACE is a model directory or a file of train_tokenizer.py: the given tokenizer. Known voices (all sources but "real") keep its
 tokens, also where their sound is perturbed. Real speakers get the tokens that a known voice would have had: `Listener` learns the
 tokens of the known voices from the states of Whisper's encoder, which hardly depend on who speaks, and then listens to the others
-(where that makes their phones easier to read).
-A reader of phones that has learned the tokens of the known voices, and learns no more, has to find the words of all of them.
+(where that makes their phones easier to read). A reader of phones that has learned the tokens of the known voices, and learns no
+more, has to find the words of all of them.
 """
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from corpus import TOKEN_16, Corpus, crop, drawing_weights
+from corpus import crop
+from listening import Listener, hear, whisper_states
 from perturb import perturb
-from supervision import usual_pitch, whisper_states
-from tokens import by_length
+from speech import Batch, Reader, Speech, by_length, error_rate, over_corpus
 from torch import Tensor, nn
-from train_tokenizer import BUCKETS, Reader, augment, batches, cut, error_rate, phones
+from train_tokenizer import augment
 from trained import load_network
 from training import Optimiser, Run, command, section
 
-from mamtra.audio.features import whisper_log_mel_128
-from mamtra.encoders.speech_tokenizer import MARGIN, ConvNeXtBlock, SpeechTokenizer
+from mamtra.encoders.speech_tokenizer import MARGIN, SpeechTokenizer
 
 REAL = "real"
 SAVED_EVERY = 60.0
 """Seconds between two files of weights."""
-
-
-class Listener(nn.Module):
-    """Digits of the tokens from what `hear` gives, by logits (B, N, dims, levels)."""
-
-    def __init__(self, features: int, dims: int, levels: int, width: int = 256) -> None:
-        super().__init__()
-        self.shape = (dims, levels)
-        self.read = nn.Linear(features, width)
-        self.blocks = nn.Sequential(*[ConvNeXtBlock(width, 7, 3) for _ in range(4)])
-        self.norm, self.digits = nn.LayerNorm(width), nn.Linear(width, dims * levels)
-
-    def forward(self, heard: Tensor) -> Tensor:
-        """heard (B, N, features)."""
-        hidden = self.read(F.dropout(heard.float(), 0.2, self.training))
-        hidden = self.blocks(hidden.transpose(1, 2)).transpose(1, 2)
-        return self.digits(self.norm(hidden)).float().unflatten(-1, self.shape)
-
-
-def hear(corpus: Corpus, states: Tensor) -> Tensor:
-    """What a listener hears of every token: two states, without their mean over the utterance, voicing and relative pitch.
-
-    Args:
-        corpus: with f0.
-        states: (2 * tokens, width) of Whisper's encoder.
-
-    Returns:
-        float16 (tokens, 2 * width + 4).
-    """
-    tokens = sum(row.tokens for row in corpus.rows)
-    usual, tones = usual_pitch(corpus), torch.zeros(2 * tokens, 2, dtype=torch.float16, device=states.device)
-    for number, row in enumerate(corpus.rows):
-        span = slice(2 * row.start, 2 * (row.start + row.tokens))
-        states[span] -= states[span].float().mean(0).half()
-        hertz = corpus.f0[span].float()
-        tones[span, 0] = torch.where(hertz > 0, hertz.clamp(min=1).log2() - usual[number], 0.0).half()
-        tones[span, 1] = (hertz > 0).half()
-    return torch.cat((states.view(tokens, -1), tones.view(tokens, -1)), 1)
 
 
 def digit_logits(latents: Tensor, levels: int, temperature: float) -> Tensor:
@@ -83,85 +42,6 @@ def distance(logits: Tensor, wanted: Tensor, inside: Tensor) -> Tensor:
     """Cross entropy of digits (B, N, dims, levels) to wanted probabilities, summed over dims, mean over the tokens inside."""
     each = -(wanted.float() * logits.log_softmax(-1)).sum((-1, -2))
     return (each * inside).sum() / inside.sum()
-
-
-class Batch(NamedTuple):
-    """Rows of a corpus: numbers, first token (B,), tokens (B,), whether a place is one of theirs (B, N)."""
-
-    rows: list[int]
-    starts: Tensor
-    lengths: Tensor
-    inside: Tensor
-
-
-class Speech:
-    """A corpus with what is wanted of it.
-
-    Args:
-        folders: of the corpus.
-        device: of torch.
-    """
-
-    def __init__(self, folders: list[Path], device: str) -> None:
-        self.corpus, self.device = Corpus(folders, device, ("audio16", "f0")), device
-        self.rows = self.corpus.rows
-        self.alphabet = sorted({c for row in self.rows for c in phones(row.phonemes)})
-        number = {c: n + 1 for n, c in enumerate(self.alphabet)}
-        self.phones = [[number[c] for c in phones(row.phonemes)] for row in self.rows]
-        self.starts = torch.tensor([row.start for row in self.rows], device=device)
-        self.lengths = torch.tensor([row.tokens for row in self.rows], device=device)
-        self.group = np.array([row.source if row.source in ("kokoro", REAL) else "bulk" for row in self.rows])
-        self.validation = np.arange(len(self.rows)) % 50 == 0
-        self.fits = np.array([
-            row.tokens <= BUCKETS[-1] and 0 < len(target) <= 2 * row.tokens - 4
-            for row, target in zip(self.rows, self.phones, strict=True)
-        ])  # fmt: skip
-
-    def draw(self, fractions: dict[str, float], tokens_per_batch: int, rng: np.random.Generator):
-        """Endless batches for training."""
-        sizes = np.array([row.tokens for row in self.rows])
-        weights = drawing_weights(self.rows, sizes, fractions) / sizes * self.fits * ~self.validation
-        for high, picked in batches(self.rows, weights, tokens_per_batch, rng):
-            yield self.batch(picked.tolist(), high)
-
-    def batch(self, rows: list[int], high: int) -> Batch:
-        """These rows, padded to `high` tokens."""
-        index = torch.tensor(rows, device=self.device)
-        lengths = self.lengths[index]
-        return Batch(rows, self.starts[index], lengths, torch.arange(high, device=self.device) < lengths[:, None])
-
-    def log_mel(self, batch: Batch) -> Tensor:
-        """(B, 128, 4 * (N + 2 MARGIN)) of the batch, as `SpeechTokenizer.tokenize` hears it."""
-        wave = cut(self.corpus.audio16, batch.starts, batch.lengths, batch.inside.shape[1], TOKEN_16)
-        return whisper_log_mel_128(wave)
-
-    def ctc(self, log_probs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """CTC of log-probabilities (B, 2N, V), nats of each row, and the phones of all of them."""
-        targets = [self.phones[i] for i in batch.rows]
-        flat = torch.tensor([p for target in targets for p in target], device=self.device)
-        counts = torch.tensor([len(target) for target in targets], device=self.device)
-        scores, frames = log_probs.transpose(0, 1), 2 * batch.lengths
-        each = F.ctc_loss(scores, flat, frames, counts, reduction="none", zero_infinity=True)
-        return each, counts.sum()
-
-
-@torch.no_grad()
-def over_corpus(speech: Speech, give) -> Tensor:
-    """Flat (tokens, ...) of the corpus of what `give(batch)` gives for (B, N, ...) places."""
-    found = None
-    for rows in by_length(speech.rows, 1_000 if speech.device == "cpu" else 25_000):
-        batch = speech.batch(rows, max(speech.rows[i].tokens for i in rows))
-        values = give(batch)
-        if found is None:
-            found = values.new_zeros(sum(row.tokens for row in speech.rows), *values.shape[2:])
-        places = batch.starts[:, None] + torch.arange(values.shape[1], device=speech.device)
-        found[places[batch.inside]] = values[batch.inside]
-    return found
-
-
-def per_phone(found: tuple[Tensor, Tensor]) -> Tensor:
-    """What `Speech.ctc` finds, in nats per phone."""
-    return found[0].sum() / found[1]
 
 
 def middle(latents: Tensor) -> Tensor:
@@ -213,7 +93,7 @@ class Training:
                 log_probs = self.reader(torch.where(wrong, other, latents.round()) * batch.inside[..., None])
                 logits = self.listener(crop(self.heard, batch.starts, high) * batch.inside[..., None])
             losses = {
-                "ctc": per_phone(self.speech.ctc(log_probs, batch)),
+                "ctc": self.speech.ctc(log_probs, batch)[1],
                 "listener": distance(logits, self.probabilities(latents), batch.inside),
             }
             optimiser.step(sum(losses.values()))
@@ -268,7 +148,7 @@ class Training:
             logits = digit_logits(middle(latents), self.sizes.levels, config["temperature"])
             losses = {
                 "distance": distance(logits, crop(wanted, batch.starts, batch.inside.shape[1]), batch.inside),
-                "ctc": per_phone(self.speech.ctc(log_probs, batch)),
+                "ctc": self.speech.ctc(log_probs, batch)[1],
             }
             norm = optimiser.step(losses["distance"] + config["ctc_weight"] * losses["ctc"])
             if step % 100 == 0:
@@ -295,7 +175,7 @@ class Training:
             for name, flat in digits.items():
                 values = crop(flat, batch.starts, batch.inside.shape[1]) * batch.inside[..., None]
                 log_probs = self.reader(values)
-                errors, total = error_rate(log_probs, batch.lengths, [speech.phones[i] for i in rows], margin=0)
+                errors, total = error_rate(log_probs, batch.lengths, [speech.phones[i] for i in rows])
                 found[f"phone_errors_percent_{group}_{name}"] = round(100 * errors / total, 2)
                 same = (values == crop(digits["given"], batch.starts, batch.inside.shape[1]))[batch.inside]
                 if name != "given":
@@ -313,7 +193,7 @@ def main(argv: list[str] | None = None) -> None:
     config = section(args.config, "encoder", args.changes)
     torch.manual_seed(config["seed"])
 
-    speech = Speech(args.corpus, args.device)
+    speech = Speech(args.corpus, args.device, ("audio16", "f0"), config["fractions"])
     print(f"{len(speech.rows)} utterances, {speech.corpus.hours():.1f} h", flush=True)
     states = whisper_states(args.whisper, speech.corpus, args.device).clone()
     shipped, tokenizer = (load_network(args.tokenizer, "speech_tokenizer").to(args.device) for _ in range(2))
