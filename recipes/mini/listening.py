@@ -75,7 +75,7 @@ class Listener(nn.Module):
 
     def forward(self, heard: Tensor) -> Tensor:
         """heard (B, N, features)."""
-        hidden = self.read(F.dropout(heard.float(), 0.2, self.training))
+        hidden = self.read(F.dropout(heard.float(), 0.3, self.training))
         hidden = self.blocks(hidden.transpose(1, 2)).transpose(1, 2)
         return self.digits(self.norm(hidden)).float().unflatten(-1, self.shape)
 

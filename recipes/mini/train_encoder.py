@@ -12,6 +12,8 @@ more, has to find the words of all of them.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +29,11 @@ from training import Optimiser, Run, command, section
 
 from mamtra.encoders.speech_tokenizer import MARGIN, SpeechTokenizer
 
-REAL = "real"
-SAVED_EVERY = 60.0
-"""Seconds between two files of weights."""
+REAL, NEW = "real", "new"
+HELD = 12
+"""One of so many real speakers is not trained on: the group `NEW`, by which the weights are chosen."""
+TRIED_EVERY = 30.0
+"""Seconds between two trials of the weights."""
 
 
 def digit_logits(latents: Tensor, levels: int, temperature: float) -> Tensor:
@@ -129,10 +133,26 @@ class Training:
         """The listener's logits (B, N, dims, levels)."""
         return self.listener(crop(self.heard, batch.starts, batch.inside.shape[1]) * batch.inside[..., None])
 
-    def encoder(self, tokenizer: SpeechTokenizer, save) -> None:
-        """The encoder learns; `save(tokenizer's state)` is called every now and then."""
-        config, wanted, saved = self.config, self.wanted(), time.time()
+    def encoder(self, tokenizer: SpeechTokenizer, save: Callable[[dict[str, Tensor]], None]) -> None:
+        """The encoder learns. In the end it has the averaged weights of that moment when new speakers were read best;
+        `save` gets their state each time."""
+        config, wanted = self.config, self.wanted()
+        trial, best, tried = deepcopy(tokenizer).eval(), np.inf, time.time()
         optimiser = Optimiser(tokenizer, config["lr"], average=config["average"])
+
+        def try_weights() -> float:
+            trial.load_state_dict(optimiser.averaged_state())
+            errors = self.misread(
+                self.group(NEW), lambda batch: middle(trial.latents(self.speech.log_mel(batch))).round()
+            )
+            if errors <= best:
+                tokenizer_state = {name: value.cpu().contiguous() for name, value in trial.state_dict().items()}
+                save(tokenizer_state)
+                chosen.update(tokenizer_state)
+            print(f"new speakers: {errors:.2f}% of the phones misread", flush=True)
+            return min(errors, best)
+
+        chosen: dict[str, Tensor] = {}
         draw = self.speech.draw(config["fractions"], config["tokens_per_batch"], self.rng)
         strength = torch.tensor(float(config["augmentation"]), device=self.speech.device)
         for step in self.run:
@@ -153,35 +173,58 @@ class Training:
             norm = optimiser.step(losses["distance"] + config["ctc_weight"] * losses["ctc"])
             if step % 100 == 0:
                 self.run.report(1, **losses, norm=norm)
-            if time.time() - saved > SAVED_EVERY:
-                save(optimiser.averaged_state())
-                saved = time.time()
-        tokenizer.load_state_dict(optimiser.averaged_state())
+            if time.time() - tried > TRIED_EVERY:
+                best, tried = try_weights(), time.time()
+        try_weights()
+        tokenizer.load_state_dict(chosen)
+
+    def group(self, name: str) -> list[int]:
+        """Validation rows of a group."""
+        speech = self.speech
+        return np.flatnonzero(speech.validation & speech.fits & (speech.group == name)).tolist()[:400]
+
+    @torch.no_grad()
+    def misread(self, rows: list[int], digits: Callable[[Batch], Tensor]) -> float:
+        """Phones of these rows that the reader misses, %."""
+        errors = total = 0
+        for at in range(0, len(rows), 16):
+            picked = rows[at : at + 16]
+            batch = self.speech.batch(picked, max(self.speech.rows[i].tokens for i in picked))
+            log_probs = self.reader(digits(batch) * batch.inside[..., None])
+            missed, phones = error_rate(log_probs, batch.lengths, [self.speech.phones[i] for i in picked])
+            errors, total = errors + missed, total + phones
+        return 100 * errors / max(1, total)
 
     @torch.no_grad()
     def measure(self, tokenizer: SpeechTokenizer) -> dict[str, float]:
-        """On validation rows: equal digits and tokens of the known voices; phones that the reader misses, of three tokens."""
+        """Of validation rows, for the given, the listener's and the trained tokens: phones misread, and share of given ones."""
         speech, found = self.speech, {}
-        digits = {
+        flat = {
             "given": self.known.round(),
             "listener": over_corpus(speech, self.listen).argmax(-1).float() - (self.sizes.levels - 1) // 2,
             "trained": over_corpus(speech, lambda batch: middle(tokenizer.latents(speech.log_mel(batch)))).round(),
         }
         for group in sorted(set(speech.group)):
-            rows = np.flatnonzero(speech.validation & speech.fits & (speech.group == group)).tolist()[:400]
-            if not rows:
-                continue
-            batch = speech.batch(rows, max(speech.rows[i].tokens for i in rows))
-            for name, flat in digits.items():
-                values = crop(flat, batch.starts, batch.inside.shape[1]) * batch.inside[..., None]
-                log_probs = self.reader(values)
-                errors, total = error_rate(log_probs, batch.lengths, [speech.phones[i] for i in rows])
-                found[f"phone_errors_percent_{group}_{name}"] = round(100 * errors / total, 2)
-                same = (values == crop(digits["given"], batch.starts, batch.inside.shape[1]))[batch.inside]
-                if name != "given":
-                    found[f"equal_digits_percent_{group}_{name}"] = round(100 * float(same.float().mean()), 2)
-                    found[f"equal_tokens_percent_{group}_{name}"] = round(100 * float(same.all(-1).float().mean()), 2)
+            rows = self.group(group)
+            places = [
+                p for i in rows for p in range(speech.rows[i].start, speech.rows[i].start + speech.rows[i].tokens)
+            ]
+            for name, digits in flat.items():
+                errors = self.misread(rows, lambda batch, of=digits: crop(of, batch.starts, batch.inside.shape[1]))
+                same = digits[places] == flat["given"][places]
+                found[f"{group}_{name}_phone_errors_percent"] = round(errors, 2)
+                if places and name != "given":
+                    found[f"{group}_{name}_equal_digits_percent"] = round(100 * float(same.float().mean()), 2)
+                    found[f"{group}_{name}_equal_tokens_percent"] = round(100 * float(same.all(-1).float().mean()), 2)
         return found
+
+
+def hold_speakers(speech: Speech) -> None:
+    """Every twelfth real speaker becomes the group `NEW`, for validation alone."""
+    names = sorted({row.speaker for row in speech.rows if row.source == REAL})
+    new = np.isin([row.speaker for row in speech.rows], names[::HELD])
+    speech.group[new] = NEW
+    speech.validation |= new
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -194,6 +237,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(config["seed"])
 
     speech = Speech(args.corpus, args.device, ("audio16", "f0"), config["fractions"])
+    hold_speakers(speech)
     print(f"{len(speech.rows)} utterances, {speech.corpus.hours():.1f} h", flush=True)
     states = whisper_states(args.whisper, speech.corpus, args.device).clone()
     shipped, tokenizer = (load_network(args.tokenizer, "speech_tokenizer").to(args.device) for _ in range(2))
