@@ -204,7 +204,7 @@ class Training:
             "listener": over_corpus(speech, self.listen).argmax(-1).float() - (self.sizes.levels - 1) // 2,
             "trained": over_corpus(speech, lambda batch: middle(tokenizer.latents(speech.log_mel(batch)))).round(),
         }
-        for group in sorted(set(speech.group)):
+        for group in filter(self.group, sorted(set(speech.group))):
             rows = self.group(group)
             places = [
                 p for i in rows for p in range(speech.rows[i].start, speech.rows[i].start + speech.rows[i].tokens)
@@ -213,7 +213,7 @@ class Training:
                 errors = self.misread(rows, lambda batch, of=digits: crop(of, batch.starts, batch.inside.shape[1]))
                 same = digits[places] == flat["given"][places]
                 found[f"{group}_{name}_phone_errors_percent"] = round(errors, 2)
-                if places and name != "given":
+                if name != "given":
                     found[f"{group}_{name}_equal_digits_percent"] = round(100 * float(same.float().mean()), 2)
                     found[f"{group}_{name}_equal_tokens_percent"] = round(100 * float(same.all(-1).float().mean()), 2)
         return found
