@@ -197,7 +197,7 @@ class Training:
 
     @torch.no_grad()
     def measure(self, tokenizer: SpeechTokenizer) -> dict[str, float]:
-        """Of validation rows, for the given, the listener's and the trained tokens: phones misread, and share of given ones."""
+        """Of validation rows: phones misread in the given, the listener's and the trained tokens; share of trained ones given."""
         speech, found = self.speech, {}
         flat = {
             "given": self.known.round(),
@@ -213,7 +213,7 @@ class Training:
                 errors = self.misread(rows, lambda batch, of=digits: crop(of, batch.starts, batch.inside.shape[1]))
                 same = digits[places] == flat["given"][places]
                 found[f"{group}_{name}_phone_errors_percent"] = round(errors, 2)
-                if name != "given":
+                if name == "trained":
                     found[f"{group}_{name}_equal_digits_percent"] = round(100 * float(same.float().mean()), 2)
                     found[f"{group}_{name}_equal_tokens_percent"] = round(100 * float(same.all(-1).float().mean()), 2)
         return found
