@@ -3,10 +3,12 @@
     python adopt.py --lm-teacher teacher.safetensors [--tokens tokens.npz] [--model ...] [--teacher models/mini-teacher]
     python adopt.py --student RUN/student [--model src/mamtra/assets/mini] [--teacher models/mini-teacher] [--storage int8]
     python adopt.py --vocoder vocoder.safetensors [--model src/mamtra/assets/mini] [--storage int8]
+    python adopt.py --speech-tokenizer encoder.safetensors [--model src/mamtra/assets/mini] [--storage int8]
 
 A student is one of `mamtra distill`: the layer plan, the origin of every tensor, and the settings and figures of its training are
 written to provenance.json and the model card; one that was trained on from the installed student keeps its plan and origins. Of a
-vocoder (train_vocoder.py) or a teacher (train_lm.py) these are its figures, and which one it continues. The teacher comes first.
+vocoder (train_vocoder.py), a speech tokenizer (train_encoder.py) or a teacher (train_lm.py) these are its figures, and which one it
+continues. The teacher comes first.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from tokens import TokenSet
 from torch import nn
 from trained import load_network
 
-from mamtra.checkpoints.native import PROVENANCE, hash_weights, save_model
+from mamtra.checkpoints.native import PROVENANCE, hash_weights, read_config, save_model
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import STORAGES
 from mamtra.distill.models import open_speech_lm, read_weights
@@ -37,10 +39,10 @@ def continued(stage: dict[str, Any]) -> dict[str, Any]:
 
 
 def install(model: Path, parts: dict[str, nn.Module], storage: str, provenance: dict[str, Any]) -> None:
-    """Write these parts of the model, its provenance and its card."""
+    """Write these parts of the model, its provenance and its card. Its voices stay, also with another speech tokenizer."""
     provenance["storage"] = {**provenance["storage"], **dict.fromkeys(parts, storage)}
     provenance.pop("sha256")
-    save_model(model, parts, storage=storage, provenance=provenance)
+    save_model(model, parts, storage=storage, provenance=provenance, space=read_config(model)["voice_space"])
     write_card(model, provenance)
 
 
@@ -84,14 +86,14 @@ def adopt_teacher(weights: Path, model: Path, teacher: Path, storage: str, token
     install(model, {}, storage, provenance)
 
 
-def adopt_vocoder(weights: Path, model: Path, storage: str) -> None:
-    """Write the vocoder, its provenance and the model card."""
+def adopt_part(name: str, weights: Path, model: Path, storage: str) -> None:
+    """Write the vocoder or the speech tokenizer, its provenance and the model card."""
     provenance = read_json(model / PROVENANCE)
-    about, earlier = describe_stage(weights), provenance["stages"]["vocoder"]
+    about, earlier = describe_stage(weights), provenance["stages"][name]
     if about.pop("resumed", False):
         about["continues"] = continued(earlier)
-    provenance["stages"]["vocoder"] = about
-    install(model, {"vocoder": load_network(weights, "vocoder")}, storage, provenance)
+    provenance["stages"][name] = about
+    install(model, {name: load_network(weights, name)}, storage, provenance)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -100,6 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     part = parser.add_mutually_exclusive_group(required=True)
     part.add_argument("--student", type=Path, help="model directory written by a training run")
     part.add_argument("--vocoder", type=Path, help="weights written by train_vocoder.py, its log beside them")
+    part.add_argument("--speech-tokenizer", type=Path, help="weights written by train_encoder.py, its log beside them")
     part.add_argument("--lm-teacher", type=Path, help="weights written by train_lm.py, its log beside them")
     parser.add_argument("--tokens", type=Path, help="token set of the teacher, to list the data")
     parser.add_argument("--model", type=Path, default=root / "src" / "mamtra" / "assets" / "mini")
@@ -111,7 +114,8 @@ def main(argv: list[str] | None = None) -> None:
     elif args.lm_teacher:
         adopt_teacher(args.lm_teacher, args.model, args.teacher, args.storage, args.tokens)
     else:
-        adopt_vocoder(args.vocoder, args.model, args.storage)
+        name = "vocoder" if args.vocoder else "speech_tokenizer"
+        adopt_part(name, args.vocoder or args.speech_tokenizer, args.model, args.storage)
     print(size_table(args.model))
 
 

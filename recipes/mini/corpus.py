@@ -143,9 +143,9 @@ def drawing_weights(rows: Sequence[Row], mass: np.ndarray, fractions: Mapping[st
 
 
 def crop(flat, starts, length: int):
-    """Slices of equal length out of a flat tensor. flat (N,), starts (B,) int64 -> (B, length); positions outside
+    """Slices of equal length out of a flat tensor. flat (N, ...), starts (B,) int64 -> (B, length, ...); positions outside
     repeat the first or last value."""
     import torch
 
     index = starts[:, None] + torch.arange(length, device=flat.device)
-    return flat[index.clamp_(min=0, max=flat.numel() - 1)]
+    return flat[index.clamp_(min=0, max=len(flat) - 1)]

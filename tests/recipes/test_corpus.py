@@ -5,10 +5,11 @@ import numpy as np
 import tokens
 import torch
 from corpus import CODES, SOUND, Corpus, Row, ShardWriter, drawing_weights, finished, keep_codes
+from speech import cut, error_rate
 from texts import Weaver
 from train_lm import add_token_noise
-from train_tokenizer import MARGIN, cut, error_rate
 
+from mamtra.encoders.speech_tokenizer import MARGIN
 from mamtra.models.layout import SPEECH, TEXT
 from tests.factories import speech_like
 
@@ -77,4 +78,4 @@ def test_sources_are_drawn_by_their_fractions():
 def test_phone_errors_of_the_best_path():
     best = [0] * 2 * MARGIN + [1, 1, 0, 1, 2, 3, 0, 0]  # reads 1 1 2 3
     log_probs = torch.nn.functional.one_hot(torch.tensor([best + [3] * 4]), 5).float()
-    assert error_rate(log_probs, torch.tensor([4]), [[1, 2, 3, 4]]) == (2, 4)
+    assert error_rate(log_probs, torch.tensor([4]), [[1, 2, 3, 4]], MARGIN) == (2, 4)

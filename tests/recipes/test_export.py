@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mamtra.checkpoints.model_files import read_generation
+from mamtra.checkpoints.model_files import read_config, read_generation
 from mamtra.checkpoints.native import hash_weights, load_part, voice_space
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.models.plan import LayerPlan
@@ -171,19 +171,22 @@ def test_what_cannot_be_exported(trained, tmp_path):
 
 
 @pytest.mark.parametrize("resumed", [True, False])
-def test_a_vocoder_that_was_trained_again_is_installed_alone(exported, tmp_path, resumed):
-    model, vocoder = tmp_path / "mini", tiny_parts()["vocoder"]
+@pytest.mark.parametrize(("part", "moved"), [("vocoder", "conv_post"), ("speech_tokenizer", "digits")])
+def test_a_part_that_was_trained_again_is_installed_alone(exported, tmp_path, part, moved, resumed):
+    model, network = tmp_path / "mini", tiny_parts()[part]
     shutil.copytree(exported[0], model)
     with torch.no_grad():
-        vocoder.conv_post.bias += 1
-    again = save_training(tmp_path / "again.safetensors", vocoder, steps=7, resumed=resumed)
-    adopt.main(["--vocoder", str(again), "--model", str(model)])
+        getattr(network, moved).bias.add_(1)
+    again = save_training(tmp_path / "again.safetensors", network, steps=7, resumed=resumed)
+    adopt.main([f"--{part.replace('_', '-')}", str(again), "--model", str(model)])
     before, after = (json.loads((folder / "provenance.json").read_text()) for folder in (exported[0], model))
-    assert after["stages"]["vocoder"]["steps"] == 7
-    earlier = after["stages"]["vocoder"].get("continues")
-    assert earlier["sha256"] == before["stages"]["vocoder"]["sha256"] if resumed else earlier is None
-    assert {name for name in before["sha256"] if after["sha256"][name] != before["sha256"][name]} == {"vocoder"}
-    torch.testing.assert_close(load_part(model, "vocoder").conv_post.bias, vocoder.conv_post.bias)
+    assert after["stages"][part]["steps"] == 7
+    earlier = after["stages"][part].get("continues")
+    assert earlier["sha256"] == before["stages"][part]["sha256"] if resumed else earlier is None
+    assert {name for name in before["sha256"] if after["sha256"][name] != before["sha256"][name]} == {part}
+    torch.testing.assert_close(getattr(load_part(model, part), moved).bias, getattr(network, moved).bias)
+    spaces = [read_config(folder)["voice_space"] for folder in (exported[0], model)]
+    assert spaces[0] == spaces[1]  # the voices fit
 
 
 def test_a_teacher_that_was_trained_again_is_installed_with_its_data(exported, trained, tmp_path):

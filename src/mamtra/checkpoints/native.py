@@ -111,6 +111,7 @@ def save_model(
     text_files: Mapping[str, str | os.PathLike] | None = None,
     provenance: Mapping[str, Any] | None = None,
     base: str | None = None,
+    space: str | None = None,
 ) -> Path:
     """Write a model directory. Parts that are not given stay as they are.
 
@@ -123,6 +124,7 @@ def save_model(
         text_files: files of the text front end to copy, by their name in the directory, e.g. {"tokenizer.json": path}.
         provenance: content of provenance.json; the hashes of the weights are added.
         base: of the model that has the parts which this one lacks: a built-in name, or its directory relative to this one.
+        space: the `voice_space` of another speech tokenizer whose tokens a given one writes.
 
     Raises:
         MamTraError: unknown section or storage, or weights that are not numbers.
@@ -149,9 +151,10 @@ def save_model(
     config |= {"format": FORMAT, "sample_rate": sample_rate}
     if base is not None:
         config["base"] = base
-    space = voice_space(directory)
-    if space or "base" not in config:  # a model without its own speech tokenizer uses its base's voices
-        config["voice_space"] = space
+    if "speech_tokenizer" in parts or not {"voice_space", "base"} & set(
+        config
+    ):  # with a base, that model's voices are used
+        config["voice_space"] = space if space is not None else voice_space(directory)
     write_json(directory / CONFIG, config)
     if generation is not None or not (directory / GENERATION).exists():
         write_json(directory / GENERATION, (generation or GenerationConfig()).model_dump(mode="json"))
@@ -173,7 +176,8 @@ def hash_model(directory: str | os.PathLike) -> dict[str, str]:
 
 
 def voice_space(directory: str | os.PathLike) -> str:
-    """Fingerprint of the speech tokenizer: models with the same one can share voices.
+    """Fingerprint of the speech tokenizer: models with the same one can share voices. One that was trained on so that its tokens
+    stay the same keeps that of the first one in its model's configuration.
 
     Empty where the directory has no speech tokenizer.
     """

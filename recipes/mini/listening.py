@@ -1,4 +1,4 @@
-"""Further targets of the speech tokenizer: the states of Whisper's encoder, and pitch relative to the utterance's own."""
+"""Speech as Whisper's encoder hears it, with its pitch, and a network that reads a tokenizer's tokens from that."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from corpus import TOKEN_16, Corpus
 from torch import Tensor, nn
 
 from mamtra.audio.features import whisper_log_mel
-from mamtra.encoders.speech_tokenizer import MARGIN, ConvNeXtBlock
+from mamtra.encoders.speech_tokenizer import ConvNeXtBlock
 
 WINDOW, FRAME = 480_000, 320
 """Samples of Whisper's window, and of one of its states."""
@@ -63,48 +63,39 @@ def usual_pitch(corpus: Corpus) -> Tensor:
     return found
 
 
-class Supervision(nn.Module):
-    """Heads that read the targets from the tokens, and their losses. Discarded after training.
+class Listener(nn.Module):
+    """Digits of the tokens from what `hear` gives, by logits (B, N, dims, levels)."""
+
+    def __init__(self, features: int, dims: int, levels: int, width: int = 256) -> None:
+        super().__init__()
+        self.shape = (dims, levels)
+        self.read = nn.Linear(features, width)
+        self.blocks = nn.Sequential(*[ConvNeXtBlock(width, 7, 3) for _ in range(4)])
+        self.norm, self.digits = nn.LayerNorm(width), nn.Linear(width, dims * levels)
+
+    def forward(self, heard: Tensor) -> Tensor:
+        """heard (B, N, features)."""
+        hidden = self.read(F.dropout(heard.float(), 0.3, self.training))
+        hidden = self.blocks(hidden.transpose(1, 2)).transpose(1, 2)
+        return self.digits(self.norm(hidden)).float().unflatten(-1, self.shape)
+
+
+def hear(corpus: Corpus, states: Tensor) -> Tensor:
+    """What a listener hears of every token: two states, without their mean over the utterance, voicing and relative pitch.
 
     Args:
-        dims: digits of a token.
-        states: of the corpus, see `whisper_states`; None without them.
-        f0: of the corpus, Hz at 50 Hz.
-        width: inner width.
+        corpus: with f0.
+        states: (2 * tokens, width) of Whisper's encoder.
+
+    Returns:
+        float16 (tokens, 2 * width + 4).
     """
-
-    def __init__(self, dims: int, states: Tensor | None, f0: Tensor, width: int = 256) -> None:
-        super().__init__()
-        self.read = nn.Linear(dims, width)
-        self.blocks = nn.Sequential(*[ConvNeXtBlock(width, 5, 3) for _ in range(3)])
-        self.pitch = nn.Linear(width, 4)
-        self.states = nn.Linear(width, 2 * states.shape[1]) if states is not None else None
-        self._targets = {"states": states, "f0": f0}  # not in the state dict
-
-    def forward(self, values: Tensor, starts: Tensor, lengths: Tensor, usual: Tensor) -> dict[str, Tensor]:
-        """Losses of values (B, N, dims), with MARGIN tokens of silence in front, by name.
-
-        Args:
-            values: tokens.
-            starts: (B,) of the utterances in the corpus, in tokens.
-            lengths: (B,) of the utterances, in tokens.
-            usual: (B,) log2 of their median pitch.
-        """
-        batch, tokens, _ = values.shape
-        hidden = self.blocks(self.read(values).transpose(1, 2)).transpose(1, 2)
-        frames = torch.arange(2 * tokens, device=values.device) - 2 * MARGIN
-        inside = (frames >= 0) & (frames < 2 * lengths[:, None])
-        place = 2 * starts[:, None] + frames.clamp(min=0)
-        f0 = self._targets["f0"]
-        hertz = f0[place.clamp(max=len(f0) - 1)].float()
-        tone, voice = self.pitch(hidden).float().view(batch, 2 * tokens, 2).unbind(-1)
-        voiced = inside & (hertz > 0)
-        error = (tone - (hertz.clamp(min=1).log2() - usual[:, None])).abs()
-        unsure = F.binary_cross_entropy_with_logits(voice, (hertz > 0).float(), reduction="none")
-        found = {"pitch": (error * voiced).sum() / voiced.sum().clamp(min=1) + (unsure * inside).sum() / inside.sum()}
-        if self.states is not None:
-            target = self._targets["states"]
-            guess = self.states(hidden).float().view(batch, 2 * tokens, -1)
-            miss = (guess - target[place.clamp(max=len(target) - 1)].float()).square().mean(-1)
-            found["states"] = (miss * inside).sum() / inside.sum()
-        return found
+    tokens = sum(row.tokens for row in corpus.rows)
+    usual, tones = usual_pitch(corpus), torch.zeros(2 * tokens, 2, dtype=torch.float16, device=states.device)
+    for number, row in enumerate(corpus.rows):
+        span = slice(2 * row.start, 2 * (row.start + row.tokens))
+        states[span] -= states[span].float().mean(0).half()
+        hertz = corpus.f0[span].float()
+        tones[span, 0] = torch.where(hertz > 0, hertz.clamp(min=1).log2() - usual[number], 0.0).half()
+        tones[span, 1] = (hertz > 0).half()
+    return torch.cat((states.view(tokens, -1), tones.view(tokens, -1)), 1)
