@@ -68,6 +68,11 @@ class Tab:
         path.write_bytes(base64.b64decode(shot["data"]))
 
 
+def _pages(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
+        return [each for each in json.load(answer) if each["type"] == "page"]
+
+
 @contextmanager
 def browser(folder, *options, gpu=False):
     """A tab of a new browser that keeps its files in a folder; without `gpu` it takes no notice of a GPU."""
@@ -81,9 +86,8 @@ def browser(folder, *options, gpu=False):
         note = folder / "DevToolsActivePort"
         wait_for(lambda: note.exists() and note.read_text().strip(), 60)
         port = note.read_text().split()[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
-            (page,) = [each for each in json.load(answer) if each["type"] == "page"]
-        with connect(page["webSocketDebuggerUrl"], max_size=None) as socket:
+        wait_for(lambda: _pages(port))  # a browser with a window opens it a little later
+        with connect(_pages(port)[0]["webSocketDebuggerUrl"], max_size=None) as socket:
             yield Tab(socket)
     finally:
         process.terminate()

@@ -224,7 +224,7 @@ LENGTHS = """
 import gc, os, sys
 import numpy as np
 from mamtra.light.model import LightModel
-from mamtra.light.sessions import give_back
+from mamtra.runtime.allocator import give_back
 
 flow, nothing = LightModel(sys.argv[1]).flow, np.zeros(0, np.int64)
 mel, embedding = np.zeros((0, 80), np.float32), np.zeros(16, np.float32)

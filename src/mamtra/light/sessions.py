@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import sys
-
 import numpy as np
 import onnxruntime as ort
 
 from mamtra.light import protobuf
 from mamtra.light.graph import GraphBuilder
 from mamtra.light.weights import StoredTensor
+from mamtra.runtime.allocator import give_back
 
 
 def session_options(threads: int) -> ort.SessionOptions:
@@ -42,13 +39,6 @@ def open_session(graph: GraphBuilder, threads: int = 1) -> ort.InferenceSession:
     graph.weights.let_go()
     give_back()
     return session
-
-
-def give_back() -> None:
-    """Hand memory that was taken for a moment back to the system, where the C library (glibc) can be told to; some 3 ms."""
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError, OSError):
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _value(stored: StoredTensor) -> ort.OrtValue:

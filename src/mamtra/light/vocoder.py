@@ -16,11 +16,12 @@ from mamtra.acoustic.receptive_field import SOURCE_FILTER, near_field, receptive
 from mamtra.light.graph import GraphBuilder
 from mamtra.light.pulse_source import PulseSource
 from mamtra.light.random import Generator
-from mamtra.light.sessions import give_back, open_session
+from mamtra.light.sessions import open_session
 from mamtra.light.sine_source import SineSource
 from mamtra.light.source_filter_graph import build_filter
 from mamtra.light.vocoder_graph import build_pitch, build_wave
 from mamtra.light.weights import StoredWeights
+from mamtra.runtime.allocator import give_back
 
 SHORTEST = 30
 """Frames of a piece at least: what lies around the ends of pieces is computed twice."""

@@ -10,6 +10,7 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from mamtra.runtime.allocator import share_arena
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.optional import need
 from mamtra.serve.settings import ServeSettings
@@ -52,6 +53,8 @@ def serve(tts: TTS, settings: ServeSettings | None = None) -> None:
         check_front_processes(tts)
     if tts.model.joins_hops:  # the engines' threads ask for the interpreter at every step
         sys.setswitchinterval(SWITCH_SECONDS)
+    if tts.model.arrays != "torch":
+        share_arena()  # with an arena for each thread the memory of a server grows
     app = None if settings.front_processes else create_app(tts, settings)
     sockets = listen(settings.host, settings.port, settings.stall_seconds)
     log_to_stderr()
