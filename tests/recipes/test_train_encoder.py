@@ -6,7 +6,7 @@ import torch
 import train_encoder
 import train_tokenizer
 from corpus import Corpus, ShardWriter
-from listening import whisper_states
+from listening import usual_pitch, whisper_states
 from speech import Speech
 from tokens import tokenize_corpus
 from trained import load_network, read_metadata
@@ -41,6 +41,32 @@ def given(corpus):
     sizes = "model={width: 16, fine_blocks: 1, coarse_blocks: 1, kernel: 3, expansion: 2, levels: 3, dims: 4}"
     train_tokenizer.main([*COMMON, *places, "minutes=null", "steps=2", "tokens_per_batch=100", sizes])
     return out
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Two utterances, one an octave above the other; every third frame is unvoiced."""
+    folder = tmp_path_factory.mktemp("corpus")
+    writer = ShardWriter(folder / "0")
+    for number, hertz in enumerate((100.0, 200.0)):
+        f0 = np.full(100, hertz)
+        f0[::3] = 0
+        writer.add(f"u{number}", "ann", "books", "hˈI.", speech_like(2.0, 24000), f0)
+    writer.close()
+    return Corpus([folder], "cpu")
+
+
+def test_states_are_standardised_and_in_place(two, whisper):
+    states = whisper_states(whisper, two, "cpu", batch=1)
+    assert states.shape == (200, 8)
+    assert torch.allclose(states.float().mean(0), torch.zeros(8), atol=0.02)
+    assert torch.allclose(states.float().std(0), torch.ones(8), atol=0.02)
+    assert torch.allclose(states, whisper_states(whisper, two, "cpu", batch=2), atol=0.02)
+
+
+def test_the_usual_pitch_leaves_only_what_moves(two):
+    usual = usual_pitch(two)
+    assert torch.allclose(usual, torch.tensor([100.0, 200.0]).log2(), atol=1e-3)
 
 
 def test_a_listener_hears_no_mean_and_no_usual_pitch(corpus):
