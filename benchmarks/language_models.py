@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from record import benchmark
+from record import benchmark, judging_options
 from vocoders import AFTER, BEFORE, OTHERS, SHOWN, SPEAKERS, changes, plain_lines
 from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, speak_all, write_rows
 from voice_stages import ENGINE, RATE, REFERENCE, Engine
@@ -137,11 +137,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--speakers", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=80, help="plain sentences of every voice but the default one")
     parser.add_argument("--only", nargs="*", metavar="NAME", help=f"models that are judged, or {ENGINE!r}")
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--whisper", required=True)
-    parser.add_argument("--campplus", type=Path, required=True)
-    parser.add_argument("--collect", action="store_true", help="judge nothing: show what the run folder holds")
-    parser.add_argument("--device", default="cuda")
+    judging_options(parser)
 
 
 def render(result: dict[str, Any]) -> str:

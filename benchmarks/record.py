@@ -57,6 +57,15 @@ def benchmark(
         print(page)
 
 
+def judging_options(parser: argparse.ArgumentParser) -> None:
+    """Of the benchmarks that judge voices: run folder, judges and device."""
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--whisper", required=True)
+    parser.add_argument("--campplus", type=Path, required=True)
+    parser.add_argument("--collect", action="store_true", help="judge nothing: show what the run folder holds")
+    parser.add_argument("--device", default="cuda")
+
+
 def made_with(threads: int | None = None) -> dict[str, Any]:
     """Circumstances of this process; torch's number of threads by default."""
     if threads is None:

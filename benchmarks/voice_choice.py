@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from record import benchmark
+from record import benchmark, judging_options
 from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, speak_all, write_rows
 
 from mamtra import TTS
@@ -122,11 +122,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="lines of the set")
     parser.add_argument("--first", type=int, default=40, help="lines that every candidate says")
     parser.add_argument("--part", default="0/1", metavar="I/N", help="judge every Nth speaker, from I")
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--whisper", required=True)
-    parser.add_argument("--campplus", type=Path, required=True)
-    parser.add_argument("--collect", action="store_true", help="judge nothing: show what the run folder holds")
-    parser.add_argument("--device", default="cuda")
+    judging_options(parser)
 
 
 def render(result: dict[str, Any]) -> str:

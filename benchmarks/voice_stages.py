@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from record import benchmark
+from record import benchmark, judging_options
 from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, speak_all, write_rows
 
 from mamtra import TTS
@@ -173,11 +173,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", help="set of sentences")
     parser.add_argument("--real", nargs="*", default=[], metavar="NAME=SET", help="sets with recordings")
     parser.add_argument("--limit", type=int, help="lines of each set")
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--whisper", required=True)
-    parser.add_argument("--campplus", type=Path, required=True)
-    parser.add_argument("--collect", action="store_true", help="judge nothing: show what the run folder holds")
-    parser.add_argument("--device", default="cuda")
+    judging_options(parser)
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
