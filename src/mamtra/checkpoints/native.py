@@ -151,9 +151,8 @@ def save_model(
     config |= {"format": FORMAT, "sample_rate": sample_rate}
     if base is not None:
         config["base"] = base
-    if "speech_tokenizer" in parts or not {"voice_space", "base"} & set(
-        config
-    ):  # with a base, that model's voices are used
+    own_voices = not {"voice_space", "base"} & config.keys()  # with a base, that model's voices are used
+    if "speech_tokenizer" in parts or own_voices:
         config["voice_space"] = space if space is not None else voice_space(directory)
     write_json(directory / CONFIG, config)
     if generation is not None or not (directory / GENERATION).exists():
