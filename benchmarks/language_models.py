@@ -18,7 +18,18 @@ from typing import Any
 import yaml
 from record import benchmark, judging_options
 from vocoders import AFTER, BEFORE, OTHERS, SHOWN, SPEAKERS, changes, plain_lines
-from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, speak_all, write_rows
+from voice_sounds import (
+    FIGURES,
+    Take,
+    VoiceJudges,
+    about_run,
+    cells,
+    figures,
+    read_rows,
+    seed_of,
+    speak_all,
+    write_rows,
+)
 from voice_stages import ENGINE, RATE, REFERENCE, Engine
 
 from mamtra import TTS
@@ -85,18 +96,20 @@ def judge(
     speaker.parent.mkdir(parents=True, exist_ok=True)
     write_audio(speaker, engine(REFERENCE), RATE)
     plain = plain_lines(groups[SENTENCES], args.limit)
-    known = {voice: args.speakers / f"{one}.ogg" for voice, one in others.items()}
-    said = {group: (None, lines, speaker) for group, lines in groups.items()}
+    said = {group: (None, 0, lines, speaker) for group, lines in groups.items()}
     if model is not None:
-        said |= {v: (v, plain, file.resolve() if file.exists() else speaker) for v, file in known.items()}
-    for group, (voice, lines, reference) in said.items():
+        for place, (voice, one) in enumerate(others.items(), 1):
+            file = args.speakers / f"{one}.ogg"
+            said[voice] = (voice, place, plain, file.resolve() if file.exists() else speaker)
+    for group, (voice, place, lines, reference) in said.items():
         file = args.run / name / f"{group}.jsonl"
         if file.exists():
             continue
         if model is None:
             sounds = [engine(line.text, number) for number, line in enumerate(lines)]
         else:
-            sounds = speak_all(tts.model, [(tts.voice(voice), line.text, n) for n, line in enumerate(lines)])
+            jobs = [(tts.voice(voice), line.text, seed_of(place, number)) for number, line in enumerate(lines)]
+            sounds = speak_all(tts.model, jobs)
         takes = [Take(one.id, one.reference, made, RATE, reference) for one, made in zip(lines, sounds, strict=True)]
         write_rows(file, judges(takes))
         shown = figures(read_rows(file))
@@ -167,8 +180,8 @@ def render(result: dict[str, Any]) -> str:
         f"recipe](../../recipes/mini/log.md) says how each was trained. By the SHA-256 of their weights: {hashes}. The default "
         f"voice, {result['default']}, says {' and '.join(one['name'] for one in result['sets'].values())}, the other voices plain "
         "sentences. A change is what a model differs by from the first one, "
-        f"{first}, with a paired interval. In brackets: 95% bootstrap intervals over utterances. Similarity is to another "
-        "recording of the speaker. F0 range and pauses as on [the page of the stages](voice_stages.md).",
+        f"{first}, with a paired interval. In brackets: 95% bootstrap intervals over lines, whichever voices say them. "
+        "Similarity is to another recording of the speaker. F0 range and pauses as on [the page of the stages](voice_stages.md).",
         markdown_table(["said", "language model", *(FIGURES[name][0] for name in SHOWN)], rows),
         "## Word errors by length of the text, %",
         markdown_table(["", *(f"to {one['most']} words ({one['utterances']})" for one in buckets)], lengths),

@@ -1,11 +1,13 @@
 """Sentences with lists and repeated words: how often an item is left out or said twice, with and without the check of the text.
 
-    python benchmarks/lists.py --run DIR --whisper DIR [--plain FILE] [--seeds 5] [--minutes 60] [--out docs/results/lists.json]
+    python benchmarks/lists.py --run DIR --whisper DIR [--engine] [--plain FILE] [--seeds 5] [--minutes 60]
+        [--out docs/results/lists.json]
 
 Every sentence of lists.tsv (the set `test`; `dev` is what the check was made with) is spoken by the first run of the LM, and by
 the run that `mamtra say` keeps after its check (mamtra.synthesis.coverage). Where the first run is kept, both are the same sound
-and are transcribed once. FILE has plain sentences, one a line: they are spoken with one seed, and transcribed where a run was
-repeated, since all others stay as they are. What is done is kept in the run folder.
+and are transcribed once. With --engine the source engine says them too: what is wrong there is the judge's mistake or its own.
+FILE has plain sentences, one a line: they are spoken with one seed, and transcribed where a run was repeated, since all others stay
+as they are. What is done is kept in the run folder.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 from paired_scores import append_row, read_rows
 from record import benchmark
+from voice_stages import RATE, Engine
 from worker_pool import made
 
 from mamtra import TTS, load
@@ -37,7 +40,7 @@ from mamtra.synthesis.retries import AGAIN, ONCE, Retries
 from mamtra.synthesis.sentence import whole_segment
 
 LISTS = Path(__file__).with_name("lists.tsv")
-ROWS = "rows.jsonl"
+ROWS, ENGINE_ROWS = "rows.jsonl", "engine.jsonl"
 PLAIN = "plain"
 WRONG_LETTERS = 3
 COST_TEXTS = 6
@@ -101,6 +104,17 @@ def speak_and_hear(args: argparse.Namespace, lists: Sequence[Row], plain: Sequen
     return transcriber.about
 
 
+def hear_engine(args: argparse.Namespace, lists: Sequence[Row]) -> list[Row]:
+    """Rows of what is heard of the source engine, which says a sentence in one way; what is missing is transcribed."""
+    path = args.run / ENGINE_ROWS
+    done = {row["id"] for row in read_rows(path)}
+    if missing := [sentence for sentence in lists if sentence["id"] not in done]:
+        engine, transcriber = Engine(load(device="cpu")), open_transcriber(args.whisper, args.threads, args.device)
+        for sentence in missing:
+            append_row(path, {"id": sentence["id"], "kept": transcriber(engine(sentence["text"]), RATE)})
+    return with_sentences(read_rows(path), lists)
+
+
 class Speaker:
     """Says a sentence with a seed: the number of runs, and the sounds that are to be heard."""
 
@@ -124,8 +138,8 @@ def with_sentences(rows: Sequence[Row], sentences: Sequence[Row]) -> list[Row]:
     return [{**by_id[row["id"]], "first": row.get("kept", ""), **row} for row in rows if row["id"] in by_id]
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, Any]:
-    """Figures of the first runs and of those that are kept, with intervals over sentences and their seeds."""
+def summarise(rows: Sequence[Row], engine: Sequence[Row] = ()) -> dict[str, Any]:
+    """Figures of the first runs, of those that are kept and of the engine, with intervals over sentences and their seeds."""
     names = sorted({row["id"] for row in rows})
     groups = np.array([names.index(row["id"]) for row in rows])
     ones, picked = np.ones(len(rows)), resampled_rows(groups)
@@ -150,9 +164,33 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
         value, ci = grouped_difference((*systems["first"], groups), (*systems["kept"], groups))
         figures[f"difference_{key}"] = [100 * value, *(100 * x for x in ci)]
     wrong = parts["wrong"]["first"][0] > 0
+    figures |= over_engine(engine, names, {key: (*parts[key]["kept"], groups) for key in parts})
     figures["wrong_and_repeated"] = int((wrong & again).sum())
     figures["wrong_and_not_repeated"] = int((wrong & ~again).sum())
     figures["right_and_repeated"] = int((~wrong & again).sum())
+    return figures
+
+
+def over_engine(
+    rows: Sequence[Row], names: Sequence[str], kept: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> dict[str, list[float]]:
+    """Figures of the source engine, and how much higher those of the kept runs are; nothing without rows.
+
+    Args:
+        rows: of `hear_engine`.
+        names: ids of the sentences, in their order.
+        kept: parts, wholes and sentences of the kept runs, by figure.
+    """
+    figures: dict[str, list[float]] = {}
+    if rows:
+        normalise, groups = english_normaliser()[0], np.array([names.index(row["id"]) for row in rows])
+        errors = np.array([count_errors(row["text"], row["kept"], normalise) for row in rows], float)
+        wrong = np.array([is_wrong(row["text"], row["kept"]) for row in rows], float)
+        for key, part, whole in (("wrong", wrong, np.ones(len(rows))), ("wer", errors[:, 0], errors[:, 1])):
+            value, spread = float(ratio(within(part, groups), within(whole, groups))), resampled_rows(groups)
+            figures[f"engine_{key}"] = [100 * x for x in (value, *interval(ratio(part, whole, spread)))]
+            value, ci = grouped_difference((part, whole, groups), kept[key])
+            figures[f"over_engine_{key}"] = [100 * x for x in (value, *ci)]
     return figures
 
 
@@ -195,10 +233,14 @@ def render(results: dict[str, Any]) -> str:
         return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
     lists, plain = results["lists"], results["plain"]
-    systems = {"first run": "first", "kept run": "kept", "difference": "difference"}
+    systems = {
+        "first run": "first", "kept run": "kept", "difference": "difference", "source engine": "engine",
+        "kept run, minus source engine": "over_engine",
+    }  # fmt: skip
     rows = [
-        [title, shown(lists, f"{name}_wrong", 1), shown(lists, f"{name}_wer", 2)] for title, name in systems.items()
-    ]
+        [title, shown(lists, f"{name}_wrong", 1), shown(lists, f"{name}_wer", 2)]
+        for title, name in systems.items() if f"{name}_wer" in lists
+    ]  # fmt: skip
     kinds = [
         [kind, f["utterances"], f["repeated"], f"{f['first_wrong'][0]:.0f}", f"{f['kept_wrong'][0]:.0f}"]
         for kind, f in results["kinds"].items()
@@ -243,6 +285,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     torch.set_num_threads(args.threads)
     lists, plain = read_lists(args.set), read_plain(args.plain)
     judge = speak_and_hear(args, lists, plain)
+    engine = hear_engine(args, lists) if args.engine else []
     rows = read_rows(args.run / ROWS)
     spoken, plainly = with_sentences(rows, lists), with_sentences(rows, plain)
     if not spoken:
@@ -253,7 +296,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "in_set": len(lists),
         "sha256": hash_files(LISTS),
         "judge": judge,
-        "lists": summarise(spoken),
+        "lists": summarise(spoken, engine),
         "kinds": {kind: summarise(found) for kind, found in kinds.items() if found},
         "plain": summarise_plain(plainly) if plainly else None,
         "cost": measure_cost(lists[:COST_TEXTS]),
@@ -270,6 +313,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="of the transcriber")
     parser.add_argument("--speaker-device", default="cpu", help="of the model")
     parser.add_argument("--workers", type=int, default=0, help="processes that speak, each with one thread")
+    parser.add_argument("--engine", action="store_true", help="judge the source engine too (pip install hibari-tts)")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=600, help="stop then and report what is done")
     parser.add_argument("--threads", type=int, default=2)

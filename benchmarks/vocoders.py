@@ -19,14 +19,26 @@ from typing import Any
 import numpy as np
 import yaml
 from record import benchmark, judging_options
-from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, speak_all, write_rows
+from voice_sounds import (
+    FIGURES,
+    Take,
+    VoiceJudges,
+    about_run,
+    cells,
+    figures,
+    lines_of,
+    read_rows,
+    seed_of,
+    speak_all,
+    write_rows,
+)
 from voice_stages import ENGINE, RATE, REFERENCE, Engine, Sounds, Stages
 
 from mamtra.audio.io import read_audio, write_audio
 from mamtra.checkpoints.native import hash_weights
 from mamtra.checkpoints.parts import PARTS
 from mamtra.evaluate.sets import Line, read_set
-from mamtra.evaluate.statistics import difference
+from mamtra.evaluate.statistics import grouped_difference
 from mamtra.runtime.results import markdown_table, page
 
 BEFORE, AFTER, ORIGINAL = "before", "after", "original"
@@ -89,11 +101,14 @@ class Pairs:
             return {name: first[name] for name in groups if first[name]}
         stages = self._stages(system)
         made = {name: stages.vocode(first[name]) for name in groups if first[name]}
-        said = [(name, line, number) for name in groups if not first[name] for number, line in enumerate(groups[name])]
-        voices = {name: stages.student.voice(name) for name in {name for name, _, _ in said}}
-        jobs = [(voices[name], line.text, number) for name, line, number in said]
+        said = [(name, line) for name in groups if not first[name] for line in groups[name]]
+        jobs = [
+            (stages.student.voice(name), line.text, seed_of(place, number))
+            for place, name in enumerate(dict.fromkeys(name for name, _ in said))
+            for number, line in enumerate(groups[name])
+        ]
         spoken = speak_all(stages.student.model, jobs) if jobs else []
-        for (name, line, _), samples in zip(said, spoken, strict=True):
+        for (name, line), samples in zip(said, spoken, strict=True):
             made.setdefault(name, {})[line.id] = samples
         return made
 
@@ -114,13 +129,16 @@ def changes(rows: Judged) -> dict[str, Any]:
             if name == "wer" or (name in one and name in two)
         ]  # fmt: skip
         if pairs:
-            columns = []
-            for own in zip(*pairs, strict=True):
-                columns += [
+            groups = lines_of([one for one, _ in pairs])
+            columns = [
+                (
                     np.array([100 * row["errors"] if name == "wer" else row[name] for row in own], float),
                     np.array([row["words"] if name == "wer" else 1 for row in own], float),
-                ]
-            value, spread = difference(*columns)
+                    groups,
+                )
+                for own in zip(*pairs, strict=True)
+            ]
+            value, spread = grouped_difference(*columns)
             found[name] = {"value": value, "ci95": spread}
     return found
 

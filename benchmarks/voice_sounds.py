@@ -22,8 +22,8 @@ from mamtra.evaluate.judges.asr import open_transcriber
 from mamtra.evaluate.judges.batches import judge_all
 from mamtra.evaluate.judges.ge2e import Resemblyzer
 from mamtra.evaluate.judges.models import RATE, DistilMOS, embed_file
-from mamtra.evaluate.statistics import interval, ratio, resamples
-from mamtra.runtime.json_files import write_json
+from mamtra.evaluate.statistics import interval, ratio, resampled_rows
+from mamtra.runtime.json_files import read_json, write_json
 from mamtra.synthesis.batch import speak_jobs
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.retries import AGAIN
@@ -125,6 +125,11 @@ class VoiceJudges:
         return rows
 
 
+def seed_of(voice: int, line: int) -> int:
+    """Seed of a line in a voice, by their places: with equal ones, voices that continue no prompt would all say the same tokens."""
+    return 1000 * voice + line
+
+
 def speak_all(model: Model, jobs: Sequence[tuple[Voice, str, int]]) -> list[np.ndarray]:
     """Samples (T,) of every text in its voice, all in one batch of the engine, as `mamtra say` speaks them.
 
@@ -185,8 +190,13 @@ def pauses(samples: np.ndarray, rate: int) -> float:
     return sum(len(run) for run in runs if len(run) >= 100 * SHORTEST_PAUSE) / 100
 
 
+def lines_of(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Number of the line of each row (n,): a line that several voices say counts as one in an interval."""
+    return np.unique([row["id"] for row in rows], return_inverse=True)[1]
+
+
 def figures(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Value and 95% bootstrap interval over utterances of every figure, WER over all words."""
+    """Value and 95% bootstrap interval over lines of every figure, WER over all words."""
     rows = list(rows)
     found: dict[str, Any] = {"utterances": len(rows)}
     for name in FIGURES:
@@ -195,7 +205,7 @@ def figures(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             continue
         parts = np.array([100 * row["errors"] if name == "wer" else row[name] for row in kept], float)
         wholes = np.array([row["words"] if name == "wer" else 1 for row in kept], float)
-        spread = interval(ratio(parts, wholes, resamples(len(kept))))
+        spread = interval(ratio(parts, wholes, resampled_rows(lines_of(kept))))
         found[name] = {"value": float(ratio(parts, wholes)), "ci95": spread}
     return found
 
@@ -224,6 +234,9 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
+CPU, AND = "a CPU", " and "
+
+
 def about_run(folder: Path, judges: VoiceJudges | None) -> dict[str, Any]:
     """Judges and circumstances of a run, kept in its folder: the figures may be collected elsewhere.
 
@@ -233,8 +246,10 @@ def about_run(folder: Path, judges: VoiceJudges | None) -> dict[str, Any]:
     """
     path = folder / "about.json"
     if judges is not None:
-        device = judges.device
-        gpu = torch.cuda.get_device_name(device) if device != "cpu" else ""
+        earlier = (read_json(path)["gpu"] or CPU).split(AND) if path.exists() else []
+        device = torch.cuda.get_device_name(judges.device) if judges.device != "cpu" else CPU
+        used = dict.fromkeys([*earlier, device])
+        gpu = "" if [*used] == [CPU] else AND.join(used)
         made = made_with()
         folder.mkdir(parents=True, exist_ok=True)
         write_json(

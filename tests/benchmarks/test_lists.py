@@ -41,6 +41,7 @@ def test_page(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(lists, "load", lambda **_: Voice())
     monkeypatch.setattr(lists, "open_transcriber", lambda *_: Judge())
     monkeypatch.setattr(lists, "utter", utter)
+    monkeypatch.setattr(lists, "Engine", lambda _: lambda text: np.zeros(1, np.float32))
     monkeypatch.setattr(lists, "measure_cost", lambda rows: {"texts": 1, "share_of_speaking": 0.05})
     sentences = [{"id": "a", "set": "test", "category": "same", "text": HEARD[5]}]
     monkeypatch.setattr(lists, "read_lists", lambda _: sentences)
@@ -51,6 +52,7 @@ def test_page(tmp_path: Path, monkeypatch) -> None:
         str(tmp_path / "run"),
         "--whisper",
         "w",
+        "--engine",
         "--plain",
         str(plain),
         "--out",
@@ -63,9 +65,11 @@ def test_page(tmp_path: Path, monkeypatch) -> None:
     found = results["lists"]
     assert (found["utterances"], found["repeated"], found["wrong_and_repeated"]) == (2, 1, 1)
     assert found["first_wrong"][0] == 50 and found["kept_wrong"] == [0, 0, 0] and found["difference_wrong"][0] == -50
+    assert found["engine_wrong"][0] == 100 and found["over_engine_wrong"][0] == -100
     assert results["plain"] == {"utterances": 1, "repeated": 0, "difference_wer": [0, 0, 0]}
     page = out.with_suffix(".md").read_text(encoding="utf-8")
     assert "50.0 [0.0, 100.0]" in page and str(tmp_path) not in page
+    assert "| kept run, minus source engine | -100.0 " in page
     assert (tmp_path / "run" / "rows.jsonl").read_text().count("\n") == 3
     assert "plain sentences" not in lists.render({**results, "plain": None})
     lists.main(["--render", "--out", str(out)])

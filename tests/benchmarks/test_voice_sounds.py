@@ -41,11 +41,19 @@ def test_pauses_are_those_inside_and_long_enough():
 
 
 def test_words_are_summed_before_they_are_divided():
-    rows = [{"errors": 1, "words": 1, "mos": 3.0}, {"errors": 0, "words": 9, "mos": 4.0}]
+    rows = [{"id": "a", "errors": 1, "words": 1, "mos": 3.0}, {"id": "b", "errors": 0, "words": 9, "mos": 4.0}]
     found = figures(rows)
     assert found["wer"]["value"] == pytest.approx(10.0)
     assert found["mos"]["value"] == pytest.approx(3.5)
     assert "cam" not in found
+
+
+def test_voices_that_say_the_same_lines_alike_narrow_no_interval():
+    rows = [{"id": f"{n}", "errors": int(n % 4 == 0), "words": 10, "mos": 4.0 + n % 3} for n in range(40)]
+    alone, together = figures(rows), figures(row for row in rows for _ in range(11))
+    for name in ("wer", "mos"):
+        assert together[name]["value"] == pytest.approx(alone[name]["value"])
+        assert np.ptp(together[name]["ci95"]) == pytest.approx(np.ptp(alone[name]["ci95"]), rel=0.1)
 
 
 def test_a_point_of_wer_weighs_a_tenth_of_mos():
@@ -64,6 +72,7 @@ def test_fractions_are_of_the_first_system():
 def test_a_change_is_after_minus_before():
     before = [{"errors": 1, "words": 10, "mos": 4.0}, {"errors": 0, "words": 10, "mos": 4.2, "f0_range": 9.0}]
     after = [{"errors": 0, "words": 10, "mos": 4.3}, {"errors": 0, "words": 10, "mos": 4.4, "f0_range": 9.5}]
+    before, after = ([{"id": str(n), **row} for n, row in enumerate(rows)] for rows in (before, after))
     found = vocoders.changes({"before": before, "after": after})
     assert set(found) == {"wer", "mos", "f0_range"}
     assert found["wer"]["value"] == pytest.approx(-5.0) and found["mos"]["value"] == pytest.approx(0.25)

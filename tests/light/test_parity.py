@@ -25,7 +25,7 @@ from mamtra.tts import TTS
 from tests.factories import tiny_model
 
 TEXT = "Yes, I am. And you?"
-LIST = "You may pay by card or by cheque or by transfer or by phone."
+LIST = "It rained and rained and rained all night."
 """Of which the first run with seed 0 leaves an item out."""
 
 

@@ -15,7 +15,7 @@ from mamtra.synthesis.retries import AGAIN, ONCE, Retries, TokenRun
 from mamtra.synthesis.sentence import whole_segment
 from tests.factories import tiny_voice
 
-LIST = "You may pay by card or by cheque or by transfer or by phone."
+LIST = "It rained and rained and rained all night."
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_the_attention_is_that_of_the_pass_over_the_whole_sequence(tts):
 
 def test_a_run_that_leaves_an_item_out_is_repeated(tts):
     [segment] = tts.model.text.segments(LIST)
-    for seed in range(12):  # the first run of most seeds leaves out "or by cheque"
+    for seed in range(12):  # the first run of some seeds leaves out "and rained"
         [kept] = whole_segment(Request(tts.model, tts.voice(), seed), segment.ids, 0)
         if kept.attempts > 1:
             break
