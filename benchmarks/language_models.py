@@ -108,7 +108,8 @@ def judge(
         if model is None:
             sounds = [engine(line.text, number) for number, line in enumerate(lines)]
         else:
-            jobs = [(tts.voice(voice), line.text, seed_of(place, number)) for number, line in enumerate(lines)]
+            own = tts.voice(voice)
+            jobs = [(own, line.text, seed_of(place, number)) for number, line in enumerate(lines)]
             sounds = speak_all(tts.model, jobs)
         takes = [Take(one.id, one.reference, made, RATE, reference) for one, made in zip(lines, sounds, strict=True)]
         write_rows(file, judges(takes))

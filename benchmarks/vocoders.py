@@ -101,15 +101,14 @@ class Pairs:
             return {name: first[name] for name in groups if first[name]}
         stages = self._stages(system)
         made = {name: stages.vocode(first[name]) for name in groups if first[name]}
-        said = [(name, line) for name in groups if not first[name] for line in groups[name]]
-        jobs = [
-            (stages.student.voice(name), line.text, seed_of(place, number))
-            for place, name in enumerate(dict.fromkeys(name for name, _ in said))
-            for number, line in enumerate(groups[name])
-        ]
-        spoken = speak_all(stages.student.model, jobs) if jobs else []
-        for (name, line), samples in zip(said, spoken, strict=True):
-            made.setdefault(name, {})[line.id] = samples
+        said = [name for name in groups if not first[name]]
+        jobs = []
+        for place, name in enumerate(said):
+            voice = stages.student.voice(name)
+            jobs += [(voice, line.text, seed_of(place, number)) for number, line in enumerate(groups[name])]
+        spoken = iter(speak_all(stages.student.model, jobs) if jobs else [])
+        for name in said:
+            made[name] = {line.id: next(spoken) for line in groups[name]}
         return made
 
     def reference(self) -> Path:

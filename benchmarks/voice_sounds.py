@@ -36,6 +36,8 @@ VOICED = 0.5
 """Least autocorrelation of a voiced frame."""
 WINDOW = 800
 QUIET_DB, SHORTEST_PAUSE = -35.0, 0.15
+CPU, AND = "a CPU", " and "
+"""Where was judged, and what joins several such names."""
 FIGURES = {
     "wer": ("WER %", 2), "mos": ("DistilMOS", 3), "cam": ("CAM++", 3), "ge2e": ("Resemblyzer", 3),
     "f0_range": ("F0 range, semitones", 2), "pause": ("pauses, s", 3), "seconds": ("length, s", 2),
@@ -232,9 +234,6 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Replace a file of JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
-CPU, AND = "a CPU", " and "
 
 
 def about_run(folder: Path, judges: VoiceJudges | None) -> dict[str, Any]:
