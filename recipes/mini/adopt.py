@@ -2,13 +2,14 @@
 
     python adopt.py --lm-teacher teacher.safetensors [--tokens tokens.npz] [--model ...] [--teacher models/mini-teacher]
     python adopt.py --student RUN/student [--model src/mamtra/assets/mini] [--teacher models/mini-teacher] [--storage int8]
+    python adopt.py --flow flow.safetensors [--model src/mamtra/assets/mini] [--storage int8]
     python adopt.py --vocoder vocoder.safetensors [--model src/mamtra/assets/mini] [--storage int8]
     python adopt.py --speech-tokenizer encoder.safetensors [--model src/mamtra/assets/mini] [--storage int8]
 
 A student is one of `mamtra distill`: the layer plan, the origin of every tensor, and the settings and figures of its training are
 written to provenance.json and the model card; one that was trained on from the installed student keeps its plan and origins. Of a
-vocoder (train_vocoder.py), a speech tokenizer (train_encoder.py) or a teacher (train_lm.py) these are its figures, and which one it
-continues. The teacher comes first.
+flow (train_flow.py), a vocoder (train_vocoder.py), a speech tokenizer (train_encoder.py) or a teacher (train_lm.py) these are its
+figures, and which one it continues. The teacher comes first.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from mamtra.runtime.json_files import read_json
 
 EARLIER = ("steps", "minutes", "hours", "continues", "note", "sha256")
 """What is kept of the training that a training goes on from."""
+
+PARTS_ALONE = ("flow", "vocoder", "speech_tokenizer")
+"""Parts that a training makes without the others, as options are named."""
 
 
 def continued(stage: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def adopt_teacher(weights: Path, model: Path, teacher: Path, storage: str, token
 
 
 def adopt_part(name: str, weights: Path, model: Path, storage: str) -> None:
-    """Write the vocoder or the speech tokenizer, its provenance and the model card."""
+    """Write flow, vocoder or speech tokenizer, its provenance and the model card."""
     provenance = read_json(model / PROVENANCE)
     about, earlier = describe_stage(weights), provenance["stages"][name]
     if about.pop("resumed", False):
@@ -101,6 +105,7 @@ def main(argv: list[str] | None = None) -> None:
     root = Path(__file__).resolve().parents[2]
     part = parser.add_mutually_exclusive_group(required=True)
     part.add_argument("--student", type=Path, help="model directory written by a training run")
+    part.add_argument("--flow", type=Path, help="weights written by train_flow.py, its log beside them")
     part.add_argument("--vocoder", type=Path, help="weights written by train_vocoder.py, its log beside them")
     part.add_argument("--speech-tokenizer", type=Path, help="weights written by train_encoder.py, its log beside them")
     part.add_argument("--lm-teacher", type=Path, help="weights written by train_lm.py, its log beside them")
@@ -114,8 +119,8 @@ def main(argv: list[str] | None = None) -> None:
     elif args.lm_teacher:
         adopt_teacher(args.lm_teacher, args.model, args.teacher, args.storage, args.tokens)
     else:
-        name = "vocoder" if args.vocoder else "speech_tokenizer"
-        adopt_part(name, args.vocoder or args.speech_tokenizer, args.model, args.storage)
+        name = next(name for name in PARTS_ALONE if getattr(args, name))
+        adopt_part(name, getattr(args, name), args.model, args.storage)
     print(size_table(args.model))
 
 

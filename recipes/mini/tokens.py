@@ -1,6 +1,9 @@
 """The token set: phoneme ids and speech tokens of every utterance, training data of the language models (about 2 bytes per token).
 
-    python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz
+    python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz [--listener tokenizer.safetensors]
+
+With --listener another tokenizer hears the speakers that no language model imitates (sources `real`, `mix` and `changed`), and half
+of the changed voices (`change_voices.py`) get the tokens of their originals.
 
 Rows follow the order of the corpus; shards of speech tokens (speak.py --codes) come after those with audio.
 Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.english.phonemes`), text_len,
@@ -10,18 +13,24 @@ speaker and source (indices into the lists speakers and sources).
 from __future__ import annotations
 
 import argparse
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from corpus import CODES, TOKEN_16, Corpus, finished, read_index
+from change_voices import CHANGED, MARK
+from corpus import CODES, TOKEN_16, Corpus, Row, finished, read_index
 from speech import by_length, cut
 from trained import load_network
 
 from mamtra.audio.features import whisper_log_mel_128
 from mamtra.encoders.speech_tokenizer import MARGIN, SpeechTokenizer
 from mamtra.text.english.phonemes import phoneme_ids
+
+UNKNOWN = frozenset({"real", "mix", CHANGED})
+"""Sources of speakers whom no language model imitates."""
 
 
 @dataclass
@@ -74,10 +83,25 @@ def tokenize_corpus(corpus: Corpus, tokenizer: SpeechTokenizer, device: str) -> 
     return found
 
 
+def listened(rows: Sequence[Row], known: Sequence[np.ndarray], heard: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The tokens of each row: `heard` of speakers that no language model imitates, `known` of the others.
+
+    Every second changed row has those of its original, where that is among the rows.
+    """
+    found = [heard[i] if row.source in UNKNOWN else known[i] for i, row in enumerate(rows)]
+    place = {row.id: i for i, row in enumerate(rows) if row.source != CHANGED}
+    for i, row in enumerate(rows):
+        original = place.get(row.id.rpartition(MARK)[2])
+        if row.source == CHANGED and original is not None and zlib.crc32(row.id.encode()) % 2:
+            found[i] = found[original]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--listener", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
@@ -85,8 +109,11 @@ def main() -> None:
     shards = finished(args.corpus)
     if any(not (shard / CODES).exists() for shard in shards):
         corpus = Corpus(args.corpus, args.device, ("audio16",))
-        codes = tokenize_corpus(corpus, load_network(args.tokenizer, "speech_tokenizer").to(args.device), args.device)
         rows = list(corpus.rows)
+        files = (args.tokenizer, args.listener) if args.listener else (args.tokenizer,)
+        networks = (load_network(file, "speech_tokenizer").to(args.device) for file in files)
+        found = [tokenize_corpus(corpus, network, args.device) for network in networks]
+        codes = listened(rows, *found) if args.listener else found[0]
     for shard in shards:
         if (shard / CODES).exists():
             coded = read_index([shard])

@@ -2,11 +2,14 @@
 
     python train_flow.py --config mini.yaml --corpus DIR ... --tokens tokens.npz --speakers embeddings.npz --out flow.safetensors
 
-Half of the steps use chunked attention, so that the same weights serve whole utterances and streaming.
+Half of the steps use chunked attention, so that the same weights serve whole utterances and streaming. A speaker is to be known by
+the prompt: nearly all rows have one, its embedding is dropped from some, and some have the balance of all their bands changed.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,16 @@ from training import Captured, Optimiser, Run, command, digit_rows, resume, sect
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.audio.features import mel_24k
 from mamtra.encoders.speech_tokenizer import SpeechTokenizerConfig
+
+BENDS = 5
+"""Cosines over the bands whose sum is the change of their balance."""
+
+
+def balance(rows: int, mels: int, strength: float, device: torch.device) -> Tensor:
+    """Smooth random changes (rows, mels) of a log-mel, of standard deviation `strength` in the level and less in each bend."""
+    bend = torch.arange(BENDS, device=device)
+    curves = torch.cos(math.pi * bend[:, None] * torch.linspace(0, 1, mels, device=device))
+    return torch.randn(rows, BENDS, device=device) * (strength / (1 + bend / 2)) @ curves
 
 
 def main() -> None:
@@ -53,10 +66,16 @@ def main() -> None:
                 feat = mel_24k(wave * inside).transpose(1, 2)
                 token = crop(codes, starts, tokens).long()
                 drawn = flow.sample_noise(2 * lengths, feat.shape[1])
+                chance = torch.rand(4, len(row), device=device)
+                low, high = config["prompt"]
+                prompt = ((low + (high - low) * chance[0]) * 2 * lengths).long() * (chance[1] < config["prompted"])
+                changed = (prompt > 0) & (chance[2] < config["balanced"])
+                feat = feat + (changed[:, None] * balance(len(row), feat.shape[2], config["balance"], device))[:, None]
+                speaker = embeddings[row] * (chance[3] >= config["speaker_dropout"])[:, None]
             with torch.autocast(feat.device.type, torch.bfloat16, enabled=feat.is_cuda, cache_enabled=False):
                 loss = flow.loss(
-                    token, lengths, feat, 2 * lengths, embeddings[row],
-                    cond_len=drawn.cond_len, t=drawn.t, noise=drawn.noise, keep=drawn.keep,
+                    token, lengths, feat, 2 * lengths, speaker,
+                    cond_len=prompt, t=drawn.t, noise=drawn.noise, keep=drawn.keep,
                     streaming=streaming, prior_weight=config["prior_weight"],
                 )  # fmt: skip
             norm = optimiser.step(loss)
@@ -67,7 +86,11 @@ def main() -> None:
     steps = {(s, n): step_with(s, n) for s in (False, True) for n in config["crops"]}
     lengths = np.array([r.tokens for r in corpus.rows])
     begin = np.array([r.start for r in corpus.rows])
-    mass = drawing_weights(corpus.rows, lengths, config["fractions"])
+    seconds = Counter()
+    for row in corpus.rows:
+        seconds[row.speaker] += row.tokens
+    mass = np.array([r.tokens * seconds[r.speaker] ** -config["rare_speakers"] for r in corpus.rows])
+    mass = drawing_weights(corpus.rows, mass, config["fractions"])
     rng = np.random.default_rng(config["seed"])
     run, saved = Run(args.out, config["steps"], config["minutes"]), 0.0
     for number in run:
@@ -82,7 +105,8 @@ def main() -> None:
         if run.progress - saved > 0.25:
             saved = run.progress
             run.save(optimiser.averaged_state(), config=flow.config.model_dump(), progress=run.progress)
-    run.save(optimiser.averaged_state(), config=flow.config.model_dump(), hours=round(corpus.hours(), 2))
+    about = {"config": flow.config.model_dump(), "hours": round(corpus.hours(), 2), "resumed": args.resume is not None}
+    run.save(optimiser.averaged_state(), **about)
 
 
 if __name__ == "__main__":

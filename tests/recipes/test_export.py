@@ -171,7 +171,9 @@ def test_what_cannot_be_exported(trained, tmp_path):
 
 
 @pytest.mark.parametrize("resumed", [True, False])
-@pytest.mark.parametrize(("part", "moved"), [("vocoder", "conv_post"), ("speech_tokenizer", "digits")])
+@pytest.mark.parametrize(
+    ("part", "moved"), [("flow", "spk_embed_affine_layer"), ("vocoder", "conv_post"), ("speech_tokenizer", "digits")]
+)
 def test_a_part_that_was_trained_again_is_installed_alone(exported, tmp_path, part, moved, resumed):
     model, network = tmp_path / "mini", tiny_parts()[part]
     shutil.copytree(exported[0], model)
