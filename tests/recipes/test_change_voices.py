@@ -22,18 +22,18 @@ def test_a_changed_voice_has_the_timing_and_level_of_its_original(tmp_path):
     writer.close()
     assert change_shard((tmp_path / "a", tmp_path / "b", 1, 0)) == pytest.approx(2.0)
     (row,) = read_index([tmp_path / "b"])
-    assert (row.id, row.source, row.tokens) == ("1~long", CHANGED, 50)
+    assert (row.id, row.source, row.tokens) == ("1~ann/long", CHANGED, 50)
     assert row.speaker != "ann"  # and unlike that of any other row
     assert change(np.zeros(24000, np.float32), np.random.default_rng(0)) is None
 
 
 def test_a_listener_hears_the_speakers_that_no_language_model_imitates():
-    kinds = {"a": "ljspeech", "b": "real", "0~a": CHANGED, "1~a": CHANGED, "0~b": CHANGED, "0~gone": CHANGED}
+    kinds = {"a": "ljspeech", "b": "real", "0~a/a": CHANGED, "1~a/a": CHANGED, "0~b/b": CHANGED, "0~c/a": CHANGED}
     rows = [Row(name, name, source, 1, "") for name, source in kinds.items()]
     known, heard = ([np.array([place + number]) for number in range(len(rows))] for place in (0, 10))
     found = dict(zip(kinds, (int(codes[0]) for codes in tokens.listened(rows, known, heard)), strict=True))
-    assert found["a"] == 0 and found["b"] == 11 and found["0~gone"] == 15
-    changed = [found[name] for name in ("0~a", "1~a", "0~b")]
+    assert found["a"] == 0 and found["b"] == 11 and found["0~c/a"] == 15
+    changed = [found[name] for name in ("0~a/a", "1~a/a", "0~b/b")]
     assert all(
         own in (heard_as, original) for own, heard_as, original in zip(changed, (12, 13, 14), (0, 0, 11), strict=True)
     )
