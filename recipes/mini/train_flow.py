@@ -2,8 +2,8 @@
 
     python train_flow.py --config mini.yaml --corpus DIR ... --tokens tokens.npz --speakers embeddings.npz --out flow.safetensors
 
-Half of the steps use chunked attention, so that the same weights serve whole utterances and streaming. To know a speaker by the prompt
-and not by the embedding alone is taught by longer prompts, rows without embedding and changes of the balance of all bands.
+Half of the steps use chunked attention, so that the same weights serve whole utterances and streaming. To know a speaker by the
+prompt and not by the embedding alone is taught by longer prompts, rows without embedding and changes of the balance of all bands.
 """
 
 from __future__ import annotations
