@@ -27,7 +27,7 @@ SHORTEST = 25  # tokens
 
 
 def change(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """float32 speech (T,) at 24 kHz as another voice, of the same length and level; None where Praat finds no pitch."""
+    """float32 speech (T,) at 24 kHz as another voice, of the same length and level; None where Praat finds no pitch or cannot do it."""
     import parselmouth
     from parselmouth.praat import call
 
@@ -39,7 +39,10 @@ def change(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
         return None
     # larger people have lower formants and a lower pitch
     wanted = float(np.clip(middle * np.exp(formants + median), LOWEST, HIGHEST))
-    made = call([sound, pitch], "Change gender", float(np.exp(formants)), wanted, float(np.exp(spread)), 1.0)
+    try:
+        made = call([sound, pitch], "Change gender", float(np.exp(formants)), wanted, float(np.exp(spread)), 1.0)
+    except parselmouth.PraatError:  # a pitch of one frame, for example
+        return None
     found = made.values[0].astype(np.float32)[: len(wave)]
     found = np.pad(found, (0, len(wave) - len(found)))
     level = np.sqrt((wave**2).mean() / max(float((found**2).mean()), 1e-12))

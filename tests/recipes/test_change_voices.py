@@ -27,6 +27,19 @@ def test_a_changed_voice_has_the_timing_and_level_of_its_original(tmp_path):
     assert change(np.zeros(24000, np.float32), np.random.default_rng(0)) is None
 
 
+def test_what_praat_refuses_is_passed_over(monkeypatch):
+    praat = pytest.importorskip("parselmouth.praat")
+    real = praat.call
+
+    def refusing(sounds, name, *arguments):
+        if name == "Change gender":
+            return real(sounds[0], "No such command")  # raises what Praat raises
+        return real(sounds, name, *arguments)
+
+    monkeypatch.setattr(praat, "call", refusing)
+    assert change(speech_like(1.0, 24000).astype(np.float32), np.random.default_rng(3)) is None
+
+
 def test_a_listener_hears_the_speakers_that_no_language_model_imitates():
     kinds = {"a": "ljspeech", "b": "real", "0~a/a": CHANGED, "1~a/a": CHANGED, "0~b/b": CHANGED, "0~c/a": CHANGED}
     rows = [Row(name, name, source, 1, "") for name, source in kinds.items()]
