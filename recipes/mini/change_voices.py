@@ -27,7 +27,7 @@ SHORTEST = 25  # tokens
 
 
 def change(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """float32 speech (T,) at 24 kHz as another voice, of the same length and level; None where Praat finds no pitch or cannot do it."""
+    """float32 speech (T,) at 24 kHz as another voice, of the same length and level; None where Praat finds no pitch or fails."""
     import parselmouth
     from parselmouth.praat import call
 
