@@ -19,6 +19,7 @@ from mamtra.serve.errors import ApiError
 from mamtra.serve.front_speaker import FrontAdmission, FrontMetrics
 from mamtra.serve.keys import Key
 from mamtra.serve.link import Link
+from mamtra.serve.loops import call_in
 from mamtra.serve.metrics import Metrics, Spoken
 from mamtra.serve.model_client import ModelClient
 from mamtra.serve.voice_messages import KEPT
@@ -70,7 +71,7 @@ def room(monkeypatch) -> Iterator[Callable[..., Room]]:
             desk.close()
     wait_for(lambda: len(ended) == sum(len(each.desks) for each in rooms))  # a front process ends with the other one
     for each in rooms:
-        each.loop.call_soon_threadsafe(each.loop.stop)
+        call_in(each.loop, each.loop.stop)
 
 
 def test_a_key_has_one_share_of_all_processes(room):
@@ -94,6 +95,20 @@ def test_slots_of_a_process_that_ends_are_free_again(room):
     wait_for(lambda: here.admission.waiting == 1)
     here.desks[0].close()
     assert waiting.result(20) and here.admission.busy == 1 and here.admission.held == 0
+
+
+def test_a_front_process_may_end_after_the_event_loop(room, monkeypatch):
+    failed, here = [], room()
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    before = set(threading.enumerate())
+    here.client()
+    (desk,) = (one for one in set(threading.enumerate()) - before if one.name == "mamtra-desk")
+    here.loop.call_soon_threadsafe(here.loop.stop)
+    wait_for(lambda: not here.loop.is_running())
+    here.loop.close()
+    here.desks[0].close()
+    desk.join(20)
+    assert not desk.is_alive() and not failed
 
 
 def test_one_who_leaves_the_queue_takes_no_slot(room):

@@ -16,6 +16,7 @@ from mamtra.serve.admission import Admission, Ticket
 from mamtra.serve.errors import ApiError, is_users
 from mamtra.serve.keys import Key
 from mamtra.serve.link import Link, Message
+from mamtra.serve.loops import call_in
 from mamtra.serve.metrics import Metrics, Spoken
 from mamtra.serve.segment_run import SegmentRun
 from mamtra.serve.voice_messages import KnownVoices, unpack_voice
@@ -64,7 +65,7 @@ class Desk:
                 self._answer_error(message.content.get("number"), error)
         for run in list(self._runs.values()):
             run.cancel()
-        self._loop.call_soon_threadsafe(self._leave_all)
+        call_in(self._loop, self._leave_all)
 
     def _answer(self, number: int, *parts: bytes, **content: Any) -> None:
         self._link.send({"number": number, "kind": "answer", **content}, *parts)
@@ -76,10 +77,10 @@ class Desk:
     # Who may speak: in the event loop, which the admission belongs to.
 
     def _do_enter(self, message: Message) -> None:
-        self._loop.call_soon_threadsafe(self._begin_to_enter, message.content)
+        call_in(self._loop, self._begin_to_enter, message.content)
 
     def _do_leave(self, message: Message) -> None:
-        self._loop.call_soon_threadsafe(self._leave, message.content["number"])
+        call_in(self._loop, self._leave, message.content["number"])
 
     def _begin_to_enter(self, content: dict[str, Any]) -> None:
         self._entering[content["number"]] = self._loop.create_task(self._enter(content))

@@ -21,6 +21,7 @@ from mamtra.errors import MamTraError
 from mamtra.serve.admission import admission_of
 from mamtra.serve.desk import Desk
 from mamtra.serve.link import Link
+from mamtra.serve.loops import call_in
 from mamtra.serve.metrics import Metrics
 from mamtra.serve.settings import ServeSettings
 from mamtra.serve.speaker import computed_at_once, warm_up
@@ -93,7 +94,7 @@ class FrontProcesses:
         gc.collect()
         gc.freeze()  # what the model consists of stays; the collector would look at all of it while steps wait
         log.info("Ready.")
-        loop.call_soon_threadsafe(self._tell_ready)
+        call_in(loop, self._tell_ready)
 
     def _tell_ready(self) -> None:
         self._ready = True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mamtra.serve.encoders import Encoder
 from mamtra.serve.gate import Gate, Playback
+from mamtra.serve.loops import call_in
 from mamtra.serve.metrics import Spoken
 from mamtra.synthesis.spans import Span, moved
 
@@ -122,7 +123,7 @@ class Speaking:
             self.finish_reason = "error"
             self._tell(error)
         finally:
-            self._call(self._ended, self)
+            call_in(self._loop, self._ended, self)
 
     def _speak(self) -> None:
         chunks = self._chunks()
@@ -157,8 +158,4 @@ class Speaking:
         self._tell(piece)
 
     def _tell(self, item: Piece | Exception | None) -> None:
-        self._call(self._arrived.put_nowait, item)
-
-    def _call(self, function: Callable, *arguments: object) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *arguments)
+        call_in(self._loop, self._arrived.put_nowait, item)
