@@ -5,11 +5,12 @@
     python adopt.py --flow flow.safetensors [--model src/mamtra/assets/mini] [--storage int8]
     python adopt.py --vocoder vocoder.safetensors [--model src/mamtra/assets/mini] [--storage int8]
     python adopt.py --speech-tokenizer encoder.safetensors [--model src/mamtra/assets/mini] [--storage int8]
+    python adopt.py --speaker-encoder speaker.safetensors [--model src/mamtra/assets/mini] [--storage int8]
 
 A student is one of `mamtra distill`: the layer plan, the origin of every tensor, and the settings and figures of its training are
 written to provenance.json and the model card; one that was trained on from the installed student keeps its plan and origins. Of a
-flow (train_flow.py), a vocoder (train_vocoder.py), a speech tokenizer (train_encoder.py) or a teacher (train_lm.py) these are its
-figures, and which one it continues. The teacher comes first.
+flow (train_flow.py), a vocoder (train_vocoder.py), a speech tokenizer (train_encoder.py), a speaker encoder (train_speaker.py) or a
+teacher (train_lm.py) these are its figures, and which one it continues. The teacher comes first.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from mamtra.runtime.json_files import read_json
 EARLIER = ("steps", "minutes", "hours", "continues", "note", "sha256")
 """What is kept of the training that a training goes on from."""
 
-PARTS_ALONE = ("flow", "vocoder", "speech_tokenizer")
+PARTS_ALONE = ("flow", "vocoder", "speech_tokenizer", "speaker_encoder")
 """Parts that a training makes without the others, as options are named."""
 
 
@@ -109,6 +110,7 @@ def main(argv: list[str] | None = None) -> None:
     part.add_argument("--vocoder", type=Path, help="weights written by train_vocoder.py, its log beside them")
     part.add_argument("--speech-tokenizer", type=Path, help="weights written by train_encoder.py, its log beside them")
     part.add_argument("--lm-teacher", type=Path, help="weights written by train_lm.py, its log beside them")
+    part.add_argument("--speaker-encoder", type=Path, help="weights written by train_speaker.py, its log beside them")
     parser.add_argument("--tokens", type=Path, help="token set of the teacher, to list the data")
     parser.add_argument("--model", type=Path, default=root / "src" / "mamtra" / "assets" / "mini")
     parser.add_argument("--teacher", type=Path, default=root / "models" / "mini-teacher")

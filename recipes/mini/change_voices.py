@@ -57,7 +57,7 @@ def change_shard(job: tuple[Path, Path, int, int]) -> float:
     for row in read_index([shard]):
         if row.tokens < SHORTEST:
             continue
-        name = f"{time}{MARK}{key_of(row)}"
+        name = f"{time}{MARK}{row.key}"
         found = change(_wave(sound, row), np.random.default_rng([seed, zlib.crc32(name.encode())]))
         if found is not None:
             writer.add(name, name, CHANGED, row.phonemes, found, np.zeros(2 * row.tokens, np.float32))
@@ -66,9 +66,9 @@ def change_shard(job: tuple[Path, Path, int, int]) -> float:
     return seconds
 
 
-def key_of(row: Row) -> str:
-    """Names a row among all: different speakers may have read one text."""
-    return f"{row.speaker}/{row.id}"
+def original_of(row: Row) -> str:
+    """The `key` of the row that a changed one was made from; its own of any other."""
+    return row.id.rpartition(MARK)[2] if row.source == CHANGED else row.key
 
 
 def _wave(sound: np.ndarray, row: Row) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Make the voices included in the model, each from a short prompt of one synthetic speaker with known phonemes.
 
     python make_voices.py --suggest SPEAKER --corpus DIR ... [--texts metadata.tsv] [--count 10]
-    python make_voices.py --model src/mamtra/assets/mini --corpus DIR ... [--list voices.yaml] [--only NAME ...]
+    python make_voices.py --model src/mamtra/assets/mini --corpus DIR ... [--list voices.yaml] [--only NAME ...] [--keep-tokens]
 
 The corpus is the training corpus (corpus.py). voices.yaml names for each voice its speaker, its phonemes and the utterance's
 id (the bulk voice's ids change with its texts, so it has none). Phonemes that
-differ from those of the utterance are refused. --suggest ranks utterances as prompts.
+differ from those of the utterance are refused. --suggest ranks utterances as prompts. --keep-tokens is for a model with another
+flow, vocoder or speaker encoder: voices that are there keep what the language model reads of them.
 """
 
 from __future__ import annotations
@@ -113,6 +114,13 @@ def make_voice(model: Model, wanted: Wanted, wave: np.ndarray) -> Voice:
     return dataclasses.replace(voice, prompt_text=torch.tensor(ids, dtype=torch.int64), advice=())
 
 
+def with_tokens_of(voice: Voice, earlier: Voice) -> Voice:
+    """The voice with the text and speech tokens of one that was made of the same prompt."""
+    if len(voice.prompt_speech) != len(earlier.prompt_speech):
+        raise SystemExit(f"{voice.name} was made of a prompt of {earlier.seconds:.2f} s, not of {voice.seconds:.2f} s")
+    return dataclasses.replace(voice, prompt_text=earlier.prompt_text, prompt_speech=earlier.prompt_speech)
+
+
 def flaws(row: Row, wave: np.ndarray, hertz: np.ndarray, usual_rate: float, usual_pitch: float) -> float:
     """How far an utterance is from a good prompt; 0 is best. Each term is about 1 where it becomes audible.
 
@@ -179,6 +187,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, help="model directory; the voices go to its folder voices/")
     parser.add_argument("--list", type=Path, default=Path(__file__).with_name("voices.yaml"))
     parser.add_argument("--only", nargs="*", default=[], help="names of voices; all where left out")
+    parser.add_argument("--keep-tokens", action="store_true", help="of the voices that are there")
     parser.add_argument("--suggest", metavar="SPEAKER", help="rank utterances of a speaker instead")
     parser.add_argument("--texts", type=Path, help="metadata.tsv with the texts, for --suggest")
     parser.add_argument("--count", type=int, default=10)
@@ -196,8 +205,10 @@ def main(argv: list[str] | None = None) -> None:
     folder = args.model / "voices"
     folder.mkdir(exist_ok=True)
     for one in wanted:
-        voice = make_voice(model, one, find(one, args.corpus))
-        path = voice.save(folder / f"{one.name}.safetensors")
+        voice, path = make_voice(model, one, find(one, args.corpus)), folder / f"{one.name}.safetensors"
+        if args.keep_tokens:
+            voice = with_tokens_of(voice, Voice.load(path))
+        voice.save(path)
         print(
             f"{path.name}: {one.gender}, {voice.seconds:.2f} s, {path.stat().st_size / 1024:.0f} KiB, {one.description}"
         )

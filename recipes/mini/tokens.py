@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from change_voices import CHANGED, MARK, key_of
+from change_voices import CHANGED, original_of
 from corpus import CODES, TOKEN_16, Corpus, Row, finished, read_index
 from speech import by_length, cut
 from trained import load_network
@@ -89,9 +89,9 @@ def listened(rows: Sequence[Row], known: Sequence[np.ndarray], heard: Sequence[n
     Every second changed row has those of its original, where that is among the rows.
     """
     found = [heard[i] if row.source in UNKNOWN else known[i] for i, row in enumerate(rows)]
-    place = {key_of(row): i for i, row in enumerate(rows) if row.source != CHANGED}
+    place = {row.key: i for i, row in enumerate(rows) if row.source != CHANGED}
     for i, row in enumerate(rows):
-        original = place.get(row.id.rpartition(MARK)[2])
+        original = place.get(original_of(row))
         if row.source == CHANGED and original is not None and zlib.crc32(row.id.encode()) % 2:
             found[i] = found[original]
     return found

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument(
-        "--speakers", type=Path, required=True, help="our encoder's embeddings, one per row of the corpus"
+        "--speakers", type=Path, required=True, help="unit embeddings of a speaker encoder, one per row of the corpus"
     )
     args = parser.parse_args()
     config, device = section(args.config, "flow", args.changes), args.device
@@ -71,7 +71,9 @@ def main() -> None:
                 prompt = ((low + (high - low) * chance[0]) * 2 * lengths).long() * (chance[1] < config["prompted"])
                 changed = (prompt > 0) & (chance[2] < config["balanced"])
                 feat = feat + (changed[:, None] * balance(len(row), feat.shape[2], config["balance"], device))[:, None]
-                speaker = embeddings[row] * (chance[3] >= config["speaker_dropout"])[:, None]
+                wrong = torch.randn_like(embeddings[row]) * config["speaker_noise"] / embeddings.shape[1] ** 0.5
+                speaker = embeddings[row] + torch.rand(len(row), 1, device=device) * wrong
+                speaker = speaker * (chance[3] >= config["speaker_dropout"])[:, None]
             with torch.autocast(feat.device.type, torch.bfloat16, enabled=feat.is_cuda, cache_enabled=False):
                 loss = flow.loss(
                     token, lengths, feat, 2 * lengths, speaker,

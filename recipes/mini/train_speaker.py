@@ -5,12 +5,14 @@ python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.np
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from corpus import TOKEN_16, Corpus, crop
+from change_voices import CHANGED, original_of
+from corpus import TOKEN_16, Corpus, crop, drawing_weights
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, resume, section
 
@@ -49,16 +51,17 @@ def main() -> None:
     torch.manual_seed(config["seed"])
     corpus = Corpus(args.corpus, device, ("audio16",))
     found = np.load(args.targets)
-    by_id = dict(zip(found["ids"].tolist(), found["embeddings"].astype(np.float32), strict=True))
-    known = np.array([i for i, r in enumerate(corpus.rows) if r.id in by_id and r.tokens >= 40])
-    targets = torch.from_numpy(np.stack([by_id[corpus.rows[i].id] for i in known])).to(device)
-    lengths, begin = (np.array([getattr(corpus.rows[i], name) for i in known]) for name in ("tokens", "start"))
-    speakers = [corpus.rows[i].speaker for i in known]
-    validation_speakers = set(sorted(set(speakers))[::12])
-    validation = np.array([s in validation_speakers for s in speakers])
-    count = {s: speakers.count(s) for s in set(speakers)}
-    mass = np.array([count[s] ** -0.5 for s in speakers]) * ~validation  # rare speakers are the ones that teach
-    mass /= mass.sum()
+    by_key = dict(zip(found["keys"].tolist(), found["embeddings"].astype(np.float32), strict=True))
+    known = np.array([i for i, r in enumerate(corpus.rows) if r.key in by_key and r.tokens >= 40])
+    rows = [corpus.rows[i] for i in known]
+    targets = torch.from_numpy(np.stack([by_key[row.key] for row in rows])).to(device)
+    lengths, begin = (np.array([getattr(row, name) for row in rows]) for name in ("tokens", "start"))
+    speaker_of = {row.key: row.speaker for row in corpus.rows if row.source != CHANGED}
+    people = [speaker_of.get(original_of(row), row.speaker) for row in rows]  # also behind a changed voice
+    validation = np.isin(people, sorted(set(people))[::12])
+    count = Counter(row.speaker for row in rows)
+    mass = np.array([count[row.speaker] ** -0.5 for row in rows])  # rare speakers are the ones that teach
+    mass = drawing_weights(rows, mass * ~validation, config["fractions"])
     model = CAMPPlus(CAMPPlusConfig(**config["model"])).to(device)
     resume(model, args.resume)
     optimiser = Optimiser(model, config["lr"], average=config["average"])
@@ -88,13 +91,14 @@ def main() -> None:
     embeddings = embed_corpus(model, corpus, device)
     np.savez_compressed(args.embeddings, embeddings=embeddings)
     likeness = (torch.from_numpy(embeddings[known].astype(np.float32)) * targets.cpu()).sum(-1).numpy()
+    original = np.array([row.source != CHANGED for row in rows])
     measured = {
-        "cosine_to_teacher_seen_speakers": round(float(likeness[~validation].mean()), 4),
-        "cosine_to_teacher_new_speakers": round(float(likeness[validation].mean()), 4),
+        "cosine_to_teacher_seen_speakers": round(float(likeness[original & ~validation].mean()), 4),
+        "cosine_to_teacher_new_speakers": round(float(likeness[original & validation].mean()), 4),
     }
     print("measured:", measured, flush=True)
     state = {n: v.cpu().contiguous() for n, v in model.state_dict().items()}
-    run.save(state, config=model.config.model_dump(), measured=measured)
+    run.save(state, config=model.config.model_dump(), resumed=args.resume is not None, measured=measured)
 
 
 if __name__ == "__main__":

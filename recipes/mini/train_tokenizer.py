@@ -133,13 +133,13 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{len(rows)} utterances, {corpus.hours():.1f} h", flush=True)
 
     found = np.load(args.speakers)
-    by_id = dict(zip(found["ids"].tolist(), found["embeddings"].astype(np.float32), strict=True))
+    by_key = dict(zip(found["keys"].tolist(), found["embeddings"].astype(np.float32), strict=True))
     by_speaker: dict[str, list] = {}
     for row in rows:
-        if row.id in by_id:
-            by_speaker.setdefault(row.speaker, []).append(by_id[row.id])
+        if row.key in by_key:
+            by_speaker.setdefault(row.speaker, []).append(by_key[row.key])
     mean = {s: np.mean(e, 0) / np.linalg.norm(np.mean(e, 0)) for s, e in by_speaker.items()}
-    speaker = torch.from_numpy(np.stack([by_id.get(r.id, mean[r.speaker]) for r in rows])).to(device)
+    speaker = torch.from_numpy(np.stack([by_key.get(r.key, mean[r.speaker]) for r in rows])).to(device)
 
     tokenizer = SpeechTokenizer(SpeechTokenizerConfig(**config["model"])).to(device)
     resume(tokenizer, args.resume)
