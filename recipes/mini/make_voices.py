@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,7 +40,8 @@ DRILLS = {"figures", "phrases", "rare_words"}  # sources without natural sentenc
 class Wanted(BaseModel):
     """One entry of voices.yaml. The prompt is the speaker's utterance with these phonemes, and, where given, this id.
 
-    With `continued: false` the LM does not continue the prompt; only the flow uses it.
+    With `continued: false` the LM does not continue the prompt; only the flow uses it. `pitch_range` widens what the flow narrows,
+    around the mean of the speaker's pitch in the corpus.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +51,7 @@ class Wanted(BaseModel):
     utterance: str | None = None
     phonemes: str
     continued: bool = True
+    pitch_range: float = 1.0
     gender: str
     language: str = "en-US"
     description: str
@@ -101,12 +104,18 @@ def find(wanted: Wanted, folders: Sequence[Path]) -> np.ndarray:
     )
 
 
-def make_voice(model: Model, wanted: Wanted, wave: np.ndarray) -> Voice:
-    """Clone from audio (T,) at 24 kHz; text ids, where the LM needs them, come from the phonemes."""
+def middle_pitch(folders: Sequence[Path], speaker: str) -> float:
+    """Geometric mean in Hz of the voiced pitch of a speaker's first 200 utterances."""
+    first = itertools.islice(utterances(folders, {speaker}), 200)
+    return round(float(np.exp(np.log(np.concatenate([pitch(*found) for found in first])).mean())), 1)
+
+
+def make_voice(model: Model, wanted: Wanted, wave: np.ndarray, **about: float) -> Voice:
+    """Clone from audio (T,) at 24 kHz, with more facts; text ids, where the LM needs them, come from the phonemes."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "prompt.wav"
         soundfile.write(path, wave, RATE, subtype="PCM_16")
-        about = wanted.model_dump(exclude={"speaker", "utterance", "phonemes", "continued"})
+        about |= wanted.model_dump(exclude={"speaker", "utterance", "phonemes", "continued"})
         voice = clone_voice(path, model, None, **about)
     if not wanted.continued:
         return dataclasses.replace(voice, advice=())
@@ -205,7 +214,8 @@ def main(argv: list[str] | None = None) -> None:
     folder = args.model / "voices"
     folder.mkdir(exist_ok=True)
     for one in wanted:
-        voice, path = make_voice(model, one, find(one, args.corpus)), folder / f"{one.name}.safetensors"
+        about = {"pitch": middle_pitch(args.corpus, one.speaker)} if one.pitch_range != 1 else {}
+        voice, path = make_voice(model, one, find(one, args.corpus), **about), folder / f"{one.name}.safetensors"
         if args.keep_tokens:
             voice = with_tokens_of(voice, Voice.load(path))
         voice.save(path)

@@ -12,6 +12,7 @@ from mamtra.acoustic.hop_batch import HopBatch
 from mamtra.acoustic.hop_rows import HopRow, HopVoice
 from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.acoustic.hop_vocoder import NOISE, noise_on
+from mamtra.acoustic.pitch_range import PitchRange
 from mamtra.errors import MamTraError
 from tests.acoustic.test_flow_stream import FLOW, voice
 from tests.acoustic.test_vocoder_stream import VOCODER
@@ -26,7 +27,13 @@ def batch(history: int, guidance: float | None = None, streams: int = 3) -> HopB
 
 def prompt(hops: HopBatch, count: int) -> HopVoice:
     tokens, mel, embedding = voice(count)
-    return HopVoice.make(hops.flow, hops.pool, tokens[0].tolist(), mel[0], embedding[0], lambda hop: hops([hop]))
+    given = tokens[0].tolist(), mel[0], embedding[0], lambda hop: hops([hop])
+    return HopVoice.make(hops.flow, hops.pool, *given, pitch_range(count))
+
+
+def pitch_range(count: int) -> PitchRange:
+    """Of the voice with a prompt of so many tokens."""
+    return PitchRange(40.0 + count, 1 + count / 10)
 
 
 def alone(hops: HopBatch, row: HopRow, count: int, tokens: list[int], history: int, guidance: float | None):
@@ -35,7 +42,7 @@ def alone(hops: HopBatch, row: HopRow, count: int, tokens: list[int], history: i
     mel = stream.push(torch.tensor([tokens]), final=True)
     table = noise_on(torch.device("cpu"))
     noise = table[(row.noise + torch.arange(mel.shape[2] * 480)) % NOISE]
-    return VOCODER.inference(mel, noise=noise[None, :, None])[0]
+    return VOCODER.inference(mel, noise=noise[None, :, None], pitch_range=pitch_range(count))[0]
 
 
 STREAM = st.tuples(st.integers(0, 3), st.sampled_from([0, 3, 7, 12, 21]), st.integers(1, 24))

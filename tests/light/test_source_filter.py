@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 import torch
 from safetensors.torch import save_file
 
+from mamtra.acoustic.pitch_range import PitchRange
 from mamtra.acoustic.receptive_field import near_field
 from mamtra.checkpoints.storage import pack, unpack
 from mamtra.light.pulse_source import PulseSource
@@ -65,6 +66,17 @@ def test_a_stream_is_the_whole(pair, mel):
     pieces = [stream.push(mel[:, :7]), stream.push(mel[:, 7:40]), stream.push(mel[:, 40:], final=True)]
     assert len(pieces[0]) == 0 and len(pieces[1]) == (40 - pair[1].reach[1]) * 480
     np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-3)
+
+
+def test_the_range_of_the_pitch_is_that_of_torch(pair, mel):
+    wide = PitchRange(pair[1].f0(mel).mean(), 2.0)
+    noise = torch.from_numpy(Generator(5).normal(mel.shape[1] * 480))[None, :, None]
+    expected = pair[0].inference(torch.from_numpy(mel)[None], noise=noise, pitch_range=wide)[0].numpy()
+    found, stream = pair[1].whole(mel, 5, wide), LightVocoderStream(pair[1], 5, wide)
+    pieces = [stream.push(mel[:, :40]), stream.push(mel[:, 40:], final=True)]
+    np.testing.assert_allclose(np.concatenate(pieces), found, atol=1e-3)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert np.abs(found - pair[1].whole(mel, 5)).max() > 1e-2
 
 
 def test_pieces_are_the_whole(pair, mel):

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import make_voices
@@ -96,6 +97,29 @@ def test_voices_carry_the_known_phonemes(corpus, tmp_path, utterance):
     info = voice.info
     assert (info.gender, info.language, info.licence, info.source) == ("female", "en-US", "Apache-2.0", "a test")
     assert info.consent == "synthetic voice, no real person"
+
+
+def test_a_wider_range_has_the_speakers_mean_pitch_as_its_middle(corpus, tmp_path):
+    directory = tiny_model(tmp_path / "tiny")
+    listed = entry(tmp_path, utterance="pitch_range: 1.4")
+    make_voices.main(["--corpus", str(corpus), "--model", str(directory), "--list", str(listed)])
+    assert Voice.load(directory / "voices" / "anna.safetensors").pitch_range == (120.0, 1.4)
+
+
+def test_voices_made_again_keep_their_tokens_where_that_is_wanted(corpus, tmp_path):
+    directory = tiny_model(tmp_path / "tiny")
+    arguments = ["--corpus", str(corpus), "--model", str(directory), "--list", str(entry(tmp_path))]
+    make_voices.main(arguments)
+    path = directory / "voices" / "anna.safetensors"
+    made = Voice.load(path)
+    dataclasses.replace(made, prompt_speech=made.prompt_speech * 0 + 7, prompt_mel=made.prompt_mel * 0).save(path)
+    make_voices.main([*arguments, "--keep-tokens"])
+    found = Voice.load(path)
+    assert set(found.prompt_speech.tolist()) == {7} and found.prompt_mel.equal(made.prompt_mel)
+    short = dataclasses.replace(made, prompt_speech=made.prompt_speech[1:], prompt_mel=made.prompt_mel[2:])
+    short.save(path)
+    with pytest.raises(SystemExit, match="was made of a prompt of"):
+        make_voices.main([*arguments, "--keep-tokens"])
 
 
 def test_a_voice_that_only_the_flow_hears(corpus, tmp_path):

@@ -18,6 +18,7 @@ def codes(count: int, seed: int) -> list[int]:
 @pytest.mark.parametrize("speed", [1.0, 1.3])
 def test_a_batch_is_its_utterances(model, speed):
     voices = [tiny_voice(tokens=n) for n in (10, 3, 17)]
+    voices[1] = voices[1].renamed("wide", pitch=100.0, pitch_range=1.4)
     utterances, seeds = [codes(n, n) for n in (40, 61, 1)], [5, 6, 7]
     speeds = [speed, 1.0, 0.8]
     waves = batch_to_samples(model, voices, utterances, seeds=seeds, speeds=speeds)

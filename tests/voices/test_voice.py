@@ -6,6 +6,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
+from mamtra.acoustic.pitch_range import AS_IT_IS
 from mamtra.errors import MamTraError
 from mamtra.synthesis.advice import advise
 from mamtra.synthesis.cloning import check_reference, clone_voice
@@ -89,6 +90,22 @@ def test_equal_prompts_have_one_digest():
     voice = tiny_voice()
     assert voice.in_mode("speaker").prompt_digest == voice.in_mode("speaker").to("numpy").prompt_digest
     assert voice.prompt_digest == voice.renamed("x").prompt_digest != voice.in_mode("speaker").prompt_digest
+
+
+def test_the_range_of_the_pitch_is_kept_and_tells_voices_apart(tmp_path):
+    plain = tiny_voice()
+    wide = plain.renamed("wide", pitch=190.3, pitch_range=1.36)
+    assert plain.pitch_range == AS_IT_IS and wide.pitch_range == (190.3, 1.36)
+    found = Voice.load(wide.save(tmp_path / "wide.safetensors"))
+    assert found.pitch_range == (190.3, 1.36) and found.prompt_digest != plain.prompt_digest
+
+
+@pytest.mark.parametrize("facts", [{"pitch_range": 1.3}, {"pitch": 190, "pitch_range": "nan"}, {"pitch": -1}])
+def test_a_range_without_middle_or_sense_is_refused(tmp_path, facts):
+    path = tiny_voice().save(tmp_path / "a.safetensors")
+    save_file(load_file(path), path, {name: str(value) for name, value in facts.items()})
+    with pytest.raises(MamTraError, match="damaged"):
+        Voice.load(path)
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 65, "a b"])

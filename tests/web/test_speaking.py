@@ -122,14 +122,15 @@ def test_mel_and_samples_hop_by_hop(site, model, voice, float_graphs):
         await prompt.push([]);
         const stream = prompt.fork(), wanted = stream.wanted(20);
         const mel = joined([await stream.push(given.hops[0]), await stream.push(given.hops[1], true)]);
-        const vocoder = new VocoderStream(sound.vocoder, 5), theirs = floats(given.mel);
+        const vocoder = new VocoderStream(sound.vocoder, 5, voice.pitchRange), theirs = floats(given.mel);
         const samples = [await vocoder.push(theirs.slice(0, 3200)), await vocoder.push(theirs.slice(3200), true)];
         return { wanted, mel, samples };
         """
     found = run(_OPEN + code, site, hops=hops, mel=mel.T.reshape(-1), graphs=float_graphs)
     assert found["wanted"] == wanted
     np.testing.assert_allclose(np.reshape(found["mel"], (-1, 80)), mel.T, atol=2e-3)
-    vocoder = LightVocoderStream(model.vocoder, 5)
+    assert voice.pitch_range.factor > 1
+    vocoder = LightVocoderStream(model.vocoder, 5, voice.pitch_range)
     for got, expected in zip(
         found["samples"], (vocoder.push(mel[:, :40]), vocoder.push(mel[:, 40:], True)), strict=True
     ):

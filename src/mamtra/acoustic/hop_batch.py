@@ -15,6 +15,7 @@ from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.hop_rows import Hop
 from mamtra.acoustic.hop_sizes import HopSizes
 from mamtra.acoustic.hop_vocoder import HopVocoder
+from mamtra.acoustic.pitch_range import PitchRange
 from mamtra.acoustic.source_filter import SourceFilter
 from mamtra.ops.places import Places
 from mamtra.runtime.cuda_graphs import GraphCache
@@ -137,7 +138,8 @@ class HopBatch:
 
     def _sound(self, packed: Tensor, mel: Tensor) -> Tensor:
         row, (begin, end, noise) = packed[:, 4], packed[:, 8:NUMBERS].unbind(1)
-        samples, self.pool.sound[row] = self.sound(mel, self.pool.sound[row], begin, end, noise)
+        pitch_range = PitchRange(*self.pool.pitch_range[row].split(1, dim=1))
+        samples, self.pool.sound[row] = self.sound(mel, self.pool.sound[row], begin, end, noise, pitch_range)
         return samples
 
 

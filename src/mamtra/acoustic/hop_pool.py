@@ -46,6 +46,7 @@ class HopPool:
         upsampled: (rows, context, width) of its upsampling.
         speaker: (rows, mel).
         given: (rows, 3, mel, frames) the prompt's mel in the first two hops of a stream, then zeros.
+        pitch_range: (rows, 2) float32 middle and factor of the voice's `PitchRange`.
         sound: (rows, numbers) float32 of the vocoder.
     """
 
@@ -73,6 +74,7 @@ class HopPool:
             self.upsampled = zeros(rows, encoder.up_layer.conv.kernel_size[0] - 1, width)
             self.speaker = zeros(rows, sizes.mel)
             self.given = zeros(rows, 3, sizes.mel, sizes.frames)
+            self.pitch_range = torch.ones(rows, 2, device=like.device)
             self.sound = torch.zeros(rows, sound, device=like.device)
         self._page_bytes = page_bytes(flow, sizes, like.dtype)
         self.free_rows = list(range(streams, 0, -1))
@@ -86,7 +88,7 @@ class HopPool:
     @property
     def stream_bytes(self) -> int:
         """Of a stream, besides what it shares with others of its voice."""
-        kept = (*self.states, self.speaker, self.given, self.sound)
+        kept = (*self.states, self.speaker, self.given, self.pitch_range, self.sound)
         return self.sizes.ring * self._page_bytes + sum(each.nbytes // len(each) for each in kept)
 
     def ring(self, row: int) -> list[int]:

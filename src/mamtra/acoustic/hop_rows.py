@@ -11,6 +11,7 @@ from torch import Tensor
 from mamtra.acoustic.flow import Flow
 from mamtra.acoustic.hop_pool import HopPool
 from mamtra.acoustic.hop_vocoder import NOISE, HopVocoder
+from mamtra.acoustic.pitch_range import AS_IT_IS, PitchRange
 from mamtra.errors import MamTraError
 from mamtra.runtime.device import to_device
 
@@ -56,6 +57,7 @@ class HopVoice:
         states: what layers keep at their end, one row each.
         speaker: (mel,).
         given: (3, mel, frames) mel of the rest, then zeros.
+        pitch_range: of what the vocoder makes.
     """
 
     pages: list[int]
@@ -63,10 +65,18 @@ class HopVoice:
     states: tuple[Tensor, ...]
     speaker: Tensor
     given: Tensor
+    pitch_range: PitchRange = AS_IT_IS
 
     @classmethod
     def make(
-        cls, flow: Flow, pool: HopPool, tokens: list[int], mel: Tensor, embedding: Tensor, run: Callable[[Hop], object]
+        cls,
+        flow: Flow,
+        pool: HopPool,
+        tokens: list[int],
+        mel: Tensor,
+        embedding: Tensor,
+        run: Callable[[Hop], object],
+        pitch_range: PitchRange = AS_IT_IS,
     ) -> HopVoice:
         """Compute a prompt, hop by hop, in a free row.
 
@@ -77,6 +87,7 @@ class HopVoice:
             mel: (frames, mel) of the prompt.
             embedding: (spk_embed_dim,).
             run: a hop of one row.
+            pitch_range: of the voice.
 
         Raises:
             MamTraError: too few pages are free.
@@ -102,7 +113,8 @@ class HopVoice:
             run(Hop(row, given, first, 0, list(pages), [], page))
             pages.append(page)
         states = tuple(state[row].clone() for state in pool.states)
-        return cls(pages, tokens[chunks * sizes.chunk :], states, pool.speaker[row].clone(), blocks[chunks:])
+        rest = tokens[chunks * sizes.chunk :]
+        return cls(pages, rest, states, pool.speaker[row].clone(), blocks[chunks:], pitch_range)
 
     def place(self, pool: HopPool, rows: list[int]) -> None:
         """Let rows of the pool continue the prompt, in as many launches as one row needs."""
@@ -111,6 +123,7 @@ class HopVoice:
             state[at] = kept
         pool.speaker[at] = self.speaker
         pool.given[at] = self.given
+        pool.pitch_range[at] = torch.tensor(self.pitch_range, device=at.device)
         pool.sound.index_fill_(0, at, 0)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from mamtra.acoustic.fused_hift import FusedHiFT
 from mamtra.acoustic.hift import HiFT
 from mamtra.acoustic.masks import inside
+from mamtra.acoustic.pitch_range import AS_IT_IS, PitchRange
 from mamtra.acoustic.receptive_field import F0_REACH, stage_fields
 from mamtra.acoustic.source_filter import SourceFilter
 from mamtra.errors import MamTraError
@@ -60,7 +61,15 @@ class HopVocoder:
         self._sizes = [math.prod(self._mel), math.prod(self._source), vocoder.m_source.harmonics]
         self.state = sum(self._sizes)
 
-    def __call__(self, mel: Tensor, state: Tensor, begin: Tensor, end: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self,
+        mel: Tensor,
+        state: Tensor,
+        begin: Tensor,
+        end: Tensor,
+        noise: Tensor,
+        pitch_range: PitchRange = AS_IT_IS,
+    ) -> tuple[Tensor, Tensor]:
         """One hop.
 
         Args:
@@ -69,6 +78,7 @@ class HopVocoder:
             begin: (B,) int64 frame of the window that is the utterance's first, 0 or less if that is longer ago.
             end: (B,) int64 frame of the window at which the utterance ends, `size` or more if it goes on.
             noise: (B,) int64 place in the table of noise of the first sample made, which is that of frame `before`.
+            pitch_range: of the F0 predicted.
 
         Returns:
             Samples (B, frames * hop) of the frames from `before` on, zero outside of the utterance, and the next state.
@@ -83,6 +93,7 @@ class HopVocoder:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             read = self.before - F0_REACH
             f0 = self.vocoder.f0_predictor(window[:, :, read:], exists[:, :, read:])[:, F0_REACH:]
+        f0 = pitch_range.of(f0)
         drawn = noise[:, None] + torch.arange((self.size - self.before) * hop, device=mel.device)
         noises = noise_on(mel.device)[drawn % NOISE][:, :, None]
         phase = phase[:, :, None]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mamtra.acoustic.masks import valid_positions
+from mamtra.acoustic.pitch_range import AS_IT_IS, PitchRange
 from mamtra.runtime.cuda_graphs import GraphCache
 
 V = TypeVar("V", bound="Vocoder")
@@ -126,6 +127,7 @@ class Vocoder(nn.Module, ABC):
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
         lengths: Tensor | None = None,
+        pitch_range: PitchRange = AS_IT_IS,
     ) -> Synthesis:
         """Turn mel into a waveform, continuing the excitation of the previous chunk if given.
 
@@ -136,11 +138,12 @@ class Vocoder(nn.Module, ABC):
             noise: as in `source`.
             generator: as in `source`.
             lengths: as in `decode`.
+            pitch_range: of the F0 predicted.
 
         Returns:
             Waveform and the excitation it was made from.
         """
-        source = self.source(self.predict_f0(mel, lengths), noise, generator)
+        source = self.source(pitch_range.of(self.predict_f0(mel, lengths)), noise, generator)
         if source_cache is not None:
             source = torch.cat([source_cache.to(source), source[:, :, source_cache.shape[2] :]], dim=2)
         return Synthesis(self.decode(mel, source, lengths), source)
@@ -152,6 +155,8 @@ class Vocoder(nn.Module, ABC):
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
         lengths: Tensor | None = None,
+        pitch_range: PitchRange = AS_IT_IS,
     ) -> Tensor:
         """Turn mel (B, in_channels, T) into a waveform (B, hop*T); arguments as in `synthesize`."""
-        return self.synthesize(mel, noise=noise, generator=generator, lengths=lengths).wave
+        made = self.synthesize(mel, noise=noise, generator=generator, lengths=lengths, pitch_range=pitch_range)
+        return made.wave

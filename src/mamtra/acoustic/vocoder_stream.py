@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mamtra.acoustic.hift import HiFT
+from mamtra.acoustic.pitch_range import AS_IT_IS, PitchRange
 
 
 class VocoderStream:
@@ -24,10 +25,17 @@ class VocoderStream:
         noise: returns the next n samples of noise, (B, n, 1) or as in `SineSource.forward`, on the vocoder's device.
         lookahead: frames held back until later ones have arrived; with fewer than `HiFT.receptive_field` gives, samples near the
             end of a block differ slightly from those of one pass.
+        pitch_range: of the F0 predicted.
     """
 
-    def __init__(self, vocoder: HiFT, noise: Callable[[int], Tensor], lookahead: int | None = None) -> None:
-        self._vocoder, self._next_noise = vocoder, noise
+    def __init__(
+        self,
+        vocoder: HiFT,
+        noise: Callable[[int], Tensor],
+        lookahead: int | None = None,
+        pitch_range: PitchRange = AS_IT_IS,
+    ) -> None:
+        self._vocoder, self._next_noise, self._pitch_range = vocoder, noise, pitch_range
         self._before, after = vocoder.receptive_field()
         self._lookahead = after if lookahead is None else lookahead
         self._mel: Tensor | None = None
@@ -54,7 +62,7 @@ class VocoderStream:
         self._mel = mel
         if ready <= done:
             return mel.new_zeros(mel.shape[0], 0, dtype=torch.float32)
-        f0 = vocoder.predict_f0(mel)[:, done:]
+        f0 = self._pitch_range.of(vocoder.predict_f0(mel)[:, done:])
         missing = (frames - done) * hop - (0 if self._noise is None else self._noise.shape[1])
         fresh = self._next_noise(missing)
         noise = fresh if self._noise is None else torch.cat([self._noise, fresh], dim=1)

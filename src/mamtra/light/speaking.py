@@ -141,7 +141,7 @@ def tokens_to_samples(
         mel = model.flow.of_steps(steps).whole(ids, voice.prompt_speech, voice.prompt_mel, voice.embedding)
     else:
         mel = prompts.stream(voice, steps).whole(ids)
-    return model.vocoder.whole(stretch(mel, speed), seed)
+    return model.vocoder.whole(stretch(mel, speed), seed, voice.pitch_range)
 
 
 def stream_segment(
@@ -157,7 +157,9 @@ def stream_segment(
         return Ahead(run, alone) if isinstance(text_ids, list) else run
 
     def sound(seed: int) -> HopStream:
-        flow, vocoder = prompts.stream(request.voice, request.flow_steps), LightVocoderStream(model.vocoder, seed)
+        voice = request.voice
+        flow = prompts.stream(voice, request.flow_steps)
+        vocoder = LightVocoderStream(model.vocoder, seed, voice.pitch_range)
         return HopStream(flow, Stretcher(request.speed), vocoder, schedule)
 
     def cover(run: LightRun | Ahead, _: list[int], ended: bool) -> Coverage:

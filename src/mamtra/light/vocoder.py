@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mamtra.acoustic.pitch_range import AS_IT_IS, PitchRange
 from mamtra.acoustic.receptive_field import SOURCE_FILTER, near_field, receptive_field, stage_fields
 from mamtra.light.graph import GraphBuilder
 from mamtra.light.pulse_source import PulseSource
@@ -86,10 +87,10 @@ class LightVocoder:
         start = begin - kept[-1][0]
         return self._wave.run(None, given)[0][0, start * hop : (start + end - begin) * hop]
 
-    def whole(self, mel: np.ndarray, seed: int) -> np.ndarray:
-        """Samples of mel, with the noise of a seed."""
+    def whole(self, mel: np.ndarray, seed: int, pitch_range: PitchRange = AS_IT_IS) -> np.ndarray:
+        """Samples of mel, with the noise of a seed and F0 in a range."""
         frames = mel.shape[1]
-        source = self.source(self.f0(mel), Generator(seed).normal(frames * self.hop))
+        source = self.source(pitch_range.of(self.f0(mel)), Generator(seed).normal(frames * self.hop))
         pieces = max(1, min(self._threads, frames // SHORTEST))
         bounds = np.linspace(0, frames, pieces + 1).astype(int).tolist()
         with ThreadPoolExecutor(pieces, "mamtra-vocoder") as pool:
@@ -106,10 +107,11 @@ class LightVocoderStream:
     Args:
         vocoder: the vocoder.
         seed: of its noise.
+        pitch_range: of the F0 predicted.
     """
 
-    def __init__(self, vocoder: LightVocoder, seed: int) -> None:
-        self._vocoder, self._generator = vocoder, Generator(seed)
+    def __init__(self, vocoder: LightVocoder, seed: int, pitch_range: PitchRange = AS_IT_IS) -> None:
+        self._vocoder, self._generator, self._pitch_range = vocoder, Generator(seed), pitch_range
         self._before, self._after = vocoder.reach
         self._mel: np.ndarray | None = None
         self._source: np.ndarray | None = None
@@ -125,7 +127,7 @@ class LightVocoderStream:
         self._mel = mel
         if ready <= done:
             return np.zeros(0, np.float32)
-        f0 = vocoder.f0(mel)[done:]
+        f0 = self._pitch_range.of(vocoder.f0(mel)[done:])
         missing = (frames - done) * hop - len(self._noise)
         noise = np.concatenate([self._noise, self._generator.normal(missing)])
         source = vocoder.source(f0, noise, self._phase)

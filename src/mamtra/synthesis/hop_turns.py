@@ -123,7 +123,7 @@ class HopTurns:
             if needed > len(pool.free_pages):
                 return None
             self._voices[key] = HopVoice.make(
-                self.batch.flow, pool, tokens, mel, voice.embedding, lambda hop: self.batch([hop])
+                self.batch.flow, pool, tokens, mel, voice.embedding, lambda hop: self.batch([hop]), voice.pitch_range
             )
         self._voices.move_to_end(key)
         return self._voices[key]

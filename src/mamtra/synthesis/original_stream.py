@@ -14,6 +14,7 @@ import torch
 
 from mamtra.acoustic.causal_hift import CausalHiFT
 from mamtra.acoustic.hift import HiFT
+from mamtra.acoustic.pitch_range import AS_IT_IS, PitchRange
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.synthesis.model import Model
 from mamtra.voices.voice import Voice
@@ -28,10 +29,11 @@ class CrossFadedVocoder:
     Args:
         vocoder: the vocoder.
         noise: returns the next n samples of noise, on the vocoder's device.
+        pitch_range: of the voice.
     """
 
-    def __init__(self, vocoder: HiFT, noise: Callable[[int], torch.Tensor]) -> None:
-        self._vocoder, self._noise = vocoder, noise
+    def __init__(self, vocoder: HiFT, noise: Callable[[int], torch.Tensor], pitch_range: PitchRange = AS_IT_IS) -> None:
+        self._vocoder, self._noise, self._pitch_range = vocoder, noise, pitch_range
         self._overlap = OVERLAP_FRAMES * vocoder.config.hop
         self._mel: torch.Tensor | None = None
         self._source: torch.Tensor | None = None
@@ -43,7 +45,7 @@ class CrossFadedVocoder:
         if self._mel is not None:
             mel = torch.cat([self._mel, mel], dim=2)
         noise = self._noise(mel.shape[2] * self._vocoder.config.hop)
-        made = self._vocoder.synthesize(mel, source_cache=self._source, noise=noise)
+        made = self._vocoder.synthesize(mel, source_cache=self._source, noise=noise, pitch_range=self._pitch_range)
         wave = made.wave.float()
         if self._tail is not None:
             fading = torch.from_numpy(np.hamming(2 * self._overlap).astype(np.float32)).to(wave.device)
@@ -75,9 +77,9 @@ class OriginalStream:
 
         self._vocoder: CrossFadedVocoder | VocoderStream
         if isinstance(model.vocoder, CausalHiFT):
-            self._vocoder = VocoderStream(model.vocoder, following, OVERLAP_FRAMES)
+            self._vocoder = VocoderStream(model.vocoder, following, OVERLAP_FRAMES, voice.pitch_range)
         else:
-            self._vocoder = CrossFadedVocoder(model.vocoder, following)
+            self._vocoder = CrossFadedVocoder(model.vocoder, following, voice.pitch_range)
         # With the prompt the first hop is a multiple of itself: at the published sizes it ends where a chunk of the flow ends.
         self._hops = [hops[0] + -len(voice.prompt_speech) % hops[0], *hops[1:]]
         self._tokens: list[int] = []

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from mamtra.acoustic.flow_stream import FlowStream
+from mamtra.acoustic.pitch_range import AS_IT_IS, PitchRange
 from mamtra.acoustic.time_stretch import Stretcher
 from mamtra.acoustic.vocoder_stream import VocoderStream
 from mamtra.synthesis.coverage import Coverage
@@ -50,13 +51,21 @@ class SegmentStream(HopStream):
         seed: of the vocoder's noise.
         speed: 0.5 (slow) to 2 (fast).
         schedule: lengths of the hops.
+        pitch_range: of the voice.
     """
 
     def __init__(
-        self, model: Model, flow: FlowStream, *, seed: int, speed: float = 1.0, schedule: HopSchedule | None = None
+        self,
+        model: Model,
+        flow: FlowStream,
+        *,
+        seed: int,
+        speed: float = 1.0,
+        schedule: HopSchedule | None = None,
+        pitch_range: PitchRange = AS_IT_IS,
     ) -> None:
         self._device, noise = model.device, model.vocoder.noise(torch.Generator().manual_seed(seed))
-        vocoder = VocoderStream(model.vocoder, lambda count: noise(count).to(model.device))
+        vocoder = VocoderStream(model.vocoder, lambda count: noise(count).to(model.device), pitch_range=pitch_range)
         super().__init__(flow, Stretcher(speed), vocoder, schedule)
 
     def push(self, tokens: list[int], final: bool = False) -> np.ndarray:
@@ -110,6 +119,5 @@ def _open(
     # An engine's hops are all of one length, of its own speed, and of as many steps as its memory was made for.
     if plain and model.hop_engine is not None:
         return model.hop_engine.open(voice, seed)
-    return SegmentStream(
-        model, prompts.stream(voice, request.flow_steps), seed=seed, speed=request.speed, schedule=schedule
-    )
+    flow, how = prompts.stream(voice, request.flow_steps), {"speed": request.speed, "schedule": schedule}
+    return SegmentStream(model, flow, seed=seed, pitch_range=voice.pitch_range, **how)

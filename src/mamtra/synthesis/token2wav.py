@@ -9,6 +9,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from mamtra.acoustic.flow_stream import FlowStream
+from mamtra.acoustic.pitch_range import PitchRange
 from mamtra.acoustic.time_stretch import Stretcher, stretch
 from mamtra.errors import MamTraError
 from mamtra.synthesis.model import Model
@@ -49,7 +50,8 @@ def tokens_to_samples(
         mel = model.flow.inference(row, *voice_inputs(model, voice), steps=steps or model.generation.flow_steps)
         mel = stretch(mel, speed)
     noise = model.vocoder.noise(torch.Generator().manual_seed(seed))(mel.shape[-1] * model.vocoder.config.hop)
-    return model.vocoder.inference(mel, noise=noise.to(device)).reshape(-1).float().cpu().numpy()
+    made = model.vocoder.inference(mel, noise=noise.to(device), pitch_range=voice.pitch_range)
+    return made.reshape(-1).float().cpu().numpy()
 
 
 def flow_stream(model: Model, voice: Voice, steps: int | None = None) -> FlowStream:
@@ -146,5 +148,6 @@ def _group_to_waves(
     draws = [vocoder.noise(torch.Generator().manual_seed(seed)) for seed in seeds]
     noise = [draw(n * hop)[0] for n, draw in zip(frames, draws, strict=True)]
     mel = pad_sequence(mels, batch_first=True).transpose(1, 2)
-    wave = vocoder.inference(mel, noise=padded(noise), lengths=moved(torch.tensor(frames)))
+    pitch_range = PitchRange(*moved(torch.tensor([voice.pitch_range for voice in voices])).split(1, dim=1))
+    wave = vocoder.inference(mel, noise=padded(noise), lengths=moved(torch.tensor(frames)), pitch_range=pitch_range)
     return wave, [n * hop for n in frames]

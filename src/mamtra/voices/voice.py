@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from mamtra.acoustic.pitch_range import AS_IT_IS, PitchRange
 from mamtra.errors import MamTraError
 from mamtra.runtime.arguments import checked
 from mamtra.runtime.files import check_readable, write_bytes
@@ -118,12 +119,19 @@ class Voice:
             return known
         return replace(known, prompt_speech=self.prompt_speech[:0], prompt_mel=self.prompt_mel[:0])
 
+    @property
+    def pitch_range(self) -> PitchRange:
+        """What the vocoder makes of the pitch."""
+        return PitchRange(self.info.pitch, self.info.pitch_range) if self.info.pitch else AS_IT_IS
+
     @cached_property
     def prompt_digest(self) -> str:
-        """SHA-256 of what the flow is given of the voice; voices of equal sound share it."""
+        """SHA-256 of what flow and vocoder are given of the voice; voices of equal sound share it."""
         own, digest = self.to("numpy"), hashlib.sha256()
         for array in (own.prompt_speech, own.prompt_mel, own.embedding):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if self.pitch_range != AS_IT_IS:
+            digest.update(repr(self.pitch_range).encode())
         return digest.hexdigest()
 
     @classmethod

@@ -31,14 +31,14 @@ export class Sound {
   /** A stream of a segment: speed 0.5 to 2, and the pause before it in seconds. */
   async open(voice, seed, speed, pause) {
     await this.prepare(voice);
-    return new HopStream(this, this.prompts.get(voice.name).fork(), seed, speed, pause);
+    return new HopStream(this, this.prompts.get(voice.name).fork(), seed, speed, pause, voice.pitchRange);
   }
 }
 
 class HopStream {
-  constructor({ vocoder, rate }, flow, seed, speed, pause) {
+  constructor({ vocoder, rate }, flow, seed, speed, pause, pitchRange) {
     Object.assign(this, { flow, hops: 0, stretch: new Stretcher(speed, vocoder.bands) });
-    this.vocoder = new VocoderStream(vocoder, seed);
+    this.vocoder = new VocoderStream(vocoder, seed, pitchRange);
     this.edges = new EdgeTrimmer(rate, pause / speed);
   }
 

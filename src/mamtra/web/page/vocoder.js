@@ -43,11 +43,19 @@ export class Vocoder {
   }
 }
 
+/** F0 that is not moved, see `mamtra.acoustic.pitch_range`. */
+const AS_IT_IS = { middle: 1, factor: 1 };
+
+/** F0 with another range: the factor of its distance from the middle, in octaves. */
+export function inRange(f0, { middle, factor }) {
+  return f0.map(hertz => hertz * Math.min(2, Math.max(.5, hertz / middle)) ** (factor - 1));
+}
+
 /** Samples block by block. */
 export class VocoderStream {
-  constructor(vocoder, seed) {
+  constructor(vocoder, seed, pitchRange = AS_IT_IS) {
     const none = new Float32Array(0);
-    Object.assign(this, { vocoder, generator: new Generator(seed), mel: none, source: [none], noise: none, phase: null });
+    Object.assign(this, { vocoder, pitchRange, generator: new Generator(seed), mel: none, source: [none], noise: none, phase: null });
   }
 
   /** Take frames and return the samples that no later frame changes; `final` returns the rest. */
@@ -57,7 +65,7 @@ export class VocoderStream {
     const done = this.source[0].length / hop, frames = mel.length / bands, ready = final ? frames : frames - after;
     this.mel = mel;
     if (ready <= done) return new Float32Array(0);
-    const f0 = (await vocoder.f0(mel)).subarray(done);
+    const f0 = inRange((await vocoder.f0(mel)).subarray(done), this.pitchRange);
     const noise = joined([this.noise, this.generator.normal((frames - done) * hop - this.noise.length)]);
     const excitation = source.excite(f0, noise, this.phase).map((channel, i) => joined([this.source[i] ?? channel.slice(0, 0), channel]));
     const wave = await vocoder.wave(mel, excitation), start = Math.max(0, ready - before);

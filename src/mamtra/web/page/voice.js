@@ -11,5 +11,6 @@ export function readVoice(name, buffer) {
     promptSpeech: stored.values("prompt_speech"),
     promptMel: stored.values("prompt_mel"),
     embedding: stored.values("embedding"),
+    pitchRange: { middle: Number(stored.about.pitch) || 1, factor: Number(stored.about.pitch_range ?? 1) },
   };
 }
