@@ -9,7 +9,7 @@ import torch
 import mamtra
 from mamtra.engine.alignment import text_attention
 from mamtra.models.layout import prompt
-from mamtra.synthesis.coverage import attention_of, count_said_twice, longest_left_out, misread, read_by
+from mamtra.synthesis.coverage import Coverage, attention_of, count_said_twice, longest_left_out, misread, read_by
 from mamtra.synthesis.pipeline import Request, speak
 from mamtra.synthesis.retries import AGAIN, ONCE, Retries, TokenRun
 from mamtra.synthesis.sentence import whole_segment
@@ -33,6 +33,13 @@ def test_ids_left_out():
     assert longest_left_out(along(0, 1, 2, 7, 8, 9, 11)) == 4
     assert longest_left_out(along(0, 1, 2, 3)) == 8
     assert longest_left_out(along(*range(12)) * 0.25) == pytest.approx(6)
+
+
+def test_a_run_that_is_too_short():
+    pace = (1.5, -3.0)  # 12 ids take 15 tokens; a run may have 13
+    assert misread(along(*range(12)), pace) == 12 - 15 / 1.5 and misread(along(*range(12), 11), pace) == 0
+    assert misread(along(*range(12)), pace, ended=False) == misread(along(*range(12))) == 0
+    assert Coverage.of(along(*range(12)), pace).misread == 2 and Coverage.of(None, pace).misread == 0
 
 
 def test_ids_said_twice():

@@ -221,11 +221,11 @@ def test_what_was_heard_is_not_taken_back(model, monkeypatch):
 def test_words_left_out_before_the_first_audio_are_said_again(model, monkeypatch):
     asked = []
 
-    def misread(attention, *, ended=True):
+    def misread(attention, pace=None, *, ended=True):
         asked.append((len(attention), ended))
         return float(len(asked) == 1)
 
-    monkeypatch.setattr(streaming.Request, "attention", lambda self, text_ids, tokens: tokens)
+    monkeypatch.setattr(streaming.Request, "attention", lambda self, text_ids, tokens, _: np.zeros((len(tokens), 1)))
     monkeypatch.setattr(coverage, "misread", misread)
     monkeypatch.setattr(coverage, "read_by", lambda *_, **__: None)
     pieces = segment(model, monkeypatch, ([1] * 80, "eos"), ([2] * 80, "eos"))

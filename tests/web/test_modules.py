@@ -14,6 +14,7 @@ from mamtra.light.random import Generator, normal_rows
 from mamtra.light.sampler import bar, nucleus, ras_sample
 from mamtra.light.sine_source import SineSource
 from mamtra.synthesis.coverage import misread
+from mamtra.synthesis.repeated_words import set_apart
 from mamtra.text.english.letter_to_sound import LetterToSound
 from mamtra.text.english.spelt_words import letter_ids
 from tests.web.node import node_needed, run
@@ -62,19 +63,39 @@ def test_draws_of_the_sampler():
     assert found == {"history": history, "nuclei": nuclei}
 
 
+def test_repeated_words_are_set_apart():
+    rng = np.random.default_rng(2)
+    texts = [
+        [],
+        [20, 21, 22, 14] * 3 + [20, 21, 22, 4],
+        *(rng.choice([3, 14, 14, 20, 21], 60).tolist() for _ in range(9)),
+    ]
+    found = run(
+        'const { setApart } = await use("repeated_words.js"); return given.texts.map(ids => setApart(ids, [12, 13, 14]));',
+        texts=texts,
+    )
+    expected = [set_apart(ids, (12, 13, 14)) for ids in texts]
+    assert found == [{"ids": read.ids, "own": read.own} for read in expected] and 12 in expected[1].ids
+
+
+@pytest.mark.parametrize("pace", [None, (1.45, -3.2)])
 @pytest.mark.parametrize("ended", [False, True])
-def test_what_a_run_left_out_or_said_twice(ended):
+def test_what_a_run_left_out_or_said_twice(ended, pace):
     rng = np.random.default_rng(1)
     tables = [rng.dirichlet(np.full(ids, 0.02), tokens) for tokens, ids in ((9, 5), (40, 12), (30, 40))]
     tables.append(np.eye(14)[[*range(14), *range(2, 14)]])  # all of it, and most of it again
     found = run(
-        'const { misread } = await use("coverage.js"); return given.tables.map(rows => misread(rows.map(floats), given.ended));',
+        """
+        const { misread } = await use("coverage.js");
+        return given.tables.map(rows => misread(rows.map(floats), given.ended, given.pace));
+        """,
         tables=tables,
         ended=ended,
+        pace=pace,
     )
-    expected = [misread(table.astype(np.float32), ended=ended) for table in tables]
+    expected = [misread(table.astype(np.float32), pace, ended=ended) for table in tables]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    assert (expected[-1] > 0 and min(expected) == 0) or not ended
+    assert (expected[-1] > 0 and (min(expected) == 0 or pace)) or not ended
 
 
 @pytest.mark.parametrize("speed", [1.0, 0.7, 1.6])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from mamtra.models.sampling_config import GuardConfig, LengthConfig, RASConfig
 
@@ -28,6 +28,10 @@ class GenerationConfig(RASConfig, LengthConfig, GuardConfig):
             `most_silence` counts them too.
         alignment_head: layer, and head in it, whose attention follows the text from its beginning to its end. With it, a run
             that leaves words out or says them twice is repeated (`mamtra.synthesis.coverage`).
+        pace: speech tokens that a text takes: for each text id, and besides. With it and the head, a run that is much shorter is
+            repeated too.
+        apart: text ids of an opening and a closing quotation mark and of the gap between words, below which all ids are marks. With
+            it, repeated runs read a text whose repeated words are set apart (`mamtra.synthesis.repeated_words`).
     """
 
     flow_steps: PositiveInt = 10
@@ -39,3 +43,5 @@ class GenerationConfig(RASConfig, LengthConfig, GuardConfig):
     like_original: bool = False
     silent_tokens: tuple[NonNegativeInt, ...] = ()
     alignment_head: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    pace: tuple[PositiveFloat, float] | None = None
+    apart: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | None = None

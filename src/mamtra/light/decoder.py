@@ -11,7 +11,6 @@ import numpy as np
 from mamtra.light.lm_state import LMRows
 from mamtra.light.run import LightRun, start_run
 from mamtra.runtime.allocator import give_back
-from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.pipeline import Request
 from mamtra.synthesis.retries import TokenRun
 
@@ -122,7 +121,9 @@ class _Segment:
 
     def start(self) -> bool:
         """Begin a run; whether it goes on after its first token."""
-        self.run = start_run(self.request, self.ids, self.request.seed_of(self.index, len(self._runs)))
+        attempt = len(self._runs)
+        read = self.request.reading(self.ids, attempt).ids
+        self.run = start_run(self.request, read, self.request.seed_of(self.index, attempt))
         next(self.run, None)
         return self.goes_on()
 
@@ -134,8 +135,9 @@ class _Segment:
     def finish(self) -> bool:
         """Take a run that has ended; whether another one is to follow."""
         run, retries = self.run, self.request.retries
-        found = Coverage.of(run.attention() if self.request.checks(self.ids) else None)
-        self._runs.append(TokenRun(run.tokens, str(run.finish_reason), len(self._runs), *found))
+        attention, attempt = run.attention() if self.request.checks(self.ids) else None, len(self._runs)
+        found = self.request.cover(self.ids, attention, attempt)
+        self._runs.append(TokenRun(run.tokens, str(run.finish_reason), attempt, *found))
         if not retries.accepts(self._runs[-1]) and len(self._runs) < retries.attempts:
             return True
         try:

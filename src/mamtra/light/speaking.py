@@ -152,8 +152,8 @@ def stream_segment(
     schedule = schedule or (HopSchedule() if model.exact else HOPS)
     alone = schedule.first + model.config["flow"]["pre_lookahead_len"]
 
-    def start(seed: int) -> LightRun | Ahead:
-        run = start_run(request, text_ids, seed)
+    def start(attempt: int) -> LightRun | Ahead:
+        run = start_run(request, request.reading(text_ids, attempt).ids, request.seed_of(index, attempt))
         return Ahead(run, alone) if isinstance(text_ids, list) else run
 
     def sound(seed: int) -> HopStream:
@@ -162,7 +162,7 @@ def stream_segment(
         vocoder = LightVocoderStream(model.vocoder, seed, voice.pitch_range)
         return HopStream(flow, Stretcher(request.speed), vocoder, schedule)
 
-    def cover(run: LightRun | Ahead, _: list[int], ended: bool) -> Coverage:
-        return Coverage.of(run.attention() if request.checks(text_ids) else None, ended=ended)
+    def cover(run: LightRun | Ahead, _: list[int], attempt: int, ended: bool) -> Coverage:
+        return request.cover(text_ids, run.attention() if request.checks(text_ids) else None, attempt, ended=ended)
 
     yield from stream_runs(request, index, start=start, sound=sound, cover=cover, follow=True)

@@ -14,9 +14,9 @@ from mamtra.engine.request import TokenStream
 from mamtra.errors import MamTraError
 from mamtra.models.layout import prompt
 from mamtra.models.speech_lm import SpeechLM
-from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request, in_samples, speak
+from mamtra.synthesis.repeated_words import set_apart
 from mamtra.synthesis.retries import ONCE, Retries, TokenRun, without_long_silence
 from mamtra.synthesis.sentence import lm_prompt, start_run
 from mamtra.synthesis.token2wav import batch_to_samples, tokens_to_samples
@@ -99,8 +99,8 @@ class Batch:
     def _start(self, text: _Text, index: int, attempt: int) -> None:
         request = text.request
         try:
-            seed = request.seed_of(index, attempt)
-            stream = start_run(request.model, request.voice, text.segments[index].ids, seed, self._engine)
+            ids, seed = request.reading(text.segments[index].ids, attempt).ids, request.seed_of(index, attempt)
+            stream = start_run(request.model, request.voice, ids, seed, self._engine)
         except MamTraError as error:
             text.fail(index, error)
         else:
@@ -110,7 +110,8 @@ class Batch:
         text, index, retries = task.text, task.index, task.text.request.retries
         try:
             tokens = list(without_long_silence(task.stream.result(), text.request.model.generation))
-            found = Coverage.of(text.request.attention(text.segments[index].ids, tokens))
+            ids, attempt = text.segments[index].ids, task.attempt
+            found = text.request.cover(ids, text.request.attention(ids, tokens, attempt), attempt)
             run = TokenRun(tokens, str(task.stream.finish_reason), task.attempt, *found)
             runs = text.runs.setdefault(index, [])
             runs.append(run)
@@ -244,6 +245,8 @@ def speak_jobs(
     """
     segments = [model.text.segments(text) for _, text, _ in jobs]
     lengths = [len(segment.ids) for row in segments for segment in row]
+    if retries.attempts > 1 and (marks := model.generation.apart):
+        lengths = [len(set_apart(segment.ids, marks).ids) for row in segments for segment in row]
     if not lengths:
         return
     capacity = positions_needed(model, {id(voice): voice for voice, _, _ in jobs}.values(), lengths)

@@ -17,6 +17,8 @@ import numpy as np
 from mamtra.audio.trim import EdgeTrimmer, PauseBefore
 from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.errors import MamTraError
+from mamtra.synthesis.coverage import Coverage
+from mamtra.synthesis.repeated_words import Reading, set_apart
 from mamtra.synthesis.retries import AGAIN, Retries, segment_seed
 from mamtra.synthesis.spans import Span
 from mamtra.text.bistream_text import Utterance
@@ -77,13 +79,30 @@ class Request:
         """Whether runs are checked for words left out: not where none is repeated, or the text is still arriving."""
         return self.retries.attempts > 1 and isinstance(text_ids, list)
 
-    def attention(self, text_ids: Iterable[int], tokens: list[int]) -> np.ndarray | None:
-        """See `mamtra.synthesis.coverage.attention_of`; None where runs are not checked."""
+    def reading(self, text_ids: Iterable[int], attempt: int) -> Reading:
+        """What the LM reads in an attempt: the text as it is, in all but the first one with repeated words set apart.
+
+        Text that is still arriving stays as it is.
+        """
+        marks = self.model.generation.apart
+        if not attempt or marks is None or not isinstance(text_ids, list):
+            return Reading(text_ids)
+        return set_apart(text_ids, marks)
+
+    def attention(self, text_ids: Iterable[int], tokens: list[int], attempt: int = 0) -> np.ndarray | None:
+        """See `mamtra.synthesis.coverage.attention_of`, to what was read in the attempt; None where runs are not checked."""
         if not self.checks(text_ids):
             return None
         from mamtra.synthesis.coverage import attention_of
 
-        return attention_of(self.model, self.voice, text_ids, tokens)
+        return attention_of(self.model, self.voice, self.reading(text_ids, attempt).ids, tokens)
+
+    def cover(
+        self, text_ids: Iterable[int], attention: np.ndarray | None, attempt: int, *, ended: bool = True
+    ) -> Coverage:
+        """What an attempt made of the text, by its attention to what it read; see `Coverage.of`."""
+        own = None if attention is None else attention[:, self.reading(text_ids, attempt).own]
+        return Coverage.of(own, self.model.generation.pace, ended=ended)
 
 
 @dataclass(frozen=True)

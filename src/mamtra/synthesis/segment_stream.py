@@ -61,20 +61,20 @@ def stream_runs(
     *,
     start: Callable[[int], Run],
     sound: Callable[[int], Any],
-    cover: Callable[[Run, list[int], bool], Coverage],
+    cover: Callable[[Run, list[int], int, bool], Coverage],
     follow: bool = False,
 ) -> Iterator[AudioChunk]:
     """Audio of a segment while its tokens are being generated.
 
     A run of the LM that gives no speech, is cut off, or leaves words out or says them twice, is repeated only as long as no audio
-    of it was given.
+    of it was given; so one that is too short is not, unless all of it is its first audio.
 
     Args:
         request: of the segment.
         index: its place.
-        start: a run with the seed of an attempt.
+        start: the run of an attempt.
         sound: a `HopStream` or the like, which is closed, with the same seed, of lists of tokens and samples (T,).
-        cover: what a run made of its text, of its tokens so far, and whether they are all.
+        cover: what a run made of its text, of its tokens so far, its attempt, and whether they are all.
         follow: ask for it at every chunk, as it costs next to nothing; otherwise as long as a run may be repeated.
 
     Yields:
@@ -82,7 +82,7 @@ def stream_runs(
     """
     for attempt in range(request.retries.attempts):
         seed = request.seed_of(index, attempt)
-        run = start(seed)
+        run = start(attempt)
         drawn, waiting = list[int](), list[int]()
         given, pending = False, 0  # whether audio was given, and the number of tokens without audio yet
         last, lost = attempt + 1 == request.retries.attempts, False
@@ -97,7 +97,7 @@ def stream_runs(
                 waiting.append(token)
                 if len(waiting) < wanted:
                     continue
-                found = cover(run, drawn, False) if follow or not (given or last) else Coverage()
+                found = cover(run, drawn, attempt, False) if follow or not (given or last) else Coverage()
                 lost = not (given or last) and found.misread > 0
                 if lost:
                     break
@@ -113,7 +113,7 @@ def stream_runs(
             if lost:
                 continue
             reason = str(run.finish_reason)
-            found = cover(run, drawn, True) if follow or not (given or last) else Coverage()
+            found = cover(run, drawn, attempt, True) if follow or not (given or last) else Coverage()
             if given or request.retries.accepts(TokenRun(drawn, reason, attempt, 0.0 if last else found.misread)):
                 samples, pending = stream.push(waiting, final=True), pending + len(waiting)
                 yield AudioChunk(

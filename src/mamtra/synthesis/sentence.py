@@ -8,7 +8,6 @@ from mamtra.engine.engine import Engine
 from mamtra.engine.interleaved import Interleaved
 from mamtra.engine.request import Request as TokenRequest
 from mamtra.engine.request import Sampling, TokenStream, Unistream
-from mamtra.synthesis.coverage import Coverage
 from mamtra.synthesis.model import Model
 from mamtra.synthesis.pipeline import AudioChunk, Request, in_samples
 from mamtra.synthesis.retries import TokenRun, without_long_silence
@@ -32,8 +31,10 @@ def best_run(request: Request, ids: list[int], index: int) -> TokenRun | None:
 
     def runs() -> Iterator[TokenRun]:
         for attempt in range(request.retries.attempts):
-            tokens, reason = generate_tokens(request.model, request.voice, ids, request.seed_of(index, attempt))
-            yield TokenRun(tokens, reason, attempt, *Coverage.of(request.attention(ids, tokens)))
+            read, seed = request.reading(ids, attempt).ids, request.seed_of(index, attempt)
+            tokens, reason = generate_tokens(request.model, request.voice, read, seed)
+            found = request.cover(ids, request.attention(ids, tokens, attempt), attempt)
+            yield TokenRun(tokens, reason, attempt, *found)
 
     return request.retries.best(runs())
 

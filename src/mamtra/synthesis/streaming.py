@@ -96,13 +96,17 @@ def stream_segment(
         See `stream_runs`.
     """
 
-    def cover(_: Run, tokens: list[int], ended: bool) -> Coverage:
-        return Coverage.of(request.attention(text_ids, tokens), ended=ended)
+    def start(attempt: int) -> Run:
+        read, seed = request.reading(text_ids, attempt).ids, request.seed_of(index, attempt)
+        return start_run(request.model, request.voice, read, seed)
+
+    def cover(_: Run, tokens: list[int], attempt: int, ended: bool) -> Coverage:
+        return request.cover(text_ids, request.attention(text_ids, tokens, attempt), attempt, ended=ended)
 
     return stream_runs(
         request,
         index,
-        start=lambda seed: start_run(request.model, request.voice, text_ids, seed),
+        start=start,
         sound=lambda seed: _open(request, seed, prompts, schedule),
         cover=cover,
     )

@@ -3,16 +3,18 @@
 import { joined } from "./arrays.js";
 import { LMState } from "./lm.js";
 import { misread } from "./coverage.js";
+import { reading } from "./repeated_words.js";
 import { Generator } from "./random.js";
 import { bar, rasSample } from "./sampler.js";
 
 const ATTEMPTS = 5, MOST_SILENT = 5;
 
-/** A running generation of the text ids after the prompt of a voice. */
+/** A running generation of the text ids after the prompt of a voice; `own` are the places of those that are of the text. */
 export class Run {
-  constructor(lm, ids, voice, seed) {
+  constructor(lm, ids, voice, seed, own = null) {
     this.lm = lm;
     this.ids = ids;
+    this.own = own;
     this.voice = voice;
     this.generator = new Generator(seed);
     this.tokens = [];
@@ -50,7 +52,8 @@ export class Run {
   misread(ended) {
     if (!this.lm.head || !this.tokens.length || !this.ids.length) return 0;
     const begin = 1 + this.voice.promptText.length;
-    return misread(this.state.attention(begin, begin + this.ids.length).slice(0, this.tokens.length), ended);
+    const rows = this.state.attention(begin, begin + this.ids.length).slice(0, this.tokens.length), { own } = this;
+    return misread(own ? rows.map(row => Float32Array.from(own, place => row[place])) : rows, ended, this.lm.generation.pace);
   }
 }
 
@@ -63,7 +66,8 @@ export function segmentSeed(seed, index, attempt) {
  *  @param breathe called after each token; may throw to end the run */
 export async function* segmentTokens(lm, { ids, voice, seed, index, first }, breathe = () => {}) {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const run = new Run(lm, ids, voice, segmentSeed(seed, index, attempt)), last = attempt + 1 === ATTEMPTS;
+    const read = reading(ids, attempt, lm.generation.apart), last = attempt + 1 === ATTEMPTS;
+    const run = new Run(lm, read.ids, voice, segmentSeed(seed, index, attempt), read.own);
     let waiting = [], given = false, lost = false;
     for await (const token of withoutLongSilence(run, lm.generation.silent_tokens || [])) {
       await breathe();
