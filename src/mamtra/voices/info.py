@@ -22,7 +22,7 @@ class VoiceInfo(BaseModel):
 
     Attributes:
         pitch: middle of the voice's pitch in Hz, from which `pitch_range` moves it away; 0 where it is not known.
-        pitch_range: factor of the pitch's distance from its middle, in octaves. A flow narrows it: 1.36 gives the default voice
+        pitch_range: factor of the pitch's distance from its middle, in octaves. A flow narrows it: 1.3 gives the default voice
             the range of its recordings.
     """
 
