@@ -255,8 +255,9 @@ def render(results: dict[str, Any]) -> str:
         f"Sentences with lists and repeated words (`benchmarks/lists.tsv`, set {results['set']}) in the default voice: "
         f"{lists['utterances']} utterances of {lists['sentences']} of its {results['in_set']} sentences.",
         f"Wrong: at least {WRONG_LETTERS} letters of what the speech recogniser hears differ from the text.",
-        "First run: of the LM, whatever it says. Kept run: as `mamtra say` speaks, which repeats a run that leaves words out or",
-        "says them twice, up to five runs in all. An utterance that keeps its first run is the same to the bit.",
+        "First run: of the LM, whatever it says. Kept run: as `mamtra say` speaks, which repeats a run that leaves words out, says",
+        "them twice or is too short, up to five runs in all; the repeated ones read words that come again in quotation marks. An",
+        "utterance that keeps its first run is the same to the bit.",
         "In brackets: 95% bootstrap intervals over sentences and seeds. The same utterances [by duration](list_durations.md).", "",
         markdown_table(["", "wrong, % of utterances", "WER %"], rows), "",
         "## What the check finds", "",

@@ -35,6 +35,7 @@ from mamtra.checkpoints.strict_loading import describe_difference
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.models.plan import LayerPlan
 from mamtra.models.speech_lm import SpeechLM
+from mamtra.text.english.phonemes import phoneme_ids
 from mamtra.text.frontend import CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE
 
 STORAGE = {"lm": "int8", "flow": "int8", "vocoder": "int8", "speech_tokenizer": "int8", "speaker_encoder": "int8"}
@@ -196,6 +197,8 @@ def export(args: argparse.Namespace) -> Path:
         voice=voice,
         continue_clones=args.continue_clones,
         alignment_head=args.alignment_head,
+        pace=args.pace,
+        apart=tuple(phoneme_ids()[mark] for mark in "“” "),
     )
     copies = {n: args.text / n for n in TEXT_FILES if not _same(args.text / n, args.out / n)}
     save_model(args.out, networks, storage=storage, generation=generation, text_files=copies, provenance=provenance)
@@ -227,6 +230,13 @@ def main(argv: list[str] | None = None) -> None:
         nargs=2,
         metavar=("LAYER", "HEAD"),
         help="that follows the text; see find_alignment.py",
+    )
+    parser.add_argument(
+        "--pace",
+        type=float,
+        nargs=2,
+        metavar=("PER_ID", "BESIDES"),
+        help="speech tokens that a text takes; see benchmarks/list_durations.py",
     )
     parser.add_argument("--flow-steps", type=int, default=GenerationConfig().flow_steps)
     parser.add_argument(

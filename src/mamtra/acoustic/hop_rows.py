@@ -123,7 +123,7 @@ class HopVoice:
             state[at] = kept
         pool.speaker[at] = self.speaker
         pool.given[at] = self.given
-        pool.pitch_range[at] = torch.tensor(self.pitch_range, device=at.device)
+        pool.pitch_range[at] = to_device(torch.tensor(self.pitch_range), at.device)
         pool.sound.index_fill_(0, at, 0)
 
 

@@ -244,9 +244,9 @@ def speak_jobs(
         MamTraError: as in `speak_texts`.
     """
     segments = [model.text.segments(text) for _, text, _ in jobs]
-    lengths = [len(segment.ids) for row in segments for segment in row]
-    if retries.attempts > 1 and (marks := model.generation.apart):
-        lengths = [len(set_apart(segment.ids, marks).ids) for row in segments for segment in row]
+    marks = model.generation.apart if retries.attempts > 1 else None
+    read = [segment.ids for row in segments for segment in row]
+    lengths = [len(set_apart(ids, marks).ids if marks else ids) for ids in read]
     if not lengths:
         return
     capacity = positions_needed(model, {id(voice): voice for voice, _, _ in jobs}.values(), lengths)
