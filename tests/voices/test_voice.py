@@ -100,6 +100,11 @@ def test_the_range_of_the_pitch_is_kept_and_tells_voices_apart(tmp_path):
     assert found.pitch_range == (190.3, 1.36) and found.prompt_digest != plain.prompt_digest
 
 
+def test_a_range_that_cannot_be_is_refused():
+    with pytest.raises(MamTraError, match="pitch_range needs the pitch"):
+        tiny_voice().renamed("wide", pitch_range=1.3)
+
+
 @pytest.mark.parametrize("facts", [{"pitch_range": 1.3}, {"pitch": 190, "pitch_range": "nan"}, {"pitch": -1}])
 def test_a_range_without_middle_or_sense_is_refused(tmp_path, facts):
     path = tiny_voice().save(tmp_path / "a.safetensors")

@@ -142,8 +142,12 @@ class Voice:
 
     @checked
     def renamed(self, name: str, **changes: Any) -> Voice:
-        """The same voice under another name; `changes` are other header fields."""
-        info = self.info.model_copy(update={"name": check_name(name), **changes})
+        """The same voice under another name; `changes` are other header fields.
+
+        Raises:
+            MamTraError: the name cannot be one, or a field's value is out of its range.
+        """
+        info = VoiceInfo.model_validate({**self.info.model_dump(), **changes, "name": check_name(name)})
         return replace(self, info=info)
 
     @checked
