@@ -224,7 +224,7 @@ def render(results: dict[str, Any]) -> str:
                         "too long", "heard too", "kappa"], rows), "",
         "Area under the curve, that is at all thresholds (0.5 knows nothing, 1 everything):", "",
         markdown_table(["duration against", "left out", "added"], areas), "",
-        f"The check by attention, for comparison: {found['check']['flagged']} repeated, {found['check']['both']} of the "
+        f"The check by attention and pace, for comparison: {found['check']['flagged']} repeated, {found['check']['both']} of the "
         f"{found['short'] + found['long']} that were heard as left out or added, kappa {found['check']['kappa']:.2f}.", "",
         "## How it was measured", "",
         f"ASR: {results['judged']['judge']['asr']}, at {results['judged']['commit']}.",

@@ -36,7 +36,8 @@ def corpus(tmp_path_factory):
 def given(corpus):
     """The file of a tokenizer after two steps of training."""
     speakers, out = corpus / "speakers.npz", corpus / "tokenizer.safetensors"
-    np.savez(speakers, ids=np.array([f"u{n}" for n in range(6)]), embeddings=np.eye(6, 192, dtype=np.float16))
+    keys = [row.key for row in Corpus([corpus], "cpu", ("audio16",)).rows]
+    np.savez(speakers, keys=np.array(keys), embeddings=np.eye(6, 192, dtype=np.float16))
     places = ["--corpus", str(corpus), "--speakers", str(speakers), "--out", str(out)]
     sizes = "model={width: 16, fine_blocks: 1, coarse_blocks: 1, kernel: 3, expansion: 2, levels: 3, dims: 4}"
     train_tokenizer.main([*COMMON, *places, "minutes=null", "steps=2", "tokens_per_batch=100", sizes])
