@@ -21,9 +21,11 @@ from corpus import Corpus, ShardWriter, edges, finished, keep_codes
 from tokens import tokenize_corpus
 from trained import load_network
 
+from mamtra.acoustic.pitch_range import PitchRange
+
 SHARD = 250  # utterances
-MIDDLE, LOWEST = 190.0, 60.0
-"""Hz: geometric mean of the voice's pitch, and what a wider range does not go below; creak is left as it is."""
+MIDDLE = 190.0
+"""Geometric mean of the voice's pitch in Hz."""
 
 
 def start(tokenizer_file: Path | None) -> None:
@@ -34,13 +36,6 @@ def start(tokenizer_file: Path | None) -> None:
     torch.set_num_threads(1)
     voice = Hibari()
     tokenizer = load_network(tokenizer_file, "speech_tokenizer") if tokenizer_file else None
-
-
-def widen(f0: np.ndarray, factor: float) -> np.ndarray:
-    """Pitch (T,) in Hz whose distance from MIDDLE, in octaves, is multiplied where it is voiced."""
-    voiced = f0 > LOWEST
-    wide = MIDDLE * (np.where(voiced, f0, MIDDLE) / MIDDLE) ** factor
-    return np.where(voiced, np.maximum(wide, LOWEST), f0).astype(np.float32)
 
 
 def speak_shard(job: tuple[Path, list[tuple[int, str, str]], float]) -> float:
@@ -57,7 +52,7 @@ def speak_shard(job: tuple[Path, list[tuple[int, str, str]], float]) -> float:
         span = edges(heard)
         wave = heard
         if factor != 1:
-            f0 = widen(f0, factor)
+            f0 = PitchRange(MIDDLE, factor).of(f0)
             wave = dsp.synth(*spectra, f0, np.random.default_rng(number))
         times = span.start / 24000 + (np.arange(len(wave[span]) // 480 + 2) + 0.5) / 50  # centres of the 50 Hz frames
         frame = np.clip((times * 80).astype(int), 0, len(f0) - 1)

@@ -24,7 +24,7 @@ MOST_LEFT_OUT = 3.2
 MOST_SAID_TWICE = 5
 """Text ids that may be returned to: where words repeat, the head wavers between them."""
 SHORTEST = 0.85
-"""Of the tokens that a text takes, what a run may have at least; under 2% of plain sentences have less."""
+"""Of the tokens that a text takes, what a run may have at least; few plain sentences have less."""
 _APART = 3
 _FLOOR = 1e-4
 """Attention that any id may have."""
