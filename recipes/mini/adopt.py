@@ -9,8 +9,8 @@
 
 A student is one of `mamtra distill`: the layer plan, the origin of every tensor, and the settings and figures of its training are
 written to provenance.json and the model card; one that was trained on from the installed student keeps its plan and origins. Of a
-flow (train_flow.py), a vocoder (train_vocoder.py), a speech tokenizer (train_encoder.py), a speaker encoder (train_speaker.py) or a
-teacher (train_lm.py) these are its figures, and which one it continues. The teacher comes first.
+flow (train_flow.py), a vocoder (train_vocoder.py), a speech tokenizer (train_tokenizer.py), a speaker encoder (train_speaker.py) or
+a teacher (train_lm.py) these are its figures, and which one it continues. The teacher comes first.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ def continued(stage: dict[str, Any]) -> dict[str, Any]:
 
 
 def install(model: Path, parts: dict[str, nn.Module], storage: str, provenance: dict[str, Any]) -> None:
-    """Write these parts of the model, its provenance and its card. Its voices stay, also with another speech tokenizer."""
+    """Write these parts of the model, its provenance and its card. With another speech tokenizer its voices do not fit any more."""
     provenance["storage"] = {**provenance["storage"], **dict.fromkeys(parts, storage)}
     provenance.pop("sha256")
-    save_model(model, parts, storage=storage, provenance=provenance, space=read_config(model)["voice_space"])
+    space = None if "speech_tokenizer" in parts else read_config(model)["voice_space"]
+    save_model(model, parts, storage=storage, provenance=provenance, space=space)
     write_card(model, provenance)
 
 
@@ -108,7 +109,9 @@ def main(argv: list[str] | None = None) -> None:
     part.add_argument("--student", type=Path, help="model directory written by a training run")
     part.add_argument("--flow", type=Path, help="weights written by train_flow.py, its log beside them")
     part.add_argument("--vocoder", type=Path, help="weights written by train_vocoder.py, its log beside them")
-    part.add_argument("--speech-tokenizer", type=Path, help="weights written by train_encoder.py, its log beside them")
+    part.add_argument(
+        "--speech-tokenizer", type=Path, help="weights written by train_tokenizer.py, its log beside them"
+    )
     part.add_argument("--lm-teacher", type=Path, help="weights written by train_lm.py, its log beside them")
     part.add_argument("--speaker-encoder", type=Path, help="weights written by train_speaker.py, its log beside them")
     parser.add_argument("--tokens", type=Path, help="token set of the teacher, to list the data")

@@ -14,6 +14,8 @@ from mamtra.encoders.speech_tokenizer import ConvNeXtBlock
 
 WINDOW, FRAME = 480_000, 320
 """Samples of Whisper's window, and of one of its states."""
+TONES = 4
+"""Of what `hear` gives, the last: relative pitch in octaves and voicing, of two frames."""
 
 
 @torch.inference_mode()

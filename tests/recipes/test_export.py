@@ -188,7 +188,7 @@ def test_a_part_that_was_trained_again_is_installed_alone(exported, tmp_path, pa
     assert {name for name in before["sha256"] if after["sha256"][name] != before["sha256"][name]} == {part}
     torch.testing.assert_close(getattr(load_part(model, part), moved).bias, getattr(network, moved).bias)
     spaces = [read_config(folder)["voice_space"] for folder in (exported[0], model)]
-    assert spaces[0] == spaces[1]  # the voices fit
+    assert (spaces[0] == spaces[1]) == (part != "speech_tokenizer")  # otherwise the voices fit
 
 
 def test_a_teacher_that_was_trained_again_is_installed_with_its_data(exported, trained, tmp_path):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def given(corpus):
     places = ["--corpus", str(corpus), "--speakers", str(speakers), "--out", str(out)]
     sizes = "model={width: 16, fine_blocks: 1, coarse_blocks: 1, kernel: 3, expansion: 2, levels: 3, dims: 4}"
     train_tokenizer.main([*COMMON, *places, "minutes=null", "steps=2", "tokens_per_batch=100", sizes])
+    assert read_metadata(out)["resumed"] is False
     return out
 
 
@@ -79,6 +81,22 @@ def test_a_listener_hears_no_mean_and_no_usual_pitch(corpus):
     assert heard[:, 17::2].float().mean() == 0.75
 
 
+def test_losses_of_what_is_heard_are_those_of_the_frames_inside_and_of_known_pitch():
+    """States, then relative pitch and voicing of two frames: recalled as heard but for what has to be left out."""
+    wanted = torch.tensor([0.5, -0.5, 0.25, 1.0, 0.0, 0.0]).expand(2, 3, 6).clone()
+    wanted[1, :, 2:] = 0.0  # a row without any voiced frame: its pitch is not known
+    recalled, lengths = wanted.clone(), torch.tensor([2, 3])
+    recalled[..., 3::2] = (wanted[..., 3::2] - 0.5) * 100  # logits
+    recalled[0, 2], recalled[0, :, 4], recalled[1, :, 2:] = 9.0, 5.0, 3.0
+    pitch, states = train_tokenizer.recall_losses(recalled, wanted, lengths)
+    assert float(pitch) == pytest.approx(0.0, abs=1e-6) and float(states) == 0.0
+    recalled[0, :2, 2] += 0.1
+    recalled[1, 0, :2] += 1.0
+    pitch, states = train_tokenizer.recall_losses(recalled, wanted, lengths)
+    assert float(pitch) == pytest.approx(0.4) and float(states) == pytest.approx(1 / 5)
+    assert float(train_tokenizer.recall_losses(recalled[..., 2:], wanted[..., 2:], lengths)[1]) == 0.0
+
+
 def test_equal_latents_are_nearest_and_the_digit_is_the_likeliest():
     latents = torch.rand(2, 5, 4) * 2 - 1
     wanted = train_encoder.digit_logits(latents, 3, 0.1).softmax(-1)
@@ -108,6 +126,25 @@ def test_wanted_are_the_given_tokens_and_for_real_speakers_what_is_read_more_eas
         own = token_digits(torch.from_numpy(tokens.astype(np.int64)), tokenizer.config)
         expected = torch.full_like(own, -1) if row.source == "real" else own
         assert torch.equal(digits[row.start : row.start + row.tokens].float(), expected)
+
+
+def test_a_tokenizer_is_trained_on_with_states_and_pitch(corpus, whisper, given, tmp_path):
+    out, sizes = tmp_path / "on.safetensors", "model=" + json.dumps(read_metadata(given)["config"])
+    places = ["--corpus", str(corpus), "--speakers", str(corpus / "speakers.npz"), "--whisper", str(whisper)]
+    settings = [
+        "minutes=null",
+        "steps=2",
+        "tokens_per_batch=100",
+        "pitch_weight=1",
+        "state_weight=1",
+        "perturbation=0.7",
+    ]
+    train_tokenizer.main([*COMMON, *places, "--resume", str(given), "--out", str(out), *settings, "clean=0.3", sizes])
+    assert read_metadata(out)["resumed"] is True
+    before, after = load_network(given, "speech_tokenizer"), load_network(out, "speech_tokenizer")
+    assert not torch.equal(before.digits.weight, after.digits.weight)
+    first = json.loads(out.with_suffix(".log.jsonl").read_text().splitlines()[0])
+    assert min(first[name] for name in ("ctc", "mel", "pitch", "states")) > 0
 
 
 def test_an_encoder_is_trained_on_and_keeps_the_tokens_of_clean_speech(corpus, whisper, given, tmp_path):
