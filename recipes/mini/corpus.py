@@ -48,27 +48,13 @@ class ShardWriter:
         self.folder, self.rows = folder, []
         self.files = [(folder / name).open("wb") for name in SOUND]
 
-    def add(
-        self,
-        id: str,
-        speaker: str,
-        source: str,
-        phonemes: str,
-        wave24: np.ndarray,
-        f0: np.ndarray,
-        heard: np.ndarray | None = None,
-    ) -> None:
-        """Adds float32 audio at 24 kHz and its pitch at 50 Hz; pads both with silence to a whole token.
-
-        `heard`, also at 24 kHz and as long, takes its place at 16 kHz, which the tokens and embeddings are made of.
-        """
+    def add(self, id: str, speaker: str, source: str, phonemes: str, wave24: np.ndarray, f0: np.ndarray) -> None:
+        """Adds float32 audio at 24 kHz and its pitch at 50 Hz; pads both with silence to a whole token."""
         import soxr
 
         tokens = -(-len(wave24) // TOKEN_24)
-        wave24, heard = (
-            np.pad(wave, (0, tokens * TOKEN_24 - len(wave))) for wave in (wave24, wave24 if heard is None else heard)
-        )
-        wave16 = soxr.resample(heard, 24000, 16000)
+        wave24 = np.pad(wave24, (0, tokens * TOKEN_24 - len(wave24)))
+        wave16 = soxr.resample(wave24, 24000, 16000)
         wave16 = np.pad(wave16, (0, max(0, tokens * TOKEN_16 - len(wave16))))[: tokens * TOKEN_16]
         f0 = np.pad(f0, (0, max(0, 2 * tokens - len(f0))))[: 2 * tokens]
         for file, samples in zip(self.files, (wave24, wave16), strict=False):

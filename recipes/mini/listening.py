@@ -1,16 +1,14 @@
-"""Speech as Whisper's encoder hears it, with its pitch, and a network that reads a tokenizer's tokens from that."""
+"""Speech as Whisper's encoder hears it, with its pitch: what speech tokens should predict."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from corpus import TOKEN_16, Corpus
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamtra.audio.features import whisper_log_mel
-from mamtra.encoders.speech_tokenizer import ConvNeXtBlock
 
 WINDOW, FRAME = 480_000, 320
 """Samples of Whisper's window, and of one of its states."""
@@ -65,25 +63,8 @@ def usual_pitch(corpus: Corpus) -> Tensor:
     return found
 
 
-class Listener(nn.Module):
-    """Digits of the tokens from what `hear` gives, by logits (B, N, dims, levels)."""
-
-    def __init__(self, features: int, dims: int, levels: int, width: int = 256) -> None:
-        super().__init__()
-        self.shape = (dims, levels)
-        self.read = nn.Linear(features, width)
-        self.blocks = nn.Sequential(*[ConvNeXtBlock(width, 7, 3) for _ in range(4)])
-        self.norm, self.digits = nn.LayerNorm(width), nn.Linear(width, dims * levels)
-
-    def forward(self, heard: Tensor) -> Tensor:
-        """heard (B, N, features)."""
-        hidden = self.read(F.dropout(heard.float(), 0.3, self.training))
-        hidden = self.blocks(hidden.transpose(1, 2)).transpose(1, 2)
-        return self.digits(self.norm(hidden)).float().unflatten(-1, self.shape)
-
-
 def hear(corpus: Corpus, states: Tensor) -> Tensor:
-    """What a listener hears of every token: two states, without their mean over the utterance, voicing and relative pitch.
+    """What is heard of every token: two states, without their mean over the utterance, voicing and relative pitch.
 
     Args:
         corpus: with f0.

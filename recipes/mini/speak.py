@@ -1,11 +1,10 @@
 """Bulk speech of one voice: hibari-tts (Apache-2.0) reads every line of a list, in several processes.
 
-    python speak.py --texts texts.tsv --out DIR [--workers N] [--skip N] [--limit N] [--range FACTOR] [--codes TOKENIZER]
+    python speak.py --texts texts.tsv --out DIR [--workers N] [--skip N] [--limit N] [--codes TOKENIZER]
 
 About 170 times real time per core. Finished shards are kept when it is interrupted; run it again to continue. With --codes a shard
 holds speech tokens instead of audio (a thousandth of the size), which is all that the language models need; about 100 times real
-time then. TOKENIZER is the file of its training, or a model directory. With --range the sound at 24 kHz has a wider pitch range
-than that at 16 kHz, which the tokens are made of: a flow narrows the range, so it learns to give back what it takes.
+time then. TOKENIZER is the file of its training, or a model directory.
 """
 
 from __future__ import annotations
@@ -21,11 +20,7 @@ from corpus import Corpus, ShardWriter, edges, finished, keep_codes
 from tokens import tokenize_corpus
 from trained import load_network
 
-from mamtra.acoustic.pitch_range import PitchRange
-
 SHARD = 250  # utterances
-MIDDLE = 190.0
-"""Geometric mean of the voice's pitch in Hz."""
 
 
 def start(tokenizer_file: Path | None) -> None:
@@ -38,26 +33,22 @@ def start(tokenizer_file: Path | None) -> None:
     tokenizer = load_network(tokenizer_file, "speech_tokenizer") if tokenizer_file else None
 
 
-def speak_shard(job: tuple[Path, list[tuple[int, str, str]], float]) -> float:
+def speak_shard(job: tuple[Path, list[tuple[int, str, str]]]) -> float:
     """Synthesise one shard; return seconds of audio."""
     from hibari import dsp
 
-    folder, lines, factor = job
+    folder, lines = job
     writer, seconds = ShardWriter(folder), 0.0
     for number, source, phonemes in lines:
         ids = np.asarray([voice.ids(phonemes)], np.int64)
         out = voice.sess.run(None, {"ids": ids, "speed": np.ones(1, np.float32)})
         *spectra, f0 = (o[0] for o in out)
-        heard = dsp.synth(*spectra, f0, np.random.default_rng(number))
-        span = edges(heard)
-        wave = heard
-        if factor != 1:
-            f0 = PitchRange(MIDDLE, factor).of(f0)
-            wave = dsp.synth(*spectra, f0, np.random.default_rng(number))
+        wave = dsp.synth(*spectra, f0, np.random.default_rng(number))
+        span = edges(wave)
         times = span.start / 24000 + (np.arange(len(wave[span]) // 480 + 2) + 0.5) / 50  # centres of the 50 Hz frames
         frame = np.clip((times * 80).astype(int), 0, len(f0) - 1)
         pitch = np.where(f0[frame] >= 40, f0[frame], 0)
-        writer.add(f"hibari-{number:06d}", "hibari", source, phonemes, wave[span], pitch, heard[span])
+        writer.add(f"hibari-{number:06d}", "hibari", source, phonemes, wave[span], pitch)
         seconds += len(wave[span]) / 24000
     writer.close()
     if tokenizer:
@@ -72,14 +63,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--skip", type=int, default=0, help="leave out the first N lines")
     parser.add_argument("--limit", type=int, help="stop after line N")
-    parser.add_argument("--range", type=float, default=1.0, help="factor of the pitch range, in octaves")
     parser.add_argument(
         "--codes", type=Path, metavar="TOKENIZER", help="store speech tokens of this tokenizer instead of audio"
     )
     args = parser.parse_args()
     lines = [line.split("\t") for line in args.texts.read_text(encoding="utf-8").splitlines()]
     rows = [(i, source, phonemes) for i, (source, phonemes) in enumerate(lines)][args.skip : args.limit]
-    jobs = [(args.out / f"{i // SHARD:05d}", rows[i : i + SHARD], args.range) for i in range(0, len(rows), SHARD)]
+    jobs = [(args.out / f"{i // SHARD:05d}", rows[i : i + SHARD]) for i in range(0, len(rows), SHARD)]
     jobs = [job for job in jobs if not finished([job[0]])]
     begin, total = time.time(), 0.0
     with multiprocessing.get_context("spawn").Pool(args.workers, start, (args.codes,)) as pool:

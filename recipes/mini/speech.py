@@ -1,8 +1,8 @@
-"""Speech with its phonemes for the trainings of the tokenizer: batches, the encoder's input, and a head that reads phones."""
+"""Speech with its phonemes for the training of the tokenizer: batches, the encoder's input, CTC."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from corpus import TOKEN_16, Corpus, Row, crop, drawing_weights
 from rapidfuzz.distance import Levenshtein
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamtra.audio.features import whisper_log_mel_128
-from mamtra.encoders.speech_tokenizer import MARGIN, ConvNeXtBlock
+from mamtra.encoders.speech_tokenizer import MARGIN
 
 BUCKETS = (50, 75, 100, 130, 170, 220, 300, 370, 450)
 """Tokens, up to 18 s: two thirds of the recordings of real speakers are longer than 12 s."""
@@ -24,25 +24,6 @@ NOT_SPOKEN = frozenset(' ˈˌː;:,.!?—…"()“”')
 def phones(phonemes: str) -> str:
     """The CTC target: phonemes without stress marks, spaces and punctuation."""
     return "".join(c for c in phonemes if c not in NOT_SPOKEN)
-
-
-class Reader(nn.Module):
-    """Training head that reads phones at 50 Hz from digits of tokens."""
-
-    def __init__(self, dims: int, phones: int, width: int = 256) -> None:
-        super().__init__()
-        self.read = nn.Linear(dims, width)
-        self.spell = nn.Sequential(*[ConvNeXtBlock(width, 5, 3) for _ in range(3)])
-        self.phones = nn.Linear(width, 2 * (phones + 1))
-
-    def log_probs(self, hidden: Tensor) -> Tensor:
-        """Of what `read` gives (B, N, width): phone log-probabilities (B, 2N, phones + 1)."""
-        found = self.phones(self.spell(hidden.transpose(1, 2)).transpose(1, 2))
-        return found.float().reshape(len(hidden), 2 * hidden.shape[1], -1).log_softmax(-1)
-
-    def forward(self, values: Tensor) -> Tensor:
-        """values (B, N, dims) -> phone log-probabilities (B, 2N, phones + 1)."""
-        return self.log_probs(self.read(values))
 
 
 def cut(flat: Tensor, starts: Tensor, lengths: Tensor, tokens: int, size: int) -> Tensor:
@@ -153,17 +134,3 @@ class Speech:
         scores, frames = log_probs.transpose(0, 1), 2 * (batch.lengths + 2 * margin)
         each = F.ctc_loss(scores, flat, frames, counts, reduction="none", zero_infinity=True)
         return each, each.sum() / counts.sum()
-
-
-@torch.no_grad()
-def over_corpus(speech: Speech, give: Callable[[Batch], Tensor]) -> Tensor:
-    """Flat (tokens, ...) of the corpus of what `give(batch)` gives for (B, N, ...) places."""
-    found = None
-    for rows in by_length(speech.rows, 1_000 if speech.device == "cpu" else 25_000):
-        batch = speech.batch(rows, max(speech.rows[i].tokens for i in rows))
-        values = give(batch)
-        if found is None:
-            found = values.new_zeros(sum(row.tokens for row in speech.rows), *values.shape[2:])
-        places = batch.starts[:, None] + torch.arange(values.shape[1], device=speech.device)
-        found[places[batch.inside]] = values[batch.inside]
-    return found

@@ -1,9 +1,8 @@
 """The token set: phoneme ids and speech tokens of every utterance, training data of the language models (about 2 bytes per token).
 
-    python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz [--listener tokenizer.safetensors]
+    python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz
 
-With --listener another tokenizer hears the speakers that no language model imitates (sources `real`, `mix` and `changed`), and half
-of the changed voices (`change_voices.py`) get the tokens of their originals.
+Half of the changed voices (`change_voices.py`) get the tokens of their originals: what tokens keep of a speaker is no help then.
 
 Rows follow the order of the corpus; shards of speech tokens (speak.py --codes) come after those with audio.
 Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.english.phonemes`), text_len,
@@ -28,9 +27,6 @@ from trained import load_network
 from mamtra.audio.features import whisper_log_mel_128
 from mamtra.encoders.speech_tokenizer import MARGIN, SpeechTokenizer
 from mamtra.text.english.phonemes import phoneme_ids
-
-UNKNOWN = frozenset({"real", "mix", CHANGED})
-"""Sources of speakers whom no language model imitates."""
 
 
 @dataclass
@@ -83,17 +79,14 @@ def tokenize_corpus(corpus: Corpus, tokenizer: SpeechTokenizer, device: str) -> 
     return found
 
 
-def listened(rows: Sequence[Row], known: Sequence[np.ndarray], heard: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The tokens of each row: `heard` of speakers that no language model imitates, `known` of the others.
-
-    Every second changed row has those of its original, where that is among the rows.
-    """
-    found = [heard[i] if row.source in UNKNOWN else known[i] for i, row in enumerate(rows)]
+def shared(rows: Sequence[Row], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The tokens of each row; every second changed one has those of its original, where that is among the rows."""
+    found = list(codes)
     place = {row.key: i for i, row in enumerate(rows) if row.source != CHANGED}
     for i, row in enumerate(rows):
         original = place.get(original_of(row))
         if row.source == CHANGED and original is not None and zlib.crc32(row.id.encode()) % 2:
-            found[i] = found[original]
+            found[i] = codes[original]
     return found
 
 
@@ -101,7 +94,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--listener", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
@@ -110,10 +102,8 @@ def main() -> None:
     if any(not (shard / CODES).exists() for shard in shards):
         corpus = Corpus(args.corpus, args.device, ("audio16",))
         rows = list(corpus.rows)
-        files = (args.tokenizer, args.listener) if args.listener else (args.tokenizer,)
-        networks = (load_network(file, "speech_tokenizer").to(args.device) for file in files)
-        found = [tokenize_corpus(corpus, network, args.device) for network in networks]
-        codes = listened(rows, *found) if args.listener else found[0]
+        network = load_network(args.tokenizer, "speech_tokenizer").to(args.device)
+        codes = shared(rows, tokenize_corpus(corpus, network, args.device))
     for shard in shards:
         if (shard / CODES).exists():
             coded = read_index([shard])

@@ -20,7 +20,7 @@ from corpus import TOKEN_16, TOKEN_24, crop
 from listening import TONES, hear, whisper_states
 from perturb import perturb
 from safetensors.torch import save_file
-from speech import BUCKETS, Batch, Reader, Speech, cut, error_rate
+from speech import BUCKETS, Batch, Speech, cut, error_rate
 from torch import Tensor, nn
 from training import CapturedAround, Optimiser, Run, command, resume, section
 
@@ -28,11 +28,14 @@ from mamtra.audio.features import mel_24k, whisper_log_mel_128
 from mamtra.encoders.speech_tokenizer import MARGIN, ConvNeXtBlock, SpeechTokenizer, SpeechTokenizerConfig
 
 
-class Heads(Reader):
+class Heads(nn.Module):
     """Training heads: phones, the 80-bin mel at 50 Hz given the speaker, and what is heard. Discarded after training."""
 
     def __init__(self, dims: int, phones: int, heard: int, width: int = 256) -> None:
-        super().__init__(dims, phones, width)
+        super().__init__()
+        self.read = nn.Linear(dims, width)
+        self.spell = nn.Sequential(*[ConvNeXtBlock(width, 5, 3) for _ in range(3)])
+        self.phones = nn.Linear(width, 2 * (phones + 1))
         self.speaker = nn.Linear(192, width)
         self.spread = nn.Linear(width, 2 * width)
         self.paint = nn.Sequential(*[ConvNeXtBlock(width, 7, 3) for _ in range(4)])
@@ -47,7 +50,9 @@ class Heads(Reader):
         spread = self.spread(hidden + self.speaker(speaker)[:, None]).reshape(len(values), 2 * values.shape[1], -1)
         painted = self.paint(spread.transpose(1, 2)).transpose(1, 2)
         recalled = self.recall(hidden.transpose(1, 2)).transpose(1, 2)
-        return self.log_probs(hidden), self.mel(painted), self.heard(recalled)
+        spelled = self.phones(self.spell(hidden.transpose(1, 2)).transpose(1, 2))
+        log_probs = spelled.float().reshape(len(values), 2 * values.shape[1], -1).log_softmax(-1)
+        return log_probs, self.mel(painted), self.heard(recalled)
 
 
 def augment(log_mel: Tensor, strength: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ PAGES = {
     "runtime": "runtime", "streaming_work": "streaming_work", "text": "text_readings", "token2wav": "token2wav",
     "weight_types": "weight_types", "weight_words": "weight_words", "guards": "guards",
     "decode": "mamtra.bench.decode_page", "bench_memory": "mamtra.bench.memory_page", "bench_latency": "mamtra.bench.latency_page",
-    "voice_stages": "voice_stages", "voice_choice": "voice_choice", "vocoders": "vocoders", "language_models": "language_models",
+    "voice_stages": "voice_stages", "voice_choice": "voice_choice", "vocoders": "vocoders", "versions": "versions",
     "colocation": "colocation", "serve_gpu": "serve_gpu",
     "layout": "layout", "word_times": "word_times", "flow_steps": "flow_steps",
     "web": "web",

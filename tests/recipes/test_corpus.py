@@ -38,15 +38,6 @@ def test_a_shard_of_codes_joins_a_token_set_after_those_with_sound(tmp_path, mon
     assert [found.codes(i).tolist() for i in range(3)] == [[7] * 15, list(range(25)), list(range(100, 113))]
 
 
-def test_the_tokens_sound_may_be_another_than_the_flows(tmp_path):
-    writer, wave = ShardWriter(tmp_path / "a"), speech_like(1.0, 24000)
-    writer.add("u", "ann", "books", "ˈA", wave, np.zeros(50), np.zeros(24000, np.float32))
-    writer.close()
-    corpus = Corpus([tmp_path], "cpu")
-    assert corpus.audio16.abs().max() == 0 and len(corpus.audio16) == 16000
-    np.testing.assert_allclose(corpus.audio24.numpy() / 32767, wave, atol=1e-4)
-
-
 def test_woven_sentences_hold_only_word_pairs_of_the_books():
     lines = ["The cat sat on the mat.", "A dog ran to the cat, then slept."]
     weaver, rng = Weaver(lines), random.Random(3)

@@ -1,9 +1,9 @@
-"""The page of several language models, from rows that are judged already."""
+"""The page of several versions, from rows that are judged already."""
 
 import json
 
 import pytest
-from language_models import LENGTHS, SENTENCES, by_length, collected, compared
+from versions import LENGTHS, SENTENCES, by_length, collected, compared, other_parts
 from vocoders import OTHERS
 
 
@@ -33,3 +33,9 @@ def test_the_other_voices_count_once_all_of_them_are_judged(tmp_path):
     assert collected(tmp_path, OTHERS, ["nora", "owen"]) == []
     (tmp_path / "owen.jsonl").write_text(json.dumps(row(1, 2)) + "\n")
     assert [one["errors"] for one in collected(tmp_path, OTHERS, ["nora", "owen"])] == [0, 2]
+
+
+def test_of_later_versions_the_parts_that_are_others_are_told():
+    weights = {"a": {"lm": "1" * 64, "flow": "2" * 64}, "b": {"lm": "1" * 64, "flow": "3" * 64}, "c": {"lm": "1" * 64}}
+    ones, twos, threes = (f"`{digit * 12}`" for digit in "123")
+    assert other_parts(weights) == [f"a: lm {ones}, flow {twos}", f"b: flow {threes}", "c: those of a"]

@@ -1,6 +1,6 @@
-"""Models that differ in their language model, judged in pairs: sentences, texts of 1 to 62 words in one go, and every voice.
+"""Versions of the embedded voice, judged in pairs: sentences, texts of 1 to 62 words in one go, and every voice.
 
-    python benchmarks/language_models.py --models NAME=MODEL ... --text SET --lengths SET --speakers DIR --run DIR
+    python benchmarks/versions.py --models NAME=MODEL ... --text SET --lengths SET --speakers DIR --run DIR
         --whisper DIR --campplus FILE [--limit 80] [--only NAME ...] [--device cuda]
 
 The default voice says both sets, every other voice the first `--limit` sentences of the first one that a plain reader knows, all as
@@ -34,8 +34,7 @@ from voice_stages import ENGINE, RATE, REFERENCE, Engine
 
 from mamtra import TTS
 from mamtra.audio.io import write_audio
-from mamtra.checkpoints.native import hash_weights
-from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.native import hash_model
 from mamtra.evaluate.sets import Line, read_set
 from mamtra.runtime.results import markdown_table, page
 
@@ -67,7 +66,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "default": default,
         "sets": {group: {"name": found.name, "sha256": found.sha256} for group, found in
                  ((SENTENCES, text), (LENGTHS, lengths))},
-        "language_models": {name: hash_weights(Path(place) / PARTS["lm"].file) for name, place in models.items()},
+        "weights": {name: hash_model(place) for name, place in models.items()},
         "lines": {group: len(rows) for group, rows in judged[next(iter(models))].items()},
         "systems": {name: {group: figures(rows) for group, rows in own.items()} for name, own in judged.items()},
         "changes": compared({name: judged[name] for name in models}),
@@ -144,6 +143,18 @@ def by_length(rows: Rows, words: Mapping[str, int]) -> list[dict[str, Any]]:
     return [{"most": high, **figures(part)} for high, part in zip(BUCKETS, parts, strict=True) if part]
 
 
+def other_parts(weights: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Of each version the parts with their hashes; of all but the first only those that are others."""
+    first = next(iter(weights))
+    return [
+        f"{name}: " + (", ".join(
+            f"{part.replace('_', ' ')} `{value[:12]}`" for part, value in parts.items()
+            if name == first or weights[first].get(part) != value
+        ) or f"those of {first}")
+        for name, parts in weights.items()
+    ]  # fmt: skip
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", required=True, metavar="NAME=MODEL")
     parser.add_argument("--text", required=True, help="set of sentences")
@@ -164,8 +175,7 @@ def render(result: dict[str, Any]) -> str:
         for name, found in result["changes"].items():
             if group in found:
                 rows.append([f"{group} ({lines})", f"change, {name}", *cells(found[group], SHOWN)])
-    first = next(iter(result["language_models"]))
-    hashes = ", ".join(f"{name} `{value[:12]}`" for name, value in result["language_models"].items())
+    first = next(iter(result["weights"]))
     lengths = [
         [
             name,
@@ -176,14 +186,14 @@ def render(result: dict[str, Any]) -> str:
     buckets = next(iter(result["by_length"].values()))
     return page(
         result,
-        "# Language models of the embedded voice",
-        "What changes with another language model, tokenizer, flow and vocoder being the same; the [log of the "
-        f"recipe](../../recipes/mini/log.md) says how each was trained. By the SHA-256 of their weights: {hashes}. The default "
+        "# Versions of the embedded voice",
+        "The [log of the recipe](../../recipes/mini/log.md) says how each was trained. By the SHA-256 of their weights: "
+        f"{'; '.join(other_parts(result['weights']))}. The default "
         f"voice, {result['default']}, says {' and '.join(one['name'] for one in result['sets'].values())}, the other voices plain "
         "sentences. A change is what a model differs by from the first one, "
         f"{first}, with a paired interval. In brackets: 95% bootstrap intervals over lines, whichever voices say them. "
         "Similarity is to another recording of the speaker. F0 range and pauses as on [the page of the stages](voice_stages.md).",
-        markdown_table(["said", "language model", *(FIGURES[name][0] for name in SHOWN)], rows),
+        markdown_table(["said", "version", *(FIGURES[name][0] for name in SHOWN)], rows),
         "## Word errors by length of the text, %",
         markdown_table(["", *(f"to {one['most']} words ({one['utterances']})" for one in buckets)], lengths),
         f"ASR: {judges['asr']}, {judges['rule']}; {', '.join(judges['judges'])}; on {result['gpu'] or 'a CPU'}.",
@@ -191,4 +201,4 @@ def render(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    benchmark("language_models", __doc__, measure, render, options, None)
+    benchmark("versions", __doc__, measure, render, options, None)

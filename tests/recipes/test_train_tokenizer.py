@@ -4,19 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import train_encoder
 import train_tokenizer
 from corpus import Corpus, ShardWriter
-from listening import usual_pitch, whisper_states
-from speech import Speech
-from tokens import tokenize_corpus
+from listening import hear, usual_pitch, whisper_states
 from trained import load_network, read_metadata
-from training import section
 
-from mamtra.encoders.speech_tokenizer import token_digits
 from tests.factories import speech_like
 
-COMMON = ("--config", str(Path(train_encoder.__file__).with_name("mini.yaml")), "--device", "cpu")
+COMMON = ("--config", str(Path(train_tokenizer.__file__).with_name("mini.yaml")), "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +67,9 @@ def test_the_usual_pitch_leaves_only_what_moves(two):
     assert torch.allclose(usual, torch.tensor([100.0, 200.0]).log2(), atol=1e-3)
 
 
-def test_a_listener_hears_no_mean_and_no_usual_pitch(corpus):
+def test_what_is_heard_has_no_mean_and_no_usual_pitch(corpus):
     loaded = Corpus([corpus], "cpu")
-    heard = train_encoder.hear(loaded, torch.randn(600, 8).half() + 3)
+    heard = hear(loaded, torch.randn(600, 8).half() + 3)
     assert heard.shape == (300, 20) and heard.dtype == torch.float16
     assert float(heard[:50, :16].float().unflatten(1, (2, 8)).mean((0, 1)).abs().max()) < 0.01
     assert heard[:, 16::2].unique().tolist() == [0.0]  # all are flat
@@ -97,37 +92,6 @@ def test_losses_of_what_is_heard_are_those_of_the_frames_inside_and_of_known_pit
     assert float(train_tokenizer.recall_losses(recalled[..., 2:], wanted[..., 2:], lengths)[1]) == 0.0
 
 
-def test_equal_latents_are_nearest_and_the_digit_is_the_likeliest():
-    latents = torch.rand(2, 5, 4) * 2 - 1
-    wanted = train_encoder.digit_logits(latents, 3, 0.1).softmax(-1)
-    assert torch.equal(wanted.argmax(-1) - 1, latents.round().long())
-    inside = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
-
-    def loss(moved):
-        return float(train_encoder.distance(train_encoder.digit_logits(moved, 3, 0.1), wanted, inside))
-
-    assert loss(latents) < min(loss(latents + 0.1), loss(latents - 0.1))
-    outside = latents.clone()
-    outside[1, 2:] = 1.0
-    assert loss(outside) == loss(latents)
-
-
-def test_wanted_are_the_given_tokens_and_for_real_speakers_what_is_read_more_easily(corpus, whisper, given):
-    speech = Speech([corpus], "cpu", ("audio16", "f0"), ("kokoro", "real"))
-    config, tokenizer = section(Path(COMMON[1]), "encoder"), load_network(given, "speech_tokenizer")
-    training = train_encoder.Training(
-        speech, config, tokenizer, whisper_states(whisper, speech.corpus, "cpu").clone(), None
-    )
-    training.reader.eval(), training.listener.eval()
-    training.hardness = lambda digits: [digits[row.start].sum().item() for row in speech.rows]
-    training.listener.forward = lambda heard: torch.tensor([3.0, 0.0, 0.0]).expand(*heard.shape[:2], 4, 3)  # the lowest
-    digits = training.wanted().argmax(-1) - 1
-    for row, tokens in zip(speech.rows, tokenize_corpus(speech.corpus, tokenizer, "cpu"), strict=True):
-        own = token_digits(torch.from_numpy(tokens.astype(np.int64)), tokenizer.config)
-        expected = torch.full_like(own, -1) if row.source == "real" else own
-        assert torch.equal(digits[row.start : row.start + row.tokens].float(), expected)
-
-
 def test_a_tokenizer_is_trained_on_with_states_and_pitch(corpus, whisper, given, tmp_path):
     out, sizes = tmp_path / "on.safetensors", "model=" + json.dumps(read_metadata(given)["config"])
     places = ["--corpus", str(corpus), "--speakers", str(corpus / "speakers.npz"), "--whisper", str(whisper)]
@@ -145,16 +109,3 @@ def test_a_tokenizer_is_trained_on_with_states_and_pitch(corpus, whisper, given,
     assert not torch.equal(before.digits.weight, after.digits.weight)
     first = json.loads(out.with_suffix(".log.jsonl").read_text().splitlines()[0])
     assert min(first[name] for name in ("ctc", "mel", "pitch", "states")) > 0
-
-
-def test_an_encoder_is_trained_on_and_keeps_the_tokens_of_clean_speech(corpus, whisper, given, tmp_path):
-    out = tmp_path / "encoder.safetensors"
-    settings = ["minutes=null", "steps=8", "tokens_per_batch=100", "clean=1.0", "ctc_weight=0.0"]
-    places = ["--corpus", str(corpus), "--tokenizer", str(given), "--whisper", str(whisper), "--out", str(out)]
-    train_encoder.main([*COMMON, *places, *settings])
-    before, after = load_network(given, "speech_tokenizer"), load_network(out, "speech_tokenizer")
-    assert not torch.equal(before.digits.weight, after.digits.weight)
-    about = read_metadata(out)
-    assert about["steps"] == 8 and about["resumed"] is True
-    assert about["measured"]["bulk_trained_equal_digits_percent"] > 85
-    assert about["measured"]["new_given_phone_errors_percent"] >= 0
