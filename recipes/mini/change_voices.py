@@ -23,6 +23,8 @@ FORMANTS, MEDIAN, RANGE = 0.2, 0.4, (-0.3, 0.4)
 """Greatest changes, natural logarithms: of the formants, of the pitch's median, and from which to which of its range."""
 LOWEST, HIGHEST = 75.0, 330.0
 """Of the median, Hz."""
+FLOOR = 40.0
+"""Hz that no pitch falls below: Praat does not end where one falls below 0."""
 SHORTEST = 25  # tokens
 
 
@@ -39,14 +41,26 @@ def change(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
         return None
     # larger people have lower formants and a lower pitch
     wanted = float(np.clip(middle * np.exp(formants + median), LOWEST, HIGHEST))
+    lowest = call(pitch, "Get minimum", 0, 0, "Hertz", "None") / middle
+    factor = min(float(np.exp(spread)), widest(wanted, lowest))
     try:
-        made = call([sound, pitch], "Change gender", float(np.exp(formants)), wanted, float(np.exp(spread)), 1.0)
+        made = call([sound, pitch], "Change gender", float(np.exp(formants)), wanted, factor, 1.0)
     except parselmouth.PraatError:  # a pitch of one frame, for example
         return None
     found = made.values[0].astype(np.float32)[: len(wave)]
     found = np.pad(found, (0, len(wave) - len(found)))
     level = np.sqrt((wave**2).mean() / max(float((found**2).mean()), 1e-12))
     return found * min(level, 0.97 / max(float(np.abs(found).max()), 1e-6))
+
+
+def widest(wanted: float, lowest: float) -> float:
+    """The greatest factor of the range that leaves all pitch above FLOOR.
+
+    Args:
+        wanted: median, Hz.
+        lowest: pitch, as a fraction of the median.
+    """
+    return (wanted - FLOOR) / max(wanted * (1 - lowest), 1e-6)
 
 
 def change_shard(job: tuple[Path, Path, int, int]) -> float:

@@ -3,7 +3,7 @@ import pytest
 import tokens
 import torch
 import train_flow
-from change_voices import CHANGED, change, change_shard
+from change_voices import CHANGED, FLOOR, change, change_shard, widest
 from corpus import Row, ShardWriter, read_index
 from mix_voices import make_styles
 
@@ -25,6 +25,20 @@ def test_a_changed_voice_has_the_timing_and_level_of_its_original(tmp_path):
     assert (row.id, row.source, row.tokens) == ("1~ann/long", CHANGED, 50)
     assert row.speaker != "ann"  # and unlike that of any other row
     assert change(np.zeros(24000, np.float32), np.random.default_rng(0)) is None
+
+
+def test_no_pitch_falls_below_zero_where_praat_would_not_end():
+    pytest.importorskip("parselmouth")
+    assert 200 + (0.25 * 200 - 200) * widest(200.0, 0.25) == pytest.approx(FLOOR)
+    times = np.arange(72000) / 24000
+    falling = 240 - 180 * np.exp(-(((times - 1.5) / 0.3) ** 2)) + 10 * np.sin(40 * times)  # to a quarter of the median
+    wave = (0.3 * ((np.cumsum(falling) / 24000) % 1 < 0.1) - 0.03).astype(np.float32)
+
+    class Widest:
+        def uniform(self, low, high):
+            return high
+
+    assert len(change(wave, Widest())) == len(wave)
 
 
 def test_what_praat_refuses_is_passed_over(monkeypatch):
