@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from record import benchmark, judging_options
-from vocoders import AFTER, BEFORE, OTHERS, SHOWN, SPEAKERS, changes, plain_lines
+from record import benchmark
+from vocoders import AFTER, BEFORE, OTHERS, SHOWN, SPEAKERS, changes, plain_lines, voices_options
 from voice_sounds import (
     FIGURES,
     Take,
@@ -25,6 +25,7 @@ from voice_sounds import (
     about_run,
     cells,
     figures,
+    judged_by,
     read_rows,
     seed_of,
     speak_all,
@@ -159,15 +160,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", required=True, metavar="NAME=MODEL")
     parser.add_argument("--text", required=True, help="set of sentences")
     parser.add_argument("--lengths", required=True, help="set of texts of many lengths")
-    parser.add_argument("--speakers", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=80, help="plain sentences of every voice but the default one")
     parser.add_argument("--only", nargs="*", metavar="NAME", help=f"models that are judged, or {ENGINE!r}")
-    judging_options(parser)
+    voices_options(parser)
 
 
 def render(result: dict[str, Any]) -> str:
     """The page."""
-    judges, rows = result["judges"], []
+    rows = []
     for group, lines in result["lines"].items():
         for name, found in result["systems"].items():
             if group in found:
@@ -196,7 +195,7 @@ def render(result: dict[str, Any]) -> str:
         markdown_table(["said", "version", *(FIGURES[name][0] for name in SHOWN)], rows),
         "## Word errors by length of the text, %",
         markdown_table(["", *(f"to {one['most']} words ({one['utterances']})" for one in buckets)], lengths),
-        f"ASR: {judges['asr']}, {judges['rule']}; {', '.join(judges['judges'])}; on {result['gpu'] or 'a CPU'}.",
+        judged_by(result),
     )
 
 

@@ -26,6 +26,7 @@ from voice_sounds import (
     about_run,
     cells,
     figures,
+    judged_by,
     lines_of,
     read_rows,
     seed_of,
@@ -184,15 +185,20 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--after", type=Path, required=True)
     parser.add_argument("--text", required=True, help="set of sentences")
     parser.add_argument("--real", nargs="*", default=[], metavar="NAME=SET", help="sets with recordings")
+    parser.add_argument("--groups", nargs="*", metavar="NAME", help=f"{ENGINE!r}, voices and sets of recordings")
+    voices_options(parser)
+
+
+def voices_options(parser: argparse.ArgumentParser) -> None:
+    """Of the benchmarks that judge every voice."""
     parser.add_argument("--speakers", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=80, help="plain sentences of every voice but the default one")
-    parser.add_argument("--groups", nargs="*", metavar="NAME", help=f"{ENGINE!r}, voices and sets of recordings")
     judging_options(parser)
 
 
 def render(result: dict[str, Any]) -> str:
     """The page."""
-    judges, rows = result["judges"], []
+    rows = []
     for name, found in result["groups"].items():
         if ORIGINAL in found["systems"] or name in (result["default"], OTHERS):
             rows += [[name, system, *cells(own, SHOWN)] for system, own in found["systems"].items()]
@@ -210,7 +216,7 @@ def render(result: dict[str, Any]) -> str:
         "of the stages](voice_stages.md).",
         markdown_table(["sound", "vocoder", *(FIGURES[name][0] for name in SHOWN)], rows),
         f"Utterances: {lines}.",
-        f"ASR: {judges['asr']}, {judges['rule']}; {', '.join(judges['judges'])}; on {result['gpu'] or 'a CPU'}.",
+        judged_by(result),
     ]
     return page(result, *parts)
 

@@ -17,7 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from record import benchmark, judging_options
-from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, speak_all, write_rows
+from voice_sounds import (
+    FIGURES,
+    Take,
+    VoiceJudges,
+    about_run,
+    cells,
+    figures,
+    judged_by,
+    read_rows,
+    speak_all,
+    write_rows,
+)
 
 from mamtra import TTS
 from mamtra.evaluate.sets import Line, read_set
@@ -135,7 +146,6 @@ def render(result: dict[str, Any]) -> str:
     voices = [row(name, found) for name, found in result["voices"].items()]
     speakers = [row(one["candidate"], one["figures"]) for one in result["speakers"].values()]
     candidates = [row(name, found) for name, found in result["candidates"].items()]
-    judges = result["judges"]
     present = (
         ["## Voices that come with the model", markdown_table(["voice", *heads, "score"], voices)] if voices else []
     )
@@ -151,7 +161,7 @@ def render(result: dict[str, Any]) -> str:
         markdown_table(["candidate", *heads, "score"], speakers),
         f"## All candidates, first {result['first']} lines",
         markdown_table(["candidate", *heads, "score"], candidates),
-        f"ASR: {judges['asr']}, {judges['rule']}; {', '.join(judges['judges'])}; on {result['gpu'] or 'a CPU'}.",
+        judged_by(result),
     ]
     return page(result, *parts)
 

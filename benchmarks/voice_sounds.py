@@ -236,6 +236,12 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
+def judged_by(result: Mapping[str, Any]) -> str:
+    """The judges of a record with what `about_run` gives, and where they were."""
+    judges = result["judges"]
+    return f"ASR: {judges['asr']}, {judges['rule']}; {', '.join(judges['judges'])}; on {result['gpu'] or CPU}."
+
+
 def about_run(folder: Path, judges: VoiceJudges | None) -> dict[str, Any]:
     """Judges and circumstances of a run, kept in its folder: the figures may be collected elsewhere.
 

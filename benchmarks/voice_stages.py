@@ -19,7 +19,18 @@ from typing import Any
 import numpy as np
 import torch
 from record import benchmark, judging_options
-from voice_sounds import FIGURES, Take, VoiceJudges, about_run, cells, figures, read_rows, speak_all, write_rows
+from voice_sounds import (
+    FIGURES,
+    Take,
+    VoiceJudges,
+    about_run,
+    cells,
+    figures,
+    judged_by,
+    read_rows,
+    speak_all,
+    write_rows,
+)
 
 from mamtra import TTS
 from mamtra.audio.features import mel_24k
@@ -222,7 +233,6 @@ def judge_set(stages: Stages, judges: VoiceJudges, kind: str, lines: Sequence[Li
 
 def render(result: dict[str, Any]) -> str:
     """The page."""
-    judges = result["judges"]
     parts = [
         "# Losses of the voice's stages",
         "What each stage of the embedded voice loses. In brackets: 95% bootstrap intervals over utterances. Of texts, similarity "
@@ -243,7 +253,7 @@ def render(result: dict[str, Any]) -> str:
             f"Fractions of {first}: " + "; ".join(fractions(part["systems"])) + ".",
         ]
     parts += [
-        f"ASR: {judges['asr']}, {judges['rule']}; {', '.join(judges['judges'])}; on {result['gpu'] or 'a CPU'}.",
+        judged_by(result),
         footnote(result),
     ]
     return "\n\n".join(parts) + "\n"

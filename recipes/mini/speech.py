@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from change_voices import CHANGED, original_of
 from corpus import TOKEN_16, Corpus, Row, crop, drawing_weights
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor
@@ -73,6 +74,17 @@ def by_length(rows: Sequence[Row], tokens: int) -> Iterator[list[int]]:
         at += count
 
 
+def kept_apart(rows: Sequence[Row]) -> np.ndarray:
+    """Which rows are for validation (rows,): every fiftieth; a changed one exactly if its original is, where that is there."""
+    found = np.arange(len(rows)) % 50 == 0
+    place = {row.key: i for i, row in enumerate(rows) if row.source != CHANGED}
+    for i, row in enumerate(rows):
+        original = place.get(original_of(row)) if row.source == CHANGED else None
+        if original is not None:
+            found[i] = found[original]
+    return found
+
+
 class Batch(NamedTuple):
     """Rows of a corpus: numbers, first token (B,), tokens (B,), whether a place is one of theirs (B, N)."""
 
@@ -101,7 +113,7 @@ class Speech:
         self.starts = torch.tensor([row.start for row in self.rows], device=device)
         self.lengths = torch.tensor([row.tokens for row in self.rows], device=device)
         self.group = np.array([row.source if row.source in sources else "bulk" for row in self.rows])
-        self.validation = np.arange(len(self.rows)) % 50 == 0
+        self.validation = kept_apart(self.rows)
         self.fits = np.array([
             row.tokens <= BUCKETS[-1] and 0 < len(target) <= 2 * row.tokens - 4
             for row, target in zip(self.rows, self.phones, strict=True)

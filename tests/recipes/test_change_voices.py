@@ -6,6 +6,7 @@ import train_flow
 from change_voices import CHANGED, FLOOR, change, change_shard, widest
 from corpus import Row, ShardWriter, read_index
 from mix_voices import make_styles
+from speech import kept_apart
 
 from tests.factories import speech_like
 
@@ -62,6 +63,14 @@ def test_every_second_changed_voice_has_the_tokens_of_its_original():
     assert found[:40] == list(range(40)) and found[80] == 80
     assert all(token in (number, 40 + number) for number, token in enumerate(found[40:80]))
     assert 10 < sum(token < 40 for token in found[40:80]) < 30
+
+
+def test_a_changed_voice_is_kept_apart_with_its_original():
+    originals = [Row(f"u{number}", "ann", "books", 1, "") for number in range(101)]
+    changed = [Row(f"1~ann/u{number}", "1~ann", CHANGED, 1, "") for number in range(101)]
+    found = kept_apart([*originals, *changed])
+    assert np.flatnonzero(found[:101]).tolist() == [0, 50, 100] and found[101:].tolist() == found[:101].tolist()
+    assert np.flatnonzero(kept_apart(changed)).tolist() == [0, 50, 100]  # the originals are not there
 
 
 def test_the_balance_of_the_bands_changes_smoothly():
