@@ -2,8 +2,8 @@
 
     python change_voices.py --corpus DIR ... --out DIR [--times N] [--shards N] [--seed N] [--workers N]
 
-Praat moves formants, median and range of the pitch (`praat-parselmouth`); words and timing stay, so that the speech tokens of the
-original fit too. A flow that has few speakers learns to know them by their embedding; among very many it has to listen to the
+Praat moves formants, median and range of the pitch (`praat-parselmouth`); words and timing stay, so that each has the speech tokens
+of the other too. A flow that has few speakers learns to know them by their embedding; among very many it has to listen to the
 prompt. Rows have the source `changed` and the identifier of their original behind a number and `~`.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +82,24 @@ def change_shard(job: tuple[Path, Path, int, int]) -> float:
 
 
 def original_of(row: Row) -> str:
-    """The `key` of the row that a changed one was made from; its own of any other."""
-    return row.id.rpartition(MARK)[2] if row.source == CHANGED else row.key
+    """The `key` of the row that one was made from as another voice; its own of any other."""
+    return row.id.rpartition(MARK)[2] if MARK in row.id else row.key
+
+
+def families(rows: Sequence[Row]) -> list[np.ndarray]:
+    """For each row the numbers of all rows with the same speech, the original first; its own where the original is not there."""
+    place = {row.key: number for number, row in enumerate(rows)}
+    found: dict[int, list[int]] = {}
+    origin = [place.get(original_of(row), number) for number, row in enumerate(rows)]
+    for number, original in enumerate(origin):
+        if rows[number].tokens != rows[original].tokens:
+            raise SystemExit(
+                f"{rows[number].key} and {rows[original].key} should be the same speech but differ in length"
+            )
+        found.setdefault(original, [original])
+        if number != original:
+            found[original].append(number)
+    return [np.array(found[original]) for original in origin]
 
 
 def _wave(sound: np.ndarray, row: Row) -> np.ndarray:

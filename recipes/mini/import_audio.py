@@ -1,9 +1,10 @@
 """Convert recordings and multi-speaker synthetic speech (real speakers, Kokoro voices) to corpus shards.
 
-    python import_audio.py --metadata FILE.tsv --out DIR [--model src/mamtra/assets/mini] [--workers N]
+    python import_audio.py --metadata FILE.tsv --out DIR [--model src/mamtra/assets/mini] [--whole] [--workers N]
 
 `metadata.tsv` has a header with at least path, text and voice or speaker; a `phonemes` column is used as is, otherwise
-the text front end of `--model` phonemises the text. Pitch is measured by Praat (`praat-parselmouth`). Speech is normalised to
+the text front end of `--model` phonemises the text; an `id` takes the place of the file's name. --whole leaves silence at the ends,
+so that what has the same timing keeps it. Pitch is measured by Praat (`praat-parselmouth`). Speech is normalised to
 -23 dBFS RMS.
 """
 
@@ -45,19 +46,20 @@ def pitch(wave: np.ndarray, low: float = 60.0, high: float = 500.0) -> np.ndarra
     return np.nan_to_num(found, nan=0.0)
 
 
-def import_shard(job: tuple[Path, Path, list[dict]]) -> tuple[int, float]:
-    folder, root, rows = job
+def import_shard(job: tuple[Path, Path, list[dict], bool]) -> tuple[int, float]:
+    folder, root, rows, whole = job
     writer, seconds = ShardWriter(folder), 0.0
     for row in rows:
         wave = read(root / row["path"], int(row.get("sample_rate") or 0))
-        wave = wave[edges(wave)]
+        if not whole:
+            wave = wave[edges(wave)]
         if len(wave) < 12000 or len(wave) > 20 * 24000:
             continue
         loud = np.abs(wave) > 0.02 * np.abs(wave).max()
         gain = 10 ** (LEVEL / 20) / np.sqrt((wave[loud] ** 2).mean())
         wave = wave * min(gain, 0.97 / np.abs(wave).max())
         speaker = row.get("voice") or row["speaker"]
-        writer.add(Path(row["path"]).stem, speaker, root.name, row["phonemes"], wave, pitch(wave))
+        writer.add(row.get("id") or Path(row["path"]).stem, speaker, root.name, row["phonemes"], wave, pitch(wave))
         seconds += len(wave) / 24000
     writer.close()
     return len(writer.rows), seconds
@@ -68,6 +70,7 @@ def main() -> None:
     parser.add_argument("--metadata", type=Path, required=True)
     parser.add_argument("--model", type=Path, help="model directory that phonemises texts without phonemes")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--whole", action="store_true", help="cut nothing off the ends")
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     args = parser.parse_args()
     with args.metadata.open(encoding="utf-8", newline="") as file:
@@ -78,7 +81,7 @@ def main() -> None:
             row["phonemes"] = front.phonemes(row.get("text_punctuated") or row["text"])
     rows.sort(key=lambda row: zlib.crc32(row["path"].encode()))  # a fixed shuffle: every shard holds many voices
     root = args.metadata.parent
-    jobs = [(args.out / f"{i // SHARD:05d}", root, rows[i : i + SHARD]) for i in range(0, len(rows), SHARD)]
+    jobs = [(args.out / f"{i // SHARD:05d}", root, rows[i : i + SHARD], args.whole) for i in range(0, len(rows), SHARD)]
     jobs = [job for job in jobs if not (job[0] / "index.tsv").exists()]
     total = 0.0
     with multiprocessing.get_context("spawn").Pool(args.workers) as pool:

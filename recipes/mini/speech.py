@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from change_voices import CHANGED, original_of
+from change_voices import families
 from corpus import TOKEN_16, Corpus, Row, crop, drawing_weights
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor
@@ -75,14 +75,9 @@ def by_length(rows: Sequence[Row], tokens: int) -> Iterator[list[int]]:
 
 
 def kept_apart(rows: Sequence[Row]) -> np.ndarray:
-    """Which rows are for validation (rows,): every fiftieth; a changed one exactly if its original is, where that is there."""
-    found = np.arange(len(rows)) % 50 == 0
-    place = {row.key: i for i, row in enumerate(rows) if row.source != CHANGED}
-    for i, row in enumerate(rows):
-        original = place.get(original_of(row)) if row.source == CHANGED else None
-        if original is not None:
-            found[i] = found[original]
-    return found
+    """Which rows are for validation (rows,): every fiftieth, and what is the same speech in another voice."""
+    first = np.array([family[0] for family in families(rows)])
+    return (np.arange(len(rows)) % 50 == 0)[first]
 
 
 class Batch(NamedTuple):

@@ -2,8 +2,6 @@
 
     python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz
 
-Half of the changed voices (`change_voices.py`) get the tokens of their originals: what tokens keep of a speaker is no help then.
-
 Rows follow the order of the corpus; shards of speech tokens (speak.py --codes) come after those with audio.
 Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.english.phonemes`), text_len,
 speaker and source (indices into the lists speakers and sources).
@@ -12,15 +10,12 @@ speaker and source (indices into the lists speakers and sources).
 from __future__ import annotations
 
 import argparse
-import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from change_voices import CHANGED, original_of
-from corpus import CODES, TOKEN_16, Corpus, Row, finished, read_index
+from corpus import CODES, TOKEN_16, Corpus, finished, read_index
 from speech import by_length, cut
 from trained import load_network
 
@@ -79,17 +74,6 @@ def tokenize_corpus(corpus: Corpus, tokenizer: SpeechTokenizer, device: str) -> 
     return found
 
 
-def shared(rows: Sequence[Row], codes: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The tokens of each row; every second changed one has those of its original, where that is among the rows."""
-    found = list(codes)
-    place = {row.key: i for i, row in enumerate(rows) if row.source != CHANGED}
-    for i, row in enumerate(rows):
-        original = place.get(original_of(row))
-        if row.source == CHANGED and original is not None and zlib.crc32(row.id.encode()) % 2:
-            found[i] = codes[original]
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
@@ -103,7 +87,7 @@ def main() -> None:
         corpus = Corpus(args.corpus, args.device, ("audio16",))
         rows = list(corpus.rows)
         network = load_network(args.tokenizer, "speech_tokenizer").to(args.device)
-        codes = shared(rows, tokenize_corpus(corpus, network, args.device))
+        codes = tokenize_corpus(corpus, network, args.device)
     for shard in shards:
         if (shard / CODES).exists():
             coded = read_index([shard])

@@ -4,6 +4,8 @@
 
 Half of the steps use chunked attention, so that the same weights serve whole utterances and streaming. To know a speaker by the
 prompt and not by the embedding alone is taught by longer prompts, rows without embedding and changes of the balance of all bands.
+Speech tokens say something of their speaker too, but those of a language model are of the bulk voice, whoever is to say them: to
+take the speaker from elsewhere is taught by rows that behind their prompt have the tokens of the same speech in another voice.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from change_voices import families
 from corpus import TOKEN_24, Corpus, crop, drawing_weights
 from tokens import TokenSet
 from torch import Tensor
@@ -32,6 +35,11 @@ def balance(rows: int, mels: int, strength: float, device: torch.device) -> Tens
     bend = torch.arange(BENDS, device=device)
     curves = torch.cos(math.pi * bend[:, None] * torch.linspace(0, 1, mels, device=device))
     return torch.randn(rows, BENDS, device=device) * (strength / (1 + bend / 2)) @ curves
+
+
+def another(family: np.ndarray, rng: np.random.Generator) -> int:
+    """The original of a family or, half of the time, any of it."""
+    return int(family[0] if rng.random() < 0.5 else family[rng.integers(len(family))])
 
 
 def main() -> None:
@@ -58,17 +66,18 @@ def main() -> None:
     optimiser = Optimiser(flow, config["lr"], average=config["average"])
 
     def step_with(streaming: bool, tokens: int):
-        def step(starts: Tensor, lengths: Tensor, row: Tensor) -> dict[str, Tensor]:
-            """starts, lengths (B,) in tokens of the corpus, row (B,) of the embeddings."""
+        def step(starts: Tensor, given: Tensor, lengths: Tensor, row: Tensor) -> dict[str, Tensor]:
+            """starts of sound and prompt, given of the tokens behind it, lengths, all (B,) in tokens; row (B,) of embeddings."""
             with torch.no_grad():
                 wave = crop(corpus.audio24, starts * TOKEN_24, tokens * TOKEN_24).float() / 32768
                 inside = torch.arange(wave.shape[1], device=device) < lengths[:, None] * TOKEN_24
                 feat = mel_24k(wave * inside).transpose(1, 2)
-                token = crop(codes, starts, tokens).long()
                 drawn = flow.sample_noise(2 * lengths, feat.shape[1])
                 chance = torch.rand(4, len(row), device=device)
                 low, high = config["prompt"]
                 prompt = ((low + (high - low) * chance[0]) * 2 * lengths).long() * (chance[1] < config["prompted"])
+                own = torch.arange(tokens, device=device) < prompt[:, None] // 2
+                token = torch.where(own, crop(codes, starts, tokens), crop(codes, given, tokens)).long()
                 changed = (prompt > 0) & (chance[2] < config["balanced"])
                 feat = feat + (changed[:, None] * balance(len(row), feat.shape[2], config["balance"], device))[:, None]
                 wrong = torch.randn_like(embeddings[row]) * config["speaker_noise"] / embeddings.shape[1] ** 0.5
@@ -93,15 +102,17 @@ def main() -> None:
         seconds[row.speaker] += row.tokens
     mass = np.array([r.tokens * seconds[r.speaker] ** -config["rare_speakers"] for r in corpus.rows])
     mass = drawing_weights(corpus.rows, mass, config["fractions"])
+    alike = families(corpus.rows)
     rng = np.random.default_rng(config["seed"])
     run, saved = Run(args.out, config["steps"], config["minutes"]), 0.0
     for number in run:
         crop_tokens = config["crops"][number // 2 % len(config["crops"])]
         picked = rng.choice(len(mass), size=max(1, config["tokens_per_batch"] // crop_tokens), p=mass)
         inside = np.minimum(lengths[picked], crop_tokens)
-        starts = begin[picked] + (rng.random(len(picked)) * (lengths[picked] - inside + 1)).astype(np.int64)
+        offset = (rng.random(len(picked)) * (lengths[picked] - inside + 1)).astype(np.int64)
+        said = np.where(rng.random(len(picked)) < config["shared"], [another(alike[i], rng) for i in picked], picked)
         optimiser.schedule(run.progress)
-        tensors = {"starts": starts, "lengths": inside, "row": picked}
+        tensors = {"starts": begin[picked] + offset, "given": begin[said] + offset, "lengths": inside, "row": picked}
         result = steps[(number % 2 == 1, crop_tokens)](**{n: torch.from_numpy(v) for n, v in tensors.items()})
         run.report(200, **result)
         if run.progress - saved > 0.25:

@@ -57,7 +57,9 @@ def main() -> None:
     targets = torch.from_numpy(np.stack([by_key[row.key] for row in rows])).to(device)
     lengths, begin = (np.array([getattr(row, name) for row in rows]) for name in ("tokens", "start"))
     speaker_of = {row.key: row.speaker for row in corpus.rows if row.source != CHANGED}
-    people = [speaker_of.get(original_of(row), row.speaker) for row in rows]  # also behind a changed voice
+    people = [  # also behind a changed voice
+        speaker_of.get(original_of(row), row.speaker) if row.source == CHANGED else row.speaker for row in rows
+    ]
     validation = np.isin(people, sorted(set(people))[::12])
     count = Counter(row.speaker for row in rows)
     mass = np.array([count[row.speaker] ** -0.5 for row in rows])  # rare speakers are the ones that teach

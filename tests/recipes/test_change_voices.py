@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-import tokens
 import torch
 import train_flow
-from change_voices import CHANGED, FLOOR, change, change_shard, widest
+from change_voices import CHANGED, FLOOR, change, change_shard, families, widest
 from corpus import Row, ShardWriter, read_index
 from mix_voices import make_styles
 from speech import kept_apart
@@ -55,14 +54,24 @@ def test_what_praat_refuses_is_passed_over(monkeypatch):
     assert change(speech_like(1.0, 24000).astype(np.float32), np.random.default_rng(3)) is None
 
 
-def test_every_second_changed_voice_has_the_tokens_of_its_original():
-    originals = [Row(f"u{number}", "ann", "ljspeech", 1, "") for number in range(40)]
-    changed = [Row(f"0~ann/u{number}", "0~ann", CHANGED, 1, "") for number in range(41)]  # the last one's is not there
-    codes = [np.array([number]) for number in range(81)]
-    found = [int(one[0]) for one in tokens.shared([*originals, *changed], codes)]
-    assert found[:40] == list(range(40)) and found[80] == 80
-    assert all(token in (number, 40 + number) for number, token in enumerate(found[40:80]))
-    assert 10 < sum(token < 40 for token in found[40:80]) < 30
+def test_a_family_is_one_speech_in_all_voices():
+    rows = [
+        Row("u0", "ann", "books", 2, ""),
+        Row("1~ann/u1", "1~ann/u1", CHANGED, 3, ""),
+        Row("u1", "ann", "books", 3, ""),
+        Row("2~ann/u1", "2~ann/u1", CHANGED, 3, ""),
+        Row("0~ann/u9", "0~ann/u9", CHANGED, 1, ""),  # its original is not there
+    ]
+    assert [family.tolist() for family in families(rows)] == [[0], [2, 1, 3], [2, 1, 3], [2, 1, 3], [4]]
+    with pytest.raises(SystemExit, match="2~ann/u0 and ann/u0 should be the same speech"):
+        families([*rows, Row("2~ann/u0", "2~ann/u0", CHANGED, 1, "")])
+
+
+def test_a_row_is_given_the_tokens_of_its_original_most_often():
+    rng = np.random.default_rng(0)
+    found = np.bincount([train_flow.another(np.array([4, 7, 9]), rng) for _ in range(600)], minlength=10)
+    assert found[[4, 7, 9]].sum() == 600
+    assert found[4] > 350 and 60 < found[7] < 140
 
 
 def test_a_changed_voice_is_kept_apart_with_its_original():
