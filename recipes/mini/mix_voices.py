@@ -28,6 +28,13 @@ BETWEEN, BEYOND = (0.3, 0.7), (1.25, 1.5)
 COLUMNS = ("path", "voice", "seconds", "text_source", "text", "phonemes")
 
 
+def read_voices(folder: Path) -> dict[str, np.ndarray]:
+    """Voice vectors (510, 256) by name."""
+    return {
+        file.stem: np.fromfile(file, np.float32).reshape(-1, 256) for file in sorted((folder / "voices").glob("*.bin"))
+    }
+
+
 def make_styles(voices: dict[str, np.ndarray], known: set[str], mixtures: int, seed: int) -> dict[str, np.ndarray]:
     """Voice vectors (510, 256) by name: those that are not known, and so many mixtures, half of them beyond the second voice."""
     rng = np.random.default_rng(seed)
@@ -87,9 +94,7 @@ def main() -> None:
     args = parser.parse_args()
     with args.known.open(encoding="utf-8", newline="") as file:
         known = {row["voice"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)}
-    files = sorted((args.kokoro / "voices").glob("*.bin"))
-    voices = {file.stem: np.fromfile(file, np.float32).reshape(-1, 256) for file in files}
-    styles = make_styles(voices, known, args.mixtures, args.seed)
+    styles = make_styles(read_voices(args.kokoro), known, args.mixtures, args.seed)
     lines, front = args.text.read_text(encoding="utf-8").splitlines(), TextFrontend.load(args.model)
     order = iter(np.random.default_rng(args.seed).permutation(len(lines)))
     jobs = []

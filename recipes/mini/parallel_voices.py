@@ -16,14 +16,14 @@ import argparse
 import json
 import multiprocessing
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from change_voices import MARK
 from corpus import TOKEN_24, edges
-from mix_voices import BETWEEN, BEYOND, LEAST, MOST, RATE
+from mix_voices import BETWEEN, BEYOND, LEAST, MOST, RATE, read_voices
 
 from mamtra.audio.io import write_audio
 from mamtra.runtime.files import write_text
@@ -183,13 +183,6 @@ def sentences(text: Path, model: Path, count: int, seed: int) -> list[str]:
             if len(found) == count:
                 break
     return found
-
-
-def read_voices(folder: Path) -> Mapping[str, np.ndarray]:
-    """Voice vectors (510, 256) by name."""
-    return {
-        file.stem: np.fromfile(file, np.float32).reshape(-1, 256) for file in sorted((folder / "voices").glob("*.bin"))
-    }
 
 
 def main() -> None:
