@@ -1,4 +1,4 @@
-"""The sentences that the source voice reads: books, short phrases, numbers, rare words and woven text, as phoneme strings.
+"""What the source voice reads: books, short phrases, numbers, rare words, words alone and woven text, as phoneme strings.
 
     python texts.py --text DIR --model src/mamtra/assets/mini --out texts.tsv [--woven N] [--seed 0]
 
@@ -65,13 +65,29 @@ FRAMES = (
     "He said {}, not {}.", "We talked about {} and {}.", "Nobody mentioned {}, {}, {} or {}.", "My {} needs a new {}.",
     "I read an article on {} and another on {}.", "{}: that is how you spell {}.",
 )  # fmt: skip
+SOUNDS = (
+    "Oh", "Ah", "Aw", "Uh", "Hm", "Mm", "Eh", "Er", "Ow", "Oi", "Ooh", "Ouch", "Hey", "Hi", "Yeah", "No", "Yes", "Why",
+    "What", "Who", "How", "Are", "Eye", "Go", "Stop", "You", "Me", "He", "She", "It", "In", "Off",
+)  # fmt: skip
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+ENDINGS = ("", ".", ".", "!", "?", ",")
+
+
+def alone(rng: random.Random, words: list[str]) -> Iterator[str]:
+    """Letters, numbers and words that are said alone, and abbreviations said as letters."""
+    for text in (*LETTERS, *map(str, range(31)), *SOUNDS):
+        yield from (text + ending for ending in ENDINGS)
+    for word in rng.sample(words, 1200):
+        yield word.capitalize() + rng.choice(ENDINGS)
+    for _ in range(800):
+        yield "".join(rng.choices(LETTERS, k=rng.randint(2, 5))) + rng.choice(ENDINGS)
 
 
 def figures(rng: random.Random) -> str:
     """A random sentence with numbers, dates, sums of money, letters or addresses, in written form."""
     month, day, year = rng.choice(MONTHS), rng.randint(1, 28), rng.randint(1500, 2040)
     digits = "".join(str(rng.randint(0, 9)) for _ in range(4))
-    letters = "".join(rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(rng.randint(2, 4)))
+    letters = "".join(rng.choice(LETTERS) for _ in range(rng.randint(2, 4)))
     name = rng.choice(("anna", "info", "sales", "robert", "helen", "peter", "contact", "library", "billing", "emma"))
     site = rng.choice(("museum", "school", "garden", "weather", "station", "market", "harbor", "recipes", "travel"))
     unit, hour = rng.choice(UNITS), rng.randint(1, 12)
@@ -153,6 +169,8 @@ def sentences(folder: Path, front: TextFrontend, words: list[str], seed: int) ->
                     yield "phrases", " ".join(spoken(phrase[0].upper() + phrase[1:] + ending, front))
     for text in SHORT * 6:
         yield "phrases", " ".join(spoken(text, front))
+    for text in alone(rng, words):
+        yield "alone", " ".join(spoken(text, front))
     for _ in range(6000):
         yield "figures", " ".join(spoken(figures(rng), front))
     for _ in range(9000):
@@ -180,7 +198,7 @@ def main() -> None:
     args = parser.parse_args()
     front = TextFrontend.load(args.model)
     words = [word for word, _ in Lexicon.load(args.model / LEXICON_FILE).words() if word.isalpha() and len(word) > 3]
-    rows = [row for row in sentences(args.text, front, words, args.seed) if 2 < len(row[1]) <= MAX_PHONEMES]
+    rows = [row for row in sentences(args.text, front, words, args.seed) if 1 < len(row[1]) <= MAX_PHONEMES]
     rows = list(dict.fromkeys(rows)) + [row for row in rows if row[0] == "phrases"][:180]
     random.Random(args.seed).shuffle(rows)
     rows += [row for row in woven(args.text, front, args.woven, args.seed) if 2 < len(row[1]) <= MAX_PHONEMES]
