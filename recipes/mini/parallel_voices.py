@@ -5,9 +5,8 @@
 
 DIR is that of `mix_voices.py`. Half of a voice vector of Kokoro is the timbre and half the prosody. A sentence is said by the voice
 behind the bulk speech, and again with the timbre of others. Length, rhythm and intonation stay as they are, and the pitch is moved
-to that of the other voice, so that the speech tokens of the first fit all of them. Needs the package `onnx`, for an input of the
-model by which its pitch is multiplied. Written are audio files with a metadata.tsv for `import_audio.py --whole`; what is there is
-kept when it is run again.
+to that of the other voice, by an input that is added to the model, so that the speech tokens of the first fit all of them. Written
+are audio files with a metadata.tsv for `import_audio.py --whole`; what is there is kept when it is run again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 from change_voices import original_of
 from corpus import read_index
@@ -57,7 +58,7 @@ def test_all_voices_of_a_sentence_have_its_timing(tmp_path, monkeypatch):
 
 
 def test_the_pitch_inside_the_model_can_be_multiplied(tmp_path):
-    onnx, ort = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    ort = pytest.importorskip("onnxruntime")
     helper, number = onnx.helper, onnx.TensorProto.FLOAT
     nodes = [helper.make_node("Add", ["style", "style"], [TRACK]), helper.make_node("Neg", [TRACK], ["audio"])]
     values = [helper.make_tensor_value_info(name, number, [2]) for name in ("style", "audio")]
