@@ -57,6 +57,11 @@ CASES = {
     "Open Mon-Fri, 8-10 a.m.": "Open Monday to Friday, eight to ten A-M.",
     "12 km/h or $9/day": "twelve kilometers per hour or nine dollars per day",
     "3⅛ inches": "three and an eighth inches",
+    "5 N·m, 1 kW⋅h and 60 lb-ft": "five newton meters, one kilowatt hour and sixty pound feet",
+    "10×15 cm or 2 × 3 × 4 m": "ten by fifteen centimeters or two by three by four meters",
+    "2 × 3 m = 6 m": "two times three meters equals six meters",
+    "Hear it feat. Drake, or ft. Adele, prod. by Dre.": "Hear it featuring Drake, or featuring Adele, produced by Dre.",
+    "It is 10 ft. Then it ends.": "It is ten feet. Then it ends.",
     "24/7 and and/or": "twenty four seven and and or",
 }
 

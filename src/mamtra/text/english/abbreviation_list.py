@@ -28,7 +28,7 @@ ANYWHERE = {
     "Natl": "National", "Bldg": "Building", "bldg": "building", "Dist": "District", "min": "minimum", "incl": "including",
     "esp": "especially", "viz": "namely", "avg": "average", "Eq": "Equation", "eq": "equation", "Figs": "Figures",
     "figs": "figures", "vols": "volumes", "attn": "attention", "Attn": "Attention", "mgr": "manager", "asst": "assistant",
-    "Approx": "Approximately", "Mfg": "Manufacturing", "Ste": "Suite",
+    "Approx": "Approximately", "Mfg": "Manufacturing", "Ste": "Suite", "feat": "featuring", "Feat": "Featuring",
 }  # fmt: skip
 DOTTED = {
     "e.g": "for example", "i.e": "that is", "N.Y": "New York", "N.J": "New Jersey", "N.C": "North Carolina",
@@ -66,7 +66,7 @@ BEFORE_NUMBERS = frozenset(
     )
 )
 """Words of their own too: such a full stop ends a sentence unless a number follows."""
-BEFORE_MORE = frozenset(listed("e.g i.e vs cf ca viz approx esp incl fl nr"))
+BEFORE_MORE = frozenset(listed("e.g i.e vs cf ca viz approx esp incl fl nr feat"))
 """Followed by what they introduce: such a full stop does not end a sentence."""
 MAY_END = (frozenset(STREETS) | frozenset(ANYWHERE) | frozenset(STATES) | frozenset(
     listed(

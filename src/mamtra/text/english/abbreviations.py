@@ -46,6 +46,8 @@ _DEGREE = Pattern(r"(?<![\w.])(LL|B|M|D|Ed|Pharm)\.\s?(B|D|M|Sc|Ed|Phil|Eng|Litt
 _INITIAL = Pattern(r"(?<=\s)([A-Z])\.(?=\s+[A-Z][a-z'])|^([A-HJ-Z])\.(?=\s+[A-Z][a-z'])")
 _PAGE = Pattern(r"(?<![\w.])([Pp])\.\s?(?=\d|[ivxl]{1,6}\b)")
 _FOUNDED = FigurePattern(r"(?<![\w.])est\.\s?(?=(?:1[5-9]|20)\d\d\b)")
+_FEATURING = Pattern(r"(?<=[a-z\"')\]] )ft\.\s(?=[A-Z])")
+_PRODUCED = Pattern(r"(?<![\w.])([Pp])rod\.\s(?=by\b)")
 _CIRCA = FigurePattern(r"(?<![\w.])[Cc]a?\.\s?(?=\d)")
 _COMPASS = {"N": "North", "S": "South", "E": "East", "W": "West"}
 _QUADRANT = {"NW": "Northwest", "NE": "Northeast", "SW": "Southwest", "SE": "Southeast"} | _COMPASS
@@ -110,6 +112,7 @@ def expand_abbreviations(text: str) -> str:
         text = _IN_CAPITALS.sub(lambda m: m[1].capitalize() + ".", text)
         text = _DOTTED_RE.sub(lambda m: stop(m, DOTTED.get(m[1]) or DOTTED.get(m[1].lower()) or m[0]), text)
         text = _FOUNDED.sub("established ", _CIRCA.sub("circa ", text))
+        text = _PRODUCED.sub(r"\1roduced ", _FEATURING.sub("featuring ", text))
         text = _PAGE.sub(lambda m: "Page " if m[1] == "P" else "page ", text)
         text = _STATE.sub(lambda m: stop(m, STATES[m[1]]), text)
         text = _DEGREE.sub(_degree, text)

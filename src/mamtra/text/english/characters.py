@@ -51,6 +51,7 @@ _RAISED = Pattern("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _THIN_THOUSANDS = FigurePattern(r"(?<![\d.,])(\d{1,3}(?:[\u00a0\u2009\u202f\u2007]\d{3})+)(?![\d\u00a0\u2009\u202f])")
 _NUMERAL = Pattern("(?:([A-Z][a-z]+) )?([Ⅰ-ⅿ]+)")
 _DOT_PRODUCT = FigurePattern(r"(?<=\d)\s?·\s?(?=\d)")
+_UNIT_PRODUCT = FigurePattern(r"(?<=\d)(\s?[A-Za-z]{1,3})[·⋅](?=[A-Za-z]{1,3}\b)")
 _LONE_GREEK = Pattern(r"(?<![Ͱ-Ͽἀ-῿])[α-ω](?![Ͱ-Ͽἀ-῿])")
 
 
@@ -98,7 +99,7 @@ def clean(text: str) -> str:
     text = _NUMERAL.sub(_numeral, text)
     text = re.sub(r"(?<=[∑∏√])\s*of\b", "", text)  # their names end with it
     text = _RAISED.sub(_raised, _fractions(text)).translate(_SUBSCRIPTS)
-    text = _DOT_PRODUCT.sub("×", text).translate(_TABLE)
+    text = _UNIT_PRODUCT.sub(r"\1-", _DOT_PRODUCT.sub("×", text)).translate(_TABLE)
     text = _LONE_GREEK.sub(_greek, text)
     kept: list[str] = []
     for char in text:

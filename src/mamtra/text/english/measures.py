@@ -14,6 +14,11 @@ _SYMBOLS = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=T
 _UNIT = FigurePattern(
     rf"(?<![\w.^])(-?(?:{_NUMBER})|\d+ \d+/\d+|\d+/\d+)([\s-]?)({_SYMBOLS})(?:\^?([23])(?!\d))?(?![A-Za-z\d'µΩ])(\.?)"
 )
+_FACTORS = {symbol: forms[0] for symbol, forms in UNITS.items()} | {"N": "newton", "in": "inch"}
+_LAST_FACTORS = UNITS | {"h": ("hour", "hours"), "s": ("second", "seconds"), "lbf": ("pound", "pounds")}
+_PRODUCT = FigurePattern(
+    rf"(?<![\w.^])({_NUMBER})\s?({'|'.join(map(re.escape, _FACTORS))})-({'|'.join(map(re.escape, _LAST_FACTORS))})(?![\w'/^-])"
+)
 _PER_WORDS = r"day|week|month|year|hour|minute|second|person|night|mile|gallon|serving|student|unit|user|page"
 _PER_WORD = Pattern(rf"(?<=[\w%])/(?=(?:{_PER_WORDS})\b)")
 _PER = Pattern(rf"(?<=[a-z\d])/({_SYMBOLS}|{'|'.join(PER)})(?:\^?([234]))?(?![A-Za-z/])")
@@ -58,6 +63,11 @@ def _unit(match: re.Match[str]) -> str:
     return f"{number} {name}{keep_dot}"
 
 
+def _product(match: re.Match[str]) -> str:
+    number, first, last = match.groups()
+    return f"{number} {_FACTORS[first]} {_LAST_FACTORS[last][0 if number == '1' else 1]}"
+
+
 def _bare(match: re.Match[str]) -> str:
     """A unit without a number that is no word: "the distance in km", "five dollars per kg", but not "Ah"."""
     one, many = UNITS[match[1]]
@@ -74,7 +84,7 @@ def _per(match: re.Match[str]) -> str:
 
 
 def expand_measures(text: str) -> str:
-    """``"5 km²"`` -> ``"5 square kilometers"``; the numbers stay figures."""
+    """``"5 km²"`` -> ``"5 square kilometers"``, ``"5 N-m"`` -> ``"5 newton meters"``; the numbers stay figures."""
     text = _HEIGHT.sub(r"\1 foot \2", _FEET_INCHES.sub(r"\1 foot \2", text))
     text = _FEET.sub(r"\1 feet", _SIZE.sub(r"\1 feet by \2 feet", text))
     text = re.sub(r"(?<=\d ft \d) in\b|(?<=\d ft \d\d) in\b|(?<=^\d)\"(?=\s*$)|(?<=^\d\d)\"(?=\s*$)", " inches", text)
@@ -90,7 +100,7 @@ def expand_measures(text: str) -> str:
     text = _NAMED_PINT.sub(lambda m: f"{m[1]} pint" + ("" if m[1] == "1" or "/" in m[1] else "s"), text)
     text = _DIRECTION.sub(lambda m: f" degrees {_COMPASS[m[1]]}", text)
     text = re.sub(r"(?<=\d)m(?=/s\^2)", " meters", text)
-    text = _UNIT.sub(_unit, text)
+    text = _UNIT.sub(_unit, _PRODUCT.sub(_product, text))
     text = _PER_WORD.sub(" per ", text)
     text = _TEMPERATURE_K.sub(" kelvin", text)
     text = _PER.sub(_per, _PER_INVERSE.sub(lambda m: " per " + (UNITS.get(m[1], (PER.get(m[1], m[1]),))[0]), text))

@@ -39,6 +39,9 @@ _YEARLIKE = FigurePattern(
     r"(?<![\w.,$-])(1[1-9]\d\d|20\d\d|(?:(?<=[Ii]n )|(?<=year ))10[1-9]\d)"
     rf"(?![\w,.]*\d)(?!\s(?:{_COUNTED})\b)(?!\w)"
 )
+_SIZE = FigurePattern(
+    r"(?<=\d)\s?×\s?(?=(?:\d[\d.]*\s?×\s?){0,2}\d[\d.]*\s?(?:[mck]?m|in|ft|px|(?:centi|milli)?meters?|inch(?:es)?|feet)\b(?!\s?[=^]))"
+)
 _PLAIN = FigurePattern(rf"({_NUMBER})(s\b)?")
 
 
@@ -89,6 +92,7 @@ def expand_quantities(text: str) -> str:
     text = re.sub(r"(?<=\d)x\b(?!\s?[\d+*/=^-])", " times", text)
     text = re.sub(r"(?<=\d)\s?[xX]\s?(?=\d+(?:\.\d+)?\s?=)", " times ", text)
     text = re.sub(r"(?<=\d)\s?[xX]\s?(?=\d+(?!\d*\s?\^))", " by ", text)
+    text = _SIZE.sub(" by ", text)
     text = re.sub(r"(?<![\d,.])(\d+),(?=\d{1,2}(?![\d,]|\.\d))", r"\1, ", text)
     text = expand_differences(text)
     text = _SCORE.sub(lambda m: f"{m[1]} to nothing" if m[1] != "0" else "nothing to nothing", text)
