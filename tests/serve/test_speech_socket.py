@@ -55,13 +55,16 @@ def test_sentences_with_their_audio_several_times(base):
 
 def test_steps_of_the_flow(base):
     sounds = {}
-    for steps in (None, 4, 99):
+    for steps in (None, 4):
         with open_socket(base) as socket:
             send(socket, "session.config", seed=3, **({} if steps is None else {"flow_steps": steps}))
             send(socket, "input.text", text="Hello there.")
             send(socket, "input.done")
-            events, sounds[steps] = utterance(socket)
+            _, sounds[steps] = utterance(socket)
     assert len(b"".join(sounds[None])) == len(b"".join(sounds[4])) and sounds[None] != sounds[4]
+    with open_socket(base) as socket:
+        send(socket, "session.config", flow_steps=99)
+        events, _ = utterance(socket)
     assert events[0]["error"]["message"] == "flow_steps 99 is out of range; use 1 to 32."
 
 

@@ -35,7 +35,7 @@ EXTRAS = {
     "formats": ("aac files with say; m4a, mp4, aac and webm recordings", ("av",)),
     "train": (
         "prepare hf:NAME, run.tensorboard of distill, the recipe of the built-in voice",
-        ("hibari-tts", "praat-parselmouth", "tensorboard", "datasets"),
+        ("hibari-tts", "praat-parselmouth", "onnx", "tensorboard", "datasets"),
     ),
     "eval": (
         "evaluate, compare, report, listen, rank --criterion wer, --plot, the figures of reproduce",
