@@ -138,11 +138,14 @@ def test_samples(theirs: TTS, exact: TTS) -> None:
 
 
 @pytest.mark.parametrize("speed", [1.0, 1.3])
-def test_a_sentence_has_the_tokens_and_the_samples_of_torch(theirs: TTS, exact: TTS, speed: float) -> None:
-    # of seed 0 one frame is on the border of voiced speech, where rounding decides
-    expected, found = theirs.say(TEXT, speed=speed, seed=1), exact.say(TEXT, speed=speed, seed=1)
+@pytest.mark.parametrize(("seed", "most"), [(0, 2e-2), (1, 5e-3)])
+def test_a_sentence_has_the_tokens_and_the_samples_of_torch(
+    theirs: TTS, exact: TTS, speed: float, seed: int, most: float
+) -> None:
+    """A relative error of 1e-4 in F0 moves the phases of high harmonics, and samples by 0.015; with seed 0 it comes near that."""
+    expected, found = theirs.say(TEXT, speed=speed, seed=seed), exact.say(TEXT, speed=speed, seed=seed)
     assert (found.tokens, found.text, found.finish_reason) == (expected.tokens, expected.text, "eos")
-    np.testing.assert_allclose(found.samples, expected.samples, atol=5e-3)
+    np.testing.assert_allclose(found.samples, expected.samples, atol=most)
 
 
 def test_by_default_the_tokens_are_those_of_torch(theirs: TTS) -> None:
