@@ -77,7 +77,7 @@ def tiny_parts(seed: int = 0) -> dict[str, nn.Module]:
     torch.manual_seed(seed)
     flow = FlowConfig(**TINY_FLOW)
     vocoder = HiFTConfig(base_channels=16, f0_channels=8, nb_harmonics=2)
-    tokenizer = SpeechTokenizerConfig(width=16, fine_blocks=1, coarse_blocks=1, expansion=2)
+    tokenizer = SpeechTokenizerConfig(width=16, layers=1, heads=2, inner=16, narrow=16, expansion=2)
     speaker = CAMPPlusConfig(
         embedding_size=EMBEDDING,
         head_channels=4,

@@ -9,8 +9,8 @@
 
 A student is one of `mamtra distill`: the layer plan, the origin of every tensor, and the settings and figures of its training are
 written to provenance.json and the model card; one that was trained on from the installed student keeps its plan and origins. Of a
-flow (train_flow.py), a vocoder (train_vocoder.py), a speech tokenizer (train_tokenizer.py), a speaker encoder (train_speaker.py) or
-a teacher (train_lm.py) these are its figures, and which one it continues. The teacher comes first.
+flow (train_flow.py), a vocoder (train_vocoder.py), a speech tokenizer (train_tokenizer.py, train_encoder.py), a speaker encoder
+(train_speaker.py) or a teacher (train_lm.py) these are its figures, and which one it continues. The teacher comes first.
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ def continued(stage: dict[str, Any]) -> dict[str, Any]:
 
 
 def install(model: Path, parts: dict[str, nn.Module], storage: str, provenance: dict[str, Any]) -> None:
-    """Write these parts of the model, its provenance and its card. With another speech tokenizer its voices do not fit any more."""
+    """Write these parts of the model, its provenance and its card. With another speech tokenizer
+    its voices do not fit any more, unless only its encoder was trained."""
     provenance["storage"] = {**provenance["storage"], **dict.fromkeys(parts, storage)}
     provenance.pop("sha256")
-    space = None if "speech_tokenizer" in parts else read_config(model)["voice_space"]
+    kept = provenance["stages"]["speech_tokenizer"].get("keeps_tokens", False)
+    space = read_config(model)["voice_space"] if kept or "speech_tokenizer" not in parts else None
     save_model(model, parts, storage=storage, provenance=provenance, space=space)
     write_card(model, provenance)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from corpus import TOKEN_16, Corpus
+from corpus import TOKEN_16, Corpus, crop
 from torch import Tensor
 
 from mamtra.audio.features import whisper_log_mel
+from mamtra.encoders.speech_tokenizer import SpeechTokenizer
 
 WINDOW, FRAME = 480_000, 320
 """Samples of Whisper's window, and of one of its states."""
@@ -50,6 +52,56 @@ def whisper_states(folder: Path, corpus: Corpus, device: str, batch: int = 64) -
     for part in found.split(1 << 20):  # in place, in parts: the states of a day take 4 GB
         part.sub_(mean).div_(scale)
     return found
+
+
+def first_waves(corpus: Corpus, rows: int = 64, tokens: int = 250) -> Tensor:
+    """The beginnings of rows from all over the corpus, (rows, samples) float at 16 kHz."""
+    picked = corpus.rows[:: max(1, len(corpus.rows) // rows)][:rows]
+    starts = torch.tensor([row.start for row in picked], device=corpus.audio16.device)
+    return crop(corpus.audio16, starts * TOKEN_16, tokens * TOKEN_16).float() / 32768
+
+
+@torch.no_grad()
+def begin_as_whisper(tokenizer: SpeechTokenizer, folder: Path, waves: Tensor) -> None:
+    """Give the tokenizer the first layers of Whisper's encoder.
+
+    Of each feed-forward network those units stay that add most to its output; of the others their mean does, in the bias.
+
+    Args:
+        tokenizer: of the width and heads of that Whisper.
+        folder: a Whisper of transformers, such as whisper-base.
+        waves: (B, T) speech at 16 kHz, to see what the units do.
+    """
+    from transformers import WhisperModel
+
+    given = {
+        name.removeprefix("encoder."): value.to(waves.device)
+        for name, value in WhisperModel.from_pretrained(folder, dtype=torch.float32).state_dict().items()
+        if name.startswith("encoder.")
+    }
+    whole = SpeechTokenizer(tokenizer.config.model_copy(update={"inner": len(given["layers.0.fc1.bias"])}))
+    whole.to(waves.device).load_state_dict(given, strict=False)
+    usual, reach = {}, {}
+
+    def look(name: str) -> Callable[..., None]:
+        def hook(_, inputs: tuple[Tensor, ...]) -> None:
+            units = inputs[0].flatten(0, 1)
+            usual[name], reach[name] = units.mean(0), units.std(0)
+
+        return hook
+
+    for number, layer in enumerate(whole.layers):
+        layer.fc2.register_forward_pre_hook(look(f"layers.{number}"))
+    whole.latents(whole.log_mel(waves))
+    for name in usual:
+        first, bias, second = (given[f"{name}.{of}"] for of in ("fc1.weight", "fc1.bias", "fc2.weight"))
+        kept = (reach[name] * second.norm(dim=0)).topk(tokenizer.config.inner).indices.sort().values
+        lost = torch.ones(len(bias), dtype=torch.bool, device=bias.device).index_fill(0, kept, False)
+        given[f"{name}.fc2.bias"] = given[f"{name}.fc2.bias"] + second[:, lost] @ usual[name][lost]
+        given[f"{name}.fc1.weight"], given[f"{name}.fc1.bias"] = first[kept], bias[kept]
+        given[f"{name}.fc2.weight"] = second[:, kept]
+    own = tokenizer.state_dict()
+    tokenizer.load_state_dict({**own, **{name: value for name, value in given.items() if name in own}})
 
 
 def usual_pitch(corpus: Corpus) -> Tensor:

@@ -2,11 +2,13 @@
 
     python make_voices.py --suggest SPEAKER --corpus DIR ... [--texts metadata.tsv] [--count 10]
     python make_voices.py --model src/mamtra/assets/mini --corpus DIR ... [--list voices.yaml] [--only NAME ...] [--keep-tokens]
+        [--campplus FILE]
 
 The corpus is the training corpus (corpus.py). voices.yaml names for each voice its speaker, its phonemes and the utterance's
 id (the bulk voice's ids change with its texts, so it has none). Phonemes that
 differ from those of the utterance are refused. --suggest ranks utterances as prompts. --keep-tokens is for a model with another
-flow, vocoder or speaker encoder: voices that are there keep what the language model reads of them.
+flow, vocoder or speaker encoder: voices that are there keep what the language model reads of them. With --campplus the embeddings
+are those of the published CAM++ (speaker_targets.py), with which the flow was trained, and which the model's own encoder imitates.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import torch
 import yaml
 from corpus import TOKEN_24, Row, finished, read_index
 from pydantic import BaseModel, ConfigDict
+from speaker_targets import load_published
 
 from mamtra.audio.trim import trim_edges
 from mamtra.synthesis.cloning import clone_voice
@@ -35,6 +38,24 @@ RATE = 24000
 SHORTEST, LONGEST = 3.0, 5.0  # seconds
 CONSENT = "synthetic voice, no real person"
 DRILLS = {"figures", "phrases", "rare_words"}  # sources without natural sentences
+
+
+class Published(Model):
+    """A model with the published CAM++ in place of its own speaker encoder.
+
+    Args:
+        directory: of the model.
+        weights: see `load_published`.
+    """
+
+    def __init__(self, directory: Path, weights: Path) -> None:
+        super().__init__(directory)
+        self._published = load_published(weights)
+
+    @property
+    def speaker_encoder(self) -> torch.nn.Module:
+        """Filter banks to a speaker embedding."""
+        return self._published
 
 
 class Wanted(BaseModel):
@@ -197,6 +218,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--list", type=Path, default=Path(__file__).with_name("voices.yaml"))
     parser.add_argument("--only", nargs="*", default=[], help="names of voices; all where left out")
     parser.add_argument("--keep-tokens", action="store_true", help="of the voices that are there")
+    parser.add_argument("--campplus", type=Path, metavar="FILE", help="weights of the published CAM++")
     parser.add_argument("--suggest", metavar="SPEAKER", help="rank utterances of a speaker instead")
     parser.add_argument("--texts", type=Path, help="metadata.tsv with the texts, for --suggest")
     parser.add_argument("--count", type=int, default=10)
@@ -210,7 +232,7 @@ def main(argv: list[str] | None = None) -> None:
     wanted = [w for w in read_list(args.list) if not args.only or w.name in args.only]
     if not wanted:
         raise SystemExit(f"{args.list} has none of the voices {', '.join(args.only)}")
-    model = Model(args.model)
+    model = Model(args.model) if args.campplus is None else Published(args.model, args.campplus)
     folder = args.model / "voices"
     folder.mkdir(exist_ok=True)
     for one in wanted:

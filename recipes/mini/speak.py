@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from corpus import Corpus, ShardWriter, edges, finished, keep_codes
+from speech import BULK
 from tokens import tokenize_corpus
 from trained import load_network
 
@@ -48,7 +49,7 @@ def speak_shard(job: tuple[Path, list[tuple[int, str, str]]]) -> float:
         times = span.start / 24000 + (np.arange(len(wave[span]) // 480 + 2) + 0.5) / 50  # centres of the 50 Hz frames
         frame = np.clip((times * 80).astype(int), 0, len(f0) - 1)
         pitch = np.where(f0[frame] >= 40, f0[frame], 0)
-        writer.add(f"hibari-{number:06d}", "hibari", source, phonemes, wave[span], pitch)
+        writer.add(f"hibari-{number:06d}", BULK, source, phonemes, wave[span], pitch)
         seconds += len(wave[span]) / 24000
     writer.close()
     if tokenizer:

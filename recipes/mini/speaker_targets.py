@@ -22,6 +22,15 @@ from train_speaker import embed_corpus
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
 
 
+def load_published(weights: Path) -> CAMPPlus:
+    """The published CAM++, see above."""
+    safe = weights.suffix == ".safetensors"
+    state = load_file(weights) if safe else torch.load(weights, map_location="cpu", weights_only=True)
+    model = CAMPPlus(CAMPPlusConfig())
+    model.load_state_dict(state)
+    return model.float().eval()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
@@ -30,11 +39,7 @@ def main() -> None:
     parser.add_argument("--per-speaker", type=int, default=400, help="at most N utterances per speaker")
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
-    safe = args.weights.suffix == ".safetensors"
-    state = load_file(args.weights) if safe else torch.load(args.weights, map_location="cpu", weights_only=True)
-    model = CAMPPlus(CAMPPlusConfig())
-    model.load_state_dict(state)
-    model.float().to(args.device)
+    model = load_published(args.weights).to(args.device)
     corpus, seen, chosen = Corpus(args.corpus, args.device, ("audio16",)), Counter(), []
     for row in corpus.rows:
         seen[row.speaker] += 1

@@ -14,9 +14,10 @@ from corpus import TOKEN_16, Corpus, Row, crop, drawing_weights
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
-from mamtra.audio.features import whisper_log_mel_128
 from mamtra.encoders.speech_tokenizer import MARGIN
 
+BULK = "hibari"
+"""The speaker of the bulk speech, whose tokens the language models know."""
 BUCKETS = (50, 75, 100, 130, 170, 220, 300, 370, 450)
 """Tokens, up to 18 s: two thirds of the recordings of real speakers are longer than 12 s."""
 NOT_SPOKEN = frozenset(' ˈˌː;:,.!?—…"()“”')
@@ -127,10 +128,9 @@ class Speech:
         lengths = self.lengths[index]
         return Batch(rows, self.starts[index], lengths, torch.arange(high, device=self.device) < lengths[:, None])
 
-    def log_mel(self, batch: Batch) -> Tensor:
-        """(B, 128, 4 * (N + 2 MARGIN)) of the batch, as `SpeechTokenizer.tokenize` hears it."""
-        wave = cut(self.corpus.audio16, batch.starts, batch.lengths, batch.inside.shape[1], TOKEN_16)
-        return whisper_log_mel_128(wave)
+    def waves(self, batch: Batch) -> Tensor:
+        """(B, TOKEN_16 * (N + 2 MARGIN)) of the batch, as `SpeechTokenizer.tokenize` hears it."""
+        return cut(self.corpus.audio16, batch.starts, batch.lengths, batch.inside.shape[1], TOKEN_16)
 
     def ctc(self, log_probs: Tensor, batch: Batch, margin: int = 0) -> tuple[Tensor, Tensor]:
         """CTC of log-probabilities (B, 2N, V), with `margin` tokens on both sides of each row: nats of each row (B,), and nats per

@@ -1,6 +1,6 @@
 """The token set: phoneme ids and speech tokens of every utterance, training data of the language models (about 2 bytes per token).
 
-    python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz
+    python tokens.py --corpus DIR ... --tokenizer tokenizer.safetensors --out tokens.npz [--known tokens.npz]
 
 Rows follow the order of the corpus; shards of speech tokens (speak.py --codes) come after those with audio.
 Arrays: speech (uint16), speech_len, text (uint8, ids of `mamtra.text.english.phonemes`), text_len,
@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from corpus import CODES, TOKEN_16, Corpus, finished, read_index
-from speech import by_length, cut
+from speech import BULK, by_length, cut
 from trained import load_network
 
-from mamtra.audio.features import whisper_log_mel_128
 from mamtra.encoders.speech_tokenizer import MARGIN, SpeechTokenizer
 from mamtra.text.english.phonemes import phoneme_ids
 
@@ -68,7 +67,7 @@ def tokenize_corpus(corpus: Corpus, tokenizer: SpeechTokenizer, device: str) -> 
         starts = torch.tensor([corpus.rows[i].start for i in picked], device=device)
         lengths = torch.tensor([corpus.rows[i].tokens for i in picked], device=device)
         wave = cut(corpus.audio16, starts, lengths, int(lengths.max()), TOKEN_16)
-        codes = tokenizer(whisper_log_mel_128(wave)).cpu().numpy().astype(np.uint16)
+        codes = tokenizer(tokenizer.log_mel(wave)).cpu().numpy().astype(np.uint16)
         for i, row in zip(picked, codes, strict=True):
             found[i] = row[MARGIN : MARGIN + corpus.rows[i].tokens]
     return found
@@ -79,6 +78,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--known", type=Path, help="a token set of the same corpus, kept for the speaker BULK")
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
     rows, codes = [], []
@@ -93,6 +93,12 @@ def main() -> None:
             coded = read_index([shard])
             codes += np.split(np.fromfile(shard / CODES, "<u2"), np.cumsum([row.tokens for row in coded])[:-1])
             rows += coded
+    if args.known:
+        known = TokenSet.load(args.known)
+        codes = [
+            known.codes(i) if row.speaker == BULK else code
+            for i, (row, code) in enumerate(zip(rows, codes, strict=True))
+        ]
     number = phoneme_ids()
     text = [np.array([number[c] for c in row.phonemes if c in number], np.uint8) for row in rows]
     speakers = sorted({row.speaker for row in rows})

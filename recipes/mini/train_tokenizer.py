@@ -17,14 +17,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from corpus import TOKEN_16, TOKEN_24, crop
-from listening import TONES, hear, whisper_states
+from listening import TONES, begin_as_whisper, first_waves, hear, whisper_states
 from perturb import perturb
 from safetensors.torch import save_file
 from speech import BUCKETS, Batch, Speech, cut, error_rate
 from torch import Tensor, nn
 from training import CapturedAround, Optimiser, Run, command, resume, section
 
-from mamtra.audio.features import mel_24k, whisper_log_mel_128
+from mamtra.audio.features import mel_24k
 from mamtra.encoders.speech_tokenizer import MARGIN, ConvNeXtBlock, SpeechTokenizer, SpeechTokenizerConfig
 
 
@@ -137,7 +137,7 @@ class ForwardPass(nn.Module):
         """
         with torch.no_grad():
             wave16 = cut(self.audio[0], starts, lengths, self.tokens, TOKEN_16)
-            plain = whisper_log_mel_128(wave16)
+            plain = self.tokenizer.log_mel(wave16)
             changed = augment(perturb(plain, self.perturbation) if self.perturbation else plain, strength)
             same = torch.rand(len(plain), 1, 1, device=plain.device) < clean
             log_mel = torch.where(same, plain, changed)
@@ -198,6 +198,8 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = SpeechTokenizer(SpeechTokenizerConfig(**config["model"])).to(device)
     resume(tokenizer, args.resume)
     if args.whisper:
+        if not args.resume:
+            begin_as_whisper(tokenizer, args.whisper, first_waves(corpus))
         states = whisper_states(args.whisper, corpus, device).clone()
     else:
         states = torch.zeros(2 * sum(row.tokens for row in rows), 0, dtype=torch.float16, device=device)
@@ -268,7 +270,7 @@ def main(argv: list[str] | None = None) -> None:
                 log_probs, _ = passing(high)(batch.starts, batch.lengths, speaker[picked], nothing, everything)
                 e, t = error_rate(log_probs, batch.lengths, [speech.phones[i] for i in picked], MARGIN)
                 errors, total = errors + e, total + t
-                codes = tokenizer(speech.log_mel(batch))[:, MARGIN : MARGIN + high]
+                codes = tokenizer(tokenizer.log_mel(speech.waves(batch)))[:, MARGIN : MARGIN + high]
                 used += torch.bincount(codes[batch.inside], minlength=len(used))
             measured[f"validation_phone_errors_percent_{name}"] = round(100 * errors / max(1, total), 2)
     p = used / used.sum()

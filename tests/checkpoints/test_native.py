@@ -82,7 +82,7 @@ def test_a_loaded_part_does_not_depend_on_its_file(saved, tmp_path):
 
 def test_building_blank_draws_nothing_and_keeps_buffers():
     before = torch.get_rng_state()
-    blank = build_uninitialised(lambda: SpeechTokenizer(SpeechTokenizerConfig(width=16)))
+    blank = build_uninitialised(lambda: SpeechTokenizer(SpeechTokenizerConfig(width=16, heads=2)))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(blank.powers, 3 ** torch.arange(8))
 

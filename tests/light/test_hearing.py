@@ -25,12 +25,12 @@ def noise(count: int) -> np.ndarray:
     return (np.random.default_rng(0).standard_normal(count) * 0.1 * swell).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["mel_24k", "whisper_log_mel_128", "kaldi_fbank_80"])
-def test_features(name: str) -> None:
+@pytest.mark.parametrize(("name", "about"), [("mel_24k", ()), ("whisper_log_mel", (80,)), ("kaldi_fbank_80", ())])
+def test_features(name: str, about: tuple[int, ...]) -> None:
     for count in (16000, 32123):
         wave = noise(count)
-        expected = getattr(theirs, name)(torch.from_numpy(wave)[None])[0].numpy()
-        found = getattr(ours, name)(wave)
+        expected = getattr(theirs, name)(torch.from_numpy(wave)[None], *about)[0].numpy()
+        found = getattr(ours, name)(wave, *about)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=2e-3)
 

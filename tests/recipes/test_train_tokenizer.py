@@ -35,7 +35,7 @@ def given(corpus):
     keys = [row.key for row in Corpus([corpus], "cpu", ("audio16",)).rows]
     np.savez(speakers, keys=np.array(keys), embeddings=np.eye(6, 192, dtype=np.float16))
     places = ["--corpus", str(corpus), "--speakers", str(speakers), "--out", str(out)]
-    sizes = "model={width: 16, fine_blocks: 1, coarse_blocks: 1, kernel: 3, expansion: 2, levels: 3, dims: 4}"
+    sizes = "model={width: 8, layers: 1, heads: 1, inner: 4, narrow: 16, kernel: 3, expansion: 2, levels: 3, dims: 4}"
     train_tokenizer.main([*COMMON, *places, "minutes=null", "steps=2", "tokens_per_batch=100", sizes])
     assert read_metadata(out)["resumed"] is False
     return out

@@ -80,7 +80,7 @@ def whisper_log_mel(wave: Tensor, mels: int) -> Tensor:
 
 
 def whisper_log_mel_128(wave: Tensor) -> Tensor:
-    """The speech tokenizer's: `whisper_log_mel` with 128 bins."""
+    """That of CosyVoice's speech tokenizers: `whisper_log_mel` with 128 bins."""
     return whisper_log_mel(wave, 128)
 
 

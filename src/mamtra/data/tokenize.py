@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 
 from mamtra.audio.decode import TooLong
-from mamtra.audio.features import whisper_log_mel_128
 from mamtra.checkpoints.find import find_model
 from mamtra.data.recordings import RATE, Item, Recordings
 from mamtra.encoders.speech_tokenizer import MARGIN, SAMPLES_PER_TOKEN, SpeechTokenizer
@@ -173,7 +172,7 @@ def tokenize_batch(network: SpeechTokenizer, waves: Sequence[torch.Tensor], devi
     tokens = [-(-len(wave) // SAMPLES_PER_TOKEN) for wave in waves]
     margin, longest = MARGIN * SAMPLES_PER_TOKEN, max(tokens) * SAMPLES_PER_TOKEN
     padded = torch.stack([F.pad(wave, (margin, margin + longest - len(wave))) for wave in waves])
-    speech = network(whisper_log_mel_128(padded.to(device))).cpu().numpy()
+    speech = network(network.log_mel(padded.to(device))).cpu().numpy()
     return [row[MARGIN : MARGIN + count].astype(np.int64) for row, count in zip(speech, tokens, strict=True)]
 
 

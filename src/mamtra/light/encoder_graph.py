@@ -1,6 +1,6 @@
 """The parts that listen to a recording as graphs: the speech tokenizer and the speaker encoder.
 
-tokenizer   inputs    mel      (1, mels, 4 N)        Whisper's log-mel
+tokenizer   inputs    mel      (1, mels, 4 N)        Whisper's log-mel of at most WINDOW tokens
             outputs   tokens   (1, N) int64
 speaker     inputs    fbank    (B, F, bands)         Kaldi's filter banks minus their means over frames
             outputs   embedding (B, E)
@@ -13,23 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from mamtra.encoders.framing import SEGMENT
+from mamtra.encoders.framing import SEGMENT, position_rates
 from mamtra.light.graph import GraphBuilder
-from mamtra.light.layers import affine, layer_norm
-from mamtra.light.protobuf import INT64
+from mamtra.light.layers import affine, attention, layer_norm
+from mamtra.light.protobuf import FLOAT, INT64
 
 
 def build_tokenizer(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
     """Write the graph of the speech tokenizer from an empty one over its weights."""
     x = _tall(graph, graph.input("mel", (1, config["num_mels"], "T")))
-    x = _conv(graph, x, "encoder.0", strides=[1, 2], pads=[0, 1, 0, 1])
-    fine, coarse = config["fine_blocks"], config["coarse_blocks"]
-    for block in range(1, fine + 1):
-        x = _convnext(graph, x, f"encoder.{block}", config)
-    x = _conv(graph, x, f"encoder.{fine + 1}", strides=[1, 2])
-    for block in range(fine + 2, fine + 2 + coarse):
-        x = _convnext(graph, x, f"encoder.{block}", config)
-    x = graph.op("Transpose", graph.op("Squeeze", x, graph.constant([2])), perm=[0, 2, 1])
+    x = graph.op("Gelu", _conv(graph, x, "conv1", pads=[0, 1, 0, 1]))
+    x = graph.op("Gelu", _conv(graph, x, "conv2", strides=[1, 2], pads=[0, 1, 0, 1]))
+    x = _flat(graph, x)
+    place = _places(graph, x)
+    x, unseen = graph.op("Add", x, _positions(graph, place, config["width"])), _far(graph, place, config["reach"])
+    for layer in range(config["layers"]):
+        x = _layer(graph, x, f"layers.{layer}", config["heads"], config["width"], unseen)
+    x = _conv(graph, _tall(graph, graph.op("Transpose", x, perm=[0, 2, 1])), "pair", strides=[1, 2])
+    for block in range(config["coarse_blocks"]):
+        x = _convnext(graph, x, f"coarse.{block}", config)
+    x = _flat(graph, x)
     x = graph.op("Tanh", affine(graph, layer_norm(graph, x, "norm"), "digits"))
     levels, half = config["levels"], (config["levels"] - 1) / 2
     digits = graph.op("Round", graph.op("Mul", x, graph.constant(half)))
@@ -40,11 +43,41 @@ def build_tokenizer(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
     graph.output("tokens", tokens, (1, "N"), INT64)
 
 
+def _places(graph: GraphBuilder, x: str) -> str:
+    """The numbers of the frames of (1, T, C), (T,) float."""
+    count = graph.op("Cast", graph.op("Squeeze", graph.op("Shape", x, start=1, end=2)), to=FLOAT)
+    return graph.op("Range", graph.constant(0.0), count, graph.constant(1.0))
+
+
+def _positions(graph: GraphBuilder, place: str, width: int) -> str:
+    """`mamtra.encoders.speech_tokenizer.positions`."""
+    rates = graph.constant(position_rates(width))
+    angles = graph.op("Mul", graph.op("Unsqueeze", place, graph.constant([1])), rates)
+    return graph.op("Concat", graph.op("Sin", angles), graph.op("Cos", angles), axis=1)
+
+
+def _far(graph: GraphBuilder, place: str, reach: int) -> str:
+    """What is added to the scores of attention (T, T): minus infinity beyond `reach`."""
+    apart = graph.op("Abs", graph.op("Sub", place, graph.op("Unsqueeze", place, graph.constant([1]))))
+    far = graph.op("Greater", apart, graph.constant(float(reach)))
+    return graph.op("Where", far, graph.constant(-np.inf), graph.constant(0.0))
+
+
+def _layer(graph: GraphBuilder, x: str, name: str, heads: int, width: int, unseen: str) -> str:
+    """`mamtra.encoders.speech_tokenizer.EncoderLayer` over (1, T, C)."""
+    y = layer_norm(graph, x, f"{name}.self_attn_layer_norm")
+    q, v = (affine(graph, y, f"{name}.self_attn.{which}_proj") for which in "qv")
+    k = graph.linear(y, f"{name}.self_attn.k_proj.weight")
+    y = affine(graph, attention(graph, q, k, v, heads, width // heads, bias=unseen)[0], f"{name}.self_attn.out_proj")
+    x = graph.op("Add", x, y)
+    y = graph.op("Gelu", affine(graph, layer_norm(graph, x, f"{name}.final_layer_norm"), f"{name}.fc1"))
+    return graph.op("Add", x, affine(graph, y, f"{name}.fc2"))
+
+
 def _convnext(graph: GraphBuilder, x: str, name: str, config: Mapping[str, Any]) -> str:
     """A block over (1, C, 1, T)."""
     edge = config["kernel"] // 2
-    y = _conv(graph, x, f"{name}.depthwise", pads=[0, edge, 0, edge], group=config["width"])
-    y = graph.op("Transpose", graph.op("Squeeze", y, graph.constant([2])), perm=[0, 2, 1])
+    y = _flat(graph, _conv(graph, x, f"{name}.depthwise", pads=[0, edge, 0, edge], group=config["narrow"]))
     y = graph.op("Gelu", affine(graph, layer_norm(graph, y, f"{name}.norm"), f"{name}.up"))
     y = graph.op("Mul", affine(graph, y, f"{name}.down"), graph.weight(f"{name}.scale"))
     return graph.op("Add", x, _tall(graph, graph.op("Transpose", y, perm=[0, 2, 1])))
@@ -126,7 +159,13 @@ def _statistics(graph: GraphBuilder, x: str) -> str:
 
 
 def _tall(graph: GraphBuilder, x: str) -> str:
+    """(B, C, T) to (B, C, 1, T)."""
     return graph.op("Unsqueeze", x, graph.constant([2]))
+
+
+def _flat(graph: GraphBuilder, x: str) -> str:
+    """(B, C, 1, T) to (B, T, C)."""
+    return graph.op("Transpose", graph.op("Squeeze", x, graph.constant([2])), perm=[0, 2, 1])
 
 
 def _conv(graph: GraphBuilder, x: str, name: str, **sizes: Any) -> str:

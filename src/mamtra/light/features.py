@@ -16,10 +16,10 @@ def mel_24k(wave: np.ndarray) -> np.ndarray:
     return np.log(mel.clip(min=np.float32(1e-5)))
 
 
-def whisper_log_mel_128(wave: np.ndarray) -> np.ndarray:
-    """Log mel (128, T // 160) float32 of the speech tokenizer, of samples (T,) at 16 kHz."""
+def whisper_log_mel(wave: np.ndarray, mels: int) -> np.ndarray:
+    """Log mel (mels, T // 160) float32 of the speech tokenizer, of samples (T,) at 16 kHz."""
     power = _power(np.pad(wave, 200, mode="reflect"), 400, 160)[:-1]
-    mel = np.log10((slaney_filters(16000, 400, 128, 8000.0) @ power.T).clip(min=np.float32(1e-10)))
+    mel = np.log10((slaney_filters(16000, 400, mels, 8000.0) @ power.T).clip(min=np.float32(1e-10)))
     return (np.maximum(mel, mel.max() - 8) + 4) / 4
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mamtra.encoders.framing import MARGIN, SAMPLES_PER_TOKEN
+from mamtra.encoders.framing import MARGIN, SAMPLES_PER_TOKEN, windows
 from mamtra.light.encoder_graph import build_speaker, build_tokenizer
-from mamtra.light.features import kaldi_fbank_80, mel_24k, whisper_log_mel_128
+from mamtra.light.features import kaldi_fbank_80, mel_24k, whisper_log_mel
 from mamtra.light.graph import GraphBuilder
 from mamtra.light.sessions import open_session
 from mamtra.light.weights import StoredWeights
@@ -33,13 +33,17 @@ class LightHearing:
         build_tokenizer(graphs[0], tokenizer[1])
         build_speaker(graphs[1], speaker[1])
         self._tokenizer, self._speaker = (open_session(graph, threads) for graph in graphs)
+        self._mels = tokenizer[1]["num_mels"]
 
     def tokenize(self, wave: np.ndarray) -> np.ndarray:
         """Speech tokens, as of `mamtra.encoders.speech_tokenizer.SpeechTokenizer.tokenize`."""
         count, margin = -(-len(wave) // SAMPLES_PER_TOKEN), MARGIN * SAMPLES_PER_TOKEN
         padded = np.pad(wave, (margin, margin + count * SAMPLES_PER_TOKEN - len(wave)))
-        (tokens,) = self._tokenizer.run(None, {"mel": whisper_log_mel_128(padded)[None]})
-        return tokens[0, MARGIN : MARGIN + count]
+        log_mel, found = whisper_log_mel(padded, self._mels)[None], []
+        for heard, kept in windows(count + 2 * MARGIN):
+            (tokens,) = self._tokenizer.run(None, {"mel": log_mel[..., 4 * heard.start : 4 * heard.stop]})
+            found.append(tokens[0, kept.start - heard.start : kept.stop - heard.start])
+        return np.concatenate(found)[MARGIN : MARGIN + count]
 
     def mel(self, wave: np.ndarray) -> np.ndarray:
         """Log mel."""

@@ -37,9 +37,17 @@ def mish(graph: GraphBuilder, x: str) -> str:
 
 
 def attention(
-    graph: GraphBuilder, q: str, k: str, v: str, heads: int, dim: int, *, past: tuple[str, str], bias: str = ""
+    graph: GraphBuilder,
+    q: str,
+    k: str,
+    v: str,
+    heads: int,
+    dim: int,
+    *,
+    past: tuple[str, str] | None = None,
+    bias: str = "",
 ) -> tuple[str, str, str]:
-    """Multi-head attention of (B, T, heads * dim) over earlier keys and values (B, heads, P, dim) and the new ones.
+    """Multi-head attention of (B, T, heads * dim) over earlier keys and values (B, heads, P, dim), if any, and the new ones.
 
     Written out, since `MultiHeadAttention` with earlier keys takes several times as long on a CPU.
 
@@ -50,7 +58,8 @@ def attention(
         The result (B, T, heads * dim), and all keys and values.
     """
     q, k, v = (graph.op("Transpose", graph.reshape(x, (0, 0, heads, dim)), perm=[0, 2, 1, 3]) for x in (q, k, v))
-    k, v = (graph.op("Concat", before, new, axis=2) for before, new in zip(past, (k, v), strict=True))
+    if past:
+        k, v = (graph.op("Concat", before, new, axis=2) for before, new in zip(past, (k, v), strict=True))
     scores = graph.op("FusedMatMul", q, k, domain=CONTRIB, alpha=dim**-0.5, transB=1)
     weights = graph.op("Softmax", graph.op("Add", scores, bias) if bias else scores, axis=-1)
     y = graph.op("Transpose", graph.op("MatMul", weights, v), perm=[0, 2, 1, 3])
