@@ -36,8 +36,7 @@ from voice_sounds import (
 from voice_stages import ENGINE, RATE, REFERENCE, Engine, Sounds, Stages
 
 from mamtra.audio.io import read_audio, write_audio
-from mamtra.checkpoints.native import hash_weights
-from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.native import hash_part
 from mamtra.evaluate.sets import Line, read_set
 from mamtra.evaluate.statistics import grouped_difference
 from mamtra.runtime.results import markdown_table, page
@@ -168,7 +167,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if others:
         judged[OTHERS] = {system: [row for one in others for row in one[system]] for system in (BEFORE, AFTER)}
     found = {name: summary(rows) for name, rows in judged.items()}
-    hashes = {name: hash_weights(place / PARTS["vocoder"].file) for name, place in
+    hashes = {name: hash_part(place, "vocoder") for name, place in
               ((BEFORE, args.before), (AFTER, args.after))}  # fmt: skip
     about = {"set": text.name, "sha256": text.sha256, "vocoders": hashes, "default": default}
     yield {**about, "groups": found, **about_run(args.run, pairs.judges if pairs else None)}

@@ -25,8 +25,7 @@ from tokens import TokenSet
 from torch import nn
 from trained import load_network
 
-from mamtra.checkpoints.native import PROVENANCE, hash_weights, read_config, save_model
-from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.native import PROVENANCE, hash_part, read_config, save_model
 from mamtra.checkpoints.storage import STORAGES
 from mamtra.distill.models import open_speech_lm, read_weights
 from mamtra.runtime.json_files import read_json
@@ -76,7 +75,7 @@ def adopt_student(student: Path, model: Path, teacher: Path, storage: str) -> No
         "measured": {"held_out_nats": round(held["ce"], 4), "teacher_held_out_nats": round(held["teacher_ce"], 4)},
         "settings": {name: settings[name] for name in ("losses", "batch", "optimizer", "alignment", "on_policy")},
         "fraction_of_data": settings["data"]["fraction"],
-        "sha256": hash_weights(student / PARTS["lm"].file),
+        "sha256": hash_part(student, "lm"),
     }
     install(model, {"lm": lm}, storage, provenance)
 

@@ -1,10 +1,13 @@
 """The face of transformers computes what the package's own model computes, with the cache and padding of transformers."""
 
+import copy
+
 import pytest
 import torch
 
 pytest.importorskip("transformers")
 
+from safetensors.torch import load_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -304,3 +307,16 @@ def test_other_models_without_mamba_are_what_they_were(tmp_path, kind, tied):
     assert_close(ours(ids).logits, theirs(ids).logits)
     words = {"do_sample": False, "max_new_tokens": 10, "attention_mask": torch.ones_like(ids)}
     assert torch.equal(ours.generate(ids, **words), theirs.generate(ids, **words))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_tensors_left_to_a_base(native, tmp_path, storage):
+    section = "lm" if isinstance(native, SpeechLM) else "causal_lm"
+    save_model(tmp_path / "base", {section: native}, storage=storage)
+    changed = copy.deepcopy(native)
+    next(iter(changed.parameters())).mul_(2)
+    part = save_model(tmp_path / "part", {section: changed}, storage=storage, base="../base")
+    found, own = AutoModelForCausalLM.from_pretrained(part).state_dict(), load_part(part, section).state_dict()
+    assert len(load_file(part / "model.safetensors")) <= 2
+    assert found.keys() == own.keys() and all(torch.equal(found[name], own[name]) for name in own)

@@ -120,8 +120,8 @@ def test_graphs_of_the_embedded_voice_are_small() -> None:
 
     model = LightModel(find_model())
     for name, (section, products, build) in GRAPHS.items():
-        path, config = model._stored(section)
-        graph = GraphBuilder(name, StoredWeights(path), products)
+        weights, config = model._stored(section)
+        graph = GraphBuilder(name, weights, products)
         build(graph, config)
         assert len(graph.finish()) < 600_000
 

@@ -19,6 +19,7 @@ from mamtra.checkpoints.storage import pack, unpack
 from mamtra.light.pulse_source import PulseSource
 from mamtra.light.random import Generator
 from mamtra.light.vocoder import LightVocoder, LightVocoderStream
+from mamtra.light.weights import StoredWeights
 from tests.acoustic.test_source_filter import build
 
 
@@ -29,7 +30,7 @@ def pair(tmp_path_factory):
     stored = pack(vocoder.state_dict(), "int8")
     save_file(stored, path)
     vocoder.load_state_dict(unpack(stored))
-    return vocoder, LightVocoder(path, vocoder.config.model_dump())
+    return vocoder, LightVocoder(StoredWeights(path), vocoder.config.model_dump())
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from mamtra.checkpoints.find import built_in_models
 from mamtra.checkpoints.generation_config import GenerationConfig
+from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import read_json
 from mamtra.runtime.strict_models import first_problem
@@ -58,7 +59,15 @@ def base_of(directory: str | os.PathLike) -> Path | None:
     directory = Path(directory)
     if not (directory / CONFIG).is_file():
         return None
-    name = read_json(directory / CONFIG).get("base")
+    return find_base(directory, read_json(directory / CONFIG).get("base"))
+
+
+def find_base(directory: Path, name: object) -> Path | None:
+    """`base_of` for a directory whose config.json has `name` as its base.
+
+    Raises:
+        MamTraError: see `base_of`.
+    """
     if name is None:
         return None
     base = built_in_models().get(name) or directory / name if isinstance(name, str) else directory
@@ -83,6 +92,15 @@ def find_beside(directory: str | os.PathLike, name: str) -> Path:
     own = Path(directory) / name
     base = None if own.exists() else base_of(directory)
     return own if base is None else base / name
+
+
+def part_files(directory: str | os.PathLike, section: str) -> tuple[Path, Path | None]:
+    """The file with the weights of a part, and that of the base with the tensors which the former leaves to it, None where there is
+    no such; of a part that only the base has, the base's file alone."""
+    directory, base, name = Path(directory), base_of(directory), PARTS[section].file
+    if base is None:
+        return directory / name, None
+    return (directory / name, base / name) if section in read_own_config(directory) else (base / name, None)
 
 
 def read_generation(directory: str | os.PathLike) -> GenerationConfig:

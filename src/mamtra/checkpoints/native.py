@@ -10,6 +10,8 @@ provenance.json            where the weights come from
 
 A model that differs from another only in some parts holds those parts alone and names the other as `base` in config.json
 (a built-in model by its name, or a directory relative to its own); parts, text files and voices that it lacks are the base's.
+A part that it has may leave tensors to the base: its file holds those that differ, and names the others in its header
+(`mamtra.checkpoints.parts.LEFT`). Whoever replaces a part of a base changes the models that are completed from it.
 """
 
 from __future__ import annotations
@@ -25,11 +27,19 @@ from pydantic import ValidationError
 from torch import nn
 
 from mamtra.checkpoints.generation_config import GenerationConfig
-from mamtra.checkpoints.model_files import CONFIG, FORMAT, GENERATION, base_of, read_config, read_own_config
-from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.model_files import (
+    CONFIG,
+    FORMAT,
+    GENERATION,
+    find_base,
+    part_files,
+    read_config,
+    read_own_config,
+)
+from mamtra.checkpoints.parts import LEFT, PARTS
 from mamtra.checkpoints.storage import SCALE, pack, unpack
 from mamtra.checkpoints.strict_loading import load_strictly
-from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, TensorInfo, hash_tensors
+from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, TensorInfo, as_bytes, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter
 from mamtra.errors import MamTraError
 from mamtra.runtime.json_files import read_json, write_json
@@ -43,16 +53,15 @@ TRANSFORMERS_KEYS = {"model_type": "mamtra", "architectures": ["MamTraForCausalL
 """Keys of config.json by which transformers finds the class of the language model."""
 
 
-def read_tensors(path: Path, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file or of its shards, dequantised to `dtype`.
+def read_tensors(files: TensorFiles, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """All tensors of files, dequantised to `dtype`.
 
     They are copies: what happens to the file later does not change a model, and each view would keep a mapping
     of the whole file.
 
     Raises:
-        MamTraError: missing or damaged file.
+        MamTraError: a file is damaged.
     """
-    files = TensorFiles(path)
     kinds = {name: info.dtype for name, info in files.tensors.items()}
     tensors: dict[str, torch.Tensor] = {}
     for name, kind in kinds.items():
@@ -87,18 +96,16 @@ def load_part(directory: str | os.PathLike, section: str, dtype: torch.dtype = t
     Raises:
         MamTraError: the model lacks the part, a file is missing or damaged, or names and shapes do not fit.
     """
-    directory, part = Path(directory), PARTS[section]
-    config, base = read_config(directory), base_of(directory)
-    if base is not None and section not in read_own_config(directory):
-        directory = base
+    part, config = PARTS[section], read_config(directory)
+    file, base = part_files(directory, section)
     if section not in config:
         name = section.replace("_", " ")
-        raise MamTraError(f"The model {directory} has no {name}, which {part.purpose}; use a complete model.")
+        raise MamTraError(f"The model {file.parent} has no {name}, which {part.purpose}; use a complete model.")
     try:
         module = part.build(part.parse(config[section]))
     except ValidationError as error:
-        raise MamTraError(f"{directory / CONFIG}, section {section!r}: {first_problem(error)}.") from error
-    return load_strictly(module, read_tensors(directory / part.file, dtype), str(directory / part.file))
+        raise MamTraError(f"{file.with_name(CONFIG)}, section {section!r}: {first_problem(error)}.") from error
+    return load_strictly(module, read_tensors(TensorFiles(file, base), dtype), str(file))
 
 
 def save_model(
@@ -113,7 +120,7 @@ def save_model(
     base: str | None = None,
     space: str | None = None,
 ) -> Path:
-    """Write a model directory. Parts that are not given stay as they are.
+    """Write a model directory. Parts that are not given stay as they are. Tensors that its base has just so are left to it.
 
     Args:
         directory: made where it does not exist.
@@ -124,23 +131,33 @@ def save_model(
         text_files: files of the text front end to copy, by their name in the directory, e.g. {"tokenizer.json": path}.
         provenance: content of provenance.json; the hashes of the weights are added.
         base: of the model that has the parts which this one lacks: a built-in name, or its directory relative to this one.
+            By default the one that the directory names already.
         space: the `voice_space` of another speech tokenizer whose tokens a given one writes.
 
     Raises:
-        MamTraError: unknown section or storage, or weights that are not numbers.
+        MamTraError: unknown section or storage, weights that are not numbers, or a base that is not there.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     config = read_json(directory / CONFIG) if (directory / CONFIG).exists() else {}
+    if base is not None:
+        config["base"] = base
+    completed_by = find_base(directory, config.get("base")) if parts else None
     for section, module in parts.items():
         if section not in PARTS:
             raise MamTraError(f"A model has no part {section!r}; the parts are {', '.join(PARTS)}.")
         kind = storage if isinstance(storage, str) else storage.get(section, "float32")
         packed = pack(_plain_state(section, module), kind)
-        file = directory / PARTS[section].file
+        file, metadata = directory / PARTS[section].file, {"format": "pt", "storage": kind}
+        if completed_by is not None and section in read_own_config(completed_by):
+            left = _same_tensors(packed, TensorFiles(completed_by / file.name))
+            if left:
+                metadata[LEFT] = " ".join(left)
+            taken = {*left, *(name + SCALE for name in left)}
+            packed = {name: tensor for name, tensor in packed.items() if name not in taken}
         file.with_name(file.name + INDEX).unlink(missing_ok=True)
         infos = {name: TensorInfo(tensor.dtype, tuple(tensor.shape)) for name, tensor in packed.items()}
-        with TensorWriter(file, infos, metadata={"format": "pt", "storage": kind}) as writer:
+        with TensorWriter(file, infos, metadata=metadata) as writer:
             for name, tensor in packed.items():
                 writer.write(name, tensor)
         config[section] = module.config.model_dump(mode="json")
@@ -149,12 +166,11 @@ def save_model(
     for name, source in (text_files or {}).items():
         shutil.copyfile(source, directory / name)
     config |= {"format": FORMAT, "sample_rate": sample_rate}
-    if base is not None:
-        config["base"] = base
+    write_json(directory / CONFIG, config)
     own_voices = not {"voice_space", "base"} & config.keys()  # with a base, that model's voices are used
     if "speech_tokenizer" in parts or own_voices:
         config["voice_space"] = space if space is not None else voice_space(directory)
-    write_json(directory / CONFIG, config)
+        write_json(directory / CONFIG, config)
     if generation is not None or not (directory / GENERATION).exists():
         write_json(directory / GENERATION, (generation or GenerationConfig()).model_dump(mode="json"))
     if provenance is not None:
@@ -168,10 +184,15 @@ def hash_weights(path: str | os.PathLike) -> str:
     return hash_tensors(TensorFiles(path))
 
 
+def hash_part(directory: str | os.PathLike, section: str) -> str:
+    """`hash_weights` of a part of a model, whichever of its tensors are the base's."""
+    return hash_tensors(TensorFiles(*part_files(directory, section)))
+
+
 def hash_model(directory: str | os.PathLike) -> dict[str, str]:
     """SHA-256 of every part that a model directory has itself, by section."""
-    directory = Path(directory)
-    return {s: hash_weights(directory / PARTS[s].file) for s in PARTS if s in read_own_config(directory)}
+    own = read_own_config(directory)
+    return {section: hash_part(directory, section) for section in PARTS if section in own}
 
 
 def voice_space(directory: str | os.PathLike) -> str:
@@ -181,7 +202,7 @@ def voice_space(directory: str | os.PathLike) -> str:
     Empty where the directory has no speech tokenizer.
     """
     path = Path(directory) / PARTS["speech_tokenizer"].file
-    return hash_weights(path)[:16] if path.is_file() else ""
+    return hash_part(directory, "speech_tokenizer")[:16] if path.is_file() else ""
 
 
 def _plain_state(section: str, module: nn.Module) -> dict[str, torch.Tensor]:
@@ -198,3 +219,17 @@ def _plain_state(section: str, module: nn.Module) -> dict[str, torch.Tensor]:
         weight = slot.split(".", 1)[0]
         plain[f"{owner}.{weight}"] = getattr(module.get_submodule(owner), weight)
     return plain
+
+
+def _same_tensors(packed: Mapping[str, torch.Tensor], files: TensorFiles) -> list[str]:
+    """Names of the tensors that files have with the same type, shape and bytes; of a quantised one its scales too."""
+
+    def same(name: str) -> bool:
+        if name not in packed or name not in files.tensors:
+            return name not in packed and name not in files.tensors
+        tensor = packed[name]
+        known = files.tensors[name] == TensorInfo(tensor.dtype, tuple(tensor.shape))
+        return known and as_bytes(files.read(name)) == as_bytes(tensor)
+
+    scales = {name + SCALE for name in packed}
+    return [name for name in packed if name not in scales and same(name) and same(name + SCALE)]

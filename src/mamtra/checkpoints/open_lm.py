@@ -11,7 +11,7 @@ from mamtra.checkpoints.cosyvoice.files import is_cosyvoice
 from mamtra.checkpoints.cosyvoice.lm import open_cosyvoice
 from mamtra.checkpoints.find import find_model
 from mamtra.checkpoints.huggingface import open_huggingface
-from mamtra.checkpoints.model_files import CONFIG, base_of, read_config
+from mamtra.checkpoints.model_files import CONFIG, part_files, read_config
 from mamtra.checkpoints.native import LANGUAGE_MODELS, PROVENANCE
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.stored_lm import StoredLM, own_names
@@ -57,19 +57,19 @@ def open_native(directory: Path) -> StoredLM:
     Raises:
         MamTraError: it has none, or files are missing or damaged.
     """
-    config, base = read_config(directory), base_of(directory)
+    config = read_config(directory)
     section = next((name for name in LANGUAGE_MODELS if name in config), None)
     if section is None:
         raise MamTraError(f"The model {directory} has no language model to convert; use a complete model.")
     own = read_json(directory / CONFIG)
-    home = directory if base is None or section in own else base
+    file, base = part_files(directory, section)
     try:
         sizes = PARTS[section].parse(config[section])
     except ValidationError as error:
-        raise MamTraError(f"{home / CONFIG}, section {section!r}: {first_problem(error)}.") from error
-    source = TensorFiles(home / PARTS[section].file)
-    weights = {PARTS[section].file, PARTS[section].file + INDEX}
-    weights |= {path.name for path in source.files} if home == directory else set()
+        raise MamTraError(f"{file.with_name(CONFIG)}, section {section!r}: {first_problem(error)}.") from error
+    source = TensorFiles(file, base)
+    weights = {file.name, file.name + INDEX}
+    weights |= {path.name for path in source.files if path.parent == directory}
     companions, left = {}, []
     for path in sorted(directory.rglob("*")):
         place = path.relative_to(directory).as_posix()
@@ -79,7 +79,7 @@ def open_native(directory: Path) -> StoredLM:
             left.append(place)
         else:
             companions[place] = path
-    provenance = home / PROVENANCE
+    provenance = file.with_name(PROVENANCE)
     return StoredLM(
         directory,
         "native",

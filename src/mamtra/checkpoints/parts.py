@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
+LEFT = "base_tensors"
+"""Key in the header of a safetensors file: names, with spaces between them, of the tensors that it leaves to the same file of the
+base. The scales of an int8 tensor belong to it and are not named."""
+
 
 @dataclass(frozen=True)
 class Part:

@@ -1,6 +1,7 @@
 """Tensors read one at a time from a safetensors file or from shards with an index, as on the Hugging Face hub.
 
-FILE.safetensors, or FILE.safetensors.index.json with a ``weight_map`` from tensor names to the shards beside it.
+FILE.safetensors, or FILE.safetensors.index.json with a ``weight_map`` from tensor names to the shards beside it. Tensors that it
+leaves to the same file of another model are read from there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mamtra.checkpoints.parts import LEFT
+from mamtra.checkpoints.storage import SCALE
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import check_readable
 from mamtra.runtime.json_files import read_json
@@ -77,31 +80,41 @@ class TensorFiles(TensorSource):
 
     Args:
         path: the file; where only ``path.index.json`` is there, the shards that it names.
+        base: the same file of the base of its model; read where `left` names tensors.
+
+    Attributes:
+        left: names of the tensors that the file leaves to that of the base, without scales.
 
     Raises:
         MamTraError: a file is missing or damaged, or the index does not fit the shards.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike, base: Path | None = None) -> None:
         self.path = Path(path)
         index = self.path.with_name(self.path.name + INDEX)
         if self.path.is_file() or not index.is_file():
-            found = _describe(self.path)
+            found, self.left = _describe(self.path)
             self._file = dict.fromkeys(found, self.path)
         else:
             self._file = _read_index(index)
             shards = {file: _describe(file) for file in sorted(set(self._file.values()))}
-            lost = [name for name, file in self._file.items() if name not in shards[file]]
+            self.left = sorted({name for _, left in shards.values() for name in left})
+            lost = [name for name, file in self._file.items() if name not in shards[file][0]]
             if lost:
                 raise MamTraError(
                     f"{self._file[lost[0]]} lacks {printable(lost[0])}, which {index.name} says it has; get the model again."
                 )
-            found = {name: shards[file][name] for name, file in self._file.items()}
+            found = {name: shards[file][0][name] for name, file in self._file.items()}
+        if self.left and base is not None:
+            other = TensorFiles(base)
+            taken = {each for name in self.left for each in (name, name + SCALE) if each in other.tensors}
+            found = {name: other.tensors[name] for name in taken} | found
+            self._file = {name: other._file[name] for name in taken} | self._file
         self.tensors = dict(sorted(found.items()))
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file, or the shards in order."""
+        """The file, or the shards in order; those of the base too where tensors are taken from it."""
         return tuple(sorted(set(self._file.values())))
 
     def read(self, name: str) -> Tensor:
@@ -153,7 +166,8 @@ def _is_file_name(value: object) -> bool:
     return isinstance(value, str) and Path(value).name == value and value.isprintable() and len(value.encode()) < 256
 
 
-def _describe(path: Path) -> dict[str, TensorInfo]:
+def _describe(path: Path) -> tuple[dict[str, TensorInfo], list[str]]:
+    """Its own tensors, and the names of those that it leaves to another file."""
     found = {}
     with _opened(path) as file:
         for name in sorted(file.keys()):
@@ -163,7 +177,8 @@ def _describe(path: Path) -> dict[str, TensorInfo]:
                     f"{path} stores {printable(name)} as {entry.get_dtype()}, which is not supported; convert it to BF16 first."
                 )
             found[name] = TensorInfo(DTYPES[entry.get_dtype()], tuple(entry.get_shape()))
-    return found
+        left = (file.metadata() or {}).get(LEFT, "").split()
+    return found, left
 
 
 @contextmanager

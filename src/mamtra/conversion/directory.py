@@ -11,7 +11,7 @@ import torch
 
 from mamtra.checkpoints.cosyvoice.files import VOICE_SPACES
 from mamtra.checkpoints.model_files import CONFIG, FORMAT, base_of, name_base
-from mamtra.checkpoints.native import PROVENANCE, TRANSFORMERS_KEYS, hash_weights
+from mamtra.checkpoints.native import PROVENANCE, TRANSFORMERS_KEYS, hash_part
 from mamtra.checkpoints.open_lm import REPORT
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import choose_storage, dequantise_rows, quantise_rows, unpack
@@ -105,9 +105,7 @@ def _fill(conversion: Conversion, folder: Path, dst: Path, progress: Progress | 
     if base is not None:
         config["base"] = name_base(base, dst)
     write_json(folder / CONFIG, config | {"format": FORMAT} | TRANSFORMERS_KEYS)
-    others = {
-        name: hash_weights(folder / PARTS[name].file) for name in PARTS if name in config and name != teacher.section
-    }
+    others = {name: hash_part(folder, name) for name in PARTS if name in config and name != teacher.section}
     provenance = {
         "teacher": {
             "name": teacher.name,

@@ -14,6 +14,7 @@ from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from mamtra.checkpoints.model_files import base_of
 from mamtra.checkpoints.native import read_tensors
 from mamtra.checkpoints.parts import PARTS
 from mamtra.checkpoints.storage import SCALE
@@ -77,19 +78,20 @@ class MamTraForCausalLM(PreTrainedModel, GenerationMixin):
 
     @classmethod
     def from_pretrained(cls, directory: Any, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers; a local directory with int8 weights is dequantised.
+        """As in transformers; a local directory with int8 weights is dequantised, and completed by its base.
 
         Raises:
             MamTraError: the weights are int8 and somewhere else than in a local directory, damaged, or incomplete.
         """
         local = Path(directory or "") / PARTS["lm"].file
         there = any(local.with_name(local.name + suffix).is_file() for suffix in ("", INDEX))
-        place = directory
-        if there and any(name.endswith(SCALE) for name in TensorFiles(local).tensors):
+        base = base_of(local.parent) if there else None
+        place, files = directory, TensorFiles(local, base and base / local.name) if there else None
+        if files is not None and (files.left or any(name.endswith(SCALE) for name in files.tensors)):
             config = kwargs.pop("config", None) or MamTraConfig.from_pretrained(directory)
             dtype = kwargs.pop("dtype", None)
             dtype = dtype if isinstance(dtype, torch.dtype) else torch.float32
-            directory, weights = None, read_tensors(local, dtype)
+            directory, weights = None, read_tensors(files, dtype)
             kwargs |= {"config": config, "dtype": dtype, "state_dict": weights}
         both = kwargs.pop("output_loading_info", False)
         model, info = super().from_pretrained(directory, *args, output_loading_info=True, **kwargs)

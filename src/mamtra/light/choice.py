@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mamtra.acoustic.receptive_field import SOURCE_FILTER
-from mamtra.checkpoints.model_files import find_beside, is_native, read_config
-from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.model_files import is_native, part_files, read_config
 from mamtra.errors import MamTraError
 from mamtra.light.cpu import has_dot_products
 
@@ -58,7 +57,7 @@ def obstacle(directory: Path) -> str | None:
     if not is_native(directory):
         return f"{directory} is no model directory of this package, which ONNX Runtime needs"
     config = read_config(directory)
-    missing = [name for name in _PARTS if name not in config or not find_beside(directory, PARTS[name].file).is_file()]
+    missing = [name for name in _PARTS if name not in config or not part_files(directory, name)[0].is_file()]
     if missing:
         return f"{directory} has no {', '.join(missing)} in one file, as ONNX Runtime needs it"
     return _unknown_form(config["lm"]) or _unknown_sound(config)

@@ -2,7 +2,7 @@
 
     lm.onnx flow_encoder.onnx flow_step.onnx pitch.onnx wave.onnx tokenizer.onnx speaker.onnx
                      without weights, less than 1 MB together; the last two, which listen, where the model has them
-    *.safetensors    the model's own files, to which the graphs point
+    *.safetensors    the model's files, to which the graphs point, with the tensors that they leave to a base
     onnx.json        inputs and outputs, settings, and hashes of all files
 
 Text files, voices and configuration are beside them, so the directory is a model directory too.
@@ -19,7 +19,7 @@ from typing import Any
 import onnxruntime as ort
 
 from mamtra.checkpoints.find import find_model
-from mamtra.checkpoints.model_files import CONFIG, GENERATION, find_beside, read_config, read_generation
+from mamtra.checkpoints.model_files import CONFIG, GENERATION, find_beside, part_files, read_config, read_generation
 from mamtra.checkpoints.parts import PARTS
 from mamtra.errors import MamTraError
 from mamtra.light.choice import OLDEST, installation_problem, obstacle
@@ -97,8 +97,10 @@ def export_onnx(model: str | os.PathLike | None, target: str | os.PathLike, *, l
 
 
 def _copy_files(directory: Path, made: Path, config: Mapping[str, Any]) -> None:
-    files = [part.file for section, part in PARTS.items() if section in config]
-    for name in (*files, *_TEXT_FILES, GENERATION):
+    for section, part in PARTS.items():
+        if section in config:
+            StoredWeights(*part_files(directory, section)).save(made / part.file)
+    for name in (*_TEXT_FILES, GENERATION):
         path = find_beside(directory, name)
         if path.is_file():
             shutil.copyfile(path, made / name)

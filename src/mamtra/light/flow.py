@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ class LightFlow:
     """The flow.
 
     Args:
-        path: its weights.
+        weights: its weights.
         config: section of config.json.
         steps: Euler steps, or steps of a few-step flow.
         products: see `mamtra.light.graph.Products`.
@@ -43,19 +42,20 @@ class LightFlow:
             not end with a chunk, and cost one call.
 
     Attributes:
-        path, free: see above.
+        free: see above.
+        files: of its weights.
         settings: what decides the mel besides the weights.
     """
 
     def __init__(
         self,
-        path: Path,
+        weights: StoredWeights,
         config: Mapping[str, Any],
         steps: int,
         products: Products = "float",
         free: bool = False,
     ) -> None:
-        self.path, self.config, weights = path, config, StoredWeights(path)
+        self.files, self.config = weights.files, config
         self.free, self._products = free, products
         self._plan(steps)
         graphs = [GraphBuilder(name, weights, products, folded=True) for name in ("encoder", "step")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,12 @@ class LightHearing:
     """
 
     def __init__(
-        self, tokenizer: tuple[Path, Mapping[str, Any]], speaker: tuple[Path, Mapping[str, Any]], threads: int = 1
+        self,
+        tokenizer: tuple[StoredWeights, Mapping[str, Any]],
+        speaker: tuple[StoredWeights, Mapping[str, Any]],
+        threads: int = 1,
     ) -> None:
-        graphs = [GraphBuilder(name, StoredWeights(path), "float", folded=True) for name, (path, _) in
+        graphs = [GraphBuilder(name, weights, "float", folded=True) for name, (weights, _) in
                   (("tokenizer", tokenizer), ("speaker", speaker))]  # fmt: skip
         build_tokenizer(graphs[0], tokenizer[1])
         build_speaker(graphs[1], speaker[1])

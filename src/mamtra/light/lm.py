@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -25,7 +24,7 @@ class LightLM:
     """The language model. Its sessions are opened on a thread, beside what comes before they are asked for.
 
     Args:
-        path: its weights.
+        weights: its weights.
         config: section of config.json.
         threads: that may compute at a time, at most two: layers of their own each, since a step is too short for a second one.
         products: see `mamtra.light.graph.Products`.
@@ -39,7 +38,7 @@ class LightLM:
 
     def __init__(
         self,
-        path: Path,
+        weights: StoredWeights,
         config: Mapping[str, Any],
         threads: int = 1,
         products: Products = "blocks",
@@ -47,7 +46,7 @@ class LightLM:
     ) -> None:
         self.config, self.products, self.head, self.threads = config, products, head, threads
         self.guarded = 0
-        self._weights = StoredWeights(path)
+        self._weights = weights
         self._lock, self._parts = Lock(), list[Layers]()
         self._opening = self._open()
         self._states: Living[LMRows] = Living()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from mamtra.checkpoints.model_files import find_beside
-from mamtra.checkpoints.parts import PARTS
+from mamtra.checkpoints.model_files import part_files
 from mamtra.engine.stats import EngineStats
 from mamtra.errors import MamTraError
 from mamtra.light.cpu import has_dot_products
 from mamtra.light.graph import Products
+from mamtra.light.weights import StoredWeights
 from mamtra.synthesis.coverage import usable_head
 from mamtra.synthesis.model_directory import ModelDirectory
 from mamtra.voices.voice import Arrays
@@ -132,8 +131,16 @@ class LightModel(ModelDirectory):
     def _products(self, fast: Products) -> Products:
         return "float" if self.exact else fast
 
-    def _stored(self, section: str) -> tuple[Path, dict[str, Any]]:
-        return find_beside(self.directory, PARTS[section].file), self.config[section]
+    def weights(self, section: str) -> StoredWeights:
+        """The stored weights of a part.
+
+        Raises:
+            MamTraError: they are missing or damaged.
+        """
+        return StoredWeights(*part_files(self.directory, section))
+
+    def _stored(self, section: str) -> tuple[StoredWeights, dict[str, Any]]:
+        return self.weights(section), self.config[section]
 
     def _part(self, name: str, make: Callable[[], P]) -> P:
         with self._lock:

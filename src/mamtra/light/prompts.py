@@ -57,7 +57,7 @@ def behind_prompt(flow: LightFlow, voice: Voice) -> LightFlowStream:
 
 
 def _name(flow: LightFlow, voice: Voice) -> str:
-    about = {"format": FORMAT, "onnxruntime": ort.__version__, "flow": hash_files(flow.path), **flow.settings}
+    about = {"format": FORMAT, "onnxruntime": ort.__version__, "flow": hash_files(*flow.files), **flow.settings}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for array in (voice.prompt_speech, voice.prompt_mel, voice.embedding):
         digest.update(np.ascontiguousarray(array).tobytes())

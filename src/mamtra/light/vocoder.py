@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,7 +43,7 @@ class LightVocoder:
     """The vocoder.
 
     Args:
-        path: its weights.
+        weights: its weights.
         config: section of config.json.
         threads: that compute a whole utterance, a piece of it each: some operators leave a second thread of their own without work.
         near: samples are computed from their `near_field`, not all that they depend on.
@@ -53,8 +52,8 @@ class LightVocoder:
         reach: frames before and after a sample that it is computed with in a stream or a piece.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any], threads: int = 1, near: bool = False) -> None:
-        weights, sizes = StoredWeights(path), SimpleNamespace(**config)
+    def __init__(self, weights: StoredWeights, config: Mapping[str, Any], threads: int = 1, near: bool = False) -> None:
+        sizes = SimpleNamespace(**config)
         graphs = [GraphBuilder(name, weights, "float", folded=True) for name in ("pitch", "wave")]
         build_pitch(graphs[0], config)
         self.reach = (near_field if near else receptive_field)(sizes)

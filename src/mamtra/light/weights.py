@@ -1,8 +1,10 @@
-"""The tensors of a safetensors file where they lie: mapped into memory, never copied."""
+"""The tensors of safetensors files where they lie: mapped into memory, never copied."""
 
 from __future__ import annotations
 
+import json
 import mmap
+import shutil
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mamtra.checkpoints.parts import LEFT
 from mamtra.errors import MamTraError
 from mamtra.light import protobuf
 from mamtra.runtime.json_files import loads
@@ -22,6 +25,7 @@ _TYPES = {
     "I8": (protobuf.INT8, np.dtype("i1")),
     "I64": (protobuf.INT64, np.dtype("<i8")),
 }
+_CODES = {kind: code for code, (kind, _) in _TYPES.items()}
 _LONGEST_HEADER = 100_000_000
 
 
@@ -47,13 +51,21 @@ class StoredWeights(Mapping[str, StoredTensor]):
 
     Args:
         path: the file.
+        base: the same file of the base of its model; read where the former leaves tensors to it.
+
+    Attributes:
+        path: see above.
+        files: the file, and that of the base where tensors are taken from it.
+        metadata: of the file.
 
     Raises:
-        MamTraError: it is missing, damaged or in shards.
+        MamTraError: a file is missing, damaged or in shards.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, base: Path | None = None) -> None:
         self.path = path
+        self.files: tuple[Path, ...] = (path,)
+        self._base: StoredWeights | None = None
         if not path.is_file():
             raise MamTraError(f"{path} is missing: the model directory is incomplete, fetch the model again.")
         try:
@@ -65,9 +77,15 @@ class StoredWeights(Mapping[str, StoredTensor]):
                 self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             content = np.frombuffer(self._mapped, np.uint8, offset=8 + size)
             self.metadata: dict[str, str] = dict(header.pop("__metadata__", {}))
+            left = self.metadata.get(LEFT, "").split()
             self._tensors = {name: self._tensor(entry, content, 8 + size) for name, entry in header.items()}
         except (OSError, ValueError, KeyError, TypeError, struct.error, AttributeError) as error:
             raise MamTraError(f"{path} is damaged or is not a safetensors file; fetch the model again.") from error
+        if left and base is not None:
+            self._base = StoredWeights(base)
+            self.files = (path, base)
+            taken = {each for name in left for each in (name, f"{name}.scale") if each in self._base}
+            self._tensors = {name: self._base[name] for name in taken} | self._tensors
 
     def _tensor(self, entry: dict[str, Any], content: np.ndarray, start: int) -> StoredTensor:
         kind, dtype = _TYPES[entry["dtype"]]
@@ -96,6 +114,28 @@ class StoredWeights(Mapping[str, StoredTensor]):
         """Take what was read out of this process's memory; it is read again where it is asked for."""
         if hasattr(self._mapped, "madvise"):
             self._mapped.madvise(mmap.MADV_DONTNEED)
+        if self._base is not None:
+            self._base.let_go()
+
+    def save(self, path: Path) -> None:
+        """Write a file that leaves no tensor to another one."""
+        if self._base is None:
+            shutil.copyfile(self.path, path)
+            return
+        # wide elements first, so that every tensor is aligned to its element
+        ordered = sorted(self._tensors.items(), key=lambda item: (-item[1].array.itemsize, item[0]))
+        metadata = {key: value for key, value in self.metadata.items() if key != LEFT}
+        header, end = dict[str, Any](__metadata__=metadata), 0
+        for name, tensor in ordered:
+            begin, end = end, end + tensor.array.nbytes
+            shape = list(tensor.shape)
+            header[name] = {"dtype": _CODES[tensor.kind], "shape": shape, "data_offsets": [begin, end]}
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        with path.open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            for _, tensor in ordered:
+                file.write(tensor.array.tobytes())
 
     def rows(self, name: str, ids: np.ndarray) -> np.ndarray:
         """Rows (n, ...) float32 of a table."""

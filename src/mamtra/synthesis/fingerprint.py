@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from mamtra.checkpoints.model_files import base_of, find_beside
+from mamtra.checkpoints.model_files import base_of
 from mamtra.checkpoints.parts import PARTS
 from mamtra.runtime.files import hash_files
 from mamtra.voices.voice import Voice
@@ -18,14 +18,12 @@ def hash_parts(model: Model) -> dict[str, str]:
     """SHA-256 of the weights of every part, by section; those of the base where the model has one.
 
     Of a CosyVoice 2 directory: language model, flow and vocoder. Of a model that is computed without torch the files are hashed,
-    so its hashes are others: its samples are not the same to the bit either.
+    with that of the base where tensors are taken from it, so its hashes are others: its samples are not the same to the bit either.
     """
     directory = model.directory
     if model.arrays == "numpy":
-        files = {
-            section: find_beside(directory, part.file) for section, part in PARTS.items() if section in model.config
-        }
-        return {section: hash_files(path) for section, path in files.items()}
+        own = (section for section in PARTS if section in model.config)
+        return {section: hash_files(*model.weights(section).files) for section in own}
     from mamtra.checkpoints.cosyvoice.files import VOCODER, find_flow
     from mamtra.checkpoints.native import hash_model
     from mamtra.checkpoints.open_lm import open_language_model
