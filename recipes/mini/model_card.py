@@ -39,7 +39,7 @@ SOURCES = (
     ("rhasspy cathy", "one person reading", "CC0 1.0"),
     ("LibriTTS train-clean-100: H. Zen et al., Interspeech 2019", "sentences without their sound, a selection", "CC BY 4.0"),
     ("CAM++ of 3D-Speaker", "teacher of the speaker encoder; embeddings for the flow's training", "Apache-2.0"),
-    ("Whisper base (OpenAI)", "first layers of the speech tokenizer; states that the tokens were trained to predict", "MIT"),
+    ("Whisper base (OpenAI)", "layers of the speech tokenizer; states that the tokens were trained to predict", "MIT"),
     ("American English dictionaries of misaki (hexgrad)", "readings of words", "Apache-2.0"),
 )  # fmt: skip
 

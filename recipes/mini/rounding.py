@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -12,23 +13,34 @@ from mamtra.checkpoints.storage import choose_storage
 
 
 class Rounded(nn.Module):
-    """The nearest weight that int8 rows can hold; gradients pass as if nothing were rounded."""
+    """The nearest weight that the stored form can hold; gradients pass as if nothing were rounded.
+
+    Args:
+        storage: int8 (rows) or int4 (groups within rows).
+    """
+
+    def __init__(self, storage: str = "int8") -> None:
+        super().__init__()
+        self.greatest, self.group = (127, None) if storage == "int8" else (7, 32)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Map (rows, ...) to the same shape, as `mamtra.checkpoints.storage.quantise_rows` would."""
+        """Map (rows, ...) to the same shape, as `mamtra.checkpoints.storage` would."""
         with torch.no_grad():
             flat = weight.flatten(1)
-            scale = (flat.abs().amax(dim=1, keepdim=True) / 127).clamp(min=1e-12)
-            change = (flat / scale).round() * scale - flat
+            group = self.group or flat.shape[1]
+            groups = F.pad(flat, (0, -flat.shape[1] % group)).unflatten(1, (-1, group))
+            scale = (groups.abs().amax(dim=-1, keepdim=True) / self.greatest).clamp(min=1e-12)
+            rounded = ((groups / scale).round() * scale).flatten(1)[:, : flat.shape[1]]
+            change = rounded - flat
         return weight + change.view(weight.shape)
 
 
-def round_weights(module: nn.Module) -> None:
-    """Round every weight that is stored as int8 from now on; see `plain_names` for the names in the state dict."""
+def round_weights(module: nn.Module, storage: str = "int8") -> None:
+    """Round every weight that is stored compactly from now on; see `plain_names` for the names in the state dict."""
     for part in list(module.modules()):
         weight = getattr(part, "weight", None)
         if isinstance(weight, Tensor) and choose_storage(weight, "int8") == "int8":
-            parametrize.register_parametrization(part, "weight", Rounded(), unsafe=True)
+            parametrize.register_parametrization(part, "weight", Rounded(storage), unsafe=True)
 
 
 def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

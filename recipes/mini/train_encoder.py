@@ -10,7 +10,6 @@ speech in other voices with its timing (parallel_voices.py); and the reader must
 from __future__ import annotations
 
 import math
-from copy import deepcopy
 from operator import itemgetter
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from change_voices import families
 from corpus import TOKEN_16, crop
 from listening import TONES, begin_as_whisper, first_waves, hear
 from perturb import perturb
+from rounding import plain_names, round_weights
 from speech import Batch, Speech, cut, error_rate
 from tokens import TokenSet
 from torch import Tensor, nn
@@ -148,8 +148,9 @@ class Training:
         self.reader.load_state_dict(optimiser.averaged_state())
         self.reader.eval().requires_grad_(False)
 
-    def teach_encoder(self, tokenizer: SpeechTokenizer, run: Run) -> None:
-        """The encoder learns; in the end it has those of its averaged weights that read new speakers best."""
+    def teach_encoder(self, tokenizer: SpeechTokenizer, run: Run) -> dict[str, Tensor]:
+        """The encoder learns; those of its averaged weights that read new speakers best."""
+        round_weights(tokenizer, self.config["storage"])
         config, sizes, speech = self.config, self.sizes, self.speech
         optimiser = Optimiser(tokenizer, config["lr"], average=config["average"])
         seen: dict[str, Tensor] = {}
@@ -194,21 +195,24 @@ class Training:
                 run.report(1, **seen, distance=near, pitch=pitch, norm=result["norm"])
             if run.progress - tried > TRIED_EVERY:
                 tried = run.progress
-                best = min(best, self.trial(tokenizer, optimiser), key=itemgetter(0))
-        tokenizer.load_state_dict(min(best, self.trial(tokenizer, optimiser), key=itemgetter(0))[1])
+                best = min(best, self.trial(optimiser), key=itemgetter(0))
+        return min(best, self.trial(optimiser), key=itemgetter(0))[1]
 
-    def trial(self, tokenizer: SpeechTokenizer, optimiser: Optimiser) -> tuple[float, dict[str, Tensor]]:
-        """The averaged weights, and the phones that are missed with them in speech of new speakers, %."""
-        trial, state = deepcopy(tokenizer).eval(), optimiser.averaged_state()
-        trial.load_state_dict(state)
-        found = self.measure(trial, rows=100)
+    def trial(self, optimiser: Optimiser) -> tuple[float, dict[str, Tensor]]:
+        """The phones that are missed in speech of new speakers with the averaged weights, %, and these."""
+        state = plain_names(optimiser.averaged_state())
+        found = self.measure(state, rows=100)
         print(found, flush=True)
         return found.get(f"{NEW}_phone_errors_percent", 0.0), state
 
     @torch.no_grad()
-    def measure(self, tokenizer: SpeechTokenizer, rows: int = 300) -> dict[str, float]:
-        """Of validation rows: phones that the reader misses in the known tokens and in the encoder's, and digits as wanted."""
+    def measure(self, state: dict[str, Tensor], rows: int = 300) -> dict[str, float]:
+        """Of validation rows, with these weights as they are stored: phones that the reader misses in the known tokens and in the
+        encoder's, and digits that are as wanted."""
         speech, found = self.speech, {}
+        tokenizer = SpeechTokenizer(self.sizes).to(self.device).eval()
+        tokenizer.load_state_dict(state)
+        round_weights(tokenizer, self.config["storage"])
         for group in sorted(set(speech.group)):
             chosen = np.flatnonzero(speech.validation & speech.fits & (speech.group == group)).tolist()[:rows]
             missed, phones, same, digits = [0, 0], 0, 0.0, 0
@@ -267,11 +271,10 @@ def main(argv: list[str] | None = None) -> None:
         begin_as_whisper(tokenizer, args.whisper, first_waves(speech.corpus))
     run = Run(args.out, config["steps"], config["minutes"])
     training.teach_reader(run)
-    training.teach_encoder(tokenizer, run)
-    measured = training.measure(tokenizer.eval())
+    state = training.teach_encoder(tokenizer, run)
+    measured = training.measure(state)
     print("validation:", measured, flush=True)
     about = {"config": config["model"], "measured": measured, "hours": round(speech.corpus.hours(), 2)}
-    state = {name: value.cpu().contiguous() for name, value in tokenizer.state_dict().items()}
     run.save(state, **about, resumed=args.resume is not None, keeps_tokens=True)
 
 

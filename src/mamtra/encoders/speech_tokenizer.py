@@ -1,7 +1,7 @@
-"""Speech to discrete tokens at 25 Hz: first layers of Whisper's encoder with finite scalar quantisation (FSQ), 3^8 = 6561 tokens.
+"""Speech to discrete tokens at 25 Hz: Whisper's encoder with finite scalar quantisation (FSQ), 3^8 = 6561 tokens.
 
 It takes the place of CosyVoice 2's supervised semantic tokenizer in the embedded voice, which quantises inside a speech recogniser
-too (Du et al., "CosyVoice 2", 2024, section 2.2). What Whisper has heard of many speakers makes the tokens of new ones readable.
+too (Du et al., "CosyVoice 2", 2024, section 2.2). What Whisper has learned of many speakers makes the tokens of new ones readable.
 Layers: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), with attention limited to `reach`, so
 that a token does not depend on the length of the recording. Quantiser: Mentzer et al., "Finite Scalar Quantization" (2023).
 """
@@ -38,9 +38,9 @@ class SpeechTokenizerConfig(ClosedModel):
 
     num_mels: Size = 80
     width: Size = 512
-    layers: Size = 3
+    layers: Size = 6
     heads: Size = 8
-    inner: Size = 1024
+    inner: Size = 832
     reach: Size = 64
     narrow: Size = 256
     coarse_blocks: Size = 1
@@ -141,6 +141,7 @@ class SpeechTokenizer(nn.Module):
         self.layers = nn.ModuleList(
             EncoderLayer(config.width, config.heads, config.inner) for _ in range(config.layers)
         )
+        self.layer_norm = nn.LayerNorm(config.width)
         self.pair = nn.Conv1d(config.width, config.narrow, 2, stride=2)
         self.coarse = nn.Sequential(
             *[ConvNeXtBlock(config.narrow, config.kernel, config.expansion) for _ in range(config.coarse_blocks)]
@@ -154,14 +155,14 @@ class SpeechTokenizer(nn.Module):
         return whisper_log_mel(wave, self.config.num_mels)
 
     def states(self, log_mel: Tensor) -> Tensor:
-        """Map log_mel (B, num_mels, 4N) to the states of the last layer (B, 2N, width)."""
+        """Map log_mel (B, num_mels, 4N) to the states behind the last layer (B, 2N, width)."""
         hidden = F.gelu(self.conv2(F.gelu(self.conv1(log_mel)))).transpose(1, 2)
         frames = hidden.shape[1]
         hidden = hidden + positions(frames, self.config.width, hidden.device).to(hidden.dtype)
         seen = near(frames, self.config.reach, hidden.device)
         for layer in self.layers:
             hidden = layer(hidden, seen)
-        return hidden
+        return self.layer_norm(hidden)
 
     def latents(self, log_mel: Tensor) -> Tensor:
         """Map log_mel (B, num_mels, 4N) to bounded latents before rounding (B, N, dims), within +-(levels - 1) / 2."""

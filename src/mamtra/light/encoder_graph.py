@@ -29,7 +29,8 @@ def build_tokenizer(graph: GraphBuilder, config: Mapping[str, Any]) -> None:
     x, unseen = graph.op("Add", x, _positions(graph, place, config["width"])), _far(graph, place, config["reach"])
     for layer in range(config["layers"]):
         x = _layer(graph, x, f"layers.{layer}", config["heads"], config["width"], unseen)
-    x = _conv(graph, _tall(graph, graph.op("Transpose", x, perm=[0, 2, 1])), "pair", strides=[1, 2])
+    x = graph.op("Transpose", layer_norm(graph, x, "layer_norm"), perm=[0, 2, 1])
+    x = _conv(graph, _tall(graph, x), "pair", strides=[1, 2])
     for block in range(config["coarse_blocks"]):
         x = _convnext(graph, x, f"coarse.{block}", config)
     x = _flat(graph, x)
