@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def patterned_lm(pattern: str, bias: bool = True, hidden_size: int = 24, interme
     return lm
 
 
-def tiny_model(directory: Path, storage: str = "float32", seed: int = 0) -> Path:
+def tiny_model(directory: Path, storage: str | Mapping[str, str] = "float32", seed: int = 0) -> Path:
     """A complete model directory with one voice, "tiny"; it says at most three speech tokens a text id."""
     directory.mkdir(parents=True, exist_ok=True)
     tiny_text(directory)

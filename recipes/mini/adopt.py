@@ -4,7 +4,7 @@
     python adopt.py --student RUN/student [--model src/mamtra/assets/mini] [--teacher models/mini-teacher] [--storage int8]
     python adopt.py --flow flow.safetensors [--model src/mamtra/assets/mini] [--storage int8]
     python adopt.py --vocoder vocoder.safetensors [--model src/mamtra/assets/mini] [--storage int8]
-    python adopt.py --speech-tokenizer encoder.safetensors [--model src/mamtra/assets/mini] [--storage int8]
+    python adopt.py --speech-tokenizer encoder.safetensors [--model src/mamtra/assets/mini] [--storage int4]
     python adopt.py --speaker-encoder speaker.safetensors [--model src/mamtra/assets/mini] [--storage int8]
 
 A student is one of `mamtra distill`: the layer plan, the origin of every tensor, and the settings and figures of its training are
@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tokens", type=Path, help="token set of the teacher, to list the data")
     parser.add_argument("--model", type=Path, default=root / "src" / "mamtra" / "assets" / "mini")
     parser.add_argument("--teacher", type=Path, default=root / "models" / "mini-teacher")
-    parser.add_argument("--storage", choices=STORAGES, default="int8")
+    parser.add_argument("--storage", choices=STORAGES, default="int8", help="int4 is not for a language model")
     args = parser.parse_args(argv)
     if args.student:
         adopt_student(args.student, args.model, args.teacher, args.storage)

@@ -30,7 +30,7 @@ from mamtra.checkpoints.generation_config import GenerationConfig
 from mamtra.checkpoints.model_files import name_base, read_generation
 from mamtra.checkpoints.native import hash_weights, save_model
 from mamtra.checkpoints.parts import PARTS
-from mamtra.checkpoints.storage import STORAGES
+from mamtra.checkpoints.storage import LM_STORAGES, STORAGES
 from mamtra.checkpoints.strict_loading import describe_difference
 from mamtra.conversion.transfer import convert_attention_to_mamba
 from mamtra.models.plan import LayerPlan
@@ -52,9 +52,10 @@ def parse_storage(choices: Iterable[str]) -> dict[str, str]:
     storage = dict(STORAGE)
     for choice in choices:
         section, _, kind = choice.rpartition("=")
-        if kind not in STORAGES or (section and section not in storage):
+        kinds = LM_STORAGES if section in ("", "lm") else STORAGES
+        if kind not in kinds or (section and section not in storage):
             raise SystemExit(
-                f"--storage {choice}: write KIND or SECTION=KIND; {', '.join(STORAGES)}; {', '.join(storage)}"
+                f"--storage {choice}: write KIND or SECTION=KIND; {', '.join(kinds)}; {', '.join(storage)}"
             )
         storage.update({section: kind} if section else dict.fromkeys(storage, kind))
     return storage

@@ -56,4 +56,4 @@ def test_damaged_weights_and_unknown_types_are_refused():
     with pytest.raises(MamTraError, match="not finite"):
         pack({"w": torch.tensor([[float("nan")]])}, "float32")
     with pytest.raises(MamTraError, match="unknown"):
-        pack({"w": torch.zeros(1)}, "int4")
+        pack({"w": torch.zeros(1)}, "int3")

@@ -160,7 +160,7 @@ def test_exporting_onto_itself_keeps_text_and_default_voice(trained, tmp_path):
 
 def test_what_cannot_be_exported(trained, tmp_path):
     _, arguments = trained
-    for choice in ("int4", "voice=int8"):
+    for choice in ("int4", "lm=int4", "flow=int3", "voice=int8"):
         with pytest.raises(SystemExit, match="--storage"):
             export.parse_storage([choice])
     with pytest.raises(SystemExit, match=r"has no text\.json"):
@@ -172,17 +172,22 @@ def test_what_cannot_be_exported(trained, tmp_path):
 
 @pytest.mark.parametrize("resumed", [True, False])
 @pytest.mark.parametrize(
-    ("part", "moved"), [("flow", "spk_embed_affine_layer"), ("vocoder", "conv_post"), ("speech_tokenizer", "digits")]
+    ("part", "moved", "storage"),
+    [
+        ("flow", "spk_embed_affine_layer", "int8"),
+        ("vocoder", "conv_post", "int8"),
+        ("speech_tokenizer", "digits", "int4"),
+    ],
 )
-def test_a_part_that_was_trained_again_is_installed_alone(exported, tmp_path, part, moved, resumed):
+def test_a_part_that_was_trained_again_is_installed_alone(exported, tmp_path, part, moved, storage, resumed):
     model, network = tmp_path / "mini", tiny_parts()[part]
     shutil.copytree(exported[0], model)
     with torch.no_grad():
         getattr(network, moved).bias.add_(1)
     again = save_training(tmp_path / "again.safetensors", network, steps=7, resumed=resumed)
-    adopt.main([f"--{part.replace('_', '-')}", str(again), "--model", str(model)])
+    adopt.main([f"--{part.replace('_', '-')}", str(again), "--model", str(model), "--storage", storage])
     before, after = (json.loads((folder / "provenance.json").read_text()) for folder in (exported[0], model))
-    assert after["stages"][part]["steps"] == 7
+    assert after["stages"][part]["steps"] == 7 and after["storage"][part] == storage
     earlier = after["stages"][part].get("continues")
     assert earlier["sha256"] == before["stages"][part]["sha256"] if resumed else earlier is None
     assert {name for name in before["sha256"] if after["sha256"][name] != before["sha256"][name]} == {part}

@@ -36,8 +36,8 @@ from mamtra.checkpoints.model_files import (
     read_config,
     read_own_config,
 )
-from mamtra.checkpoints.parts import LEFT, PARTS
-from mamtra.checkpoints.storage import SCALE, pack, unpack
+from mamtra.checkpoints.parts import BESIDE, LEFT, PARTS
+from mamtra.checkpoints.storage import check_lm_storage, group_entries, pack, unpack
 from mamtra.checkpoints.strict_loading import load_strictly
 from mamtra.checkpoints.tensor_files import INDEX, TensorFiles, TensorInfo, as_bytes, hash_tensors
 from mamtra.checkpoints.tensor_writer import TensorWriter
@@ -64,12 +64,9 @@ def read_tensors(files: TensorFiles, dtype: torch.dtype = torch.float32) -> dict
     """
     kinds = {name: info.dtype for name, info in files.tensors.items()}
     tensors: dict[str, torch.Tensor] = {}
-    for name, kind in kinds.items():
-        if name.endswith(SCALE) and kinds.get(name[: -len(SCALE)]) == torch.int8:
-            continue
+    for name, beside in group_entries(kinds).items():
         # one by one, so that at most one tensor is in memory in both types
-        own = (name, name + SCALE) if kind == torch.int8 and name + SCALE in kinds else (name,)
-        views = {each: files.read(each) for each in own}
+        views = {each: files.read(each) for each in (name, *beside)}
         for each, tensor in unpack(views, dtype).items():
             tensors[each] = _copied(tensor) if tensor is views[each] else tensor
     return tensors
@@ -126,7 +123,7 @@ def save_model(
         directory: made where it does not exist.
         parts: networks by section ("lm", "flow", "vocoder", "speech_tokenizer", "speaker_encoder"); each has `.config`.
             Weight norm is folded into the weights of what is written; the networks themselves are not changed.
-        storage: "float32", "bfloat16", "float16" or "int8", for all or by section.
+        storage: "float32", "bfloat16", "float16", "int8" or, but for a language model, "int4", for all or by section.
         sample_rate: of the sound, Hz.
         text_files: files of the text front end to copy, by their name in the directory, e.g. {"tokenizer.json": path}.
         provenance: content of provenance.json; the hashes of the weights are added.
@@ -137,6 +134,12 @@ def save_model(
     Raises:
         MamTraError: unknown section or storage, weights that are not numbers, or a base that is not there.
     """
+    kinds = {name: storage if isinstance(storage, str) else storage.get(name, "float32") for name in parts}
+    for section, kind in kinds.items():
+        if section not in PARTS:
+            raise MamTraError(f"A model has no part {section!r}; the parts are {', '.join(PARTS)}.")
+        if section in LANGUAGE_MODELS:
+            check_lm_storage(kind)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     config = read_json(directory / CONFIG) if (directory / CONFIG).exists() else {}
@@ -144,16 +147,14 @@ def save_model(
         config["base"] = base
     completed_by = find_base(directory, config.get("base")) if parts else None
     for section, module in parts.items():
-        if section not in PARTS:
-            raise MamTraError(f"A model has no part {section!r}; the parts are {', '.join(PARTS)}.")
-        kind = storage if isinstance(storage, str) else storage.get(section, "float32")
+        kind = kinds[section]
         packed = pack(_plain_state(section, module), kind)
         file, metadata = directory / PARTS[section].file, {"format": "pt", "storage": kind}
         if completed_by is not None and section in read_own_config(completed_by):
             left = _same_tensors(packed, TensorFiles(completed_by / file.name))
             if left:
                 metadata[LEFT] = " ".join(left)
-            taken = {*left, *(name + SCALE for name in left)}
+            taken = {name + ending for name in left for ending in ("", *BESIDE)}
             packed = {name: tensor for name, tensor in packed.items() if name not in taken}
         file.with_name(file.name + INDEX).unlink(missing_ok=True)
         infos = {name: TensorInfo(tensor.dtype, tuple(tensor.shape)) for name, tensor in packed.items()}
@@ -222,7 +223,7 @@ def _plain_state(section: str, module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _same_tensors(packed: Mapping[str, torch.Tensor], files: TensorFiles) -> list[str]:
-    """Names of the tensors that files have with the same type, shape and bytes; of a quantised one its scales too."""
+    """Names of the tensors that files have with the same type, shape and bytes; of a quantised one what belongs to it too."""
 
     def same(name: str) -> bool:
         if name not in packed or name not in files.tensors:
@@ -231,5 +232,5 @@ def _same_tensors(packed: Mapping[str, torch.Tensor], files: TensorFiles) -> lis
         known = files.tensors[name] == TensorInfo(tensor.dtype, tuple(tensor.shape))
         return known and as_bytes(files.read(name)) == as_bytes(tensor)
 
-    scales = {name + SCALE for name in packed}
-    return [name for name in packed if name not in scales and same(name) and same(name + SCALE)]
+    beside = {name + ending for name in packed for ending in BESIDE}
+    return [name for name in packed if name not in beside and all(same(name + ending) for ending in ("", *BESIDE))]

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 LEFT = "base_tensors"
 """Key in the header of a safetensors file: names, with spaces between them, of the tensors that it leaves to the same file of the
-base. The scales of an int8 tensor belong to it and are not named."""
+base. The entries that belong to a quantised tensor are not named."""
+BESIDE = (".scale", ".shape")
+"""Endings of the names of such entries, see `mamtra.checkpoints.storage`."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mamtra.checkpoints.parts import LEFT
-from mamtra.checkpoints.storage import SCALE
+from mamtra.checkpoints.parts import BESIDE, LEFT
 from mamtra.errors import MamTraError
 from mamtra.runtime.files import check_readable
 from mamtra.runtime.json_files import read_json
@@ -83,7 +82,7 @@ class TensorFiles(TensorSource):
         base: the same file of the base of its model; read where `left` names tensors.
 
     Attributes:
-        left: names of the tensors that the file leaves to that of the base, without scales.
+        left: names of the tensors that the file leaves to that of the base, without the entries that belong to them.
 
     Raises:
         MamTraError: a file is missing or damaged, or the index does not fit the shards.
@@ -107,7 +106,8 @@ class TensorFiles(TensorSource):
             found = {name: shards[file][0][name] for name, file in self._file.items()}
         if self.left and base is not None:
             other = TensorFiles(base)
-            taken = {each for name in self.left for each in (name, name + SCALE) if each in other.tensors}
+            entries = (name + ending for name in self.left for ending in ("", *BESIDE))
+            taken = {each for each in entries if each in other.tensors}
             found = {name: other.tensors[name] for name in taken} | found
             self._file = {name: other._file[name] for name in taken} | self._file
         self.tensors = dict(sorted(found.items()))

@@ -11,13 +11,12 @@ import torch
 
 from mamtra.checkpoints.cosyvoice.files import VOICE_SPACES
 from mamtra.checkpoints.parts import PARTS
-from mamtra.checkpoints.storage import SCALE, STORAGES, choose_storage, pack
+from mamtra.checkpoints.storage import SCALE, check_lm_storage, choose_storage, pack
 from mamtra.checkpoints.stored_lm import StoredLM, parameter_shapes
 from mamtra.checkpoints.tensor_files import TensorInfo
 from mamtra.checkpoints.tensor_writer import SHARD_BYTES
 from mamtra.conversion.options import TransferOptions, new_mamba_layers, student_config
 from mamtra.conversion.transfer import attention_prefix
-from mamtra.errors import MamTraError
 from mamtra.models.plan import LayerPlan
 
 Progress = Callable[[int, int], None]
@@ -51,8 +50,8 @@ class Conversion:
         seed: int = 0,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
-        if storage not in (None, *STORAGES):
-            raise MamTraError(f"Storage {storage!r} is unknown; choose one of {', '.join(STORAGES)}.")
+        if storage is not None:
+            check_lm_storage(storage)
         self.teacher, self.plan, self.seed, self.shard_bytes = teacher, plan, seed, shard_bytes
         self.options = options or TransferOptions()
         self.config = student_config(teacher.config, plan, self.options)

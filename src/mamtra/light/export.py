@@ -2,7 +2,8 @@
 
     lm.onnx flow_encoder.onnx flow_step.onnx pitch.onnx wave.onnx tokenizer.onnx speaker.onnx
                      without weights, less than 1 MB together; the last two, which listen, where the model has them
-    *.safetensors    the model's files, to which the graphs point, with the tensors that they leave to a base
+    *.safetensors    the model's files, to which the graphs point, with the tensors that they leave to a base, and
+                     float32 in place of 4 bits
     onnx.json        inputs and outputs, settings, and hashes of all files
 
 Text files, voices and configuration are beside them, so the directory is a model directory too.

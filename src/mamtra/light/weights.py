@@ -1,4 +1,4 @@
-"""The tensors of safetensors files where they lie: mapped into memory, never copied."""
+"""The tensors of safetensors files where they lie: mapped into memory, never copied, but for those of 4 bits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mamtra.checkpoints.parts import LEFT
+from mamtra.checkpoints.four_bits import unpack_groups
+from mamtra.checkpoints.parts import BESIDE, LEFT
 from mamtra.errors import MamTraError
 from mamtra.light import protobuf
 from mamtra.runtime.json_files import loads
@@ -23,6 +24,7 @@ _TYPES = {
     "F16": (protobuf.FLOAT16, np.dtype("<f2")),
     "BF16": (protobuf.BFLOAT16, np.dtype("<u2")),
     "I8": (protobuf.INT8, np.dtype("i1")),
+    "U8": (protobuf.UINT8, np.dtype("u1")),
     "I64": (protobuf.INT64, np.dtype("<i8")),
 }
 _CODES = {kind: code for code, (kind, _) in _TYPES.items()}
@@ -47,7 +49,7 @@ class StoredTensor:
 
 
 class StoredWeights(Mapping[str, StoredTensor]):
-    """A safetensors file by the names of its tensors.
+    """A safetensors file by the names of its tensors. One of 4 bits is float32 here, unpacked when it is asked for.
 
     Args:
         path: the file.
@@ -78,14 +80,24 @@ class StoredWeights(Mapping[str, StoredTensor]):
             content = np.frombuffer(self._mapped, np.uint8, offset=8 + size)
             self.metadata: dict[str, str] = dict(header.pop("__metadata__", {}))
             left = self.metadata.get(LEFT, "").split()
-            self._tensors = {name: self._tensor(entry, content, 8 + size) for name, entry in header.items()}
+            self._entries = {name: self._tensor(entry, content, 8 + size) for name, entry in header.items()}
         except (OSError, ValueError, KeyError, TypeError, struct.error, AttributeError) as error:
             raise MamTraError(f"{path} is damaged or is not a safetensors file; fetch the model again.") from error
         if left and base is not None:
             self._base = StoredWeights(base)
             self.files = (path, base)
-            taken = {each for name in left for each in (name, f"{name}.scale") if each in self._base}
-            self._tensors = {name: self._base[name] for name in taken} | self._tensors
+            theirs = self._base._entries
+            taken = {name + ending for name in left for ending in ("", *BESIDE)} & theirs.keys()
+            self._entries = {name: theirs[name] for name in taken} | self._entries
+        kinds = {name: entry.kind for name, entry in self._entries.items()}
+        self._packed = {
+            name
+            for name, kind in kinds.items()
+            if kind == protobuf.UINT8 and all(name + ending in kinds for ending in BESIDE)
+        }
+        self._unpacked: dict[str, StoredTensor] = {}
+        beside = {name + ending for name in self._packed for ending in BESIDE}
+        self._tensors = {name: entry for name, entry in self._entries.items() if name not in beside}
 
     def _tensor(self, entry: dict[str, Any], content: np.ndarray, start: int) -> StoredTensor:
         kind, dtype = _TYPES[entry["dtype"]]
@@ -99,7 +111,15 @@ class StoredWeights(Mapping[str, StoredTensor]):
     def __getitem__(self, name: str) -> StoredTensor:
         if name not in self._tensors:
             raise MamTraError(f"{self.path} has no weight {name}; it does not fit its config.json.")
-        return self._tensors[name]
+        if name not in self._packed:
+            return self._tensors[name]
+        found = self._unpacked.get(name)
+        if found is None:
+            entries = (self._entries[name + ending].array for ending in ("", *BESIDE))
+            array = unpack_groups(name, *entries)
+            place = {"location": name, "offset": 0, "length": array.nbytes}
+            found = self._unpacked[name] = StoredTensor(protobuf.FLOAT, array.shape, place, array)
+        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self._tensors
@@ -112,19 +132,22 @@ class StoredWeights(Mapping[str, StoredTensor]):
 
     def let_go(self) -> None:
         """Take what was read out of this process's memory; it is read again where it is asked for."""
+        self._unpacked.clear()
         if hasattr(self._mapped, "madvise"):
             self._mapped.madvise(mmap.MADV_DONTNEED)
         if self._base is not None:
             self._base.let_go()
 
     def save(self, path: Path) -> None:
-        """Write a file that leaves no tensor to another one."""
-        if self._base is None:
+        """Write a file that leaves no tensor to another one and has none of 4 bits."""
+        if self._base is None and not self._packed:
             shutil.copyfile(self.path, path)
             return
         # wide elements first, so that every tensor is aligned to its element
-        ordered = sorted(self._tensors.items(), key=lambda item: (-item[1].array.itemsize, item[0]))
+        ordered = sorted(self.items(), key=lambda item: (-item[1].array.itemsize, item[0]))
         metadata = {key: value for key, value in self.metadata.items() if key != LEFT}
+        if self._packed:
+            metadata["storage"] = "float32"
         header, end = dict[str, Any](__metadata__=metadata), 0
         for name, tensor in ordered:
             begin, end = end, end + tensor.array.nbytes
@@ -136,6 +159,7 @@ class StoredWeights(Mapping[str, StoredTensor]):
             file.write(struct.pack("<Q", len(text)) + text)
             for _, tensor in ordered:
                 file.write(tensor.array.tobytes())
+        self._unpacked.clear()
 
     def rows(self, name: str, ids: np.ndarray) -> np.ndarray:
         """Rows (n, ...) float32 of a table."""
