@@ -1,6 +1,6 @@
 """Data preparation and the six training runs of the embedded voice in one command. Run again, it skips finished stages.
 
-    python build.py --data DIR --work DIR --campplus FILE [--gpus 0,1] [--config mini.yaml] [--only NAME ...]
+    python build.py --data DIR --work DIR --campplus FILE --whisper DIR [--gpus 0,1] [--config mini.yaml] [--only NAME ...]
 
 The data DIR holds text/, kokoro/ and real/ as described in README.md. Independent stages run in parallel; of two GPUs one trains
 the acoustic networks (vocoder, speaker, flow), the other tokenizer, teacher and student. Logs are written to WORK/logs, weights to
@@ -42,8 +42,9 @@ class Stage:
 
 
 def stages(
-    data: Path, work: Path, campplus: Path, config: Path, device: str, workers: int, first: int, starts: dict[str, Path]
-) -> list[Stage]:
+    data: Path, work: Path, campplus: Path, whisper: Path, config: Path, device: str, workers: int, first: int,
+    starts: dict[str, Path],
+) -> list[Stage]:  # fmt: skip
     corpus, out = work / "corpus", work / "out"
     base = [str(corpus / name) for name in ("kokoro", "real", "hibari_first")]
     everything = [*base, str(corpus / "hibari_rest")]
@@ -92,7 +93,7 @@ def stages(
         ),
         Stage("targets", with_sound, targets, find_targets, 0),
         trained("vocoder", with_sound, 0, *from_base),
-        trained("tokenizer", (*with_sound, "targets"), 1, *from_base, "--speakers", targets),
+        trained("tokenizer", (*with_sound, "targets"), 1, *from_base, "--speakers", targets, "--whisper", whisper),
         trained("speaker", (*with_sound, "targets"), 0, *from_base, *embed),
         Stage(
             "base_tokens",
@@ -182,6 +183,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with text/, kokoro/ and real/")
     parser.add_argument("--work", type=Path, required=True, help="output folder, 30 GB")
     parser.add_argument("--campplus", type=Path, required=True, help="weights of CAM++, see speaker_targets.py")
+    parser.add_argument("--whisper", type=Path, required=True, help="folder with openai/whisper-base of transformers")
     parser.add_argument("--config", type=Path, default=HERE / "mini.yaml")
     parser.add_argument("--gpus", default="0", help="CUDA devices, comma separated")
     parser.add_argument("--device", default="cuda")
@@ -198,8 +200,8 @@ def main() -> None:
         (args.work / folder).mkdir(parents=True, exist_ok=True)
     work, data = args.work.resolve(), args.data.resolve()
     starts = {name: Path(file).resolve() for name, _, file in (entry.partition("=") for entry in args.resume)}
-    campplus, config = args.campplus.resolve(), args.config.resolve()
-    plan = stages(data, work, campplus, config, args.device, args.workers, args.first, starts)
+    campplus, whisper, config = args.campplus.resolve(), args.whisper.resolve(), args.config.resolve()
+    plan = stages(data, work, campplus, whisper, config, args.device, args.workers, args.first, starts)
     unknown = (set(args.only) | set(starts)) - {s.name for s in plan}
     if unknown:
         sys.exit(f"There is no stage {', '.join(sorted(unknown))}; stages: {', '.join(s.name for s in plan)}.")

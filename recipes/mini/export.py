@@ -38,7 +38,7 @@ from mamtra.models.speech_lm import SpeechLM
 from mamtra.text.english.phonemes import phoneme_ids
 from mamtra.text.frontend import CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE
 
-STORAGE = {"lm": "int8", "flow": "int8", "vocoder": "int8", "speech_tokenizer": "int8", "speaker_encoder": "int8"}
+STORAGE = {"lm": "int8", "flow": "int8", "vocoder": "int8", "speech_tokenizer": "int4", "speaker_encoder": "int8"}
 TEXT_FILES = (CONFIG_FILE, LETTER_TO_SOUND_FILE, LEXICON_FILE, TOKENIZER_FILE)
 RATIOS = {"min_ratio": 0.5, "max_ratio": 8.0}  # speech tokens per phoneme symbol, used without --tokens
 SHORT = {

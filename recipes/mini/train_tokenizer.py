@@ -3,9 +3,9 @@
 python train_tokenizer.py --config mini.yaml --corpus DIR ... --speakers targets.npz --out tokenizer.safetensors
     [--whisper DIR] [--resume TOKENIZER] [key=value ...]
 
-With `pitch_weight` the tokens also predict voicing and the pitch relative to the utterance's median, and with --whisper (a Whisper
-of transformers, such as whisper-base) the states of its encoder without their mean over the utterance, in which words are easy to
-read and speakers are not.
+With --whisper (a Whisper of transformers, such as whisper-base) the encoder begins as layers of its encoder, unless it resumes.
+With `pitch_weight` the tokens also predict voicing and the pitch relative to the utterance's median, and with `state_weight` the
+states of that Whisper without their mean over the utterance, in which words are easy to read and speakers are not.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--speakers", type=Path, required=True, help="file written by speaker_targets.py")
-    parser.add_argument("--whisper", type=Path, help="a Whisper of transformers, whose states the tokens predict")
+    parser.add_argument("--whisper", type=Path, help="a Whisper of transformers, as whose layers the encoder begins")
     parser.add_argument("--eager", action="store_true", help="do not capture CUDA graphs")
     args = parser.parse_args(argv)
     config, device = section(args.config, "tokenizer", args.changes), args.device
@@ -197,9 +197,9 @@ def main(argv: list[str] | None = None) -> None:
 
     tokenizer = SpeechTokenizer(SpeechTokenizerConfig(**config["model"])).to(device)
     resume(tokenizer, args.resume)
-    if args.whisper:
-        if not args.resume:
-            begin_as_whisper(tokenizer, args.whisper, first_waves(corpus))
+    if args.whisper and not args.resume:
+        begin_as_whisper(tokenizer, args.whisper, first_waves(corpus))
+    if args.whisper and config["state_weight"]:
         states = whisper_states(args.whisper, corpus, device).clone()
     else:
         states = torch.zeros(2 * sum(row.tokens for row in rows), 0, dtype=torch.float16, device=device)

@@ -59,13 +59,9 @@ def test_errors_and_sizes(shape: list[int], seed: int, size: float, inner: int) 
     back = unpack_groups("w", values, scales, np.array(weight.shape))
     assert back.dtype == np.float32 and back.shape == weight.shape
     groups, error, steps = grouped(rows), grouped(back.reshape(rows.shape)) - grouped(rows), scales.astype(np.float64)
-    kept = np.abs(groups) <= 7.5 * steps[..., None]
-    assert (np.abs(error) <= steps[..., None] / 2 * 1.000001)[kept].all()
+    assert (np.abs(error) <= steps[..., None] / 2 * 1.000001).all()
     largest = np.abs(groups).max(axis=-1)
-    assert (np.abs(error)[~kept] <= 0.21 * np.broadcast_to(largest[..., None], error.shape)[~kept]).all()
-    # a scale with which nothing is cut off has an error of at most half of it, so the best one has no more squared error
-    plain = np.maximum(largest / 7, 2**-24) * (1 + 2**-10) + 2**-24
-    assert (np.square(error).sum(-1) <= GROUP * np.square(plain / 2)).all()
+    assert (steps <= np.maximum(largest / 7, 2**-24) * (1 + 2**-10) + 2**-24)[largest > 0].all()
     assert (scales[largest == 0] == 1).all() and not back[weight == 0].any()
     again = unpack_groups("w", *pack_groups(back), np.array(weight.shape))
     exact = scales >= np.finfo(np.float16).tiny  # those below are coarse
@@ -75,14 +71,6 @@ def test_errors_and_sizes(shape: list[int], seed: int, size: float, inner: int) 
 def test_the_first_value_is_in_the_low_half() -> None:
     values, scales = pack_groups(np.array([[7, -7, 1]], np.float32))
     assert values.tolist() == [[15 | 1 << 4, 9 | 8 << 4]] and scales.tolist() == [[1]]
-
-
-def test_scales_give_the_least_error_of_some() -> None:
-    weight = np.random.default_rng(0).standard_normal((500, GROUP)).astype(np.float32)
-    back = unpack_groups("w", *pack_groups(weight), np.array(weight.shape))
-    scale = np.abs(weight).max(axis=1, keepdims=True) / 7
-    plain = np.rint(weight / scale) * scale
-    assert np.square(back - weight).sum() < 0.92 * np.square(plain - weight).sum()
 
 
 @pytest.mark.parametrize("size", [1e-7, 1e6])

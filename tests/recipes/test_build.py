@@ -4,7 +4,9 @@ import build
 
 
 def plan(tmp_path: Path) -> list[build.Stage]:
-    return build.stages(tmp_path / "data", tmp_path / "work", tmp_path / "c.pt", tmp_path / "m.yaml", "cpu", 2, 10, {})
+    return build.stages(
+        tmp_path / "data", tmp_path / "work", tmp_path / "c.pt", tmp_path / "w", tmp_path / "m.yaml", "cpu", 2, 10, {}
+    )
 
 
 def test_every_stage_waits_for_all_that_it_reads(tmp_path):

@@ -8,10 +8,12 @@ import torch
 import train_encoder
 from corpus import Corpus, ShardWriter
 from listening import WINDOW, begin_as_whisper, first_waves
+from rounding import Rounded
 from speech import BULK, Speech
 from trained import load_network, read_metadata
 
 from mamtra.audio.features import whisper_log_mel
+from mamtra.checkpoints.storage import pack, unpack
 from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig, token_digits
 from tests.factories import speech_like
 
@@ -85,6 +87,15 @@ def test_other_voices_should_get_the_tokens_of_the_first(corpus, known):
     assert wanted == [0, 1, 1, 3, 4, 5, 5, 7]
     assert training.has.tolist() == [True, True, True, False] * 2
     assert speech.group[3] == train_encoder.NEW and speech.group[7] == "real" and speech.validation[3]
+
+
+def test_weights_are_rounded_as_they_are_stored():
+    weight = torch.randn(40, 12, 3, generator=torch.Generator().manual_seed(0))
+    stored = unpack(pack({"weight": weight}, "int4"))["weight"]
+    assert (
+        torch.isclose(Rounded("int4")(weight), stored, rtol=2e-3).float().mean() > 0.99
+    )  # scales are rounded to float16
+    assert not torch.allclose(weight, stored, rtol=2e-2)
 
 
 def test_the_distance_is_least_at_the_wanted_digits():

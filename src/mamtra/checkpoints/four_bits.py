@@ -15,8 +15,6 @@ from mamtra.errors import MamTraError
 GROUP = 32
 _LARGEST, _OFFSET = 7, 8
 _FLOAT16 = np.finfo(np.float16)
-_FACTORS = (1.0, 0.95, 0.9, 0.85, 0.8)
-"""Of the scale that the largest value of a group asks for: a smaller one cuts that value off, and may be nearer to the others."""
 
 
 def has_scales(weight: np.ndarray) -> bool:
@@ -26,29 +24,20 @@ def has_scales(weight: np.ndarray) -> bool:
 
 
 def pack_groups(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Round to 4 bits, with the scale of each group that has the least squared error.
+    """Round to 4 bits, with the scale that the largest value of each group asks for.
 
     Args:
         weight: (rows, ...) float32 that `has_scales`; n values a row.
 
     Returns:
         uint8 values (rows, ceil(n / 2)) and float16 scales (rows, ceil(n / GROUP)). A group of zeros has scale 1. The error of a
-        weight that is not cut off is at most half a scale.
+        weight is at most half a scale.
     """
     rows = weight.reshape(len(weight), -1)
     count = rows.shape[1]
     groups = np.pad(rows, ((0, 0), (0, -count % GROUP))).reshape(len(rows), -1, GROUP)
-    largest = np.abs(groups).max(axis=-1) / np.float32(_LARGEST)
-    scales, values = np.empty(largest.shape, np.float16), np.empty(groups.shape, np.uint8)
-    least = np.full(largest.shape, np.inf, np.float32)
-    for factor in _FACTORS:
-        scale = _round_up(largest * np.float32(factor))
-        steps = scale.astype(np.float32)[..., None]
-        found = np.clip(np.rint(groups / steps), -_LARGEST, _LARGEST)
-        error = np.square(found * steps - groups).sum(axis=-1)
-        better = error < least
-        scales[better], least[better] = scale[better], error[better]
-        values[better] = (found[better] + _OFFSET).astype(np.uint8)
+    scales = _round_up(np.abs(groups).max(axis=-1) / np.float32(_LARGEST))
+    values = (np.rint(groups / scales.astype(np.float32)[..., None]) + _OFFSET).astype(np.uint8)
     values = values.reshape(len(rows), -1)
     return (values[:, ::2] | values[:, 1::2] << 4)[:, : -(-count // 2)], scales
 
