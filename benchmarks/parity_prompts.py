@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mamtra.audio.features import kaldi_fbank_80, mel_24k, whisper_log_mel_128
+from mamtra.audio.features import kaldi_fbank_80, mel_24k, whisper_log_mel, whisper_log_mel_128
 from mamtra.audio.io import read_audio, resample, write_audio
 from mamtra.audio.sinc_resample import sinc_resample
 from mamtra.checkpoints.find import find_model
@@ -57,7 +57,8 @@ def _row(path: Path, tokenizer: Any) -> dict[str, Any]:
         "log_mel": naive.whisper_log_mel_128(wanted16),
         "filter_bank": naive.kaldi_fbank_80(wanted16),
     }
-    tokens = _tokens(wanted["log_mel"], tokenizer)
+    mels = tokenizer.config.num_mels
+    tokens = _tokens(naive.whisper_log_mel(wanted16, mels), tokenizer)
     found: dict[str, Any] = {"seconds": len(wave) / rate, "tokens": len(tokens)}
     for name, convert in (("like_original", sinc_resample), ("not_like_original", resample)):
         ours16, ours24 = (
@@ -69,7 +70,8 @@ def _row(path: Path, tokenizer: Any) -> dict[str, Any]:
             "filter_bank": kaldi_fbank_80(ours16).numpy(),
         }
         found[name] = {key: float(np.abs(made[key] - wanted[key]).max()) for key in made}
-        found[name]["tokens_changed"] = int((_tokens(made["log_mel"], tokenizer) != tokens).sum())
+        heard = whisper_log_mel(ours16[None], mels)[0].numpy()
+        found[name]["tokens_changed"] = int((_tokens(heard, tokenizer) != tokens).sum())
     return found
 
 

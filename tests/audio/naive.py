@@ -43,9 +43,14 @@ def mel_24k(wave: np.ndarray) -> np.ndarray:
 
 
 def whisper_log_mel_128(wave: np.ndarray) -> np.ndarray:
-    """Samples at 16 kHz to Whisper's log-mel (128, frames), the last frame left out."""
+    """`whisper_log_mel` with 128 bins."""
+    return whisper_log_mel(wave, 128)
+
+
+def whisper_log_mel(wave: np.ndarray, mels: int) -> np.ndarray:
+    """Samples at 16 kHz to Whisper's log-mel (mels, frames), the last frame left out."""
     power = _powers(np.pad(wave.astype(np.float64), 200, mode="reflect"), 400, 160, _hann(400, 400))[:, :-1]
-    decades = np.log10(np.maximum(_triangles(16000, 400, 128, 0, 8000, _slaney, equal_area=True) @ power, 1e-10))
+    decades = np.log10(np.maximum(_triangles(16000, 400, mels, 0, 8000, _slaney, equal_area=True) @ power, 1e-10))
     return (np.maximum(decades, decades.max() - 8) + 4) / 4
 
 
