@@ -43,8 +43,8 @@ def continued(stage: dict[str, Any]) -> dict[str, Any]:
 
 
 def install(model: Path, parts: dict[str, nn.Module], storage: str, provenance: dict[str, Any]) -> None:
-    """Write these parts of the model, its provenance and its card. With another speech tokenizer
-    its voices do not fit any more, unless only its encoder was trained."""
+    """Write these parts of the model, its provenance and its card. With another speech tokenizer its voices do not fit any more,
+    unless only its encoder was trained."""
     provenance["storage"] = {**provenance["storage"], **dict.fromkeys(parts, storage)}
     provenance.pop("sha256")
     kept = provenance["stages"]["speech_tokenizer"].get("keeps_tokens", False)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from mamtra.checkpoints.four_bits import GROUP
 from mamtra.checkpoints.storage import choose_storage
 
 
@@ -21,7 +22,7 @@ class Rounded(nn.Module):
 
     def __init__(self, storage: str = "int8") -> None:
         super().__init__()
-        self.greatest, self.group = (127, None) if storage == "int8" else (7, 32)
+        self.greatest, self.group = (127, None) if storage == "int8" else (7, GROUP)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Map (rows, ...) to the same shape, as `mamtra.checkpoints.storage` would."""
