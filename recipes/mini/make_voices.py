@@ -25,9 +25,9 @@ import numpy as np
 import soundfile
 import torch
 import yaml
+from campplus import load_published
 from corpus import TOKEN_24, Row, finished, read_index
 from pydantic import BaseModel, ConfigDict
-from speaker_targets import load_published
 
 from mamtra.audio.trim import trim_edges
 from mamtra.synthesis.cloning import clone_voice

@@ -14,31 +14,18 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import torch
+from campplus import embed_corpus, load_published
 from corpus import Corpus
-from safetensors.torch import load_file
-from train_speaker import embed_corpus
-
-from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
 
 
-def load_published(weights: Path) -> CAMPPlus:
-    """The published CAM++, see above."""
-    safe = weights.suffix == ".safetensors"
-    state = load_file(weights) if safe else torch.load(weights, map_location="cpu", weights_only=True)
-    model = CAMPPlus(CAMPPlusConfig())
-    model.load_state_dict(state)
-    return model.float().eval()
-
-
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--per-speaker", type=int, default=400, help="at most N utterances per speaker")
     parser.add_argument("--device", default="cuda")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     model = load_published(args.weights).to(args.device)
     corpus, seen, chosen = Corpus(args.corpus, args.device, ("audio16",)), Counter(), []
     for row in corpus.rows:

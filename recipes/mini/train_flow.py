@@ -1,11 +1,14 @@
 """Train the flow: speech tokens, a speaker embedding and a prompt mel of the same voice to 80-bin mel (conditional flow matching).
 
     python train_flow.py --config mini.yaml --corpus DIR ... --tokens tokens.npz --speakers embeddings.npz --out flow.safetensors
+        [--mel-speaker mel_speaker.safetensors]
 
 Half of the steps use chunked attention, so that the same weights serve whole utterances and streaming. To know a speaker by the
 prompt and not by the embedding alone is taught by longer prompts, rows without embedding and changes of the balance of all bands.
 Speech tokens say something of their speaker too, but those of a language model are of the bulk voice, whoever is to say them: to
 take the speaker from elsewhere is taught by rows that behind their prompt have the tokens of the same speech in another voice.
+The error of the vector field says little of who speaks. With --mel-speaker some rows are also made in a few steps, and the loss is
+how far their speaker is from the wanted one.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import numpy as np
 import torch
 from change_voices import families
 from corpus import TOKEN_24, Corpus, crop, drawing_weights
+from mel_speaker import load_mel_speaker, noisy
 from tokens import TokenSet
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, digit_rows, resume, section
@@ -37,19 +41,27 @@ def balance(rows: int, mels: int, strength: float, device: torch.device) -> Tens
     return torch.randn(rows, BENDS, device=device) * (strength / (1 + bend / 2)) @ curves
 
 
+def ends(mel: Tensor, lengths: Tensor, frames: int) -> Tensor:
+    """The last frames of each row. mel (B, T, M), lengths (B,) -> (B, frames, M), from the beginning where a row is shorter."""
+    first = (lengths - frames).clamp(min=0)
+    index = first[:, None, None] + torch.arange(frames, device=mel.device)[:, None]
+    return mel.gather(1, index.expand(-1, -1, mel.shape[2]))
+
+
 def another(family: np.ndarray, rng: np.random.Generator) -> int:
     """The original of a family or, half of the time, any of it."""
     return int(family[0] if rng.random() < 0.5 else family[rng.integers(len(family))])
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument(
         "--speakers", type=Path, required=True, help="unit embeddings of a speaker encoder, one per row of the corpus"
     )
-    args = parser.parse_args()
+    parser.add_argument("--mel-speaker", type=Path, help="what train_mel_speaker.py wrote, for speaker_weight")
+    args = parser.parse_args(argv)
     config, device = section(args.config, "flow", args.changes), args.device
     torch.manual_seed(config["seed"])
     corpus, data = Corpus(args.corpus, device, ("audio24",)), TokenSet.load(args.tokens)
@@ -63,6 +75,9 @@ def main() -> None:
         flow.input_embedding.weight.copy_(digit_rows(codebook, flow.config.input_size, 1.0, config["seed"]))
     flow.to(device)
     resume(flow, args.resume)
+    if bool(config["speaker_weight"]) != bool(args.mel_speaker):
+        raise SystemExit("speaker_weight and --mel-speaker go together")
+    listener = load_mel_speaker(args.mel_speaker, device) if args.mel_speaker else None
     optimiser = Optimiser(flow, config["lr"], average=config["average"])
 
     def step_with(streaming: bool, tokens: int):
@@ -84,13 +99,20 @@ def main() -> None:
                 speaker = embeddings[row] + torch.rand(len(row), 1, device=device) * wrong
                 speaker = speaker * (chance[3] >= config["speaker_dropout"])[:, None]
             with torch.autocast(feat.device.type, torch.bfloat16, enabled=feat.is_cuda, cache_enabled=False):
-                loss = flow.loss(
-                    token, lengths, feat, 2 * lengths, speaker,
-                    cond_len=prompt, t=drawn.t, noise=drawn.noise, keep=drawn.keep,
-                    streaming=streaming, prior_weight=config["prior_weight"],
-                )  # fmt: skip
-            norm = optimiser.step(loss)
-            return {"loss": loss.detach(), "norm": norm}
+                told = flow.conditions(token, lengths, feat, 2 * lengths, speaker, prompt, streaming)
+                loss = flow.loss_given(
+                    told, feat, t=drawn.t, noise=drawn.noise, keep=drawn.keep, prior_weight=config["prior_weight"]
+                )
+                found = {"loss": loss.detach()}
+                if listener is not None:
+                    count = max(1, round(config["speaker_rows"] * len(row)))
+                    mel = flow.sketch(told, drawn.noise, count, config["speaker_steps"])
+                    last = ends(mel, 2 * lengths[:count], round(config["speaker_frames"] * mel.shape[1]))
+                    heard = listener(noisy(last, config["speaker_hearing"]))
+                    distance = (1 - (heard * embeddings[row[:count]]).sum(-1)).mean()
+                    loss = loss + config["speaker_weight"] * distance
+                    found["distance"] = distance.detach()
+            return {**found, "norm": optimiser.step(loss)}
 
         return Captured(step, device)
 

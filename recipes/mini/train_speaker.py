@@ -1,52 +1,81 @@
 """Train the speaker encoder, a narrow CAM++, on the embeddings of the published one, then embed every utterance.
 
-python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.npz --out speaker.safetensors --embeddings rows.npz
+    python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.npz --out speaker.safetensors
+        --embeddings rows.npz [--published FILE]
+
+With --published it begins as the published one, of whose bottlenecks those units stay that weigh most; one that begins at random
+knows its training speakers alone. Weights are rounded in training as they are stored, and some of the speech gets noise.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from campplus import embed, embed_corpus, load_published
 from change_voices import CHANGED, original_of
 from corpus import TOKEN_16, Corpus, crop, drawing_weights
+from rounding import plain_names, round_weights
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, resume, section
 
-from mamtra.audio.features import kaldi_fbank_80
-from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig, DenseLayer
 
 
-def embed(model: CAMPPlus, wave: Tensor) -> Tensor:
-    """wave (B, T) at 16 kHz -> unit-length embeddings (B, 192)."""
-    bank = kaldi_fbank_80(wave)
-    return F.normalize(model(bank - bank.mean(1, keepdim=True)).float(), dim=-1)
+def begin_as(model: CAMPPlus, published: CAMPPlus) -> None:
+    """Copy the weights of a CAM++ that differs by its bottleneck alone; of its wider layers the units stay that add most."""
+    narrow = {name: part for name, part in model.named_modules() if isinstance(part, DenseLayer)}
+    for name, part in published.named_modules():
+        if isinstance(part, DenseLayer):
+            keep_units(part, narrow[name])
+    own, given = model.state_dict(), published.state_dict()
+    model.load_state_dict({name: given[name] if given[name].shape == own[name].shape else own[name] for name in own})
 
 
-@torch.inference_mode()
-def embed_corpus(model: CAMPPlus, corpus: Corpus, device: str, seconds: float = 6.0) -> np.ndarray:
-    """One embedding per row, of its first `seconds`, in batches of similar length; (rows, 192) float16."""
-    model.eval()
-    limit = int(seconds * 25)
-    sizes = np.array([min(r.tokens, limit) for r in corpus.rows])
-    found = np.zeros((len(sizes), 192), np.float16)
-    for size in np.unique(sizes):
-        for rows in np.array_split(np.flatnonzero(sizes == size), max(1, int((sizes == size).sum() * size / 20_000))):
-            starts = torch.tensor([corpus.rows[i].start * TOKEN_16 for i in rows], device=device)
-            wave = crop(corpus.audio16, starts, int(size) * TOKEN_16).float() / 32768
-            found[rows] = embed(model, wave).cpu().numpy()
-    return found
+def strongest(weight: Tensor, count: int) -> Tensor:
+    """The inputs (count,) of a layer (outputs, inputs, kernel) with the largest weights, in their order."""
+    return weight.square().sum((0, 2)).topk(count).indices.sort().values
 
 
-def main() -> None:
+@torch.no_grad()
+def keep_units(wide: DenseLayer, narrow: DenseLayer) -> None:
+    """Give a layer the units of a wider one that weigh most, with those of the gate."""
+    norm, gate = wide.nonlinear2.batchnorm, wide.cam_layer
+    units = strongest(gate.linear_local.weight * norm.weight.abs()[:, None], narrow.linear1.out_channels)
+    gates = strongest(gate.linear2.weight, narrow.cam_layer.linear1.out_channels)
+    state = wide.state_dict()
+    for name in (
+        "linear1.weight",
+        *(f"nonlinear2.batchnorm.{n}" for n in ("weight", "bias", "running_mean", "running_var")),
+    ):
+        state[name] = state[name][units]
+    for name in ("linear_local", "linear1"):
+        state[f"cam_layer.{name}.weight"] = state[f"cam_layer.{name}.weight"][:, units]
+    for name in ("weight", "bias"):
+        state[f"cam_layer.linear1.{name}"] = state[f"cam_layer.linear1.{name}"][gates]
+    state["cam_layer.linear2.weight"] = state["cam_layer.linear2.weight"][:, gates]
+    narrow.load_state_dict(state)
+
+
+def noise_on(wave: Tensor, levels: Sequence[float], fraction: float) -> Tensor:
+    """White noise under a fraction of the rows (B, T), between two levels relative to each, dB."""
+    low, high = levels
+    level = low + (high - low) * torch.rand(len(wave), 1, device=wave.device)
+    chosen = torch.rand(len(wave), 1, device=wave.device) < fraction
+    strength = wave.square().mean(1, keepdim=True).sqrt() * 10 ** (level / 20)
+    return wave + chosen * strength * torch.randn_like(wave)
+
+
+def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--targets", type=Path, required=True, help="file written by speaker_targets.py")
     parser.add_argument("--embeddings", type=Path, required=True, help="output file for the embeddings of all rows")
-    args = parser.parse_args()
+    parser.add_argument("--published", type=Path, help="weights of the published CAM++ to begin with")
+    args = parser.parse_args(argv)
     config, device = section(args.config, "speaker", args.changes), args.device
     torch.manual_seed(config["seed"])
     corpus = Corpus(args.corpus, device, ("audio16",))
@@ -66,11 +95,15 @@ def main() -> None:
     mass = drawing_weights(rows, mass * ~validation, config["fractions"])
     model = CAMPPlus(CAMPPlusConfig(**config["model"])).to(device)
     resume(model, args.resume)
+    if args.published:
+        begin_as(model, load_published(args.published).to(device))
+    round_weights(model, config["storage"])
     optimiser = Optimiser(model, config["lr"], average=config["average"])
 
     def step_of(samples: int):
         def step(starts: Tensor, row: Tensor) -> dict[str, Tensor]:
             wave = crop(corpus.audio16, starts, samples).float() / 32768
+            wave = noise_on(wave, config["noise"], config["noisy"])
             with torch.autocast(wave.device.type, torch.bfloat16, enabled=wave.is_cuda, cache_enabled=False):
                 guess = embed(model, wave)
             loss = (1 - (guess * targets[row]).sum(-1)).mean()
@@ -99,7 +132,7 @@ def main() -> None:
         "cosine_to_teacher_new_speakers": round(float(likeness[original & validation].mean()), 4),
     }
     print("measured:", measured, flush=True)
-    state = {n: v.cpu().contiguous() for n, v in model.state_dict().items()}
+    state = plain_names({n: v.cpu().contiguous() for n, v in model.state_dict().items()})
     run.save(state, config=model.config.model_dump(), resumed=args.resume is not None, measured=measured)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import itertools
 import re
@@ -247,6 +248,29 @@ def test_training_reaches_every_parameter(small, streaming):
     flow.loss(**batch_of_two(), streaming=streaming).backward()
     assert all(value.grad is not None and value.grad.isfinite().all() for value in flow.parameters())
     assert flow.encoder.encoders[0].self_attn.linear_pos.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_sketch_is_what_inference_makes_without_guidance_in_as_many_steps(small, streaming):
+    tokens, feat, embedding = prompt(tokens=7)
+    noise, length = torch.randn(1, 14, 80, generator=torch.Generator().manual_seed(1)), torch.tensor([7])
+    given = small.conditions(tokens, length, feat, 2 * length, embedding, torch.tensor([6]), streaming)
+    made = small.sketch(given, noise, 1, 3)
+    expected = small.inference(
+        tokens[:, 3:], tokens[:, :3], feat[:, :6], embedding,
+        steps=3, guidance=0.0, noise=noise.transpose(1, 2), streaming=streaming,
+    )  # fmt: skip
+    torch.testing.assert_close(made[:, 6:], expected.transpose(1, 2), atol=1e-5, rtol=1e-5)
+
+
+def test_a_sketch_has_gradients(small):
+    flow, batch = copy.deepcopy(small), batch_of_two()
+    noise = batch.pop("noise")
+    given = flow.conditions(**{name: batch[name] for name in batch if name not in ("t", "keep")})
+    mel = flow.sketch(given, noise, 1, 2)
+    assert mel.shape == (1, 12, 80)
+    mel.square().sum().backward()
+    assert flow.spk_embed_affine_layer.weight.grad.abs().max() > 0
 
 
 def test_sampled_noise_is_deterministic_and_within_bounds(small):

@@ -77,6 +77,17 @@ class FlowNoise(NamedTuple):
     cond_len: Tensor
 
 
+class FlowConditions(NamedTuple):
+    """What the vector field of a batch is told: mu (B, mel, T), valid (B, T) bool, spks (B, mel), cond (B, mel, T), and the chunk
+    of its attention in frames, 0 for none."""
+
+    mu: Tensor
+    valid: Tensor
+    spks: Tensor
+    cond: Tensor
+    chunk: int
+
+
 class CausalFlow(nn.Module, ABC):
     """A flow-matching decoder with the parameter names of the published one; a subclass adds `decoder` and what `encode` needs."""
 
@@ -236,23 +247,57 @@ class CausalFlow(nn.Module, ABC):
         Returns:
             Scalar float32, the mean over valid frames and mel bins.
         """
+        given = self.conditions(token, token_len, feat, feat_len, embedding, cond_len, streaming)
+        return self.loss_given(given, feat, t=t, noise=noise, keep=keep, prior_weight=prior_weight)
+
+    def conditions(
+        self,
+        token: Tensor,
+        token_len: Tensor,
+        feat: Tensor,
+        feat_len: Tensor,
+        embedding: Tensor,
+        cond_len: Tensor,
+        streaming: bool = False,
+    ) -> FlowConditions:
+        """What the vector field is told of a padded batch; arguments as for `loss`."""
         chunk = self.config.chunk_size if streaming else 0
-        mu = self.encode(self._embed(token, token_len), token_len, chunk=chunk)
-        target = feat.transpose(1, 2)
-        cond = target * valid_positions(cond_len, feat.shape[1])[:, None]
-        valid = valid_positions(feat_len, feat.shape[1])
-        prior = ((mu.float() - target).abs() * valid[:, None]).sum() / (valid.sum() * target.shape[1])
-        return prior_weight * prior + self.decoder.loss(
-            target,
-            valid,
-            mu,
-            self.speaker(embedding),
-            cond,
-            t=t,
-            noise=noise.transpose(1, 2),
-            keep=keep,
+        return FlowConditions(
+            mu=self.encode(self._embed(token, token_len), token_len, chunk=chunk),
+            valid=valid_positions(feat_len, feat.shape[1]),
+            spks=self.speaker(embedding),
+            cond=feat.transpose(1, 2) * valid_positions(cond_len, feat.shape[1])[:, None],
             chunk=chunk * self.config.token_mel_ratio,
         )
+
+    def loss_given(
+        self, given: FlowConditions, feat: Tensor, *, t: Tensor, noise: Tensor, keep: Tensor, prior_weight: float = 0.0
+    ) -> Tensor:
+        """`loss` where the conditions are there already."""
+        target = feat.transpose(1, 2)
+        prior = ((given.mu.float() - target).abs() * given.valid[:, None]).sum()
+        prior = prior / (given.valid.sum() * target.shape[1])
+        return prior_weight * prior + self.decoder.loss(
+            target, given.valid, given.mu, given.spks, given.cond,
+            t=t, noise=noise.transpose(1, 2), keep=keep, chunk=given.chunk,
+        )  # fmt: skip
+
+    def sketch(self, given: FlowConditions, noise: Tensor, rows: int, steps: int) -> Tensor:
+        """Mel of the first `rows` rows in a few steps without guidance, with gradients; for losses that judge what is sampled.
+
+        Args:
+            given: conditions of a batch.
+            noise: (B, ratio*N, mel) standard normal.
+            rows: at most B.
+            steps: Euler steps.
+
+        Returns:
+            (rows, ratio*N, mel) float32, undefined at padding.
+        """
+        return self.decoder.sample(
+            given.mu[:rows], given.valid[:rows], given.spks[:rows], given.cond[:rows],
+            steps=steps, guidance=0.0, noise=noise[:rows].transpose(1, 2), chunk=given.chunk,
+        ).transpose(1, 2)  # fmt: skip
 
     def sample_noise(self, feat_len: Tensor, frames: int, generator: torch.Generator | None = None) -> FlowNoise:
         """Sample the random inputs of one training step on the device of `feat_len`, without a host synchronisation.
