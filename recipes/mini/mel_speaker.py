@@ -62,3 +62,28 @@ def load_mel_speaker(path: Path, device: str) -> MelSpeaker:
 def noisy(mel: Tensor, strength: Tensor | float) -> Tensor:
     """The mel with white noise of this standard deviation, which hides what nobody hears."""
     return mel + strength * torch.randn_like(mel)
+
+
+def ends(mel: Tensor, lengths: Tensor, frames: int) -> Tensor:
+    """The last frames of each row. mel (B, T, M), lengths (B,) -> (B, frames, M), from the beginning where a row is shorter."""
+    first = (lengths - frames).clamp(min=0)
+    index = first[:, None, None] + torch.arange(frames, device=mel.device)[:, None]
+    return mel.gather(1, index.expand(-1, -1, mel.shape[2]))
+
+
+def speaker_distance(
+    listener: MelSpeaker, mel: Tensor, lengths: Tensor, wanted: Tensor, frames: int, noise: float
+) -> Tensor:
+    """How far the speaker in a mel is from the wanted one: 1 less the cosine, the mean over the rows that are long enough.
+
+    Args:
+        listener: hears the speaker.
+        mel: (B, T, 80).
+        lengths: (B,) frames of the rows.
+        wanted: (B, 192) of length 1.
+        frames: so many at the end of a row are heard,
+        noise: with noise of this standard deviation.
+    """
+    distance = 1 - (listener(noisy(ends(mel, lengths, frames), noise)) * wanted).sum(-1)
+    counts = (lengths >= frames).float()
+    return (distance * counts).sum() / counts.sum().clamp(min=1)

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from change_voices import families
 from corpus import TOKEN_24, Corpus, crop, drawing_weights
-from mel_speaker import load_mel_speaker, noisy
+from mel_speaker import load_mel_speaker, speaker_distance
+from soften import soften
 from tokens import TokenSet
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, digit_rows, resume, section
@@ -39,13 +40,6 @@ def balance(rows: int, mels: int, strength: float, device: torch.device) -> Tens
     bend = torch.arange(BENDS, device=device)
     curves = torch.cos(math.pi * bend[:, None] * torch.linspace(0, 1, mels, device=device))
     return torch.randn(rows, BENDS, device=device) * (strength / (1 + bend / 2)) @ curves
-
-
-def ends(mel: Tensor, lengths: Tensor, frames: int) -> Tensor:
-    """The last frames of each row. mel (B, T, M), lengths (B,) -> (B, frames, M), from the beginning where a row is shorter."""
-    first = (lengths - frames).clamp(min=0)
-    index = first[:, None, None] + torch.arange(frames, device=mel.device)[:, None]
-    return mel.gather(1, index.expand(-1, -1, mel.shape[2]))
 
 
 def another(family: np.ndarray, rng: np.random.Generator) -> int:
@@ -75,6 +69,12 @@ def main(argv: list[str] | None = None) -> None:
         flow.input_embedding.weight.copy_(digit_rows(codebook, flow.config.input_size, 1.0, config["seed"]))
     flow.to(device)
     resume(flow, args.resume)
+    if args.resume:
+        some = codes[None, : config["crops"][0]].long()
+        hard = soften(
+            flow, lambda: flow.inference(some, some[:, :0], embeddings.new_zeros(1, 0, 80), embeddings[:1], steps=1)
+        )
+        print("made soft:", hard, flush=True) if hard else None
     if bool(config["speaker_weight"]) != bool(args.mel_speaker):
         raise SystemExit("speaker_weight and --mel-speaker go together")
     listener = load_mel_speaker(args.mel_speaker, device) if args.mel_speaker else None
@@ -107,9 +107,9 @@ def main(argv: list[str] | None = None) -> None:
                 if listener is not None:
                     count = max(1, round(config["speaker_rows"] * len(row)))
                     mel = flow.sketch(told, drawn.noise, count, config["speaker_steps"])
-                    last = ends(mel, 2 * lengths[:count], round(config["speaker_frames"] * mel.shape[1]))
-                    heard = listener(noisy(last, config["speaker_hearing"]))
-                    distance = (1 - (heard * embeddings[row[:count]]).sum(-1)).mean()
+                    frames = round(config["speaker_frames"] * mel.shape[1])
+                    wanted, hearing = embeddings[row[:count]], config["speaker_hearing"]
+                    distance = speaker_distance(listener, mel, 2 * lengths[:count], wanted, frames, hearing)
                     loss = loss + config["speaker_weight"] * distance
                     found["distance"] = distance.detach()
             return {**found, "norm": optimiser.step(loss)}

@@ -1,72 +1,22 @@
 """Train the speaker encoder, a narrow CAM++, on the embeddings of the published one, then embed every utterance.
 
-    python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.npz --out speaker.safetensors
-        --embeddings rows.npz [--published FILE]
-
-With --published it begins as the published one, of whose bottlenecks those units stay that weigh most; one that begins at random
-knows its training speakers alone. Weights are rounded in training as they are stored, and some of the speech gets noise.
+python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.npz --out speaker.safetensors --embeddings rows.npz
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from campplus import embed, embed_corpus, load_published
+from campplus import embed, embed_corpus
 from change_voices import CHANGED, original_of
 from corpus import TOKEN_16, Corpus, crop, drawing_weights
-from rounding import plain_names, round_weights
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, resume, section
 
-from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig, DenseLayer
-
-
-def begin_as(model: CAMPPlus, published: CAMPPlus) -> None:
-    """Copy the weights of a CAM++ that differs by its bottleneck alone; of its wider layers the units stay that add most."""
-    narrow = {name: part for name, part in model.named_modules() if isinstance(part, DenseLayer)}
-    for name, part in published.named_modules():
-        if isinstance(part, DenseLayer):
-            keep_units(part, narrow[name])
-    own, given = model.state_dict(), published.state_dict()
-    model.load_state_dict({name: given[name] if given[name].shape == own[name].shape else own[name] for name in own})
-
-
-def strongest(weight: Tensor, count: int) -> Tensor:
-    """The inputs (count,) of a layer (outputs, inputs, kernel) with the largest weights, in their order."""
-    return weight.square().sum((0, 2)).topk(count).indices.sort().values
-
-
-@torch.no_grad()
-def keep_units(wide: DenseLayer, narrow: DenseLayer) -> None:
-    """Give a layer the units of a wider one that weigh most, with those of the gate."""
-    norm, gate = wide.nonlinear2.batchnorm, wide.cam_layer
-    units = strongest(gate.linear_local.weight * norm.weight.abs()[:, None], narrow.linear1.out_channels)
-    gates = strongest(gate.linear2.weight, narrow.cam_layer.linear1.out_channels)
-    state = wide.state_dict()
-    for name in (
-        "linear1.weight",
-        *(f"nonlinear2.batchnorm.{n}" for n in ("weight", "bias", "running_mean", "running_var")),
-    ):
-        state[name] = state[name][units]
-    for name in ("linear_local", "linear1"):
-        state[f"cam_layer.{name}.weight"] = state[f"cam_layer.{name}.weight"][:, units]
-    for name in ("weight", "bias"):
-        state[f"cam_layer.linear1.{name}"] = state[f"cam_layer.linear1.{name}"][gates]
-    state["cam_layer.linear2.weight"] = state["cam_layer.linear2.weight"][:, gates]
-    narrow.load_state_dict(state)
-
-
-def noise_on(wave: Tensor, levels: Sequence[float], fraction: float) -> Tensor:
-    """White noise under a fraction of the rows (B, T), between two levels relative to each, dB."""
-    low, high = levels
-    level = low + (high - low) * torch.rand(len(wave), 1, device=wave.device)
-    chosen = torch.rand(len(wave), 1, device=wave.device) < fraction
-    strength = wave.square().mean(1, keepdim=True).sqrt() * 10 ** (level / 20)
-    return wave + chosen * strength * torch.randn_like(wave)
+from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -74,7 +24,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--targets", type=Path, required=True, help="file written by speaker_targets.py")
     parser.add_argument("--embeddings", type=Path, required=True, help="output file for the embeddings of all rows")
-    parser.add_argument("--published", type=Path, help="weights of the published CAM++ to begin with")
     args = parser.parse_args(argv)
     config, device = section(args.config, "speaker", args.changes), args.device
     torch.manual_seed(config["seed"])
@@ -95,15 +44,11 @@ def main(argv: list[str] | None = None) -> None:
     mass = drawing_weights(rows, mass * ~validation, config["fractions"])
     model = CAMPPlus(CAMPPlusConfig(**config["model"])).to(device)
     resume(model, args.resume)
-    if args.published:
-        begin_as(model, load_published(args.published).to(device))
-    round_weights(model, config["storage"])
     optimiser = Optimiser(model, config["lr"], average=config["average"])
 
     def step_of(samples: int):
         def step(starts: Tensor, row: Tensor) -> dict[str, Tensor]:
             wave = crop(corpus.audio16, starts, samples).float() / 32768
-            wave = noise_on(wave, config["noise"], config["noisy"])
             with torch.autocast(wave.device.type, torch.bfloat16, enabled=wave.is_cuda, cache_enabled=False):
                 guess = embed(model, wave)
             loss = (1 - (guess * targets[row]).sum(-1)).mean()
@@ -132,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         "cosine_to_teacher_new_speakers": round(float(likeness[original & validation].mean()), 4),
     }
     print("measured:", measured, flush=True)
-    state = plain_names({n: v.cpu().contiguous() for n, v in model.state_dict().items()})
+    state = {n: v.cpu().contiguous() for n, v in model.state_dict().items()}
     run.save(state, config=model.config.model_dump(), resumed=args.resume is not None, measured=measured)
 
 

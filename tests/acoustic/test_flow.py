@@ -11,6 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from mamtra.acoustic.attention import attend
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.acoustic.flow_matching import cosine_schedule, fixed_noise
 from mamtra.acoustic.masks import attention_mask, valid_positions
@@ -271,6 +272,24 @@ def test_a_sketch_has_gradients(small):
     assert mel.shape == (1, 12, 80)
     mel.square().sum().backward()
     assert flow.spk_embed_affine_layer.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_mixed_precision_leaves_attention_in_float32(masked):
+    """In bfloat16 the gradients of a choice of one key are rounding errors, times thousands here."""
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 40, 8).bfloat16().float().requires_grad_() for _ in range(3))
+    mask = torch.zeros(40, 40).masked_fill(torch.ones(40, 40).triu(1).bool(), -1e10) if masked else None
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = attend(1000 * q.bfloat16(), k.bfloat16(), v.bfloat16(), mask)
+    assert mixed.dtype == torch.bfloat16
+    exact = attend((1000 * q.bfloat16()).float(), k, v, mask)
+    torch.testing.assert_close(mixed.float(), exact, atol=0.02, rtol=0.01)
+    weight = torch.randn_like(exact).bfloat16().float()
+    for one, other in zip(
+        *(torch.autograd.grad((y.float() * weight).sum(), (q, k, v)) for y in (mixed, exact)), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=0.02 * other.abs().max().item() + 1e-3, rtol=0.02)
 
 
 def test_sampled_noise_is_deterministic_and_within_bounds(small):

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mamtra.acoustic.attention import attend
 from mamtra.acoustic.convolution import WindowConv1d
 from mamtra.acoustic.masks import additive, attention_mask, hide
 from mamtra.acoustic.stream_cache import LayerCache
@@ -104,7 +105,7 @@ class SelfAttention(nn.Module):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
         """Attend with projected queries, keys and values (B, T, heads * head_dim); the rest as in `forward`."""
         q, k, v = (value.unflatten(-1, self.split).transpose(1, 2) for value in (q, k, v))
-        out = F.scaled_dot_product_attention(q, k, v, mask) if cache is None else cache.attend(self, q, k, v, mask)
+        out = attend(q, k, v, mask) if cache is None else cache.attend(self, q, k, v, mask)
         return self.to_out[0](out.transpose(1, 2).flatten(2))
 
 

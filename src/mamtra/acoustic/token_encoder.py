@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mamtra.acoustic.attention import attend
 from mamtra.acoustic.convolution import Conv1d
 from mamtra.acoustic.masks import attention_mask, valid_positions
 from mamtra.acoustic.stream_cache import StreamCache
@@ -115,7 +116,7 @@ class RelativeAttention(nn.Module):
             # The scores are a view of any offset in memory; kernels of other devices need an aligned start.
             bias = bias.contiguous()
         dropout = self.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(by_content, k, v, attn_mask=bias, dropout_p=dropout)
+        out = attend(by_content, k, v, bias, dropout)
         return self.linear_out(out.transpose(1, 2).flatten(2))
 
 

@@ -1,0 +1,31 @@
+"""Attention of the flow."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    """Scaled dot-product attention that mixed precision leaves in float32.
+
+    In bfloat16 the gradient of a softmax that has nearly made its choice consists of rounding errors times keys or queries. These
+    let queries and keys grow, which makes the errors larger: a head ends as a choice of one key, and its noise drowns all other
+    gradients when their norm is clipped.
+
+    Args:
+        q: (B, heads, T, D).
+        k: (B, heads, keys, D).
+        v: (B, heads, keys, D).
+        mask: see `torch.nn.functional.scaled_dot_product_attention`.
+        dropout: of the weights.
+
+    Returns:
+        (B, heads, T, D), of the type of `v`.
+    """
+    if not torch.is_autocast_enabled(q.device.type):
+        return F.scaled_dot_product_attention(q, k, v, mask, dropout)
+    with torch.autocast(q.device.type, enabled=False):
+        mask = mask.float() if mask is not None and mask.is_floating_point() else mask
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), mask, dropout).to(v.dtype)
