@@ -7,8 +7,8 @@ Half of the steps use chunked attention, so that the same weights serve whole ut
 prompt and not by the embedding alone is taught by longer prompts, rows without embedding and changes of the balance of all bands.
 Speech tokens say something of their speaker too, but those of a language model are of the bulk voice, whoever is to say them: to
 take the speaker from elsewhere is taught by rows that behind their prompt have the tokens of the same speech in another voice.
-The error of the vector field says little of who speaks. With --mel-speaker some rows are also made in a few steps, and the loss is
-how far their speaker is from the wanted one.
+The error of the vector field says little of who speaks. With --mel-speaker some rows of every other batch are also made in a few
+steps, and added to the loss is how far their speaker is from the wanted one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from change_voices import families
 from corpus import TOKEN_24, Corpus, crop, drawing_weights
 from mel_speaker import load_mel_speaker, speaker_distance
+from rounding import plain_names, round_weights
 from soften import soften
 from tokens import TokenSet
 from torch import Tensor
@@ -78,6 +79,8 @@ def main(argv: list[str] | None = None) -> None:
     if bool(config["speaker_weight"]) != bool(args.mel_speaker):
         raise SystemExit("speaker_weight and --mel-speaker go together")
     listener = load_mel_speaker(args.mel_speaker, device) if args.mel_speaker else None
+    if config["storage"]:
+        round_weights(flow, config["storage"])
     optimiser = Optimiser(flow, config["lr"], average=config["average"])
 
     def step_with(streaming: bool, tokens: int):
@@ -104,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
                     told, feat, t=drawn.t, noise=drawn.noise, keep=drawn.keep, prior_weight=config["prior_weight"]
                 )
                 found = {"loss": loss.detach()}
-                if listener is not None:
+                if listener is not None and not streaming:
                     count = max(1, round(config["speaker_rows"] * len(row)))
                     mel = flow.sketch(told, drawn.noise, count, config["speaker_steps"])
                     frames = round(config["speaker_frames"] * mel.shape[1])
@@ -139,9 +142,9 @@ def main(argv: list[str] | None = None) -> None:
         run.report(200, **result)
         if run.progress - saved > 0.25:
             saved = run.progress
-            run.save(optimiser.averaged_state(), config=flow.config.model_dump(), progress=run.progress)
+            run.save(plain_names(optimiser.averaged_state()), config=flow.config.model_dump(), progress=run.progress)
     about = {"config": flow.config.model_dump(), "hours": round(corpus.hours(), 2), "resumed": args.resume is not None}
-    run.save(optimiser.averaged_state(), **about)
+    run.save(plain_names(optimiser.averaged_state()), **about)
 
 
 if __name__ == "__main__":

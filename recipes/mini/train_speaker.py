@@ -1,22 +1,36 @@
 """Train the speaker encoder, a narrow CAM++, on the embeddings of the published one, then embed every utterance.
 
-python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.npz --out speaker.safetensors --embeddings rows.npz
+    python train_speaker.py --config mini.yaml --corpus DIR ... --targets targets.npz --out speaker.safetensors
+        --embeddings rows.npz [--published FILE]
+
+With --published it begins as the published one, of whose sizes it has to be (`model={}`), and learns to be stored compactly.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from campplus import embed, embed_corpus
+from campplus import embed, embed_corpus, load_published
 from change_voices import CHANGED, original_of
 from corpus import TOKEN_16, Corpus, crop, drawing_weights
+from rounding import plain_names, round_weights
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, resume, section
 
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
+
+
+def noise_on(wave: Tensor, levels: Sequence[float], fraction: float) -> Tensor:
+    """White noise under a fraction of the rows (B, T), between two levels relative to each, dB."""
+    low, high = levels
+    level = low + (high - low) * torch.rand(len(wave), 1, device=wave.device)
+    chosen = torch.rand(len(wave), 1, device=wave.device) < fraction
+    strength = wave.square().mean(1, keepdim=True).sqrt() * 10 ** (level / 20)
+    return wave + chosen * strength * torch.randn_like(wave)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--targets", type=Path, required=True, help="file written by speaker_targets.py")
     parser.add_argument("--embeddings", type=Path, required=True, help="output file for the embeddings of all rows")
+    parser.add_argument("--published", type=Path, help="weights of the published CAM++ to begin with")
     args = parser.parse_args(argv)
     config, device = section(args.config, "speaker", args.changes), args.device
     torch.manual_seed(config["seed"])
@@ -44,11 +59,16 @@ def main(argv: list[str] | None = None) -> None:
     mass = drawing_weights(rows, mass * ~validation, config["fractions"])
     model = CAMPPlus(CAMPPlusConfig(**config["model"])).to(device)
     resume(model, args.resume)
+    if args.published:
+        model.load_state_dict(load_published(args.published).state_dict())
+    if config["storage"]:
+        round_weights(model, config["storage"])
     optimiser = Optimiser(model, config["lr"], average=config["average"])
 
     def step_of(samples: int):
         def step(starts: Tensor, row: Tensor) -> dict[str, Tensor]:
             wave = crop(corpus.audio16, starts, samples).float() / 32768
+            wave = noise_on(wave, config["noise"], config["noisy"])
             with torch.autocast(wave.device.type, torch.bfloat16, enabled=wave.is_cuda, cache_enabled=False):
                 guess = embed(model, wave)
             loss = (1 - (guess * targets[row]).sum(-1)).mean()
@@ -59,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     steps = [(int(s * 16000), step_of(int(s * 16000))) for s in config["seconds"]]
     rng = np.random.default_rng(config["seed"])
     run = Run(args.out, config["steps"], config["minutes"])
-    model.train()
+    model.train(not args.published)  # the statistics of the published one are better than those of a batch
     for number in run:
         samples, step = steps[number % len(steps)]
         picked = rng.choice(len(known), size=config["batch"], p=mass)
@@ -77,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
         "cosine_to_teacher_new_speakers": round(float(likeness[original & validation].mean()), 4),
     }
     print("measured:", measured, flush=True)
-    state = {n: v.cpu().contiguous() for n, v in model.state_dict().items()}
+    state = plain_names({n: v.cpu().contiguous() for n, v in model.state_dict().items()})
     run.save(state, config=model.config.model_dump(), resumed=args.resume is not None, measured=measured)
 
 

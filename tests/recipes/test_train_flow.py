@@ -7,10 +7,12 @@ import speaker_targets
 import torch
 import train_flow
 import train_mel_speaker
+import train_speaker
 from corpus import ShardWriter
 from mel_speaker import MelSpeaker, ends, load_mel_speaker, speaker_distance
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from soften import HARD, SOFT, soften, spread
+from train_speaker import noise_on
 
 from mamtra.acoustic.estimator import SelfAttention
 from mamtra.audio.features import kaldi_fbank_80, mel_24k
@@ -79,12 +81,35 @@ def test_a_flow_learns_from_the_speaker_that_is_heard_in_its_mel(work):
     assert difference(heard.bank) < 0.95 * difference(MelSpeaker().bank)
     flow = [*COMMON, *data, "--tokens", str(work / "tokens.npz"), "--out", str(out)]
     changes = ["steps=2", "crops=[50]", "tokens_per_batch=200", "fractions={}", f"model={json.dumps(FLOW)}"]
-    changes += ["speaker_weight=1.0"]
+    changes += ["speaker_weight=1.0", "storage=int4"]
     train_flow.main([*flow, "--mel-speaker", str(listener), *changes])
     first = json.loads(out.with_suffix(".log.jsonl").read_text().splitlines()[0])
     assert 0 < first["distance"] < 2
+    assert not any("parametrizations" in name for name in load_file(out))
     with pytest.raises(SystemExit, match="go together"):
         train_flow.main([*flow, *changes])
+
+
+def test_the_speaker_encoder_begins_as_the_published_one(work):
+    out = work / "speaker.safetensors"
+    train_speaker.main(
+        [*COMMON, "--corpus", str(work / "corpus"), "--targets", str(work / "rows.npz"), "--out", str(out),
+         "--embeddings", str(work / "own.npz"), "--published", str(work / "campplus.safetensors"),
+         "steps=1", "batch=2", "seconds=[1.0]", "storage=int4", "noisy=0.5", "lr=0.0", "model={}"]
+    )  # fmt: skip
+    state, given = load_file(out), load_file(work / "campplus.safetensors")
+    assert state.keys() == given.keys()
+    assert all(torch.equal(state[name], given[name]) for name in given if "num_batches" not in name)
+
+
+def test_noise_is_as_strong_as_asked_under_some_of_the_rows():
+    torch.manual_seed(0)
+    wave = torch.randn(400, 1000) * torch.logspace(-3, 0, 400)[:, None]
+    ratio = (noise_on(wave, (-40.0, -20.0), 0.5) - wave).square().mean(1) / wave.square().mean(1)
+    noisy = ratio > 0
+    assert 0.4 < noisy.float().mean() < 0.6
+    level = 10 * ratio[noisy].log10()
+    assert -40.5 < level.min() < -38 and -22 < level.max() < -19.5
 
 
 def test_the_speaker_is_heard_at_the_end_of_rows_that_are_long_enough():
