@@ -75,7 +75,8 @@ def main(argv: list[str] | None = None) -> None:
         hard = soften(
             flow, lambda: flow.inference(some, some[:, :0], embeddings.new_zeros(1, 0, 80), embeddings[:1], steps=1)
         )
-        print("made soft:", hard, flush=True) if hard else None
+        if hard:
+            print("made soft:", hard, flush=True)
     if bool(config["speaker_weight"]) != bool(args.mel_speaker):
         raise SystemExit("speaker_weight and --mel-speaker go together")
     listener = load_mel_speaker(args.mel_speaker, device) if args.mel_speaker else None
