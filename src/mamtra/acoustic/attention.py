@@ -24,8 +24,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout:
     Returns:
         (B, heads, T, D), of the type of `v`.
     """
-    if not torch.is_autocast_enabled(q.device.type):
-        return F.scaled_dot_product_attention(q, k, v, mask, dropout)
-    with torch.autocast(q.device.type, enabled=False):
+    kind = q.device.type
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+    with torch.autocast(kind, enabled=False):
         mask = mask.float() if mask is not None and mask.is_floating_point() else mask
-        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), mask, dropout).to(v.dtype)
+        q, k, exact = q.float(), k.float(), v.float()
+        return F.scaled_dot_product_attention(q, k, exact, attn_mask=mask, dropout_p=dropout).to(v.dtype)
