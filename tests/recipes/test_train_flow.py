@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import campplus
+import mel_speaker
 import numpy as np
 import pytest
 import speaker_targets
@@ -26,10 +28,22 @@ FLOW = {
 }  # fmt: skip
 
 
-def published(seed: int = 0) -> CAMPPlus:
-    """A CAM++ of the published sizes with random weights and statistics."""
-    torch.manual_seed(seed)
-    model = CAMPPlus(CAMPPlusConfig()).eval()
+CAMPPLUS = {"head_channels": 4, "init_channels": 8, "growth_rate": 4, "block_layers": (1, 1, 1)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def narrow():
+    """A published CAM++ that is narrow."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (campplus, mel_speaker):
+            patch.setattr(module, "CAMPPlusConfig", lambda: CAMPPlusConfig(**CAMPPLUS))
+        yield
+
+
+def published() -> CAMPPlus:
+    """One with random weights and statistics."""
+    torch.manual_seed(0)
+    model = CAMPPlus(CAMPPlusConfig(**CAMPPLUS)).eval()
     for name, value in model.named_buffers():
         if value.is_floating_point():
             value.uniform_(0.5, 1.5) if name.endswith("var") else value.normal_(std=0.1)
@@ -37,7 +51,7 @@ def published(seed: int = 0) -> CAMPPlus:
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory):
+def work(narrow, tmp_path_factory):
     """A corpus of two speakers, the weights of a CAM++, its embeddings, and a token set."""
     folder = tmp_path_factory.mktemp("speakers")
     writer = ShardWriter(folder / "corpus" / "0")
@@ -95,7 +109,7 @@ def test_the_speaker_encoder_begins_as_the_published_one(work):
     train_speaker.main(
         [*COMMON, "--corpus", str(work / "corpus"), "--targets", str(work / "rows.npz"), "--out", str(out),
          "--embeddings", str(work / "own.npz"), "--published", str(work / "campplus.safetensors"),
-         "steps=1", "batch=2", "seconds=[1.0]", "storage=int4", "noisy=0.5", "lr=0.0", "model={}"]
+         "steps=1", "batch=2", "seconds=[1.0]", "storage=int4", "noisy=0.5", "lr=0.0", f"model={json.dumps(CAMPPLUS)}"]
     )  # fmt: skip
     state, given = load_file(out), load_file(work / "campplus.safetensors")
     assert state.keys() == given.keys()
