@@ -22,7 +22,7 @@ from training import Captured, Optimiser, Run, command, section
 from mamtra.audio.features import kaldi_fbank_80, mel_24k
 
 HELD = 12
-"""Every so manieth speaker is for validation alone."""
+"""Every twelfth speaker is for validation alone."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -52,11 +52,9 @@ def main(argv: list[str] | None = None) -> None:
     def mel_of(starts: Tensor, tokens: int) -> Tensor:
         return mel_24k(crop(corpus.audio24, starts * TOKEN_24, tokens * TOKEN_24).float() / 32768).transpose(1, 2)
 
-    def bank_step(starts: Tensor, row: Tensor) -> dict[str, Tensor]:
-        del row
-        tokens = longest
-        bank = kaldi_fbank_80(crop(corpus.audio16, starts * TOKEN_16, tokens * TOKEN_16).float() / 32768)
-        found = model.bank(mel_of(starts, tokens))[:, : bank.shape[1]]
+    def bank_step(starts: Tensor) -> dict[str, Tensor]:
+        bank = kaldi_fbank_80(crop(corpus.audio16, starts * TOKEN_16, longest * TOKEN_16).float() / 32768)
+        found = model.bank(mel_of(starts, longest))[:, : bank.shape[1]]
         difference = (found - found.mean(1, keepdim=True)) - (bank - bank.mean(1, keepdim=True))
         loss = difference.abs().mean()
         return {"difference": loss.detach(), "norm": first.step(loss)}
@@ -82,13 +80,13 @@ def main(argv: list[str] | None = None) -> None:
         size = longest if alone else size
         room = np.array([corpus.rows[i].tokens - size for i in picked])
         starts = np.array([corpus.rows[i].start for i in picked]) + (rng.random(len(picked)) * (room + 1)).astype(int)
-        given = {"starts": torch.from_numpy(starts), "row": torch.from_numpy(picked)}
+        starts, row = torch.from_numpy(starts), torch.from_numpy(picked)
         if alone:
             first.schedule(run.progress / config["catch_up"])
-            run.report(100, **banks(**given))
+            run.report(100, **banks(starts=starts))
         else:
             both.schedule((run.progress - config["catch_up"]) / (1 - config["catch_up"]))
-            run.report(100, **step(**given))
+            run.report(100, **step(starts=starts, row=row))
     state = both.averaged_state()
     model.load_state_dict(state)
     measured = {}
