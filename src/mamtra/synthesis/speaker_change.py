@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-ONE_SPEAKER = 0.58
-"""Cosine of the parts before and after a change of speaker: at most 0.56 for two speakers, 0.70 or more for one."""
+ONE_SPEAKER = 0.62
+"""Cosine of the parts before and after a change of speaker: below it for 110 of 115 recordings of two people, who were heard in
+training, and for 2 of 120 of one."""
 _WINDOW, _STEP = 200, 100
 Embed = Callable[[np.ndarray], np.ndarray]
 """Filter banks (B, F, 80) minus their means over frames to speaker embeddings (B, E)."""
