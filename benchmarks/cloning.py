@@ -21,7 +21,6 @@ from record import benchmark, say_progress
 
 from mamtra import load
 from mamtra.audio.io import read_audio, resample
-from mamtra.audio.noise_gate import gate_noise
 from mamtra.audio.speech_level import pauses, speech_level
 from mamtra.audio.trim import trim_edges
 from mamtra.evaluate.statistics import interval, resamples
@@ -110,7 +109,6 @@ def embed(wave: np.ndarray, hearing: Hearing, prepared: bool) -> tuple[np.ndarra
     """Embedding of unit length, and what is advised about speakers."""
     samples = prepare_reference(wave, RATE) if prepared else wave.astype(np.float32)
     fbank = hearing.fbank(np.ascontiguousarray(samples))
-    fbank = gate_noise(fbank) if prepared else fbank
     found = embed_speaker(fbank, hearing)
     return found / np.linalg.norm(found), advise_on_speakers(fbank, hearing.embed) if prepared else []
 
@@ -189,7 +187,7 @@ def render(results: dict[str, Any]) -> str:
         "# Recordings to clone from",
         f"Cosine of the speaker embedding of a degraded recording to that of the same recording as it is, mean over {count}\n"
         f"speakers of LibriSpeech train-clean-100 (up to {SECONDS:g} s each) with 95% bootstrap intervals: before, and after the\n"
-        "level is normalised, long pauses are shortened and the background in the encoder's input is evened out. The last two\n"
+        "level is normalised and long pauses are shortened. The last two\n"
         "columns count the recordings whose nearest undegraded recording is their own. Different speakers have a cosine of\n"
         f"{different['before']:.2f} before and {different['after']:.2f} after; the preparation itself leaves {plain:.2f} of a\n"
         "recording as it is. The settings were chosen on degraded recordings of the same training corpus, part of them by the\n"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mamtra.audio.io import resample
-from mamtra.audio.noise_gate import FLOOR, QUIETEST, gate_noise
 from mamtra.audio.speech_level import background_db, high_band_db, normalise_level, pauses, shorten_pauses, speech_level
 
 RATE = 16000
@@ -60,17 +59,3 @@ def test_background_and_bandwidth():
     for rate in (16000, 24000, 44100):
         assert high_band_db(resample(wave, RATE, rate), rate) > -10
         assert high_band_db(resample(resample(wave, RATE, 8000), 8000, rate), rate) < -60
-
-
-def test_the_gate_takes_out_noise_and_leaves_clean_speech():
-    spoken = np.arange(300)[:, None] // 30 % 2 == 0  # 0.3 s of speech, 0.3 s of silence
-    speech = np.broadcast_to(np.where(spoken, -1.0, -12.0), (300, 80)).astype(np.float32)
-    assert np.array_equal(gate_noise(speech), speech)
-    noise = -6 + 0.5 * np.random.default_rng(0).standard_normal((300, 80), np.float32)
-    noisy = np.logaddexp(speech, noise)
-    gated = gate_noise(noisy)
-    assert (gated <= noisy).all() and (gated >= QUIETEST).all() and gated.dtype == np.float32
-    quiet = speech < -10
-    assert gated[quiet].mean() < noisy[quiet].mean() - 1.5 and gated[quiet].mean() > FLOOR - 1
-    assert np.abs(gated[~quiet] - speech[~quiet]).mean() < 0.3
-    assert np.unique(gate_noise(np.full((300, 80), -15.9, np.float32))).tolist() == [QUIETEST]

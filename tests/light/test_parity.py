@@ -107,9 +107,8 @@ def test_embeddings(theirs: TTS, exact: TTS) -> None:
 def test_mel_of_a_whole_utterance(theirs: TTS, exact: TTS) -> None:
     tokens, voice = np.random.default_rng(1).integers(0, 6561, 13), exact.voice("clara")
     prompt = voice.prompt_speech[:30], voice.prompt_mel[:60], voice.embedding
-    expected = theirs.model.flow.inference(
-        torch.from_numpy(tokens[None]), *(torch.from_numpy(part[None]) for part in prompt)
-    )
+    given = (torch.from_numpy(part[None]) for part in (tokens, *prompt))
+    expected = theirs.model.flow.inference(*given, steps=theirs.model.generation.flow_steps)
     np.testing.assert_allclose(exact.model.flow.whole(tokens, *prompt), expected[0].numpy(), atol=2e-3)
 
 
@@ -119,7 +118,8 @@ def test_mel_of_a_stream(theirs: TTS, exact: TTS, count: int) -> None:
     tokens, voice = np.random.default_rng(2).integers(0, 6561, count), exact.voice("clara")
     prompt = voice.prompt_speech[:10], voice.prompt_mel[:20], voice.embedding
     given = (torch.from_numpy(part[None]) for part in (tokens, *prompt))
-    expected = theirs.model.flow.inference(*given, streaming=True)[0].numpy()
+    steps = theirs.model.generation.flow_steps
+    expected = theirs.model.flow.inference(*given, steps=steps, streaming=True)[0].numpy()
     stream = exact.model.flow.stream(*prompt)
     assert stream.wanted(5) == 25 + 3 - 10
     parts = [

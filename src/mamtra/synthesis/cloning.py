@@ -35,8 +35,8 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
     With a transcript the LM continues the recording and so takes over rhythm and manner too. Without one, or where the model's
     generation settings have `continue_clones` off, only the timbre is taken over.
 
-    For the models of this package the level is normalised, pauses longer than 0.3 s are shortened, and stationary noise and
-    digital silence are evened out in what the speaker encoder gets. CosyVoice 2 gets the recording as it is, as in the original.
+    For the models of this package the level is normalised and pauses longer than 0.3 s are shortened. CosyVoice 2 gets the
+    recording as it is, as in the original.
 
     Args:
         path: an audio file, 16 kHz or more, with 1 to 30 s of one person speaking.
@@ -60,7 +60,7 @@ def clone_voice(path: str | os.PathLike, model: Model, text: str | None = None, 
     if not original:
         wave = prepare_reference(wave, rate)
     like_original = model.generation.like_original
-    *heard, more = encode_reference(model.hearing, wave, rate, gate=not original, original=like_original)
+    *heard, more = encode_reference(model.hearing, wave, rate, original=like_original, advise=not original)
     header = VoiceInfo(name=name, voice_space=model.voice_space, **{"source": Path(path).name, **info})
     return Voice(header, text_ids, *heard, advice=tuple(advice + more)).to(model.arrays)
 

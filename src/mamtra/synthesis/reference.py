@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 
 from mamtra.audio.io import resample
-from mamtra.audio.noise_gate import gate_noise
 from mamtra.audio.sinc_resample import sinc_resample
 from mamtra.synthesis.speaker_change import advise_on_speakers
 
@@ -29,15 +28,15 @@ class Hearing(Protocol):
 
 
 def encode_reference(
-    hearing: Hearing, wave: np.ndarray, rate: int, *, gate: bool, original: bool
+    hearing: Hearing, wave: np.ndarray, rate: int, *, original: bool, advise: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
     """What a voice takes from samples (T,).
 
     Tokens and mel are cut to the shorter of the two at two frames a token, as CosyVoice 2 aligns its prompts.
 
     Args:
-        gate: take noise out of what the speaker encoder hears, and look for a second speaker; CosyVoice 2 does neither.
         original: resample with the filter of CosyVoice 2.
+        advise: look for a second speaker.
 
     Returns:
         Speech tokens int64 (N,), mel float32 (2N, 80), speaker embedding float32 (E,), and advice on the speakers.
@@ -47,8 +46,7 @@ def encode_reference(
     mel = hearing.mel(resampled(wave, rate, 24000, original)).T
     count = min(len(tokens), len(mel) // 2)
     fbank = hearing.fbank(wave16)
-    fbank = gate_noise(fbank) if gate else fbank
-    advice = advise_on_speakers(fbank, hearing.embed) if gate else []
+    advice = advise_on_speakers(fbank, hearing.embed) if advise else []
     return tokens[:count], mel[: 2 * count], embed_speaker(fbank, hearing), advice
 
 
