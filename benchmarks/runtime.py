@@ -68,7 +68,7 @@ SPEEDS: dict[str, dict[str, Any]] = {
     BASELINE: {"runtime": "torch", "device": "cpu"},
     "onnx": {"model": "mini", "runtime": "onnx", "int8_lm": False},
     "onnx, int8 LM": {"model": "mini", "runtime": "onnx"},
-    "onnx, 5 flow steps": {"runtime": "onnx", "flow_steps": 5, "int8_lm": False},
+    "onnx, 3 flow steps": {"runtime": "onnx", "flow_steps": 3, "int8_lm": False},
     "onnx, mini-fast": {"runtime": "onnx", "int8_lm": False},
     DEFAULT: {"runtime": "onnx"},
 }

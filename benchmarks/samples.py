@@ -43,7 +43,7 @@ def voices(tts: TTS) -> Iterator[Clip]:
 
 
 def flows() -> Iterator[Clip]:
-    """The default voice with fewer steps of the flow than its ten."""
+    """The default voice with fewer steps of the flow than its four."""
     for name, (model, steps) in STEPS.items():
         yield clip(name, mamtra.load(model, runtime="torch", flow_steps=steps).say(TEXT))
 

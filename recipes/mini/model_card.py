@@ -38,7 +38,8 @@ SOURCES = (
     ("The LJ Speech Dataset 1.1: K. Ito, L. Johnson, 2017", "one person reading; also sentences", "public domain"),
     ("rhasspy cathy", "one person reading", "CC0 1.0"),
     ("LibriTTS train-clean-100: H. Zen et al., Interspeech 2019", "sentences without their sound, a selection", "CC BY 4.0"),
-    ("CAM++ of 3D-Speaker", "weights of the speaker encoder, trained on for 4 bits and noise; embeddings for the flow's training", "Apache-2.0"),
+    ("CAM++ of 3D-Speaker",
+     "weights of the speaker encoder, trained on for 4 bits and noise; embeddings for the flow's training", "Apache-2.0"),
     ("Whisper base (OpenAI)", "layers of the speech tokenizer; states that the tokens were trained to predict", "MIT"),
     ("American English dictionaries of misaki (hexgrad)", "readings of words", "Apache-2.0"),
 )  # fmt: skip
