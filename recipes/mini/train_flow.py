@@ -8,7 +8,8 @@ prompt and not by the embedding alone is taught by longer prompts, rows without 
 Speech tokens say something of their speaker too, but those of a language model are of the bulk voice, whoever is to say them: to
 take the speaker from elsewhere is taught by rows that behind their prompt have the tokens of the same speech in another voice.
 The error of the vector field says little of who speaks. With --mel-speaker some rows of every other batch are also made in a few
-steps, and added to the loss is how far their speaker is from the wanted one.
+steps, and added to the loss is how far their speaker is from the wanted one. That needs no recording of this speaker, so that
+some rows are made in voices between two speakers: the flow has to know more of them than it has heard.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from change_voices import families
 from corpus import TOKEN_24, Corpus, crop, drawing_weights
 from mel_speaker import load_mel_speaker, speaker_distance
@@ -28,6 +30,7 @@ from tokens import TokenSet
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, digit_rows, resume, section
 
+from mamtra.acoustic.causal_flow import FlowConditions
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.audio.features import mel_24k
 from mamtra.encoders.speech_tokenizer import SpeechTokenizerConfig
@@ -46,6 +49,26 @@ def balance(rows: int, mels: int, strength: float, device: torch.device) -> Tens
 def another(family: np.ndarray, rng: np.random.Generator) -> int:
     """The original of a family or, half of the time, any of it."""
     return int(family[0] if rng.random() < 0.5 else family[rng.integers(len(family))])
+
+
+def between_speakers(flow: Flow, told: FlowConditions, wanted: Tensor, share: float) -> tuple[FlowConditions, Tensor]:
+    """The first rows of a batch, of which some are to sound like nobody: like a mixture of their speaker and the next row's.
+
+    Args:
+        flow: embeds the speakers.
+        told: conditions of the batch.
+        wanted: (n, 192) unit embeddings of the first n rows' speakers.
+        share: of the n rows that get such a speaker, and no prompt, which would be of another.
+
+    Returns:
+        Conditions, whose `spks` and `cond` are those of the n rows, and the embeddings (n, 192) that they want now.
+    """
+    count = len(wanted)
+    chance = torch.rand(2, count, 1, device=wanted.device)
+    chosen = chance[0] < share
+    mixed = torch.where(chosen, F.normalize(torch.lerp(wanted, wanted.roll(1, 0), chance[1]), dim=1), wanted)
+    spks = torch.where(chosen, flow.speaker(mixed), told.spks[:count])
+    return told._replace(spks=spks, cond=told.cond[:count] * ~chosen[..., None]), mixed
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -110,9 +133,9 @@ def main(argv: list[str] | None = None) -> None:
                 found = {"loss": loss.detach()}
                 if listener is not None and not streaming:
                     count = max(1, round(config["speaker_rows"] * len(row)))
+                    told, wanted = between_speakers(flow, told, embeddings[row[:count]], config["between_speakers"])
                     mel = flow.sketch(told, drawn.noise, count, config["speaker_steps"])
-                    frames = round(config["speaker_frames"] * mel.shape[1])
-                    wanted, hearing = embeddings[row[:count]], config["speaker_hearing"]
+                    frames, hearing = round(config["speaker_frames"] * mel.shape[1]), config["speaker_hearing"]
                     distance = speaker_distance(listener, mel, 2 * lengths[:count], wanted, frames, hearing)
                     loss = loss + config["speaker_weight"] * distance
                     found["distance"] = distance.detach()

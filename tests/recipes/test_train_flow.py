@@ -14,9 +14,11 @@ from corpus import ShardWriter
 from mel_speaker import MelSpeaker, ends, load_mel_speaker, speaker_distance
 from safetensors.torch import load_file, save_file
 from soften import HARD, SOFT, soften, spread
+from train_flow import between_speakers
 from train_speaker import noise_on
 
 from mamtra.acoustic.estimator import SelfAttention
+from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.audio.features import kaldi_fbank_80, mel_24k
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
 from tests.factories import speech_like
@@ -95,13 +97,35 @@ def test_a_flow_learns_from_the_speaker_that_is_heard_in_its_mel(work):
     assert difference(heard.bank) < 0.95 * difference(MelSpeaker().bank)
     flow = [*COMMON, *data, "--tokens", str(work / "tokens.npz"), "--out", str(out)]
     changes = ["steps=2", "crops=[50]", "tokens_per_batch=200", "fractions={}", f"model={json.dumps(FLOW)}"]
-    changes += ["speaker_weight=1.0", "storage=int4"]
+    changes += ["speaker_weight=1.0", "between_speakers=0.5", "storage=int4"]
     train_flow.main([*flow, "--mel-speaker", str(listener), *changes])
     first = json.loads(out.with_suffix(".log.jsonl").read_text().splitlines()[0])
     assert 0 < first["distance"] < 2
     assert not any("parametrizations" in name for name in load_file(out))
     with pytest.raises(SystemExit, match="go together"):
         train_flow.main([*flow, *changes])
+
+
+@torch.no_grad()
+def test_some_rows_want_a_speaker_between_two_and_have_no_prompt():
+    torch.manual_seed(0)
+    flow = Flow(FlowConfig(**FLOW)).eval()
+    wanted = torch.nn.functional.normalize(torch.randn(6, 192), dim=1)
+    feat, lengths = torch.randn(8, 20, 80), torch.full((8,), 10)
+    embedding = torch.cat([wanted, wanted[:2]])
+    told = flow.conditions(torch.zeros(8, 10).long(), lengths, feat, 2 * lengths, embedding, lengths)
+    same, still = between_speakers(flow, told, wanted, 0.0)
+    assert torch.equal(still, wanted)
+    assert torch.equal(same.spks, told.spks[:6])
+    assert torch.equal(same.cond, told.cond[:6])
+    made, mixed = between_speakers(flow, told, wanted, 1.0)
+    assert not made.cond.any()
+    assert torch.allclose(mixed.norm(dim=1), torch.ones(6))
+    assert torch.allclose(made.spks, flow.speaker(mixed))
+    own, next_one = (mixed * wanted).sum(1), (mixed * wanted.roll(1, 0)).sum(1)
+    apart = (wanted * wanted.roll(1, 0)).sum(1)
+    assert (own.acos() + next_one.acos() - apart.acos()).abs().max() < 1e-3
+    assert (torch.maximum(own, next_one) < 1 - 1e-4).any()
 
 
 def test_the_speaker_encoder_begins_as_the_published_one(work):
