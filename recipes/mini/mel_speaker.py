@@ -19,7 +19,7 @@ MELS, BANKS, WIDTH = 80, 80, 256
 
 
 class BankOfMel(nn.Module):
-    """Mel to filter bank, both less their mean over time: a linear map of three frames, and a small network that adds to it."""
+    """Mel to a filter bank of twice as many frames: a linear map of three frames, and a small network that adds to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,9 +34,13 @@ class BankOfMel(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """Map (B, T, 80) at 50 frames a second to (B, 2T, 80)."""
-        x = (mel - mel.mean(1, keepdim=True)).transpose(1, 2)
-        bank = (self.linear(x) + self.network(x)).transpose(1, 2).reshape(len(mel), -1, BANKS)
-        return bank - bank.mean(1, keepdim=True)
+        x = mel.transpose(1, 2)
+        return (self.linear(x) + self.network(x)).transpose(1, 2).reshape(len(mel), -1, BANKS)
+
+
+def centred(x: Tensor) -> Tensor:
+    """Frames (B, T, C) less their mean."""
+    return x - x.mean(1, keepdim=True)
 
 
 class MelSpeaker(nn.Module):
@@ -49,7 +53,7 @@ class MelSpeaker(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """Map log-mel (B, T, 80) of `mel_24k`, of one second or more, to (B, 192) of length 1."""
-        return F.normalize(self.speaker(self.bank(mel)).float(), dim=-1)
+        return F.normalize(self.speaker(centred(self.bank(centred(mel)))).float(), dim=-1)
 
 
 def load_mel_speaker(path: Path, device: str) -> MelSpeaker:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from change_voices import families
 from corpus import TOKEN_16, crop
+from digits import digit_distance
 from listening import TONES, begin_as_whisper, first_waves, hear
 from perturb import perturb
 from rounding import plain_names, round_weights
@@ -58,15 +59,6 @@ class Reader(nn.Module):
         spelled = self.phones(self.spell(hidden).transpose(1, 2)).float()
         log_probs = spelled.reshape(len(values), 2 * values.shape[1], -1).log_softmax(-1)
         return log_probs, self.tones(self.recall(hidden).transpose(1, 2)).float()
-
-
-def distance(latents: Tensor, wanted: Tensor, inside: Tensor, levels: int, temperature: float) -> Tensor:
-    """Cross entropy of digits (B, N, dims) by their distance from latents, summed over dims, mean over the tokens inside."""
-    places = torch.arange(levels, device=latents.device) - (levels - 1) / 2
-    logits = -((latents[..., None] - places) ** 2) / temperature
-    index = (wanted + (levels - 1) / 2).long()[..., None]
-    each = -logits.log_softmax(-1).gather(-1, index)[..., 0].sum(-1)
-    return (each * inside).sum() / inside.sum().clamp(min=1)
 
 
 class Training:
@@ -165,7 +157,7 @@ class Training:
             with torch.autocast(**self.cast):
                 values, latents = tokenizer.quantise(log_mel)
                 log_probs, tones = self.reader(values[:, MARGIN:-MARGIN] * inside[..., None])
-            near = distance(
+            near = digit_distance(
                 latents[:, MARGIN:-MARGIN], crop(self.digits, given, len(span)), inside & has[:, None],
                 sizes.levels, config["temperature"],
             )  # fmt: skip

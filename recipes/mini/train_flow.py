@@ -1,7 +1,7 @@
 """Train the flow: speech tokens, a speaker embedding and a prompt mel of the same voice to 80-bin mel (conditional flow matching).
 
     python train_flow.py --config mini.yaml --corpus DIR ... --tokens tokens.npz --speakers embeddings.npz --out flow.safetensors
-        [--mel-speaker mel_speaker.safetensors]
+        [--mel-speaker mel_speaker.safetensors] [--mel-reader mel_reader.safetensors]
 
 Half of the steps use chunked attention, so that the same weights serve whole utterances and streaming. To know a speaker by the
 prompt and not by the embedding alone is taught by longer prompts, rows without embedding and changes of the balance of all bands.
@@ -9,7 +9,8 @@ Speech tokens say something of their speaker too, but those of a language model 
 take the speaker from elsewhere is taught by rows that behind their prompt have the tokens of the same speech in another voice.
 The error of the vector field says little of who speaks. With --mel-speaker some rows of every other batch are also made in a few
 steps, and added to the loss is how far their speaker is from the wanted one. That needs no recording of this speaker, so that
-some rows are made in voices between two speakers: the flow has to know more of them than it has heard.
+some rows are made in voices between two speakers: the flow has to know more of them than it has heard. With --mel-reader these rows
+must say the tokens that they were made of, too.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from change_voices import families
 from corpus import TOKEN_24, Corpus, crop, drawing_weights
-from mel_speaker import load_mel_speaker, speaker_distance
+from hearing import Hearing
+from mel_reader import load_mel_reader
+from mel_speaker import load_mel_speaker
 from rounding import plain_names, round_weights
 from soften import soften
 from tokens import TokenSet
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, digit_rows, resume, section
 
-from mamtra.acoustic.causal_flow import FlowConditions
 from mamtra.acoustic.flow import Flow, FlowConfig
 from mamtra.audio.features import mel_24k
 from mamtra.encoders.speech_tokenizer import SpeechTokenizerConfig
@@ -51,26 +52,6 @@ def another(family: np.ndarray, rng: np.random.Generator) -> int:
     return int(family[0] if rng.random() < 0.5 else family[rng.integers(len(family))])
 
 
-def between_speakers(flow: Flow, told: FlowConditions, wanted: Tensor, share: float) -> tuple[FlowConditions, Tensor]:
-    """The first rows of a batch, of which some are to sound like nobody: like a mixture of their speaker and the next row's.
-
-    Args:
-        flow: embeds the speakers.
-        told: conditions of the batch.
-        wanted: (n, 192) unit embeddings of the first n rows' speakers.
-        share: of the n rows that get such a speaker, and no prompt, which would be of another.
-
-    Returns:
-        Conditions, whose `spks` and `cond` are those of the n rows, and the embeddings (n, 192) that they want now.
-    """
-    count = len(wanted)
-    chance = torch.rand(2, count, 1, device=wanted.device)
-    chosen = chance[0] < share
-    mixed = torch.where(chosen, F.normalize(torch.lerp(wanted, wanted.roll(1, 0), chance[1]), dim=1), wanted)
-    spks = torch.where(chosen, flow.speaker(mixed), told.spks[:count])
-    return told._replace(spks=spks, cond=told.cond[:count] * ~chosen[..., None]), mixed
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = command(__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, nargs="+", required=True)
@@ -79,6 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         "--speakers", type=Path, required=True, help="unit embeddings of a speaker encoder, one per row of the corpus"
     )
     parser.add_argument("--mel-speaker", type=Path, help="what train_mel_speaker.py wrote, for speaker_weight")
+    parser.add_argument("--mel-reader", type=Path, help="what train_mel_reader.py wrote, for reading_weight")
     args = parser.parse_args(argv)
     config, device = section(args.config, "flow", args.changes), args.device
     torch.manual_seed(config["seed"])
@@ -88,8 +70,8 @@ def main(argv: list[str] | None = None) -> None:
     codes = torch.from_numpy(data.speech.astype(np.int32)).to(device)
     embeddings = torch.from_numpy(np.load(args.speakers)["embeddings"].astype(np.float32)).to(device)
     flow = Flow(FlowConfig(**config["model"]))
+    codebook = SpeechTokenizerConfig(**section(args.config, "tokenizer")["model"])
     with torch.no_grad():
-        codebook = SpeechTokenizerConfig(**section(args.config, "tokenizer")["model"])
         flow.input_embedding.weight.copy_(digit_rows(codebook, flow.config.input_size, 1.0, config["seed"]))
     flow.to(device)
     resume(flow, args.resume)
@@ -100,9 +82,17 @@ def main(argv: list[str] | None = None) -> None:
         )
         if hard:
             print("made soft:", hard, flush=True)
-    if bool(config["speaker_weight"]) != bool(args.mel_speaker):
-        raise SystemExit("speaker_weight and --mel-speaker go together")
-    listener = load_mel_speaker(args.mel_speaker, device) if args.mel_speaker else None
+    for weight, option, given in (
+        ("speaker_weight", "--mel-speaker", args.mel_speaker),
+        ("reading_weight", "--mel-reader", args.mel_reader),
+    ):
+        if bool(config[weight]) != bool(given):
+            raise SystemExit(f"{weight} and {option} go together")
+    hearing = None
+    if args.mel_speaker or args.mel_reader:
+        listener = load_mel_speaker(args.mel_speaker, device) if args.mel_speaker else None
+        reader = load_mel_reader(args.mel_reader, codebook, device) if args.mel_reader else None
+        hearing = Hearing(flow, config, embeddings, listener, reader)
     if config["storage"]:
         round_weights(flow, config["storage"])
     optimiser = Optimiser(flow, config["lr"], average=config["average"])
@@ -131,14 +121,12 @@ def main(argv: list[str] | None = None) -> None:
                     told, feat, t=drawn.t, noise=drawn.noise, keep=drawn.keep, prior_weight=config["prior_weight"]
                 )
                 found = {"loss": loss.detach()}
-                if listener is not None and not streaming:
-                    count = max(1, round(config["speaker_rows"] * len(row)))
-                    told, wanted = between_speakers(flow, told, embeddings[row[:count]], config["between_speakers"])
-                    mel = flow.sketch(told, drawn.noise, count, config["speaker_steps"])
-                    frames, hearing = round(config["speaker_frames"] * mel.shape[1]), config["speaker_hearing"]
-                    distance = speaker_distance(listener, mel, 2 * lengths[:count], wanted, frames, hearing)
-                    loss = loss + config["speaker_weight"] * distance
-                    found["distance"] = distance.detach()
+                if hearing and not streaming:
+                    for name, (weight, distance) in hearing.distances(
+                        told, drawn.noise, token, feat, row, lengths
+                    ).items():
+                        loss = loss + weight * distance
+                        found[name] = distance.detach()
             return {**found, "norm": optimiser.step(loss)}
 
         return Captured(step, device)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from campplus import load_published
 from corpus import TOKEN_16, TOKEN_24, Corpus, crop, drawing_weights
-from mel_speaker import MelSpeaker, noisy
+from mel_speaker import MelSpeaker, centred, noisy
 from torch import Tensor
 from training import Captured, Optimiser, Run, command, section
 
@@ -54,9 +54,8 @@ def main(argv: list[str] | None = None) -> None:
 
     def bank_step(starts: Tensor) -> dict[str, Tensor]:
         bank = kaldi_fbank_80(crop(corpus.audio16, starts * TOKEN_16, longest * TOKEN_16).float() / 32768)
-        found = model.bank(mel_of(starts, longest))[:, : bank.shape[1]]
-        difference = (found - found.mean(1, keepdim=True)) - (bank - bank.mean(1, keepdim=True))
-        loss = difference.abs().mean()
+        found = model.bank(centred(mel_of(starts, longest)))[:, : bank.shape[1]]
+        loss = (centred(found) - centred(bank)).abs().mean()
         return {"difference": loss.detach(), "norm": first.step(loss)}
 
     def step_of(tokens: int):

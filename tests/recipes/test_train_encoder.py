@@ -7,6 +7,7 @@ import tokens
 import torch
 import train_encoder
 from corpus import Corpus, ShardWriter
+from digits import digit_distance
 from listening import WINDOW, begin_as_whisper, first_waves
 from rounding import Rounded
 from speech import BULK, Speech
@@ -102,13 +103,12 @@ def test_the_distance_is_least_at_the_wanted_digits():
     config = SpeechTokenizerConfig(**SIZES)
     wanted, inside = token_digits(torch.tensor([[0, 5, 80]]), config), torch.tensor([[True, True, False]])
     losses = [
-        float(train_encoder.distance(latents, wanted, inside, 3, 0.1))
-        for latents in (wanted, 0.8 * wanted, wanted.roll(1, -1))
+        float(digit_distance(latents, wanted, inside, 3, 0.1)) for latents in (wanted, 0.8 * wanted, wanted.roll(1, -1))
     ]
     assert 0 <= losses[0] < losses[1] < losses[2]
     moved = wanted.clone()
     moved[:, 2] = 0
-    assert float(train_encoder.distance(moved, wanted, inside, 3, 0.1)) == losses[0]
+    assert float(digit_distance(moved, wanted, inside, 3, 0.1)) == losses[0]
 
 
 def test_an_encoder_is_trained_and_known_tokens_stay(corpus, known, whisper, tmp_path, monkeypatch):

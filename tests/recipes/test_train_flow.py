@@ -8,19 +8,22 @@ import pytest
 import speaker_targets
 import torch
 import train_flow
+import train_mel_reader
 import train_mel_speaker
 import train_speaker
-from corpus import ShardWriter
-from mel_speaker import MelSpeaker, ends, load_mel_speaker, speaker_distance
+from corpus import TOKEN_24, Corpus, ShardWriter
+from hearing import Hearing, between_speakers
+from mel_reader import MelReader, load_mel_reader, reading_distance
+from mel_speaker import MelSpeaker, centred, ends, load_mel_speaker, speaker_distance
 from safetensors.torch import load_file, save_file
 from soften import HARD, SOFT, soften, spread
-from train_flow import between_speakers
 from train_speaker import noise_on
 
 from mamtra.acoustic.estimator import SelfAttention
 from mamtra.acoustic.flow import Flow, FlowConfig
-from mamtra.audio.features import kaldi_fbank_80, mel_24k
+from mamtra.audio.features import kaldi_fbank_80, mel_24k, whisper_log_mel
 from mamtra.encoders.campplus import CAMPPlus, CAMPPlusConfig
+from mamtra.encoders.speech_tokenizer import SpeechTokenizer, SpeechTokenizerConfig, token_digits
 from tests.factories import speech_like
 
 COMMON = ("--config", str(Path(train_flow.__file__).with_name("mini.yaml")), "--device", "cpu")
@@ -30,6 +33,7 @@ FLOW = {
 }  # fmt: skip
 
 
+TOKENIZER = {"width": 8, "layers": 1, "heads": 1, "inner": 8, "narrow": 16, "kernel": 3, "expansion": 2}
 CAMPPLUS = {"head_channels": 4, "init_channels": 8, "growth_rate": 4, "block_layers": (1, 1, 1)}
 
 
@@ -84,15 +88,13 @@ def test_a_flow_learns_from_the_speaker_that_is_heard_in_its_mel(work):
     )  # fmt: skip
     heard = load_mel_speaker(listener, "cpu")
     mel = mel_24k(torch.from_numpy(speech_like(2.0, 24000))[None]).transpose(1, 2)
-    wanted = kaldi_fbank_80(torch.from_numpy(speech_like(2.0, 16000))[None])
-    wanted = wanted - wanted.mean(1, keepdim=True)
+    wanted = centred(kaldi_fbank_80(torch.from_numpy(speech_like(2.0, 16000))[None]))
     assert heard(mel).norm(dim=1).item() == pytest.approx(1, abs=1e-5)
     assert not any(p.requires_grad for p in heard.parameters())
     torch.manual_seed(8)  # of mini.yaml
 
     def difference(bank):
-        found = bank(mel)[:, : wanted.shape[1]]
-        return (found - found.mean(1, keepdim=True) - wanted).abs().mean().item()
+        return (centred(bank(centred(mel))[:, : wanted.shape[1]]) - wanted).abs().mean().item()
 
     assert difference(heard.bank) < 0.95 * difference(MelSpeaker().bank)
     flow = [*COMMON, *data, "--tokens", str(work / "tokens.npz"), "--out", str(out)]
@@ -100,7 +102,7 @@ def test_a_flow_learns_from_the_speaker_that_is_heard_in_its_mel(work):
     changes += ["speaker_weight=1.0", "between_speakers=0.5", "storage=int4"]
     train_flow.main([*flow, "--mel-speaker", str(listener), *changes])
     first = json.loads(out.with_suffix(".log.jsonl").read_text().splitlines()[0])
-    assert 0 < first["distance"] < 2
+    assert 0 < first["speaker"] < 2
     assert not any("parametrizations" in name for name in load_file(out))
     with pytest.raises(SystemExit, match="go together"):
         train_flow.main([*flow, *changes])
@@ -126,6 +128,82 @@ def test_some_rows_want_a_speaker_between_two_and_have_no_prompt():
     apart = (wanted * wanted.roll(1, 0)).sum(1)
     assert (own.acos() + next_one.acos() - apart.acos()).abs().max() < 1e-3
     assert (torch.maximum(own, next_one) < 1 - 1e-4).any()
+
+
+def test_a_flow_learns_from_the_tokens_that_are_read_in_its_mel(work):
+    tokenizer, reader, out = work / "tokenizer.safetensors", work / "reader.safetensors", work / "read.safetensors"
+    torch.manual_seed(0)
+    save_file(SpeechTokenizer(SpeechTokenizerConfig(**TOKENIZER)).state_dict(), tokenizer)
+    data = ["--corpus", str(work / "corpus"), "--tokens", str(work / "tokens.npz")]
+    small = ["batch=2", "tokens=50", "fractions={}", f"model={json.dumps(TOKENIZER)}"]
+
+    def train(to, *changes):
+        train_mel_reader.main([*COMMON, *data, "--tokenizer", str(tokenizer), "--out", str(to), *small, *changes])
+        return [json.loads(line) for line in to.with_suffix(".log.jsonl").read_text().splitlines()]
+
+    sizes = SpeechTokenizerConfig(**TOKENIZER)
+    train(reader, "steps=20", "catch_up=0.9")
+    heard = load_mel_reader(reader, sizes, "cpu")
+    wave = torch.from_numpy(speech_like(2.0, 24000))[None]
+    wanted = whisper_log_mel(torch.from_numpy(speech_like(2.0, 16000))[None], 80)
+
+    def difference(model):
+        return (model.bands(mel_24k(wave).transpose(1, 2)) - wanted).abs().mean().item()
+
+    torch.manual_seed(9)  # of mini.yaml
+    assert difference(heard) < 0.95 * difference(MelReader(sizes))
+    both = train(work / "both.safetensors", "steps=60", "catch_up=0.0", "lr=3.0e-3", "average=0.9")
+    assert len(both) == 1 and both[0]["distance"] > 0
+    codes = torch.from_numpy(np.load(work / "tokens.npz")["speech"][None, :74])
+    corpus = Corpus([work / "corpus"], "cpu", ("audio24",))
+    mel = mel_24k(corpus.audio24[None, : 74 * TOKEN_24].float() / 32768).transpose(1, 2)
+    inside = torch.ones(1, 74, dtype=torch.bool)
+    far = [
+        reading_distance(load_mel_reader(path, sizes, "cpu"), mel, token_digits(codes, sizes), inside, 0.3, 0.0).item()
+        for path in (reader, work / "both.safetensors")
+    ]
+    assert far[1] < 0.8 * far[0]
+    with pytest.raises(SystemExit, match="another corpus"):
+        np.savez(work / "other.npz", **{**np.load(work / "tokens.npz"), "speech_len": np.array([75, 74, 74, 75])})
+        train_mel_reader.main(
+            [*COMMON, *data[:2], "--tokens", str(work / "other.npz"), "--tokenizer", str(tokenizer), "--out", str(out)]
+        )
+
+    flow = [*COMMON, *data, "--speakers", str(work / "rows.npz"), "--out", str(out)]
+    changes = ["steps=2", "crops=[50]", "tokens_per_batch=200", "fractions={}", f"model={json.dumps(FLOW)}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_flow, "SpeechTokenizerConfig", lambda **_: sizes)
+        train_flow.main([*flow, "--mel-reader", str(reader), *changes, "reading_weight=0.1"])
+    first = json.loads(out.with_suffix(".log.jsonl").read_text().splitlines()[0])
+    assert first["reading"] > 0 and "speaker" not in first
+    with pytest.raises(SystemExit, match="go together"):
+        train_flow.main([*flow, "--mel-reader", str(reader), *changes])
+
+
+def test_the_tokens_of_padding_do_not_count():
+    torch.manual_seed(0)
+    sizes = SpeechTokenizerConfig(**TOKENIZER)
+    flow, reader = Flow(FlowConfig(**FLOW)).eval(), MelReader(sizes).eval()
+    config = {
+        "speaker_rows": 1.0, "between_speakers": 0.0, "speaker_steps": 1, "hearing": 0.0,
+        "reading_weight": 0.1, "reading_temperature": 0.3,
+    }  # fmt: skip
+    token, lengths = torch.randint(0, 6561, (2, 10)), torch.tensor([10, 6])
+    feat, noise = torch.randn(2, 20, 80), torch.randn(2, 20, 80)
+
+    def reading(token):
+        told = flow.conditions(token, lengths, feat, 2 * lengths, torch.ones(2, 192), torch.zeros_like(lengths))
+        heard = Hearing(flow, config, torch.ones(2, 192), None, reader)
+        return heard.distances(told, noise, token, feat, torch.arange(2), lengths)
+
+    (weight, distance), other = reading(token)["reading"], token.clone()
+    other[1, 6:] = 0
+    assert weight == 0.1
+    assert reading(other)["reading"][1] == distance
+    other[1, 5] = (token[1, 5] + 3280) % 6561
+    assert reading(other)["reading"][1] != distance
+    distance.backward()
+    assert sum(p.grad is not None and bool(p.grad.abs().sum()) for p in flow.decoder.parameters()) > 10
 
 
 def test_the_speaker_encoder_begins_as_the_published_one(work):
