@@ -200,3 +200,21 @@ def test_a_voice_or_a_corpus_of_another_model_is_refused(folder: Path, tmp_path:
     voice.save(tmp_path / "voices/odd.safetensors")
     with pytest.raises(MamTraError, match=r"odd .* was made for another model"):
         distill_flow(settings(folder, "wrong", voices=str(tmp_path / "voices")))
+
+
+def test_it_goes_on_from_a_few_step_flow_of_an_earlier_flow(folder: Path, tmp_path) -> None:
+    earlier = distill_flow(settings(folder, str(tmp_path / "earlier"))).student
+    tiny_model(tmp_path / "model", seed=7)
+    changes = {"model": str(tmp_path / "model"), "start": str(earlier)}
+    still = {"optimizer": {"lr": 1e-9}, "run": {"steps": 1}}
+    made = load_part(distill_flow(settings(folder, str(tmp_path / "still"), **changes, **still)).student, "flow")
+    wanted, teacher = load_part(earlier, "flow"), load_part(tmp_path / "model", "flow")
+    for name, value in wanted.decoder.estimator.state_dict().items():
+        torch.testing.assert_close(made.decoder.estimator.state_dict()[name], value, rtol=0, atol=1e-7)
+    assert torch.equal(made.encoder_proj.weight, teacher.encoder_proj.weight)
+    assert not torch.equal(made.encoder_proj.weight, wanted.encoder_proj.weight)
+    for start, steps in ((str(earlier), [2, 4]), (changes["model"], [1, 2])):
+        with pytest.raises(MamTraError, match=r"cannot go on from the flow of .*(1 or 2|any number of) steps"):
+            distill_flow(
+                settings(folder, str(tmp_path / "other"), model=changes["model"], start=start, flow_steps=steps)
+            )

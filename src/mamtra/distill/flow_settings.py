@@ -72,6 +72,8 @@ class FlowDistillConfig(ClosedModel):
         out: directory of checkpoints, log and the trained model.
         data: directory of token shards.
         voices: directory of voice files to condition on; the voices of the model by default.
+        start: model directory with a few-step flow of the same sizes and `flow_steps`, made of an earlier flow, that the student
+            goes on from; by default it begins with the teacher's weights.
         flow_steps: how many steps the student learns to take; the last one becomes the default of its model.
         teacher_steps: Euler steps of the teacher, a multiple of each of `flow_steps`.
         storage: type of the student's weights in the trained model.
@@ -84,6 +86,7 @@ class FlowDistillConfig(ClosedModel):
     out: str
     data: str
     voices: str | None = None
+    start: str | None = None
     flow_steps: tuple[Steps, ...] = Field((2, 4), min_length=1)
     teacher_steps: Steps = 16
     storage: Literal["float32", "bfloat16", "float16", "int8"] = "float32"

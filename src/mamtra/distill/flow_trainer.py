@@ -124,6 +124,8 @@ class FlowTrainer:
         teacher.to(self._device)
         self._student = make_few_step_flow(teacher, config.flow_steps).train()
         estimator = self._student.decoder.estimator
+        if config.start is not None:
+            estimator.load_state_dict(_open_start(config.start, self._student).decoder.estimator.state_dict())
         self._optimiser = Optimiser(estimator, config.optimizer)
         self._batches = FlowBatches(config, corpus, voices, sizes.token_mel_ratio)
         self._train = FlowStep(config, teacher, self._student, VoiceTable(voices, self._device), self._optimiser)
@@ -253,3 +255,17 @@ def _open_teacher(directory: Path, config: FlowDistillConfig) -> CausalFlow:
     if teacher.config.trained_steps:
         raise MamTraError(f"The flow of {config.model} takes few steps already; name the model that it was made from.")
     return teacher
+
+
+def _open_start(model: str, student: CausalFlow) -> CausalFlow:
+    flow = load_part(find_model(model), "flow")
+    if flow.config != student.config:
+        raise MamTraError(
+            f"The student cannot go on from the flow of {model}: that takes {_some_steps(flow)} and the student "
+            f"{_some_steps(student)}, or it has other sizes. Name a few-step flow that was made of an earlier flow."
+        )
+    return flow
+
+
+def _some_steps(flow: CausalFlow) -> str:
+    return f"{' or '.join(map(str, flow.config.trained_steps)) or 'any number of'} steps"
