@@ -10,12 +10,13 @@ speaker and source (indices into the lists speakers and sources).
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from corpus import CODES, TOKEN_16, Corpus, finished, read_index
+from corpus import CODES, TOKEN_16, Corpus, Row, finished, read_index
 from speech import BULK, by_length, cut
 from trained import load_network
 
@@ -47,6 +48,18 @@ class TokenSet:
                 found["speech"].astype(np.int64), ends["speech"], found["text"].astype(np.int64), ends["text"],
                 found["speaker"], found["speakers"].tolist(), found["source"], found["sources"].tolist(),
             )  # fmt: skip
+
+    @classmethod
+    def of_corpus(cls, path: Path, rows: Sequence[Row]) -> TokenSet:
+        """That of a corpus with these rows.
+
+        Raises:
+            SystemExit: it was made from another one.
+        """
+        found = cls.load(path)
+        if [row.tokens for row in rows] != np.diff(found.speech_at).tolist():
+            raise SystemExit("the token set was made from another corpus")
+        return found
 
     def __len__(self) -> int:
         return len(self.speaker)

@@ -64,10 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     config, device = section(args.config, "flow", args.changes), args.device
     torch.manual_seed(config["seed"])
-    corpus, data = Corpus(args.corpus, device, ("audio24",)), TokenSet.load(args.tokens)
-    if len(corpus.rows) != len(data) or any(r.tokens != len(data.codes(i)) for i, r in enumerate(corpus.rows)):
-        raise SystemExit("the token set was made from another corpus")
-    codes = torch.from_numpy(data.speech.astype(np.int32)).to(device)
+    corpus = Corpus(args.corpus, device, ("audio24",))
+    codes = torch.from_numpy(TokenSet.of_corpus(args.tokens, corpus.rows).speech.astype(np.int32)).to(device)
     embeddings = torch.from_numpy(np.load(args.speakers)["embeddings"].astype(np.float32)).to(device)
     flow = Flow(FlowConfig(**config["model"]))
     codebook = SpeechTokenizerConfig(**section(args.config, "tokenizer")["model"])

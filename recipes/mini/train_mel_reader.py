@@ -33,10 +33,8 @@ def main(argv: list[str] | None = None) -> None:
     config, device = section(args.config, "mel_reader", args.changes), args.device
     sizes = SpeechTokenizerConfig(**section(args.config, "tokenizer")["model"] | config["model"])
     torch.manual_seed(config["seed"])
-    corpus, data = Corpus(args.corpus, device, ("audio24", "audio16")), TokenSet.load(args.tokens)
-    if len(corpus.rows) != len(data) or any(r.tokens != len(data.codes(i)) for i, r in enumerate(corpus.rows)):
-        raise SystemExit("the token set was made from another corpus")
-    codes = torch.from_numpy(data.speech.astype(np.int32)).to(device)
+    corpus = Corpus(args.corpus, device, ("audio24", "audio16"))
+    codes = torch.from_numpy(TokenSet.of_corpus(args.tokens, corpus.rows).speech.astype(np.int32)).to(device)
     tokens = config["tokens"]
     rows = np.array([i for i, row in enumerate(corpus.rows) if row.tokens >= tokens])
     validation = np.arange(len(rows)) % HELD == HELD - 1
