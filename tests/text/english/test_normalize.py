@@ -101,6 +101,12 @@ def test_nothing_to_say(text: str) -> None:
         normalize(text)
 
 
+@pytest.mark.parametrize("blank", ["\x1c", "\x1d", "\x1f", "\x85", "\xa0", "\u2003", "\u3000", "\x1f \t"])
+def test_a_line_of_spaces_of_any_kind_is_blank(blank: str) -> None:
+    assert normalize(f"one\n{blank}") == "one"
+    assert normalize(f"It is\n{blank}\nfine.") == "It is fine."
+
+
 @settings(max_examples=150)
 @given(st.text(max_size=60))
 def test_any_text_comes_out_plain(text: str) -> None:

@@ -10,6 +10,9 @@ from mamtra.text.english.patterns import Pattern
 ITEM = "\x1e"
 """Begins a line that is an item of a list; removed here."""
 
+_SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and c != ITEM)
+"""What a line may be blank of: all that `str.split` parts words at, but for `ITEM`, which is a space to Python."""
+
 _NARROW = 50
 _ENDED = Pattern(r"[.!?;:,…—–][\"'”’)\]]*$")
 _BROKEN_WORD = Pattern(r"([A-Za-z]+)[-‐­]\n[ \t]*([a-z]+)")
@@ -49,7 +52,7 @@ def _between(line: str, following: str, width: int, menu: bool) -> str:
 
 
 def _paragraph(text: str) -> str:
-    lines = [stripped for line in text.split("\n") if (stripped := line.strip(" \t\r\f\v"))]
+    lines = [stripped for line in text.split("\n") if (stripped := line.strip(_SPACES))]
     width = max(map(len, lines), default=0)
     menu = width < _NARROW and len(lines) > 2 and all(line[:1].islower() for line in lines)
     said = []
