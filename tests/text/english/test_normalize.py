@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from mamtra.errors import MamTraError
 from mamtra.text.english.lexicon import Lexicon
+from mamtra.text.english.lines import ITEM, join_lines
 from mamtra.text.english.normalize import normalize
 
 CASES = {
@@ -105,6 +106,11 @@ def test_nothing_to_say(text: str) -> None:
 def test_a_line_of_spaces_of_any_kind_is_blank(blank: str) -> None:
     assert normalize(f"one\n{blank}") == "one"
     assert normalize(f"It is\n{blank}\nfine.") == "It is fine."
+
+
+def test_items_that_stand_apart_by_blank_lines_are_one_list() -> None:
+    apart = f"Bring:\n\n{ITEM}apples\n\n {ITEM}pears\n\nThat is all."
+    assert join_lines(apart) == "Bring: apples. pears.\n\nThat is all."
 
 
 @settings(max_examples=150)

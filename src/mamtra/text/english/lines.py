@@ -13,6 +13,8 @@ ITEM = "\x1e"
 _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and c != ITEM)
 """What a line may be blank of: all that `str.split` parts words at, but for `ITEM`, which is a space to Python."""
 
+_BLANK = Pattern(rf"\n[ \t]*\n[{re.escape(_SPACES)}]*")
+"""Between paragraphs: blank lines, and the indentation behind them."""
 _NARROW = 50
 _ENDED = Pattern(r"[.!?;:,…—–][\"'”’)\]]*$")
 _BROKEN_WORD = Pattern(r"([A-Za-z]+)[-‐­]\n[ \t]*([a-z]+)")
@@ -73,7 +75,7 @@ def join_lines(text: str, known: Callable[[str], bool] | None = None) -> str:
     if "\n" not in text:
         return text.replace(ITEM, "")
     text = _BROKEN_WORD.sub(_joined(known), text)
-    paragraphs = [part for part in re.split(r"\n[ \t]*\n\s*", text) if part.strip()]
+    paragraphs = [part for part in _BLANK.split(text) if part.strip()]
     # Items that stand apart by blank lines are still one list.
     said: list[str] = []
     for part in paragraphs:
