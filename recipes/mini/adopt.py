@@ -120,6 +120,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--teacher", type=Path, default=root / "models" / "mini-teacher")
     parser.add_argument("--storage", choices=STORAGES, default="int8", help="int4 is not for a language model")
     args = parser.parse_args(argv)
+    if args.storage == "int4" and (args.student or args.lm_teacher):
+        parser.error("a language model is not stored as int4; give --storage int8")
     if args.student:
         adopt_student(args.student, args.model, args.teacher, args.storage)
     elif args.lm_teacher:

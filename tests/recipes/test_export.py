@@ -196,6 +196,13 @@ def test_a_part_that_was_trained_again_is_installed_alone(exported, tmp_path, pa
     assert (spaces[0] == spaces[1]) == (part != "speech_tokenizer")  # otherwise the voices fit
 
 
+@pytest.mark.parametrize("part", ["--student", "--lm-teacher"])
+def test_a_language_model_is_not_stored_as_int4(part, capsys):
+    with pytest.raises(SystemExit) as stop:
+        adopt.main([part, "anywhere", "--storage", "int4"])
+    assert stop.value.code == 2 and "a language model is not stored as int4" in capsys.readouterr().err
+
+
 def test_a_teacher_that_was_trained_again_is_installed_with_its_data(exported, trained, tmp_path):
     model, teacher = tmp_path / "assets" / "mini", tmp_path / "models" / "mini-teacher"
     for here, there in zip(exported, (model, teacher), strict=True):
