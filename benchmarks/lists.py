@@ -258,7 +258,7 @@ def render(results: dict[str, Any]) -> str:
         "First run: of the LM, whatever it says. Kept run: as `mamtra say` speaks, which repeats a run that leaves words out, says",
         "them twice or is too short, up to five runs in all; the repeated ones read words that come again in quotation marks. An",
         "utterance that keeps its first run is the same to the bit.",
-        "In brackets: 95% bootstrap intervals over sentences and seeds. The same utterances [by duration](list_durations.md).", "",
+        "In brackets: 95% bootstrap intervals over sentences and seeds. The same sentences [by duration](list_durations.md).", "",
         markdown_table(["", "wrong, % of utterances", "WER %"], rows), "",
         "## What the check finds", "",
         markdown_table(["first run wrong, repeated", "wrong, not repeated", "right, repeated", "runs per utterance"],

@@ -15,6 +15,7 @@ _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and c != ITE
 
 _BLANK = Pattern(rf"\n[ \t]*\n[{re.escape(_SPACES)}]*")
 """Between paragraphs: blank lines, and the indentation behind them."""
+
 _NARROW = 50
 _ENDED = Pattern(r"[.!?;:,…—–][\"'”’)\]]*$")
 _BROKEN_WORD = Pattern(r"([A-Za-z]+)[-‐­]\n[ \t]*([a-z]+)")
