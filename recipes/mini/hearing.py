@@ -15,13 +15,16 @@ from mamtra.acoustic.flow import Flow
 from mamtra.encoders.speech_tokenizer import token_digits
 
 
-def between_speakers(flow: Flow, told: FlowConditions, wanted: Tensor, share: float) -> tuple[FlowConditions, Tensor]:
-    """The first rows of a batch, of which some are to sound like nobody: like a mixture of their speaker and the next row's.
+def between_speakers(
+    flow: Flow, told: FlowConditions, wanted: Tensor, others: Tensor, share: float
+) -> tuple[FlowConditions, Tensor]:
+    """The first rows of a batch, of which some are to sound like nobody: like a mixture of two other speakers.
 
     Args:
         flow: embeds the speakers.
         told: conditions of the batch.
         wanted: (n, 192) unit embeddings of the first n rows' speakers.
+        others: (n, 2, 192) those of two others for each.
         share: of the n rows that get such a speaker, and no prompt, which would be of another.
 
     Returns:
@@ -30,7 +33,7 @@ def between_speakers(flow: Flow, told: FlowConditions, wanted: Tensor, share: fl
     count = len(wanted)
     chance = torch.rand(2, count, 1, device=wanted.device)
     chosen = chance[0] < share
-    mixed = torch.where(chosen, F.normalize(torch.lerp(wanted, wanted.roll(1, 0), chance[1]), dim=1), wanted)
+    mixed = torch.where(chosen, F.normalize(torch.lerp(*others.unbind(1), chance[1]), dim=1), wanted)
     spks = torch.where(chosen, flow.speaker(mixed), told.spks[:count])
     return told._replace(spks=spks, cond=told.cond[:count] * ~chosen[..., None]), mixed
 
@@ -58,7 +61,14 @@ class Hearing:
         self.listener, self.reader = listener, reader
 
     def distances(
-        self, told: FlowConditions, noise: Tensor, token: Tensor, feat: Tensor, row: Tensor, lengths: Tensor
+        self,
+        told: FlowConditions,
+        noise: Tensor,
+        token: Tensor,
+        feat: Tensor,
+        row: Tensor,
+        others: Tensor,
+        lengths: Tensor,
     ) -> dict[str, tuple[float, Tensor]]:
         """The weight and the value of each loss, by the name that it has in the log.
 
@@ -68,11 +78,13 @@ class Hearing:
             token: (B, N) speech tokens.
             feat: (B, 2N, 80) mel of the recordings.
             row: (B,) of the corpus.
+            others: (B, 2) rows of other speakers, see `between_speakers`.
             lengths: (B,) in tokens.
         """
         config, found = self.config, {}
         count = max(1, round(config["speaker_rows"] * len(row)))
-        told, wanted = between_speakers(self.flow, told, self.embeddings[row[:count]], config["between_speakers"])
+        wanted, strangers = self.embeddings[row[:count]], self.embeddings[others[:count]]
+        told, wanted = between_speakers(self.flow, told, wanted, strangers, config["between_speakers"])
         mel = self.flow.sketch(told, noise, count, config["speaker_steps"])
         if self.listener:
             frames = round(config["speaker_frames"] * mel.shape[1])

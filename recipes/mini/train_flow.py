@@ -9,8 +9,8 @@ Speech tokens say something of their speaker too, but those of a language model 
 take the speaker from elsewhere is taught by rows that behind their prompt have the tokens of the same speech in another voice.
 The error of the vector field says little of who speaks. With --mel-speaker some rows of every other batch are also made in a few
 steps, and added to the loss is how far their speaker is from the wanted one. That needs no recording of this speaker, so that
-some rows are made in voices between two speakers: the flow has to know more of them than it has heard. With --mel-reader these rows
-must say the tokens that they were made of, too.
+some rows are made in voices between two speakers of the whole corpus, whoever's their tokens are: the flow has to know more voices
+than it has heard. With --mel-reader these rows must say the tokens that they were made of, too.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def main(argv: list[str] | None = None) -> None:
     optimiser = Optimiser(flow, config["lr"], average=config["average"])
 
     def step_with(streaming: bool, tokens: int):
-        def step(starts: Tensor, given: Tensor, lengths: Tensor, row: Tensor) -> dict[str, Tensor]:
-            """starts of sound and prompt, given of the tokens behind it, lengths, all (B,) in tokens; row (B,) of embeddings."""
+        def step(starts: Tensor, given: Tensor, lengths: Tensor, row: Tensor, others: Tensor) -> dict[str, Tensor]:
+            """starts of sound and prompt, given of the tokens behind it, lengths, all (B,) in tokens; row (B,) and others (B, 2)
+            of embeddings."""
             with torch.no_grad():
                 wave = crop(corpus.audio24, starts * TOKEN_24, tokens * TOKEN_24).float() / 32768
                 inside = torch.arange(wave.shape[1], device=device) < lengths[:, None] * TOKEN_24
@@ -121,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
                 found = {"loss": loss.detach()}
                 if hearing and not streaming:
                     for name, (weight, distance) in hearing.distances(
-                        told, drawn.noise, token, feat, row, lengths
+                        told, drawn.noise, token, feat, row, others, lengths
                     ).items():
                         loss = loss + weight * distance
                         found[name] = distance.detach()
@@ -132,11 +133,13 @@ def main(argv: list[str] | None = None) -> None:
     steps = {(s, n): step_with(s, n) for s in (False, True) for n in config["crops"]}
     lengths = np.array([r.tokens for r in corpus.rows])
     begin = np.array([r.start for r in corpus.rows])
-    seconds = Counter()
+    seconds, count = Counter(), Counter(row.speaker for row in corpus.rows)
     for row in corpus.rows:
         seconds[row.speaker] += row.tokens
     mass = np.array([r.tokens * seconds[r.speaker] ** -config["rare_speakers"] for r in corpus.rows])
     mass = drawing_weights(corpus.rows, mass, config["fractions"])
+    once = np.array([1 / count[r.speaker] for r in corpus.rows])
+    anybody = drawing_weights(corpus.rows, once, config["between_fractions"])
     alike = families(corpus.rows)
     rng = np.random.default_rng(config["seed"])
     run, saved = Run(args.out, config["steps"], config["minutes"]), 0.0
@@ -147,7 +150,10 @@ def main(argv: list[str] | None = None) -> None:
         offset = (rng.random(len(picked)) * (lengths[picked] - inside + 1)).astype(np.int64)
         said = np.where(rng.random(len(picked)) < config["shared"], [another(alike[i], rng) for i in picked], picked)
         optimiser.schedule(run.progress)
-        tensors = {"starts": begin[picked] + offset, "given": begin[said] + offset, "lengths": inside, "row": picked}
+        others = rng.choice(len(mass), size=(len(picked), 2), p=anybody)
+        tensors = {
+            "starts": begin[picked] + offset, "given": begin[said] + offset, "lengths": inside, "row": picked, "others": others,
+        }  # fmt: skip
         result = steps[(number % 2 == 1, crop_tokens)](**{n: torch.from_numpy(v) for n, v in tensors.items()})
         run.report(200, **result)
         if run.progress - saved > 0.25:

@@ -116,18 +116,19 @@ def test_some_rows_want_a_speaker_between_two_and_have_no_prompt():
     feat, lengths = torch.randn(8, 20, 80), torch.full((8,), 10)
     embedding = torch.cat([wanted, wanted[:2]])
     told = flow.conditions(torch.zeros(8, 10).long(), lengths, feat, 2 * lengths, embedding, lengths)
-    same, still = between_speakers(flow, told, wanted, 0.0)
+    others = torch.nn.functional.normalize(torch.randn(6, 2, 192), dim=2)
+    same, still = between_speakers(flow, told, wanted, others, 0.0)
     assert torch.equal(still, wanted)
     assert torch.equal(same.spks, told.spks[:6])
     assert torch.equal(same.cond, told.cond[:6])
-    made, mixed = between_speakers(flow, told, wanted, 1.0)
+    made, mixed = between_speakers(flow, told, wanted, others, 1.0)
     assert not made.cond.any()
     assert torch.allclose(mixed.norm(dim=1), torch.ones(6))
     assert torch.allclose(made.spks, flow.speaker(mixed))
-    own, next_one = (mixed * wanted).sum(1), (mixed * wanted.roll(1, 0)).sum(1)
-    apart = (wanted * wanted.roll(1, 0)).sum(1)
-    assert (own.acos() + next_one.acos() - apart.acos()).abs().max() < 1e-3
-    assert (torch.maximum(own, next_one) < 1 - 1e-4).any()
+    one, other = ((mixed * others[:, i]).sum(1) for i in range(2))
+    apart = (others[:, 0] * others[:, 1]).sum(1)
+    assert (one.acos() + other.acos() - apart.acos()).abs().max() < 1e-3
+    assert (torch.maximum(one, other) < 1 - 1e-4).any()
 
 
 def test_a_flow_learns_from_the_tokens_that_are_read_in_its_mel(work):
@@ -194,7 +195,7 @@ def test_the_tokens_of_padding_do_not_count():
     def reading(token):
         told = flow.conditions(token, lengths, feat, 2 * lengths, torch.ones(2, 192), torch.zeros_like(lengths))
         heard = Hearing(flow, config, torch.ones(2, 192), None, reader)
-        return heard.distances(told, noise, token, feat, torch.arange(2), lengths)
+        return heard.distances(told, noise, token, feat, torch.arange(2), torch.zeros(2, 2, dtype=torch.int64), lengths)
 
     (weight, distance), other = reading(token)["reading"], token.clone()
     other[1, 6:] = 0
