@@ -1,7 +1,7 @@
 """The same speech in many voices: pairs that teach the flow to take the speaker from the embedding and not from the speech tokens.
 
     python parallel_voices.py --kokoro DIR --text FILE.txt --model src/mamtra/assets/mini --out DIR
-        [--sentences 1000] [--voices 5] [--named NAME ...] [--seed N] [--workers N]
+        [--sentences 1000] [--symbols 40 130] [--voices 5] [--named NAME ...] [--seed N] [--workers N]
 
 DIR is that of `mix_voices.py`. Half of a voice vector of Kokoro is the timbre and half the prosody. A sentence is said by the voice
 behind the bulk speech, and again with the timbre of others. Length, rhythm and intonation stay as they are, and the pitch is moved
@@ -172,12 +172,12 @@ def _write(file: Path, samples: np.ndarray) -> None:
     write_audio(file, samples * min(1.0, PEAK / max(float(np.abs(samples).max()), 1e-6)), RATE)
 
 
-def sentences(text: Path, model: Path, count: int, seed: int) -> list[str]:
-    """Phonemes of so many sentences of the file."""
+def sentences(text: Path, model: Path, count: int, symbols: Sequence[int], seed: int) -> list[str]:
+    """Phonemes of so many sentences of the file, of so many symbols at least and at most."""
     lines, front, found = text.read_text(encoding="utf-8").splitlines(), TextFrontend.load(model), []
     for number in np.random.default_rng(seed).permutation(len(lines)):
         phonemes = front.phonemes(lines[number].strip())
-        if LEAST <= len(phonemes) <= MOST:
+        if symbols[0] <= len(phonemes) <= symbols[1]:
             found.append(phonemes)
             if len(found) == count:
                 break
@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="model directory that phonemises the text")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sentences", type=int, default=1000)
+    parser.add_argument("--symbols", type=int, nargs=2, default=(LEAST, MOST), help="of a sentence, least and most")
     parser.add_argument("--voices", type=int, default=5, help="other voices of every sentence")
     parser.add_argument("--named", nargs="*", default=[], help="voices that say half of it")
     parser.add_argument("--seed", type=int, default=11)
@@ -198,7 +199,7 @@ def main() -> None:
     args = parser.parse_args()
     voices = read_voices(args.kokoro)
     others = {name: vectors for name, vectors in voices.items() if name != FIRST}
-    texts, rows = sentences(args.text, args.model, args.sentences, args.seed), []
+    texts, rows = sentences(args.text, args.model, args.sentences, args.symbols, args.seed), []
     work = (args.kokoro, voices[FIRST], args.out)
     with multiprocessing.get_context("spawn").Pool(args.workers, start, work) as pool:
         pitches = pool.map(measure, others.values())

@@ -4,7 +4,7 @@ import pytest
 from change_voices import original_of
 from corpus import read_index
 from import_audio import import_shard
-from parallel_voices import FIRST, TIMBRE, TRACK, Sentence, Timbre, cast, mixture, speak, with_pitch
+from parallel_voices import FIRST, TIMBRE, TRACK, Sentence, Timbre, cast, mixture, sentences, speak, with_pitch
 
 from tests.factories import speech_like
 
@@ -29,6 +29,19 @@ def test_a_sentence_always_has_the_same_other_voices():
     names = [one.name for voices in found for one in voices]
     assert all(len({one.name for one in voices}) == 3 for voices in found)
     assert names.count("am_c") > 40 and any(name.startswith("mixture") for name in names)
+
+
+def test_sentences_have_the_length_that_is_asked_for(tmp_path, monkeypatch):
+    import parallel_voices
+
+    class Letters:
+        def phonemes(self, text):
+            return text.lower()
+
+    monkeypatch.setattr(parallel_voices.TextFrontend, "load", lambda model: Letters())
+    (tmp_path / "texts.txt").write_text("Wait!\nYou?\nA whole sentence.\nAnd another one, which is longer.\n")
+    assert sorted(sentences(tmp_path / "texts.txt", tmp_path, 9, (5, 20), 0)) == ["a whole sentence.", "wait!"]
+    assert len(sentences(tmp_path / "texts.txt", tmp_path, 3, (1, 99), 0)) == 3
 
 
 def test_all_voices_of_a_sentence_have_its_timing(tmp_path, monkeypatch):
