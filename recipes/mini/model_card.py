@@ -32,9 +32,11 @@ one speaker at a time, and was not made to tell truth from error in what it is g
 
 SOURCES = (
     ("hibari-tts", "the bulk of the speech: one synthetic voice, distilled from Kokoro af_heart", "Apache-2.0"),
-    ("Kokoro-82M v1.0 (hexgrad)", "18 synthetic voices", "Apache-2.0"),
-    ("LibriSpeech train-clean-100: V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015",
-     "about 250 people reading, cut at the ends", "CC BY 4.0"),
+    ("Kokoro-82M v1.0 (hexgrad)", "54 synthetic voices, and mixtures of them", "Apache-2.0"),
+    ("LibriSpeech train-clean-100 and test-other: V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015",
+     "251 and 10 people reading, cut at the ends", "CC BY 4.0"),
+    ("CSTR VCTK Corpus: J. Yamagishi, C. Veaux, K. MacDonald, 2019",
+     "108 of its speakers as voices of a VITS (T145/vctk-vits-speaker-comparison, MIT)", "CC BY 4.0"),
     ("The LJ Speech Dataset 1.1: K. Ito, L. Johnson, 2017", "one person reading; also sentences", "public domain"),
     ("rhasspy cathy", "one person reading", "CC0 1.0"),
     ("LibriTTS train-clean-100: H. Zen et al., Interspeech 2019", "sentences without their sound, a selection", "CC BY 4.0"),
