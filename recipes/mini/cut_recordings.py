@@ -44,7 +44,7 @@ def cut_file(job: tuple[Path, str, Path]) -> list[str]:
     """Write the parts of one recording; return their lines of the metadata."""
     file, source, out = job
     samples, rate = read_audio(file)
-    if rate != 16000:
+    if rate != 16000:  # of LibriSpeech, which gains nothing by a higher one
         samples, rate = read_audio(file, RATE)
     speaker, lines = f"{source}-{file.stem.partition('-')[0]}", []
     for number, part in enumerate(cuts(samples, rate)):
